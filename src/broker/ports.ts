@@ -1,0 +1,111 @@
+/**
+ * The ports of the broker: what frontends call (`Broker` and its parts, later in this file's siblings), and
+ * what the broker needs from the shards (`QueueClient`).
+ *
+ * Nothing here crosses a thread as an object: the client side of `QueueClient` encodes batches of bytes.
+ * No promise and no closure a message: a waiter is an object that lives as long as its connection, and a
+ * `tag` is a number that means something to it alone.
+ */
+
+import type { Committed } from '../machine/committed.ts';
+import type { Offset, QueueId } from '../machine/ids.ts';
+import type { Message } from './message.ts';
+
+/** Why a publish was not stored. Closed; each protocol maps every one in one table. */
+export const ENQUEUE_REFUSALS = [
+  /** `ack_timeout` passed; the outcome is unknown: the message may still be stored. */
+  'timeout',
+  /** The disk is inside its reserve. */
+  'disk-full',
+  /** A target queue is full and refuses (`reject-publish`). */
+  'queue-full',
+  /** None of the targets exists any more. */
+  'no-queue',
+  /** Larger than `max_message_size`. */
+  'too-large',
+  /** The store failed or is closed. */
+  'unavailable',
+] as const;
+export type EnqueueRefusal = (typeof ENQUEUE_REFUSALS)[number];
+
+export interface EnqueueWaiter {
+  /** Called once for each `enqueue`, in the order of the calls. */
+  enqueued(tag: number, outcome: Committed | EnqueueRefusal): void;
+}
+
+export interface QueueInfo {
+  readonly queueId: QueueId;
+  readonly name: string;
+  readonly type: 'classic';
+  /** Topic patterns; a publish whose topic matches is appended once. */
+  readonly topics: readonly string[];
+}
+
+export type SettleOutcome = 'complete' | 'requeue' | 'discard';
+
+export interface Delivery {
+  readonly queueId: QueueId;
+  readonly queueName: string;
+  readonly groupName: string;
+  readonly offset: Offset;
+  /** (term, number) names this delivery; a requeue or discard counts only from the current one. */
+  readonly term: number;
+  readonly deliveryNumber: number;
+  /** 1 for the first delivery attempt; redelivery without an attempt keeps it. */
+  readonly attempt: number;
+  readonly redelivered: boolean;
+  /** The payload is a view that is valid during the call only. */
+  readonly message: Message;
+}
+
+export interface ConsumeRequest {
+  readonly queueId: QueueId;
+  /** For logs and `client` groups. */
+  readonly clientId: string;
+  /** How many deliveries may be outstanding at first, 0 to 65,535. */
+  readonly credit: number;
+}
+
+/** Implemented by a frontend; lives as long as its consumer. */
+export interface ConsumerSink {
+  delivered(delivery: Delivery): void;
+  /** After the deliveries of one batch: time to write to the socket once. */
+  batchEnd(): void;
+  /** The queue is gone or the store failed; nothing follows. */
+  cancelled(reason: 'queue-deleted' | 'unavailable'): void;
+}
+
+export interface QueueConsumer {
+  /** More deliveries may be sent: adds to the credit. */
+  grant(deliveries: number): void;
+  /** Idempotent. `complete` counts always; the others only from the current delivery. */
+  settle(offset: Offset, term: number, deliveryNumber: number, outcome: SettleOutcome): void;
+  /**
+   * Ends the consumer. `lost`: its connection died, and what it held counts as an attempt; `returned`: it
+   * handed back what it held unprocessed, which does not count.
+   */
+  close(how: 'lost' | 'returned'): void;
+}
+
+export interface QueueClient {
+  /** The queues in force, newest state; replaced as a whole when `version` goes up. */
+  readonly queues: readonly QueueInfo[];
+  /** Goes up with each change of `queues`. */
+  readonly version: number;
+  /**
+   * Numbers the message in this node's stream and hands it to the shard; the payload is copied before the
+   * call returns. The outcome comes through `waiter.enqueued(tag, ...)`, never during the call.
+   */
+  enqueue(targets: readonly QueueId[], message: Message, origin: Origin, waiter: EnqueueWaiter, tag: number): void;
+  /** False while more waits than the bound: publishers stop reading their sockets until `onWritable`. */
+  readonly writable: boolean;
+  /** Registers once; called each time that `writable` becomes true again. */
+  onWritable(listener: () => void): void;
+  consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer;
+}
+
+/** Who published: stamped by the broker under the reserved `_flux.` prefix. */
+export interface Origin {
+  readonly clientId: string;
+  readonly protocol: 'mqtt';
+}

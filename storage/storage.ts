@@ -1,0 +1,1 @@
+export * as none from './errors.ts';
