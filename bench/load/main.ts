@@ -1,0 +1,49 @@
+/**
+ * The load generator as a process of its own: one run described in JSON on the command line, its result in
+ * JSON on standard output. It stops by itself: every run has a count, and a deadline of five minutes.
+ */
+
+import { consumeConfirmed, declareAmqpQueue, publishConfirmed } from './amqp.ts';
+import {
+  consumeAndAcknowledge,
+  fanOut,
+  publishAcknowledged,
+  type ConsumeRun,
+  type FanOutRun,
+  type PublishRun,
+  type RunResult,
+} from './mqtt.ts';
+
+export type LoadJob =
+  | { readonly kind: 'mqtt-publish'; readonly run: PublishRun }
+  | { readonly kind: 'mqtt-consume'; readonly run: ConsumeRun }
+  | { readonly kind: 'mqtt-fan-out'; readonly run: FanOutRun }
+  | { readonly kind: 'amqp-publish'; readonly run: PublishRun }
+  | { readonly kind: 'amqp-consume'; readonly run: ConsumeRun };
+
+const DEADLINE_MS = 300_000;
+
+async function work(job: LoadJob): Promise<RunResult> {
+  switch (job.kind) {
+    case 'mqtt-publish':
+      return publishAcknowledged(job.run);
+    case 'mqtt-consume':
+      return consumeAndAcknowledge(job.run);
+    case 'mqtt-fan-out':
+      return fanOut(job.run);
+    case 'amqp-publish':
+      await declareAmqpQueue(job.run.port, job.run.topics[0] ?? '');
+      return publishConfirmed(job.run);
+    case 'amqp-consume':
+      return consumeConfirmed(job.run);
+  }
+}
+
+setTimeout(() => {
+  process.stderr.write('the load run did not end within five minutes\n');
+  process.exit(1);
+}, DEADLINE_MS).unref();
+
+const result = await work(JSON.parse(process.argv[2] ?? 'null') as LoadJob);
+process.stdout.write(`${JSON.stringify(result)}\n`);
+process.exit(0);

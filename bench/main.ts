@@ -1,0 +1,68 @@
+/**
+ * `npm run bench [-- --suite NAME] [--rounds N] [--smoke]`: every figure side by side with its peer in one
+ * run, on the real disk with syncs on, as medians and ratios. Prints the table and leaves it in
+ * `bench/results/`. Nothing timed decides a test: a missed target is told, and the exit status stays 0.
+ */
+
+import { mkdir, writeFile } from 'node:fs/promises';
+import { cpus, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { ROOT } from './peers/peer.ts';
+import { table, type Finding } from './report.ts';
+import { appendSuite } from './suites/append.ts';
+import { consumeSuite } from './suites/consume.ts';
+import { fanOutSuite } from './suites/fan-out.ts';
+import { openSuite } from './suites/open.ts';
+import { publishSuite } from './suites/publish.ts';
+import { queuesSuite } from './suites/queues.ts';
+import type { Suite } from './suites/suite.ts';
+
+const SUITES: Readonly<Record<string, Suite>> = {
+  append: appendSuite,
+  open: openSuite,
+  publish: publishSuite,
+  queues: queuesSuite,
+  consume: consumeSuite,
+  'fan-out': fanOutSuite,
+};
+
+const { values } = parseArgs({
+  options: {
+    suite: { type: 'string', multiple: true },
+    rounds: { type: 'string', default: '5' },
+    smoke: { type: 'boolean', default: false },
+  },
+});
+
+const names = values.suite ?? Object.keys(SUITES);
+const unknown = names.filter((name) => !Object.hasOwn(SUITES, name));
+const rounds = Number(values.rounds);
+if (unknown.length > 0 || !Number.isSafeInteger(rounds) || rounds < 1 || rounds > 100) {
+  process.stderr.write(`--suite is one of ${Object.keys(SUITES).join(', ')}; --rounds is 1 to 100\n`);
+  process.exit(2);
+}
+
+const results = join(ROOT, 'bench', 'results');
+await mkdir(results, { recursive: true });
+const processor = cpus()[0]?.model ?? 'unknown processor';
+const memory = Math.round(totalmem() / 2 ** 30);
+const machine = `${cpus().length} x ${processor}, ${memory} GiB, Linux ${release()}, Node.js ${process.version}`;
+process.stdout.write(`${machine}\n`);
+
+const findings: Finding[] = [];
+for (const name of names) {
+  const suite = SUITES[name];
+  if (suite === undefined) continue;
+  process.stdout.write(`\n== ${name}\n`);
+  const progress = (line: string): void => {
+    process.stdout.write(`   ${line}\n`);
+  };
+  findings.push(...(await suite({ rounds, smoke: values.smoke, progress })));
+}
+const text = table(findings);
+process.stdout.write(`\n${text}\n`);
+const stamp = new Date().toISOString().replaceAll(':', '-');
+const note = values.smoke ? 'smoke run: these figures mean nothing\n\n' : '';
+await writeFile(join(results, `${stamp}.md`), `${machine}\n\n${note}${text}\n`);
+process.exit(0);
