@@ -1,0 +1,154 @@
+/**
+ * A broker as its users run it: a process of its own, started through the launcher on a free loopback port,
+ * with its data below `test/.tmp` on the real disk.
+ */
+
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
+import { join, resolve } from 'node:path';
+
+export const REPOSITORY = resolve(import.meta.dirname, '../..');
+const LAUNCHER = join(REPOSITORY, 'dist/src/cli/launcher.cjs');
+const START_DEADLINE_MS = 30_000;
+
+export async function scratchDirectory(name: string): Promise<string> {
+  const parent = join(REPOSITORY, 'test', '.tmp');
+  await mkdir(parent, { recursive: true });
+  return mkdtemp(join(parent, `${name}-`));
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no TCP port');
+  return address.port;
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((done) => {
+    const socket = connect({ host: '127.0.0.1', port });
+    socket.once('connect', () => {
+      socket.destroy();
+      done(true);
+    });
+    socket.once('error', () => done(false));
+  });
+}
+
+export interface BrokerOptions {
+  /** More arguments, such as `--set log.level=debug`. */
+  readonly args?: readonly string[];
+  readonly dataDirectory?: string;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+export class BrokerProcess {
+  readonly port: number;
+  readonly dataDirectory: string;
+  readonly #args: readonly string[];
+  readonly #env: NodeJS.ProcessEnv;
+  #child: ChildProcess | undefined;
+  #closed: Promise<unknown> = Promise.resolve();
+  /** Standard output and error of the current process, the last 64 KiB. */
+  output = '';
+
+  private constructor(port: number, dataDirectory: string, options: BrokerOptions) {
+    this.port = port;
+    this.dataDirectory = dataDirectory;
+    this.#args = options.args ?? [];
+    this.#env = options.env ?? {};
+  }
+
+  /** Prepared, not started. */
+  static async prepare(name: string, options: BrokerOptions = {}): Promise<BrokerProcess> {
+    const directory = options.dataDirectory ?? join(await scratchDirectory(name), 'data');
+    return new BrokerProcess(await freePort(), directory, options);
+  }
+
+  static async started(name: string, options: BrokerOptions = {}): Promise<BrokerProcess> {
+    const broker = await BrokerProcess.prepare(name, options);
+    await broker.start();
+    return broker;
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  /** Resolves when it accepts connections; rejects with its output when it ends before that. */
+  async start(): Promise<void> {
+    const child = this.#spawn();
+    const deadline = performance.now() + START_DEADLINE_MS;
+    while (!(await accepts(this.port))) {
+      if (child.exitCode !== null || child.signalCode !== null) {
+        throw new Error(`the broker ended with ${child.exitCode}: ${this.output}`);
+      }
+      if (performance.now() > deadline) throw new Error(`the broker is not up: ${this.output}`);
+      await new Promise((done) => {
+        setTimeout(done, 10);
+      });
+    }
+  }
+
+  /** For starts that must be refused: resolves with the exit status. */
+  async startAndEnd(): Promise<number | null> {
+    const child = this.#spawn();
+    await this.#closed;
+    this.#child = undefined;
+    return child.exitCode;
+  }
+
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL');
+  }
+
+  /** Resolves with the exit status of a clean stop. */
+  async stop(): Promise<number | null> {
+    return this.#end('SIGTERM');
+  }
+
+  /** Resolves with the exit status when the process ends by itself. */
+  async ended(): Promise<number | null> {
+    const child = this.#child;
+    await this.#closed;
+    return child?.exitCode ?? null;
+  }
+
+  async remove(): Promise<void> {
+    await this.kill();
+    await rm(resolve(this.dataDirectory, '..'), { recursive: true, force: true });
+  }
+
+  #spawn(): ChildProcess {
+    const address = `server.mqtt.tcp.addr=127.0.0.1:${this.port}`;
+    const args = [LAUNCHER, 'start', '--data-dir', this.dataDirectory, '--set', address];
+    const child = spawn(process.execPath, [...args, ...this.#args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...this.#env },
+    });
+    this.output = '';
+    const keep = (text: string): void => {
+      this.output = (this.output + text).slice(-65_536);
+    };
+    child.stdout.setEncoding('utf8').on('data', keep);
+    child.stderr.setEncoding('utf8').on('data', keep);
+    this.#child = child;
+    this.#closed = once(child, 'close');
+    return child;
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<number | null> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (child === undefined) return null;
+    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+    await this.#closed;
+    return child.exitCode;
+  }
+}
