@@ -11,6 +11,18 @@ import type { Committed } from '../machine/committed.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
 import type { Message } from './message.ts';
 
+export type { Committed } from '../machine/committed.ts';
+
+declare const unlogged: unique symbol;
+/**
+ * The word of the broker that a publish needs no log: it had no queue among its targets, and its live clean
+ * subscribers have it. Made in `src/broker` alone, after the routing, so that no frontend can excuse itself.
+ */
+export type Unlogged = number & { readonly [unlogged]: 'Unlogged' };
+
+/** Without one of these no protocol can encode a positive acknowledgement. */
+export type Acknowledgeable = Committed | Unlogged;
+
 /** Why a publish was not stored. Closed; each protocol maps every one in one table. */
 export const ENQUEUE_REFUSALS = [
   /** `ack_timeout` passed; the outcome is unknown: the message may still be stored. */
