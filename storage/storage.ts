@@ -1,1 +1,2 @@
 export * as none from './errors.ts';
+export { nodeFiles } from './node-files.ts';
