@@ -11,7 +11,12 @@ type Branded<Name extends string> = number & { readonly [brand]: Name };
 
 export type QueueId = Branded<'QueueId'>;
 export type Offset = Branded<'Offset'>;
+/** Names a consumer group within its queue. */
+export type GroupId = Branded<'GroupId'>;
 export type LogIndex = Branded<'LogIndex'>;
 
 /** Milliseconds since 1970-01-01 UTC as stamped on commands by the leader; never goes back within a shard. */
 export type StampMs = Branded<'StampMs'>;
+
+/** The one group that every queue has from its declaration on. */
+export const DEFAULT_GROUP = 0 as GroupId;

@@ -1,0 +1,250 @@
+/**
+ * What `apply` says to the outside, as data: columns of numbers that are filled and cleared again and again,
+ * so that a message costs no allocation.
+ *
+ * One `Effects` collects the effects of a whole entry, in the order in which they came to be; that order
+ * matters (a message may be requeued and then completed in one entry) and readers keep it. The caller sets
+ * `ordinal`, the place of the command in its entry, before each `apply`. Kind by kind, what may be read:
+ *
+ *   confirmed   node boot number outcome              a numbered command has its outcome
+ *   enqueued    queueId offset bytes                  one for each target, before its `confirmed`
+ *   settled     queueId groupId offset floor discarded
+ *   requeued    queueId groupId offset attempts notBefore
+ *   rare        rare                                  definitions, streams, versions: an object
+ */
+
+import type { QueueDefinition } from './definitions.ts';
+import type { GroupId, Offset, QueueId, StampMs } from './ids.ts';
+
+export const EffectKind = { confirmed: 0, enqueued: 1, settled: 2, requeued: 3, rare: 4 } as const;
+export type EffectKind = (typeof EffectKind)[keyof typeof EffectKind];
+
+/**
+ * The outcome of a numbered command; stored by its place in this list, so the list only grows at its end.
+ * Those from `answered` on say that the number was not consumed by this command.
+ */
+export const OUTCOMES = [
+  'accepted',
+  /** None of the targets exists (any more). */
+  'no-queue',
+  'disk-full',
+  'queue-full',
+  'too-large',
+  'unavailable',
+  /** A retry of what the sender has declared answered: it must not care any more. */
+  'answered',
+  /** A number before it is missing. */
+  'gap',
+  /** More than `STREAM_WINDOW` numbers would be unanswered. */
+  'window',
+  /** The sender has opened a newer stream. */
+  'stale-boot',
+  /** The stream was never opened. */
+  'unknown-boot',
+] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+
+export type QueueRefusal =
+  /** The name belongs to a queue of another type. */
+  | 'type-differs'
+  /** A name, topic or limit is outside its range. */
+  | 'invalid'
+  /** No such queue. */
+  | 'no-queue';
+
+export type RareEffect =
+  | {
+      readonly kind: 'queue-declared';
+      readonly queueId: QueueId;
+      readonly definition: QueueDefinition;
+      /** False: the same declaration was in force already. */
+      readonly created: boolean;
+    }
+  | {
+      readonly kind: 'queue-updated';
+      readonly queueId: QueueId;
+      readonly definition: QueueDefinition;
+      readonly previous: QueueDefinition;
+    }
+  | { readonly kind: 'queue-deleted'; readonly queueId: QueueId; readonly name: string }
+  | { readonly kind: 'queue-refused'; readonly reason: QueueRefusal; readonly detail: string }
+  | { readonly kind: 'stream-opened'; readonly node: string; readonly boot: number }
+  | { readonly kind: 'version-set'; readonly version: number }
+  | { readonly kind: 'version-refused'; readonly version: number; readonly inForce: number };
+
+const FIRST_CAPACITY = 1024;
+
+export class Effects {
+  /** The place of the command in its entry; set by the caller before each `apply`. */
+  ordinal = 0;
+  #length = 0;
+  #capacity = FIRST_CAPACITY;
+  #kind = new Uint8Array(FIRST_CAPACITY);
+  #ordinal = new Uint32Array(FIRST_CAPACITY);
+  #a = new Float64Array(FIRST_CAPACITY);
+  #b = new Float64Array(FIRST_CAPACITY);
+  #c = new Float64Array(FIRST_CAPACITY);
+  #d = new Float64Array(FIRST_CAPACITY);
+  #e = new Float64Array(FIRST_CAPACITY);
+  readonly #nodes: string[] = [];
+  readonly #rare: RareEffect[] = [];
+
+  get length(): number {
+    return this.#length;
+  }
+
+  clear(): void {
+    this.#length = 0;
+    this.#nodes.length = 0;
+    this.#rare.length = 0;
+  }
+
+  kind(at: number): EffectKind {
+    return this.#kind[this.#checked(at)] as EffectKind;
+  }
+
+  ordinalOf(at: number): number {
+    return this.#ordinal[this.#checked(at)] as number;
+  }
+
+  queueId(at: number): QueueId {
+    return this.#a[at] as QueueId;
+  }
+
+  offset(at: number): Offset {
+    return this.#b[at] as Offset;
+  }
+
+  groupId(at: number): GroupId {
+    return this.#e[at] as GroupId;
+  }
+
+  bytes(at: number): number {
+    return this.#c[at] as number;
+  }
+
+  /** The lowest unsettled offset of the group after this settlement. */
+  floor(at: number): Offset {
+    return this.#c[at] as Offset;
+  }
+
+  discarded(at: number): boolean {
+    return this.#d[at] === 1;
+  }
+
+  /** Attempts that ended without a settlement, this one included. */
+  attempts(at: number): number {
+    return this.#c[at] as number;
+  }
+
+  /** Not to be delivered again before this; 0: at once. */
+  notBefore(at: number): StampMs {
+    return this.#d[at] as StampMs;
+  }
+
+  node(at: number): string {
+    return this.#nodes[this.#a[at] as number] as string;
+  }
+
+  boot(at: number): number {
+    return this.#b[at] as number;
+  }
+
+  number(at: number): number {
+    return this.#c[at] as number;
+  }
+
+  outcome(at: number): Outcome {
+    return OUTCOMES[this.#d[at] as number] as Outcome;
+  }
+
+  /** True for `accepted`: saves the look-up of the outcome's name on the hot path. */
+  accepted(at: number): boolean {
+    return this.#d[at] === 0;
+  }
+
+  rare(at: number): RareEffect {
+    return this.#rare[this.#a[at] as number] as RareEffect;
+  }
+
+  addConfirmed(node: string, boot: number, number: number, outcome: number): void {
+    const nodes = this.#nodes;
+    if (nodes.length === 0 || nodes[nodes.length - 1] !== node) nodes.push(node);
+    const at = this.#next(EffectKind.confirmed);
+    this.#a[at] = nodes.length - 1;
+    this.#b[at] = boot;
+    this.#c[at] = number;
+    this.#d[at] = outcome;
+  }
+
+  addEnqueued(queueId: number, offset: number, bytes: number): void {
+    const at = this.#next(EffectKind.enqueued);
+    this.#a[at] = queueId;
+    this.#b[at] = offset;
+    this.#c[at] = bytes;
+  }
+
+  addSettled(queueId: number, groupId: number, offset: number): number {
+    const at = this.#next(EffectKind.settled);
+    this.#a[at] = queueId;
+    this.#b[at] = offset;
+    this.#e[at] = groupId;
+    return at;
+  }
+
+  /** Completes the effect that `addSettled` began. */
+  finishSettled(at: number, floor: number, discarded: boolean): void {
+    this.#c[at] = floor;
+    this.#d[at] = discarded ? 1 : 0;
+  }
+
+  addRequeued(queueId: number, groupId: number, offset: number): number {
+    const at = this.#next(EffectKind.requeued);
+    this.#a[at] = queueId;
+    this.#b[at] = offset;
+    this.#e[at] = groupId;
+    return at;
+  }
+
+  /** Completes the effect that `addRequeued` began. */
+  finishRequeued(at: number, attempts: number, notBefore: number): void {
+    this.#c[at] = attempts;
+    this.#d[at] = notBefore;
+  }
+
+  addRare(effect: RareEffect): void {
+    this.#rare.push(effect);
+    this.#a[this.#next(EffectKind.rare)] = this.#rare.length - 1;
+  }
+
+  #checked(at: number): number {
+    if (at >= this.#length) throw new RangeError('no such effect');
+    return at;
+  }
+
+  #next(kind: EffectKind): number {
+    const at = this.#length;
+    if (at === this.#capacity) this.#grow();
+    this.#length = at + 1;
+    this.#kind[at] = kind;
+    this.#ordinal[at] = this.ordinal;
+    return at;
+  }
+
+  #grow(): void {
+    const capacity = this.#capacity * 2;
+    this.#kind = grown(this.#kind, new Uint8Array(capacity));
+    this.#ordinal = grown(this.#ordinal, new Uint32Array(capacity));
+    this.#a = grown(this.#a, new Float64Array(capacity));
+    this.#b = grown(this.#b, new Float64Array(capacity));
+    this.#c = grown(this.#c, new Float64Array(capacity));
+    this.#d = grown(this.#d, new Float64Array(capacity));
+    this.#e = grown(this.#e, new Float64Array(capacity));
+    this.#capacity = capacity;
+  }
+}
+
+function grown<T extends { set(from: T): void }>(from: T, to: T): T {
+  to.set(from);
+  return to;
+}
