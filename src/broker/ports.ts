@@ -1,6 +1,6 @@
 /**
- * The ports of the broker: what frontends call (`Broker` and its parts, later in this file's siblings), and
- * what the broker needs from the shards (`QueueClient`).
+ * The ports of the broker: what the broker needs from the shards (`QueueClient`), and what frontends call
+ * (`Broker` and its parts, in the second half).
  *
  * Nothing here crosses a thread as an object: the client side of `QueueClient` encodes batches of bytes.
  * No promise and no closure a message: a waiter is an object that lives as long as its connection, and a
@@ -120,4 +120,122 @@ export interface QueueClient {
 export interface Origin {
   readonly clientId: string;
   readonly protocol: 'mqtt';
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// What frontends call.
+
+/** Milliseconds of a clock that never goes back; its zero means nothing. */
+export interface Clock {
+  now(): number;
+}
+
+/** Why the broker did not take a publish. Closed; each protocol maps every one in one table. */
+export const PUBLISH_REFUSALS = [
+  ...ENQUEUE_REFUSALS,
+  /** A new retained message above the configured count or bytes; nothing of the publish was done. */
+  'retained-full',
+  /** More topic levels than configured. */
+  'topic-too-deep',
+] as const;
+export type PublishRefusal = (typeof PUBLISH_REFUSALS)[number];
+
+/**
+ * `live`: all was done during the call, and no log was needed (no queue takes this topic).
+ * `waiting`: the outcome comes through the waiter.
+ */
+export type PublishOutcome = 'live' | 'waiting' | PublishRefusal;
+
+/** A message on its way to live subscribers; one object for all of them. */
+export interface Publication {
+  /** Its payload is a view that is valid during the call only, unless `keep` was called. */
+  readonly message: Message;
+  /** By the broker's clock; message expiry counts from here. */
+  readonly publishedAtMs: number;
+  /**
+   * While a message goes to several subscribers: encodings that one of them made and the next may reuse.
+   * A frontend chooses its own small indexes. Undefined when there is nobody to share with.
+   */
+  readonly encodings: (Uint8Array | undefined)[] | undefined;
+  /** Makes the payload the publication's own: one copy, however many subscribers keep it. */
+  keep(): void;
+}
+
+export interface SubscriptionOptions {
+  /** The highest QoS that the subscriber wants. */
+  readonly qos: 0 | 1 | 2;
+  /** Its own publishes do not come back through this subscription. */
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  /** MQTT subscription identifier; 0 = none. */
+  readonly identifier: number;
+}
+
+/** All subscriptions of one subscriber that match a topic, as one: it gets one copy ([MQTT-3.3.5-1]). */
+export interface Match {
+  readonly subscriber: Subscriber;
+  /** The highest of the matching subscriptions. */
+  readonly qos: 0 | 1 | 2;
+  readonly retainAsPublished: boolean;
+  readonly identifiers: readonly number[];
+}
+
+/** Implemented by a frontend; lives as long as a session, also while nobody is connected to it. */
+export interface Subscriber {
+  deliver(publication: Publication, match: Match): void;
+}
+
+/** Walks over the retained messages of one filter, a bounded number of steps a call. */
+export interface RetainedCursor {
+  /** `more`: the steps are used up; call again. A message that changes meanwhile is seen old or new, once. */
+  advance(maxSteps: number): Publication | 'more' | 'done';
+}
+
+export interface SubscribeResult {
+  /** False when it replaced one with the same filter. */
+  readonly added: boolean;
+}
+
+export interface Broker {
+  readonly clock: Clock;
+  /** The most levels that a topic name or a filter may have. */
+  readonly maxTopicLevels: number;
+  /**
+   * Routes a message. `publisher` is the publisher's own subscriber (for no-local), if it has one. The waiter
+   * is called for `waiting` only; without one, a message for a queue is enqueued unanswered (QoS 0), and a
+   * refusal is counted.
+   */
+  publish(
+    message: Message,
+    origin: Origin,
+    publisher: Subscriber | undefined,
+    waiter: EnqueueWaiter | undefined,
+    tag: number,
+  ): PublishOutcome;
+  /** `filter` is valid, within `maxTopicLevels`, and does not begin with `$queue/`. */
+  subscribe(subscriber: Subscriber, filter: string, options: SubscriptionOptions): SubscribeResult;
+  /** False when there was no such subscription. */
+  unsubscribe(subscriber: Subscriber, filter: string): boolean;
+  retained(filter: string): RetainedCursor;
+  /** The queue of that name, from the newest state. */
+  queue(name: string): QueueInfo | undefined;
+  consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer;
+  /** False while the shard is behind: who publishes to queues stops reading until `onWritable`. */
+  readonly writable: boolean;
+  onWritable(listener: () => void): void;
+  /**
+   * Takes the will of a session whose connection was lost and publishes it after `delayMs`. A second one of
+   * the same client replaces the first, which is published at once.
+   */
+  willAfter(will: Will, delayMs: number): void;
+  /** The client is back in time: its waiting will is not published. */
+  cancelWill(clientId: string): void;
+  /** The client's session ended: its waiting will is published now. */
+  publishWill(clientId: string): void;
+}
+
+export interface Will {
+  readonly origin: Origin;
+  /** Owns its payload. */
+  readonly message: Message;
 }
