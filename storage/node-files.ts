@@ -108,13 +108,15 @@ class NodeFile implements OpenFile {
     this.#syncEachWrite = syncEachWrite;
   }
 
-  read(into: Uint8Array, position: number): Promise<number> {
+  async read(into: Uint8Array, position: number): Promise<number> {
+    assertPosition(position);
     return this.#call((done) => {
       read(this.#fd, into, 0, into.length, position, done);
     });
   }
 
   async write(bytes: Uint8Array, position: number): Promise<number> {
+    assertPosition(position);
     const written = await this.#call<number>((done) => {
       write(this.#fd, bytes, 0, bytes.length, position, done);
     });
@@ -135,7 +137,8 @@ class NodeFile implements OpenFile {
     return stats.size;
   }
 
-  truncate(length: number): Promise<void> {
+  async truncate(length: number): Promise<void> {
+    assertPosition(length);
     return this.#call((done) => {
       ftruncate(this.#fd, length, done);
     });
@@ -156,6 +159,7 @@ class NodeFile implements OpenFile {
     start: (done: (error: NodeJS.ErrnoException | null, result?: Result) => void) => void,
   ): Promise<Result> {
     if (this.#closed) return Promise.reject(badDescriptor('use', this.path));
+    this.#underWay += 1;
     return new Promise((resolve, reject) => {
       start((error, result) => {
         this.#underWay -= 1;
@@ -163,8 +167,6 @@ class NodeFile implements OpenFile {
         if (error === null) resolve(result as Result);
         else reject(error);
       });
-      // Counted after `start`: a call refused for its arguments throws and is never under way.
-      this.#underWay += 1;
     });
   }
 }
@@ -187,6 +189,14 @@ function settle(resolve: () => void, reject: (error: Error) => void) {
     if (error === null) resolve();
     else reject(error);
   };
+}
+
+/** Node takes a negative or fractional position as "wherever the file stands", without a word. */
+function assertPosition(position: number): void {
+  if (Number.isSafeInteger(position) && position >= 0) return;
+  throw Object.assign(new RangeError(`no position in a file: ${position}`), {
+    code: 'ERR_OUT_OF_RANGE',
+  });
 }
 
 function badDescriptor(call: string, path: string): NodeJS.ErrnoException {
