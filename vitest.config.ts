@@ -1,11 +1,12 @@
-import { defineConfig } from 'vitest/config';
+/** The tests that run on every change; `*.long.test.ts` have a configuration of their own. */
+import { configDefaults, defineConfig } from 'vitest/config';
 
 export default defineConfig({
   resolve: { conditions: ['source'] },
   ssr: { resolve: { conditions: ['source', 'node', 'import', 'default'] } },
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: ['test/**/*.long.test.ts', '**/node_modules/**', 'dist/**'],
+    exclude: [...configDefaults.exclude, 'test/**/*.long.test.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',

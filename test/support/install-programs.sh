@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Installs the programs that tests call, where they are missing: Debian packages, as root. Says nothing when
+# all of them are there; ends with the command to run when it may not install.
+set -euo pipefail
+
+missing=()
+need() { # need PACKAGE TEST-COMMAND...
+  local package=$1
+  shift
+  "$@" >/dev/null 2>&1 || missing+=("$package")
+}
+
+need mosquitto-clients sh -c 'command -v mosquitto_pub && command -v mosquitto_sub'
+# Debian's Python modules are seen by its own Python only.
+need python3-paho-mqtt /usr/bin/python3 -c 'import paho.mqtt.client'
+
+[ "${#missing[@]}" -eq 0 ] && exit 0
+
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+  printf 'The tests need: %s\nInstall them, on Debian with: sudo apt-get install %s\n' \
+    "${missing[*]}" "${missing[*]}" >&2
+  exit 1
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+export DEBIAN_FRONTEND=noninteractive
+install() { apt-get install -y --no-install-recommends "${missing[@]}" >"$log" 2>&1 </dev/null; }
+if ! install && ! { apt-get update >"$log" 2>&1 </dev/null && install; }; then
+  cat "$log" >&2
+  printf 'apt-get could not install: %s\n' "${missing[*]}" >&2
+  exit 1
+fi
