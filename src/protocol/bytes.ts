@@ -131,12 +131,16 @@ export class ByteReader<Fault> {
 /** The slab that a quiet connection keeps is at most this. */
 const SLAB_BYTES_MAX = 16_384;
 const SLAB_BYTES_MIN = 256;
+/** A slab for a turn like the last one is at most this, so that one large turn is not paid for twice. */
+const TURN_BYTES_MAX = 65_536;
 
 export class ByteWriter {
   /** Where to write what `reserve` gave; replaced when it grows, so read it after `reserve`. */
   bytes: Buffer;
   #start = 0;
   #end = 0;
+  /** What the last `take` gave: what a new slab is made for. */
+  #taken = 0;
 
   /** `capacity`: how much room to begin with. */
   constructor(capacity = 0) {
@@ -165,7 +169,9 @@ export class ByteWriter {
     const pending = this.#end - this.#start;
     const needed = pending + count;
     const doubled = Math.max(SLAB_BYTES_MIN, Math.min(this.bytes.length * 2, SLAB_BYTES_MAX));
-    const grown = Buffer.allocUnsafeSlow(needed > doubled ? needed * 2 : doubled);
+    const large = pending > 0 ? needed * 2 : needed;
+    const size = Math.max(needed > doubled ? large : doubled, Math.min(this.#taken, TURN_BYTES_MAX));
+    const grown = Buffer.allocUnsafeSlow(size);
     grown.set(viewOf(this.bytes, this.#start, this.#end), 0);
     this.bytes = grown;
     this.#start = 0;
@@ -203,6 +209,7 @@ export class ByteWriter {
   take(): Uint8Array {
     const taken = this.bytes.subarray(this.#start, this.#end);
     this.#start = this.#end;
+    this.#taken = taken.length;
     if (this.bytes.length > SLAB_BYTES_MAX) {
       this.bytes = EMPTY;
       this.#start = 0;

@@ -8,13 +8,12 @@
  * the header.
  */
 
-import { ByteReader, utf8Text, viewOf } from '../bytes.ts';
+import { ByteReader, viewOf } from '../bytes.ts';
 import type { Frame } from './framing.ts';
 import type { MqttVersion, PublishPacket, PublishProperties, Qos } from './packet.ts';
 import { Carrier, readProperties } from './properties.ts';
 import { Faults, type ProtocolError } from './protocol-error.ts';
-import type { RecentTopic } from './recent-topic.ts';
-import { topicNameFault } from './topic.ts';
+import type { TopicReader } from './topic-reader.ts';
 
 /** Used within one call only. */
 const reader = new ByteReader<ProtocolError>(Faults.truncated);
@@ -22,7 +21,7 @@ const reader = new ByteReader<ProtocolError>(Faults.truncated);
 export function decodePublish(
   frame: Frame,
   version: MqttVersion,
-  recent: RecentTopic,
+  topics: TopicReader,
 ): PublishPacket | ProtocolError {
   const { header, bytes, start, end } = frame;
   const qos = ((header >> 1) & 3) as Qos;
@@ -30,13 +29,8 @@ export function decodePublish(
   const topicLength = ((bytes[start] as number) << 8) | (bytes[start + 1] as number);
   let at = start + 2 + topicLength;
   if (at > end) return Faults.truncated;
-  let topic = recent.find(bytes, start + 2, topicLength);
-  if (topic === undefined) {
-    const read = readTopic(bytes, start + 2, at);
-    if (typeof read !== 'string') return read;
-    topic = read;
-    recent.remember(bytes, start + 2, topic);
-  }
+  const topic = topics.read(bytes, start + 2, at);
+  if (typeof topic !== 'string') return topic;
 
   let packetId = 0;
   if (qos > 0) {
@@ -71,21 +65,4 @@ export function decodePublish(
     packetId,
     properties,
   };
-}
-
-/** A topic that is not the one of last time; empty is judged later, with the alias. */
-function readTopic(bytes: Frame['bytes'], start: number, end: number): string | ProtocolError {
-  if (start === end) return '';
-  const topic = utf8Text(bytes, start, end);
-  if (topic === undefined) return Faults.invalidUtf8;
-  switch (topicNameFault(topic)) {
-    case undefined:
-      return topic;
-    case 'nul':
-      return Faults.nulInString;
-    case 'wildcard':
-      return Faults.topicWildcard;
-    case 'empty':
-      return Faults.topicEmpty;
-  }
 }

@@ -22,7 +22,7 @@ import { conclude } from './fields.ts';
 import { type Frame, PacketSplitter } from './framing.ts';
 import { type ClientPacket, type MqttVersion, PacketType } from './packet.ts';
 import { Faults, type ProtocolError } from './protocol-error.ts';
-import { RecentTopic } from './recent-topic.ts';
+import { TopicReader } from './topic-reader.ts';
 
 /** What a peer may make us hold before it has said who it is. */
 export const CONNECT_BYTES_MAX = 65_536;
@@ -38,7 +38,7 @@ export class PacketDecoder {
   readonly #splitter: PacketSplitter;
   readonly #maxPacketSize: number;
   readonly #reader = new ByteReader<ProtocolError>(Faults.truncated);
-  readonly #recentTopic = new RecentTopic();
+  readonly #topics = new TopicReader();
   #version: MqttVersion | undefined;
   #error: ProtocolError | undefined;
 
@@ -83,7 +83,7 @@ export class PacketDecoder {
     if (version === undefined) return this.#connect(frame);
     if (frame.overlong && version === 5) return Faults.lengthNotMinimal;
     const type = (frame.header >> 4) as PacketType;
-    if (type === PacketType.publish) return decodePublish(frame, version, this.#recentTopic);
+    if (type === PacketType.publish) return decodePublish(frame, version, this.#topics);
     const reader = this.#reader;
     reader.reset(frame.bytes, frame.start, frame.end);
     const packet = conclude(reader, this.#decodeRare(type, version));

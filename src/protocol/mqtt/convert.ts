@@ -1,0 +1,98 @@
+/**
+ * MQTT's PUBLISH and will to the one neutral message, and back: all that the two have in common, unaltered
+ * and in order ([MQTT-3.3.2-4], [MQTT-3.3.2-15] to [MQTT-3.3.2-20]).
+ *
+ * User properties that begin with `_flux.` are the broker's word about a message: those of a client are
+ * removed, so that nobody can speak in its name.
+ */
+
+import type { Message, MessageProperties } from '../../broker/message.ts';
+import type { Delivery } from '../../broker/ports.ts';
+import type { PublishProperties, UserProperties, Will } from './packet.ts';
+
+const RESERVED = '_flux.';
+
+export function messageProperties(
+  properties: Omit<PublishProperties, 'topicAlias'> | undefined,
+): MessageProperties | undefined {
+  if (properties === undefined) return undefined;
+  const {
+    payloadFormatIndicator,
+    messageExpiryInterval,
+    contentType,
+    responseTopic,
+    correlationData,
+  } = properties;
+  const userProperties = withoutReserved(properties.userProperties);
+  return {
+    ...(payloadFormatIndicator !== undefined && { payloadIsText: payloadFormatIndicator === 1 }),
+    ...(messageExpiryInterval !== undefined && { expirySeconds: messageExpiryInterval }),
+    ...(contentType !== undefined && { contentType }),
+    ...(responseTopic !== undefined && { replyTo: responseTopic }),
+    ...(correlationData !== undefined && { correlationId: correlationData }),
+    ...(userProperties !== undefined && { userProperties }),
+  };
+}
+
+function withoutReserved(properties: UserProperties | undefined): UserProperties | undefined {
+  if (properties === undefined) return undefined;
+  if (!properties.some(([name]) => name.startsWith(RESERVED))) return properties;
+  return properties.filter(([name]) => !name.startsWith(RESERVED));
+}
+
+/** Owns its bytes: the packet is long gone when the will is published. */
+export function willMessage(will: Will): Message {
+  const properties = messageProperties(will.properties);
+  const correlationId = properties?.correlationId;
+  return {
+    topic: will.topic,
+    payload: new Uint8Array(will.payload),
+    qos: will.qos,
+    retain: will.retain,
+    properties:
+      correlationId === undefined
+        ? properties
+        : { ...properties, correlationId: new Uint8Array(correlationId) },
+  };
+}
+
+type Outgoing = Omit<PublishProperties, 'subscriptionIdentifiers' | 'topicAlias'>;
+
+/** `expirySeconds` is what is left of it [MQTT-3.3.2-6]. */
+export function publishProperties(
+  properties: MessageProperties | undefined,
+  expirySeconds: number | undefined,
+): Outgoing | undefined {
+  if (properties === undefined) return undefined;
+  const { payloadIsText, contentType, replyTo, correlationId, userProperties } = properties;
+  return {
+    ...(payloadIsText !== undefined && { payloadFormatIndicator: payloadIsText ? 1 : 0 }),
+    ...(expirySeconds !== undefined && { messageExpiryInterval: expirySeconds }),
+    ...(contentType !== undefined && { contentType }),
+    ...(replyTo !== undefined && { responseTopic: replyTo }),
+    ...(correlationId !== undefined && { correlationData: correlationId }),
+    ...(userProperties !== undefined && { userProperties }),
+  };
+}
+
+/** What a delivery of a queue tells besides the message; 3.1.1 has no place for it. */
+export function queueDeliveryProperties(delivery: Delivery): Outgoing {
+  const { message } = delivery;
+  const properties = publishProperties(message.properties, message.properties?.expirySeconds);
+  return {
+    ...properties,
+    userProperties: [
+      ...(properties?.userProperties ?? []),
+      ['message-id', messageIdOf(delivery)],
+      ['group-id', delivery.groupName],
+      ['queue', delivery.queueName],
+      ['offset', String(delivery.offset)],
+      ['delivery-count', String(delivery.attempt)],
+    ],
+  };
+}
+
+/** Opaque to clients; names this one delivery. */
+function messageIdOf({ queueId, offset, term, deliveryNumber }: Delivery): string {
+  return `${queueId}-${offset}-${term}-${deliveryNumber}`;
+}
