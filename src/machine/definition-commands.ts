@@ -1,0 +1,183 @@
+/**
+ * The queues that are defined, by id and by name, and the commands that change them.
+ *
+ * Declaring what is there already is no error: with the same arguments nothing happens, with other limits
+ * or topics the queue gets the new ones, with another type it is refused. A deleted queue takes all its
+ * records along, at most some two for each 4,096 offsets of its unsettled span; its id never comes back, so
+ * a settlement that comes late finds nothing.
+ */
+
+import { assert } from './assert.ts';
+import type { DeclareQueueCommand, DeleteQueueCommand, UpdateQueueCommand } from './command.ts';
+import {
+  DEFINITIONS_CHUNK,
+  DefinitionsChunk,
+  type QueueDefinition,
+  definitionProblem,
+  limitsProblem,
+  sameLimits,
+  sameTopics,
+} from './definitions.ts';
+import type { Effects } from './effect.ts';
+import type { QueueId } from './ids.ts';
+import { QueueState } from './queue.ts';
+import { type RecordData, definitionsKey } from './record-data.ts';
+import { type RecordHolder, type RecordTable, Resident } from './record-table.ts';
+import type { Meta } from './version.ts';
+
+export interface DefinedQueue {
+  readonly queueId: QueueId;
+  readonly definition: QueueDefinition;
+}
+
+export class Definitions implements RecordHolder {
+  readonly #table: RecordTable;
+  readonly #queues = new Map<QueueId, QueueState>();
+  readonly #names = new Map<string, QueueState>();
+  readonly #chunks = new Map<number, Resident<DefinitionsChunk>>();
+  #version = 0;
+
+  constructor(table: RecordTable) {
+    this.#table = table;
+  }
+
+  /** Goes up with each change. */
+  get version(): number {
+    return this.#version;
+  }
+
+  get(queueId: QueueId): QueueState | undefined {
+    return this.#queues.get(queueId);
+  }
+
+  named(name: string): DefinedQueue | undefined {
+    const state = this.#names.get(name);
+    return state === undefined ? undefined : { queueId: state.queueId, definition: state.definition };
+  }
+
+  /** In order of queueId. */
+  list(): DefinedQueue[] {
+    return [...this.#queues.values()]
+      .map(({ queueId, definition }) => ({ queueId, definition }))
+      .sort((a, b) => a.queueId - b.queueId);
+  }
+
+  hasChunk(chunk: number): boolean {
+    return this.#chunks.has(chunk);
+  }
+
+  load(chunk: number, data: RecordData): void {
+    if (this.#chunks.has(chunk)) return;
+    const content = DefinitionsChunk.fromData(data);
+    this.#chunks.set(chunk, new Resident(definitionsKey(chunk), content, this));
+    for (const [queueId, definition] of content.entries()) {
+      assert(Math.floor(queueId / DEFINITIONS_CHUNK) === chunk, 'definitions: a queue in a wrong chunk');
+      this.#add(new QueueState(queueId, definition, this.#table));
+    }
+    this.#version += 1;
+  }
+
+  declare(command: DeclareQueueCommand, meta: Meta, effects: Effects): void {
+    const { name, type, topics, limits } = command;
+    const definition: QueueDefinition = { name, type, topics, limits };
+    const problem = definitionProblem(definition);
+    const there = this.#names.get(name);
+    if (there !== undefined && there.definition.type !== type) {
+      const detail = `queue ${name} is of the type ${there.definition.type}`;
+      effects.addRare({ kind: 'queue-refused', reason: 'type-differs', detail });
+    } else if (problem !== undefined) {
+      effects.addRare({ kind: 'queue-refused', reason: 'invalid', detail: problem });
+    } else if (there !== undefined) {
+      this.#declareAgain(there, definition, effects);
+    } else {
+      const queueId = meta.nextQueueId as QueueId;
+      meta.nextQueueId += 1;
+      const state = new QueueState(queueId, definition, this.#table);
+      this.#add(state);
+      state.create();
+      this.#changedChunk(queueId, meta).set(queueId, definition);
+      this.#version += 1;
+      effects.addRare({ kind: 'queue-declared', queueId, definition, created: true });
+    }
+  }
+
+  update(command: UpdateQueueCommand, effects: Effects): void {
+    const { queueId, limits } = command;
+    const state = this.#queues.get(queueId);
+    const problem = limitsProblem(limits);
+    if (state === undefined) {
+      effects.addRare({ kind: 'queue-refused', reason: 'no-queue', detail: `there is no queue ${queueId}` });
+    } else if (problem !== undefined) {
+      effects.addRare({ kind: 'queue-refused', reason: 'invalid', detail: problem });
+    } else {
+      this.#redefine(state, { ...state.definition, limits }, effects);
+    }
+  }
+
+  /** The records of queue and group are resident. */
+  remove(command: DeleteQueueCommand, meta: Meta, effects: Effects): void {
+    const { queueId } = command;
+    const state = this.#queues.get(queueId);
+    if (state === undefined) {
+      effects.addRare({ kind: 'queue-refused', reason: 'no-queue', detail: `there is no queue ${queueId}` });
+      return;
+    }
+    state.remove();
+    this.#queues.delete(queueId);
+    this.#names.delete(state.definition.name);
+    const number = Math.floor(queueId / DEFINITIONS_CHUNK);
+    const chunk = this.#changedChunk(queueId, meta);
+    chunk.delete(queueId);
+    if (chunk.size === 0) {
+      this.#table.remove(this.#chunks.get(number) as Resident<DefinitionsChunk>);
+      this.#chunks.delete(number);
+      meta.removeDefinitionChunk(number);
+    }
+    this.#version += 1;
+    effects.addRare({ kind: 'queue-deleted', queueId, name: state.definition.name });
+  }
+
+  evicted(): void {
+    assert(false, 'definitions are never evicted');
+  }
+
+  #add(state: QueueState): void {
+    assert(!this.#names.has(state.definition.name), 'definitions: a name twice');
+    this.#queues.set(state.queueId, state);
+    this.#names.set(state.definition.name, state);
+  }
+
+  #declareAgain(state: QueueState, definition: QueueDefinition, effects: Effects): void {
+    const before = state.definition;
+    if (sameLimits(before.limits, definition.limits) && sameTopics(before.topics, definition.topics)) {
+      const { queueId } = state;
+      effects.addRare({ kind: 'queue-declared', queueId, definition: before, created: false });
+    } else {
+      this.#redefine(state, definition, effects);
+    }
+  }
+
+  #redefine(state: QueueState, definition: QueueDefinition, effects: Effects): void {
+    const { queueId, definition: previous } = state;
+    const resident = this.#chunks.get(Math.floor(queueId / DEFINITIONS_CHUNK));
+    assert(resident !== undefined, 'definitions: a queue without its chunk');
+    this.#table.touch(resident);
+    resident.content.set(queueId, definition);
+    state.definition = definition;
+    this.#version += 1;
+    effects.addRare({ kind: 'queue-updated', queueId, definition, previous });
+  }
+
+  /** The chunk of this queue, about to change; made when there is none. Meta is about to change too. */
+  #changedChunk(queueId: QueueId, meta: Meta): DefinitionsChunk {
+    const number = Math.floor(queueId / DEFINITIONS_CHUNK);
+    let resident = this.#chunks.get(number);
+    if (resident === undefined) {
+      resident = new Resident(definitionsKey(number), new DefinitionsChunk(), this);
+      this.#chunks.set(number, resident);
+      meta.addDefinitionChunk(number);
+    }
+    this.#table.touch(resident);
+    return resident.content;
+  }
+}
