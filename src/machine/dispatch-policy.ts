@@ -30,6 +30,8 @@ import type { Offset } from './ids.ts';
 import { SETTLED_CHUNK, SettledChunk, chunkOf } from './settled-ranges.ts';
 import { SlotHeap } from './slot-heap.ts';
 
+export { Claims } from './claims.ts';
+
 /** A group as it was when dispatching began; the policy owns the bitmaps from then on. */
 export interface DispatchStart {
   readonly floor: Offset;
