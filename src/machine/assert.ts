@@ -1,6 +1,6 @@
 /**
- * Broken invariants of the machine. They are bugs (or a record store that lied), never an expected outcome:
- * who catches one ends the process, because the state can no longer be trusted.
+ * Broken invariants of the machine. They are bugs (or a record store that lied), never an expected
+ * outcome: who catches one ends the process, because the state can no longer be trusted.
  *
  * The message is a constant at each call: nothing is formatted on the hot path.
  */

@@ -1,10 +1,10 @@
 /**
- * The attempt counts of messages that were requeued: one record for each chunk of 4,096 offsets that has
- * any.
+ * The attempt counts of messages that were requeued: one record for each chunk of 4,096 offsets
+ * that has any.
  *
- * Parallel arrays sorted by offset: 14 bytes a message, at most 4,096 of them, so the memory of a group is
- * bounded by its span of unsettled messages. `notBefore` is the stamp before which the message is not
- * delivered again; 0 means at once.
+ * Parallel arrays sorted by offset: 14 bytes a message, at most 4,096 of them, so the memory of a
+ * group is bounded by its span of unsettled messages. `notBefore` is the stamp before which the
+ * message is not delivered again; 0 means at once.
  */
 
 import { assert } from './assert.ts';

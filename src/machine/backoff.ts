@@ -1,13 +1,14 @@
 /**
  * When a requeued message may be delivered again.
  *
- * A client that hands a message back (nack) says that it cannot be processed now: it waits, exponentially
- * longer with each attempt, from `retry.min` by `retry.multiplier` to `retry.max`, lengthened by a jitter so
- * that what failed together does not come again together. A message whose visibility timeout passed or
- * whose consumer was lost goes to another member **at once**: it has waited already, or the member is gone,
- * and nothing speaks against the message itself. But whatever the cause, from `deliveryLimit` attempts on it
- * waits the longest backoff each time, so that a message that kills its consumers cannot keep them busy.
- * 'returned' is not an attempt and never comes here.
+ * A client that hands a message back (nack) says that it cannot be processed now: it waits,
+ * exponentially longer with each attempt, from `retry.min` by `retry.multiplier` to `retry.max`,
+ * lengthened by a jitter so that what failed together does not come again together. A message whose
+ * visibility timeout passed or whose consumer was lost goes to another member **at once**: it has
+ * waited already, or the member is gone, and nothing speaks against the message itself. But
+ * whatever the cause, from `deliveryLimit` attempts on it waits the longest backoff each time, so
+ * that a message that kills its consumers cannot keep them busy. 'returned' is not an attempt and
+ * never comes here.
  *
  * Every replica must come to the same number: the jitter is a hash and not random, and powers are
  * multiplications, because the last bit of `Math.pow` is the engine's business.

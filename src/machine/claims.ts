@@ -1,7 +1,9 @@
 /**
- * Deliveries that a dispatch policy decided, in columns that are filled and cleared again and again.
+ * Deliveries that a dispatch policy decided, in columns that are filled and cleared again and
+ * again.
  *
- * The claims of several groups may be collected in one; the caller remembers where each group begins.
+ * The claims of several groups may be collected in one; the caller remembers where each group
+ * begins.
  */
 
 import type { Offset } from './ids.ts';

@@ -1,23 +1,29 @@
 /**
  * What a shard's log says: every durable change is one of these commands.
  *
- * A command is data. The machine keeps no reference to it after `apply` returned, nor to its `targets`, so a
- * hot path may fill one object again and again; the strings, topics and limits of a declaration are kept and
- * must not change. Limits travel in the command and not in a node's configuration, or two configuration
- * files would make two states.
+ * A command is data. The machine keeps no reference to it after `apply` returned, nor to its
+ * `targets`, so a hot path may fill one object again and again; the strings, topics and limits of a
+ * declaration are kept and must not change. Limits travel in the command and not in a node's
+ * configuration, or two configuration files would make two states.
  */
 
 import type { QueueLimits, QueueType } from './definitions.ts';
 import type { GroupId, Offset, QueueId } from './ids.ts';
 
-/** Why a leader gives a stream's number away without a message (`void`); the sender hears it as a refusal. */
+/**
+ * Why a leader gives a stream's number away without a message (`void`); the sender hears it as a
+ * refusal.
+ */
 export const VOID_REASONS = ['disk-full', 'queue-full', 'too-large', 'unavailable'] as const;
 export type VoidReason = (typeof VOID_REASONS)[number];
 
 export const SETTLE_OUTCOMES = ['complete', 'requeue', 'discard'] as const;
 export type SettleOutcome = (typeof SETTLE_OUTCOMES)[number];
 
-/** Who asked for a settlement: the client, a visibility timeout, a lost connection, a hand-back unprocessed. */
+/**
+ * Who asked for a settlement: the client, a visibility timeout, a lost connection, a hand-back
+ * unprocessed.
+ */
 export const SETTLE_CAUSES = ['client', 'timeout', 'lost', 'returned'] as const;
 export type SettleCause = (typeof SETTLE_CAUSES)[number];
 
@@ -28,7 +34,7 @@ export interface OpenStreamCommand {
 }
 
 /** The place of a command in its sender's stream; see `streams.ts`. */
-interface Numbered {
+export interface NumberedCommand {
   readonly node: string;
   readonly boot: number;
   /** From 1, without gaps. */
@@ -37,15 +43,17 @@ interface Numbered {
   readonly answeredUpTo: number;
 }
 
-export interface EnqueueCommand extends Numbered {
+export interface EnqueueCommand extends NumberedCommand {
   readonly kind: 'enqueue';
-  /** At most `MAX_TARGETS`; a queue named twice is appended to once; one that is gone is skipped. */
+  /**
+   * At most `MAX_TARGETS`; a queue named twice is appended to once; one that is gone is skipped.
+   */
   readonly targets: readonly QueueId[];
   /** Stored size of the message. */
   readonly bytes: number;
 }
 
-export interface VoidCommand extends Numbered {
+export interface VoidCommand extends NumberedCommand {
   readonly kind: 'void';
   readonly reason: VoidReason;
 }

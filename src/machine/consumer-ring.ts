@@ -1,9 +1,9 @@
 /**
  * The consumers that can take a message now, in the order in which their turn comes.
  *
- * A consumer that is served goes to the end if it has credit left, and otherwise out; one that gets credit
- * again joins at the end. So none is served twice while another one with credit waits, and finding the
- * next one costs the same however many there are.
+ * A consumer that is served goes to the end if it has credit left, and otherwise out; one that gets
+ * credit again joins at the end. So none is served twice while another one with credit waits, and
+ * finding the next one costs the same however many there are.
  */
 
 export class Consumer {

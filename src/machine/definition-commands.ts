@@ -1,10 +1,10 @@
 /**
  * The queues that are defined, by id and by name, and the commands that change them.
  *
- * Declaring what is there already is no error: with the same arguments nothing happens, with other limits
- * or topics the queue gets the new ones, with another type it is refused. A deleted queue takes all its
- * records along, at most some two for each 4,096 offsets of its unsettled span; its id never comes back, so
- * a settlement that comes late finds nothing.
+ * Declaring what is there already is no error: with the same arguments nothing happens, with other
+ * limits or topics the queue gets the new ones, with another type it is refused. A deleted queue
+ * takes all its records along, at most some two for each 4,096 offsets of its unsettled span; its
+ * id never comes back, so a settlement that comes late finds nothing.
  */
 
 import { assert } from './assert.ts';
@@ -52,7 +52,9 @@ export class Definitions implements RecordHolder {
 
   named(name: string): DefinedQueue | undefined {
     const state = this.#names.get(name);
-    return state === undefined ? undefined : { queueId: state.queueId, definition: state.definition };
+    return state === undefined
+      ? undefined
+      : { queueId: state.queueId, definition: state.definition };
   }
 
   /** In order of queueId. */
@@ -71,7 +73,10 @@ export class Definitions implements RecordHolder {
     const content = DefinitionsChunk.fromData(data);
     this.#chunks.set(chunk, new Resident(definitionsKey(chunk), content, this));
     for (const [queueId, definition] of content.entries()) {
-      assert(Math.floor(queueId / DEFINITIONS_CHUNK) === chunk, 'definitions: a queue in a wrong chunk');
+      assert(
+        Math.floor(queueId / DEFINITIONS_CHUNK) === chunk,
+        'definitions: a queue in a wrong chunk',
+      );
       this.#add(new QueueState(queueId, definition, this.#table));
     }
     this.#version += 1;
@@ -83,7 +88,7 @@ export class Definitions implements RecordHolder {
     const problem = definitionProblem(definition);
     const there = this.#names.get(name);
     if (there !== undefined && there.definition.type !== type) {
-      const detail = `queue ${name} is of the type ${there.definition.type}`;
+      const detail = `queue ${name} exists and is of another type`;
       effects.addRare({ kind: 'queue-refused', reason: 'type-differs', detail });
     } else if (problem !== undefined) {
       effects.addRare({ kind: 'queue-refused', reason: 'invalid', detail: problem });
@@ -106,7 +111,11 @@ export class Definitions implements RecordHolder {
     const state = this.#queues.get(queueId);
     const problem = limitsProblem(limits);
     if (state === undefined) {
-      effects.addRare({ kind: 'queue-refused', reason: 'no-queue', detail: `there is no queue ${queueId}` });
+      effects.addRare({
+        kind: 'queue-refused',
+        reason: 'no-queue',
+        detail: `there is no queue ${queueId}`,
+      });
     } else if (problem !== undefined) {
       effects.addRare({ kind: 'queue-refused', reason: 'invalid', detail: problem });
     } else {
@@ -119,7 +128,11 @@ export class Definitions implements RecordHolder {
     const { queueId } = command;
     const state = this.#queues.get(queueId);
     if (state === undefined) {
-      effects.addRare({ kind: 'queue-refused', reason: 'no-queue', detail: `there is no queue ${queueId}` });
+      effects.addRare({
+        kind: 'queue-refused',
+        reason: 'no-queue',
+        detail: `there is no queue ${queueId}`,
+      });
       return;
     }
     state.remove();
@@ -149,7 +162,10 @@ export class Definitions implements RecordHolder {
 
   #declareAgain(state: QueueState, definition: QueueDefinition, effects: Effects): void {
     const before = state.definition;
-    if (sameLimits(before.limits, definition.limits) && sameTopics(before.topics, definition.topics)) {
+    if (
+      sameLimits(before.limits, definition.limits) &&
+      sameTopics(before.topics, definition.topics)
+    ) {
       const { queueId } = state;
       effects.addRare({ kind: 'queue-declared', queueId, definition: before, created: false });
     } else {
@@ -168,7 +184,9 @@ export class Definitions implements RecordHolder {
     effects.addRare({ kind: 'queue-updated', queueId, definition, previous });
   }
 
-  /** The chunk of this queue, about to change; made when there is none. Meta is about to change too. */
+  /**
+   * The chunk of this queue, about to change; made when there is none. Meta is about to change too.
+   */
   #changedChunk(queueId: QueueId, meta: Meta): DefinitionsChunk {
     const number = Math.floor(queueId / DEFINITIONS_CHUNK);
     let resident = this.#chunks.get(number);

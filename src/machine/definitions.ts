@@ -1,9 +1,9 @@
 /**
  * Definitions: what queues there are, and by which limits they work.
  *
- * A queueId is never used again. Definitions are always resident (routing needs them, and a name must be
- * found), and lie in the record store in chunks of `DEFINITIONS_CHUNK` consecutive queueIds. Which chunks
- * there are stands in the meta record.
+ * A queueId is never used again. Definitions are always resident (routing needs them, and a name
+ * must be found), and lie in the record store in chunks of `DEFINITIONS_CHUNK` consecutive
+ * queueIds. Which chunks there are stands in the meta record.
  */
 
 import { assert } from './assert.ts';
@@ -59,7 +59,9 @@ export const DEFINITIONS_CHUNK = 64;
 export function definitionProblem(definition: QueueDefinition): string | undefined {
   if (!QUEUE_TYPES.includes(definition.type)) return 'the type is unknown';
   return (
-    nameProblem(definition.name) ?? topicsProblem(definition.topics) ?? limitsProblem(definition.limits)
+    nameProblem(definition.name) ??
+    topicsProblem(definition.topics) ??
+    limitsProblem(definition.limits)
   );
 }
 
@@ -71,7 +73,13 @@ function nameProblem(name: string): string | undefined {
   for (let i = 0; i < name.length; i += 1) {
     const code = name.charCodeAt(i);
     // '/' ends the name in a topic; '+' and '#' are wildcards; surrogates alone are no UTF-8.
-    if (code < 0x20 || (code >= 0x7f && code < 0xa0) || code === 0x2f || code === 0x2b || code === 0x23) {
+    if (
+      code < 0x20 ||
+      (code >= 0x7f && code < 0xa0) ||
+      code === 0x2f ||
+      code === 0x2b ||
+      code === 0x23
+    ) {
       return 'the name holds a character that no topic level may hold';
     }
   }
@@ -79,7 +87,8 @@ function nameProblem(name: string): string | undefined {
 }
 
 function topicsProblem(topics: readonly string[]): string | undefined {
-  if (topics.length === 0 || topics.length > MAX_TOPICS) return `there must be 1 to ${MAX_TOPICS} topics`;
+  if (topics.length === 0 || topics.length > MAX_TOPICS)
+    return `there must be 1 to ${MAX_TOPICS} topics`;
   for (const topic of topics) {
     if (topic.length === 0 || topic.length > MAX_TOPIC_LENGTH) {
       return `a topic must have 1 to ${MAX_TOPIC_LENGTH} characters`;
@@ -92,10 +101,12 @@ export function limitsProblem(limits: QueueLimits): string | undefined {
   const { retry } = limits;
   if (!within(retry.minMs, 1, MAX_MS)) return 'retry.min is outside its range';
   if (!within(retry.maxMs, retry.minMs, MAX_MS)) return 'retry.max is outside its range';
-  if (!(retry.multiplier >= 1 && retry.multiplier <= 100)) return 'retry.multiplier is outside its range';
+  if (!(retry.multiplier >= 1 && retry.multiplier <= 100))
+    return 'retry.multiplier is outside its range';
   if (!(retry.jitter >= 0 && retry.jitter <= 1)) return 'retry.jitter is outside its range';
   if (!within(limits.deliveryLimit, 1, 1_000_000)) return 'delivery_limit is outside its range';
-  if (!within(limits.visibilityTimeoutMs, 1, MAX_MS)) return 'visibility_timeout is outside its range';
+  if (!within(limits.visibilityTimeoutMs, 1, MAX_MS))
+    return 'visibility_timeout is outside its range';
   if (!within(limits.maxUnsettledSpan, 1, MAX_UNSETTLED_SPAN)) {
     return 'max_unsettled_span is outside its range';
   }

@@ -1,10 +1,11 @@
 /**
- * The messages that a dispatch policy has to remember one by one: held by a consumer, being settled, or
- * waiting for a redelivery.
+ * The messages that a dispatch policy has to remember one by one: held by a consumer, being
+ * settled, or waiting for a redelivery.
  *
- * A message has a slot; what is known of it lies in columns, so that it costs some 60 bytes and no object.
- * Two lists go through the slots that are held: by age of the delivery (for the visibility timeout: the
- * oldest is first, as long as `now` never goes back), and by holder. Each operation is O(1).
+ * A message has a slot; what is known of it lies in columns, so that it costs some 60 bytes and no
+ * object. Two lists go through the slots that are held: by age of the delivery (for the visibility
+ * timeout: the oldest is first, as long as `now` never goes back), and by holder. Each operation is
+ * O(1).
  */
 
 import { assert } from './assert.ts';
@@ -134,16 +135,19 @@ export class DeliverySlots {
     this.#time[slot] = notBefore;
   }
 
+  setNumber(slot: number, number: number): void {
+    this.#number[slot] = number;
+  }
+
   endDelivery(slot: number): void {
     this.#number[slot] = 0;
   }
 
-  /** The consumer holds it from now on, as the delivery of this number. */
-  hold(slot: number, consumer: Consumer, now: number, number: number): void {
+  /** The consumer holds it from now on. */
+  hold(slot: number, consumer: Consumer, now: number): void {
     this.#state[slot] = SlotState.held;
     this.#holder[slot] = consumer;
     this.#time[slot] = now;
-    this.#number[slot] = number;
     this.#held += 1;
 
     this.#older[slot] = this.#youngest;

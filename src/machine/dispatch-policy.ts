@@ -1,23 +1,27 @@
 /**
- * Who gets which message next: the soft state of one group's deliveries on its leader. Pure: it decides,
- * the caller delivers and proposes. A delivery costs no log write, and nothing of this survives a restart.
+ * Who gets which message next: the soft state of one group's deliveries on its leader. Pure: it
+ * decides, the caller delivers and proposes. A delivery costs no log write, and nothing of this
+ * survives a restart.
  *
- * - First in, first out; a redelivery that is due goes ahead of new messages, the lowest offset first.
- * - Round robin over the consumers with credit (`consumer-ring.ts`). A redelivery prefers another consumer
- *   than the one that had the message last; a lone consumer gets its own again.
- * - A delivery is named by (term, number). `requeue` and `discard` count only from the current one; a
- *   `complete` counts always, late or from a former holder.
- * - What a consumer holds longer than the visibility timeout, or held when it was lost, is proposed as a
- *   requeue: an attempt. What it hands back unprocessed is due at once and no attempt. A consumer that holds
- *   nothing has no deadline, however long it is idle.
- * - New messages go out only within `maxUnsettledSpan` of the floor; `stuck` names who holds them back.
+ * - First in, first out; a redelivery that is due goes ahead of new messages, the lowest offset
+ *   first.
+ * - Round robin over the consumers with credit (`consumer-ring.ts`). A redelivery prefers another
+ *   consumer than the one that had the message last; a lone consumer gets its own again.
+ * - A delivery is named by (term, number). `requeue` and `discard` count only from the current one;
+ *   a `complete` counts always, late or from a former holder.
+ * - What a consumer holds longer than the visibility timeout, or held when it was lost, is proposed
+ *   as a requeue: an attempt. What it hands back unprocessed is due at once and no attempt. A
+ *   consumer that holds nothing has no deadline, however long it is idle.
+ * - New messages go out only within `maxUnsettledSpan` of the floor; `stuck` names who holds them
+ *   back.
  *
- * The invariant: every offset from the floor up to `cursor` is settled or has a slot; from `cursor` on a
- * message is new unless its bit is set in `#skip`. Claim and settlement cost the same however many messages
- * are delivered; a message that waits for its redelivery costs O(log n) of those that wait.
+ * The invariant: every offset from the floor up to `cursor` is settled or has a slot; from `cursor`
+ * on a message is new unless its bit is set in `#skip`. Claim and settlement cost the same however
+ * many messages are delivered; a message that waits for its redelivery costs O(log n) of those that
+ * wait.
  *
- * Times are stamps, the same clock as `notBefore`. Consumers are named by numbers of the caller, each used
- * once. An effect may be told that the start knew already.
+ * Times are stamps, the same clock as `notBefore`. Consumers are named by numbers of the caller,
+ * each used once. An effect may be told that the start knew already.
  */
 
 import { assert, isCount } from './assert.ts';
@@ -55,17 +59,24 @@ export type SettleVerdict =
   | 'propose'
   /** Settled already, or that is under way: nothing to do, and nothing wrong. */
   | 'settled'
-  /** A requeue or discard that is not from the current delivery, or an offset that does not exist. */
+  /**
+   * A requeue or discard that is not from the current delivery, or an offset that does not exist.
+   */
   | 'stale';
 
 export interface DispatchPolicyOptions {
   readonly term: number;
   readonly start: DispatchStart;
-  /** Messages below this may have been delivered before the start: their delivery is a redelivery. */
+  /**
+   * Messages below this may have been delivered before the start: their delivery is a redelivery.
+   */
   readonly seenBelow: number;
 }
 
-/** Bounds what one claim does for messages whose backoff has ended; the rest follows with the next one. */
+/**
+ * Bounds what one claim does for messages whose backoff has ended; the rest follows with the next
+ * one.
+ */
 const MAX_DUE_MOVES = 4096;
 
 export class DispatchPolicy {
@@ -177,8 +188,8 @@ export class DispatchPolicy {
   }
 
   /**
-   * Adds to the credit; nothing for a consumer that is gone. Credit comes back by this alone: a delivery
-   * that timed out still fills its place at the consumer (receive maximum, prefetch).
+   * Adds to the credit; nothing for a consumer that is gone. Credit comes back by this alone: a
+   * delivery that timed out still fills its place at the consumer (receive maximum, prefetch).
    */
   grant(id: number, deliveries: number): void {
     assert(isCount(deliveries), 'policy: credit must be a count');
@@ -189,8 +200,8 @@ export class DispatchPolicy {
   }
 
   /**
-   * Ends a consumer. `lost` adds what it held to `requeue`: the caller proposes for each a Settle requeue
-   * with the cause `lost`. `returned` makes it due again at once, without an attempt.
+   * Ends a consumer. `lost` adds what it held to `requeue`: the caller proposes for each a Settle
+   * requeue with the cause `lost`. `returned` makes it due again at once, without an attempt.
    */
   close(id: number, how: 'lost' | 'returned', requeue: Offset[]): void {
     const consumer = this.#consumers.get(id);
@@ -237,7 +248,12 @@ export class DispatchPolicy {
   }
 
   /** A client settles: may it be proposed? */
-  settle(offset: Offset, term: number, deliveryNumber: number, outcome: SettleOutcome): SettleVerdict {
+  settle(
+    offset: Offset,
+    term: number,
+    deliveryNumber: number,
+    outcome: SettleOutcome,
+  ): SettleVerdict {
     const slots = this.#slots;
     const slot = slots.find(offset);
     if (outcome !== 'complete') {
@@ -254,14 +270,18 @@ export class DispatchPolicy {
     return 'propose';
   }
 
-  /** Adds up to `max` offsets whose visibility timeout passed: propose Settle requeue, cause `timeout`. */
+  /**
+   * Adds up to `max` offsets whose visibility timeout passed: propose Settle requeue, cause
+   * `timeout`.
+   */
   expire(now: number, max: number, requeue: Offset[]): number {
     this.#tick(now);
     const slots = this.#slots;
     let count = 0;
     while (count < max) {
       const slot = slots.oldest;
-      if (slot === NO_SLOT || slots.time(slot) + this.#limits.visibilityTimeoutMs > this.#now) break;
+      if (slot === NO_SLOT || slots.time(slot) + this.#limits.visibilityTimeoutMs > this.#now)
+        break;
       slots.release(slot, SlotState.settling);
       requeue.push(slots.offset(slot) as Offset);
       count += 1;
@@ -270,8 +290,8 @@ export class DispatchPolicy {
   }
 
   /**
-   * A proposal that `settle`, `expire` or `close` asked for was refused: the delivery goes on with a new
-   * visibility timeout, or the message is due again if nobody holds it.
+   * A proposal that `settle`, `expire` or `close` asked for was refused: the delivery goes on with
+   * a new visibility timeout, or the message is due again if nobody holds it.
    */
   proposalFailed(offset: Offset, now: number): void {
     this.#tick(now);
@@ -283,7 +303,7 @@ export class DispatchPolicy {
     if (slots.number(slot) === 0) {
       this.#wait(slot, slots.time(slot));
     } else if (holder?.isOpen === true) {
-      slots.hold(slot, holder, this.#now, slots.number(slot));
+      slots.hold(slot, holder, this.#now);
     } else {
       slots.endDelivery(slot);
       slots.set(slot, REDELIVERED);
@@ -291,13 +311,18 @@ export class DispatchPolicy {
     }
   }
 
-  /** A claimed delivery that never left: due again at once, credit back, and as if it had not been. */
+  /**
+   * A claimed delivery that never left: due again at once, credit back, and as if it had not been.
+   */
   unclaim(offset: Offset): void {
     const slot = this.#takeBack(offset);
     if (slot !== NO_SLOT) this.#wait(slot, 0);
   }
 
-  /** The payload of a claimed delivery cannot be read: not delivered again by this policy, credit back. */
+  /**
+   * The payload of a claimed delivery cannot be read: not delivered again by this policy, credit
+   * back.
+   */
   withhold(offset: Offset): void {
     const slot = this.#takeBack(offset);
     if (slot === NO_SLOT) return;
@@ -337,7 +362,8 @@ export class DispatchPolicy {
     const slots = this.#slots;
     const offset = slots.offset(slot);
     this.#deliveryNumber += 1;
-    slots.hold(slot, consumer, this.#now, this.#deliveryNumber);
+    slots.hold(slot, consumer, this.#now);
+    slots.setNumber(slot, this.#deliveryNumber);
     this.#ring.serve(consumer);
     const redelivered = slots.has(slot, REDELIVERED) || offset < this.#seenBelow;
     into.finish(
@@ -411,7 +437,9 @@ export class DispatchPolicy {
     }
   }
 
-  /** Moves the cursor over what is not new; true when there is a new message that may be delivered. */
+  /**
+   * Moves the cursor over what is not new; true when there is a new message that may be delivered.
+   */
   #hasNew(): boolean {
     for (;;) {
       const chunk = chunkOf(this.#cursor);
@@ -424,7 +452,9 @@ export class DispatchPolicy {
       if (next < SETTLED_CHUNK) break;
       this.#skip.delete(chunk);
     }
-    return this.#cursor < this.#nextOffset && this.#cursor - this.#floor < this.#limits.maxUnsettledSpan;
+    return (
+      this.#cursor < this.#nextOffset && this.#cursor - this.#floor < this.#limits.maxUnsettledSpan
+    );
   }
 
   #isSkipped(offset: number): boolean {

@@ -1,10 +1,11 @@
 /**
- * What `apply` says to the outside, as data: columns of numbers that are filled and cleared again and again,
- * so that a message costs no allocation.
+ * What `apply` says to the outside, as data: columns of numbers that are filled and cleared again
+ * and again, so that a message costs no allocation.
  *
- * One `Effects` collects the effects of a whole entry, in the order in which they came to be; that order
- * matters (a message may be requeued and then completed in one entry) and readers keep it. The caller sets
- * `ordinal`, the place of the command in its entry, before each `apply`. Kind by kind, what may be read:
+ * One `Effects` collects the effects of a whole entry, in the order in which they came to be; that
+ * order matters (a message may be requeued and then completed in one entry) and readers keep it.
+ * The caller sets `ordinal`, the place of the command in its entry, before each `apply`. Kind by
+ * kind, what may be read:
  *
  *   confirmed   node boot number outcome              a numbered command has its outcome
  *   enqueued    queueId offset bytes                  one for each target, before its `confirmed`
@@ -13,6 +14,7 @@
  *   rare        rare                                  definitions, streams, versions: an object
  */
 
+import type { NumberedCommand } from './command.ts';
 import type { QueueDefinition } from './definitions.ts';
 import type { GroupId, Offset, QueueId, StampMs } from './ids.ts';
 
@@ -20,8 +22,8 @@ export const EffectKind = { confirmed: 0, enqueued: 1, settled: 2, requeued: 3, 
 export type EffectKind = (typeof EffectKind)[keyof typeof EffectKind];
 
 /**
- * The outcome of a numbered command; stored by its place in this list, so the list only grows at its end.
- * Those from `answered` on say that the number was not consumed by this command.
+ * The outcome of a numbered command; stored by its place in this list, so the list only grows at
+ * its end. Those from `answered` on say that the number was not consumed by this command.
  */
 export const OUTCOMES = [
   'accepted',
@@ -167,13 +169,15 @@ export class Effects {
     return this.#rare[this.#a[at] as number] as RareEffect;
   }
 
-  addConfirmed(node: string, boot: number, number: number, outcome: number): void {
+  /** `outcome` is the place in `OUTCOMES`. */
+  addConfirmed(command: NumberedCommand, outcome: number): void {
+    const { node } = command;
     const nodes = this.#nodes;
     if (nodes.length === 0 || nodes[nodes.length - 1] !== node) nodes.push(node);
     const at = this.#next(EffectKind.confirmed);
     this.#a[at] = nodes.length - 1;
-    this.#b[at] = boot;
-    this.#c[at] = number;
+    this.#b[at] = command.boot;
+    this.#c[at] = command.number;
     this.#d[at] = outcome;
   }
 

@@ -1,17 +1,37 @@
 /**
  * A consumer group: its floor and settled ranges, and the attempts of what was requeued.
  *
- * `Group` is the record: floor, and which chunks of settled bits and attempts exist. `GroupState` is the
- * group with those of its records that are in memory; it tells the record table of every change before it
- * makes it. It never decides whose delivery a settlement comes from: the leader did, before it proposed.
+ * `Group` is the record: floor, and which chunks of settled bits and attempts exist. `GroupState`
+ * is the group with those of its records that are in memory; it tells the record table of every
+ * change before it makes it. It never decides whose delivery a settlement comes from: the leader
+ * did, before it proposed.
  */
 
 import { assert } from './assert.ts';
 import { AttemptsChunk } from './attempts.ts';
 import { DEFAULT_GROUP } from './ids.ts';
-import { type RecordData, type RecordKey, attemptsKey, countOf, groupKey, listOf, settledKey } from './record-data.ts';
-import { type RecordContent, type RecordHolder, type RecordTable, Resident } from './record-table.ts';
-import { SETTLED_CHUNK, SettledChunk, type SettledChunks, SettledRanges, chunkOf } from './settled-ranges.ts';
+import {
+  type RecordData,
+  type RecordKey,
+  attemptsKey,
+  countOf,
+  groupKey,
+  listOf,
+  settledKey,
+} from './record-data.ts';
+import {
+  type RecordContent,
+  type RecordHolder,
+  type RecordTable,
+  Resident,
+} from './record-table.ts';
+import {
+  SETTLED_CHUNK,
+  SettledChunk,
+  type SettledChunks,
+  SettledRanges,
+  chunkOf,
+} from './settled-ranges.ts';
 
 export class Group {
   readonly ranges: SettledRanges;
@@ -27,7 +47,8 @@ export class Group {
     assert(format === 1, 'group: unknown format');
     const group = new Group(SettledRanges.fromData(floor, counts));
     const pairs = listOf(attempts);
-    for (let i = 0; i < pairs.length; i += 2) group.attempts.set(countOf(pairs[i]), countOf(pairs[i + 1]));
+    for (let i = 0; i < pairs.length; i += 2)
+      group.attempts.set(countOf(pairs[i]), countOf(pairs[i + 1]));
     return group;
   }
 
@@ -161,7 +182,11 @@ export class GroupState implements SettledChunks, RecordHolder {
       resident = this.#attemptsOf(chunk);
       this.#table.touch(resident);
     } else {
-      resident = new Resident(attemptsKey(this.#queueId, DEFAULT_GROUP, chunk), new AttemptsChunk(), this);
+      resident = new Resident(
+        attemptsKey(this.#queueId, DEFAULT_GROUP, chunk),
+        new AttemptsChunk(),
+        this,
+      );
       this.#attempts ??= new Map();
       this.#attempts.set(chunk, resident);
       this.#table.create(resident);
@@ -190,7 +215,11 @@ export class GroupState implements SettledChunks, RecordHolder {
     return ascending(this.group.attempts.keys()).flatMap((chunk) =>
       this.#attemptsOf(chunk)
         .content.rows()
-        .map(({ at, attempts, notBefore }) => ({ offset: chunk * SETTLED_CHUNK + at, attempts, notBefore })),
+        .map(({ at, attempts, notBefore }) => ({
+          offset: chunk * SETTLED_CHUNK + at,
+          attempts,
+          notBefore,
+        })),
     );
   }
 
@@ -217,7 +246,11 @@ export class GroupState implements SettledChunks, RecordHolder {
       this.#table.touch(resident);
       return resident.content;
     }
-    const resident = new Resident(settledKey(this.#queueId, DEFAULT_GROUP, chunk), new SettledChunk(), this);
+    const resident = new Resident(
+      settledKey(this.#queueId, DEFAULT_GROUP, chunk),
+      new SettledChunk(),
+      this,
+    );
     this.#settled ??= new Map();
     this.#settled.set(chunk, resident);
     this.#table.create(resident);

@@ -1,9 +1,9 @@
 /**
  * The numbers that name things in a shard, branded so that they cannot be mixed up.
  *
- * All are safe non-negative integers. A QueueId is never used again, also after its queue was deleted, so
- * that a settlement for a deleted queue cannot touch its successor. An Offset counts the messages of one
- * queue from 0. A LogIndex counts the entries of the shard's log from 1.
+ * All are safe non-negative integers. A QueueId is never used again, also after its queue was
+ * deleted, so that a settlement for a deleted queue cannot touch its successor. An Offset counts
+ * the messages of one queue from 0. A LogIndex counts the entries of the shard's log from 1.
  */
 
 declare const brand: unique symbol;
@@ -15,7 +15,10 @@ export type Offset = Branded<'Offset'>;
 export type GroupId = Branded<'GroupId'>;
 export type LogIndex = Branded<'LogIndex'>;
 
-/** Milliseconds since 1970-01-01 UTC as stamped on commands by the leader; never goes back within a shard. */
+/**
+ * Milliseconds since 1970-01-01 UTC as stamped on commands by the leader; never goes back within a
+ * shard.
+ */
 export type StampMs = Branded<'StampMs'>;
 
 /** The one group that every queue has from its declaration on. */

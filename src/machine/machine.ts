@@ -1,17 +1,19 @@
 /**
  * The state machine of one shard: `apply` turns a command of the log into new state and effects.
  *
- * `apply` is pure. It reads no payload, no clock, no randomness and no node's configuration; the same
- * commands at the same indexes with the same stamps give the same state on every replica, whatever was in
- * memory or evicted meanwhile. It is all or nothing: what it refuses leaves no trace but what a refusal says.
- * It never waits: the caller asks `keys` first and loads what is missing, in log order.
+ * `apply` is pure. It reads no payload, no clock, no randomness and no node's configuration; the
+ * same commands at the same indexes with the same stamps give the same state on every replica,
+ * whatever was in memory or evicted meanwhile. It is all or nothing: what it refuses leaves no
+ * trace but what a refusal says. It never waits: the caller asks `keys` first and loads what is
+ * missing, in log order.
  *
- * Between asking for keys and loading them nothing is applied or evicted, or a record could come back older
- * than it is. An assertion that fails in here is a bug or a store that lied; the process must end.
+ * Between asking for keys and loading them nothing is applied or evicted, or a record could come
+ * back older than it is. An assertion that fails in here is a bug or a store that lied; the process
+ * must end.
  *
- * The parts: `definitions` `queue` `group` (`settled-ranges`, `attempts`) `streams` `version` are the
- * records, `record-table` is their memory and their checkpoint, `backoff` says when a requeued message is
- * due. Deliveries are no state of the machine: `dispatch-policy`.
+ * The parts: `definitions` `queue` `group` (`settled-ranges`, `attempts`) `streams` `version` are
+ * the records, `record-table` is their memory and their checkpoint, `backoff` says when a requeued
+ * message is due. Deliveries are no state of the machine: `dispatch-policy`.
  */
 
 import { assert, isCount } from './assert.ts';
@@ -28,7 +30,14 @@ import { Definitions, type DefinedQueue } from './definition-commands.ts';
 import type { QueueDefinition } from './definitions.ts';
 import type { DispatchStart } from './dispatch-policy.ts';
 import type { Effects } from './effect.ts';
-import { DEFAULT_GROUP, type GroupId, type LogIndex, type Offset, type QueueId, type StampMs } from './ids.ts';
+import {
+  DEFAULT_GROUP,
+  type GroupId,
+  type LogIndex,
+  type Offset,
+  type QueueId,
+  type StampMs,
+} from './ids.ts';
 import type { QueueState } from './queue.ts';
 import {
   type CapturedRecord,
@@ -71,11 +80,15 @@ export class Machine implements RecordHolder {
   startKeys(): readonly RecordKey[] {
     const meta = this.#meta;
     if (meta === undefined) return [META_KEY];
-    const missing = meta.content.definitionChunks.filter((chunk) => !this.#definitions.hasChunk(chunk));
+    const missing = meta.content.definitionChunks.filter(
+      (chunk) => !this.#definitions.hasChunk(chunk),
+    );
     return missing.length === 0 ? NONE : missing.map(definitionsKey);
   }
 
-  /** What `apply(command)` needs and what is not resident. Load and ask again, until it is empty. */
+  /**
+   * What `apply(command)` needs and what is not resident. Load and ask again, until it is empty.
+   */
   keys(command: Command): readonly RecordKey[] {
     switch (command.kind) {
       case 'enqueue':
@@ -94,19 +107,30 @@ export class Machine implements RecordHolder {
     }
   }
 
-  /** A record as the store has it; undefined when the store has none. A resident one is left as it is. */
+  /**
+   * A record as the store has it; undefined when the store has none. A resident one is left as it
+   * is.
+   */
   load(key: RecordKey, data: RecordData | undefined): void {
     const slash = key.indexOf('/');
     const kind = slash === -1 ? key : key.slice(0, slash);
     const rest = key.slice(slash + 1);
     if (kind === 'meta') {
       // A new shard has no record at all, so what is missing is not evidence of damage here.
-      this.#meta ??= new Resident(META_KEY, data === undefined ? new Meta() : Meta.fromData(data), this);
+      this.#meta ??= new Resident(
+        META_KEY,
+        data === undefined ? new Meta() : Meta.fromData(data),
+        this,
+      );
       return;
     }
     if (kind === 'stream') {
       if (this.#streams.has(rest)) return;
-      const stream = new Resident(key, data === undefined ? new Stream() : Stream.fromData(data), this);
+      const stream = new Resident(
+        key,
+        data === undefined ? new Stream() : Stream.fromData(data),
+        this,
+      );
       this.#streams.set(rest, stream);
       this.#table.adopt(stream);
       return;
@@ -132,7 +156,7 @@ export class Machine implements RecordHolder {
         this.#enqueue(command, effects);
         return;
       case 'settle':
-        this.#settle(command, stamp, effects);
+        this.#settle(command, effects);
         return;
       case 'void':
         this.#void(command, effects);
@@ -187,7 +211,10 @@ export class Machine implements RecordHolder {
     return this.#definitions.get(queueId)?.definition;
   }
 
-  /** Lowest unsettled offset (`nextOffset` when there is none); undefined until `queueKeys` were loaded. */
+  /**
+   * Lowest unsettled offset (`nextOffset` when there is none); undefined until `queueKeys` were
+   * loaded.
+   */
   floor(queueId: QueueId): Offset | undefined {
     return this.#definitions.get(queueId)?.floor;
   }
@@ -205,7 +232,10 @@ export class Machine implements RecordHolder {
     return state.queue.nextOffset - floor - above;
   }
 
-  /** Records to load so that `floor`, `nextOffset` and `depth` are known; empty when all is resident. */
+  /**
+   * Records to load so that `floor`, `nextOffset` and `depth` are known; empty when all is
+   * resident.
+   */
   queueKeys(queueId: QueueId): readonly RecordKey[] {
     const state = this.#definitions.get(queueId);
     if (state === undefined || state.isResident) return NONE;
@@ -221,7 +251,10 @@ export class Machine implements RecordHolder {
     return state.isResident ? state.group.missingChunks() : this.queueKeys(queueId);
   }
 
-  /** From what a dispatch policy starts; afterwards it lives by the effects. Undefined: no such group. */
+  /**
+   * From what a dispatch policy starts; afterwards it lives by the effects. Undefined: no such
+   * group.
+   */
   dispatchStart(queueId: QueueId, groupId: GroupId): DispatchStart | undefined {
     const state = this.#definitions.get(queueId);
     if (state === undefined || groupId !== DEFAULT_GROUP) return undefined;
@@ -248,7 +281,9 @@ export class Machine implements RecordHolder {
     this.#table.freeze();
   }
 
-  /** Adds up to `max` records of the cut to `into`, each key once; true when the cut is complete. */
+  /**
+   * Adds up to `max` records of the cut to `into`, each key once; true when the cut is complete.
+   */
   capture(max: number, into: CapturedRecord[]): boolean {
     return this.#table.capture(max, into);
   }
@@ -258,7 +293,9 @@ export class Machine implements RecordHolder {
     this.#table.thaw();
   }
 
-  /** Drops clean records beyond the bound, those not used lately first; looks at most at `maxSteps`. */
+  /**
+   * Drops clean records beyond the bound, those not used lately first; looks at most at `maxSteps`.
+   */
   evict(maxSteps: number): number {
     return this.#table.evict(this.#options.maxResidentRecords, maxSteps);
   }
@@ -321,10 +358,12 @@ export class Machine implements RecordHolder {
         if (!state.group.isResident) state.loadGroup(data);
         return;
       case 'settled':
-        if (!state.group.hasSettled(chunk as number)) state.group.loadSettled(chunk as number, data);
+        if (!state.group.hasSettled(chunk as number))
+          state.group.loadSettled(chunk as number, data);
         return;
       case 'attempts':
-        if (!state.group.hasAttempts(chunk as number)) state.group.loadAttempts(chunk as number, data);
+        if (!state.group.hasAttempts(chunk as number))
+          state.group.loadAttempts(chunk as number, data);
         return;
       default:
         assert(false, 'load: an unknown kind of record');
@@ -332,7 +371,7 @@ export class Machine implements RecordHolder {
   }
 
   #enqueue(command: EnqueueCommand, effects: Effects): void {
-    const { node, boot, number, targets } = command;
+    const { targets } = command;
     const stream = this.#inTurn(command, effects);
     if (stream === undefined) return;
     assert(targets.length <= MAX_TARGETS, 'enqueue: too many targets');
@@ -345,7 +384,7 @@ export class Machine implements RecordHolder {
     }
     if (stored === 0) stream.refuse(NO_QUEUE);
     else stream.accept();
-    effects.addConfirmed(node, boot, number, stored === 0 ? NO_QUEUE : ACCEPTED);
+    effects.addConfirmed(command, stored === 0 ? NO_QUEUE : ACCEPTED);
   }
 
   #void(command: VoidCommand, effects: Effects): void {
@@ -353,10 +392,12 @@ export class Machine implements RecordHolder {
     if (stream === undefined) return;
     const code = outcomeCode(command.reason);
     stream.refuse(code);
-    effects.addConfirmed(command.node, command.boot, command.number, code);
+    effects.addConfirmed(command, code);
   }
 
-  /** The stream, about to change, if this number's turn is now; otherwise its outcome is told again. */
+  /**
+   * The stream, about to change, if this number's turn is now; otherwise its outcome is told again.
+   */
   #inTurn(command: EnqueueCommand | VoidCommand, effects: Effects): Stream | undefined {
     const resident = this.#stream(command.node);
     assert(resident !== undefined, 'apply: the stream is not loaded');
@@ -365,7 +406,7 @@ export class Machine implements RecordHolder {
     stream.answered(command.boot, command.answeredUpTo);
     const outcome = stream.check(command.boot, command.number);
     if (outcome === IN_TURN) return stream;
-    effects.addConfirmed(command.node, command.boot, command.number, outcome);
+    effects.addConfirmed(command, outcome);
     return undefined;
   }
 
@@ -376,13 +417,16 @@ export class Machine implements RecordHolder {
     effects.addRare({ kind: 'stream-opened', node, boot: resident.content.open() });
   }
 
-  /** A queue, group or offset that does not exist, or an offset that is settled: nothing, and no effect. */
-  #settle(command: SettleCommand, stamp: StampMs, effects: Effects): void {
+  /**
+   * A queue, group or offset that does not exist, or an offset that is settled: nothing, and no
+   * effect.
+   */
+  #settle(command: SettleCommand, effects: Effects): void {
     const { queueId, groupId, offset } = command;
     const state = this.#definitions.get(queueId);
     if (state === undefined || groupId !== DEFAULT_GROUP || !state.isUnsettled(offset)) return;
     if (command.outcome === 'requeue') {
-      requeue(state, command, stamp, effects);
+      this.#requeue(state, command, effects);
       return;
     }
     const floor = state.settle(offset);
@@ -392,18 +436,19 @@ export class Machine implements RecordHolder {
       command.outcome === 'discard',
     );
   }
-}
 
-function requeue(state: QueueState, command: SettleCommand, stamp: number, effects: Effects): void {
-  const { queueId, groupId, offset, cause } = command;
-  let attempts = state.group.attempts(offset);
-  let due = 0;
-  if (cause !== 'returned') {
-    attempts += 1;
-    due = notBefore({ queueId, offset, attempts, cause }, state.definition.limits, stamp);
-    state.group.setAttempts(offset, attempts, due);
+  #requeue(state: QueueState, command: SettleCommand, effects: Effects): void {
+    const { queueId, groupId, offset, cause } = command;
+    let attempts = state.group.attempts(offset);
+    let due = 0;
+    if (cause !== 'returned') {
+      attempts += 1;
+      const ended = { queueId, offset, attempts, cause };
+      due = notBefore(ended, state.definition.limits, this.#started().lastStamp);
+      state.group.setAttempts(offset, attempts, due);
+    }
+    effects.finishRequeued(effects.addRequeued(queueId, groupId, offset), attempts, due);
   }
-  effects.finishRequeued(effects.addRequeued(queueId, groupId, offset), attempts, due);
 }
 
 function setVersion(command: SetVersionCommand, meta: Meta, effects: Effects): void {

@@ -1,16 +1,23 @@
 /**
  * A classic queue: its definition, the next offset, and its one group.
  *
- * `Queue` is the record. `QueueState` exists for every queue that is defined and costs little while the
- * queue is idle: its records are evicted, and it keeps but the two numbers by which the shard knows what of
- * the log is still wanted (they cannot change while the records are away).
+ * `Queue` is the record. `QueueState` exists for every queue that is defined and costs little while
+ * the queue is idle: its records are evicted, and it keeps but the two numbers by which the shard
+ * knows what of the log is still wanted (they cannot change while the records are away).
  */
 
 import { assert } from './assert.ts';
 import type { QueueDefinition } from './definitions.ts';
 import { GroupState } from './group.ts';
 import { DEFAULT_GROUP, type Offset, type QueueId } from './ids.ts';
-import { type RecordData, type RecordKey, countOf, groupKey, listOf, queueKey } from './record-data.ts';
+import {
+  type RecordData,
+  type RecordKey,
+  countOf,
+  groupKey,
+  listOf,
+  queueKey,
+} from './record-data.ts';
 import { type RecordHolder, type RecordTable, Resident } from './record-table.ts';
 
 export class Queue {

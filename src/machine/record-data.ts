@@ -1,9 +1,11 @@
 /**
- * What a record is outside the machine: a key and plain data (numbers, strings, bytes, lists of these).
+ * What a record is outside the machine: a key and plain data (numbers, strings, bytes, lists of
+ * these).
  *
- * `toData` gives data that shares no memory with the record, so it may be encoded later; `fromData` copies
- * what it keeps. Each record's data begins with the number of its format. Data that does not fit is a fault
- * of the store, which checks its sums before it hands anything over, and so an assertion here.
+ * `toData` gives data that shares no memory with the record, so it may be encoded later; `fromData`
+ * copies what it keeps. Each record's data begins with the number of its format. Data that does not
+ * fit is a fault of the store, which checks its sums before it hands anything over, and so an
+ * assertion here.
  *
  * Keys:  meta
  *        definitions/<chunk>

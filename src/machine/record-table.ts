@@ -1,15 +1,18 @@
 /**
  * The records that are in memory: which of them changed, the cut of a checkpoint, and eviction.
  *
- * A checkpoint is all records as they were at one index. `freeze` fixes that cut at once by starting a new
- * *era*; what changed in the era before is encoded slice by slice with `capture`, and a record that is about
- * to change meanwhile is captured first (copy-on-write, in `touch`). `thaw` says that the cut is durable.
- * A failed checkpoint has no way back: the process ends, and replay makes the state again.
+ * A checkpoint is all records as they were at one index. `freeze` fixes that cut at once by
+ * starting a new *era*; what changed in the era before is encoded slice by slice with `capture`,
+ * and a record that is about to change meanwhile is captured first (copy-on-write, in `touch`).
+ * `thaw` says that the cut is durable. A failed checkpoint has no way back: the process ends, and
+ * replay makes the state again.
  *
- * Only clean records are evicted: those whose last change is in a durable cut. The choice is by second
- * chance (a hand goes round and drops what was not used since it last came by), so a use costs one store.
+ * Only clean records are evicted: those whose last change is in a durable cut. The choice is by
+ * second chance (a hand goes round and drops what was not used since it last came by), so a use
+ * costs one store.
  *
- * What must never happen: a change without `touch` before it; a record dropped whose change is not durable.
+ * What must never happen: a change without `touch` before it; a record dropped whose change is not
+ * durable.
  */
 
 import { assert } from './assert.ts';
@@ -146,7 +149,10 @@ export class RecordTable {
     this.#frozen = undefined;
   }
 
-  /** Drops clean records, those not used lately first, until `bound` are left or `maxSteps` were looked at. */
+  /**
+   * Drops clean records, those not used lately first, until `bound` are left or `maxSteps` were
+   * looked at.
+   */
   evict(bound: number, maxSteps: number): number {
     const round = this.#round;
     let evicted = 0;

@@ -1,14 +1,14 @@
 /**
- * Which offsets of a group are settled: all below `floor`, and those marked in the bitmaps of chunks of
- * 4,096 offsets above it.
+ * Which offsets of a group are settled: all below `floor`, and those marked in the bitmaps of
+ * chunks of 4,096 offsets above it.
  *
- * The floor is exact: the lowest unsettled offset. Settling in order moves it and touches no bitmap. A
- * chunk that is settled whole needs no bitmap either, only its count, so a message that stays unsettled
- * with a million behind it costs 244 counts. A settlement costs one bit, and moving the floor passes each
- * bit once.
+ * The floor is exact: the lowest unsettled offset. Settling in order moves it and touches no
+ * bitmap. A chunk that is settled whole needs no bitmap either, only its count, so a message that
+ * stays unsettled with a million behind it costs 244 counts. A settlement costs one bit, and moving
+ * the floor passes each bit once.
  *
- * Bitmaps are records of their own and may be evicted: `missing` names the one that an operation needs and
- * that is not there. The bits below the floor in the floor's own chunk mean nothing.
+ * Bitmaps are records of their own and may be evicted: `missing` names the one that an operation
+ * needs and that is not there. The bits below the floor in the floor's own chunk mean nothing.
  */
 
 import { assert } from './assert.ts';
@@ -33,7 +33,8 @@ export class SettledChunk {
     const chunk = new SettledChunk();
     for (let i = 0; i < packed.length; i += 1) {
       const word = i >>> 2;
-      chunk.#words[word] = ((chunk.#words[word] as number) | ((packed[i] as number) << ((i & 3) * 8))) >>> 0;
+      chunk.#words[word] =
+        ((chunk.#words[word] as number) | ((packed[i] as number) << ((i & 3) * 8))) >>> 0;
     }
     return chunk;
   }
@@ -104,7 +105,8 @@ export class SettledRanges {
     ranges.#floor = countOf(at);
     ranges.#above = countOf(above);
     const pairs = listOf(counts);
-    for (let i = 0; i < pairs.length; i += 2) ranges.#counts.set(countOf(pairs[i]), countOf(pairs[i + 1]));
+    for (let i = 0; i < pairs.length; i += 2)
+      ranges.#counts.set(countOf(pairs[i]), countOf(pairs[i + 1]));
     return ranges;
   }
 

@@ -1,7 +1,9 @@
 /**
- * A binary heap of slots by (key, tie), lowest first, from which any slot can be removed in O(log n).
+ * A binary heap of slots by (key, tie), lowest first, from which any slot can be removed in O(log
+ * n).
  *
- * Keys lie in plain arrays of numbers, so an entry costs no object. A slot is in the heap at most once.
+ * Keys lie in plain arrays of numbers, so an entry costs no object. A slot is in the heap at most
+ * once.
  */
 
 import { assert } from './assert.ts';
@@ -52,23 +54,16 @@ export class SlotHeap {
   remove(slot: number): void {
     const at = this.#places[slot] ?? ABSENT;
     assert(at !== ABSENT, 'heap: the slot is not in it');
-    this.#places[slot] = ABSENT;
     const last = this.#slots.length - 1;
-    const moved = this.#slots.pop() as number;
-    const key = this.#keys.pop() as number;
-    const tie = this.#ties.pop() as number;
+    if (at !== last) this.#swap(at, last);
+    this.#slots.pop();
+    this.#keys.pop();
+    this.#ties.pop();
+    this.#places[slot] = ABSENT;
     if (at === last) return;
-    this.#put(at, moved, key, tie);
+    const moved = this.#slots[at] as number;
     this.#rise(at);
     this.#sink(this.#places[moved] as number);
-  }
-
-  #put(at: number, slot: number, key: number, tie: number): void {
-    this.steps += 1;
-    this.#slots[at] = slot;
-    this.#keys[at] = key;
-    this.#ties[at] = tie;
-    this.#places[slot] = at;
   }
 
   #isLess(a: number, b: number): boolean {
@@ -78,11 +73,19 @@ export class SlotHeap {
   }
 
   #swap(a: number, b: number): void {
-    const slot = this.#slots[a] as number;
+    this.steps += 1;
+    const slotA = this.#slots[a] as number;
+    const slotB = this.#slots[b] as number;
+    this.#slots[a] = slotB;
+    this.#slots[b] = slotA;
+    this.#places[slotA] = b;
+    this.#places[slotB] = a;
     const key = this.#keys[a] as number;
+    this.#keys[a] = this.#keys[b] as number;
+    this.#keys[b] = key;
     const tie = this.#ties[a] as number;
-    this.#put(a, this.#slots[b] as number, this.#keys[b] as number, this.#ties[b] as number);
-    this.#put(b, slot, key, tie);
+    this.#ties[a] = this.#ties[b] as number;
+    this.#ties[b] = tie;
   }
 
   #rise(from: number): void {

@@ -1,8 +1,9 @@
 /**
  * The stream of one sender: what makes the retry of an enqueue safe.
  *
- * A sender (a node) numbers its enqueues from 1 without gaps and sends each number until it knows the
- * outcome. One record remembers its boot, the last number, and the *refusals* that are not answered yet:
+ * A sender (a node) numbers its enqueues from 1 without gaps and sends each number until it knows
+ * the outcome. One record remembers its boot, the last number, and the *refusals* that are not
+ * answered yet:
  *
  *   number                 outcome
  *   the next one           applied
@@ -11,7 +12,8 @@
  *   a higher one           'gap': refused, nothing is consumed
  *   > answered + 4,096     'window': refused, nothing is consumed
  *
- * A lower boot is an earlier life of the sender: refused whole. A boot that was never opened likewise.
+ * A lower boot is an earlier life of the sender: refused whole. A boot that was never opened
+ * likewise.
  */
 
 import { assert } from './assert.ts';
@@ -89,7 +91,8 @@ export class Stream {
   /** `IN_TURN`, or the code of the outcome that the number had or has. Changes nothing. */
   check(boot: number, number: number): number {
     if (boot !== this.#boot) return boot < this.#boot ? STALE_BOOT : UNKNOWN_BOOT;
-    if (number <= this.#last) return number <= this.#answeredUpTo ? ANSWERED : this.#outcomeOf(number);
+    if (number <= this.#last)
+      return number <= this.#answeredUpTo ? ANSWERED : this.#outcomeOf(number);
     if (number !== this.#last + 1) return GAP;
     return number - this.#answeredUpTo > STREAM_WINDOW ? WINDOW : IN_TURN;
   }
@@ -124,7 +127,8 @@ export class Stream {
 
   #forgetAnswered(): void {
     let keep = 0;
-    while (keep < this.#refused.length && (this.#refused[keep] as number) <= this.#answeredUpTo) keep += 1;
+    while (keep < this.#refused.length && (this.#refused[keep] as number) <= this.#answeredUpTo)
+      keep += 1;
     if (keep === 0) return;
     this.#refused.splice(0, keep);
     this.#codes.splice(0, keep);

@@ -1,9 +1,11 @@
 /**
- * The meta record: the version of the machine's rules, the next queueId, and how far apply has come.
+ * The meta record: the version of the machine's rules, the next queueId, and how far apply has
+ * come.
  *
- * An entry is applied by the rules of the version in force at its index, so that replicas of two releases
- * stay equal; a committed `set-version` raises it once every voter knows the new one. Version 1 is the first
- * and, so far, the only one: a machine that meets another in a log or a record does not go on.
+ * An entry is applied by the rules of the version in force at its index, so that replicas of two
+ * releases stay equal; a committed `set-version` raises it once every voter knows the new one.
+ * Version 1 is the first and, so far, the only one: a machine that meets another in a log or a
+ * record does not go on.
  */
 
 import { assert } from './assert.ts';
@@ -30,7 +32,10 @@ export class Meta {
     assert(format === 1, 'meta: unknown format');
     const meta = new Meta();
     meta.version = countOf(version);
-    assert(meta.version >= 1 && meta.version <= MACHINE_VERSION, 'meta: a newer version is in force');
+    assert(
+      meta.version >= 1 && meta.version <= MACHINE_VERSION,
+      'meta: a newer version is in force',
+    );
     meta.nextQueueId = countOf(nextQueueId);
     meta.lastIndex = countOf(lastIndex);
     meta.lastStamp = countOf(lastStamp);
