@@ -1,2 +1,24 @@
-export * as none from './errors.ts';
+/** The storage engine's entry: what others may use of it. */
+
+export { STORAGE_ERROR_CODES, StorageError } from './errors.ts';
+export type { StorageErrorCode } from './errors.ts';
+export type { DiskSpace, Files, OpenFile, OpenOptions } from './files.ts';
 export { nodeFiles } from './node-files.ts';
+export { LOG_LIMITS } from './limits.ts';
+export { Log } from './log/log.ts';
+export type { LogReader } from './log/log.ts';
+export type {
+  AppendBatch,
+  Fault,
+  FaultyRange,
+  HardState,
+  LogBatch,
+  LogOptions,
+  LogStats,
+  ReadLimits,
+  ReadOutcome,
+  RecoveryReport,
+  SyncMode,
+  TornTail,
+} from './log/log-types.ts';
+export type { Epoch, FilePosition, LogIndex, SegmentId } from './log/positions.ts';
