@@ -49,14 +49,17 @@ describe.each(Object.entries(implementations))('Files: %s', (_name, begin) => {
     await expect(files.open(path('none/b'), NEW)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
-  test.each(['on-sync', 'each-write'] as const)('bytes written %s are read back', async (durability) => {
-    const file = await files.open(path('a'), { ...NEW, durability });
-    expect(await file.write(bytes('hello'), 3)).toBe(5);
-    expect(await file.size()).toBe(8);
-    await file.sync();
-    expect(await contents(file)).toEqual(bytes('\0\0\0hello'));
-    await file.close();
-  });
+  test.each(['on-sync', 'each-write'] as const)(
+    'bytes written %s are read back',
+    async (durability) => {
+      const file = await files.open(path('a'), { ...NEW, durability });
+      expect(await file.write(bytes('hello'), 3)).toBe(5);
+      expect(await file.size()).toBe(8);
+      await file.sync();
+      expect(await contents(file)).toEqual(bytes('\0\0\0hello'));
+      await file.close();
+    },
+  );
 
   test('reading stops at the end of the file and never touches the rest of the buffer', async () => {
     const file = await files.open(path('a'), NEW);
@@ -89,15 +92,18 @@ describe.each(Object.entries(implementations))('Files: %s', (_name, begin) => {
     await file.close();
   });
 
-  test.each([-1, 0.5, Number.NaN, 2 ** 53])('%d is no position, and nothing is written', async (no) => {
-    const file = await files.open(path('a'), NEW);
-    const refused = { code: 'ERR_OUT_OF_RANGE' };
-    await expect(file.write(bytes('x'), no)).rejects.toMatchObject(refused);
-    await expect(file.read(new Uint8Array(1), no)).rejects.toMatchObject(refused);
-    await expect(file.truncate(no)).rejects.toMatchObject(refused);
-    expect(await file.size()).toBe(0);
-    await file.close();
-  });
+  test.each([-1, 0.5, Number.NaN, 2 ** 53])(
+    '%d is no position, and nothing is written',
+    async (no) => {
+      const file = await files.open(path('a'), NEW);
+      const refused = { code: 'ERR_OUT_OF_RANGE' };
+      await expect(file.write(bytes('x'), no)).rejects.toMatchObject(refused);
+      await expect(file.read(new Uint8Array(1), no)).rejects.toMatchObject(refused);
+      await expect(file.truncate(no)).rejects.toMatchObject(refused);
+      expect(await file.size()).toBe(0);
+      await file.close();
+    },
+  );
 
   test('a closed handle refuses everything with EBADF', async () => {
     const file = await files.open(path('a'), NEW);

@@ -27,7 +27,11 @@ test('each-write opens with O_DSYNC, on-sync without', async () => {
 
 test('close waits for calls under way, so that no write meets another file under its number', async () => {
   const path = join(directory, 'a');
-  const file = await files.open(path, { access: 'write', create: 'exclusive', durability: 'on-sync' });
+  const file = await files.open(path, {
+    access: 'write',
+    create: 'exclusive',
+    durability: 'on-sync',
+  });
   const large = new Uint8Array(8 << 20).fill(9);
   const order: string[] = [];
   const writing = file.write(large, 0).then(() => order.push('written'));
@@ -40,7 +44,9 @@ test('close waits for calls under way, so that no write meets another file under
 test('files and folders are for the owner alone', async () => {
   await files.makeDirectory(join(directory, 'x/y'));
   const path = join(directory, 'x/y/a');
-  await (await files.open(path, { access: 'write', create: 'exclusive', durability: 'on-sync' })).close();
+  await (
+    await files.open(path, { access: 'write', create: 'exclusive', durability: 'on-sync' })
+  ).close();
   expect((await stat(join(directory, 'x'))).mode & 0o777).toBe(0o700);
   expect((await stat(path)).mode & 0o777).toBe(0o600);
 });

@@ -145,7 +145,12 @@ export class Inode {
   }
 
   /** The changes below the result show in this sector. */
-  #decideSector(touching: readonly number[], sizeFrom: number, random: Random, keep: number): number {
+  #decideSector(
+    touching: readonly number[],
+    sizeFrom: number,
+    random: Random,
+    keep: number,
+  ): number {
     let least = 0;
     let most = this.#changes.length;
     for (const index of touching) {

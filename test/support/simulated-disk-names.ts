@@ -4,7 +4,7 @@
  * Creations, renames and removals are pending until their folder is synced; a power cut keeps or loses each
  * of them by itself (a rename as a whole). What lies in a folder whose own creation was lost is gone.
  */
-import { Inode } from './simulated-disk-inode.ts';
+import type { Inode } from './simulated-disk-inode.ts';
 import type { Random } from './simulated-disk-random.ts';
 
 export const DIRECTORY = 'directory';
@@ -29,7 +29,8 @@ export class Names {
   children(directory: string): string[] {
     const names: string[] = [];
     for (const path of this.#seen.keys()) {
-      if (path !== '/' && parentOf(path) === directory) names.push(path.slice(path.lastIndexOf('/') + 1));
+      if (path !== '/' && parentOf(path) === directory)
+        names.push(path.slice(path.lastIndexOf('/') + 1));
     }
     return names.toSorted();
   }
@@ -83,7 +84,7 @@ export class Names {
 
   crash(random: Random, keep: number): void {
     for (const change of this.#pending) if (random.chance(keep)) change.apply(this.#kept);
-    for (const path of [...this.#kept.keys()]) {
+    for (const path of this.#kept.keys()) {
       if (path !== '/' && !this.#reachable(path)) this.#kept.delete(path);
     }
     this.#seen = new Map(this.#kept);

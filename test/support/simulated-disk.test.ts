@@ -42,7 +42,7 @@ describe('a power cut', () => {
     }
     for (const shape of seen) expect(shape).toMatch(/^[12][12]([02]([02])?)?$/);
     expect(seen).toContain('11');
-    expect([...seen].some((shape) => /^12/.test(shape))).toBe(true);
+    expect([...seen].some((shape) => shape.startsWith('12'))).toBe(true);
     expect([...seen].some((shape) => /^..02/.test(shape))).toBe(true);
   });
 
@@ -109,7 +109,9 @@ describe('a power cut', () => {
       seen.add((await disk.mount().list('/')).join(' '));
     }
     const combinations = ['kept', 'renamed'].flatMap((third) =>
-      ['', 'new', 'old', 'new old'].map((others) => `${others} ${third}`.trim().split(' ').toSorted().join(' ')),
+      ['', 'new', 'old', 'new old'].map((others) =>
+        `${others} ${third}`.trim().split(' ').toSorted().join(' '),
+      ),
     );
     expect([...seen].toSorted()).toEqual(combinations.toSorted());
   });

@@ -14,7 +14,13 @@
  *   const recovered = await Log.open({ files: disk.mount(), ... });
  */
 import type { DiskSpace, Files, OpenFile, OpenOptions } from '../../storage/files.ts';
-import { Faults, type ArmedFault, type Fault, type InjectedFault, type Operation } from './simulated-disk-faults.ts';
+import {
+  Faults,
+  type ArmedFault,
+  type Fault,
+  type InjectedFault,
+  type Operation,
+} from './simulated-disk-faults.ts';
 import { BLOCK_BYTES, Inode, SECTOR_BYTES, type Change } from './simulated-disk-inode.ts';
 import { DIRECTORY, Names, parentOf } from './simulated-disk-names.ts';
 import { Random } from './simulated-disk-random.ts';
@@ -39,7 +45,9 @@ interface Waiting {
   readonly notBefore: number;
 }
 
-export type RunOutcome<Value> = { readonly cut: true } | { readonly cut: false; readonly value: Value };
+export type RunOutcome<Value> =
+  | { readonly cut: true }
+  | { readonly cut: false; readonly value: Value };
 
 const TRACE_LINES = 200;
 
@@ -199,7 +207,8 @@ export class SimulatedDisk {
 
   freeBytes(): number {
     let used = this.foreignBytes;
-    for (const inode of new Set([...this.names.inodes(), ...this.#opened])) used += inode.allocatedBytes;
+    for (const inode of new Set([...this.names.inodes(), ...this.#opened]))
+      used += inode.allocatedBytes;
     return Math.max(0, this.#capacityBytes - used);
   }
 
