@@ -1,0 +1,167 @@
+/**
+ * Checks a tree against the table of keys and gives the values that hold, defaults filled in.
+ *
+ * Goes on after a problem, so that all of them are told at once; what comes back is of use only when
+ * there are none.
+ */
+
+import { type MapNode, type Node, type ScalarNode, NO_PLACE, emptyMap } from './document.ts';
+import { type ScalarKey, readLeaf } from './leaf.ts';
+import { nearest } from './nearest.ts';
+import type { ConfigErrorCode, ConfigProblem, Place } from './problem.ts';
+import type { Key, SectionKey, SectionsKey, TextsKey } from './schema.ts';
+import { type Read, quote, readAddress } from './values.ts';
+
+/** A key of a later version: known, so that the answer is not that it is a typing error. */
+export type LaterKeys = (key: string) => boolean;
+
+/** Where the values of a configuration come from, by key. */
+export type Places = Map<string, Place>;
+
+const KINDS = { map: 'a group of keys', list: 'a list' } as const;
+
+export class Checker {
+  readonly problems: ConfigProblem[] = [];
+  readonly places: Places = new Map();
+  readonly #later: LaterKeys;
+
+  constructor(later: LaterKeys) {
+    this.#later = later;
+  }
+
+  problem(code: ConfigErrorCode, place: Place, key: string, text: string): undefined {
+    this.problems.push({ code, place, key, text });
+    return undefined;
+  }
+
+  section(schema: SectionKey, node: Node | undefined, key: string): Record<string, unknown> {
+    const map = node === undefined ? undefined : this.#map(node, key);
+    for (const [name, { keyAt }] of map?.entries ?? []) {
+      if (!Object.hasOwn(schema.keys, name)) this.#unknown(schema, name, keyAt, key);
+    }
+    const values: Record<string, unknown> = {};
+    for (const [name, child] of Object.entries(schema.keys)) {
+      const written = map?.entries.get(name)?.node;
+      if (written !== undefined) this.places.set(join(key, name), written.at);
+      // A default stands where its section does: a queue without a name is told by its line.
+      const assumed = scalar(child, map?.at ?? NO_PLACE);
+      values[name] = this.#value(child, written ?? assumed, join(key, name));
+    }
+    return values;
+  }
+
+  #value(schema: Key, node: Node | undefined, key: string): unknown {
+    if (schema.kind === 'section') return this.section(schema, node, key);
+    if (schema.kind === 'sections') return this.#sections(schema, node, key);
+    if (node === undefined) return undefined;
+    if (schema.kind === 'texts') return this.#texts(schema, node, key);
+    if (schema.kind === 'addresses') return this.#addresses(node, key);
+    return this.#leaf(schema, node, key);
+  }
+
+  #map(node: Node, key: string): MapNode | undefined {
+    if (node.kind === 'map') return node;
+    // `log:` with nothing below it says nothing.
+    if (node.kind === 'scalar' && node.value === null) return undefined;
+    const text = `a group of keys belongs here, not ${what(node)}`;
+    return this.problem('wrong-value', node.at, key, text);
+  }
+
+  #unknown(schema: SectionKey, name: string, at: Place, key: string): void {
+    const full = join(key, name);
+    if (this.#later(full)) {
+      const text = 'not available in this version; take the key out';
+      this.problem('not-available', at, full, text);
+      return;
+    }
+    const names = Object.keys(schema.keys);
+    const near = nearest(name, names);
+    const text = near === undefined ? `there are ${names.join(', ')}` : `did you mean ${near}?`;
+    this.problem('unknown-key', at, full, `unknown key: ${text}`);
+  }
+
+  #sections(schema: SectionsKey, node: Node | undefined, key: string): unknown {
+    if (node === undefined) {
+      return schema.fallback.map((entry, index) => {
+        const map = emptyMap(NO_PLACE);
+        for (const [name, value] of Object.entries(entry)) {
+          const node: ScalarNode = { kind: 'scalar', at: NO_PLACE, value, written: value };
+          map.entries.set(name, { keyAt: NO_PLACE, node });
+        }
+        return this.section(schema.each, map, `${key}[${index}]`);
+      });
+    }
+    const items = this.#items(node, key, schema.most);
+    return items.map((item, index) => {
+      this.places.set(`${key}[${index}]`, item.at);
+      return this.section(schema.each, item, `${key}[${index}]`);
+    });
+  }
+
+  #items(node: Node, key: string, most: number): readonly Node[] {
+    if (node.kind !== 'list') {
+      this.problem('wrong-value', node.at, key, `a list belongs here, not ${what(node)}`);
+      return [];
+    }
+    if (node.items.length > most) {
+      const text = `${node.items.length} entries are too many: at most ${most}`;
+      this.problem('wrong-value', node.at, key, text);
+    }
+    return node.items.slice(0, most);
+  }
+
+  #texts(schema: TextsKey, node: Node, key: string): unknown {
+    const items = this.#items(node, key, schema.most);
+    if (items.length === 0) this.problem('wrong-value', node.at, key, 'the list is empty');
+    return items.map((item, index) => {
+      const name = `${key}[${index}]`;
+      const one = this.#scalar(item, name);
+      const wrong = one === undefined ? undefined : schema.check(one.written);
+      if (wrong !== undefined) this.problem('wrong-value', item.at, name, wrong);
+      return one?.written;
+    });
+  }
+
+  #addresses(node: Node, key: string): unknown {
+    const items = node.kind === 'list' ? node.items : [node];
+    if (items.length === 0) this.problem('wrong-value', node.at, key, 'write an address, or off');
+    if (node.kind === 'scalar' && node.written === 'off') return [];
+    return items.map((item) => {
+      const one = this.#scalar(item, key);
+      return one && this.#read(readAddress(one.written), one.at, key);
+    });
+  }
+
+  #leaf(schema: ScalarKey, node: Node, key: string): unknown {
+    const one = this.#scalar(node, key);
+    return one && this.#read(readLeaf(schema, one), one.at, key);
+  }
+
+  #scalar(node: Node, key: string): ScalarNode | undefined {
+    if (node.kind === 'scalar') return node;
+    const text = `one value belongs here, not ${KINDS[node.kind]}`;
+    return this.problem('wrong-value', node.at, key, text);
+  }
+
+  #read<T>(read: Read<T>, at: Place, key: string): T | undefined {
+    if ('value' in read) return read.value;
+    return this.problem('wrong-value', at, key, read.problem);
+  }
+}
+
+/** The default of a key as if it were written at `at`; lists and groups have none of this kind. */
+function scalar(schema: Key, at: Place): ScalarNode | undefined {
+  if (schema.kind === 'section' || schema.kind === 'sections' || schema.kind === 'texts') {
+    return undefined;
+  }
+  return { kind: 'scalar', at, value: schema.fallback, written: String(schema.fallback) };
+}
+
+function what(node: Node): string {
+  if (node.kind !== 'scalar') return KINDS[node.kind];
+  return node.value === null ? 'nothing' : quote(node.written);
+}
+
+function join(key: string, name: string): string {
+  return key === '' ? name : `${key}.${name}`;
+}

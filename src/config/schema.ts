@@ -1,0 +1,181 @@
+/**
+ * What a configuration key may be: the building blocks of the one table in `keys.ts`, from which the
+ * check, the typed `Config`, the JSON Schema and docs/configuration.md are made.
+ *
+ * Plain data: nothing here reads a file or knows a particular key. A default stands as people write
+ * it ('30s', '64MiB') and goes through the same check as a value from a file, so that a default
+ * outside its own range cannot exist.
+ */
+
+interface Described {
+  readonly about: string;
+}
+
+/** A text; `check` tells what is wrong with it, in words. */
+export interface TextKey extends Described {
+  readonly kind: 'text';
+  readonly fallback: string;
+  readonly rule: string;
+  check(text: string): string | undefined;
+}
+
+export interface ChoiceKey<Name extends string = string> extends Described {
+  readonly kind: 'choice';
+  readonly choices: readonly Name[];
+  /** What later versions will take: refused as such. */
+  readonly later?: readonly string[];
+  readonly fallback: Name;
+}
+
+export interface SwitchKey extends Described {
+  readonly kind: 'switch';
+  readonly fallback: boolean;
+}
+
+/** A number: whole, unless `fraction`. */
+export interface NumberKey extends Described {
+  readonly kind: 'number';
+  readonly fallback: number;
+  readonly min: number;
+  readonly max: number;
+  readonly fraction: boolean;
+}
+
+/** Milliseconds, written with units; a multiple of `step` where the wire knows no finer one. */
+export interface DurationKey extends Described {
+  readonly kind: 'duration';
+  readonly step?: '1s';
+  readonly fallback: string;
+  readonly min: string;
+  readonly max: string;
+}
+
+/** Bytes, written with a unit; with `auto` also that word, read as undefined. */
+export interface SizeKey extends Described {
+  readonly kind: 'size';
+  readonly fallback: string;
+  readonly min: string;
+  readonly max: string;
+  readonly auto: string | undefined;
+}
+
+/** One address, several, or `off`. */
+export interface AddressesKey extends Described {
+  readonly kind: 'addresses';
+  readonly fallback: string;
+}
+
+/** A list of texts; undefined when the file names none. */
+export interface TextsKey extends Described {
+  readonly kind: 'texts';
+  readonly rule: string;
+  readonly otherwise: string;
+  readonly most: number;
+  check(text: string): string | undefined;
+}
+
+export interface SectionKey<
+  Keys extends Record<string, Key> = Record<string, Key>,
+> extends Described {
+  readonly kind: 'section';
+  readonly keys: Keys;
+}
+
+/** A list of sections; `fallback` is what holds when the file does not name the key. */
+export interface SectionsKey<
+  Keys extends Record<string, Key> = Record<string, Key>,
+> extends Described {
+  readonly kind: 'sections';
+  readonly each: SectionKey<Keys>;
+  readonly fallback: readonly Readonly<Record<string, string>>[];
+  readonly most: number;
+}
+
+export type Leaf =
+  | TextKey
+  | ChoiceKey
+  | SwitchKey
+  | NumberKey
+  | DurationKey
+  | SizeKey
+  | AddressesKey
+  | TextsKey;
+
+export type Key = Leaf | SectionKey | SectionsKey;
+
+/** Where a listener listens. */
+export interface Address {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+}
+
+/** The value that a key has in a checked configuration. */
+export type ValueOf<K extends Key> =
+  K extends SectionKey<infer Keys>
+    ? { readonly [Name in keyof Keys]: ValueOf<Keys[Name]> }
+    : K extends SectionsKey<infer Keys>
+      ? readonly { readonly [Name in keyof Keys]: ValueOf<Keys[Name]> }[]
+      : K extends ChoiceKey<infer Name>
+        ? Name
+        : K extends SwitchKey
+          ? boolean
+          : K extends AddressesKey
+            ? readonly Address[]
+            : K extends TextsKey
+              ? readonly string[] | undefined
+              : K extends TextKey
+                ? string
+                : K extends SizeKey & { readonly auto: string }
+                  ? number | undefined
+                  : number;
+
+type Spec<K extends Key> = Omit<K, 'kind'>;
+
+export function section<Keys extends Record<string, Key>>(
+  about: string,
+  keys: Keys,
+): SectionKey<Keys> {
+  return { kind: 'section', about, keys };
+}
+
+export function sections<Keys extends Record<string, Key>>(
+  spec: Spec<SectionsKey<Keys>>,
+): SectionsKey<Keys> {
+  return { kind: 'sections', ...spec };
+}
+
+export const text = (spec: Spec<TextKey>): TextKey => ({ kind: 'text', ...spec });
+
+export function choice<const Name extends string>(spec: Spec<ChoiceKey<Name>>): ChoiceKey<Name> {
+  return { kind: 'choice', ...spec };
+}
+
+export const onOff = (spec: Spec<SwitchKey>): SwitchKey => ({ kind: 'switch', ...spec });
+
+export function whole(spec: Omit<Spec<NumberKey>, 'fraction'>): NumberKey {
+  return { kind: 'number', fraction: false, ...spec };
+}
+
+export function fraction(spec: Omit<Spec<NumberKey>, 'fraction'>): NumberKey {
+  return { kind: 'number', fraction: true, ...spec };
+}
+
+export const duration = (spec: Spec<DurationKey>): DurationKey => ({ kind: 'duration', ...spec });
+
+export function size(spec: Omit<Spec<SizeKey>, 'auto'>): SizeKey & { readonly auto: undefined } {
+  return { kind: 'size', auto: undefined, ...spec };
+}
+
+/** `auto` says what the word stands for. */
+export function sizeOrAuto(
+  spec: Omit<Spec<SizeKey>, 'auto' | 'fallback'> & { readonly auto: string },
+): SizeKey & { readonly auto: string } {
+  return { kind: 'size', fallback: 'auto', ...spec };
+}
+
+export function addresses(spec: Spec<AddressesKey>): AddressesKey {
+  return { kind: 'addresses', ...spec };
+}
+
+export const texts = (spec: Spec<TextsKey>): TextsKey => ({ kind: 'texts', ...spec });

@@ -1,0 +1,239 @@
+/** A configuration is right as a whole, or refused with every problem, its place and what to do. */
+
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { ConfigError, loadConfig, parseConfig } from '../../src/config/config.ts';
+
+function refusal(yaml: string, overrides: readonly string[] = []): string {
+  try {
+    parseConfig({ file: { name: 'broker.yaml', yaml }, overrides });
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  return 'accepted';
+}
+
+const set = (assignment: string): unknown => parseConfig({ overrides: [assignment] });
+
+describe('what is written', () => {
+  it('an empty file, a comment and empty groups mean the defaults', () => {
+    const defaults = parseConfig({});
+    for (const yaml of ['', '# nothing\n', 'log:\nserver:\n  mqtt:\n']) {
+      expect(parseConfig({ file: { name: 'f', yaml } })).toEqual(defaults);
+    }
+    expect(defaults.server.mqtt.tcp.addr).toEqual([{ host: '127.0.0.1', port: 1883 }]);
+    expect(defaults.queues.map(({ name }) => name)).toEqual(['orders']);
+  });
+
+  it('--set goes on top of the file, the last one wins, and its value is YAML', () => {
+    const config = parseConfig({
+      file: { name: 'f', yaml: 'log: { level: debug, format: json }\nnode: { id: a }\n' },
+      overrides: ['log.level=error', 'log.level=warn', 'queues=[{name: a}, {name: b}]'],
+    });
+    expect(config.log).toEqual({ level: 'warn', format: 'json' });
+    expect(config.node.id).toBe('a');
+    expect(config.queues.map(({ name }) => name)).toEqual(['a', 'b']);
+  });
+
+  it('an anchor may be used again', () => {
+    const yaml = 'queues:\n  - { name: a, retry: &r { min: 2s } }\n  - { name: b, retry: *r }\n';
+    const { queues } = parseConfig({ file: { name: 'f', yaml } });
+    expect(queues.map(({ retry }) => retry.min)).toEqual([2000, 2000]);
+  });
+});
+
+describe('O1: what is wrong is an error at the start', () => {
+  it.each([
+    ['log:\n  levle: info\n', 'broker.yaml:2:3: log.levle: unknown key: did you mean level?'],
+    ['sever: {}\n', 'broker.yaml:1:1: sever: unknown key: did you mean server?'],
+    ['__proto__: { x: 1 }\n', 'broker.yaml:1:1: __proto__: unknown key: there are node'],
+    ['log: { level: inf }\n', "broker.yaml:1:15: log.level: 'inf' is not one of debug"],
+    ['allow_anonymous: yes\n', "allow_anonymous: 'yes' is neither true nor false"],
+    ['allow_anonymous: "true"\n', 'is neither true nor false'],
+    ['shards: { ack_timeout: 10 }\n', "'10' is not a duration: write 10s or 10ms"],
+    ['shards: { ack_timeout: 1h }\n', "'1h' is not within 100ms to 10m"],
+    ['storage: { segment_size: 64 }\n', "'64' is not a size: write 64B or 64KiB"],
+    ['storage: { segment_size: 64MB2 }\n', "'64MB2' is not a size"],
+    ['server: { mqtt: { max_qos: 3 } }\n', "'3' is not within 0 to 2"],
+    ['server: { mqtt: { max_qos: 1.5 } }\n', "'1.5' is not a whole number"],
+    ['server: { mqtt: { max_qos: } }\n', 'has no value'],
+    ['server: { mqtt: { keep_alive_maximum: 1500ms } }\n', 'is not a whole number of seconds'],
+    ['server: 5\n', "broker.yaml:1:9: server: a group of keys belongs here, not '5'"],
+    ['queues: {}\n', 'queues: a list belongs here, not a group of keys'],
+    ['queues: [{}]\n', 'broker.yaml:1:10: queues[0].name: is empty'],
+    ['data_dir: [a]\n', 'data_dir: one value belongs here, not a list'],
+    ['data_dir: ""\n', 'data_dir: is not the path of a folder'],
+    ['- a\n', 'a configuration is a list of keys'],
+    ['log: {level: info}\nlog: {level: warn}\n', 'broker.yaml:2:1: Map keys must be unique'],
+    ['a: [1\n', 'broker.yaml:2:1: '],
+    ['log: !!js/function x\n', 'Unresolved tag'],
+    ['log: {}\n---\nlog: {}\n', 'Source contains multiple documents'],
+  ])('%j', (yaml, text) => {
+    expect(refusal(yaml)).toContain(text);
+  });
+
+  it('every problem is told at once, in the order of the file', () => {
+    const lines = refusal('node: { id: "" }\nlog: { level: x }\nshards: { y: 1 }\n').split('\n');
+    expect(lines.map((line) => line.slice(0, 14))).toEqual([
+      'broker.yaml:1:',
+      'broker.yaml:2:',
+      'broker.yaml:3:',
+    ]);
+  });
+
+  it('--set is checked like a file', () => {
+    expect(() => set('log.levl=info')).toThrow(/--set 'log.levl=info': log.levl: unknown key/);
+    expect(() => set('log.level=loud')).toThrow(/is not one of/);
+    for (const wrong of ['log.level', '=x', 'log..level=x', '']) {
+      expect(() => set(wrong)).toThrow(/write --set KEY=VALUE/);
+    }
+  });
+
+  it('a missing file, a folder, and a file that is no text are refused by name', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'fluxmq-config-'));
+    try {
+      expect(() => loadConfig(join(directory, 'none.yaml'), [])).toThrow(/none.yaml.*ENOENT/);
+      expect(() => loadConfig(directory, [])).toThrow(/cannot be read/);
+      const binary = join(directory, 'binary.yaml');
+      await writeFile(binary, new Uint8Array([0xff, 0xfe, 0x00]));
+      expect(() => loadConfig(binary, [])).toThrow(/is not UTF-8/);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
+  });
+
+  it('a listener that is named twice is refused', () => {
+    const yaml = 'server: { mqtt: { tcp: { addr: ["127.0.0.1:1883", "127.0.0.1:1883"] } } }\n';
+    expect(refusal(yaml)).toContain('127.0.0.1:1883 is named twice');
+  });
+
+  it('without any listener nobody could connect', () => {
+    expect(refusal('server: { mqtt: { tcp: { addr: off } } }\n')).toContain(
+      'every listener is off',
+    );
+  });
+
+  it.each(['0.0.0.0:1883', ':1883', '[::]:1883', '192.0.2.1:1883', 'example.org:1883'])(
+    '%s is refused, unless allow_anonymous is true',
+    (address) => {
+      const yaml = `server: { mqtt: { tcp: { addr: "${address}" } } }\n`;
+      expect(refusal(yaml)).toContain('say allow_anonymous: true');
+      expect(refusal(`${yaml}allow_anonymous: true\n`)).toBe('accepted');
+    },
+  );
+
+  it.each(['127.0.0.1:0', '127.8.9.1:1883', 'localhost:1883', '[::1]:1883'])(
+    '%s is loopback',
+    (address) => {
+      const yaml = `server: { mqtt: { tcp: { addr: "${address}" } } }\n`;
+      expect(refusal(yaml)).toBe('accepted');
+    },
+  );
+
+  it.each([
+    'server.mqtt.ws.addr=127.0.0.1:8083',
+    'server.amqp.addr=127.0.0.1:5672',
+    'server.amqp091.addr=127.0.0.1:5672',
+    'server.amqp10.addr=127.0.0.1:5672',
+    'server.http.addr=127.0.0.1:8080',
+    'server.coap.addr=127.0.0.1:5683',
+    'server.http.addr=off',
+    'server.mqtt.tcp.tls={cert: a}',
+    'cluster.nodes=[a]',
+    'queues=[{name: a, retention: {age: 1d}}]',
+    'queues=[{name: a, dlq: b}]',
+    'queues=[{name: a, type: stream}]',
+    'queues=[{name: a, topics: ["m/#"]}]',
+  ])('%s is of a later version, and says so', (assignment) => {
+    expect(() => set(assignment)).toThrow(/not available in this version/);
+  });
+
+  it('rules between keys are held', () => {
+    expect(refusal('queues: [{ name: a }, { name: a }]\n')).toContain('is declared twice');
+    const retry = 'queues: [{ name: a, retry: { min: 5s, max: 1s } }]\n';
+    expect(refusal(retry)).toContain('1s is shorter than retry.min (5s)');
+    expect(refusal('storage: { reserve: 64MiB }\n')).toContain('less than two segments');
+    expect(refusal('storage: { segment_size: 1MiB }\n')).toContain('more than storage.segment');
+    expect(refusal('queues: [{ name: mqtt, topics: ["$queue/x"] }]\n')).toContain('no topics');
+  });
+});
+
+describe('Q16: hostile names of queues', () => {
+  it.each([
+    '""',
+    '"."',
+    '".."',
+    '"../../x"',
+    '"/"',
+    '"a/b"',
+    '"a\\0b"',
+    '"a\\nb"',
+    '"+"',
+    '"a#"',
+    '"$dlq"',
+    '"$SYS"',
+    '"\\ud800"',
+    `"${'x'.repeat(65_536)}"`,
+  ])('%.40s is refused', (name) => {
+    const text = refusal(`queues: [{ name: ${name} }]\n`);
+    expect(text).toMatch(/^broker\.yaml:1:\d+: queues\[0\]\.name: /);
+    // A message is for people: it repeats no control character and no book.
+    expect(text.length).toBeLessThan(300);
+    expect(text).not.toMatch(/[^\P{Cc}\n]/u);
+  });
+
+  it.each(['orders', 'a b', 'ünïcode', '...', 'x'.repeat(255)])('%.20s is a name', (name) => {
+    expect(refusal(`queues: [{ name: ${JSON.stringify(name)} }]\n`)).toBe('accepted');
+  });
+
+  it.each(['$queue', '$queue/', '$queue/a+/x', '$queue/#/x', '$queue/a#', 'orders/#', '#'])(
+    'the pattern %s is refused',
+    (pattern) => {
+      const yaml = `queues: [{ name: a, topics: [${JSON.stringify(pattern)}] }]\n`;
+      expect(refusal(yaml)).toContain('queues[0].topics[0]: ');
+    },
+  );
+});
+
+describe('bad input', () => {
+  it('whatever a file holds, the answer is a configuration or a ConfigError', () => {
+    const words = fc.constantFrom(
+      'log',
+      'server',
+      'queues',
+      ':',
+      '-',
+      '[',
+      '{',
+      '}',
+      '&a',
+      '*a',
+      '!',
+    );
+    const soup = fc.array(fc.oneof(words, fc.constantFrom(' ', '\n', '  '), fc.string()));
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          soup.map((parts) => parts.join('')),
+        ),
+        (yaml) => {
+          refusal(yaml);
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('aliases of aliases cannot fill the memory', () => {
+    const levels = ['a0: &a0 [x, x, x, x, x, x, x, x, x, x]'];
+    for (let i = 1; i < 12; i += 1) {
+      levels.push(`a${i}: &a${i} [${Array.from({ length: 10 }, () => `*a${i - 1}`).join(', ')}]`);
+    }
+    expect(refusal(`${levels.join('\n')}\n`)).toContain('holds too much');
+  });
+});
