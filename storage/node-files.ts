@@ -1,13 +1,15 @@
 /**
- * The real file system behind the port `files.ts`. The only module of the product that imports `node:fs`.
+ * The real file system behind the port `files.ts`. The only module of the product that imports
+ * `node:fs`.
  *
- * It never makes a synchronous call, never retries and never hides an error: what a failed write or sync means
- * is the engine's to decide. A handle that was closed refuses every call with EBADF instead of passing on a
- * number that the system may have given to another file meanwhile, and `close` waits for calls under way for
- * the same reason.
+ * It never makes a synchronous call, never retries and never hides an error: what a failed write or
+ * sync means is the engine's to decide. A handle that was closed refuses every call with EBADF
+ * instead of passing on a number that the system may have given to another file meanwhile, and
+ * `close` waits for calls under way for the same reason.
  *
- * `durability: 'each-write'` is O_DSYNC on Linux, one hop into the thread pool. Elsewhere the flag is missing
- * or does not reach the platter (macOS), so there each write is followed by fdatasync before it resolves.
+ * `durability: 'each-write'` is O_DSYNC on Linux, one hop into the thread pool. Elsewhere the flag is
+ * missing or does not reach the platter (macOS), so there each write is followed by fdatasync before it
+ * resolves.
  */
 import {
   close,

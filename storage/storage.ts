@@ -22,3 +22,13 @@ export type {
   TornTail,
 } from './log/log-types.ts';
 export type { Epoch, FilePosition, LogIndex, SegmentId } from './log/positions.ts';
+export type {
+  Checkpoint,
+  DurableCheckpoint,
+  RecordBatch,
+  RecordStore,
+  StoredRecord,
+} from './records/record-store.ts';
+export { openLevelRecords } from './records/level-records.ts';
+export type { LevelRecordsOptions } from './records/level-records.ts';
+export { MemoryRecords } from './records/memory-records.ts';

@@ -1,11 +1,11 @@
 /**
- * The record store that trusts nothing beneath it: checksums over key and value, number and sum of all
- * records at each checkpoint, a full pass at open.
+ * The record store that trusts nothing beneath it: checksums over key and value, number and sum of
+ * all records at each checkpoint, a full pass at open.
  *
- * Number and sum are kept up from what a batch replaces: for each key that a batch touches, the value that
- * stands there is read (in groups, while the batch is still being filled), checked, and its sum taken off. So
- * nothing is held in memory for records that sleep. A crash in `write` leaves the previous checkpoint or this
- * one, whole; nothing else here touches the disk.
+ * Number and sum are kept up from what a batch replaces: for each key that a batch touches, the
+ * value that stands there is read (in groups, while the batch is still being filled), checked, and
+ * its sum taken off. So nothing is held in memory for records that sleep. A crash in `write` leaves
+ * the previous checkpoint or this one, whole; nothing else here touches the disk.
  */
 import assert from 'node:assert/strict';
 
@@ -246,12 +246,16 @@ class CheckedBatch implements RecordBatch {
     this.#bytes += key.length;
   }
 
-  /** One group after the other: a large batch never keeps more than one group of old values in memory. */
+  /**
+   * One group after the other: a large batch never keeps more than one group of old values in
+   * memory.
+   */
   #lookUpNow(): void {
     const keys = this.#toLookUp;
     this.#toLookUp = [];
     const after = this.#lookUp.then(() => this.#takeOff(keys));
-    // The failure is met by whoever awaits the chain in `change`; a discarded batch has no such one.
+    // The failure is met by whoever awaits the chain in `change`; a discarded batch has no such
+    // one.
     after.catch(() => undefined);
     this.#lookUp = after;
   }
@@ -302,12 +306,13 @@ async function verify(raw: RawStore): Promise<DurableCheckpoint | undefined> {
     );
   }
   const { index, recordCount: wanted } = checkpoint;
+  const at = `the checkpoint at index ${index}`;
   if (recordCount !== wanted || sum !== checkpoint.sum) {
     throw new StorageError(
       'damaged',
       recordCount === wanted
-        ? `the records do not match the sum of the checkpoint at index ${index}`
-        : `the record store has ${recordCount} records where the checkpoint at index ${index} has ${wanted}`,
+        ? `the records do not match the sum of ${at}`
+        : `the record store has ${recordCount} records where ${at} has ${wanted}`,
     );
   }
   return checkpoint;

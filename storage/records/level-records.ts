@@ -1,11 +1,12 @@
 /**
  * Records in a folder of LevelDB files, by way of classic-level: the only module that imports it.
  *
- * LevelDB gives back flipped bytes without an error, and opens quietly on what is left when its log is
- * damaged; the checked store above names the first and the caller's log shows the second. What a synced
- * batch does not cover is the name of a log file that LevelDB has just begun: so the folder is synced before
- * a write resolves. A failed append leaves LevelDB's log torn in the middle, and what it appends behind is
- * lost at the next start: after a failure nothing more is written until it was opened again.
+ * LevelDB gives back flipped bytes without an error, and opens quietly on what is left when its log
+ * is damaged; the checked store above names the first and the caller's log shows the second. What a
+ * synced batch does not cover is the name of a log file that LevelDB has just begun: so the folder
+ * is synced before a write resolves. A failed append leaves LevelDB's log torn in the middle, and
+ * what it appends behind is lost at the next start: after a failure nothing more is written until
+ * it was opened again.
  *
  * LevelDB locks its folder for as long as it is open (`flock`, gone with the process).
  */
@@ -105,7 +106,8 @@ class LevelRawStore implements RawStore {
           throw translated(error, location);
         }
       },
-      // Frees what lies in it at the next collection of garbage; a batch that was written is closed already.
+      // Frees what lies in it at the next collection of garbage; a batch that was written is closed
+      // already.
       discard: () => void batch.close().catch(() => undefined),
     };
   }

@@ -1,10 +1,10 @@
 /**
- * Records in memory, for simulators and tests: the same semantics as the adapter on a disk, checksums and
- * lock included, with a power cut.
+ * Records in memory, for simulators and tests: the same semantics as the adapter on a disk,
+ * checksums and lock included, with a power cut.
  *
- * `MemoryRecords` is the disk; `open` is what a process does with it. After `crash` the stores of before are
- * dead (their calls never return), and the next `open` finds the last write that was durable. A write under
- * way is decided by `crash`'s argument. Never used by a broker.
+ * `MemoryRecords` is the disk; `open` is what a process does with it. After `crash` the stores
+ * of before are dead (their calls never return), and the next `open` finds the last write that was
+ * durable. A write under way is decided by `crash`'s argument. Never used by a broker.
  */
 import { StorageError } from '../errors.ts';
 import { openChecked } from './checked-record-store.ts';

@@ -1,6 +1,6 @@
 /**
- * What the checked store needs from a store of bytes beneath it: two implementations, an embedded database
- * and memory. Nothing that comes from here is trusted; only the checked store calls it.
+ * What the checked store needs from a store of bytes beneath it: two implementations, an embedded
+ * database and memory. Nothing that comes from here is trusted; only the checked store calls it.
  *
  * Errors are `StorageError`s already. `write` is atomic and durable when it resolves.
  */

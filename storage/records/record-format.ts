@@ -1,5 +1,6 @@
 /**
- * Layouts of the record store: what stands under a key, and the checkpoint's own value. Little-endian.
+ * Layouts of the record store: what stands under a key, and the checkpoint's own value.
+ * Little-endian.
  *
  * ```
  *  a record                              the checksum is CRC-32 (IEEE) over
@@ -15,8 +16,8 @@
  *  +---------+------+-------------+-------+------+-------+-----+------+
  * ```
  *
- * Numbers of 8 bytes are two u32, low first, and safe integers. The key's length is in the checksum so that
- * no byte can move between key and value unseen. A checksum of 0 is a value like any other.
+ * Numbers of 8 bytes are two u32, low first, and safe integers. The key's length is in the checksum
+ * so that no byte can move between key and value unseen. A checksum of 0 is a value like any other.
  */
 import assert from 'node:assert/strict';
 import { crc32 } from 'node:zlib';
@@ -73,7 +74,9 @@ export interface StoredForm {
   readonly sum: number;
 }
 
-/** Throws `damaged` unless these bytes were stored under this key. The value is a view of `bytes`. */
+/**
+ * Throws `damaged` unless these bytes were stored under this key. The value is a view of `bytes`.
+ */
 export function decodeStored(key: string, bytes: Uint8Array): { value: Uint8Array; sum: number } {
   if (bytes.length < SUM_BYTES) throw damagedRecord(key, 'is shorter than its checksum');
   const value = new Uint8Array(

@@ -1,22 +1,28 @@
 /**
- * The port to the records of a shard: the small state that is written at checkpoints, only what changed.
+ * The port to the records of a shard: the small state that is written at checkpoints, only what
+ * changed.
  *
- * What a caller may assume: a checkpoint is atomic and durable when `write` resolves, and nothing of it is
- * there when the machine stops before that (or all of it: a rejected or interrupted write says neither).
- * What comes back was written under this key, byte for byte, or the call rejects with `damaged` and names
- * it: every value carries a checksum over key and value, and each checkpoint the number and combined sum of
- * all records, which `open` compares with a pass over everything. A whole checkpoint that the store beneath
- * has forgotten shows as an older `checkpoint`; the caller holds its index against its log.
+ * What a caller may assume: a checkpoint is atomic and durable when `write` resolves, and nothing
+ * of it is there when the machine stops before that (or all of it: a rejected or interrupted write
+ * says neither). What comes back was written under this key, byte for byte, or the call rejects
+ * with `damaged` and names it: every value carries a checksum over key and value, and each
+ * checkpoint the number and combined sum of all records, which `open` compares with a pass over
+ * everything. A whole checkpoint that the store beneath has forgotten shows as an older
+ * `checkpoint`; the caller holds its index against its log.
  *
- * What it must not do: keep two batches under way, or use keys that are empty, begin with U+0000, hold a lone
- * surrogate or exceed 1,024 bytes of UTF-8.
+ * What it must not do: keep two batches under way, or use keys that are empty, begin with U+0000,
+ * hold a lone surrogate or exceed 1,024 bytes of UTF-8.
  *
- * Errors are `StorageError`s: `damaged`, `locked` (another opener), `closed`, and `full` or `failed` for a
- * write that failed. The first failed write ends the writing: the store beneath may have a torn tail, so later
- * batches are refused with `failed` until it was closed and opened again. Reads go on.
+ * Errors are `StorageError`s: `damaged`, `locked` (another opener), `closed`, and `full` or
+ * `failed` for a write that failed. The first failed write ends the writing: the store beneath may
+ * have a torn tail, so later batches are refused with `failed` until it was closed and opened
+ * again. Reads go on.
  */
 
-/** What a checkpoint says about itself; all of it is written in the same atomic batch as its records. */
+/**
+ * What a checkpoint says about itself; all of it is written in the same atomic batch as its
+ * records.
+ */
 export interface Checkpoint {
   /** The last log index whose effects are in the records. */
   readonly index: number;
@@ -45,17 +51,21 @@ export interface RecordStore {
   /** In the order of the keys. */
   getMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]>;
   /**
-   * Records whose key begins with `prefix`, in the order of the keys' UTF-8 bytes, in pages of bounded size,
-   * as they were when the first page was asked for.
+   * Records whose key begins with `prefix`, in the order of the keys' UTF-8 bytes, in pages of
+   * bounded size, as they were when the first page was asked for.
    */
   iterate(prefix: string): AsyncGenerator<readonly StoredRecord[], void, void>;
   /** Begins the one batch that may be under way. */
   begin(): RecordBatch;
-  /** Waits for a write under way; a batch that is not being written is discarded. Again: nothing. */
+  /**
+   * Waits for a write under way; a batch that is not being written is discarded. Again: nothing.
+   */
   close(): Promise<void>;
 }
 
-/** A checkpoint in the making; the last `put` or `delete` of a key counts. Cheap enough for slices. */
+/**
+ * A checkpoint in the making; the last `put` or `delete` of a key counts. Cheap enough for slices.
+ */
 export interface RecordBatch {
   /** Bytes of keys and values so far. */
   readonly bytes: number;

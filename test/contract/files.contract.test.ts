@@ -1,4 +1,6 @@
-/** What every implementation of the port `storage/files.ts` has to do; the engine assumes no more. */
+/**
+ * What every implementation of the port `storage/files.ts` has to do; the engine assumes no more.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -61,7 +63,7 @@ describe.each(Object.entries(implementations))('Files: %s', (_name, begin) => {
     },
   );
 
-  test('reading stops at the end of the file and never touches the rest of the buffer', async () => {
+  test('reading stops at the end of the file and leaves the rest of the buffer', async () => {
     const file = await files.open(path('a'), NEW);
     await file.write(bytes('abc'), 0);
     const into = new Uint8Array(8).fill(7);

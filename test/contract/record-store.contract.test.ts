@@ -30,7 +30,8 @@ const implementations: Record<string, () => Promise<Subject>> = {
         opened.push(store);
         return store;
       },
-      // The files as they are at this instant, while the store has them open: a kill -9 leaves these.
+      // The files as they are at this instant, while the store has them open: a kill -9 leaves
+      // these.
       crash: async () => {
         const from = directory();
         generation += 1;
@@ -103,7 +104,7 @@ describe.each(Object.entries(implementations))('RecordStore: %s', (_name, begin)
     expect(await all(again)).toEqual([]);
   });
 
-  test('number and sum do not depend on order or history, and a checkpoint may be empty', async () => {
+  test('number and sum do not depend on order or history; empty checkpoints count', async () => {
     const store = await subject.open();
     await write(store, 1, [
       ['a', '1'],
@@ -131,7 +132,7 @@ describe.each(Object.entries(implementations))('RecordStore: %s', (_name, begin)
     expect(store.checkpoint).toMatchObject({ index: 3, recordCount: 3, sum: wanted?.sum });
   });
 
-  test('iterate gives the records of a prefix in the order of UTF-8, as of its first page', async () => {
+  test('iterate gives a prefix in the order of UTF-8, as of its first page', async () => {
     const store = await subject.open();
     const keys = ['q/\u{1f600}', 'q/\uffff', 'q/', 'q/a', 'q', 'r', 'q0', 'p/z', 'q/\u00e9'];
     await write(
@@ -221,7 +222,7 @@ describe.each(Object.entries(implementations))('RecordStore: %s', (_name, begin)
     expect((await subject.open()).checkpoint?.index).toBe(1);
   });
 
-  test('misuse is a bug: two batches, a batch after its end, bad keys, an index that goes back', async () => {
+  test('misuse is a bug: two batches, use after the end, bad keys, an earlier index', async () => {
     const store = await subject.open();
     const batch = store.begin();
     expect(() => store.begin()).toThrow('one batch');

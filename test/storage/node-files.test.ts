@@ -1,4 +1,6 @@
-/** What only the real file system shows; everything else is in test/contract/files.contract.test.ts. */
+/**
+ * What only the real file system shows; everything else is in test/contract/files.contract.test.ts.
+ */
 import { mkdtemp, readFile, readlink, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,7 +27,7 @@ test('each-write opens with O_DSYNC, on-sync without', async () => {
   }
 });
 
-test('close waits for calls under way, so that no write meets another file under its number', async () => {
+test('close waits for calls under way: no write meets another file under its number', async () => {
   const path = join(directory, 'a');
   const file = await files.open(path, {
     access: 'write',

@@ -1,8 +1,8 @@
 /**
  * Faults to inject into a simulated disk: what goes wrong, on which call, how often.
  *
- * A fault counts its hits, because a fault that was requested and never happened proves nothing: tests
- * assert `hits`.
+ * A fault counts its hits, because a fault that was requested and never happened proves nothing:
+ * tests assert `hits`.
  */
 
 export type Operation =
@@ -21,11 +21,11 @@ export type Operation =
   | 'space';
 
 /**
- * - `eio`: the call fails. A write may have reached the disk in part; after a failed sync the next one
- *   succeeds without the data, as on Linux.
+ * - `eio`: the call fails. A write may have reached the disk in part; after a failed sync the next
+ *   one succeeds without the data, as on Linux.
  * - `enospc`: a write fails for want of room, perhaps with a part written.
  * - `short`: a read or write carries fewer bytes than asked, and says so.
- * - `slow`: the call waits for `steps` steps of the disk. `hung`: it never returns until `release()`.
+ * - `slow`: the call waits for `steps` steps of the disk. `hung`: it returns after `release()`.
  * - `lost`: a write returns and never happens. `misdirected`: it lands one or more sectors away.
  * - `flipped`: one bit of the bytes read or written is wrong.
  */

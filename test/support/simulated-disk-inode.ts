@@ -1,12 +1,13 @@
 /**
- * One file of the simulated disk: what the running process sees, what is durable, and the ordered changes
- * between the two.
+ * One file of the simulated disk: what the running process sees, what is durable, and the ordered
+ * changes between the two.
  *
- * A power cut decides each sector of 512 bytes by itself. A sector shows the durable bytes with some first
- * part of the pending changes that touch it; never less than what was synced. The size is decided apart, as
- * the size after some first part of the changes: what lies inside it and was not kept reads as zeros. A
- * truncation orders its sectors (a file system with a journal never shows bytes from before a cut behind
- * bytes from after it), which is the only coupling between sectors.
+ * A power cut decides each sector of 512 bytes by itself. A sector shows the durable bytes with
+ * some first part of the pending changes that touch it; never less than what was synced. The size
+ * is decided apart, as the size after some first part of the changes: what lies inside it and was
+ * not kept reads as zeros. A truncation orders its sectors (a file system with a journal never
+ * shows bytes from before a cut behind bytes from after it), which is the only coupling between
+ * sectors.
  */
 import type { Random } from './simulated-disk-random.ts';
 
@@ -17,7 +18,9 @@ interface Settled {
   /** The call that made it has returned: only then does a later sync cover it. */
   returned: boolean;
   durable: boolean;
-  /** A sync that covered it failed: the kernel called its pages clean, so no later sync writes them. */
+  /**
+   * A sync that covered it failed: the kernel called its pages clean, so no later sync writes them.
+   */
   abandoned: boolean;
 }
 
@@ -91,7 +94,9 @@ export class Inode {
     }
   }
 
-  /** Damage at rest: changes what is seen and what is durable alike, without a trace in the changes. */
+  /**
+   * Damage at rest: changes what is seen and what is durable alike, without a trace in the changes.
+   */
   corrupt(position: number, change: (byte: number) => number): void {
     for (const image of [this.#seen, this.#kept]) {
       if (position < image.length) image[position] = change(image[position] as number);

@@ -1,8 +1,9 @@
 /**
  * The names of the simulated disk: which path is which file or folder, as seen and as durable.
  *
- * Creations, renames and removals are pending until their folder is synced; a power cut keeps or loses each
- * of them by itself (a rename as a whole). What lies in a folder whose own creation was lost is gone.
+ * Creations, renames and removals are pending until their folder is synced; a power cut keeps or
+ * loses each of them by itself (a rename as a whole). What lies in a folder whose own creation was
+ * lost is gone.
  */
 import type { Inode } from './simulated-disk-inode.ts';
 import type { Random } from './simulated-disk-random.ts';

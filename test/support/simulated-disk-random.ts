@@ -1,6 +1,7 @@
 /**
- * A small seeded generator (sfc32) with named sub-streams, so that what one part of a test draws never
- * shifts what another part sees: `random.stream('crash')` depends on the seed and the name alone.
+ * A small seeded generator (sfc32) with named sub-streams, so that what one part of a test draws
+ * never shifts what another part sees: `random.stream('crash')` depends on the seed and the name
+ * alone.
  *
  * The same seed gives the same numbers on every machine. Never used for anything but tests.
  */

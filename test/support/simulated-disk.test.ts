@@ -1,4 +1,7 @@
-/** The simulated disk keeps what it has to keep, loses what it may lose, and does both from its seed. */
+/**
+ * The simulated disk keeps what it has to keep, loses what it may lose, and does both from its
+ * seed.
+ */
 import { describe, expect, test } from 'vitest';
 
 import type { Files, OpenFile, OpenOptions } from '../../storage/files.ts';
@@ -31,7 +34,7 @@ function sectorsOf(disk: SimulatedDisk, path = '/a'): string {
 }
 
 describe('a power cut', () => {
-  test('keeps or loses each sector that was not synced by itself: old bytes, or zeros at the end', async () => {
+  test('keeps or loses each unsynced sector by itself: old bytes, zeros at the end', async () => {
     const seen = new Set<string>();
     for (const seed of SEEDS) {
       const disk = new SimulatedDisk({ seed });
@@ -81,7 +84,7 @@ describe('a power cut', () => {
     }
   });
 
-  test('in the middle of an each-write write may tear it, and the write never returns', async () => {
+  test('within an each-write write may tear it, and the write never returns', async () => {
     const seen = new Set<string>();
     for (const seed of SEEDS) {
       const disk = new SimulatedDisk({ seed });
@@ -144,7 +147,7 @@ describe('a power cut', () => {
 });
 
 describe('faults', () => {
-  test('after a failed sync the next one succeeds, and the data may be lost all the same', async () => {
+  test('after a failed sync the next one succeeds, and the data may be lost', async () => {
     let lost = 0;
     for (const seed of SEEDS) {
       const disk = new SimulatedDisk({ seed });
@@ -216,7 +219,7 @@ describe('faults', () => {
     await hung;
   });
 
-  test('a full disk writes what finds room, then ENOSPC, and frees with the last handle', async () => {
+  test('a full disk writes what finds room, then ENOSPC; frees with the last handle', async () => {
     const disk = new SimulatedDisk({ seed: 8, capacityBytes: 4 * 4096 });
     const files = disk.mount();
     const file = await files.open('/a', NEW);

@@ -1,6 +1,6 @@
 /**
- * LevelDB's files damaged and cut behind its back: the store opens at a checkpoint that was written, with
- * exactly its records, or says `damaged`. Never other data.
+ * LevelDB's files damaged and cut behind its back: the store opens at a checkpoint that was
+ * written, with exactly its records, or says `damaged`. Never other data.
  */
 import {
   cp,
@@ -38,7 +38,10 @@ function open(directory: string): Promise<RecordStore> {
   return openLevelRecords({ directory, files: nodeFiles(), writeBufferBytes: 64 * 1024 });
 }
 
-/** Six checkpoints: tables on disk, then a log with several batches, as a killed process leaves them. */
+/**
+ * Six checkpoints: tables on disk, then a log with several batches, as a killed process leaves
+ * them.
+ */
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'fluxmq-level-'));
   const random = new Random('classic-level');
@@ -74,7 +77,7 @@ test('the files as they are open at the last checkpoint', async () => {
   expect(await outcomeOf(() => Promise.resolve())).toBe(`index ${CHECKPOINTS}`);
 });
 
-test('a killed process leaves no lock behind, a living one is "locked" with the folder named', async () => {
+test('a killed process leaves no lock, a living one is "locked", folder named', async () => {
   const directory = join(root, 'lock');
   const store = await open(directory);
   await expect(open(directory)).rejects.toMatchObject({
@@ -153,7 +156,9 @@ async function fileSizes(): Promise<{ name: string; size: number }[]> {
 
 let copies = 0;
 
-/** Opens a copy damaged so; checks that all it gives is a state that was written, and tells which. */
+/**
+ * Opens a copy damaged so; checks that all it gives is a state that was written, and tells which.
+ */
 async function outcomeOf(damage: (directory: string) => Promise<void>): Promise<string> {
   const directory = join(root, `copy-${(copies += 1)}`);
   await cp(original, directory, { recursive: true });

@@ -79,7 +79,7 @@ describe('damage', () => {
     });
   });
 
-  test('a record that is gone is named by the count, one swapped for another state by the sum', async () => {
+  test('a record that is gone is named by the count, one of another state by the sum', async () => {
     const gone = await written();
     gone.damage('queue/2', () => undefined);
     await expect(gone.open()).rejects.toMatchObject({
