@@ -18,6 +18,7 @@ import type {
   EnqueueWaiter,
   Origin,
   PublishOutcome,
+  PublishRefusal,
   QueueClient,
   QueueConsumer,
   QueueInfo,
@@ -25,6 +26,7 @@ import type {
   Subscriber,
   SubscribeResult,
   SubscriptionOptions,
+  Unlogged,
   Will,
 } from './ports.ts';
 import { LivePublication } from './publication.ts';
@@ -62,6 +64,7 @@ export interface BrokerCounters {
   refused: number;
 }
 
+const UNLOGGED = 0 as Unlogged;
 const TICK_MS = 1000;
 const SWEEP_STEPS = 10_000;
 
@@ -146,24 +149,25 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
 
   #publishLive(message: Message, route: Route, publisher: Subscriber | undefined): PublishOutcome {
     const { targets } = route;
-    if (targets.length === 0 && !message.retain) return 'live';
+    if (targets.length === 0 && !message.retain) return UNLOGGED;
     // Without an expiry nobody asks when it was published, and the clock is spared.
     const publishedAtMs = message.properties?.expirySeconds === undefined ? 0 : this.clock.now();
     const publication = new LivePublication(message, publishedAtMs, false);
     if (message.retain && !this.#retained.set(publication)) return this.#refuse('retained-full');
-    if (targets.length > 1) publication.encodings = [];
+    publication.fanningOut = targets.length > 1;
     for (const target of targets) {
       const match = target.match.subscriber === publisher ? target.ownMatch : target.match;
       if (match === undefined) continue;
       match.subscriber.deliver(publication, match);
       this.counters.fannedOut++;
     }
-    // Sessions that keep the message must not keep the encodings with it.
-    publication.encodings = undefined;
-    return 'live';
+    // Sessions that keep the message must not keep an encoder with it.
+    publication.fanningOut = false;
+    publication.encoder = undefined;
+    return UNLOGGED;
   }
 
-  #refuse<Refusal extends PublishOutcome>(refusal: Refusal): Refusal {
+  #refuse(refusal: PublishRefusal): PublishRefusal {
     this.counters.refused++;
     return refusal;
   }

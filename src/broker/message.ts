@@ -2,8 +2,8 @@
  * The one neutral message. Each protocol converts to and from it in one `convert` file: N converters and
  * not N x N.
  *
- * Ownership: `payload` may be a view of a receive buffer. Who keeps a message after the call that handed it
- * over copies the payload.
+ * Ownership: `payload` and `correlationId` may be views of a receive buffer. Who keeps a message after the
+ * call that handed it over copies them.
  */
 
 export interface MessageProperties {
@@ -31,4 +31,45 @@ export interface Message {
   readonly retain: boolean;
   /** Absent when the publisher set none: the common case costs nothing. */
   readonly properties: MessageProperties | undefined;
+}
+
+/** The same with bytes of its own: the receive buffer may go. */
+export function ownedMessage(message: Message): Message {
+  const { topic, payload, qos, retain, properties } = message;
+  const correlationId = properties?.correlationId;
+  return {
+    topic,
+    payload: new Uint8Array(payload),
+    qos,
+    retain,
+    properties:
+      correlationId === undefined
+        ? properties
+        : { ...properties, correlationId: new Uint8Array(correlationId) },
+  };
+}
+
+/** Seconds that the message may still live: undefined = for ever, 0 = expired. */
+export function remainingExpiry(
+  message: Message,
+  publishedAtMs: number,
+  nowMs: number,
+): number | undefined {
+  const seconds = message.properties?.expirySeconds;
+  if (seconds === undefined) return undefined;
+  const left = seconds - Math.floor((nowMs - publishedAtMs) / 1000);
+  return left > 0 ? left : 0;
+}
+
+/** What it costs to keep, in bytes, counted with a fixed share for objects. */
+export function keptBytes(message: Message): number {
+  const { properties } = message;
+  let bytes = 256 + message.topic.length * 2 + message.payload.length;
+  if (properties === undefined) return bytes;
+  bytes += 128 + (properties.correlationId?.length ?? 0);
+  bytes += 2 * ((properties.contentType?.length ?? 0) + (properties.replyTo?.length ?? 0));
+  for (const [name, value] of properties.userProperties ?? []) {
+    bytes += 64 + 2 * (name.length + value.length);
+  }
+  return bytes;
 }

@@ -12,6 +12,7 @@ import type { Offset, QueueId } from '../machine/ids.ts';
 import type { Message } from './message.ts';
 
 export type { Committed } from '../machine/committed.ts';
+export type { Offset, QueueId } from '../machine/ids.ts';
 
 declare const unlogged: unique symbol;
 /**
@@ -90,7 +91,10 @@ export interface ConsumerSink {
 export interface QueueConsumer {
   /** More deliveries may be sent: adds to the credit. */
   grant(deliveries: number): void;
-  /** Idempotent. `complete` counts always; the others only from the current delivery. */
+  /**
+   * Idempotent. `complete` counts always, also after `close`; the others only from the current delivery, and
+   * not after `close`.
+   */
   settle(offset: Offset, term: number, deliveryNumber: number, outcome: SettleOutcome): void;
   /**
    * Ends the consumer. `lost`: its connection died, and what it held counts as an attempt; `returned`: it
@@ -141,23 +145,25 @@ export const PUBLISH_REFUSALS = [
 export type PublishRefusal = (typeof PUBLISH_REFUSALS)[number];
 
 /**
- * `live`: all was done during the call, and no log was needed (no queue takes this topic).
+ * `Unlogged`: all was done during the call, and no log was needed (no queue takes this topic).
  * `waiting`: the outcome comes through the waiter.
  */
-export type PublishOutcome = 'live' | 'waiting' | PublishRefusal;
+export type PublishOutcome = Unlogged | 'waiting' | PublishRefusal;
 
 /** A message on its way to live subscribers; one object for all of them. */
 export interface Publication {
-  /** Its payload is a view that is valid during the call only, unless `keep` was called. */
+  /** Its bytes are views that are valid during the call only, unless `keep` was called. */
   readonly message: Message;
   /** By the broker's clock; message expiry counts from here. */
   readonly publishedAtMs: number;
   /**
-   * While a message goes to several subscribers: encodings that one of them made and the next may reuse.
-   * A frontend chooses its own small indexes. Undefined when there is nobody to share with.
+   * While a message goes to several subscribers: the encoder that the first of them made, left for the next.
+   * Undefined before, and after the last. Never set it on a publication that is not `fanningOut`.
    */
-  readonly encodings: (Uint8Array | undefined)[] | undefined;
-  /** Makes the payload the publication's own: one copy, however many subscribers keep it. */
+  encoder: object | undefined;
+  /** True while it goes to more than one subscriber. */
+  readonly fanningOut: boolean;
+  /** Makes its bytes the publication's own: one copy, however many subscribers keep it. */
   keep(): void;
 }
 

@@ -9,8 +9,9 @@
  * MQTT 5.0 sections 3.3.1.3 and 4.7.
  */
 
-import { keptBytes, LivePublication, remainingExpiry } from './publication.ts';
+import { keptBytes, remainingExpiry } from './message.ts';
 import type { Clock, Publication, RetainedCursor } from './ports.ts';
+import { LivePublication } from './publication.ts';
 
 interface Node {
   readonly parent: Node | undefined;
@@ -79,7 +80,8 @@ export class Retained {
   }
 
   isExpired(publication: Publication): boolean {
-    return remainingExpiry(publication, this.#clock.now()) === 0;
+    const { message, publishedAtMs } = publication;
+    return remainingExpiry(message, publishedAtMs, this.#clock.now()) === 0;
   }
 
   /** Looks at up to `maxSteps` messages that have an expiry and removes the expired ones. */

@@ -19,7 +19,7 @@ export class Fifo<T> {
     const item = this.#items[this.#head];
     if (this.#head === this.#items.length) return undefined;
     this.#items[this.#head++] = undefined;
-    if (this.#head === this.#items.length || this.#head >= 1024) {
+    if (this.#head >= 1024 ? this.#head * 2 >= this.#items.length : this.length === 0) {
       this.#items = this.#items.slice(this.#head);
       this.#head = 0;
     }

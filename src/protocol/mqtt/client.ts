@@ -1,0 +1,73 @@
+/** What a connection has from CONNACK to its end, and how its parts are put together. */
+
+import type { Will } from '../../broker/ports.ts';
+import { Consumers } from './consumers.ts';
+import type { Ending, MqttContext } from './context.ts';
+import { willMessage } from './convert.ts';
+import { Outbound } from './deliver.ts';
+import type { Recipient } from './encode.ts';
+import type { Grant } from './handshake.ts';
+import type { Output } from './output.ts';
+import type { ConnectPacket } from './packet.ts';
+import { PublishFlow } from './publish.ts';
+import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
+import type { Session } from './session.ts';
+import type { SubscribeParts } from './subscribe.ts';
+
+export type ServerEnding = Ending<ServerDisconnectReason>;
+
+export interface Client extends SubscribeParts {
+  readonly grant: Grant;
+  readonly recipient: Recipient;
+  readonly flow: PublishFlow;
+  readonly will: Will | undefined;
+  readonly willDelaySeconds: number;
+}
+
+export interface ClientParts {
+  readonly context: MqttContext;
+  readonly session: Session;
+  readonly output: Output;
+  /** Ends the connection for a reason that a part found. */
+  readonly end: (ending: ServerEnding) => void;
+}
+
+export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientParts): Client {
+  const { context, session, output, end } = parts;
+  const { maxInflight, aliasMaximum, maximumPacketSize, terse } = grant;
+  const recipient: Recipient = { version: packet.version, maximumPacketSize };
+  const outbound = new Outbound({ context, session, output, recipient, maxInflight, aliasMaximum });
+  const consumers = new Consumers({
+    broker: context.broker,
+    clientId: session.clientId,
+    outbound,
+    maxInflight,
+    maxBufferedBytes: context.options.maxBufferedBytes,
+    ask: () => output.ask(),
+    cancelled: (queue, reason) => end(queueEnded(queue, reason)),
+  });
+  const { will } = packet;
+  return {
+    context,
+    session,
+    grant,
+    recipient,
+    flow: new PublishFlow({ context, session, output, recipient, terse, refuse: end }),
+    outbound,
+    consumers,
+    will: will && { origin: session.origin, message: willMessage(will) },
+    willDelaySeconds: will?.properties?.willDelayInterval ?? 0,
+  };
+}
+
+/** MQTT has no word for the end of one subscription: a consumer must not wait for what never comes. */
+function queueEnded(queue: string, reason: 'queue-deleted' | 'unavailable'): ServerEnding {
+  if (reason === 'queue-deleted') {
+    const text = `the queue '${queue}' was deleted`;
+    return { reasonCode: ReasonCode.administrativeAction, text };
+  }
+  return {
+    reasonCode: ReasonCode.implementationSpecificError,
+    text: 'the store is not available',
+  };
+}

@@ -1,0 +1,484 @@
+/**
+ * One MQTT connection: socket in, packets to their handlers, one way to end.
+ *
+ *     connecting --CONNECT--> connected --> closing --> closed
+ *          \______________________________/
+ *
+ * `#leave` runs once, whatever ends the connection, and is the only place that gives the session back; a
+ * socket event that comes later finds the state closed (P10). While closing, what the client still sends is
+ * thrown away, so that the last packet reaches it and is not lost in a reset.
+ *
+ * Reading stops while the shard is behind, while too many publishes wait for an answer, while the client does
+ * not take what is sent to it, and when the share of the turn is used up.
+ *
+ * MQTT 5.0 sections 3.1, 3.14, 4.8, 4.13.
+ */
+
+import type { Socket } from 'node:net';
+
+import { type Client, makeClient, type ServerEnding } from './client.ts';
+import type { MqttContext } from './context.ts';
+import { PacketDecoder } from './decode.ts';
+import {
+  encodeConnack,
+  encodeDisconnect,
+  encodePingresp,
+  encodeSuback,
+  encodeUnsuback,
+  type Recipient,
+} from './encode.ts';
+import {
+  connackProperties,
+  connectReason,
+  type ConnectRefusal,
+  disconnectReason,
+  expiryAtDisconnect,
+  judgeConnect,
+} from './handshake.ts';
+import { Output } from './output.ts';
+import type {
+  ClientPacket,
+  ConnectPacket,
+  DisconnectPacket,
+  SubscribePacket,
+  UnsubscribePacket,
+} from './packet.ts';
+import type { ProtocolError } from './protocol-error.ts';
+import { ReasonCode } from './reason-codes.ts';
+import type { SessionOwner } from './sessions.ts';
+import { consumeAgain, subscribe, unsubscribe } from './subscribe.ts';
+import type { TurnMember } from './turn.ts';
+
+/** Packets read and deliveries made for one connection in one turn, about. */
+const WORK_PER_TURN = 10_000;
+/** From the last word of the server to the end of the socket, at most. */
+const CLOSING_MS = 5000;
+const TCP_KEEP_ALIVE_MS = 60_000;
+
+export interface ConnectionHooks {
+  /** The shard is behind: call `shardWritable` when it is not. */
+  readonly awaitShard: (connection: Connection) => void;
+  /** The socket is closed. */
+  readonly closed: (connection: Connection) => void;
+}
+
+export class Connection implements TurnMember, SessionOwner {
+  readonly #context: MqttContext;
+  readonly #socket: Socket;
+  readonly #hooks: ConnectionHooks;
+  readonly #decoder: PacketDecoder;
+  readonly #output: Output;
+  readonly #remote: string;
+  #state: 'connecting' | 'connected' | 'closing' | 'closed' = 'connecting';
+  #client: Client | undefined;
+  #work = WORK_PER_TURN;
+  #workTurn = -1;
+  /** Why nothing is read now. */
+  readonly #stopped = { share: false, shard: false, answers: false, output: false };
+  #lastReadMs: number;
+  #stateSinceMs: number;
+  #writtenAtSweep = 0;
+  #socketError: string | undefined;
+
+  constructor(context: MqttContext, socket: Socket, hooks: ConnectionHooks) {
+    this.#context = context;
+    this.#socket = socket;
+    this.#hooks = hooks;
+    this.#decoder = new PacketDecoder(context.options);
+    this.#output = new Output(socket, context.turn, this);
+    this.#remote = `${socket.remoteAddress ?? '?'}:${socket.remotePort ?? 0}`;
+    this.#lastReadMs = context.broker.clock.now();
+    this.#stateSinceMs = this.#lastReadMs;
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
+    socket.on('data', (chunk: Uint8Array) => this.#received(chunk));
+    socket.on('drain', () => this.#output.ask());
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      this.#socketError = error.code ?? 'error';
+    });
+    socket.on('close', () => this.#socketClosed());
+  }
+
+  // ------------------------------------------------------------------------------------------- reading
+
+  #received(chunk: Uint8Array): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return;
+    this.#lastReadMs = this.#context.broker.clock.now();
+    this.#decoder.push(chunk);
+    this.#read();
+  }
+
+  #read(): void {
+    const { turn, counters, options } = this.#context;
+    if (this.#workTurn !== turn.number) {
+      this.#workTurn = turn.number;
+      this.#work = WORK_PER_TURN;
+    }
+    if (this.#output.waiting > options.maxBufferedBytes) this.#stopped.output = true;
+    while (!this.#isStopped) {
+      if (this.#work <= 0) {
+        this.#stopped.share = true;
+        turn.readNext(this);
+        break;
+      }
+      const packet = this.#decoder.next();
+      if (packet === undefined) return;
+      const sentBefore = counters.sent;
+      if (packet.kind === 'protocol-error') this.#fault(packet);
+      else if (this.#client === undefined) this.#first(packet);
+      else this.#dispatch(packet, this.#client);
+      this.#work -= 1 + counters.sent - sentBefore;
+      if (this.#state !== 'connected') return;
+    }
+    this.#socket.pause();
+  }
+
+  get #isStopped(): boolean {
+    const { share, shard, answers, output } = this.#stopped;
+    return share || shard || answers || output;
+  }
+
+  #go(): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return;
+    if (this.#isStopped) return;
+    this.#read();
+    if (!this.#isStopped) this.#socket.resume();
+  }
+
+  /** The share of the next turn. */
+  nextTurn(): void {
+    this.#stopped.share = false;
+    this.#go();
+  }
+
+  shardWritable(): void {
+    this.#stopped.shard = false;
+    this.#go();
+  }
+
+  #dispatch(packet: ClientPacket, client: Client): void {
+    switch (packet.kind) {
+      case 'publish': {
+        const result = client.flow.publish(packet);
+        if (typeof result === 'object') this.end(result);
+        else this.#afterPublish(client, result);
+        return;
+      }
+      case 'puback':
+        this.#endIf(client.outbound.acknowledged(packet.packetId, packet.reasonCode));
+        return;
+      case 'pubrec':
+        this.#endIf(client.outbound.receivedByClient(packet.packetId, packet.reasonCode));
+        return;
+      case 'pubrel':
+        this.#endIf(client.flow.release(packet.packetId));
+        return;
+      case 'pubcomp':
+        this.#endIf(client.outbound.completed(packet.packetId));
+        return;
+      case 'subscribe':
+        this.#subscribe(packet, client);
+        return;
+      case 'unsubscribe':
+        this.#unsubscribe(packet, client);
+        return;
+      case 'pingreq':
+        encodePingresp(this.#output.writer);
+        this.#output.appended();
+        return;
+      case 'disconnect':
+        this.#disconnect(packet, client);
+        return;
+      case 'auth':
+        this.end({ reasonCode: ReasonCode.protocolError, text: 'AUTH without a method in CONNECT' });
+        return;
+      case 'connect':
+        this.end({ reasonCode: ReasonCode.protocolError, text: 'a second CONNECT' });
+    }
+  }
+
+  #afterPublish(client: Client, forQueue: boolean): void {
+    if (client.recipient.version === 4 && client.flow.full) this.#stopped.answers = true;
+    if (forQueue && !this.#context.broker.writable) {
+      this.#stopped.shard = true;
+      this.#hooks.awaitShard(this);
+    }
+  }
+
+  #subscribe(packet: SubscribePacket, client: Client): void {
+    const { reasonCodes, properties, begin } = subscribe(client, packet);
+    const { packetId } = packet;
+    const told = client.grant.terse ? undefined : properties;
+    const suback = { packetId, reasonCodes, properties: told };
+    if (!encodeSuback(this.#output.writer, client.recipient, suback)) {
+      this.end({ reasonCode: ReasonCode.packetTooLarge, text: 'SUBACK is larger than the client takes' });
+      return;
+    }
+    this.#output.appended();
+    for (const start of begin) start();
+  }
+
+  #unsubscribe({ packetId, topicFilters }: UnsubscribePacket, client: Client): void {
+    const reasonCodes = unsubscribe(client, topicFilters);
+    if (!encodeUnsuback(this.#output.writer, client.recipient, { packetId, reasonCodes })) {
+      this.end({
+        reasonCode: ReasonCode.packetTooLarge,
+        text: 'UNSUBACK is larger than the client takes',
+      });
+      return;
+    }
+    this.#output.appended();
+  }
+
+  // ------------------------------------------------------------------------------------------- CONNECT
+
+  #first(packet: ClientPacket): void {
+    if (packet.kind !== 'connect') {
+      this.#cut('the first packet is not CONNECT');
+      return;
+    }
+    const { options, broker, sessions, counters, log } = this.#context;
+    const grant = judgeConnect(packet, options, broker.maxTopicLevels);
+    if ('reasonCode' in grant) {
+      this.#refuse(packet, grant);
+      return;
+    }
+    const attached = sessions.attach(this, {
+      clientId: grant.clientId,
+      cleanStart: packet.cleanStart,
+      expirySeconds: grant.sessionExpirySeconds,
+    });
+    if (attached === undefined) {
+      this.#refuse(packet, { reasonCode: ReasonCode.quotaExceeded, text: 'too many sessions' });
+      return;
+    }
+    const { session, present } = attached;
+    const client = makeClient(packet, grant, {
+      context: this.#context,
+      session,
+      output: this.#output,
+      end: (ending) => this.end(ending),
+    });
+    this.#client = client;
+    this.#enter('connected');
+    counters.connected++;
+    const connack = {
+      sessionPresent: present,
+      reasonCode: ReasonCode.success,
+      properties: connackProperties(packet, grant, options),
+    };
+    log.info(
+      {
+        client_id: session.clientId,
+        remote: this.#remote,
+        version: packet.version === 5 ? '5.0' : '3.1.1',
+        keep_alive: grant.keepAliveSeconds,
+        session_present: present,
+        session_expiry: grant.sessionExpirySeconds,
+      },
+      'client connected',
+    );
+    if (!encodeConnack(this.#output.writer, client.recipient, connack)) {
+      this.#leave({ text: 'CONNACK is larger than the client takes', by: 'server', returned: true });
+      this.#output.end();
+      return;
+    }
+    this.#output.appended();
+    session.channel = client.outbound;
+    for (const filter of consumeAgain(client)) {
+      log.warn({ client_id: session.clientId, filter }, 'the queue of a subscription is gone');
+    }
+  }
+
+  #refuse(packet: ConnectPacket, refusal: ConnectRefusal): void {
+    const maximumPacketSize = packet.properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY;
+    this.#answerRefused({ version: packet.version, maximumPacketSize }, refusal);
+  }
+
+  #answerRefused(recipient: Recipient, { reasonCode, text }: ConnectRefusal, fault?: string): void {
+    const properties = { reasonString: text };
+    encodeConnack(this.#output.writer, recipient, { sessionPresent: false, reasonCode, properties });
+    this.#leave({
+      text: `CONNECT refused: ${text}`,
+      by: 'server',
+      returned: true,
+      reasonCode,
+      ...(fault !== undefined && { fault }),
+    });
+    this.#output.end();
+  }
+
+  // ------------------------------------------------------------------------------------------- ending
+
+  #fault({ fault, reasonCode, text }: ProtocolError): void {
+    this.#context.counters.protocolErrors++;
+    if (this.#client !== undefined) {
+      this.end({ reasonCode: disconnectReason(reasonCode), text });
+      return;
+    }
+    const { version } = this.#decoder;
+    if (version === undefined) {
+      this.#cut(text);
+      return;
+    }
+    const recipient: Recipient = { version, maximumPacketSize: Number.POSITIVE_INFINITY };
+    const reason = connectReason(reasonCode);
+    this.#answerRefused(recipient, { reasonCode: reason, text }, fault);
+  }
+
+  /** The server ends the connection, and says why to a 5.0 client. */
+  end(ending: ServerEnding, returned = false): void {
+    const client = this.#client;
+    if (this.#state !== 'connected' || client === undefined) {
+      if (this.#state === 'connecting') this.#cut(ending.text);
+      return;
+    }
+    const { reasonCode, text } = ending;
+    if (client.recipient.version === 5) {
+      const properties = { reasonString: text };
+      encodeDisconnect(this.#output.writer, client.recipient, { reasonCode, properties });
+    }
+    this.#leave({ text, by: 'server', returned, reasonCode });
+    this.#output.end();
+  }
+
+  #endIf(ending: ServerEnding | undefined): void {
+    if (ending !== undefined) this.end(ending);
+  }
+
+  takenOver(): void {
+    this.end({ reasonCode: ReasonCode.sessionTakenOver, text: 'the client id connected again' });
+  }
+
+  /** DISCONNECT of the client. */
+  #disconnect({ reasonCode, properties }: DisconnectPacket, client: Client): void {
+    const asked = properties?.sessionExpiryInterval;
+    if (asked !== undefined) {
+      const granted = client.grant.sessionExpirySeconds;
+      const expiry = expiryAtDisconnect(asked, granted, this.#context.options);
+      if (expiry === undefined) {
+        const text = 'DISCONNECT with a session expiry after CONNECT had none';
+        this.end({ reasonCode: ReasonCode.protocolError, text });
+        return;
+      }
+      client.session.expirySeconds = expiry;
+    }
+    this.#leave({
+      text: 'DISCONNECT',
+      by: 'client',
+      // It says that it goes; what it holds it has not processed.
+      returned: reasonCode < 0x80,
+      reasonCode,
+      willless: reasonCode === ReasonCode.success,
+    });
+    this.#output.end();
+  }
+
+  /** Without a word: the peer is not known to speak MQTT, or does not listen. */
+  #cut(text: string): void {
+    this.#leave({ text, by: 'server', returned: false });
+    this.#output.cut();
+  }
+
+  #socketClosed(): void {
+    const text = this.#socketError ?? 'the connection was closed';
+    if (this.#state !== 'closing') this.#leave({ text, by: 'network', returned: false });
+    this.#state = 'closed';
+    this.#hooks.closed(this);
+  }
+
+  /** Gives the session back; the connection has no part in it from here on. */
+  #leave(how: {
+    readonly text: string;
+    readonly by: 'client' | 'server' | 'network';
+    readonly returned: boolean;
+    readonly reasonCode?: number;
+    readonly fault?: string;
+    readonly willless?: boolean;
+  }): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return;
+    const client = this.#client;
+    this.#enter('closing');
+    this.#socket.resume();
+    const { sessions, log } = this.#context;
+    log.info(
+      {
+        ...(client !== undefined && { client_id: client.session.clientId }),
+        remote: this.#remote,
+        by: how.by,
+        ...(how.reasonCode !== undefined && { reason_code: how.reasonCode }),
+        ...(how.fault !== undefined && { fault: how.fault }),
+        reason: how.text,
+      },
+      client === undefined ? 'connection closed before CONNECT' : 'client disconnected',
+    );
+    if (client === undefined) return;
+    client.flow.close();
+    client.consumers.closeAll(how.returned ? 'returned' : 'lost');
+    const will = how.willless === true ? undefined : client.will;
+    sessions.detach(this, client.session, { will, willDelaySeconds: client.willDelaySeconds });
+  }
+
+  #enter(state: 'connected' | 'closing'): void {
+    this.#state = state;
+    this.#stateSinceMs = this.#context.broker.clock.now();
+  }
+
+  // ------------------------------------------------------------------------------------------- writing
+
+  endTurn(): void {
+    const client = this.#state === 'connected' ? this.#client : undefined;
+    client?.outbound.sendWaiting();
+    this.#output.endTurn();
+    if (client === undefined) return;
+    client.consumers.grant();
+    if (client.outbound.canSend && client.outbound.roomy) this.#output.ask();
+    this.#maybeGo(client);
+  }
+
+  #maybeGo(client: Client): void {
+    const { answers, output } = this.#stopped;
+    if (!answers && !output) return;
+    if (answers && !client.flow.full) this.#stopped.answers = false;
+    const { maxBufferedBytes } = this.#context.options;
+    if (output && this.#output.waiting * 2 <= maxBufferedBytes) this.#stopped.output = false;
+    this.#go();
+  }
+
+  // ------------------------------------------------------------------------------------------- time
+
+  /** Looks at what should have happened by now; called every second or so. */
+  sweep(now: number): void {
+    switch (this.#state) {
+      case 'connecting':
+        if (now - this.#stateSinceMs >= this.#context.options.connectTimeoutMs) {
+          this.#cut('no CONNECT in time');
+        }
+        return;
+      case 'connected':
+        this.#sweepConnected(now);
+        return;
+      case 'closing':
+        if (now - this.#stateSinceMs >= CLOSING_MS) this.#output.cut();
+        return;
+      case 'closed':
+    }
+  }
+
+  #sweepConnected(now: number): void {
+    const client = this.#client;
+    if (client === undefined) return;
+    // The end of a drain that came without an event (the socket took the rest at once).
+    this.#maybeGo(client);
+    const { share, shard, answers, output } = this.#stopped;
+    const progress = this.#socket.bytesWritten !== this.#writtenAtSweep;
+    this.#writtenAtSweep = this.#socket.bytesWritten;
+    // Who is not read cannot give a sign of life; who does not read is given none.
+    if (share || shard || answers || (output && progress)) this.#lastReadMs = now;
+    const { keepAliveSeconds } = client.grant;
+    // [MQTT-3.1.2-22]
+    if (keepAliveSeconds > 0 && now - this.#lastReadMs > keepAliveSeconds * 1500) {
+      this.end({ reasonCode: ReasonCode.keepAliveTimeout, text: 'no packet within 1.5 keep-alives' });
+    }
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * CONNECT: whether it is granted, with what, and how CONNACK says so (MQTT 5.0 sections 3.1, 3.2).
+ *
+ * There are no users yet: who may reach the listener may connect, and a user name and password are taken and
+ * not looked at, never logged, never kept. What a 5.0 client asks beyond what is granted it is told; where 3.1.1 has
+ * no word, the connection is closed.
+ */
+
+import { randomUUID } from 'node:crypto';
+
+import { type MqttOptions, NEVER_SECONDS } from './options.ts';
+import type { Ending } from './context.ts';
+import type { ConnackProperties, ConnectPacket } from './packet.ts';
+import type { FaultReason } from './protocol-error.ts';
+import { type ConnectReason, ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
+import { topicLevels } from './topic.ts';
+
+export type ConnectRefusal = Ending<Exclude<ConnectReason, 0>>;
+
+export interface Grant {
+  readonly clientId: string;
+  readonly assigned: boolean;
+  /** 0: never asked for a sign of life. */
+  readonly keepAliveSeconds: number;
+  readonly sessionExpirySeconds: number;
+  readonly maxInflight: number;
+  readonly aliasMaximum: number;
+  readonly maximumPacketSize: number;
+  /** The client asked not to be told reason strings. */
+  readonly terse: boolean;
+}
+
+export function judgeConnect(
+  packet: ConnectPacket,
+  options: MqttOptions,
+  maxTopicLevels: number,
+): Grant | ConnectRefusal {
+  const { version, clientId, will, properties } = packet;
+  if (properties?.authenticationMethod !== undefined) {
+    const reasonCode = ReasonCode.badAuthenticationMethod;
+    return { reasonCode, text: 'there is no enhanced authentication' };
+  }
+  // 3.1.1 [MQTT-3.1.3-8]: without a name there is nothing to come back to.
+  const nameless = clientId === '' && version === 4 && !packet.cleanStart;
+  if (nameless || clientId.length > options.maxClientIdLength) {
+    const reasonCode = ReasonCode.clientIdentifierNotValid;
+    return { reasonCode, text: nameless ? 'no client id' : 'the client id is too long' };
+  }
+  if (will !== undefined) {
+    // [MQTT-3.2.2-12], [MQTT-3.2.2-13]
+    if (will.qos > options.maxQos) {
+      return { reasonCode: ReasonCode.qosNotSupported, text: 'the will is above the maximum QoS' };
+    }
+    if (will.retain && !options.retainAvailable) {
+      return { reasonCode: ReasonCode.retainNotSupported, text: 'the will has RETAIN, which is off' };
+    }
+    if (topicLevels(will.topic, maxTopicLevels) > maxTopicLevels) {
+      return { reasonCode: ReasonCode.topicNameInvalid, text: 'the will topic has too many levels' };
+    }
+  }
+  return {
+    // Unguessable, so that nobody takes over the session of a stranger.
+    clientId: clientId === '' ? `auto-${randomUUID()}` : clientId,
+    assigned: clientId === '',
+    keepAliveSeconds: keepAlive(packet, options.keepAliveMaximumSeconds),
+    sessionExpirySeconds: sessionExpiry(packet, options),
+    maxInflight: Math.min(properties?.receiveMaximum ?? 65_535, options.maxInflight),
+    aliasMaximum: Math.min(properties?.topicAliasMaximum ?? 0, options.topicAliasMaximum),
+    maximumPacketSize: properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY,
+    terse: properties?.requestProblemInformation === false,
+  };
+}
+
+function keepAlive({ version, keepAliveSeconds }: ConnectPacket, maximum: number): number {
+  if (maximum === 0 || (keepAliveSeconds > 0 && keepAliveSeconds <= maximum)) {
+    return keepAliveSeconds;
+  }
+  // A 3.1.1 client cannot be told that its own is too long, and would be cut while it keeps its word.
+  return version === 4 && keepAliveSeconds > 0 ? keepAliveSeconds : maximum;
+}
+
+function sessionExpiry({ version, cleanStart, properties }: ConnectPacket, options: MqttOptions): number {
+  const forever = version === 4 && !cleanStart;
+  const asked = forever ? NEVER_SECONDS : (properties?.sessionExpiryInterval ?? 0);
+  return Math.min(asked, options.sessionExpiryMaximumSeconds);
+}
+
+/** What a 5.0 client is told: only where it differs from what it asked for or may assume. */
+export function connackProperties(
+  packet: ConnectPacket,
+  grant: Grant,
+  options: MqttOptions,
+): ConnackProperties {
+  const { properties } = packet;
+  const { maxQos } = options;
+  return {
+    ...(grant.sessionExpirySeconds !== (properties?.sessionExpiryInterval ?? 0) && {
+      sessionExpiryInterval: grant.sessionExpirySeconds,
+    }),
+    ...(grant.assigned && { assignedClientIdentifier: grant.clientId }),
+    ...(grant.keepAliveSeconds !== packet.keepAliveSeconds && {
+      serverKeepAlive: grant.keepAliveSeconds,
+    }),
+    ...(maxQos !== 2 && { maximumQos: maxQos }),
+    ...(!options.retainAvailable && { retainAvailable: false }),
+    receiveMaximum: options.receiveMaximum,
+    maximumPacketSize: options.maxPacketSize,
+    topicAliasMaximum: options.topicAliasMaximum,
+    sharedSubscriptionAvailable: false,
+  };
+}
+
+/** The session expiry that a DISCONNECT asks for, as granted; undefined: it may not ask [MQTT-3.14.2-2]. */
+export function expiryAtDisconnect(
+  asked: number,
+  atConnect: number,
+  options: MqttOptions,
+): number | undefined {
+  if (atConnect === 0 && asked > 0) return undefined;
+  return Math.min(asked, options.sessionExpiryMaximumSeconds);
+}
+
+/** A fault in CONNECT, in a word that CONNACK may carry: it has none for what only later packets have. */
+export function connectReason(reason: FaultReason): Exclude<ConnectReason, 0> {
+  switch (reason) {
+    case ReasonCode.topicAliasInvalid:
+    case ReasonCode.topicFilterInvalid:
+      return ReasonCode.protocolError;
+    default:
+      return reason;
+  }
+}
+
+/** A fault after CONNECT, in a word that DISCONNECT may carry. */
+export function disconnectReason(reason: FaultReason): ServerDisconnectReason {
+  return reason === ReasonCode.unsupportedProtocolVersion ? ReasonCode.protocolError : reason;
+}

@@ -1,0 +1,302 @@
+/**
+ * The publishes of one connection: what they must not do, their way into the broker, and their
+ * acknowledgements, in the order in which they came ([MQTT-4.6.0-2], [MQTT-4.6.0-3]) although some wait for
+ * the log and some do not.
+ *
+ * A ring holds a slot for each QoS 1 or 2 publish that is not answered; its tag is the slot's running number.
+ * Nothing positive is written without the broker's proof. An outcome that comes after the connection is gone
+ * writes nothing, but still settles what the session knows of a QoS 2 publish, so that the client may repeat
+ * it on its next connection and is told the same.
+ *
+ * MQTT 5.0 sections 3.3.4, 3.3.5, 4.3, 4.9.
+ */
+
+import type { Message } from '../../broker/message.ts';
+import type {
+  Acknowledgeable,
+  EnqueueRefusal,
+  EnqueueWaiter,
+  PublishRefusal,
+} from '../../broker/ports.ts';
+import type { Ending, MqttContext } from './context.ts';
+import { messageProperties } from './convert.ts';
+import {
+  encodePuback,
+  encodePubackRefused,
+  encodePubcomp,
+  encodePubrec,
+  encodePubrecRefused,
+  type Recipient,
+} from './encode.ts';
+import type { Output } from './output.ts';
+import type { PublishPacket } from './packet.ts';
+import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
+import { REFUSALS } from './refusals.ts';
+import type { Received, Session } from './session.ts';
+
+export type PublishEnding = Ending<ServerDisconnectReason>;
+
+const ENDINGS = {
+  qos: { reasonCode: ReasonCode.qosNotSupported, text: 'PUBLISH above the maximum QoS' },
+  retain: { reasonCode: ReasonCode.retainNotSupported, text: 'PUBLISH with RETAIN, which is off' },
+  receiveMaximum: {
+    reasonCode: ReasonCode.receiveMaximumExceeded,
+    text: 'more publishes in flight than the receive maximum',
+  },
+  alias: {
+    reasonCode: ReasonCode.topicAliasInvalid,
+    text: 'a topic alias above the maximum, or one that stands for nothing',
+  },
+  earlyRelease: { reasonCode: ReasonCode.protocolError, text: 'PUBREL before PUBREC' },
+} as const satisfies Record<string, PublishEnding>;
+
+type Outcome = Acknowledgeable | PublishRefusal | 'waiting';
+
+interface Slot {
+  packetId: number;
+  qos: 1 | 2;
+  outcome: Outcome;
+  /** At QoS 2: what the session knows of it. */
+  received: Received | undefined;
+  /** At QoS 2: its PUBLISH came again while it was known, so this slot only answers. */
+  repeated: boolean;
+  /** It is one of `#unfinished`. */
+  counts: boolean;
+}
+
+const FIRST_RING_SIZE = 16;
+
+export interface PublishFlowParts {
+  readonly context: MqttContext;
+  readonly session: Session;
+  readonly output: Output;
+  readonly recipient: Recipient;
+  /** The client asked not to be told reason strings. */
+  readonly terse: boolean;
+  /** A refused publish of a 3.1.1 client ends its connection. */
+  readonly refuse: (ending: PublishEnding) => void;
+}
+
+export class PublishFlow implements EnqueueWaiter {
+  readonly #parts: PublishFlowParts;
+  readonly #aliases = new Map<number, string>();
+  /** A power of two; slot of number n at n & (length - 1). */
+  #ring: Slot[] = [];
+  #first = 0;
+  #next = 0;
+  /** Publishes that count against the receive maximum (5.0 section 4.9). */
+  #unfinished = 0;
+  /** QoS 2 publishes that came on this connection and count in `#unfinished`. */
+  readonly #counted = new Set<Received>();
+  #closed = false;
+
+  constructor(parts: PublishFlowParts) {
+    this.#parts = parts;
+  }
+
+  /** So many wait for an answer that no more are read: a 3.1.1 client knows no receive maximum. */
+  get full(): boolean {
+    return this.#next - this.#first >= this.#parts.context.options.receiveMaximum;
+  }
+
+  /** True if the message went to a queue: its publisher obeys the back-pressure of the shard. */
+  publish(packet: PublishPacket): PublishEnding | boolean {
+    const { context, session } = this.#parts;
+    const { broker, options, counters } = context;
+    counters.received++;
+    if (packet.qos > options.maxQos) return ENDINGS.qos;
+    if (packet.retain && !options.retainAvailable) return ENDINGS.retain;
+    const topic = this.#topicOf(packet);
+    if (topic === undefined) return ENDINGS.alias;
+    const message: Message = {
+      topic,
+      payload: packet.payload,
+      qos: packet.qos,
+      retain: packet.retain,
+      properties: messageProperties(packet.properties),
+    };
+    if (packet.qos === 0) {
+      const outcome = broker.publish(message, session.origin, session, undefined, 0);
+      if (typeof outcome === 'string' && outcome !== 'waiting') counters.refusedPublishes++;
+      return outcome === 'waiting';
+    }
+    const known = packet.qos === 2 ? session.received.get(packet.packetId) : undefined;
+    const counts = known === undefined || !this.#counted.has(known);
+    if (counts) {
+      if (this.#parts.recipient.version === 5 && this.#unfinished >= options.receiveMaximum) {
+        return ENDINGS.receiveMaximum;
+      }
+      this.#unfinished++;
+    }
+    const sequence = this.#push(packet.packetId, packet.qos, counts);
+    if (known !== undefined) {
+      this.#repeat(sequence, known);
+      return false;
+    }
+    if (packet.qos === 2) this.#receive(packet.packetId, sequence);
+    const outcome = broker.publish(message, session.origin, session, this, sequence);
+    if (outcome === 'waiting') return true;
+    this.resolve(sequence, outcome);
+    return false;
+  }
+
+  /** PUBREL: the client will not repeat the PUBLISH; its id is free [MQTT-4.3.3-11]. */
+  release(packetId: number): PublishEnding | undefined {
+    const { session, output, recipient } = this.#parts;
+    const received = session.received.get(packetId);
+    if (received !== undefined && received.proof === undefined) return ENDINGS.earlyRelease;
+    if (received !== undefined) {
+      session.received.delete(packetId);
+      if (this.#counted.delete(received)) this.#unfinished--;
+    }
+    const unknown = received === undefined && recipient.version === 5;
+    const reason = unknown ? ReasonCode.packetIdentifierNotFound : ReasonCode.success;
+    encodePubcomp(output.writer, packetId, reason);
+    output.appended();
+    return undefined;
+  }
+
+  enqueued(tag: number, outcome: Acknowledgeable | EnqueueRefusal): void {
+    this.resolve(tag, outcome);
+  }
+
+  /** The outcome of one publish is known; answers it, and those behind it that waited for it. */
+  resolve(sequence: number, outcome: Acknowledgeable | PublishRefusal): void {
+    const slot = this.#slot(sequence);
+    const { received } = slot;
+    slot.outcome = outcome;
+    if (received !== undefined) {
+      slot.received = undefined;
+      if (!slot.repeated) this.#settleReceived(slot.packetId, received, outcome);
+      if (typeof outcome !== 'number') this.#counted.delete(received);
+    }
+    if (sequence === this.#first && !this.#closed) this.#answerWaiting();
+    if (received === undefined || slot.repeated) return;
+    const { repeats } = received;
+    received.repeats = [];
+    for (const repeat of repeats) repeat.flow.resolve(repeat.sequence, outcome);
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  #topicOf(packet: PublishPacket): string | undefined {
+    const alias = packet.properties?.topicAlias;
+    if (alias === undefined) return packet.topic;
+    if (alias > this.#parts.context.options.topicAliasMaximum) return undefined;
+    if (packet.topic === '') return this.#aliases.get(alias);
+    this.#aliases.set(alias, packet.topic);
+    return packet.topic;
+  }
+
+  #receive(packetId: number, sequence: number): void {
+    const received: Received = { proof: undefined, repeats: [] };
+    this.#parts.session.received.set(packetId, received);
+    this.#counted.add(received);
+    this.#slot(sequence).received = received;
+  }
+
+  /** The same QoS 2 publish again: not published, only answered [MQTT-4.3.3-10]. */
+  #repeat(sequence: number, received: Received): void {
+    this.#counted.add(received);
+    const slot = this.#slot(sequence);
+    slot.repeated = true;
+    slot.received = received;
+    if (received.proof !== undefined) this.resolve(sequence, received.proof);
+    else received.repeats.push({ flow: this, sequence });
+  }
+
+  #settleReceived(
+    packetId: number,
+    received: Received,
+    outcome: Acknowledgeable | PublishRefusal,
+  ): void {
+    if (typeof outcome === 'number') {
+      received.proof = outcome;
+      return;
+    }
+    // Its PUBREC ends it [MQTT-4.3.3-9]: the id means a new message from then on.
+    const { session } = this.#parts;
+    if (session.received.get(packetId) === received) session.received.delete(packetId);
+  }
+
+  #answerWaiting(): void {
+    while (this.#first < this.#next) {
+      const slot = this.#slot(this.#first);
+      if (slot.outcome === 'waiting') break;
+      this.#first++;
+      this.#answer(slot, slot.outcome);
+      if (this.#closed) return;
+    }
+    this.#parts.output.appended();
+  }
+
+  #answer(slot: Slot, outcome: Acknowledgeable | PublishRefusal): void {
+    const { output } = this.#parts;
+    if (typeof outcome === 'number') {
+      if (slot.qos === 2) {
+        encodePubrec(output.writer, slot.packetId, outcome);
+      } else {
+        this.#unfinished--;
+        encodePuback(output.writer, slot.packetId, outcome);
+      }
+      return;
+    }
+    if (slot.counts) this.#unfinished--;
+    this.#answerRefused(slot, outcome);
+  }
+
+  #answerRefused(slot: Slot, refusal: PublishRefusal): void {
+    const { context, output, recipient, terse } = this.#parts;
+    context.counters.refusedPublishes++;
+    const [reasonCode, text] = REFUSALS[refusal];
+    if (recipient.version !== 5) {
+      const reason = ReasonCode.implementationSpecificError;
+      this.#parts.refuse({ reasonCode: reason, text: `publish refused: ${text}` });
+      return;
+    }
+    const properties = terse ? undefined : { reasonString: text };
+    const refused = { packetId: slot.packetId, reasonCode, properties };
+    if (slot.qos === 2) encodePubrecRefused(output.writer, recipient, refused);
+    else encodePubackRefused(output.writer, recipient, refused);
+  }
+
+  #push(packetId: number, qos: 1 | 2, counts: boolean): number {
+    if (this.#next - this.#first === this.#ring.length) this.#grow();
+    const sequence = this.#next++;
+    const slot = this.#slot(sequence);
+    slot.packetId = packetId;
+    slot.qos = qos;
+    slot.outcome = 'waiting';
+    slot.received = undefined;
+    slot.repeated = false;
+    slot.counts = counts;
+    return sequence;
+  }
+
+  #slot(sequence: number): Slot {
+    const slot = this.#ring[sequence & (this.#ring.length - 1)];
+    if (slot === undefined) throw new Error(`no slot ${sequence} in a ring of ${this.#ring.length}`);
+    return slot;
+  }
+
+  #grow(): void {
+    const size = Math.max(FIRST_RING_SIZE, this.#ring.length * 2);
+    const grown: Slot[] = [];
+    for (let index = 0; index < size; index++) {
+      grown.push({
+        packetId: 0,
+        qos: 1,
+        outcome: 'waiting',
+        received: undefined,
+        repeated: false,
+        counts: false,
+      });
+    }
+    for (let sequence = this.#first; sequence < this.#next; sequence++) {
+      grown[sequence & (size - 1)] = this.#slot(sequence);
+    }
+    this.#ring = grown;
+  }
+}

@@ -1,0 +1,252 @@
+/**
+ * The state of one MQTT session (MQTT 5.0 section 4.1), in memory: its subscriptions, the messages that wait
+ * for it, the deliveries that it has not acknowledged, the QoS 2 publishes that it has not released.
+ *
+ * It lives as long as its expiry says, with a connection or without; whose connection is gone keeps QoS 1
+ * and 2 messages up to the configured bounds. It never writes: `channel` does, while there is one.
+ */
+
+import type { Message } from '../../broker/message.ts';
+import { keptBytes, remainingExpiry } from '../../broker/message.ts';
+import type {
+  Acknowledgeable,
+  Clock,
+  Match,
+  Offset,
+  Origin,
+  Publication,
+  PublishRefusal,
+  RetainedCursor,
+  Subscriber,
+  SubscriptionOptions,
+} from '../../broker/ports.ts';
+import { Fifo } from './fifo.ts';
+
+/** A QoS 1 or 2 message on its way to this session. */
+export interface HeldMessage {
+  readonly kind: 'message';
+  /** Undefined once it is not needed again: see `Session.drop`. */
+  publication: Publication | undefined;
+  readonly qos: 1 | 2;
+  readonly retain: boolean;
+  readonly identifiers: readonly number[];
+  /** Counted in the totals while there is a publication. */
+  readonly bytes: number;
+  /** PUBREC has come: what is repeated from now on is PUBREL. */
+  released: boolean;
+}
+
+/** Who gave a delivery that came from a queue, and hears how it ended. */
+export interface QueueSource {
+  settled(delivery: HeldDelivery, outcome: 'complete' | 'requeue'): void;
+}
+
+/** A delivery from a queue; always QoS 1, and gone with its connection. */
+export interface HeldDelivery {
+  readonly kind: 'queue';
+  readonly source: QueueSource;
+  readonly offset: Offset;
+  readonly term: number;
+  readonly deliveryNumber: number;
+}
+
+/** A QoS 2 PUBLISH whose PUBREL has not come. */
+export interface Received {
+  /** Undefined while the outcome is open. */
+  proof: Acknowledgeable | undefined;
+  /** Its PUBLISH came again before the outcome: these wait for it too. */
+  repeats: { readonly flow: PublishAnswerer; readonly sequence: number }[];
+}
+
+export interface PublishAnswerer {
+  resolve(sequence: number, outcome: Acknowledgeable | PublishRefusal): void;
+}
+
+/** Retained messages that a new subscription has still to get. */
+export interface Replay {
+  readonly cursor: RetainedCursor;
+  readonly qos: 0 | 1 | 2;
+  readonly identifiers: readonly number[];
+  /** Seen and not sent, as there was no room for it. */
+  next: Publication | undefined;
+}
+
+/** The way to the client while it is connected. */
+export interface Channel {
+  deliver(publication: Publication, match: Match): void;
+}
+
+/** Bytes that wait in all sessions together, and what did not fit. */
+export interface HeldTotals {
+  bytes: number;
+  readonly maxBytes: number;
+  dropped: number;
+  expired: number;
+}
+
+export interface SessionSettings {
+  readonly clientId: string;
+  /** Outlives its connection. */
+  readonly durable: boolean;
+  readonly maxMessages: number;
+  readonly maxBytes: number;
+}
+
+export class Session implements Subscriber {
+  readonly clientId: string;
+  readonly origin: Origin;
+  /** Fixed for a connection: what is in flight is kept to be sent again. */
+  durable: boolean;
+  /** By filter, as the client wrote it; those of queues too. */
+  readonly subscriptions = new Map<string, SubscriptionOptions>();
+  /** By packet id, in the order of sending; a released one goes behind (see `release`). */
+  readonly inflight = new Map<number, HeldMessage | HeldDelivery>();
+  readonly received = new Map<number, Received>();
+  readonly replays: Replay[] = [];
+  /** 0 ends with the connection. */
+  expirySeconds = 0;
+  channel: Channel | undefined;
+  readonly #settings: SessionSettings;
+  readonly #totals: HeldTotals;
+  readonly #pending = new Fifo<HeldMessage>();
+  #pendingBytes = 0;
+  #lastPacketId = 0;
+  #dropped = 0;
+
+  constructor(settings: SessionSettings, totals: HeldTotals) {
+    this.clientId = settings.clientId;
+    this.origin = { clientId: settings.clientId, protocol: 'mqtt' };
+    this.durable = settings.durable;
+    this.#settings = settings;
+    this.#totals = totals;
+  }
+
+  get pending(): number {
+    return this.#pending.length;
+  }
+
+  /** Messages that did not fit since the session began. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  deliver(publication: Publication, match: Match): void {
+    if (this.channel !== undefined) {
+      this.channel.deliver(publication, match);
+      return;
+    }
+    const { message } = publication;
+    const qos = message.qos < match.qos ? message.qos : match.qos;
+    if (qos === 0 || !this.durable) return;
+    const retain = message.retain && match.retainAsPublished;
+    this.hold(publication, { qos, retain, identifiers: match.identifiers });
+  }
+
+  /** Puts a message behind those that wait; one that does not fit is dropped and counted. */
+  hold(
+    publication: Publication,
+    how: { qos: 1 | 2; retain: boolean; identifiers: readonly number[] },
+  ): void {
+    const bytes = keptBytes(publication.message);
+    const totals = this.#totals;
+    if (
+      this.#pending.length >= this.#settings.maxMessages ||
+      this.#pendingBytes + bytes > this.#settings.maxBytes ||
+      totals.bytes + bytes > totals.maxBytes
+    ) {
+      this.#dropped++;
+      totals.dropped++;
+      return;
+    }
+    publication.keep();
+    this.#pendingBytes += bytes;
+    totals.bytes += bytes;
+    this.#pending.push({ kind: 'message', publication, ...how, bytes, released: false });
+  }
+
+  /** The next message that has not expired, taken out. */
+  takePending(clock: Clock): HeldMessage | undefined {
+    for (;;) {
+      const held = this.#pending.shift();
+      if (held === undefined) return undefined;
+      this.#pendingBytes -= held.bytes;
+      if (held.publication === undefined || !isExpired(held.publication, clock)) return held;
+      this.#totals.expired++;
+      this.drop(held);
+    }
+  }
+
+  /** A message that goes out at once: kept only if it may have to be sent again. */
+  inflightMessage(
+    publication: Publication,
+    how: { qos: 1 | 2; retain: boolean; identifiers: readonly number[] },
+  ): HeldMessage {
+    if (!this.durable) {
+      return { kind: 'message', publication: undefined, ...how, bytes: 0, released: false };
+    }
+    publication.keep();
+    const bytes = keptBytes(publication.message);
+    this.#totals.bytes += bytes;
+    return { kind: 'message', publication, ...how, bytes, released: false };
+  }
+
+  /** The message is not needed again. */
+  drop(held: HeldMessage): void {
+    if (held.publication === undefined) return;
+    held.publication = undefined;
+    this.#totals.bytes -= held.bytes;
+  }
+
+  /** A packet id that nothing in flight has; there is one while fewer than 65,535 are in flight. */
+  nextPacketId(): number {
+    let id = this.#lastPacketId;
+    do {
+      id = id === 65_535 ? 1 : id + 1;
+    } while (this.inflight.has(id));
+    this.#lastPacketId = id;
+    return id;
+  }
+
+  /** PUBREC has come: the message is not sent again, and PUBRELs keep the order of PUBRECs [MQTT-4.6.0-4]. */
+  release(packetId: number, held: HeldMessage): void {
+    held.released = true;
+    this.drop(held);
+    this.inflight.delete(packetId);
+    this.inflight.set(packetId, held);
+  }
+
+  /** The connection is gone: deliveries of queues were its own and are no longer in flight. */
+  forgetDeliveries(): void {
+    for (const [packetId, held] of this.inflight) {
+      if (held.kind === 'queue') this.inflight.delete(packetId);
+    }
+  }
+
+  /** Gives back what it holds; nothing may be asked of it after. */
+  discard(): void {
+    this.#totals.bytes -= this.#pendingBytes;
+    this.#pendingBytes = 0;
+    this.#pending.clear();
+    for (const held of this.inflight.values()) {
+      if (held.kind === 'message') this.drop(held);
+    }
+    this.inflight.clear();
+    this.received.clear();
+    this.replays.length = 0;
+    this.subscriptions.clear();
+  }
+}
+
+export function isExpired({ message, publishedAtMs }: Publication, clock: Clock): boolean {
+  return expiryLeft(message, publishedAtMs, clock) === 0;
+}
+
+/** Asks the clock only for a message that has an expiry. */
+export function expiryLeft(
+  message: Message,
+  publishedAtMs: number,
+  clock: Clock,
+): number | undefined {
+  if (message.properties?.expirySeconds === undefined) return undefined;
+  return remainingExpiry(message, publishedAtMs, clock.now());
+}
