@@ -49,16 +49,6 @@ export function utf8Size(text: string): number {
   return Buffer.byteLength(text, 'utf8');
 }
 
-/** Writes the text, of `size` bytes in UTF-8, at `at`. */
-export function writeText(bytes: Buffer, at: number, text: string, size: number): void {
-  if (size === text.length && size <= LOOP_BYTES_MAX) {
-    // As many bytes as units: all ASCII.
-    for (let index = 0; index < size; index++) bytes[at + index] = text.charCodeAt(index);
-  } else {
-    bytes.write(text, at, size, 'utf8');
-  }
-}
-
 export class ByteReader<Fault> {
   readonly #overrun: Fault;
   bytes: Buffer = EMPTY;
@@ -170,7 +160,10 @@ export class ByteWriter {
     const needed = pending + count;
     const doubled = Math.max(SLAB_BYTES_MIN, Math.min(this.bytes.length * 2, SLAB_BYTES_MAX));
     const large = pending > 0 ? needed * 2 : needed;
-    const size = Math.max(needed > doubled ? large : doubled, Math.min(this.#taken, TURN_BYTES_MAX));
+    const size = Math.max(
+      needed > doubled ? large : doubled,
+      Math.min(this.#taken, TURN_BYTES_MAX),
+    );
     const grown = Buffer.allocUnsafeSlow(size);
     grown.set(viewOf(this.bytes, this.#start, this.#end), 0);
     this.bytes = grown;
@@ -197,7 +190,13 @@ export class ByteWriter {
   /** `size` is the length of the text in UTF-8. */
   text(text: string, size: number): void {
     const at = this.reserve(size);
-    writeText(this.bytes, at, text, size);
+    const { bytes } = this;
+    if (size === text.length && size <= LOOP_BYTES_MAX) {
+      // As many bytes as units: all ASCII.
+      for (let index = 0; index < size; index++) bytes[at + index] = text.charCodeAt(index);
+    } else {
+      bytes.write(text, at, size, 'utf8');
+    }
   }
 
   append(part: Uint8Array): void {

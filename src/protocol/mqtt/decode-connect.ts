@@ -57,7 +57,10 @@ function decodeRest(reader: Reader, version: MqttVersion): ConnectPacket | Proto
   if (fault !== undefined) return fault;
   const keepAliveSeconds = reader.u16();
   const properties = version === 5 ? readProperties(reader, Carrier.connect) : undefined;
-  if (properties?.authenticationData !== undefined && properties.authenticationMethod === undefined) {
+  if (
+    properties?.authenticationData !== undefined &&
+    properties.authenticationMethod === undefined
+  ) {
     return Faults.authDataWithoutMethod;
   }
   const clientId = readString(reader);

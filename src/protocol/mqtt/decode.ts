@@ -40,7 +40,6 @@ export class PacketDecoder {
   readonly #reader = new ByteReader<ProtocolError>(Faults.truncated);
   readonly #topics = new TopicReader();
   #version: MqttVersion | undefined;
-  #error: ProtocolError | undefined;
 
   constructor(options: DecoderOptions) {
     this.#maxPacketSize = options.maxPacketSize;
@@ -67,14 +66,10 @@ export class PacketDecoder {
 
   /** The next packet, or undefined if more bytes are needed. */
   next(): ClientPacket | ProtocolError | undefined {
-    if (this.#error !== undefined) return this.#error;
     const frame = this.#splitter.next();
-    if (frame === undefined) {
-      this.#error = this.#splitter.fault;
-      return this.#error;
-    }
+    if (frame === undefined) return this.#splitter.fault;
     const packet = this.#decode(frame);
-    if (packet.kind === 'protocol-error') this.#error = packet;
+    if (packet.kind === 'protocol-error') this.#splitter.stop(packet);
     return packet;
   }
 

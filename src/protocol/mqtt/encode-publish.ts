@@ -127,7 +127,12 @@ export class PublishEncoder {
   #keep(variant: number, delivery: PublishDelivery): KeptPacket {
     const body = this.#bodySize(delivery);
     const out = new ByteWriter(packetSize(body));
-    this.#write(out, { ...delivery, retain: false, dup: false, subscriptionIdentifiers: undefined });
+    this.#write(out, {
+      ...delivery,
+      retain: false,
+      dup: false,
+      subscriptionIdentifiers: undefined,
+    });
     const kept = { bytes: out.take(), packetIdAt: 1 + sizeOfVarint(body) + 2 + this.#topicSize };
     this.#kept ??= [undefined, undefined, undefined, undefined];
     this.#kept[variant] = kept;

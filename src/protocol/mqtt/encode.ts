@@ -171,7 +171,8 @@ export function encodePubrel(
   packetId: number,
   reasonCode: ReleaseReason = ReasonCode.success,
 ): void {
-  writeRelease(out, PUBREL, packetId, reasonCode);
+  if (reasonCode === ReasonCode.success) writeShort(out, PUBREL, packetId);
+  else writeCoded(out, PUBREL, (packetId << 8) | reasonCode);
 }
 
 /** A reason other than success is for 5.0 only. */
@@ -180,22 +181,15 @@ export function encodePubcomp(
   packetId: number,
   reasonCode: ReleaseReason = ReasonCode.success,
 ): void {
-  writeRelease(out, PUBCOMP, packetId, reasonCode);
+  if (reasonCode === ReasonCode.success) writeShort(out, PUBCOMP, packetId);
+  else writeCoded(out, PUBCOMP, (packetId << 8) | reasonCode);
 }
 
-function writeRelease(
-  out: ByteWriter,
-  header: number,
-  packetId: number,
-  reasonCode: ReleaseReason,
-): void {
-  if (reasonCode === ReasonCode.success) {
-    writeShort(out, header, packetId);
-    return;
-  }
+/** The five bytes of an acknowledgement with a reason code and no properties. */
+function writeCoded(out: ByteWriter, header: number, idAndCode: number): void {
   out.u16((header << 8) | 3);
-  out.u16(packetId);
-  out.u8(reasonCode);
+  out.u16(idAndCode >>> 8);
+  out.u8(idAndCode);
 }
 
 /** False if the client takes no packet of that size; nothing is written then. */

@@ -8,12 +8,7 @@
  * would come out as another packet, so it is an assertion.
  */
 
-import {
-  type ByteReader,
-  type ByteWriter,
-  utf8Size,
-  utf8Text,
-} from '../bytes.ts';
+import { type ByteReader, type ByteWriter, utf8Size, utf8Text } from '../bytes.ts';
 import { Faults, type ProtocolError } from './protocol-error.ts';
 
 type Reader = ByteReader<ProtocolError>;

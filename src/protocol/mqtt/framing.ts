@@ -35,7 +35,13 @@ export interface Frame {
 }
 
 export class PacketSplitter {
-  readonly #frame: { -readonly [field in keyof Frame]: Frame[field] } = { header: 0, bytes: EMPTY, start: 0, end: 0, overlong: false };
+  readonly #frame: { -readonly [field in keyof Frame]: Frame[field] } = {
+    header: 0,
+    bytes: EMPTY,
+    start: 0,
+    end: 0,
+    overlong: false,
+  };
   #sizeMax: number;
   #headerFaults: readonly (ProtocolError | undefined)[] = headerFaults('before-connect');
   #fault: ProtocolError | undefined;
@@ -71,14 +77,17 @@ export class PacketSplitter {
     this.#sizeMax = packetSizeMax;
   }
 
+  /** Ends the stream for a reason that lies inside a packet. */
+  stop(fault: ProtocolError): void {
+    this.#fail(fault);
+  }
+
   /** Hands over the next bytes of the stream. Frames given before are invalid from here on. */
   push(chunk: Uint8Array): void {
     if (this.#fault !== undefined) return;
     const rest = this.#chunk.length - this.#position;
     this.#chunk =
-      rest > 0
-        ? Buffer.concat([this.#chunk.subarray(this.#position), chunk])
-        : asBuffer(chunk);
+      rest > 0 ? Buffer.concat([this.#chunk.subarray(this.#position), chunk]) : asBuffer(chunk);
     this.#position = 0;
   }
 
@@ -171,6 +180,7 @@ export class PacketSplitter {
   #fail(fault: ProtocolError): false {
     this.#fault = fault;
     this.#body = undefined;
+    this.#headerBytes = 0;
     this.#dropChunk();
     return false;
   }

@@ -40,7 +40,9 @@ export const Carrier = {
 export type Carrier = (typeof Carrier)[keyof typeof Carrier];
 
 type Name = keyof Properties;
-type NamesOf<Value> = { [name in Name]-?: Required<Properties>[name] extends Value ? name : never }[Name];
+type NamesOf<Value> = {
+  [name in Name]-?: Required<Properties>[name] extends Value ? name : never;
+}[Name];
 type StringName = NamesOf<string>;
 type BinaryName = NamesOf<Uint8Array>;
 type FlagName = NamesOf<boolean>;

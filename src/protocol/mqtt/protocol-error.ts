@@ -7,7 +7,7 @@
  * accepted, in a CONNACK), 3.1.1 just closes (3.1.1 [MQTT-4.8.0-1]).
  */
 
-import { ReasonCode } from './reason-codes.ts';
+import { type ConnectReason, ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
 
 const MALFORMED = ReasonCode.malformedPacket;
 const PROTOCOL = ReasonCode.protocolError;
@@ -67,7 +67,7 @@ const TABLE = {
 
 export type FaultName = keyof typeof TABLE;
 
-/** The reason codes that a fault can have: each may stand in a DISCONNECT or in a CONNACK of a server. */
+/** The reason codes that a fault can have; see `connectReasonOf` and `disconnectReasonOf`. */
 export type FaultReason = (typeof TABLE)[FaultName][0];
 
 export interface ProtocolError {
@@ -75,6 +75,20 @@ export interface ProtocolError {
   readonly fault: FaultName;
   readonly reasonCode: FaultReason;
   readonly text: string;
+}
+
+/** The code for a CONNACK, if CONNECT had the fault: its table (3.2.2.2) is not that of DISCONNECT. */
+export function connectReasonOf({ reasonCode }: Pick<ProtocolError, 'reasonCode'>): ConnectReason {
+  const foreign =
+    reasonCode === ReasonCode.topicFilterInvalid || reasonCode === ReasonCode.topicAliasInvalid;
+  return foreign ? PROTOCOL : reasonCode;
+}
+
+/** The code for a DISCONNECT, if a later packet had the fault (3.14.2.1). */
+export function disconnectReasonOf({
+  reasonCode,
+}: Pick<ProtocolError, 'reasonCode'>): ServerDisconnectReason {
+  return reasonCode === ReasonCode.unsupportedProtocolVersion ? PROTOCOL : reasonCode;
 }
 
 function faultsOf(table: typeof TABLE): { readonly [name in FaultName]: ProtocolError } {

@@ -71,9 +71,7 @@ export type PublishReason =
   | PublishRefusal;
 
 /** PUBREL and PUBCOMP [MQTT-3.6.2-1], [MQTT-3.7.2-1]. */
-export type ReleaseReason =
-  | typeof ReasonCode.success
-  | typeof ReasonCode.packetIdentifierNotFound;
+export type ReleaseReason = typeof ReasonCode.success | typeof ReasonCode.packetIdentifierNotFound;
 
 /** AUTH [MQTT-3.15.2-1]. */
 export type AuthReason =
