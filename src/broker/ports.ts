@@ -67,7 +67,11 @@ export interface Delivery {
   /** 1 for the first delivery attempt; redelivery without an attempt keeps it. */
   readonly attempt: number;
   readonly redelivered: boolean;
-  /** The payload is a view that is valid during the call only. */
+  /** Who published it. */
+  readonly origin: Origin;
+  /** Milliseconds since 1970-01-01 UTC; message expiry counts from here. */
+  readonly publishedAtMs: number;
+  /** Its bytes are views that are valid during the call only. */
   readonly message: Message;
 }
 

@@ -8,7 +8,6 @@
  * A delivery that was settled is no longer ours; closing says what becomes of the rest.
  */
 
-import { ownedMessage } from '../../broker/message.ts';
 import type {
   Broker,
   ConsumerSink,
@@ -80,10 +79,6 @@ class QueueSubscription implements ConsumerSink, QueueSource {
   readonly #parts: ConsumersParts;
   readonly #siblings: Consumers;
   readonly #consumer: QueueConsumer;
-  readonly #own = (delivery: Delivery): Delivery => ({
-    ...delivery,
-    message: ownedMessage(delivery.message),
-  });
   /** Granted and not arrived. */
   #credit: number;
   /** Arrived and not settled. */
@@ -113,7 +108,7 @@ class QueueSubscription implements ConsumerSink, QueueSource {
     // It forgets slowly: one small message among large ones says nothing.
     this.#largestBytes = Math.max(bytes, 1, this.#largestBytes * 0.98);
     const waiting = { source: this, delivery, identifier: this.identifier };
-    this.#parts.outbound.deliverFromQueue(waiting, this.#own);
+    this.#parts.outbound.deliverFromQueue(waiting);
   }
 
   batchEnd(): void {

@@ -6,7 +6,7 @@
  * removed, so that nobody can speak in its name.
  */
 
-import type { Message, MessageProperties } from '../../broker/message.ts';
+import { type Message, type MessageProperties, remainingExpiry } from '../../broker/message.ts';
 import type { Delivery } from '../../broker/ports.ts';
 import type { PublishProperties, UserProperties, Will } from './packet.ts';
 
@@ -75,10 +75,15 @@ export function publishProperties(
   };
 }
 
-/** What a delivery of a queue tells besides the message; 3.1.1 has no place for it. */
-export function queueDeliveryProperties(delivery: Delivery): Outgoing {
-  const { message } = delivery;
-  const properties = publishProperties(message.properties, message.properties?.expirySeconds);
+/**
+ * What a delivery of a queue tells besides the message; 3.1.1 has no place for it. `nowMs` is wall time, as
+ * the queue counts it, for what is left of the expiry (at least 1: whether it is over is for the queue).
+ */
+export function queueDeliveryProperties(delivery: Delivery, nowMs: number): Outgoing {
+  const { message, origin } = delivery;
+  const left = remainingExpiry(message, delivery.publishedAtMs, nowMs);
+  const expirySeconds = left === undefined ? undefined : Math.max(1, left);
+  const properties = publishProperties(message.properties, expirySeconds);
   return {
     ...properties,
     userProperties: [
@@ -88,6 +93,8 @@ export function queueDeliveryProperties(delivery: Delivery): Outgoing {
       ['queue', delivery.queueName],
       ['offset', String(delivery.offset)],
       ['delivery-count', String(delivery.attempt)],
+      [`${RESERVED}client_id`, origin.clientId],
+      [`${RESERVED}protocol`, origin.protocol],
     ],
   };
 }

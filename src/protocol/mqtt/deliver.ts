@@ -10,6 +10,7 @@
  * MQTT 5.0 sections 3.3, 4.3, 4.4, 4.6, 4.9.
  */
 
+import { ownedMessage } from '../../broker/message.ts';
 import type { Delivery, Match, Publication } from '../../broker/ports.ts';
 import type { Ending, MqttContext } from './context.ts';
 import { publishProperties, queueDeliveryProperties } from './convert.ts';
@@ -121,11 +122,11 @@ export class Outbound implements Channel {
   }
 
   /** A delivery of a queue; its message is a view that is valid during the call only. */
-  deliverFromQueue(waiting: WaitingDelivery, own: (delivery: Delivery) => Delivery): void {
+  deliverFromQueue(waiting: WaitingDelivery): void {
     if (this.#mayGo && this.#waiting.length === 0 && this.#quota > 0) {
       this.#sendDelivery(waiting);
     } else {
-      this.#waiting.push({ ...waiting, delivery: own(waiting.delivery) });
+      this.#waiting.push({ ...waiting, delivery: ownedDelivery(waiting.delivery) });
     }
   }
 
@@ -307,7 +308,7 @@ export class Outbound implements Channel {
     const encoder = new PublishEncoder({
       topic: message.topic,
       payload: message.payload,
-      properties: recipient.version === 5 ? queueDeliveryProperties(delivery) : undefined,
+      properties: recipient.version === 5 ? queueDeliveryProperties(delivery, Date.now()) : undefined,
     });
     const identifiers = identifier === 0 ? NO_IDENTIFIERS : [identifier];
     const how = { qos: 1, retain: false, dup: delivery.redelivered, packetId, identifiers } as const;
@@ -404,6 +405,23 @@ const WRONG_ACKNOWLEDGEMENT = {
   reasonCode: ReasonCode.protocolError,
   text: 'an acknowledgement that does not fit the delivery with its packet id',
 } as const satisfies Ending<ServerDisconnectReason>;
+
+/** Field by field: a delivery may be an object with getters over the bytes that will be gone. */
+function ownedDelivery(delivery: Delivery): Delivery {
+  return {
+    queueId: delivery.queueId,
+    queueName: delivery.queueName,
+    groupName: delivery.groupName,
+    offset: delivery.offset,
+    term: delivery.term,
+    deliveryNumber: delivery.deliveryNumber,
+    attempt: delivery.attempt,
+    redelivered: delivery.redelivered,
+    origin: delivery.origin,
+    publishedAtMs: delivery.publishedAtMs,
+    message: ownedMessage(delivery.message),
+  };
+}
 
 /** One encoder for all subscribers that get the message now. */
 function encoderOf(publication: Publication): PublishEncoder {
