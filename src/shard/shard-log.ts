@@ -5,7 +5,8 @@
  * order, without gaps, beginning behind `committed` at the time of the call, and only when it can no longer
  * be lost (on a single node: when it is synced; in a group: when a quorum synced it and it is synced here).
  * What it must not do: change the bytes of a payload after `propose`, or propose before `startTerm`
- * resolved. After `onFailed` nothing is committed any more, and what was proposed is of unknown outcome.
+ * resolved. When the log fails (its maker hears that, once) nothing is committed any more, and what was
+ * proposed is of unknown outcome; a later `propose` throws.
  *
  * A group may commit entries that this node did not propose, and may drop proposals when it loses the lead:
  * then `proposed` entries simply never come. The shard counts only what comes.
@@ -48,6 +49,8 @@ export interface ShardLogStats {
 }
 
 export interface ShardLog {
+  /** The same for as long as the log lives, and of no other log. */
+  readonly id: string;
   /** First entry that is kept. */
   readonly start: LogIndex;
   /** Last entry, proposed ones included. */
@@ -63,8 +66,6 @@ export interface ShardLog {
   propose(proposal: Proposal): LogIndex;
   /** One listener; called with at least one entry. */
   onCommitted(listener: (entries: readonly ShardEntry[]) => void): void;
-  /** One listener; called at most once. */
-  onFailed(listener: (error: Error) => void): void;
   /** At least one entry if there is one, else up to `maxBytes` of payloads. Checked. */
   read(from: LogIndex, maxBytes: number): Promise<ReadOutcome>;
   /** Whole segments below; crash safe. */

@@ -1,0 +1,89 @@
+/**
+ * How a shard comes back: the last checkpoint, checked against the log, then every entry behind it.
+ *
+ * | records and log                                    | decision                                    |
+ * |----------------------------------------------------|---------------------------------------------|
+ * | no checkpoint, log begins at 1                     | replay all                                  |
+ * | checkpoint at i, start - 1 <= i <= last            | replay from i + 1                           |
+ * | no checkpoint, log begins later; i < start - 1     | damaged: entries between are gone; refuse   |
+ * | i > last                                           | damaged: the log has lost its end; refuse   |
+ * | the checkpoint names another log                   | refuse                                      |
+ * | a faulty range that reaches behind i               | refuse, with the range and what to do       |
+ * | a faulty range at or below i                       | start; its messages are missing, an alarm   |
+ *
+ * Nothing is written here, so that a refused start changes nothing, and a crash in it is harmless.
+ */
+
+import { StorageError } from '#storage';
+import type { RecordStore } from '#storage';
+import type { LogIndex } from '../machine/ids.ts';
+import { decodeNote } from './checkpoint.ts';
+import type { ShardEntry, ShardLog } from './shard-log.ts';
+
+export interface RecoveryPoint {
+  /** Replay begins behind it. */
+  readonly index: LogIndex;
+  readonly term: number;
+  /** Damage that the checkpoint covers, in words; empty when there is none. */
+  readonly damage: readonly string[];
+}
+
+const SALVAGE =
+  'nothing was changed. `fluxmq segment-dump --verify` on the log folder shows what is damaged; restore the ' +
+  'data directory from a copy, or move it away and start with an empty one (its messages are lost then)';
+
+/** Where to begin; throws StorageError `damaged` with words for the operator. */
+export function recoveryPoint(
+  log: Pick<ShardLog, 'id' | 'start' | 'last' | 'faulty'>,
+  records: Pick<RecordStore, 'checkpoint'>,
+): RecoveryPoint {
+  const { checkpoint } = records;
+  const index = checkpoint?.index ?? 0;
+  if (index < log.start - 1) {
+    const from = index === 0 ? 'no checkpoint is in the record store' : `the checkpoint is at entry ${index}`;
+    throw damaged(`${from}, but the log begins at entry ${log.start}: what lies between is gone`);
+  }
+  if (checkpoint !== undefined) {
+    if (index > log.last) {
+      throw damaged(`the checkpoint is at entry ${index}, but the log ends at entry ${log.last}`);
+    }
+    const id = decodeNote(checkpoint.data);
+    if (id !== log.id) throw damaged(`the record store belongs to log ${id ?? '?'}, not to ${log.id}`);
+  }
+  const damage: string[] = [];
+  for (const range of log.faulty) {
+    const words =
+      range.through < range.from
+        ? `damage behind entry ${range.through}: ${range.detail}`
+        : `entries ${range.from} to ${range.through === Number.MAX_SAFE_INTEGER ? 'the end' : range.through} ` +
+          `cannot be read: ${range.detail}`;
+    if (range.through > index) {
+      throw damaged(`${words}; the last checkpoint, at entry ${index}, does not cover them`);
+    }
+    damage.push(words);
+  }
+  return { index: index as LogIndex, term: checkpoint?.term ?? 0, damage };
+}
+
+const REPLAY_BYTES = 1 << 20;
+
+/** Hands every entry behind `index` to `apply`, in order, a bounded part at a time. */
+export async function replay(
+  log: Pick<ShardLog, 'read' | 'last'>,
+  index: LogIndex,
+  apply: (entries: readonly ShardEntry[]) => Promise<void>,
+): Promise<void> {
+  const { last } = log;
+  let next = (index + 1) as LogIndex;
+  while (next <= last) {
+    const outcome = await log.read(next, REPLAY_BYTES);
+    if (outcome.kind === 'faulty') throw damaged(`entry ${next} cannot be read: ${outcome.range.detail}`);
+    if (outcome.kind === 'outside') throw damaged(`entry ${next} of ${last} is not in the log`);
+    await apply(outcome.entries);
+    next = ((outcome.entries.at(-1) as ShardEntry).index + 1) as LogIndex;
+  }
+}
+
+function damaged(what: string): StorageError {
+  return new StorageError('damaged', `${what}. The broker does not start; ${SALVAGE}.`);
+}

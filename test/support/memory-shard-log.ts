@@ -1,0 +1,165 @@
+/**
+ * A `ShardLog` in memory whose syncs the test carries out: what was proposed is durable when `sync` says so.
+ *
+ * `MemoryLogDisk` outlives crashes; `open` is what a process does with it. The trace tells in which order
+ * syncs and hand-overs happened.
+ */
+import type { LogIndex } from '../../src/machine/ids.ts';
+import type {
+  FaultyRange,
+  Proposal,
+  ReadOutcome,
+  ShardEntry,
+  ShardLog,
+  ShardLogStats,
+} from '../../src/shard/shard-log.ts';
+
+export class MemoryLogDisk {
+  entries: ShardEntry[] = [];
+  start = 1;
+  term = 0;
+  faulty: FaultyRange[] = [];
+  cleanStop = false;
+  live: MemoryShardLog | undefined;
+
+  /** `auto`: each proposal is synced in a later turn; otherwise `sync` has to be called. */
+  open(mode: 'auto' | 'by-hand' = 'auto'): MemoryShardLog {
+    this.cleanStop = false;
+    this.live = new MemoryShardLog(this, mode);
+    return this.live;
+  }
+
+  /** The power goes: what was not synced is lost, and the log of before is dead. */
+  crash(): void {
+    if (this.live !== undefined) this.live.dead = true;
+    this.live = undefined;
+  }
+
+  get last(): number {
+    return this.start + this.entries.length - 1;
+  }
+}
+
+export class MemoryShardLog implements ShardLog {
+  readonly id = 'memory';
+  readonly #disk: MemoryLogDisk;
+  readonly #auto: boolean;
+  readonly trace: string[] = [];
+  readonly truncations: number[] = [];
+  dead = false;
+  failure: Error | undefined;
+  reads = 0;
+  #pending: ShardEntry[] = [];
+  #scheduled = false;
+  #syncs = 0;
+  #appends = 0;
+  #listener: ((entries: readonly ShardEntry[]) => void) | undefined;
+
+  constructor(disk: MemoryLogDisk, mode: 'auto' | 'by-hand') {
+    this.#disk = disk;
+    this.#auto = mode === 'auto';
+  }
+
+  get start(): LogIndex {
+    return this.#disk.start as LogIndex;
+  }
+
+  get last(): LogIndex {
+    return (this.#disk.last + this.#pending.length) as LogIndex;
+  }
+
+  get committed(): LogIndex {
+    return this.#disk.last as LogIndex;
+  }
+
+  get bytes(): number {
+    return this.#disk.entries.reduce((sum, entry) => sum + entry.bytes, 0);
+  }
+
+  get faulty(): readonly FaultyRange[] {
+    return this.#disk.faulty;
+  }
+
+  get stats(): ShardLogStats {
+    return { appends: this.#appends, writes: this.#syncs, syncs: this.#syncs, bytes: this.bytes, segments: 1 };
+  }
+
+  get pending(): number {
+    return this.#pending.length;
+  }
+
+  startTerm(): Promise<number> {
+    this.#disk.term++;
+    return Promise.resolve(this.#disk.term);
+  }
+
+  propose(proposal: Proposal): LogIndex {
+    if (this.failure !== undefined) throw this.failure;
+    const bytes = Buffer.concat(proposal.payload);
+    if (bytes.length !== proposal.bytes) throw new Error('the proposal names another size than it has');
+    const index = (this.last + 1) as LogIndex;
+    this.#appends++;
+    this.#pending.push({ ...proposal, index, term: this.#disk.term, payload: [...proposal.payload] });
+    if (this.#auto && !this.#scheduled) {
+      this.#scheduled = true;
+      setImmediate(() => {
+        this.#scheduled = false;
+        this.sync();
+      });
+    }
+    return index;
+  }
+
+  /** Everything that was proposed becomes durable, and then is handed on. */
+  sync(): void {
+    if (this.dead || this.failure !== undefined || this.#pending.length === 0) return;
+    const entries = this.#pending;
+    this.#pending = [];
+    this.#syncs++;
+    // The disk has its own copy: nobody may change bytes after they were proposed.
+    for (const entry of entries) {
+      this.#disk.entries.push({ ...entry, payload: [new Uint8Array(Buffer.concat(entry.payload))] });
+    }
+    this.trace.push(`sync ${this.#disk.last}`);
+    this.#listener?.(entries);
+  }
+
+  onCommitted(listener: (entries: readonly ShardEntry[]) => void): void {
+    this.#listener = listener;
+  }
+
+  async read(from: LogIndex, maxBytes: number): Promise<ReadOutcome> {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (this.dead) await new Promise(() => undefined);
+    this.reads++;
+    const range = this.#disk.faulty.find((each) => each.from <= from && from <= each.through);
+    if (range !== undefined) return { kind: 'faulty', range };
+    const entries: ShardEntry[] = [];
+    let bytes = 0;
+    for (const entry of this.#disk.entries.slice(from - this.#disk.start)) {
+      if (entries.length > 0 && bytes + entry.bytes > maxBytes) break;
+      if (this.#disk.faulty.some((each) => each.from <= entry.index && entry.index <= each.through)) break;
+      entries.push(entry);
+      bytes += entry.bytes;
+    }
+    return from < this.#disk.start || entries.length === 0
+      ? { kind: 'outside' }
+      : { kind: 'entries', entries };
+  }
+
+  truncatePrefix(firstKept: LogIndex): Promise<void> {
+    if (firstKept > this.#disk.start) {
+      this.#disk.entries.splice(0, firstKept - this.#disk.start);
+      this.#disk.start = firstKept;
+      this.truncations.push(firstKept);
+    }
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    this.sync();
+    this.dead = true;
+    this.#disk.cleanStop = true;
+    return Promise.resolve();
+  }
+}
