@@ -1,0 +1,289 @@
+/**
+ * Batches from the client (main thread) to the shard: enqueues as commands that go into the log as they are,
+ * then frames for all else.
+ *
+ * ```
+ *  0                                       4         5
+ *  +---------------------------------------+---------+-----------------------------+
+ *  | length of the batch, this included    | version | 0                           |
+ *  +---------------------------------------+---------+-----------------------------+
+ *  | boot of the stream, 0: not opened yet                                    u64  | 8
+ *  | number of the first enqueue                                              u64  | 16
+ *  | answered up to                                                           u64  | 24
+ *  | bytes of the shard's batches that the client has worked off so far       u64  | 32
+ *  | enqueues                         u32  | bytes of the enqueues            u32  | 40
+ *  +-------------------------------------------------------------------------------+
+ *  | enqueues (codec.ts) | frames: length u32, this included | kind u8 | by kind   | 48
+ *  +-------------------------------------------------------------------------------+
+ *  1 hello    0 u24 | node id (the rest)
+ *  2 settle   outcome u8 | 0 u16 | queueId u64 | offset u64 | term u64 | delivery number u64
+ *  3 consume  0 u24 | consumer u32 | credit u32 | queueId u64 | client id (the rest)
+ *  4 grant    0 u24 | consumer u32 | deliveries u32
+ *  5 close    how u8 | 0 u16 | consumer u32
+ *  6 request  0 u24 | id u32 | body (the rest; requests.ts)
+ * ```
+ *
+ * A consumer's number is the client's, and is never used again in its life. `ClientBatch` checks the whole
+ * frame of what it is given when it is made, each enqueue included: what it hands on may be put into the log.
+ */
+
+import { SETTLE_OUTCOMES, type SettleOutcome } from '../machine/command.ts';
+import type { Offset, QueueId } from '../machine/ids.ts';
+import { coded, commandEnd, storedMessageStart } from './codec.ts';
+import { CodecError, type WireWriter, asBuffer, readText, readU32, readU64 } from './wire.ts';
+import { textRoom, writeText, writeU32, writeU64 } from './wire.ts';
+
+export const CLIENT_BATCH_VERSION = 1;
+export const CLIENT_BATCH_HEADER_BYTES = 48;
+
+const FrameKind = { hello: 1, settle: 2, consume: 3, grant: 4, close: 5, request: 6 } as const;
+
+const FRAME_HEADER_BYTES = 8;
+const SETTLE_FRAME_BYTES = 40;
+const CONSUME_HEADER_BYTES = 24;
+const GRANT_BYTES = 16;
+const CLOSE_BYTES = 12;
+const REQUEST_HEADER_BYTES = 12;
+
+export const CLOSE_HOWS = ['lost', 'returned'] as const;
+export type CloseHow = (typeof CLOSE_HOWS)[number];
+
+export interface ClientBatchHeader {
+  readonly boot: number;
+  readonly firstNumber: number;
+  readonly answeredUpTo: number;
+  readonly takenBytes: number;
+  readonly commands: number;
+  readonly commandBytes: number;
+}
+
+export interface SettleFrame {
+  readonly kind: 'settle';
+  readonly queueId: QueueId;
+  readonly offset: Offset;
+  readonly term: number;
+  readonly deliveryNumber: number;
+  readonly outcome: SettleOutcome;
+}
+
+export interface ConsumeFrame {
+  readonly kind: 'consume';
+  readonly consumer: number;
+  readonly credit: number;
+  readonly queueId: QueueId;
+  readonly clientId: string;
+}
+
+export type ClientFrame =
+  | { readonly kind: 'hello'; readonly node: string }
+  | SettleFrame
+  | ConsumeFrame
+  | { readonly kind: 'grant'; readonly consumer: number; readonly deliveries: number }
+  | { readonly kind: 'close'; readonly consumer: number; readonly how: CloseHow }
+  /** The body is a view of the batch. */
+  | { readonly kind: 'request'; readonly id: number; readonly body: Uint8Array };
+
+// --- Writing (client).
+
+/** Fills in the first 48 bytes of a batch that is otherwise complete. */
+export function writeClientBatchHeader(writer: WireWriter, header: ClientBatchHeader): void {
+  const { bytes } = writer;
+  writeU32(bytes, 0, writer.length);
+  writeU32(bytes, 4, CLIENT_BATCH_VERSION);
+  writeU64(bytes, 8, header.boot);
+  writeU64(bytes, 16, header.firstNumber);
+  writeU64(bytes, 24, header.answeredUpTo);
+  writeU64(bytes, 32, header.takenBytes);
+  writeU32(bytes, 40, header.commands);
+  writeU32(bytes, 44, header.commandBytes);
+}
+
+function begin(writer: WireWriter, kind: number, bytes: number): number {
+  const at = writer.reserve(bytes);
+  writeU32(writer.bytes, at, bytes);
+  writeU32(writer.bytes, at + 4, kind);
+  return at;
+}
+
+/** The text ends the frame that began at `start`. */
+function endWithText(writer: WireWriter, start: number, text: string): void {
+  writer.room(textRoom(text));
+  writer.length = writeText(writer.bytes, writer.length, text);
+  writeU32(writer.bytes, start, writer.length - start);
+}
+
+export function writeHello(writer: WireWriter, node: string): void {
+  endWithText(writer, begin(writer, FrameKind.hello, FRAME_HEADER_BYTES), node);
+}
+
+export function writeSettleFrame(writer: WireWriter, settle: Omit<SettleFrame, 'kind'>): void {
+  const at = begin(writer, FrameKind.settle, SETTLE_FRAME_BYTES);
+  const { bytes } = writer;
+  bytes[at + 5] = SETTLE_OUTCOMES.indexOf(settle.outcome);
+  writeU64(bytes, at + 8, settle.queueId);
+  writeU64(bytes, at + 16, settle.offset);
+  writeU64(bytes, at + 24, settle.term);
+  writeU64(bytes, at + 32, settle.deliveryNumber);
+}
+
+export function writeConsume(writer: WireWriter, consume: Omit<ConsumeFrame, 'kind'>): void {
+  const at = begin(writer, FrameKind.consume, CONSUME_HEADER_BYTES);
+  writeU32(writer.bytes, at + 8, consume.consumer);
+  writeU32(writer.bytes, at + 12, consume.credit);
+  writeU64(writer.bytes, at + 16, consume.queueId);
+  endWithText(writer, at, consume.clientId);
+}
+
+export function writeGrant(writer: WireWriter, consumer: number, deliveries: number): void {
+  const at = begin(writer, FrameKind.grant, GRANT_BYTES);
+  writeU32(writer.bytes, at + 8, consumer);
+  writeU32(writer.bytes, at + 12, deliveries);
+}
+
+export function writeClose(writer: WireWriter, consumer: number, how: CloseHow): void {
+  const at = begin(writer, FrameKind.close, CLOSE_BYTES);
+  writer.bytes[at + 5] = CLOSE_HOWS.indexOf(how);
+  writeU32(writer.bytes, at + 8, consumer);
+}
+
+export function writeRequest(writer: WireWriter, id: number, body: Uint8Array): void {
+  const at = begin(writer, FrameKind.request, REQUEST_HEADER_BYTES);
+  writeU32(writer.bytes, at + 8, id);
+  writer.append(body);
+  writeU32(writer.bytes, at, writer.length - at);
+}
+
+// --- Reading (shard).
+
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+/** One batch: its header, its enqueues as they are, and its frames one after the other. */
+export class ClientBatch implements ClientBatchHeader {
+  readonly boot: number;
+  readonly firstNumber: number;
+  readonly answeredUpTo: number;
+  readonly takenBytes: number;
+  readonly commands: number;
+  readonly commandBytes: number;
+  readonly #bytes: Uint8Array;
+  #at: number;
+  readonly #settle: Mutable<SettleFrame> = {
+    kind: 'settle',
+    queueId: 0 as QueueId,
+    offset: 0 as Offset,
+    term: 0,
+    deliveryNumber: 0,
+    outcome: 'complete',
+  };
+
+  constructor(bytes: Uint8Array) {
+    if (bytes.length < CLIENT_BATCH_HEADER_BYTES) {
+      throw new CodecError('truncated', 'a batch is shorter than its header');
+    }
+    if (readU32(bytes, 4) !== CLIENT_BATCH_VERSION) {
+      throw new CodecError('unknown-version', `a batch of version ${bytes[4] ?? 'none'}`);
+    }
+    if (readU32(bytes, 0) !== bytes.length) {
+      throw new CodecError('bad-length', 'a batch is not as long as it says');
+    }
+    this.#bytes = bytes;
+    this.boot = readU64(bytes, 8);
+    this.firstNumber = readU64(bytes, 16);
+    this.answeredUpTo = readU64(bytes, 24);
+    this.takenBytes = readU64(bytes, 32);
+    this.commands = readU32(bytes, 40);
+    this.commandBytes = readU32(bytes, 44);
+    this.#at = CLIENT_BATCH_HEADER_BYTES + this.commandBytes;
+    if (this.#at > bytes.length) throw new CodecError('truncated', 'a batch ends in its enqueues');
+    this.#checkEnqueues();
+  }
+
+  /** A view of the enqueues, one command after the other; good for the log. */
+  get enqueues(): Uint8Array {
+    const bytes = this.#bytes;
+    const start = bytes.byteOffset + CLIENT_BATCH_HEADER_BYTES;
+    return new Uint8Array(bytes.buffer, start, this.commandBytes);
+  }
+
+  /** The next frame, valid until the next call; undefined at the end. */
+  next(): ClientFrame | undefined {
+    const bytes = this.#bytes;
+    const at = this.#at;
+    if (at === bytes.length) return undefined;
+    const end = commandEnd(bytes, at);
+    this.#at = end;
+    const kind = bytes[at + 4];
+    atLeast(end - at, FRAME_HEADER_BYTES);
+    switch (kind) {
+      case FrameKind.settle:
+        return this.#readSettle(at, end);
+      case FrameKind.grant:
+        exactly(end - at, GRANT_BYTES);
+        return {
+          kind: 'grant',
+          consumer: readU32(bytes, at + 8),
+          deliveries: readU32(bytes, at + 12),
+        };
+      case FrameKind.consume:
+        atLeast(end - at, CONSUME_HEADER_BYTES);
+        return {
+          kind: 'consume',
+          consumer: readU32(bytes, at + 8),
+          credit: readU32(bytes, at + 12),
+          queueId: readU64(bytes, at + 16) as QueueId,
+          clientId: readText(asBuffer(bytes), at + CONSUME_HEADER_BYTES, end),
+        };
+      case FrameKind.close:
+        exactly(end - at, CLOSE_BYTES);
+        return {
+          kind: 'close',
+          consumer: readU32(bytes, at + 8),
+          how: coded(CLOSE_HOWS, bytes[at + 5]),
+        };
+      case FrameKind.hello:
+        return { kind: 'hello', node: readText(asBuffer(bytes), at + FRAME_HEADER_BYTES, end) };
+      case FrameKind.request:
+        atLeast(end - at, REQUEST_HEADER_BYTES);
+        return {
+          kind: 'request',
+          id: readU32(bytes, at + 8),
+          body: bytes.subarray(at + REQUEST_HEADER_BYTES, end),
+        };
+      default:
+        throw new CodecError('unknown-kind', `a frame of kind ${kind ?? 'none'}`);
+    }
+  }
+
+  #readSettle(at: number, end: number): SettleFrame {
+    exactly(end - at, SETTLE_FRAME_BYTES);
+    const bytes = this.#bytes;
+    const settle = this.#settle;
+    settle.outcome = coded(SETTLE_OUTCOMES, bytes[at + 5]);
+    settle.queueId = readU64(bytes, at + 8) as QueueId;
+    settle.offset = readU64(bytes, at + 16) as Offset;
+    settle.term = readU64(bytes, at + 24);
+    settle.deliveryNumber = readU64(bytes, at + 32);
+    return settle;
+  }
+
+  #checkEnqueues(): void {
+    const bytes = this.#bytes;
+    let at = CLIENT_BATCH_HEADER_BYTES;
+    for (let left = this.commands; left > 0; left--) {
+      if (at >= this.#at)
+        throw new CodecError('bad-length', 'a batch has fewer enqueues than it says');
+      storedMessageStart(bytes, at);
+      at = commandEnd(bytes, at);
+    }
+    if (at !== this.#at)
+      throw new CodecError('bad-length', 'the enqueues of a batch do not add up');
+  }
+}
+
+function exactly(length: number, expected: number): void {
+  if (length !== expected) throw new CodecError('bad-length', `a frame of ${length} bytes`);
+}
+
+function atLeast(length: number, least: number): void {
+  if (length < least) throw new CodecError('truncated', `a frame of ${length} bytes`);
+}

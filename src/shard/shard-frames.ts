@@ -1,0 +1,385 @@
+/**
+ * Batches from the shard to the client (main thread): frames, one after the other.
+ *
+ * ```
+ *  0                                       4         5
+ *  +---------------------------------------+---------+-----------------------------+
+ *  | length of the batch, this included    | version | 0                           |
+ *  +---------------------------------------+---------+-----------------------------+
+ *  | frames: length u32, this included | kind u8 | by kind                         | 8
+ *  +-------------------------------------------------------------------------------+
+ *  1 opened     0 u24 | boot u64
+ *  2 queues     0 u24 | count u32 | for each: queueId u64 | type u8 | name text16
+ *               | topics u16 | topic text16 for each
+ *  3 confirmed  0 u24 | refusals u32 | up to u64 | for each refusal: number u64 | reason u8
+ *  4 busy       0 u24
+ *  5 resume     0 u24
+ *  6 delivery   flags u8 | 0 u16 | consumer u32 | attempt u32 | queueId u64 | offset u64 | term u64
+ *               | delivery number u64 | stored message (the rest); flags: bit 0 redelivered
+ *  7 cancelled  reason u8 | 0 u16 | consumer u32
+ *  8 reply      accepted u8 | 0 u16 | id u32 | body (the rest; requests.ts)
+ *  9 failed     0 u24 | why, for people (the rest)
+ * ```
+ *
+ * `confirmed` says that all numbers up to `up to` have their outcome: committed, but for the refusals, which
+ * ascend and lie above the `up to` of the confirmed frame before. `busy` asks for no more enqueues until
+ * `resume`; what is under way is still taken. After `failed` nothing follows.
+ */
+
+import { QUEUE_TYPES } from '../machine/definitions.ts';
+import type { Offset, QueueId } from '../machine/ids.ts';
+import type { EnqueueRefusal, QueueInfo } from '../broker/ports.ts';
+import { coded, commandEnd } from './codec.ts';
+import {
+  CodecError,
+  WireReader,
+  WireWriter,
+  asBuffer,
+  readText,
+  readU32,
+  readU64,
+} from './wire.ts';
+import { textRoom, writeText, writeU32, writeU64 } from './wire.ts';
+
+export const SHARD_BATCH_VERSION = 1;
+export const SHARD_BATCH_HEADER_BYTES = 8;
+
+const FrameKind = {
+  opened: 1,
+  queues: 2,
+  confirmed: 3,
+  busy: 4,
+  resume: 5,
+  delivery: 6,
+  cancelled: 7,
+  reply: 8,
+  failed: 9,
+} as const;
+
+const FRAME_HEADER_BYTES = 8;
+const OPENED_BYTES = 16;
+const CONFIRMED_HEADER_BYTES = 20;
+const REFUSAL_BYTES = 9;
+const DELIVERY_HEADER_BYTES = 48;
+const CANCELLED_BYTES = 12;
+const REPLY_HEADER_BYTES = 12;
+const REDELIVERED_FLAG = 1;
+
+/** Why a number was refused; a timeout is the client's own word. The list only grows at its end. */
+export const REFUSAL_REASONS = [
+  'no-queue',
+  'disk-full',
+  'queue-full',
+  'too-large',
+  'unavailable',
+] as const satisfies readonly EnqueueRefusal[];
+export type RefusalReason = (typeof REFUSAL_REASONS)[number];
+
+export const CANCEL_REASONS = ['queue-deleted', 'unavailable'] as const;
+export type CancelReason = (typeof CANCEL_REASONS)[number];
+
+export interface Refusal {
+  readonly number: number;
+  readonly reason: RefusalReason;
+}
+
+/** All of a delivery but its term and its message. */
+export interface DeliveryFrameHeader {
+  readonly consumer: number;
+  readonly queueId: QueueId;
+  readonly offset: Offset;
+  readonly deliveryNumber: number;
+  readonly attempt: number;
+  readonly redelivered: boolean;
+}
+
+/** A stored message inside of some bytes. */
+export interface StoredSlice {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Collects what the shard says in one turn. */
+export class ShardBatchWriter {
+  /** Of the deliveries that are written. */
+  term = 0;
+  readonly #writer: WireWriter;
+
+  constructor(capacity = 65_536) {
+    this.#writer = new WireWriter(capacity);
+    this.#writer.reserve(SHARD_BATCH_HEADER_BYTES);
+  }
+
+  get empty(): boolean {
+    return this.#writer.length === SHARD_BATCH_HEADER_BYTES;
+  }
+
+  /** With the header. */
+  get length(): number {
+    return this.#writer.length;
+  }
+
+  /** The batch, the taker's for good; the writer begins the next one. */
+  take(): Uint8Array {
+    const writer = this.#writer;
+    writeU32(writer.bytes, 0, writer.length);
+    writeU32(writer.bytes, 4, SHARD_BATCH_VERSION);
+    const taken = writer.take();
+    writer.reserve(SHARD_BATCH_HEADER_BYTES);
+    return taken;
+  }
+
+  opened(boot: number): void {
+    const at = this.#begin(FrameKind.opened, OPENED_BYTES);
+    writeU64(this.#writer.bytes, at + 8, boot);
+  }
+
+  queues(queues: readonly QueueInfo[]): void {
+    const start = this.#begin(FrameKind.queues, FRAME_HEADER_BYTES);
+    const writer = this.#writer;
+    writer.u32(queues.length);
+    for (const { queueId, type, name, topics } of queues) {
+      writer.u64(queueId);
+      writer.u8(QUEUE_TYPES.indexOf(type));
+      writer.text16(name);
+      writer.u16(topics.length);
+      for (const topic of topics) writer.text16(topic);
+    }
+    this.#end(start);
+  }
+
+  confirmed(upTo: number, refusals: readonly Refusal[]): void {
+    const size = CONFIRMED_HEADER_BYTES + refusals.length * REFUSAL_BYTES;
+    const start = this.#begin(FrameKind.confirmed, size);
+    const { bytes } = this.#writer;
+    writeU32(bytes, start + 8, refusals.length);
+    writeU64(bytes, start + 12, upTo);
+    let at = start + CONFIRMED_HEADER_BYTES;
+    for (const { number, reason } of refusals) {
+      writeU64(bytes, at, number);
+      bytes[at + 8] = REFUSAL_REASONS.indexOf(reason);
+      at += REFUSAL_BYTES;
+    }
+  }
+
+  busy(): void {
+    this.#begin(FrameKind.busy, FRAME_HEADER_BYTES);
+  }
+
+  resume(): void {
+    this.#begin(FrameKind.resume, FRAME_HEADER_BYTES);
+  }
+
+  delivery(header: DeliveryFrameHeader, message: StoredSlice): void {
+    const size = message.end - message.start;
+    const at = this.#begin(FrameKind.delivery, DELIVERY_HEADER_BYTES + size);
+    const { bytes } = this.#writer;
+    if (header.redelivered) bytes[at + 5] = REDELIVERED_FLAG;
+    writeU32(bytes, at + 8, header.consumer);
+    writeU32(bytes, at + 12, header.attempt);
+    writeU64(bytes, at + 16, header.queueId);
+    writeU64(bytes, at + 24, header.offset);
+    writeU64(bytes, at + 32, this.term);
+    writeU64(bytes, at + 40, header.deliveryNumber);
+    const from = message.bytes.byteOffset + message.start;
+    bytes.set(new Uint8Array(message.bytes.buffer, from, size), at + DELIVERY_HEADER_BYTES);
+  }
+
+  cancelled(consumer: number, reason: CancelReason): void {
+    const at = this.#begin(FrameKind.cancelled, CANCELLED_BYTES);
+    this.#writer.bytes[at + 5] = CANCEL_REASONS.indexOf(reason);
+    writeU32(this.#writer.bytes, at + 8, consumer);
+  }
+
+  reply(id: number, accepted: boolean, body: Uint8Array): void {
+    const start = this.#begin(FrameKind.reply, REPLY_HEADER_BYTES);
+    this.#writer.bytes[start + 5] = accepted ? 1 : 0;
+    writeU32(this.#writer.bytes, start + 8, id);
+    this.#writer.append(body);
+    this.#end(start);
+  }
+
+  failed(why: string): void {
+    const start = this.#begin(FrameKind.failed, FRAME_HEADER_BYTES);
+    const writer = this.#writer;
+    writer.room(textRoom(why));
+    writer.length = writeText(writer.bytes, writer.length, why);
+    this.#end(start);
+  }
+
+  #begin(kind: number, bytes: number): number {
+    const at = this.#writer.reserve(bytes);
+    writeU32(this.#writer.bytes, at, bytes);
+    writeU32(this.#writer.bytes, at + 4, kind);
+    return at;
+  }
+
+  #end(start: number): void {
+    writeU32(this.#writer.bytes, start, this.#writer.length - start);
+  }
+}
+
+export interface DeliveryFrame extends DeliveryFrameHeader, StoredSlice {
+  readonly kind: 'delivery';
+  readonly term: number;
+}
+
+export type ShardFrame =
+  | { readonly kind: 'opened'; readonly boot: number }
+  | { readonly kind: 'queues'; readonly queues: readonly QueueInfo[] }
+  | { readonly kind: 'confirmed'; readonly upTo: number; readonly refusals: readonly Refusal[] }
+  | { readonly kind: 'busy' }
+  | { readonly kind: 'resume' }
+  | DeliveryFrame
+  | { readonly kind: 'cancelled'; readonly consumer: number; readonly reason: CancelReason }
+  /** The body is a view of the batch. */
+  | {
+      readonly kind: 'reply';
+      readonly id: number;
+      readonly accepted: boolean;
+      readonly body: Uint8Array;
+    }
+  | { readonly kind: 'failed'; readonly why: string };
+
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
+
+const BUSY: ShardFrame = { kind: 'busy' };
+const RESUME: ShardFrame = { kind: 'resume' };
+const NO_REFUSALS: readonly Refusal[] = [];
+
+/** The frames of one batch, one after the other. */
+export class ShardBatch {
+  readonly #bytes: Uint8Array;
+  #at = SHARD_BATCH_HEADER_BYTES;
+  readonly #delivery: Mutable<DeliveryFrame>;
+
+  constructor(bytes: Uint8Array) {
+    if (bytes.length < SHARD_BATCH_HEADER_BYTES) {
+      throw new CodecError('truncated', 'a batch is shorter than its header');
+    }
+    if (readU32(bytes, 4) !== SHARD_BATCH_VERSION) {
+      throw new CodecError('unknown-version', `a batch of version ${bytes[4] ?? 'none'}`);
+    }
+    if (readU32(bytes, 0) !== bytes.length) {
+      throw new CodecError('bad-length', 'a batch is not as long as it says');
+    }
+    this.#bytes = bytes;
+    this.#delivery = {
+      kind: 'delivery',
+      consumer: 0,
+      attempt: 0,
+      queueId: 0 as QueueId,
+      offset: 0 as Offset,
+      term: 0,
+      deliveryNumber: 0,
+      redelivered: false,
+      bytes,
+      start: 0,
+      end: 0,
+    };
+  }
+
+  /** The next frame, valid until the next call; undefined at the end. */
+  next(): ShardFrame | undefined {
+    const bytes = this.#bytes;
+    const at = this.#at;
+    if (at === bytes.length) return undefined;
+    const end = commandEnd(bytes, at);
+    this.#at = end;
+    atLeast(end - at, FRAME_HEADER_BYTES);
+    switch (bytes[at + 4]) {
+      case FrameKind.delivery:
+        return this.#readDelivery(at, end);
+      case FrameKind.confirmed:
+        return readConfirmed(bytes, at, end);
+      case FrameKind.opened:
+        exactly(end - at, OPENED_BYTES);
+        return { kind: 'opened', boot: readU64(bytes, at + 8) };
+      case FrameKind.queues:
+        return readQueues(new WireReader(bytes, at + FRAME_HEADER_BYTES, end));
+      case FrameKind.busy:
+        exactly(end - at, FRAME_HEADER_BYTES);
+        return BUSY;
+      case FrameKind.resume:
+        exactly(end - at, FRAME_HEADER_BYTES);
+        return RESUME;
+      default:
+        return readRare(bytes, at, end);
+    }
+  }
+
+  #readDelivery(at: number, end: number): DeliveryFrame {
+    atLeast(end - at, DELIVERY_HEADER_BYTES);
+    const bytes = this.#bytes;
+    const delivery = this.#delivery;
+    delivery.redelivered = bytes[at + 5] === REDELIVERED_FLAG;
+    delivery.consumer = readU32(bytes, at + 8);
+    delivery.attempt = readU32(bytes, at + 12);
+    delivery.queueId = readU64(bytes, at + 16) as QueueId;
+    delivery.offset = readU64(bytes, at + 24) as Offset;
+    delivery.term = readU64(bytes, at + 32);
+    delivery.deliveryNumber = readU64(bytes, at + 40);
+    delivery.start = at + DELIVERY_HEADER_BYTES;
+    delivery.end = end;
+    return delivery;
+  }
+}
+
+function readConfirmed(bytes: Uint8Array, start: number, end: number): ShardFrame {
+  atLeast(end - start, CONFIRMED_HEADER_BYTES);
+  const count = readU32(bytes, start + 8);
+  const upTo = readU64(bytes, start + 12);
+  exactly(end - start, CONFIRMED_HEADER_BYTES + count * REFUSAL_BYTES);
+  if (count === 0) return { kind: 'confirmed', upTo, refusals: NO_REFUSALS };
+  const refusals: Refusal[] = [];
+  let last = 0;
+  for (let at = start + CONFIRMED_HEADER_BYTES; at < end; at += REFUSAL_BYTES) {
+    const number = readU64(bytes, at);
+    if (number <= last || number > upTo) throw new CodecError('bad-value', 'refusals out of order');
+    refusals.push({ number, reason: coded(REFUSAL_REASONS, bytes[at + 8]) });
+    last = number;
+  }
+  return { kind: 'confirmed', upTo, refusals };
+}
+
+function readQueues(reader: WireReader): ShardFrame {
+  const queues: QueueInfo[] = [];
+  for (let left = reader.u32(); left > 0; left--) {
+    const queueId = reader.u64() as QueueId;
+    const type = reader.code(QUEUE_TYPES);
+    const name = reader.text16();
+    const topics: string[] = [];
+    for (let more = reader.u16(); more > 0; more--) topics.push(reader.text16());
+    queues.push({ queueId, name, type, topics });
+  }
+  reader.finish();
+  return { kind: 'queues', queues };
+}
+
+function readRare(bytes: Uint8Array, at: number, end: number): ShardFrame {
+  switch (bytes[at + 4]) {
+    case FrameKind.cancelled: {
+      exactly(end - at, CANCELLED_BYTES);
+      const reason = coded(CANCEL_REASONS, bytes[at + 5]);
+      return { kind: 'cancelled', consumer: readU32(bytes, at + 8), reason };
+    }
+    case FrameKind.reply: {
+      atLeast(end - at, REPLY_HEADER_BYTES);
+      const body = bytes.subarray(at + REPLY_HEADER_BYTES, end);
+      return { kind: 'reply', id: readU32(bytes, at + 8), accepted: bytes[at + 5] === 1, body };
+    }
+    case FrameKind.failed:
+      return { kind: 'failed', why: readText(asBuffer(bytes), at + FRAME_HEADER_BYTES, end) };
+    default:
+      throw new CodecError('unknown-kind', `a frame of kind ${bytes[at + 4] ?? 'none'}`);
+  }
+}
+
+function exactly(length: number, expected: number): void {
+  if (length !== expected) throw new CodecError('bad-length', `a frame of ${length} bytes`);
+}
+
+function atLeast(length: number, least: number): void {
+  if (length < least) throw new CodecError('truncated', `a frame of ${length} bytes`);
+}
