@@ -169,7 +169,7 @@ export class DispatchPolicy {
     this.#slots.endDelivery(slot);
     this.#slots.setAttempts(slot, attempts, notBefore);
     this.#slots.set(slot, REDELIVERED);
-    // A complete that was proposed behind the requeue will settle it: not to be delivered meanwhile.
+    // A complete proposed behind the requeue will settle it: not to be delivered meanwhile.
     if (this.#slots.has(slot, ENDING)) this.#slots.setState(slot, SlotState.settling);
     else this.#wait(slot, notBefore);
   }

@@ -7,7 +7,7 @@
  *
  *   number                 outcome
  *   the next one           applied
- *   a lower one            the outcome that it had: refused if it is among the refusals, else accepted
+ *   a lower one            the outcome that it had: accepted, unless it is among the refusals
  *   at or below answered   'answered': the sender knows it already and must not care
  *   a higher one           'gap': refused, nothing is consumed
  *   > answered + 4,096     'window': refused, nothing is consumed
