@@ -1,0 +1,216 @@
+/**
+ * An MQTT listener on a free port of the loopback, over a broker in memory and fake queues, with a clock that
+ * the test moves; and clients that speak to it packet by packet.
+ *
+ * The clients use mqtt-packet, so that our codec is not tested with itself; bytes may be sent as they are.
+ */
+
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+
+import mqttPacket, { type Packet } from 'mqtt-packet';
+
+import { type BrokerOptions, MemoryBroker } from '../../src/broker/broker.ts';
+import { MqttListener } from '../../src/protocol/mqtt/listener.ts';
+import type { MqttOptions } from '../../src/protocol/mqtt/options.ts';
+import { FakeQueueClient } from './fake-queue-client.ts';
+
+/** Fields of a packet in the words of mqtt-packet. */
+export type Fields = Readonly<Record<string, unknown>>;
+/** What a packet of the server has; unknown until a test looks. */
+export type ServerPacket = Readonly<Record<string, unknown>> & { readonly cmd: string };
+
+export class TestClock {
+  #now = 1_000_000;
+
+  now(): number {
+    return this.#now;
+  }
+
+  advance(milliseconds: number): void {
+    this.#now += milliseconds;
+  }
+}
+
+export interface LogLine {
+  readonly level: 'debug' | 'info' | 'warn';
+  readonly fields: Record<string, unknown>;
+  readonly message: string;
+}
+
+export class MqttServer {
+  readonly queues: FakeQueueClient;
+  readonly clock = new TestClock();
+  readonly broker: MemoryBroker;
+  readonly listener: MqttListener;
+  readonly log: LogLine[] = [];
+  readonly #clients: RawClient[] = [];
+
+  constructor(
+    mqtt: Partial<MqttOptions> = {},
+    options: BrokerOptions = {},
+    queues = new FakeQueueClient('orders', 'mqtt'),
+  ) {
+    this.queues = queues;
+    this.broker = new MemoryBroker(queues, this.clock, options);
+    const write =
+      (level: LogLine['level']) =>
+      (fields: Record<string, unknown>, message: string): void => {
+        this.log.push({ level, fields, message });
+      };
+    const log = { debug: write('debug'), info: write('info'), warn: write('warn') };
+    this.listener = new MqttListener(this.broker, log, { host: '127.0.0.1', port: 0, mqtt });
+  }
+
+  get port(): number {
+    const port = this.listener.address?.port;
+    if (port === undefined) throw new Error('the listener is not listening');
+    return port;
+  }
+
+  async start(): Promise<this> {
+    await this.listener.start();
+    return this;
+  }
+
+  async stop(): Promise<void> {
+    const stopped = this.listener.stop();
+    for (const client of this.#clients) client.destroy();
+    await stopped;
+    this.broker.stop();
+  }
+
+  /** A socket that has sent nothing. */
+  async open(version: 4 | 5 = 5): Promise<RawClient> {
+    const socket = connect(this.port, '127.0.0.1');
+    await once(socket, 'connect');
+    const client = new RawClient(socket, version);
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** Connected; gives the client, whose first packet (CONNACK) is in `connack`. */
+  async client(fields: Fields = {}, version: 4 | 5 = 5): Promise<RawClient> {
+    const client = await this.open(version);
+    await client.connect(fields);
+    return client;
+  }
+}
+
+export class RawClient {
+  readonly socket: Socket;
+  readonly version: 4 | 5;
+  connack: ServerPacket | undefined;
+  readonly #packets: ServerPacket[] = [];
+  readonly #waiting: (() => void)[] = [];
+  #ended = false;
+
+  constructor(socket: Socket, version: 4 | 5) {
+    this.socket = socket;
+    this.version = version;
+    const parser = mqttPacket.parser({ protocolVersion: version });
+    parser.on('packet', (packet: Packet) => {
+      this.#packets.push(packet as unknown as ServerPacket);
+      this.#wake();
+    });
+    socket.on('data', (chunk) => parser.parse(chunk));
+    socket.on('error', () => this.#end());
+    socket.on('end', () => this.#end());
+    socket.on('close', () => this.#end());
+  }
+
+  async connect(fields: Fields = {}): Promise<ServerPacket> {
+    this.send({
+      cmd: 'connect',
+      protocolId: 'MQTT',
+      protocolVersion: this.version,
+      clean: true,
+      clientId: '',
+      keepalive: 0,
+      ...fields,
+    });
+    this.connack = await this.expect('connack');
+    return this.connack;
+  }
+
+  send(fields: Fields): void {
+    const options = { protocolVersion: this.version };
+    this.socket.write(mqttPacket.generate(fields as unknown as Packet, options));
+  }
+
+  sendBytes(...bytes: readonly (number | string)[]): void {
+    this.socket.write(Buffer.from(bytes as number[]));
+  }
+
+  publish(topic: string, payload: string | Uint8Array, fields: Fields = {}): void {
+    this.send({ cmd: 'publish', topic, payload, qos: 0, retain: false, dup: false, ...fields });
+  }
+
+  async subscribe(
+    topic: string,
+    qos: 0 | 1 | 2,
+    fields: Fields = {},
+    options: Fields = {},
+  ): Promise<ServerPacket> {
+    const subscriptions = [{ topic, qos, ...options }];
+    this.send({ cmd: 'subscribe', messageId: 1000, subscriptions, ...fields });
+    return this.expect('suback');
+  }
+
+  /** Waits for the next packet, which must be of this kind. */
+  async expect(command: string): Promise<ServerPacket> {
+    const packet = await this.next();
+    if (packet?.cmd !== command) {
+      throw new Error(`expected ${command}, got ${JSON.stringify(packet ?? 'the end')}`);
+    }
+    return packet;
+  }
+
+  async next(): Promise<ServerPacket | undefined> {
+    for (;;) {
+      const packet = this.#packets.shift();
+      if (packet !== undefined) return packet;
+      if (this.#ended) return undefined;
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  /** Nothing more came than what was asked for: proved by an answer to a PINGREQ. */
+  async quiet(): Promise<void> {
+    this.send({ cmd: 'pingreq' });
+    await this.expect('pingresp');
+  }
+
+  /** Waits until the server ended the connection; gives what it still said. */
+  async ended(): Promise<readonly ServerPacket[]> {
+    const rest: ServerPacket[] = [];
+    for (;;) {
+      const packet = await this.next();
+      if (packet === undefined) return rest;
+      rest.push(packet);
+    }
+  }
+
+  /** As a cable that is cut. */
+  destroy(): void {
+    this.socket.destroy();
+  }
+
+  #end(): void {
+    this.#ended = true;
+    this.#wake();
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+}
+
+/** Waits turns of the event loop until the condition holds; fails the test by time-out otherwise. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+export function textOf(packet: ServerPacket): string {
+  return String(packet['payload']);
+}
