@@ -23,8 +23,6 @@ import type { ShardEntry } from './shard-log.ts';
 export interface AppliedSink {
   /** The entry is about to be applied. */
   begun(entry: ShardEntry): void;
-  /** The entry is applied whole. */
-  ended(entry: ShardEntry): void;
   confirmed(effects: Effects, at: number): void;
   enqueued(queueId: QueueId, offset: Offset): void;
   settled(queueId: QueueId, offset: Offset, floor: Offset): void;
@@ -135,7 +133,7 @@ export class Applier {
 
   /** False: paused for records. */
   #runEntry(entry: ShardEntry): boolean {
-    const { machine, sink } = this.#options;
+    const { machine } = this.#options;
     const reader = this.#reader;
     for (;;) {
       const command = this.#pending ?? reader.next();
@@ -156,7 +154,6 @@ export class Applier {
     this.#current = undefined;
     this.#index = entry.index;
     this.#term = entry.term;
-    sink.ended(entry);
     const actions = this.#boundary;
     if (actions.length > 0) {
       this.#boundary = [];

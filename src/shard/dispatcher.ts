@@ -39,6 +39,15 @@ export interface DeliveryOutput {
   readonly open: boolean;
 }
 
+/** What a client says of one delivery; valid during the call only. */
+export interface Settlement {
+  readonly queueId: QueueId;
+  readonly offset: Offset;
+  readonly term: number;
+  readonly deliveryNumber: number;
+  readonly outcome: SettleOutcome;
+}
+
 export interface SettleProposals {
   /** False: it cannot be proposed (the store failed or stops). */
   settle(
@@ -63,11 +72,7 @@ export interface DispatcherOptions {
    * Loads the records of the group and calls `began` once, in the same turn in which it reads the state, so
    * that no effect falls between; undefined: the queue is gone.
    */
-  start(
-    queueId: QueueId,
-    groupId: GroupId,
-    began: (start: DispatchStart | undefined) => void,
-  ): Promise<void>;
+  start(queueId: QueueId, began: (start: DispatchStart | undefined) => void): Promise<void>;
   /** There is something to do: call `serve` soon. */
   wake(): void;
   /** A promise of the dispatcher failed: the store cannot be used any more. */
@@ -151,7 +156,7 @@ export class Dispatcher {
       this.#groups.set(queueId, group);
       const begun = group;
       this.#options
-        .start(queueId, DEFAULT_GROUP, (start) => this.#begin(begun, start))
+        .start(queueId, (start) => this.#begin(begun, start))
         .catch(this.#options.failed);
     }
     const consumer: Consumer = { id, group, credit, attached: false };
@@ -171,13 +176,9 @@ export class Dispatcher {
     }
   }
 
-  settle(
-    queueId: QueueId,
-    offset: Offset,
-    term: number,
-    deliveryNumber: number,
-    outcome: SettleOutcome,
-  ): void {
+  /** A client settles a delivery that it was given. */
+  settle(settlement: Settlement): void {
+    const { queueId, offset, term, deliveryNumber, outcome } = settlement;
     const group = this.#groups.get(queueId);
     const policy = group?.policy;
     if (group === undefined || policy === undefined) {

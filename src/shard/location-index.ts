@@ -243,14 +243,8 @@ export class LocationIndex {
     this.#saving = [];
   }
 
-  /** Keys of the summaries of all queues with an id below `nextQueueId`. */
-  static summaryKeys(nextQueueId: number): string[] {
-    const keys: string[] = [];
-    for (let first = 0; first < nextQueueId; first += SUMMARY_QUEUES) {
-      keys.push(summaryKey(first / SUMMARY_QUEUES));
-    }
-    return keys;
-  }
+  /** Of the keys of all summaries. */
+  static readonly summaryPrefix = 'locations/';
 
   /** At start, before any replay: one call for each summary that the store has. */
   restore(summary: PlainData): void {
@@ -389,7 +383,7 @@ function chunkKey(queueId: QueueId, number: number): string {
 }
 
 function summaryKey(number: number): string {
-  return `locations/${number}`;
+  return `${LocationIndex.summaryPrefix}${number}`;
 }
 
 /**

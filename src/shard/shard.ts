@@ -1,1 +1,507 @@
-export {};
+/**
+ * The host of one shard: joins log, records, machine, deliveries and port, and runs them in turns.
+ *
+ * A turn applies what is committed, serves deliveries, and posts one batch; it ends after `sliceMs` and goes
+ * on in the next turn of the event loop, so that the log's completions and the port are never kept waiting.
+ * Nothing is confirmed or delivered that is not durable and applied. Opening recovers (nothing is written by
+ * a refused start), then begins a term above every earlier one before the first proposal. The first failure
+ * of log or store, or a broken invariant, ends the shard: who waits hears it, nothing more is taken, and
+ * `onFailure` is told once, for the process to end. A crash at any point is a case for `recovery.ts`.
+ */
+
+import type { RecordStore } from '#storage';
+import type { QueueInfo } from '../broker/ports.ts';
+import type { QueueDefinition } from '../machine/definitions.ts';
+import type { Effects, RareEffect } from '../machine/effect.ts';
+import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
+import { Machine } from '../machine/machine.ts';
+import type { DispatchStart } from '../machine/dispatch-policy.ts';
+import { DEFAULT_GROUP } from '../machine/ids.ts';
+import { Alarms } from './alarms.ts';
+import { Applier } from './applier.ts';
+import type { AppliedSink } from './applier.ts';
+import { Checkpoints } from './checkpoint.ts';
+import { Declarations } from './declarations.ts';
+import { Dispatcher } from './dispatcher.ts';
+import { LocationIndex } from './location-index.ts';
+import { Payloads } from './payloads.ts';
+import type { BatchPort } from './port.ts';
+import { Proposals } from './proposals.ts';
+import { decodeRecord } from './record-codec.ts';
+import { RecordLoader } from './record-loader.ts';
+import { recoveryPoint, replay } from './recovery.ts';
+import type { RecoveryPoint } from './recovery.ts';
+import { encodeDeclared, encodeStats, encodeWords } from './requests.ts';
+import type { ShardRequest } from './requests.ts';
+import { ShardServer } from './server.ts';
+import type { ShardEntry, ShardLog } from './shard-log.ts';
+import { collectStats } from './shard-stats.ts';
+import { StampClock } from './stamp-clock.ts';
+import type { Clock } from './stamp-clock.ts';
+import { Turns } from './turns.ts';
+
+export interface ShardLogger {
+  info(fields: Record<string, unknown>, message: string): void;
+  warn(fields: Record<string, unknown>, message: string): void;
+  error(fields: Record<string, unknown>, message: string): void;
+}
+
+export interface ShardLimits {
+  /** Largest entry, but for one larger message. */
+  readonly entryBytesMax: number;
+  /** Proposed and not committed above this: senders are told to hold back. */
+  readonly uncommittedBytesMax: number;
+  /** Sent to the other thread and not worked off above this: nothing is delivered. */
+  readonly outstandingBytesMax: number;
+  /** Recent entries in memory. */
+  readonly tailBytes: number;
+  /** Entries read back from the log in memory. */
+  readonly readBytes: number;
+  /** Of the location index, what could be loaded again. */
+  readonly locationBytes: number;
+  /** Records of the machine that stay in memory although nothing changed them lately. */
+  readonly residentRecordsMax: number;
+  readonly checkpointBytes: number;
+  readonly checkpointLogBytes: number;
+  readonly checkpointIntervalMs: number;
+  /** How long one turn may work. */
+  readonly sliceMs: number;
+}
+
+const MIB = 1 << 20;
+
+export const DEFAULT_SHARD_LIMITS: ShardLimits = {
+  entryBytesMax: MIB,
+  uncommittedBytesMax: 64 * MIB,
+  outstandingBytesMax: 4 * MIB,
+  tailBytes: 64 * MIB,
+  readBytes: 32 * MIB,
+  locationBytes: 16 * MIB,
+  residentRecordsMax: 100_000,
+  checkpointBytes: 16 * MIB,
+  checkpointLogBytes: 256 * MIB,
+  checkpointIntervalMs: 60_000,
+  sliceMs: 8,
+};
+
+export interface ShardOptions {
+  readonly node: string;
+  readonly log: ShardLog;
+  /** Closed by the shard. */
+  readonly records: RecordStore;
+  readonly port: BatchPort;
+  /** The queues of the configuration: declared, or brought to these limits, before anybody is served. */
+  readonly queues: readonly QueueDefinition[];
+  readonly limits: ShardLimits;
+  readonly clock: Clock;
+  readonly logger: ShardLogger;
+  /** The disk is inside its reserve. */
+  inReserve(): boolean;
+  /** Once; nothing works any more, and the process is to end. */
+  onFailure(error: Error): void;
+}
+
+export class Shard {
+  readonly #options: ShardOptions;
+  readonly #machine: Machine;
+  readonly #loader: RecordLoader;
+  readonly #locations: LocationIndex;
+  readonly #payloads: Payloads;
+  readonly #alarms: Alarms;
+  readonly #checkpoints: Checkpoints;
+  readonly #applier: Applier;
+  readonly #declarations = new Declarations();
+  readonly #turns: Turns;
+  #stamps: StampClock;
+  #serving: { server: ShardServer; dispatcher: Dispatcher; proposals: Proposals } | undefined;
+  #failure: Error | undefined;
+  #stopping: Promise<void> | undefined;
+  /** Log and records are closed; what is said still goes out. */
+  #closed = false;
+  #logBytes = 0;
+  #checkpointDue = Number.POSITIVE_INFINITY;
+  #queueInfos: readonly QueueInfo[] = [];
+  #queuesVersion = -1;
+
+  /** Recovers, begins a term, declares the queues, and serves the port. */
+  static async open(options: ShardOptions): Promise<Shard> {
+    const point = recoveryPoint(options.log, options.records);
+    const shard = new Shard(options, point);
+    await shard.#recover(point);
+    if (shard.#failure !== undefined) throw shard.#failure;
+    await shard.#serve();
+    return shard;
+  }
+
+  private constructor(options: ShardOptions, point: RecoveryPoint) {
+    this.#options = options;
+    const { log, records, limits, clock, logger } = options;
+    const failed = (error: unknown): void => this.#fail(error);
+    this.#stamps = new StampClock(clock, 0);
+    this.#machine = new Machine({ maxResidentRecords: limits.residentRecordsMax });
+    this.#loader = new RecordLoader(records, this.#machine);
+    this.#locations = new LocationIndex(limits.locationBytes);
+    this.#alarms = new Alarms(logger, (queueId) => this.#machine.definition(queueId)?.name);
+    this.#payloads = new Payloads({
+      log,
+      locations: this.#locations,
+      loadRecord: (key) => this.#loader.one(key),
+      tailBytes: limits.tailBytes,
+      readBytes: limits.readBytes,
+    });
+    this.#turns = new Turns({
+      clock,
+      sliceMs: limits.sliceMs,
+      work: (deadline) => this.#work(deadline),
+      nextWake: () => this.#nextWake(),
+      failed,
+    });
+    this.#applier = new Applier({
+      machine: this.#machine,
+      loader: this.#loader,
+      locations: this.#locations,
+      sink: this.#sink(),
+      applied: point,
+      monotonicMs: () => clock.monotonicMs(),
+      wake: () => this.#turns.wake(),
+      failed,
+    });
+    this.#checkpoints = new Checkpoints(
+      {
+        machine: this.#machine,
+        locations: this.#locations,
+        loader: this.#loader,
+        records,
+        log,
+        atBoundary: (cut) => this.#atBoundary(cut),
+        nextTurn: () => this.#turns.next(),
+        monotonicMs: () => clock.monotonicMs(),
+        sliceMs: limits.sliceMs,
+      },
+      point.index,
+    );
+    for (const words of point.damage) this.#alarms.raise('log-damaged', words);
+  }
+
+  /** The index up to which everything is applied. */
+  get appliedIndex(): LogIndex {
+    return this.#applier.index;
+  }
+
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  /** Begins a checkpoint, or joins the one that runs. */
+  checkpoint(): Promise<void> {
+    this.#logBytes = 0;
+    this.#checkpointDue = Number.POSITIVE_INFINITY;
+    return this.#checkpoints.run().catch((error: unknown) => {
+      this.#fail(error);
+      throw error;
+    });
+  }
+
+  /**
+   * Takes nothing more, waits for what is under way, writes a last checkpoint and closes log and records with
+   * the mark of a clean stop. Again: the same stop. Rejects when the store failed first.
+   */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  stats(): Map<string, number> {
+    return collectStats({
+      log: this.#options.log,
+      machine: this.#machine,
+      applier: this.#applier,
+      checkpoints: this.#checkpoints,
+      loader: this.#loader,
+      payloads: this.#payloads,
+      alarms: this.#alarms,
+      dispatcher: this.#serving?.dispatcher,
+      uncommittedBytes: this.#serving?.proposals.uncommittedBytes ?? 0,
+      applyMs: this.#turns.busyMs,
+    });
+  }
+
+  // --- Start.
+
+  async #recover(point: RecoveryPoint): Promise<void> {
+    const { log, records } = this.#options;
+    await this.#loader.until(() => this.#machine.startKeys());
+    for await (const page of records.iterate(LocationIndex.summaryPrefix)) {
+      for (const { value } of page) this.#locations.restore(decodeRecord(value));
+    }
+    await replay(log, point.index, async (entries) => {
+      this.#applier.push(entries);
+      this.#turns.wake();
+      while (!this.#applier.idle && this.#failure === undefined) await this.#turns.next();
+      if (this.#failure !== undefined) throw this.#failure;
+    });
+  }
+
+  async #serve(): Promise<void> {
+    const { log, limits, clock, logger, port, queues } = this.#options;
+    const inheritedThrough = this.#applier.index;
+    const term = await log.startTerm();
+    this.#stamps = new StampClock(clock, this.#machine.lastStamp);
+    const failed = (error: unknown): void => this.#fail(error);
+    const proposals = new Proposals({
+      log,
+      entryBytesMax: limits.entryBytesMax,
+      uncommittedBytesMax: limits.uncommittedBytesMax,
+      inReserve: () => this.#inReserve(),
+      now: () => this.#stamps.now(),
+      failed,
+    });
+    const server = new ShardServer({
+      port,
+      proposals,
+      logger,
+      outstandingBytesMax: limits.outstandingBytesMax,
+      term,
+      queues: () => this.#queues(),
+      request: (request) => this.#request(request),
+      wake: () => this.#turns.wake(),
+    });
+    const dispatcher = new Dispatcher({
+      term,
+      inheritedThrough,
+      payloads: this.#payloads,
+      proposals,
+      output: server,
+      alarms: this.#alarms,
+      now: () => this.#stamps.now(),
+      start: (queueId, began) => this.#dispatchStart(queueId, began),
+      wake: () => this.#turns.wake(),
+      failed,
+    });
+    this.#serving = { server, dispatcher, proposals };
+    log.onCommitted((entries) => this.#committed(entries));
+    await this.#declare(queues);
+    server.start(dispatcher);
+  }
+
+  async #declare(queues: readonly QueueDefinition[]): Promise<void> {
+    const { outcomes, lines } = await this.#declared(queues);
+    for (const line of lines) this.#options.logger.info(line, 'queue has new limits');
+    const created = outcomes.filter((outcome) => outcome === 'created').length;
+    if (created > 0) this.#options.logger.info({ created }, 'queues created');
+  }
+
+  #declared(queues: readonly QueueDefinition[]): ReturnType<Declarations['declare']> {
+    const proposals = this.#serving?.proposals;
+    return this.#declarations.declare(queues, this.#machine, (command) => {
+      if (proposals?.plain(command, '') !== true) throw this.#failure ?? new Error('the shard has stopped');
+      proposals.submit();
+    });
+  }
+
+  async #dispatchStart(
+    queueId: QueueId,
+    began: (start: DispatchStart | undefined) => void,
+  ): Promise<void> {
+    const machine = this.#machine;
+    let done = false;
+    while (!done) {
+      await this.#loader.until(() => machine.dispatchKeys(queueId, DEFAULT_GROUP));
+      // Between two entries no effect is made and not handed on; what is missing again by then is loaded.
+      await this.#atBoundary(() => {
+        if (machine.dispatchKeys(queueId, DEFAULT_GROUP).length > 0) return;
+        began(machine.dispatchStart(queueId, DEFAULT_GROUP));
+        done = true;
+      });
+    }
+  }
+
+  // --- Turns.
+
+  #committed(entries: readonly ShardEntry[]): void {
+    if (this.#failure !== undefined) return;
+    const proposals = this.#serving?.proposals;
+    for (const entry of entries) {
+      proposals?.committed(entry);
+      this.#logBytes += entry.bytes;
+    }
+    this.#applier.push(entries);
+    this.#turns.now();
+  }
+
+  #work(deadline: number): boolean {
+    if (this.#failure !== undefined) return false;
+    if (this.#closed) {
+      this.#serving?.server.post();
+      return false;
+    }
+    let more = this.#applier.run(deadline);
+    const serving = this.#serving;
+    if (serving !== undefined) {
+      const { dispatcher, proposals, server } = serving;
+      more = dispatcher.serve(deadline, () => this.#options.clock.monotonicMs()) || more;
+      proposals.submit();
+      server.post();
+      this.#startCheckpointIfDue();
+    }
+    if (!this.#loader.busy) this.#machine.evict(EVICT_STEPS);
+    return more;
+  }
+
+  #startCheckpointIfDue(): void {
+    const { limits, clock } = this.#options;
+    if (this.#checkpoints.running || this.#stopping !== undefined) return;
+    const now = clock.monotonicMs();
+    if (this.#logBytes > 0 && this.#checkpointDue === Number.POSITIVE_INFINITY) {
+      this.#checkpointDue = now + limits.checkpointIntervalMs;
+    }
+    if (
+      this.#logBytes >= limits.checkpointLogBytes ||
+      this.#checkpoints.changedBytes >= limits.checkpointBytes ||
+      now >= this.#checkpointDue
+    ) {
+      this.checkpoint().catch(() => undefined);
+    }
+  }
+
+  /** In milliseconds from now. */
+  #nextWake(): number {
+    if (this.#closed) return Number.POSITIVE_INFINITY;
+    const { clock } = this.#options;
+    const deliveries = this.#serving?.dispatcher.nextWake ?? Number.POSITIVE_INFINITY;
+    return Math.min(
+      deliveries - this.#stamps.now(),
+      this.#checkpoints.running ? Number.POSITIVE_INFINITY : this.#checkpointDue - clock.monotonicMs(),
+    );
+  }
+
+  #atBoundary(action: (index: LogIndex, term: number) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#applier.atBoundary(() => {
+        try {
+          action(this.#applier.index, this.#applier.term);
+          resolve();
+        } catch (error) {
+          reject(error instanceof Error ? error : new Error(String(error)));
+        }
+      });
+    });
+  }
+
+  // --- What apply did.
+
+  #sink(): AppliedSink {
+    return {
+      begun: (entry) => this.#payloads.applied(entry),
+      confirmed: (effects: Effects, at: number) => this.#serving?.server.confirmed(effects, at),
+      enqueued: (queueId, offset) => this.#serving?.dispatcher.enqueued(queueId, offset),
+      settled: (queueId: QueueId, offset: Offset, floor: Offset) => {
+        this.#checkpoints.settled(queueId);
+        this.#serving?.dispatcher.settled(queueId, offset, floor);
+      },
+      requeued: (queueId, offset, attempts, notBefore) =>
+        this.#serving?.dispatcher.requeued(queueId, offset, attempts, notBefore),
+      rare: (effect) => this.#rare(effect),
+    };
+  }
+
+  #rare(effect: RareEffect): void {
+    const serving = this.#serving;
+    switch (effect.kind) {
+      case 'queue-deleted':
+        this.#checkpoints.deleted(effect.queueId);
+        serving?.dispatcher.queueDeleted(effect.queueId);
+        serving?.server.queuesChanged();
+        break;
+      case 'queue-updated':
+        serving?.dispatcher.limitsChanged(effect.queueId, effect.definition.limits);
+        serving?.server.queuesChanged();
+        this.#declarations.answered(effect);
+        break;
+      case 'queue-declared':
+        if (effect.created) serving?.server.queuesChanged();
+        this.#declarations.answered(effect);
+        break;
+      case 'queue-refused':
+        this.#declarations.answered(effect);
+        break;
+      case 'stream-opened':
+        serving?.proposals.opened(effect.node, effect.boot);
+        serving?.server.streamOpened(effect.node, effect.boot);
+        break;
+      case 'version-set':
+      case 'version-refused':
+        this.#options.logger.info({ ...effect }, 'rules of the state machine');
+    }
+  }
+
+  #queues(): readonly QueueInfo[] {
+    if (this.#queuesVersion !== this.#machine.definitionsVersion) {
+      this.#queuesVersion = this.#machine.definitionsVersion;
+      this.#queueInfos = this.#machine.queues().map(({ queueId, definition }) => {
+        const { name, type, topics } = definition;
+        return { queueId, name, type, topics };
+      });
+    }
+    return this.#queueInfos;
+  }
+
+  #inReserve(): boolean {
+    const inside = this.#options.inReserve();
+    if (inside) this.#alarms.raise('disk-reserve', 'publishes are refused until there is space again');
+    else this.#alarms.lower('disk-reserve');
+    return inside;
+  }
+
+  async #request(request: ShardRequest): Promise<Uint8Array> {
+    switch (request.kind) {
+      case 'stats':
+        return encodeStats(this.stats());
+      case 'declare':
+        return encodeDeclared((await this.#declared(request.queues)).outcomes);
+      case 'stop':
+        await this.stop();
+        return encodeWords('');
+    }
+  }
+
+  // --- End.
+
+  async #stop(): Promise<void> {
+    const { log, records, logger } = this.#options;
+    const serving = this.#serving;
+    serving?.proposals.submit();
+    serving?.proposals.close();
+    while (this.#applier.index < log.last && this.#failure === undefined) await this.#turns.next();
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#checkpoints.running) await this.checkpoint();
+    await this.checkpoint();
+    await log.close();
+    await records.close();
+    this.#closed = true;
+    logger.info({ index: this.#applier.index }, 'shard stopped');
+  }
+
+  #fail(error: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error instanceof Error ? error : new Error(String(error));
+    this.#turns.stop();
+    const serving = this.#serving;
+    // Before anybody is served, whoever opens the shard is told by the rejection.
+    if (serving === undefined) return;
+    this.#options.logger.error({ error: this.#failure.message }, 'the shard failed');
+    serving.proposals.close();
+    serving.dispatcher.cancelEverything();
+    serving.server.fail(this.#failure.message);
+    this.#declarations.failed(this.#failure);
+    this.#options.onFailure(this.#failure);
+  }
+
+  /** The log failed: heard by whoever made it. */
+  logFailed(error: Error): void {
+    this.#fail(error);
+  }
+}
+
+/** Records looked at for eviction in one turn. */
+const EVICT_STEPS = 256;

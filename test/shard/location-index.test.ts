@@ -88,9 +88,8 @@ class World {
 
   restart(): void {
     this.index = new LocationIndex(600);
-    for (const key of LocationIndex.summaryKeys(QUEUES)) {
-      const summary = this.store.get(key);
-      if (summary !== undefined) this.index.restore(summary);
+    for (const [key, summary] of this.store) {
+      if (key.startsWith(LocationIndex.summaryPrefix)) this.index.restore(summary);
     }
     for (let queue = 0; queue < QUEUES; queue++) this.next[queue] = this.saved.next[queue] ?? 0;
     for (const entry of this.log.slice(this.saved.entries)) {

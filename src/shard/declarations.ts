@@ -1,0 +1,100 @@
+/**
+ * Declaring queues through the log: proposes what is needed, and matches the machine's answers, which come in
+ * the order of the proposals. A declaration is idempotent: what stands there already is left, other limits or
+ * topics are updated (and told in a line for the log), another type is refused with the difference.
+ */
+
+import type { DeclareQueueCommand } from '../machine/command.ts';
+import type { QueueDefinition } from '../machine/definitions.ts';
+import type { RareEffect } from '../machine/effect.ts';
+import type { Machine } from '../machine/machine.ts';
+import type { Declared } from './requests.ts';
+
+export type DeclarationAnswer = Extract<
+  RareEffect,
+  { readonly kind: 'queue-declared' | 'queue-updated' | 'queue-refused' }
+>;
+
+/** A queue that exists cannot be what was asked for. */
+export class DeclarationError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'DeclarationError';
+  }
+}
+
+export interface DeclareOutcome {
+  readonly outcomes: readonly Declared[];
+  /** What changed, for the log. */
+  readonly lines: readonly Record<string, unknown>[];
+}
+
+interface Waiting {
+  readonly resolve: (answer: DeclarationAnswer) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class Declarations {
+  readonly #waiting: Waiting[] = [];
+
+  async declare(
+    queues: readonly QueueDefinition[],
+    machine: Machine,
+    propose: (command: DeclareQueueCommand) => void,
+  ): Promise<DeclareOutcome> {
+    for (const queue of queues) {
+      const there = machine.queueNamed(queue.name)?.definition;
+      if (there !== undefined && there.type !== queue.type) {
+        throw new DeclarationError(
+          `queue ${queue.name} exists with type ${there.type}, and is declared with type ${queue.type}`,
+        );
+      }
+    }
+    const answers = queues.map((queue) => {
+      const answer = new Promise<DeclarationAnswer>((resolve, reject) => {
+        this.#waiting.push({ resolve, reject });
+      });
+      // Seen by `Promise.all` below; a proposal that throws before that must not leave it unhandled.
+      answer.catch(() => undefined);
+      propose({ kind: 'declare-queue', ...queue });
+      return answer;
+    });
+    const outcomes: Declared[] = [];
+    const lines: Record<string, unknown>[] = [];
+    for (const [at, answer] of (await Promise.all(answers)).entries()) {
+      outcomes.push(outcomeOf(answer, (queues[at] as QueueDefinition).name));
+      if (answer.kind === 'queue-updated') lines.push(difference(answer));
+    }
+    return { outcomes, lines };
+  }
+
+  /** The machine's answer to the oldest declaration; during a replay nobody waits for it. */
+  answered(answer: DeclarationAnswer): void {
+    this.#waiting.shift()?.resolve(answer);
+  }
+
+  failed(error: Error): void {
+    for (const { reject } of this.#waiting.splice(0)) reject(error);
+  }
+}
+
+function outcomeOf(answer: DeclarationAnswer, name: string): Declared {
+  switch (answer.kind) {
+    case 'queue-declared':
+      return answer.created ? 'created' : 'same';
+    case 'queue-updated':
+      return 'updated';
+    case 'queue-refused':
+      throw new DeclarationError(`queue ${name} cannot be declared: ${answer.detail}`);
+  }
+}
+
+function difference(updated: Extract<RareEffect, { kind: 'queue-updated' }>): Record<string, unknown> {
+  const { definition, previous } = updated;
+  const line: Record<string, unknown> = { queue: definition.name };
+  const before = { ...previous.limits, topics: previous.topics } as Record<string, unknown>;
+  for (const [name, value] of Object.entries({ ...definition.limits, topics: definition.topics })) {
+    if (JSON.stringify(before[name]) !== JSON.stringify(value)) line[name] = { from: before[name], to: value };
+  }
+  return line;
+}
