@@ -63,6 +63,12 @@ const CASES: readonly Case[] = [
   ['PUBLISH 5.0 without a property length', 'truncated', 5, packet(0x30, field('t'))],
   ['properties that pass the end', 'truncated', 5, packet(0x30, field('t'), 5, [1, 1])],
   ['a property that passes the property length', 'truncated', 5, publish5([0x03, ...u16(9), 97])],
+  [
+    'a property that passes the property length into the payload',
+    'truncated',
+    5,
+    packet(0x30, field('t'), properties([0x03, ...u16(2), 97]), [97, 97, 97]),
+  ],
   ['a zero-length PUBACK', 'truncated', 4, packet(0x40)],
   ['a PUBREL of one byte', 'truncated', 5, packet(0x62, [1])],
   ['SUBSCRIBE without options', 'truncated', 5, packet(0x82, u16(1), none, field('a'))],

@@ -226,6 +226,12 @@ test('topics are read right whatever topic came before', () => {
   );
 });
 
+test('a topic that is not ASCII does not change the one that is remembered', () => {
+  const topics = ['xyz', 'abü', 'abz', 'xyz'];
+  const out = decodeAll(4, bytes(...topics.map((text) => packet(0x30, field(text)))));
+  expect(out.map((decoded) => decoded.kind === 'publish' && decoded.topic)).toEqual(topics);
+});
+
 test('a topic that is refused leaves nothing behind for the next one', () => {
   const decoder = connected(4);
   decoder.push(bytes(packet(0x30, field('abc')), packet(0x30, field('ab#'))));
