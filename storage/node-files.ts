@@ -7,9 +7,9 @@
  * instead of passing on a number that the system may have given to another file meanwhile, and
  * `close` waits for calls under way for the same reason.
  *
- * `durability: 'each-write'` is O_DSYNC on Linux, one hop into the thread pool. Elsewhere the flag is
- * missing or does not reach the platter (macOS), so there each write is followed by fdatasync before it
- * resolves.
+ * `durability: 'each-write'` is O_DSYNC on Linux, one hop into the thread pool. Elsewhere the flag
+ * is missing or does not reach the platter (macOS), so there each write is followed by fdatasync
+ * before it resolves.
  */
 import {
   close,

@@ -32,3 +32,7 @@ export type {
 export { openLevelRecords } from './records/level-records.ts';
 export type { LevelRecordsOptions } from './records/level-records.ts';
 export { MemoryRecords } from './records/memory-records.ts';
+export { openDataDirectory } from './data-directory.ts';
+export type { DataDirectory, DataDirectoryOptions, DirectoryLock } from './data-directory.ts';
+export { DiskReserve, RESERVE_LIMITS } from './disk-reserve.ts';
+export type { DiskReserveOptions, ReserveSpace, ReserveState } from './disk-reserve.ts';

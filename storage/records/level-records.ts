@@ -8,7 +8,8 @@
  * what it appends behind is lost at the next start: after a failure nothing more is written until
  * it was opened again.
  *
- * LevelDB locks its folder for as long as it is open (`flock`, gone with the process).
+ * LevelDB locks its folder for as long as it is open: with `fcntl`, so that the kernel drops the
+ * lock with the process, and with a table of its own against a second opener in the same process.
  */
 import { dirname } from 'node:path';
 
@@ -36,25 +37,60 @@ const PAGE_BYTES = 256 * 1024;
 
 type Level = ClassicLevel<string, Uint8Array>;
 
+/** A lock must not end because nobody looks at it any more: what is collected, LevelDB closes. */
+const locks = new Set<Level>();
+
 /** Opens and verifies; reads everything once. */
 export async function openLevelRecords(options: LevelRecordsOptions): Promise<RecordStore> {
   const { directory, files, cacheBytes = 8 * MIB, writeBufferBytes = 16 * MIB } = options;
   inRange('cacheBytes', cacheBytes, [MIB, 1024 * MIB]);
   inRange('writeBufferBytes', writeBufferBytes, [MIB / 16, 256 * MIB]);
+  const level = await openLevel(directory, files, {
+    cacheSize: cacheBytes,
+    writeBufferSize: writeBufferBytes,
+  });
+  return openChecked(new LevelRawStore(level, files));
+}
+
+/**
+ * Locks a folder of its own by holding an empty LevelDB in it: `locked` while another process, or
+ * another thread of this one, has it. The kernel drops the lock with the process, however it ends.
+ */
+export async function openLevelLock(
+  directory: string,
+  files: Files,
+): Promise<{ release(): Promise<void> }> {
+  const level = await openLevel(directory, files, {
+    writeBufferSize: MIB / 16,
+    cacheSize: MIB / 16,
+  });
+  locks.add(level);
+  return {
+    release: async () => {
+      await level.close();
+      locks.delete(level);
+    },
+  };
+}
+
+async function openLevel(
+  directory: string,
+  files: Files,
+  sizes: { writeBufferSize: number; cacheSize: number },
+): Promise<Level> {
   await files.makeDirectory(directory);
   await files.syncDirectory(dirname(directory));
   const level: Level = new ClassicLevel(directory, {
     keyEncoding: 'utf8',
     valueEncoding: 'view',
-    cacheSize: cacheBytes,
-    writeBufferSize: writeBufferBytes,
+    ...sizes,
   });
   try {
     await level.open();
   } catch (error) {
     throw translated(error, directory);
   }
-  return openChecked(new LevelRawStore(level, files));
+  return level;
 }
 
 class LevelRawStore implements RawStore {

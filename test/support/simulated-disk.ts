@@ -6,11 +6,12 @@
  * turn of the event loop, so that whatever it lets run has run before the next. A write and a sync
  * have two steps: they take effect, and they return. A power cut may come between any two steps;
  * what it leaves is decided in `simulated-disk-inode.ts` and `simulated-disk-names.ts`. After it,
- * calls of that boot never return; `mount()` gives a fresh view of what was left, as for a new process.
+ * calls of that boot never return; `mount()` gives a fresh view of what was left, as for a new
+ * process.
  *
  *   const disk = new SimulatedDisk({ seed });
  *   disk.cutPowerAfter(120);
- *   const outcome = await disk.run(workload(disk.mount()));  // { cut: true } or { cut: false, ... }
+ *   const outcome = await disk.run(workload(disk.mount()));  // { cut: true }, or a value
  *   const recovered = await Log.open({ files: disk.mount(), ... });
  */
 import type { Files } from '../../storage/files.ts';
