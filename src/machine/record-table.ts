@@ -151,12 +151,13 @@ export class RecordTable {
 
   /**
    * Drops clean records, those not used lately first, until `bound` are left or `maxSteps` were
-   * looked at.
+   * looked at; none is looked at more than twice, so it ends also where all are unsaved.
    */
   evict(bound: number, maxSteps: number): number {
     const round = this.#round;
+    const steps = Math.min(maxSteps, round.length * 2);
     let evicted = 0;
-    for (let step = 0; step < maxSteps && round.length > bound; step += 1) {
+    for (let step = 0; step < steps && round.length > bound; step += 1) {
       if (this.#hand >= round.length) this.#hand = 0;
       const resident = round[this.#hand] as AnyResident;
       if (resident.used || this.#isUnsaved(resident)) {

@@ -29,7 +29,8 @@ export type SeenEffect =
 export function seen(effects: Effects, at: number): SeenEffect {
   switch (effects.kind(at)) {
     case EffectKind.confirmed:
-      if (effects.accepted(at) !== (effects.outcome(at) === 'accepted')) throw new Error('accepted');
+      if (effects.accepted(at) !== (effects.outcome(at) === 'accepted'))
+        throw new Error('accepted');
       return {
         kind: 'confirmed',
         node: effects.node(at),
@@ -105,7 +106,8 @@ export class MachineDriver {
       topics: [`$queue/${name}/#`],
       limits: { ...DEFAULT_LIMITS, ...limits },
     });
-    if (effect?.kind !== 'queue-declared') throw new Error(`not declared: ${JSON.stringify(effect)}`);
+    if (effect?.kind !== 'queue-declared')
+      throw new Error(`not declared: ${JSON.stringify(effect)}`);
     return effect.queueId;
   }
 

@@ -43,7 +43,12 @@ export class MachineModel {
           for (const id of new Set(command.targets)) {
             const queue = this.queues.get(id);
             if (queue === undefined) continue;
-            effects.push({ kind: 'enqueued', queueId: id, offset: queue.next, bytes: command.bytes });
+            effects.push({
+              kind: 'enqueued',
+              queueId: id,
+              offset: queue.next,
+              bytes: command.bytes,
+            });
             queue.next += 1;
           }
           return effects.length > 0 ? 'accepted' : 'no-queue';
@@ -129,7 +134,8 @@ export class MachineModel {
     const { name, type, topics, limits } = command;
     const definition = { name, type, topics, limits };
     const problem = limitsProblem(limits);
-    if (problem !== undefined) return [{ kind: 'queue-refused', reason: 'invalid', detail: problem }];
+    if (problem !== undefined)
+      return [{ kind: 'queue-refused', reason: 'invalid', detail: problem }];
     const there = [...this.queues.values()].find((queue) => queue.definition.name === name);
     if (there !== undefined) {
       const same = JSON.stringify(there.definition) === JSON.stringify(definition);

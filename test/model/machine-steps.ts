@@ -184,18 +184,16 @@ const declare = fc
       })),
   );
 
-const enqueues = fc
-  .record({ node, picks: fc.array(unit, { maxLength: 3 }) })
-  .map(
-    ({ node: from, picks }) =>
-      new CommandStep(`enqueue ${from} ${picks.join(' ')}`, (model) =>
-        enqueue(
-          model,
-          from,
-          picks.map((pick) => queueOf(model, pick)),
-        ),
+const enqueues = fc.record({ node, picks: fc.array(unit, { maxLength: 3 }) }).map(
+  ({ node: from, picks }) =>
+    new CommandStep(`enqueue ${from} ${picks.join(' ')}`, (model) =>
+      enqueue(
+        model,
+        from,
+        picks.map((pick) => queueOf(model, pick)),
       ),
-  );
+    ),
+);
 
 /** Retries, gaps, old boots, and numbers that run ahead of what is answered. */
 const oddNumbers = fc
@@ -223,21 +221,19 @@ const oddNumbers = fc
       }),
   );
 
-const burst = fc
-  .record({ node, pick: unit, count: fc.integer({ min: 1, max: 5_000 }) })
-  .map(
-    ({ node: from, pick, count }) =>
-      new CommandStep(`burst ${from} ${pick} ${count}`, (model) => {
-        const first = enqueue(model, from, [queueOf(model, pick)]);
-        return first.kind !== 'enqueue' || first.boot === 0
-          ? []
-          : Array.from({ length: count }, (_, i) => ({
-              ...first,
-              number: first.number + i,
-              answeredUpTo: first.number + i - 1,
-            }));
-      }),
-  );
+const burst = fc.record({ node, pick: unit, count: fc.integer({ min: 1, max: 5_000 }) }).map(
+  ({ node: from, pick, count }) =>
+    new CommandStep(`burst ${from} ${pick} ${count}`, (model) => {
+      const first = enqueue(model, from, [queueOf(model, pick)]);
+      return first.kind !== 'enqueue' || first.boot === 0
+        ? []
+        : Array.from({ length: count }, (_, i) => ({
+            ...first,
+            number: first.number + i,
+            answeredUpTo: first.number + i - 1,
+          }));
+    }),
+);
 
 function settleAt(queueId: QueueId, offset: number, outcome: SettleOutcome): Command {
   const groupId = 0 as GroupId;
@@ -287,22 +283,25 @@ const settleRange = fc
       }),
   );
 
-const open = node.map((name) => new CommandStep(`open ${name}`, () => ({ kind: 'open-stream', node: name })));
+const open = node.map(
+  (name) => new CommandStep(`open ${name}`, () => ({ kind: 'open-stream', node: name })),
+);
 
-const update = fc
-  .record({ pick: unit, limits })
-  .map(
-    ({ pick, limits: to }) =>
-      new CommandStep(`update ${pick} ${JSON.stringify(to)}`, (model) => ({
-        kind: 'update-queue',
-        queueId: queueOf(model, pick),
-        limits: to,
-      })),
-  );
+const update = fc.record({ pick: unit, limits }).map(
+  ({ pick, limits: to }) =>
+    new CommandStep(`update ${pick} ${JSON.stringify(to)}`, (model) => ({
+      kind: 'update-queue',
+      queueId: queueOf(model, pick),
+      limits: to,
+    })),
+);
 
 const remove = unit.map(
   (pick) =>
-    new CommandStep(`delete ${pick}`, (model) => ({ kind: 'delete-queue', queueId: queueOf(model, pick) })),
+    new CommandStep(`delete ${pick}`, (model) => ({
+      kind: 'delete-queue',
+      queueId: queueOf(model, pick),
+    })),
 );
 
 const version = fc
@@ -320,9 +319,9 @@ const freeze = fc.constant(
     if (!driver.isFrozen) driver.freeze();
   }),
 );
-const capture = fc.integer({ min: 1, max: 4 }).map(
-  (max) => new DriverStep(`capture ${max}`, (driver) => void driver.capture(max)),
-);
+const capture = fc
+  .integer({ min: 1, max: 4 })
+  .map((max) => new DriverStep(`capture ${max}`, (driver) => void driver.capture(max)));
 const checkpoint = fc.constant(new DriverStep('checkpoint', (driver) => driver.checkpoint()));
 const evict = fc.constant(new DriverStep('evict', (driver) => void driver.evict()));
 const restart = fc.constant(new DriverStep('restart', (driver) => driver.restart()));
@@ -351,9 +350,7 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
   [1, whole],
 ];
 
-export const steps = fc.oneof(
-  ...WEIGHTED.map(([weight, arbitrary]) => ({ weight, arbitrary })),
-);
+export const steps = fc.oneof(...WEIGHTED.map(([weight, arbitrary]) => ({ weight, arbitrary })));
 
 /** A new pair, with a queue and both streams, so that a run does something from its first step on. */
 export function pair(maxResidentRecords: number): { model: MachineModel; real: Real } {

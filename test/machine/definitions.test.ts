@@ -1,0 +1,118 @@
+import { describe, expect, it } from 'vitest';
+import {
+  DEFAULT_LIMITS,
+  DefinitionsChunk,
+  type QueueDefinition,
+  type QueueLimits,
+  definitionProblem,
+  limitsProblem,
+  sameLimits,
+} from '../../src/machine/definitions.ts';
+import type { QueueId } from '../../src/machine/ids.ts';
+
+const ORDERS: QueueDefinition = {
+  name: 'orders',
+  type: 'classic',
+  topics: ['$queue/orders/#'],
+  limits: DEFAULT_LIMITS,
+};
+
+describe('a definition', () => {
+  it('Q16: refuses a name that no topic level, or no sane person, may have', () => {
+    const hostile = [
+      '',
+      '.',
+      '..',
+      '../../x',
+      '/',
+      'a/b',
+      '+',
+      'a+',
+      '#',
+      '\0',
+      'a\u0000b',
+      'a\nb',
+    ];
+    hostile.push(
+      '\u007f',
+      '$dlq',
+      '$queue',
+      'x'.repeat(256),
+      'x'.repeat(65_536),
+      '\ud800',
+      'a\udc00',
+    );
+    for (const name of hostile) {
+      expect([name, definitionProblem({ ...ORDERS, name })]).not.toEqual([name, undefined]);
+    }
+    for (const name of ['orders', 'Aufträge', '訂單', 'a.b-c_d', '...', 'x'.repeat(255), '🚀']) {
+      expect([name, definitionProblem({ ...ORDERS, name })]).toEqual([name, undefined]);
+    }
+  });
+
+  it('refuses no topics, too many, an empty one and one that is too long', () => {
+    for (const topics of [[], Array.from({ length: 65 }, () => 'a'), [''], ['x'.repeat(65_536)]]) {
+      expect(definitionProblem({ ...ORDERS, topics })).toMatch(/topic/);
+    }
+    expect(definitionProblem({ ...ORDERS, type: 'stream' as 'classic' })).toBe(
+      'the type is unknown',
+    );
+  });
+
+  it('Q17: each limit has a range', () => {
+    const { retry } = DEFAULT_LIMITS;
+    const wrong: Partial<QueueLimits>[] = [
+      { retry: { ...retry, minMs: 0 } },
+      { retry: { ...retry, minMs: 1.5 } },
+      { retry: { ...retry, maxMs: retry.minMs - 1 } },
+      { retry: { ...retry, multiplier: 0.9 } },
+      { retry: { ...retry, multiplier: Number.NaN } },
+      { retry: { ...retry, jitter: 1.1 } },
+      { retry: { ...retry, jitter: Number.NaN } },
+      { deliveryLimit: 0 },
+      { deliveryLimit: 1_000_001 },
+      { visibilityTimeoutMs: 0 },
+      { visibilityTimeoutMs: Infinity },
+      { maxUnsettledSpan: 0 },
+      { maxUnsettledSpan: 4_194_305 },
+    ];
+    for (const limits of wrong) {
+      expect(limitsProblem({ ...DEFAULT_LIMITS, ...limits })).toMatch(/outside its range/);
+    }
+    expect(limitsProblem(DEFAULT_LIMITS)).toBeUndefined();
+  });
+
+  it('limits are the same only if each is', () => {
+    const { retry } = DEFAULT_LIMITS;
+    expect(sameLimits(DEFAULT_LIMITS, structuredClone(DEFAULT_LIMITS))).toBe(true);
+    const others: Partial<QueueLimits>[] = [
+      { retry: { ...retry, minMs: 2 } },
+      { retry: { ...retry, maxMs: 99_999 } },
+      { retry: { ...retry, multiplier: 3 } },
+      { retry: { ...retry, jitter: 0.9 } },
+      { deliveryLimit: 2 },
+      { visibilityTimeoutMs: 2 },
+      { maxUnsettledSpan: 2 },
+    ];
+    for (const other of others) {
+      expect(sameLimits(DEFAULT_LIMITS, { ...DEFAULT_LIMITS, ...other })).toBe(false);
+    }
+  });
+
+  it('comes back from its record, in order of queueId', () => {
+    const chunk = new DefinitionsChunk();
+    chunk.set(7 as QueueId, ORDERS);
+    chunk.set(3 as QueueId, { ...ORDERS, name: 'mail', topics: ['a', 'b'] });
+    chunk.set(5 as QueueId, ORDERS);
+    chunk.delete(5 as QueueId);
+    const again = DefinitionsChunk.fromData(structuredClone(chunk.toData()));
+    expect(again.entries()).toEqual([
+      [3, { ...ORDERS, name: 'mail', topics: ['a', 'b'] }],
+      [7, ORDERS],
+    ]);
+    expect(() => DefinitionsChunk.fromData([2])).toThrow('unknown format');
+    expect(() => DefinitionsChunk.fromData([1, [1, 'x', 'later', [], []]])).toThrow(
+      'unknown queue type',
+    );
+  });
+});
