@@ -34,6 +34,8 @@ export interface ServerOptions {
   request(request: ShardRequest): Promise<Uint8Array>;
   /** Something stands in the output: call `post` at the end of the turn. */
   wake(): void;
+  /** A broken invariant. */
+  failed(error: unknown): void;
 }
 
 export class ShardServer implements DeliveryOutput {
@@ -116,7 +118,10 @@ export class ShardServer implements DeliveryOutput {
     try {
       this.#takeBatch(new ClientBatch(bytes), dispatcher);
     } catch (error) {
-      if (!(error instanceof CodecError)) throw error;
+      if (!(error instanceof CodecError)) {
+        this.#options.failed(error);
+        return;
+      }
       this.#options.logger.error({ code: error.code, detail: error.message }, 'a batch cannot be read');
       this.fail(`a batch cannot be read: ${error.message}`);
     }

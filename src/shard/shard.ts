@@ -265,6 +265,7 @@ export class Shard {
       queues: () => this.#queues(),
       request: (request) => this.#request(request),
       wake: () => this.#turns.wake(),
+      failed,
     });
     const dispatcher = new Dispatcher({
       term,
