@@ -215,7 +215,7 @@ export class FakeQueueClient implements QueueClient {
   /** Round robin over the consumers with credit. */
   #dispatch(queue: FakeQueue): void {
     const touched = new Set<FakeConsumer>();
-    for (;;) {
+    while (queue.ready.length > 0) {
       const count = queue.consumers.length;
       let chosen: FakeConsumer | undefined;
       for (let step = 0; step < count && chosen === undefined; step++) {

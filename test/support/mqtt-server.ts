@@ -175,6 +175,11 @@ export class RawClient {
     }
   }
 
+  /** Packets that came and that no test asked for yet. */
+  get buffered(): number {
+    return this.#packets.length;
+  }
+
   /** Nothing more came than what was asked for: proved by an answer to a PINGREQ. */
   async quiet(): Promise<void> {
     this.send({ cmd: 'pingreq' });
