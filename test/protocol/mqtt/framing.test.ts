@@ -65,6 +65,17 @@ test('a chunk that comes while packets of the last one wait is read behind them'
   expect(frames(splitter).map((frame) => frame.body)).toEqual(['02', '03']);
 });
 
+test('whatever waits when a chunk comes, one byte or many, is read first', () => {
+  const stream = bytes(packet(0x30, [1]), packet(0x30, [2]), packet(0x30, [3]));
+  for (let at = 3; at < stream.length; at++) {
+    const splitter = splitterOf();
+    splitter.push(stream.subarray(0, at));
+    expect(splitter.next()).toBeDefined();
+    splitter.push(stream.subarray(at));
+    expect(frames(splitter).map((frame) => frame.body)).toEqual(['02', '03']);
+  }
+});
+
 test('a packet that lies in one chunk is a view of it, and costs no allocation', () => {
   const chunk = bytes(packet(0xc0), packet(0x30, Buffer.alloc(200)), packet(0xc0));
   const splitter = splitterOf();
