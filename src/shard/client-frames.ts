@@ -23,7 +23,8 @@
  *  6 request  0 u24 | id u32 | body (the rest; requests.ts)
  * ```
  *
- * A consumer's number is the client's, and is never used again in its life. `ClientBatch` checks the whole
+ * What is worked off is told with every batch, and by an empty one when 64 KiB are untold. A consumer's
+ * number is the client's, and is never used again in its life. `ClientBatch` checks the whole
  * frame of what it is given when it is made, each enqueue included: what it hands on may be put into the log.
  */
 
@@ -86,9 +87,8 @@ export type ClientFrame =
 // --- Writing (client).
 
 /** Fills in the first 48 bytes of a batch that is otherwise complete. */
-export function writeClientBatchHeader(writer: WireWriter, header: ClientBatchHeader): void {
-  const { bytes } = writer;
-  writeU32(bytes, 0, writer.length);
+export function writeClientBatchHeader(bytes: Uint8Array, header: ClientBatchHeader): void {
+  writeU32(bytes, 0, bytes.length);
   writeU32(bytes, 4, CLIENT_BATCH_VERSION);
   writeU64(bytes, 8, header.boot);
   writeU64(bytes, 16, header.firstNumber);

@@ -1,0 +1,237 @@
+/**
+ * The consumers of the main thread: their numbers, their credit on its way to the shard, and the deliveries
+ * that come back.
+ *
+ * Deliveries are views of the batch that they came in, decoded when they are asked for. A consumer is told
+ * the end of a batch once, however many deliveries of it were in there. After `close`, or `cancelled`, its
+ * sink hears nothing any more. A stored message that cannot be read is not delivered: the log tells it, the
+ * credit goes back, and the message comes again when its visibility timeout passes.
+ */
+
+import type {
+  ConsumeRequest,
+  ConsumerSink,
+  Delivery,
+  Origin,
+  QueueConsumer,
+  SettleOutcome,
+} from '../broker/ports.ts';
+import type { Offset, QueueId } from '../machine/ids.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import {
+  type CloseHow,
+  writeClose,
+  writeConsume,
+  writeGrant,
+  writeSettleFrame,
+} from './client-frames.ts';
+import type { CancelReason, DeliveryFrame } from './shard-frames.ts';
+import { StoredMessageView } from './stored-message.ts';
+import { CodecError, type WireWriter } from './wire.ts';
+
+/** The name of the group that a consumer without one is in. */
+export const DEFAULT_GROUP_NAME = 'shared';
+
+const CREDIT_MAX = 0xffff_ffff;
+
+class ReceivedDelivery implements Delivery {
+  readonly queueId: QueueId;
+  readonly queueName: string;
+  readonly groupName = DEFAULT_GROUP_NAME;
+  readonly offset: Offset;
+  readonly term: number;
+  readonly deliveryNumber: number;
+  readonly attempt: number;
+  readonly redelivered: boolean;
+  readonly message: StoredMessageView;
+
+  constructor(frame: DeliveryFrame, queueName: string, message: StoredMessageView) {
+    this.queueId = frame.queueId;
+    this.queueName = queueName;
+    this.offset = frame.offset;
+    this.term = frame.term;
+    this.deliveryNumber = frame.deliveryNumber;
+    this.attempt = frame.attempt;
+    this.redelivered = frame.redelivered;
+    this.message = message;
+  }
+
+  get origin(): Origin {
+    return this.message.origin;
+  }
+
+  get publishedAtMs(): number {
+    return this.message.publishedAtMs;
+  }
+}
+
+export interface ConsumersOptions {
+  /** Where frames to the shard are written; the same for good. */
+  readonly control: WireWriter;
+  readonly logger: Logger;
+  /** Something was written: post at the end of the turn. */
+  wake(): void;
+}
+
+class Consumer implements QueueConsumer {
+  readonly id: number;
+  readonly queueId: QueueId;
+  readonly queueName: string;
+  readonly sink: ConsumerSink;
+  readonly #consumers: Consumers;
+  /** Granted and not yet told to the shard. */
+  granted = 0;
+  /** Got a delivery from the batch that is being read. */
+  touched = false;
+  open = true;
+
+  constructor(
+    consumers: Consumers,
+    id: number,
+    place: Pick<Consumer, 'queueId' | 'queueName' | 'sink'>,
+  ) {
+    this.#consumers = consumers;
+    this.id = id;
+    this.queueId = place.queueId;
+    this.queueName = place.queueName;
+    this.sink = place.sink;
+  }
+
+  grant(deliveries: number): void {
+    this.#consumers.grant(this, deliveries);
+  }
+
+  settle(offset: Offset, term: number, deliveryNumber: number, outcome: SettleOutcome): void {
+    if (!this.open && outcome !== 'complete') return;
+    const { queueId } = this;
+    this.#consumers.settle({ queueId, offset, term, deliveryNumber, outcome });
+  }
+
+  close(how: CloseHow): void {
+    this.#consumers.close(this, how);
+  }
+}
+
+export class Consumers {
+  readonly #options: ConsumersOptions;
+  readonly #open = new Map<number, Consumer>();
+  #granting: Consumer[] = [];
+  #touched: Consumer[] = [];
+  #nextId = 1;
+  #failed = false;
+
+  constructor(options: ConsumersOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** `queueName` undefined: there is no such queue, and the sink hears it in a later turn. */
+  consume(
+    request: ConsumeRequest,
+    queueName: string | undefined,
+    sink: ConsumerSink,
+  ): QueueConsumer {
+    const { queueId, clientId, credit } = request;
+    const place = { queueId, queueName: queueName ?? '', sink };
+    const consumer = new Consumer(this, this.#nextId++, place);
+    this.#open.set(consumer.id, consumer);
+    if (this.#failed || queueName === undefined) {
+      const reason = this.#failed ? 'unavailable' : 'queue-deleted';
+      setImmediate(() => this.cancelled(consumer.id, reason));
+      return consumer;
+    }
+    writeConsume(this.#options.control, { consumer: consumer.id, credit, queueId, clientId });
+    this.#options.wake();
+    return consumer;
+  }
+
+  grant(consumer: Consumer, deliveries: number): void {
+    if (!consumer.open || this.#failed) return;
+    if (consumer.granted === 0) this.#granting.push(consumer);
+    consumer.granted = Math.min(consumer.granted + deliveries, CREDIT_MAX);
+    this.#options.wake();
+  }
+
+  settle(frame: Parameters<typeof writeSettleFrame>[1]): void {
+    if (this.#failed) return;
+    writeSettleFrame(this.#options.control, frame);
+    this.#options.wake();
+  }
+
+  close(consumer: Consumer, how: CloseHow): void {
+    if (!consumer.open) return;
+    this.#forget(consumer);
+    if (this.#failed) return;
+    writeClose(this.#options.control, consumer.id, how);
+    this.#options.wake();
+  }
+
+  /** Writes what was granted since the last call, one frame a consumer. */
+  writeGrants(): void {
+    if (this.#granting.length === 0) return;
+    for (const consumer of this.#granting) {
+      if (consumer.open) writeGrant(this.#options.control, consumer.id, consumer.granted);
+      consumer.granted = 0;
+    }
+    this.#granting = [];
+  }
+
+  delivered(frame: DeliveryFrame): void {
+    const consumer = this.#open.get(frame.consumer);
+    if (consumer === undefined) return;
+    const message = this.#message(consumer, frame);
+    if (message === undefined) return;
+    if (!consumer.touched) {
+      consumer.touched = true;
+      this.#touched.push(consumer);
+    }
+    consumer.sink.delivered(new ReceivedDelivery(frame, consumer.queueName, message));
+  }
+
+  /** The batch is read whole. */
+  batchEnd(): void {
+    if (this.#touched.length === 0) return;
+    const touched = this.#touched;
+    this.#touched = [];
+    for (const consumer of touched) {
+      consumer.touched = false;
+      if (consumer.open) consumer.sink.batchEnd();
+    }
+  }
+
+  cancelled(id: number, reason: CancelReason): void {
+    const consumer = this.#open.get(id);
+    if (consumer === undefined) return;
+    this.#forget(consumer);
+    consumer.sink.cancelled(reason);
+  }
+
+  /** The store is gone: everyone hears it, and later consumers too. */
+  fail(): void {
+    this.#failed = true;
+    for (const id of [...this.#open.keys()]) this.cancelled(id, 'unavailable');
+  }
+
+  #message(consumer: Consumer, frame: DeliveryFrame): StoredMessageView | undefined {
+    try {
+      return new StoredMessageView(frame.bytes, frame.start, frame.end);
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error;
+      const { queueId, offset } = frame;
+      this.#options.logger.error(
+        { queue: consumer.queueName, queueId, offset, code: error.code, detail: error.message },
+        'a stored message cannot be read and is not delivered',
+      );
+      this.grant(consumer, 1);
+      return undefined;
+    }
+  }
+
+  #forget(consumer: Consumer): void {
+    consumer.open = false;
+    this.#open.delete(consumer.id);
+  }
+}
