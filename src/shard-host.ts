@@ -1,0 +1,148 @@
+/**
+ * Everything that the thread of the shards owns, opened in order and closed in the opposite one: the lock on
+ * the data directory, the reserve of the disk, the records, the log, the shard. The same code runs in the
+ * worker and, for `shards.thread: main` and for tests, beside the frontends.
+ *
+ * A start that is refused has changed nothing that matters and leaves nothing open.
+ */
+
+import { join } from 'node:path';
+import { DiskReserve, Log, nodeFiles, openDataDirectory, openLevelRecords } from '#storage';
+import type { DataDirectory, Files, RecordStore } from '#storage';
+import type { ShardSettings } from './options.ts';
+import type { BatchPort } from './shard/port.ts';
+import { DEFAULT_SHARD_LIMITS, Shard } from './shard/shard.ts';
+import { SingleLog } from './shard/single-log.ts';
+import { systemClock } from './shard/stamp-clock.ts';
+import type { Logger } from './telemetry/logger.ts';
+
+/** One shard for now; the names leave room for more. */
+const SHARD_FOLDER = 'shard-0';
+const LOG_FOLDER = 'log';
+const RECORDS_FOLDER = 'records';
+
+/** Where the log lies in a data directory. */
+export function logDirectory(dataDirectory: string): string {
+  return join(dataDirectory, SHARD_FOLDER, LOG_FOLDER);
+}
+
+export interface ShardHostParts {
+  readonly settings: ShardSettings;
+  readonly port: BatchPort;
+  readonly logger: Logger;
+  /** Called once, after the start: the store failed, and the process is to end. */
+  onFailure(error: Error): void;
+}
+
+export interface ShardHost {
+  /** Stores what is under way, writes the last checkpoint, and lets the data directory go. */
+  stop(): Promise<void>;
+}
+
+/** Rejects with a StorageError or a DeclarationError when the start is refused. */
+export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
+  const { settings } = parts;
+  const files = nodeFiles();
+  const directory = settings.dataDirectory;
+  const data = await openDataDirectory({ files, directory, now: Date.now });
+  const opened: (() => Promise<void>)[] = [() => data.close()];
+  try {
+    const reserve = await openReserve(parts, files, data);
+    opened.push(() => reserve.close());
+    const records = await openLevelRecords({
+      files,
+      directory: await data.folder(SHARD_FOLDER, RECORDS_FOLDER),
+    });
+    opened.push(() => records.close());
+    const shard = await openShard(parts, { files, data, reserve, records, opened });
+    return {
+      stop: async () => {
+        try {
+          await shard.stop();
+        } finally {
+          await closeAll(opened);
+        }
+      },
+    };
+  } catch (error) {
+    await closeAll(opened);
+    throw error;
+  }
+}
+
+function openReserve(
+  { settings, logger }: ShardHostParts,
+  files: Files,
+  data: DataDirectory,
+): Promise<DiskReserve> {
+  const { segmentBytes, reserveBytes } = settings.storage;
+  return DiskReserve.open({
+    files,
+    directory: data.path,
+    leastBytes: 2 * segmentBytes,
+    ...(reserveBytes === undefined ? {} : { reserveBytes }),
+    onChange: (state, space) => {
+      if (state === 'ok') logger.info({ ...space }, 'the disk has space again: publishes are taken');
+      else logger.warn({ ...space }, 'the disk is inside its reserve: publishes are refused');
+    },
+  });
+}
+
+interface Opened {
+  readonly files: Files;
+  readonly data: DataDirectory;
+  readonly reserve: DiskReserve;
+  readonly records: RecordStore;
+  readonly opened: (() => Promise<void>)[];
+}
+
+async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
+  const { settings, logger, port, onFailure } = parts;
+  const { reserveBytes: _reserve, ...storage } = settings.storage;
+  let shard: Shard | undefined;
+  let early: Error | undefined;
+  const { log, recovery } = await Log.open({
+    files: on.files,
+    directory: await on.data.folder(SHARD_FOLDER, LOG_FOLDER),
+    now: Date.now,
+    ...storage,
+    onFailure: (error) => {
+      if (error.code === 'full') on.reserve.noteFull();
+      if (shard === undefined) early = error;
+      else shard.logFailed(error);
+    },
+  });
+  on.opened.push(() => log.close());
+  const { clean, created, bytesScanned, tornTail, faulty } = recovery;
+  logger.info({ clean, created, bytesScanned, tornTail: tornTail?.detail }, 'log opened');
+  for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');
+  let spent = 0;
+  shard = await Shard.open({
+    node: settings.node,
+    log: new SingleLog(log, settings.node),
+    records: on.records,
+    port,
+    queues: settings.queues,
+    limits: {
+      ...DEFAULT_SHARD_LIMITS,
+      checkpointBytes: settings.checkpointBytes,
+      uncommittedBytesMax: settings.maxUncommittedBytes,
+    },
+    clock: systemClock,
+    logger,
+    inReserve: () => {
+      const { bytesWritten } = log.stats;
+      on.reserve.spent(bytesWritten - spent);
+      spent = bytesWritten;
+      return on.reserve.state === 'inside-reserve';
+    },
+    onFailure,
+  });
+  if (early !== undefined) shard.logFailed(early);
+  return shard;
+}
+
+/** Newest first; what is closed already closes again without a word. */
+async function closeAll(opened: (() => Promise<void>)[]): Promise<void> {
+  for (const close of opened.splice(0).reverse()) await close().catch(() => undefined);
+}

@@ -1,0 +1,156 @@
+/**
+ * Starts the shards, in a thread of their own or beside the frontends, and gives the main thread's end of the
+ * port. Which of both is a setting; the code that runs is the same.
+ *
+ * `failed` resolves with the reason when the store failed or the thread ended by itself; a stop resolves it
+ * never. Nothing is started again: the process is to end, and the next start recovers.
+ */
+
+import { MessageChannel, Worker } from 'node:worker_threads';
+import { ConfigError } from './config/config.ts';
+import type { StartShards, ShardThreads } from './node.ts';
+import type { ShardSettings } from './options.ts';
+import { openShardHost } from './shard-host.ts';
+import { ShardClient } from './shard/client.ts';
+import { DeclarationError } from './shard/declarations.ts';
+import { type BatchPort, ThreadBatchPort, loopback } from './shard/port.ts';
+import type { Logger } from './telemetry/logger.ts';
+import { type WorkerHears, type WorkerInput, type WorkerSays, errorOf } from './worker-talk.ts';
+
+export { logDirectory } from './shard-host.ts';
+
+/** Rejects with a StorageError, or with a ConfigError when a queue cannot be what is asked for. */
+export const startShards: StartShards = async (settings, logger) => {
+  const failure = new Failure();
+  try {
+    const host = await (settings.thread === 'worker'
+      ? startWorker(settings, failure)
+      : startHere(settings, logger, failure));
+    return await withClient(settings, logger, { host, failure });
+  } catch (error) {
+    throw error instanceof DeclarationError ? asConfigError(error) : error;
+  }
+};
+
+/** What runs the shards, seen from the main thread. */
+interface Host {
+  readonly port: BatchPort;
+  stop(): Promise<void>;
+}
+
+/** The first reason counts; once a stop is asked for, an end is no failure. */
+class Failure {
+  readonly happened: Promise<Error>;
+  #tell: (error: Error) => void = () => undefined;
+  stopping = false;
+
+  constructor() {
+    this.happened = new Promise((resolve) => {
+      this.#tell = resolve;
+    });
+  }
+
+  tell(error: Error): void {
+    if (!this.stopping) this.#tell(error);
+  }
+}
+
+async function withClient(
+  settings: ShardSettings,
+  logger: Logger,
+  { host, failure }: { readonly host: Host; readonly failure: Failure },
+): Promise<ShardThreads> {
+  let client: ShardClient;
+  try {
+    client = await ShardClient.open({
+      port: host.port,
+      node: settings.node,
+      logger,
+      limits: { ackTimeoutMs: settings.ackTimeoutMs },
+      onFailed: (why) => failure.tell(new Error(why)),
+    });
+  } catch (error) {
+    failure.stopping = true;
+    await host.stop();
+    throw error;
+  }
+  return {
+    queues: client,
+    failed: failure.happened,
+    stop: async () => {
+      failure.stopping = true;
+      await host.stop();
+      client.close();
+    },
+  };
+}
+
+async function startHere(settings: ShardSettings, logger: Logger, failure: Failure): Promise<Host> {
+  const [near, far] = loopback();
+  const onFailure = (error: Error): void => failure.tell(error);
+  const host = await openShardHost({ settings, port: far, logger, onFailure });
+  return { port: near, stop: () => host.stop() };
+}
+
+/** The compiled worker, also when the rest runs from its sources: Node takes no TypeScript. */
+function workerFile(): URL {
+  const fromSources = import.meta.url.endsWith('.ts');
+  return new URL(fromSources ? '../dist/src/worker.js' : './worker.js', import.meta.url);
+}
+
+async function startWorker(settings: ShardSettings, failure: Failure): Promise<Host> {
+  const { port1, port2 } = new MessageChannel();
+  const input: WorkerInput = { settings, port: port2 };
+  const worker = new Worker(workerFile(), {
+    name: 'shards',
+    workerData: input,
+    transferList: [port2],
+  });
+  const ended = new Promise<void>((resolve) => {
+    worker.once('exit', () => resolve());
+  });
+  worker.on('error', (error) => failure.tell(error));
+  worker.once('exit', () => failure.tell(new Error('the thread of the shards ended')));
+  let stopped: (error?: Error) => void = () => undefined;
+  await new Promise<void>((resolve, reject) => {
+    worker.once('error', reject);
+    worker.on('message', (said: WorkerSays) => {
+      switch (said.kind) {
+        case 'ready':
+          resolve();
+          break;
+        case 'refused':
+          reject(errorOf(said.refusal));
+          break;
+        case 'failed':
+          failure.tell(new Error(said.message));
+          stopped(new Error(said.message));
+          break;
+        case 'stopped':
+          stopped();
+      }
+    });
+  }).catch(async (error: unknown) => {
+    port1.close();
+    await ended;
+    throw error;
+  });
+  return {
+    port: new ThreadBatchPort(port1),
+    stop: async () => {
+      const done = new Promise<void>((resolve, reject) => {
+        stopped = (error) => (error === undefined ? resolve() : reject(error));
+        void ended.then(() => reject(new Error('the thread of the shards ended before it had stopped')));
+      });
+      worker.postMessage({ kind: 'stop' } satisfies WorkerHears);
+      await done;
+      await ended;
+    },
+  };
+}
+
+function asConfigError(error: DeclarationError): ConfigError {
+  const place = { source: 'the queues that the data directory holds', line: 0, column: 0 };
+  const problem = { code: 'conflict', place, key: 'queues', text: error.message } as const;
+  return new ConfigError([problem], { cause: error });
+}

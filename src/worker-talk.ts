@@ -1,0 +1,51 @@
+/** What the main thread and the thread of the shards say to each other beside the batches: plain data. */
+
+import type { MessagePort } from 'node:worker_threads';
+import { STORAGE_ERROR_CODES, StorageError } from '#storage';
+import type { ShardSettings } from './options.ts';
+import { DeclarationError } from './shard/declarations.ts';
+
+export interface WorkerInput {
+  readonly settings: ShardSettings;
+  readonly port: MessagePort;
+}
+
+/** An error that crossed a thread: what kind it was, and its words. */
+export interface Refusal {
+  readonly kind: string;
+  readonly message: string;
+  readonly stack?: string;
+}
+
+export type WorkerSays =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'refused'; readonly refusal: Refusal }
+  | { readonly kind: 'failed'; readonly message: string }
+  | { readonly kind: 'stopped' };
+
+export interface WorkerHears {
+  readonly kind: 'stop';
+}
+
+export function refusalOf(error: unknown): Refusal {
+  if (!(error instanceof Error)) return { kind: 'unexpected', message: String(error) };
+  const { message, stack } = error;
+  const kind =
+    error instanceof StorageError
+      ? error.code
+      : error instanceof DeclarationError
+        ? 'declaration'
+        : 'unexpected';
+  return { kind, message, ...(stack === undefined ? {} : { stack }) };
+}
+
+/** The error that it was, for those kinds that somebody tells apart. */
+export function errorOf(refusal: Refusal): Error {
+  const { kind, message, stack } = refusal;
+  const code = STORAGE_ERROR_CODES.find((each) => each === kind);
+  if (code !== undefined) return new StorageError(code, message);
+  if (kind === 'declaration') return new DeclarationError(message);
+  const error = new Error(message);
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}

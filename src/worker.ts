@@ -1,0 +1,47 @@
+/**
+ * The thread of the shards: its composition root. Opens everything below the port, serves the port, and ends
+ * when it is told to stop.
+ *
+ * Two ways lead out of it. Batches of bytes go over the port that came with the worker's data. What is rare
+ * and about the thread itself (ready, refused, failed, stop, stopped) goes over the worker's own channel, as
+ * `WorkerSays` and `WorkerHears`. An exception that nobody caught ends the thread, and the main thread takes
+ * that for a failed store: everything acknowledged is on the disk.
+ */
+
+import { parentPort, workerData } from 'node:worker_threads';
+import { openShardHost } from './shard-host.ts';
+import { ThreadBatchPort } from './shard/port.ts';
+import { type WorkerHears, type WorkerInput, type WorkerSays, refusalOf } from './worker-talk.ts';
+import { createLogger } from './telemetry/pino-logger.ts';
+
+async function run(): Promise<void> {
+  const control = parentPort;
+  if (control === null) throw new Error('this file runs as a worker only');
+  const say = (words: WorkerSays): void => control.postMessage(words);
+  const { settings, port } = workerData as WorkerInput;
+  try {
+    const host = await openShardHost({
+      settings,
+      port: new ThreadBatchPort(port),
+      logger: createLogger(settings.log),
+      onFailure: (error) => say({ kind: 'failed', message: error.message }),
+    });
+    control.on('message', (_words: WorkerHears) => {
+      host.stop().then(
+        () => end({ kind: 'stopped' }),
+        (error: unknown) => end({ kind: 'failed', message: String(error) }),
+      );
+    });
+    say({ kind: 'ready' });
+  } catch (error) {
+    end({ kind: 'refused', refusal: refusalOf(error) });
+  }
+
+  function end(words: WorkerSays): void {
+    say(words);
+    control?.close();
+    port.close();
+  }
+}
+
+await run();
