@@ -238,17 +238,18 @@ class SimulatedFile implements OpenFile {
     return this.#disk.perform(this.#boot, operation, this.path, steps);
   }
 
+  /** A part ends where a sector ends: no disk, and no kernel, stops in the middle of one. */
   #countToWrite(bytes: Uint8Array, position: number, fault: ArmedFault | undefined): number {
     const room = this.#disk.roomFor(this.#inode, position, bytes.length);
-    switch (fault?.fault.kind) {
-      case 'short':
-        return bytes.length > 1 ? Math.min(room, 1 + this.#disk.draw(bytes.length - 1)) : room;
-      case 'eio':
-      case 'enospc':
-        return Math.min(room, this.#disk.draw(bytes.length + 1));
-      default:
-        return room;
+    const kind = fault?.fault.kind;
+    if (kind !== 'short' && kind !== 'eio' && kind !== 'enospc') return room;
+    const first = SECTOR_BYTES - (position % SECTOR_BYTES);
+    const sectors = Math.max(0, Math.ceil((bytes.length - first) / SECTOR_BYTES));
+    if (kind === 'short') {
+      return sectors === 0 ? room : Math.min(room, first + SECTOR_BYTES * this.#disk.draw(sectors));
     }
+    const whole = this.#disk.draw(sectors + 2);
+    return whole === 0 ? 0 : Math.min(room, bytes.length, first + SECTOR_BYTES * (whole - 1));
   }
 }
 

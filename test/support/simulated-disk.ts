@@ -111,6 +111,16 @@ export class SimulatedDisk implements MountedDisk {
   }
 
   /**
+   * Resolves when no call has been waiting for some turns of the event loop. Hung calls do not
+   * count.
+   */
+  async settled(): Promise<void> {
+    for (let idle = 0; idle < 4; idle = this.#waiting.length === 0 ? idle + 1 : 0) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /**
    * The power goes now. `keep`: the chance that what was not synced is there; drawn if not given.
    */
   cutPower(keep: number = this.#damage.pick([0, 0.1, 0.5, 0.5, 0.9, 1])): void {
