@@ -99,7 +99,8 @@ export class Pending {
     if (upTo > this.#lastNumber) return false;
     if (upTo > this.#answeredUpTo) this.#answeredUpTo = upTo;
     let refusal = 0;
-    while (this.#head < this.#tail) {
+    // Not those that a waiter adds meanwhile: they are told in a later turn.
+    for (let left = this.size; left > 0; left--) {
       const slot = this.#slot(this.#head);
       const number = this.#numbers[slot] as number;
       if (number > upTo) break;
@@ -138,9 +139,9 @@ export class Pending {
     }
   }
 
-  /** The store is gone: everyone who was told nothing hears it, and the ring is empty. */
+  /** The store is gone: everyone who is in the ring and was told nothing hears it. */
   fail(): void {
-    while (this.#head < this.#tail) {
+    for (let left = this.size; left > 0; left--) {
       const slot = this.#slot(this.#head);
       const told = this.#untold > this.#head;
       const waiter = this.#waiters[slot];

@@ -1,0 +1,232 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Message } from '../../src/broker/message.ts';
+import { SETTLE_CAUSES, SETTLE_OUTCOMES, VOID_REASONS } from '../../src/machine/command.ts';
+import type { Command } from '../../src/machine/command.ts';
+import type { QueueLimits } from '../../src/machine/definitions.ts';
+import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
+import { beginEnqueue, commandEnd, enqueuesTo, finishCommand } from '../../src/shard/codec.ts';
+import { storedMessageStart, writePlainCommand, writeVoid } from '../../src/shard/codec.ts';
+import type { PlainCommand } from '../../src/shard/codec.ts';
+import { EntryReader, encodeSectionHeader } from '../../src/shard/entry.ts';
+import { StoredMessageView, StoredMessageWriter } from '../../src/shard/stored-message.ts';
+import { CodecError, WireWriter } from '../../src/shard/wire.ts';
+import { comparable, damaged, message, queueIds, surrounded } from '../support/shard-messages.ts';
+
+interface Enqueue {
+  readonly kind: 'enqueue';
+  readonly targets: readonly QueueId[];
+  readonly message: Message;
+}
+type Void = { readonly kind: 'void'; readonly reason: (typeof VOID_REASONS)[number] };
+type Given = Enqueue | Void | PlainCommand;
+
+interface Section {
+  readonly node: string;
+  readonly boot: number;
+  readonly firstNumber: number;
+  readonly answeredUpTo: number;
+  readonly stampMs: number;
+  readonly given: readonly Given[];
+}
+
+const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
+const number = fc.double({ noNaN: true });
+const queueId = fc.maxSafeNat().map((id) => id as QueueId);
+const limits: fc.Arbitrary<QueueLimits> = fc.record({
+  retry: fc.record({
+    minMs: fc.maxSafeNat(),
+    maxMs: fc.maxSafeNat(),
+    multiplier: number,
+    jitter: number,
+  }),
+  deliveryLimit: u32,
+  visibilityTimeoutMs: fc.maxSafeNat(),
+  maxUnsettledSpan: u32,
+});
+
+const plainCommand: fc.Arbitrary<PlainCommand> = fc.oneof(
+  fc.record({
+    kind: fc.constant('settle' as const),
+    queueId,
+    groupId: u32.map((id) => id as GroupId),
+    offset: fc.maxSafeNat().map((offset) => offset as Offset),
+    outcome: fc.constantFrom(...SETTLE_OUTCOMES),
+    cause: fc.constantFrom(...SETTLE_CAUSES),
+  }),
+  fc.record({
+    kind: fc.constant('declare-queue' as const),
+    name: fc.string({ unit: 'grapheme' }),
+    type: fc.constant('classic' as const),
+    topics: fc.array(fc.string({ unit: 'grapheme' }), { maxLength: 4 }),
+    limits,
+  }),
+  fc.record({ kind: fc.constant('update-queue' as const), queueId, limits }),
+  fc.record({ kind: fc.constant('delete-queue' as const), queueId }),
+  fc.record({ kind: fc.constant('set-version' as const), version: u32 }),
+  fc.constant({ kind: 'open-stream' as const, node: '' }),
+);
+
+const given: fc.Arbitrary<Given> = fc.oneof(
+  fc.record({ kind: fc.constant('enqueue' as const), targets: queueIds, message }),
+  fc.record({ kind: fc.constant('void' as const), reason: fc.constantFrom(...VOID_REASONS) }),
+  plainCommand,
+);
+
+const section: fc.Arbitrary<Section> = fc.record({
+  node: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 }),
+  boot: fc.integer({ min: 1, max: 2 ** 40 }),
+  firstNumber: fc.integer({ min: 1, max: 2 ** 50 }),
+  answeredUpTo: fc.maxSafeNat(),
+  stampMs: fc.maxSafeNat(),
+  given: fc.array(given, { maxLength: 8 }),
+});
+
+function write(writer: WireWriter, command: Given): void {
+  if (command.kind === 'void') writeVoid(writer, command.reason);
+  else if (command.kind === 'enqueue') {
+    const start = beginEnqueue(writer, command.targets);
+    new StoredMessageWriter().write(writer, command.message, { clientId: 'c', protocol: 'mqtt' });
+    finishCommand(writer, start);
+  } else writePlainCommand(writer, command);
+}
+
+/** Each section as a header and one part for each command, or all commands in one part. */
+function payload(sections: readonly Section[], apart: boolean): Uint8Array[] {
+  return sections.flatMap((each) => {
+    const parts = each.given.map((command) => {
+      const writer = new WireWriter(8);
+      write(writer, command);
+      return writer.take();
+    });
+    const joined = new Uint8Array(Buffer.concat(parts));
+    const header = encodeSectionHeader({
+      ...each,
+      commands: each.given.length,
+      commandBytes: joined.length,
+    });
+    return [header, ...(apart ? parts : [joined])];
+  });
+}
+
+/** What the reader is to give: plain, with the numbers that the section implies. */
+function expected(each: Section): Command[] {
+  const { node, boot, answeredUpTo } = each;
+  let next = each.firstNumber;
+  return each.given.map((command) => {
+    if (command.kind === 'open-stream') return { kind: 'open-stream', node };
+    if (command.kind === 'void') return { ...command, node, boot, answeredUpTo, number: next++ };
+    if (command.kind !== 'enqueue') return command;
+    const writer = new WireWriter(8);
+    new StoredMessageWriter().write(writer, command.message, { clientId: 'c', protocol: 'mqtt' });
+    const { targets } = command;
+    const bytes = writer.length;
+    return { kind: 'enqueue', node, boot, answeredUpTo, number: next++, targets, bytes };
+  });
+}
+
+function readAll(parts: readonly Uint8Array[]): Command[] {
+  const reader = new EntryReader();
+  reader.reset(parts);
+  const commands: Command[] = [];
+  for (let command = reader.next(); command !== undefined; command = reader.next()) {
+    commands.push(structuredClone(command));
+  }
+  return commands;
+}
+
+describe('entries', () => {
+  it('come back command by command, however their payload is cut into parts', () => {
+    fc.assert(
+      fc.property(fc.array(section, { maxLength: 4 }), fc.boolean(), (sections, apart) => {
+        const commands = sections.flatMap(expected);
+        expect(readAll(payload(sections, apart))).toEqual(commands);
+        expect(readAll([new Uint8Array(Buffer.concat(payload(sections, apart)))])).toEqual(commands);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('tell section, stamp and position of each command, and its message is found there', () => {
+    fc.assert(
+      fc.property(fc.array(section, { minLength: 1, maxLength: 4 }), (sections) => {
+        const parts = payload(sections, false);
+        const whole = new Uint8Array(Buffer.concat(parts));
+        const reader = new EntryReader();
+        reader.reset(parts);
+        for (const [index, each] of sections.entries()) {
+          for (const command of each.given) {
+            expect(reader.next()?.kind).toBe(command.kind);
+            expect(reader.sections).toBe(index + 1);
+            expect(reader.stampMs).toBe(each.stampMs);
+            if (command.kind !== 'enqueue') continue;
+            const at = reader.position;
+            const start = storedMessageStart(whole, at);
+            const view = new StoredMessageView(whole, start, commandEnd(whole, at));
+            expect(comparable(view)).toEqual(comparable(command.message));
+            for (const target of command.targets) expect(enqueuesTo(whole, at, target)).toBe(true);
+          }
+        }
+        expect(reader.next()).toBeUndefined();
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('are a typed error or other commands when damaged, never a read outside their bounds', () => {
+    fc.assert(
+      fc.property(fc.array(section, { minLength: 1, maxLength: 2 }), (sections) => {
+        const whole = new Uint8Array(Buffer.concat(payload(sections, false)));
+        if (whole.length > 1200) return;
+        for (const bytes of damaged(whole)) {
+          expect(outcome(surrounded(bytes, 0xff))).toEqual(outcome(surrounded(bytes, 0)));
+        }
+      }),
+      { numRuns: 10 },
+    );
+  });
+
+  it('that end anywhere but at the end of a section are an error', () => {
+    const one: Section = {
+      node: 'n1',
+      boot: 1,
+      firstNumber: 1,
+      answeredUpTo: 0,
+      stampMs: 5,
+      given: [
+        { kind: 'void', reason: 'disk-full' },
+        { kind: 'delete-queue', queueId: 7 as QueueId },
+      ],
+    };
+    const whole = new Uint8Array(Buffer.concat(payload([one], false)));
+    expect(readAll([whole])).toHaveLength(2);
+    for (let length = 1; length < whole.length; length++) {
+      expect(() => readAll([whole.slice(0, length)]), String(length)).toThrow(CodecError);
+    }
+  });
+
+  it('hold no numbered command outside of a stream', () => {
+    const writer = new WireWriter(8);
+    writeVoid(writer, 'unavailable');
+    const header = { node: 'n', boot: 0, firstNumber: 0, answeredUpTo: 0, stampMs: 1, commands: 1 };
+    const parts = [encodeSectionHeader({ ...header, commandBytes: 6 }), writer.take()];
+    expect(() => readAll(parts)).toThrow(expect.objectContaining({ code: 'bad-value' }));
+  });
+});
+
+describe('a walk over commands', () => {
+  it('ends with an error at a length of nothing instead of going round', () => {
+    expect(() => commandEnd(new Uint8Array(16), 0)).toThrow(CodecError);
+    expect(() => commandEnd(new Uint8Array(4), 0)).toThrow(CodecError);
+    expect(() => commandEnd(new Uint8Array([255, 255, 255, 255, 1]), 0)).toThrow(CodecError);
+  });
+});
+
+function outcome(bytes: Uint8Array): unknown {
+  try {
+    return readAll([bytes]);
+  } catch (error) {
+    if (error instanceof CodecError) return error.code;
+    throw error;
+  }
+}

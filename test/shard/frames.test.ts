@@ -1,0 +1,288 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { SETTLE_OUTCOMES } from '../../src/machine/command.ts';
+import type { Offset, QueueId } from '../../src/machine/ids.ts';
+import { CLOSE_HOWS, ClientBatch, writeClose } from '../../src/shard/client-frames.ts';
+import { writeConsume, writeGrant, writeHello } from '../../src/shard/client-frames.ts';
+import { writeRequest, writeSettleFrame } from '../../src/shard/client-frames.ts';
+import type { ClientFrame } from '../../src/shard/client-frames.ts';
+import { Outgoing } from '../../src/shard/outgoing.ts';
+import { CANCEL_REASONS, REFUSAL_REASONS, ShardBatch } from '../../src/shard/shard-frames.ts';
+import { ShardBatchWriter } from '../../src/shard/shard-frames.ts';
+import type { Refusal, ShardFrame } from '../../src/shard/shard-frames.ts';
+import { CodecError, type WireWriter } from '../../src/shard/wire.ts';
+import { damaged, message, queueIds, surrounded } from '../support/shard-messages.ts';
+
+const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
+const queueId = fc.maxSafeNat().map((id) => id as QueueId);
+const offset = fc.maxSafeNat().map((at) => at as Offset);
+const text = fc.string({ unit: 'grapheme' });
+const body = fc.uint8Array({ maxLength: 50 });
+
+const clientFrame: fc.Arbitrary<ClientFrame> = fc.oneof(
+  fc.record({ kind: fc.constant('hello' as const), node: text }),
+  fc.record({
+    kind: fc.constant('settle' as const),
+    queueId,
+    offset,
+    term: fc.maxSafeNat(),
+    deliveryNumber: fc.maxSafeNat(),
+    outcome: fc.constantFrom(...SETTLE_OUTCOMES),
+  }),
+  fc.record({
+    kind: fc.constant('consume' as const),
+    consumer: u32,
+    credit: u32,
+    queueId,
+    clientId: text,
+  }),
+  fc.record({ kind: fc.constant('grant' as const), consumer: u32, deliveries: u32 }),
+  fc.record({
+    kind: fc.constant('close' as const),
+    consumer: u32,
+    how: fc.constantFrom(...CLOSE_HOWS),
+  }),
+  fc.record({ kind: fc.constant('request' as const), id: u32, body }),
+);
+
+function writeFrame(writer: WireWriter, frame: ClientFrame): void {
+  switch (frame.kind) {
+    case 'hello':
+      return writeHello(writer, frame.node);
+    case 'settle':
+      return writeSettleFrame(writer, frame);
+    case 'consume':
+      return writeConsume(writer, frame);
+    case 'grant':
+      return writeGrant(writer, frame.consumer, frame.deliveries);
+    case 'close':
+      return writeClose(writer, frame.consumer, frame.how);
+    case 'request':
+      return writeRequest(writer, frame.id, frame.body);
+  }
+}
+
+const enqueues = fc.array(fc.record({ targets: queueIds, message }), { maxLength: 6 });
+const state = fc.record({
+  boot: fc.maxSafeNat(),
+  answeredUpTo: fc.maxSafeNat(),
+  takenBytes: fc.maxSafeNat(),
+});
+
+function outgoing(): Outgoing {
+  return new Outgoing({ batchBytes: 4096, batchEnqueuesMax: 100 });
+}
+
+function clientBatch(given: {
+  enqueues: readonly { targets: readonly QueueId[]; message: Parameters<Outgoing['begin']>[1] }[];
+  frames: readonly ClientFrame[];
+  state: Parameters<Outgoing['takeControl']>[0];
+}): Uint8Array {
+  const out = outgoing();
+  for (const [index, each] of given.enqueues.entries()) {
+    out.begin(each.targets, each.message, { clientId: 'c', protocol: 'mqtt' });
+    out.keep(index + 7, 1);
+  }
+  for (const frame of given.frames) writeFrame(out.control, frame);
+  return out.takeEnqueues(given.state) ?? out.takeControl(given.state);
+}
+
+function readClient(bytes: Uint8Array): unknown {
+  const batch = new ClientBatch(bytes);
+  const frames: ClientFrame[] = [];
+  for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
+    frames.push(structuredClone(frame));
+  }
+  const { boot, firstNumber, answeredUpTo, takenBytes, commands, commandBytes } = batch;
+  expect(batch.enqueues.length).toBe(commandBytes);
+  return { boot, firstNumber, answeredUpTo, takenBytes, commands, frames };
+}
+
+describe('a batch of the client', () => {
+  it('comes back with its header, its enqueues and its frames in order', () => {
+    fc.assert(
+      fc.property(enqueues, fc.array(clientFrame, { maxLength: 8 }), state, (given, frames, told) => {
+        const bytes = clientBatch({ enqueues: given, frames, state: told });
+        expect(readClient(bytes)).toEqual({
+          ...told,
+          firstNumber: given.length > 0 ? 7 : 0,
+          commands: given.length,
+          frames,
+        });
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('is a typed error or another batch when damaged, and never a read outside its bounds', () => {
+    fc.assert(
+      fc.property(enqueues, fc.array(clientFrame, { maxLength: 4 }), state, (given, frames, told) => {
+        const whole = clientBatch({ enqueues: given, frames, state: told });
+        if (whole.length > 1500) return;
+        for (const bytes of damaged(whole)) {
+          const [one, other] = [surrounded(bytes, 0xff), surrounded(bytes, 0)];
+          expect(outcome(readClient, one)).toEqual(outcome(readClient, other));
+        }
+      }),
+      { numRuns: 10 },
+    );
+  });
+
+  it('is never taken when truncated', () => {
+    const bytes = clientBatch({
+      enqueues: [],
+      frames: [{ kind: 'grant', consumer: 1, deliveries: 2 }],
+      state: { boot: 1, answeredUpTo: 0, takenBytes: 0 },
+    });
+    for (let length = 0; length < bytes.length; length++) {
+      expect(() => readClient(bytes.slice(0, length))).toThrow(CodecError);
+    }
+  });
+});
+
+const queues = fc.array(
+  fc.record({
+    queueId,
+    name: text,
+    type: fc.constant('classic' as const),
+    topics: fc.array(text, { maxLength: 3 }),
+  }),
+  { maxLength: 4 },
+);
+
+const confirmed: fc.Arbitrary<Extract<ShardFrame, { kind: 'confirmed' }>> = fc
+  .record({
+    numbers: fc.uniqueArray(fc.integer({ min: 1, max: 2 ** 40 }), { maxLength: 6 }),
+    reason: fc.constantFrom(...REFUSAL_REASONS),
+    beyond: fc.nat(),
+  })
+  .map(({ numbers, reason, beyond }) => {
+    const refusals: Refusal[] = numbers
+      .toSorted((a, b) => a - b)
+      .map((number) => ({ number, reason }));
+    return { kind: 'confirmed', upTo: (refusals.at(-1)?.number ?? 1) + beyond, refusals };
+  });
+
+const shardFrame: fc.Arbitrary<ShardFrame> = fc.oneof(
+  fc.record({ kind: fc.constant('opened' as const), boot: fc.maxSafeNat() }),
+  fc.record({ kind: fc.constant('queues' as const), queues }),
+  confirmed,
+  fc.constant({ kind: 'busy' as const }),
+  fc.constant({ kind: 'resume' as const }),
+  fc.record({
+    kind: fc.constant('delivery' as const),
+    consumer: u32,
+    attempt: u32,
+    queueId,
+    offset,
+    term: fc.constant(9),
+    deliveryNumber: fc.maxSafeNat(),
+    redelivered: fc.boolean(),
+    bytes: body,
+    start: fc.constant(0),
+    end: fc.constant(0),
+  }),
+  fc.record({
+    kind: fc.constant('cancelled' as const),
+    consumer: u32,
+    reason: fc.constantFrom(...CANCEL_REASONS),
+  }),
+  fc.record({ kind: fc.constant('reply' as const), id: u32, accepted: fc.boolean(), body }),
+  fc.record({ kind: fc.constant('failed' as const), why: text }),
+);
+
+function writeShardFrame(writer: ShardBatchWriter, frame: ShardFrame): void {
+  switch (frame.kind) {
+    case 'opened':
+      return writer.opened(frame.boot);
+    case 'queues':
+      return writer.queues(frame.queues);
+    case 'confirmed':
+      return writer.confirmed(frame.upTo, frame.refusals);
+    case 'busy':
+      return writer.busy();
+    case 'resume':
+      return writer.resume();
+    case 'delivery':
+      return writer.delivery(frame, { bytes: frame.bytes, start: 0, end: frame.bytes.length });
+    case 'cancelled':
+      return writer.cancelled(frame.consumer, frame.reason);
+    case 'reply':
+      return writer.reply(frame.id, frame.accepted, frame.body);
+    case 'failed':
+      return writer.failed(frame.why);
+  }
+}
+
+/** A delivery with nothing but its own message. */
+function alone(frame: ShardFrame): ShardFrame {
+  if (frame.kind !== 'delivery') return structuredClone(frame);
+  const bytes = frame.end === 0 ? frame.bytes : frame.bytes.slice(frame.start, frame.end);
+  return { ...frame, bytes: new Uint8Array(bytes), start: 0, end: 0 };
+}
+
+function readShard(bytes: Uint8Array): ShardFrame[] {
+  const batch = new ShardBatch(bytes);
+  const frames: ShardFrame[] = [];
+  for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
+    frames.push(alone(frame));
+  }
+  return frames;
+}
+
+describe('a batch of the shard', () => {
+  it('comes back frame by frame', () => {
+    fc.assert(
+      fc.property(fc.array(shardFrame, { maxLength: 10 }), (frames) => {
+        const writer = new ShardBatchWriter(64);
+        writer.term = 9;
+        for (let round = 0; round < 2; round++) {
+          for (const frame of frames) writeShardFrame(writer, frame);
+          expect(writer.empty).toBe(frames.length === 0);
+          expect(readShard(writer.take())).toEqual(frames.map(alone));
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('is a typed error or another batch when damaged, and never a read outside its bounds', () => {
+    fc.assert(
+      fc.property(fc.array(shardFrame, { maxLength: 5 }), (frames) => {
+        const writer = new ShardBatchWriter(64);
+        for (const frame of frames) writeShardFrame(writer, frame);
+        for (const bytes of damaged(writer.take())) {
+          const [one, other] = [surrounded(bytes, 0xff), surrounded(bytes, 0)];
+          expect(outcome(readShard, one)).toEqual(outcome(readShard, other));
+        }
+      }),
+      { numRuns: 15 },
+    );
+  });
+});
+
+describe('bytes that were taken', () => {
+  it('are never written to again', () => {
+    const writer = new ShardBatchWriter(64);
+    const taken: Uint8Array[] = [];
+    for (let boot = 0; boot < 100; boot++) {
+      for (let more = 0; more <= boot % 7; more++) writer.opened(boot);
+      taken.push(writer.take());
+    }
+    for (const [boot, bytes] of taken.entries()) {
+      const frames = Array.from({ length: (boot % 7) + 1 }, () => ({ kind: 'opened', boot }));
+      expect(readShard(bytes)).toEqual(frames);
+      expect(bytes.byteOffset).toBe(0);
+    }
+    expect(new Set(taken.map((bytes) => bytes.buffer)).size).toBe(taken.length);
+  });
+});
+
+function outcome(read: (bytes: Uint8Array) => unknown, bytes: Uint8Array): unknown {
+  try {
+    return read(bytes);
+  } catch (error) {
+    if (error instanceof CodecError) return error.code;
+    throw error;
+  }
+}

@@ -1,0 +1,108 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Message } from '../../src/broker/message.ts';
+import { StoredMessageView, StoredMessageWriter } from '../../src/shard/stored-message.ts';
+import { CodecError, WireWriter } from '../../src/shard/wire.ts';
+import { clientId, comparable, damaged, message, surrounded } from '../support/shard-messages.ts';
+
+function stored(given: Message, client = 'c', publishedAtMs = 1_700_000_000_000): Uint8Array {
+  const writer = new WireWriter(16);
+  const messages = new StoredMessageWriter();
+  messages.publishedAtMs = publishedAtMs;
+  expect(messages.write(writer, given, { clientId: client, protocol: 'mqtt' })).toBe(true);
+  return writer.take();
+}
+
+function read(bytes: Uint8Array): Message & { client: string; publishedAtMs: number } {
+  const view = new StoredMessageView(bytes, 0, bytes.length);
+  return {
+    topic: view.topic,
+    payload: new Uint8Array(view.payload),
+    qos: view.qos,
+    retain: view.retain,
+    properties: view.properties,
+    client: view.origin.clientId,
+    publishedAtMs: view.publishedAtMs,
+  };
+}
+
+const plain: Message = {
+  topic: '$queue/orders',
+  payload: new Uint8Array([1, 2, 3]),
+  qos: 1,
+  retain: false,
+  properties: undefined,
+};
+
+describe('stored message', () => {
+  it('comes back with every property, in order, and with its origin', () => {
+    fc.assert(
+      fc.property(message, clientId, fc.maxSafeNat(), (given, client, publishedAtMs) => {
+        const { client: readClient, publishedAtMs: readAt, ...back } = read(
+          stored(given, client, publishedAtMs),
+        );
+        expect(back).toEqual(comparable(given));
+        expect(readClient).toBe(client);
+        expect(readAt).toBe(publishedAtMs);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('has a payload that is a view of the bytes it was read from', () => {
+    const bytes = stored(plain);
+    const view = new StoredMessageView(bytes, 0, bytes.length);
+    expect(view.payload.buffer).toBe(bytes.buffer);
+  });
+
+  it('is a typed error or another message when damaged, and never reads outside its bounds', () => {
+    fc.assert(
+      fc.property(message, (given) => {
+        for (const bytes of damaged(stored(given))) {
+          expect(outcome(surrounded(bytes, 0xff))).toEqual(outcome(surrounded(bytes, 0)));
+        }
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  it('is never given when truncated', () => {
+    const bytes = stored({ ...plain, properties: { contentType: 'x', userProperties: [['a', 'b']] } });
+    for (let length = 0; length < bytes.length; length++) {
+      expect(() => read(bytes.slice(0, length)), String(length)).toThrow(CodecError);
+    }
+  });
+
+  it('refuses a version that it does not know', () => {
+    const bytes = stored(plain);
+    bytes[0] = 2;
+    expect(() => read(bytes)).toThrow(expect.objectContaining({ code: 'unknown-version' }));
+  });
+
+  it('refuses a property that comes twice', () => {
+    const bytes = stored({ ...plain, properties: { priority: 1, payloadIsText: true } });
+    const at = bytes.length - plain.payload.length - 4;
+    bytes[at + 2] = bytes[at] ?? 0;
+    expect(() => read(bytes)).toThrow(expect.objectContaining({ code: 'bad-value' }));
+  });
+
+  it('is not written when a text is too long for its length field', () => {
+    const writer = new WireWriter(16);
+    const messages = new StoredMessageWriter();
+    const origin = { clientId: 'c', protocol: 'mqtt' } as const;
+    const long = 'ä'.repeat(32_768);
+    expect(messages.write(writer, { ...plain, topic: long }, origin)).toBe(false);
+    expect(messages.write(writer, plain, { ...origin, clientId: long })).toBe(false);
+    expect(writer.length).toBe(0);
+    expect(messages.write(writer, { ...plain, topic: long.slice(1) }, origin)).toBe(true);
+  });
+});
+
+function outcome(bytes: Uint8Array): unknown {
+  try {
+    return read(bytes);
+  } catch (error) {
+    if (error instanceof CodecError) return error.code;
+    throw error;
+  }
+}
