@@ -141,7 +141,9 @@ describe('entries', () => {
       fc.property(fc.array(section, { maxLength: 4 }), fc.boolean(), (sections, apart) => {
         const commands = sections.flatMap(expected);
         expect(readAll(payload(sections, apart))).toEqual(commands);
-        expect(readAll([new Uint8Array(Buffer.concat(payload(sections, apart)))])).toEqual(commands);
+        expect(readAll([new Uint8Array(Buffer.concat(payload(sections, apart)))])).toEqual(
+          commands,
+        );
       }),
       { numRuns: 300 },
     );

@@ -101,29 +101,39 @@ function readClient(bytes: Uint8Array): unknown {
 describe('a batch of the client', () => {
   it('comes back with its header, its enqueues and its frames in order', () => {
     fc.assert(
-      fc.property(enqueues, fc.array(clientFrame, { maxLength: 8 }), state, (given, frames, told) => {
-        const bytes = clientBatch({ enqueues: given, frames, state: told });
-        expect(readClient(bytes)).toEqual({
-          ...told,
-          firstNumber: given.length > 0 ? 7 : 0,
-          commands: given.length,
-          frames,
-        });
-      }),
+      fc.property(
+        enqueues,
+        fc.array(clientFrame, { maxLength: 8 }),
+        state,
+        (given, frames, told) => {
+          const bytes = clientBatch({ enqueues: given, frames, state: told });
+          expect(readClient(bytes)).toEqual({
+            ...told,
+            firstNumber: given.length > 0 ? 7 : 0,
+            commands: given.length,
+            frames,
+          });
+        },
+      ),
       { numRuns: 300 },
     );
   });
 
   it('is a typed error or another batch when damaged, and never a read outside its bounds', () => {
     fc.assert(
-      fc.property(enqueues, fc.array(clientFrame, { maxLength: 4 }), state, (given, frames, told) => {
-        const whole = clientBatch({ enqueues: given, frames, state: told });
-        if (whole.length > 1500) return;
-        for (const bytes of damaged(whole)) {
-          const [one, other] = [surrounded(bytes, 0xff), surrounded(bytes, 0)];
-          expect(outcome(readClient, one)).toEqual(outcome(readClient, other));
-        }
-      }),
+      fc.property(
+        enqueues,
+        fc.array(clientFrame, { maxLength: 4 }),
+        state,
+        (given, frames, told) => {
+          const whole = clientBatch({ enqueues: given, frames, state: told });
+          if (whole.length > 1500) return;
+          for (const bytes of damaged(whole)) {
+            const [one, other] = [surrounded(bytes, 0xff), surrounded(bytes, 0)];
+            expect(outcome(readClient, one)).toEqual(outcome(readClient, other));
+          }
+        },
+      ),
       { numRuns: 10 },
     );
   });

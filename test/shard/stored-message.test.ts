@@ -38,9 +38,11 @@ describe('stored message', () => {
   it('comes back with every property, in order, and with its origin', () => {
     fc.assert(
       fc.property(message, clientId, fc.maxSafeNat(), (given, client, publishedAtMs) => {
-        const { client: readClient, publishedAtMs: readAt, ...back } = read(
-          stored(given, client, publishedAtMs),
-        );
+        const {
+          client: readClient,
+          publishedAtMs: readAt,
+          ...back
+        } = read(stored(given, client, publishedAtMs));
         expect(back).toEqual(comparable(given));
         expect(readClient).toBe(client);
         expect(readAt).toBe(publishedAtMs);
@@ -67,7 +69,10 @@ describe('stored message', () => {
   });
 
   it('is never given when truncated', () => {
-    const bytes = stored({ ...plain, properties: { contentType: 'x', userProperties: [['a', 'b']] } });
+    const bytes = stored({
+      ...plain,
+      properties: { contentType: 'x', userProperties: [['a', 'b']] },
+    });
     for (let length = 0; length < bytes.length; length++) {
       expect(() => read(bytes.slice(0, length)), String(length)).toThrow(CodecError);
     }

@@ -1,0 +1,622 @@
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Message } from '../../src/broker/message.ts';
+import type { Delivery } from '../../src/broker/ports.ts';
+import type { Offset, QueueId } from '../../src/machine/ids.ts';
+import { ShardClient, type ShardClientLimits } from '../../src/shard/client.ts';
+import { loopback } from '../../src/shard/port.ts';
+import { encodeStats, encodeWords } from '../../src/shard/requests.ts';
+import type { RefusalReason, StoredSlice } from '../../src/shard/shard-frames.ts';
+import { StoredMessageWriter } from '../../src/shard/stored-message.ts';
+import { WireWriter } from '../../src/shard/wire.ts';
+import { ORDERS, ScriptedShard, Witness, orders, quiet } from '../support/scripted-shard.ts';
+
+const ORIGIN = { clientId: 'c1', protocol: 'mqtt' } as const;
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+function message(payload: string): Message {
+  return {
+    topic: '$queue/orders',
+    payload: Buffer.from(payload),
+    qos: 1,
+    retain: false,
+    properties: undefined,
+  };
+}
+
+class FakeClock {
+  ms = 1000;
+  wallMs(): number {
+    return 1_700_000_000_000 + this.ms;
+  }
+  monotonicMs(): number {
+    return this.ms;
+  }
+}
+
+interface Setting {
+  readonly client: ShardClient;
+  readonly shard: ScriptedShard;
+  readonly witness: Witness;
+  readonly clock: FakeClock;
+  readonly failures: string[];
+  readonly errors: string[];
+  /** Enqueues messages whose payload and tag is the number. */
+  readonly send: (from: number, count?: number) => void;
+}
+
+async function setting(limits: Partial<ShardClientLimits> = {}): Promise<Setting> {
+  const [near, far] = loopback();
+  const shard = new ScriptedShard(far);
+  const clock = new FakeClock();
+  const failures: string[] = [];
+  const errors: string[] = [];
+  const logger = { ...silent, error: (_: unknown, text: string) => errors.push(text) };
+  const client = await ShardClient.open({
+    port: near,
+    node: 'n1',
+    logger,
+    limits,
+    clock,
+    onFailed: (why) => failures.push(why),
+  });
+  const witness = new Witness();
+  const send = (from: number, count = 1): void => {
+    for (let tag = from; tag < from + count; tag++) {
+      client.enqueue([ORDERS], message(String(tag)), ORIGIN, witness, tag);
+    }
+  };
+  return { client, shard, witness, clock, failures, errors, send };
+}
+
+const tags = (witness: Witness): number[] => witness.told.map(([tag]) => tag);
+const upTo = (last: number): number[] => Array.from({ length: last }, (_, index) => index + 1);
+
+describe('opening', () => {
+  it('gives the queues in force and the boot of a stream of its own', async () => {
+    const { client, shard } = await setting();
+    expect(client.queues).toEqual([orders]);
+    expect(client.version).toBe(1);
+    expect(shard.frames).toEqual([{ kind: 'hello', node: 'n1' }]);
+  });
+
+  it('rejects when the shard fails or is not there', async () => {
+    const [near, far] = loopback();
+    far.close();
+    const opened = ShardClient.open({ port: near, node: 'n1', logger: silent });
+    await expect(opened).rejects.toThrow(expect.objectContaining({ code: 'unavailable' }));
+  });
+});
+
+describe('enqueue', () => {
+  it('tells each waiter once, in the order of the calls, however outcomes are batched', async () => {
+    const step = fc.record({
+      send: fc.integer({ min: 0, max: 30 }),
+      confirm: fc.integer({ min: 0, max: 30 }),
+      refuse: fc.array(fc.integer({ min: 0, max: 29 }), { maxLength: 3 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
+        const { client, shard, witness, send } = await setting({ batchBytes: 4096 });
+        const expected: [number, unknown][] = [];
+        let sent = 0;
+        for (const { send: count, confirm, refuse } of steps) {
+          send(sent + 1, count);
+          sent += count;
+          await quiet();
+          const from = expected.length;
+          const last = Math.min(from + confirm, sent);
+          const refused = new Set(refuse.map((each) => from + 1 + each));
+          const refusals: { number: number; reason: RefusalReason }[] = [];
+          for (let number = from + 1; number <= last; number++) {
+            if (refused.has(number)) refusals.push({ number, reason: 'disk-full' });
+            expected.push([number, refused.has(number) ? 'disk-full' : number]);
+          }
+          if (last > from) shard.say((writer) => writer.confirmed(last, refusals));
+          await quiet();
+          expect(witness.told).toEqual(expected);
+        }
+        expect(shard.enqueues.map((each) => each.payload)).toEqual(upTo(sent).map(String));
+        client.close();
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('tells no outcome during the call, not even of what it refuses itself', async () => {
+    const { client, shard, witness, send } = await setting({ messageBytesMax: 200 });
+    client.enqueue([], message('1'), ORIGIN, witness, 1);
+    expect(witness.told).toEqual([]);
+    await quiet();
+    expect(witness.told).toEqual([[1, 'no-queue']]);
+    send(2);
+    client.enqueue([ORDERS], message('x'.repeat(200)), ORIGIN, witness, 3);
+    const many = Array.from({ length: 257 }, () => ORDERS);
+    client.enqueue(many, message('4'), ORIGIN, witness, 4);
+    client.enqueue([ORDERS], { ...message('5'), topic: 'ä'.repeat(40_000) }, ORIGIN, witness, 5);
+    send(6);
+    await quiet();
+    expect(tags(witness)).toEqual([1]);
+    shard.say((writer) => writer.confirmed(1, []));
+    await quiet();
+    expect(witness.told.slice(1)).toEqual([
+      [2, 1],
+      [3, 'too-large'],
+      [4, 'too-large'],
+      [5, 'too-large'],
+    ]);
+    shard.say((writer) => writer.confirmed(2, []));
+    await quiet();
+    expect(witness.told.at(-1)).toEqual([6, 2]);
+    expect(shard.enqueues.map((each) => each.payload)).toEqual(['2', '6']);
+  });
+
+  it('copies the payload before the call returns', async () => {
+    const { client, shard, witness } = await setting();
+    const given = message('abc');
+    client.enqueue([ORDERS], given, ORIGIN, witness, 1);
+    given.payload.fill(0);
+    await quiet();
+    expect(shard.enqueues[0]?.payload).toBe('abc');
+  });
+
+  it('goes out in one batch a turn, and says up to where it knows the outcomes', async () => {
+    const { shard, send } = await setting();
+    const before = shard.batches;
+    send(1, 100);
+    await quiet();
+    expect(shard.batches).toBe(before + 1);
+    shard.say((writer) => writer.confirmed(60, []));
+    await quiet();
+    send(101);
+    await quiet();
+    expect(shard.answeredUpTo).toBe(60);
+  });
+
+  it('carries a large message and what follows it', async () => {
+    const { client, shard, witness, send } = await setting();
+    const large = 'x'.repeat(1_000_000);
+    send(1);
+    client.enqueue([ORDERS], message(large), ORIGIN, witness, 2);
+    send(3);
+    await quiet();
+    expect(shard.enqueues.map((each) => each.payload)).toEqual(['1', large, '3']);
+  });
+});
+
+describe('back-pressure', () => {
+  it('has at most 4,096 numbers above what is answered under way, and loses none of the rest', async () => {
+    const { shard, witness, send } = await setting();
+    send(1, 12_000);
+    await quiet();
+    expect(shard.enqueues.length).toBeLessThanOrEqual(4096);
+    expect(shard.enqueues.length).toBeGreaterThan(3000);
+    for (let confirmed = 0; confirmed < 12_000;) {
+      const step = Math.ceil((shard.enqueues.length - confirmed) / 2);
+      expect(step).toBeGreaterThan(0);
+      confirmed += step;
+      // The scripted shard throws when the window is exceeded.
+      shard.say((writer) => writer.confirmed(confirmed, []));
+      await quiet();
+    }
+    expect(witness.told).toEqual(upTo(12_000).map((tag) => [tag, tag]));
+  });
+
+  it('keeps to a window of one number', async () => {
+    const { shard, witness, send } = await setting({ window: 1 });
+    send(1, 5);
+    for (let number = 1; number <= 5; number++) {
+      await quiet();
+      expect(shard.enqueues.length).toBe(number);
+      shard.say((writer) => writer.confirmed(number, []));
+    }
+    await quiet();
+    expect(tags(witness)).toEqual(upTo(5));
+  });
+
+  it('keeps to the window of bytes, but lets a larger message go alone', async () => {
+    const { client, shard, witness } = await setting({ windowBytes: 65_536 });
+    const large = 'x'.repeat(100_000);
+    client.enqueue([ORDERS], message(large), ORIGIN, witness, 1);
+    client.enqueue([ORDERS], message(large), ORIGIN, witness, 2);
+    await quiet();
+    expect(shard.enqueues.length).toBe(1);
+    shard.say((writer) => writer.confirmed(1, []));
+    await quiet();
+    expect(shard.enqueues.length).toBe(2);
+  });
+
+  it('holds the stream while the shard is busy, but neither settlements nor credit', async () => {
+    const { client, shard, witness, send } = await setting();
+    shard.say((writer) => writer.busy());
+    await quiet();
+    send(1, 3);
+    const consumer = client.consume({ queueId: ORDERS, clientId: 'c', credit: 1 }, new Sink());
+    consumer.settle(1 as Offset, 1, 1, 'complete');
+    await quiet();
+    expect(shard.enqueues).toEqual([]);
+    expect(shard.frames.map((frame) => frame.kind)).toEqual(['hello', 'consume', 'settle']);
+    shard.say((writer) => writer.resume());
+    await quiet();
+    shard.say((writer) => writer.confirmed(3, []));
+    await quiet();
+    expect(tags(witness)).toEqual([1, 2, 3]);
+  });
+
+  it('asks publishers to stop above the high-water mark, and to go on below the half of it', async () => {
+    const { client, shard, send } = await setting({ highWaterBytes: 20_000 });
+    let called = 0;
+    client.onWritable(() => called++);
+    send(1, 50);
+    expect(client.writable).toBe(true);
+    send(51, 150);
+    expect(client.writable).toBe(false);
+    await quiet();
+    shard.say((writer) => writer.confirmed(60, []));
+    await quiet();
+    expect([client.writable, called]).toEqual([false, 0]);
+    shard.say((writer) => writer.confirmed(190, []));
+    await quiet();
+    expect([client.writable, called]).toEqual([true, 1]);
+  });
+
+  it('refuses what comes above the bound, in its turn', async () => {
+    const { shard, witness, send } = await setting({ pendingBytesMax: 2000 });
+    send(1, 100);
+    await quiet();
+    expect(witness.told).toEqual([]);
+    const taken = shard.enqueues.length;
+    expect(taken).toBeLessThan(30);
+    shard.say((writer) => writer.confirmed(taken, []));
+    await quiet();
+    expect(tags(witness)).toEqual(upTo(100));
+    expect(new Set(witness.told.slice(taken).map(([, outcome]) => outcome))).toEqual(
+      new Set(['unavailable']),
+    );
+  });
+});
+
+describe('the acknowledge timeout', () => {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  async function pass(clock: FakeClock, ms: number): Promise<void> {
+    clock.ms += ms;
+    await vi.advanceTimersByTimeAsync(ms);
+    await quiet();
+  }
+
+  it('is told oldest first, once, and the late outcome is told to nobody', async () => {
+    const { shard, witness, clock, send } = await setting({ ackTimeoutMs: 1000 });
+    send(1, 3);
+    await quiet();
+    await pass(clock, 600);
+    send(4, 2);
+    await quiet();
+    await pass(clock, 400);
+    expect(witness.told).toEqual([1, 2, 3].map((tag) => [tag, 'timeout']));
+    shard.say((writer) => writer.confirmed(4, [{ number: 2, reason: 'disk-full' }]));
+    await quiet();
+    expect(witness.told.slice(3)).toEqual([[4, 4]]);
+    await pass(clock, 600);
+    expect(witness.told.slice(4)).toEqual([[5, 'timeout']]);
+    shard.say((writer) => writer.confirmed(5, []));
+    await quiet();
+    await pass(clock, 5000);
+    expect(witness.told.length).toBe(5);
+  });
+
+  it('Q33: the number of a publish that timed out is never given to another one', async () => {
+    const { shard, witness, clock, send } = await setting({ ackTimeoutMs: 1000 });
+    send(1);
+    await quiet();
+    await pass(clock, 1000);
+    send(2);
+    await quiet();
+    expect(shard.enqueues.map(({ number, payload }) => [number, payload])).toEqual([
+      [1, '1'],
+      [2, '2'],
+    ]);
+    expect(shard.answeredUpTo).toBe(0);
+    shard.say((writer) => writer.confirmed(2, []));
+    await quiet();
+    expect(witness.told).toEqual([
+      [1, 'timeout'],
+      [2, 2],
+    ]);
+  });
+
+  it('runs for what is held back too, which goes out all the same', async () => {
+    const { shard, witness, clock, send } = await setting({ ackTimeoutMs: 1000 });
+    shard.say((writer) => writer.busy());
+    await quiet();
+    send(1);
+    await quiet();
+    await pass(clock, 1000);
+    expect(witness.told).toEqual([[1, 'timeout']]);
+    shard.say((writer) => writer.resume());
+    await quiet();
+    expect(shard.enqueues.length).toBe(1);
+  });
+});
+
+class Sink {
+  readonly got: Delivery[] = [];
+  readonly events: string[] = [];
+  onDelivered: ((delivery: Delivery) => void) | undefined;
+
+  delivered(delivery: Delivery): void {
+    this.got.push(delivery);
+    this.events.push(Buffer.from(delivery.message.payload).toString());
+    this.onDelivered?.(delivery);
+  }
+  batchEnd(): void {
+    this.events.push('end');
+  }
+  cancelled(reason: string): void {
+    this.events.push(reason);
+  }
+}
+
+function stored(payload: string): StoredSlice {
+  const writer = new WireWriter(64);
+  const messages = new StoredMessageWriter();
+  messages.publishedAtMs = 77;
+  messages.write(writer, message(payload), ORIGIN);
+  const bytes = writer.take();
+  return { bytes, start: 0, end: bytes.length };
+}
+
+const head = (consumer: number, offset: number) => ({
+  consumer,
+  queueId: ORDERS,
+  offset: offset as Offset,
+  deliveryNumber: offset + 100,
+  attempt: 2,
+  redelivered: true,
+});
+const request = (credit: number, queueId = ORDERS) => ({ queueId, clientId: 'c', credit });
+
+describe('consumers', () => {
+  it('get their deliveries whole, and the end of a batch once', async () => {
+    const { client, shard } = await setting();
+    const [one, other, third] = [new Sink(), new Sink(), new Sink()];
+    client.consume(request(10), one);
+    client.consume(request(10), other);
+    client.consume(request(10), third);
+    await quiet();
+    shard.say((writer) => {
+      writer.term = 4;
+      writer.delivery(head(1, 0), stored('a'));
+      writer.delivery(head(2, 1), stored('b'));
+      writer.delivery(head(1, 2), stored('c'));
+    });
+    await quiet();
+    expect(one.events).toEqual(['a', 'c', 'end']);
+    expect(other.events).toEqual(['b', 'end']);
+    expect(third.events).toEqual([]);
+    expect(one.got[1]).toMatchObject({
+      queueId: ORDERS,
+      queueName: 'orders',
+      groupName: 'shared',
+      offset: 2,
+      term: 4,
+      deliveryNumber: 102,
+      attempt: 2,
+      redelivered: true,
+    });
+    expect(one.got[1]?.origin).toEqual(ORIGIN);
+    expect(one.got[1]?.publishedAtMs).toBe(77);
+    expect(one.got[1]?.message.topic).toBe('$queue/orders');
+  });
+
+  it('get nothing after close, not even from the batch in which they closed', async () => {
+    const { client, shard } = await setting();
+    const sink = new Sink();
+    const consumer = client.consume(request(10), sink);
+    sink.onDelivered = () => consumer.close('lost');
+    await quiet();
+    shard.say((writer) => {
+      writer.delivery(head(1, 0), stored('a'));
+      writer.delivery(head(1, 1), stored('b'));
+      writer.cancelled(1, 'queue-deleted');
+    });
+    await quiet();
+    shard.say((writer) => writer.delivery(head(1, 2), stored('c')));
+    await quiet();
+    expect(sink.events).toEqual(['a']);
+    expect(shard.frames.at(-1)).toEqual({ kind: 'close', consumer: 1, how: 'lost' });
+  });
+
+  it('settle before they close, and grant once a turn whatever the calls', async () => {
+    const { client, shard } = await setting();
+    const consumer = client.consume(request(3), new Sink());
+    consumer.grant(1);
+    consumer.grant(2);
+    consumer.settle(8 as Offset, 1, 2, 'requeue');
+    await quiet();
+    consumer.settle(9 as Offset, 1, 3, 'complete');
+    consumer.grant(5);
+    consumer.close('returned');
+    consumer.close('lost');
+    consumer.grant(5);
+    consumer.settle(10 as Offset, 1, 4, 'requeue');
+    consumer.settle(11 as Offset, 1, 5, 'complete');
+    await quiet();
+    const settle = { kind: 'settle', queueId: ORDERS, term: 1 };
+    expect(shard.frames.slice(1)).toEqual([
+      { kind: 'consume', consumer: 1, credit: 3, queueId: ORDERS, clientId: 'c' },
+      { ...settle, offset: 8, deliveryNumber: 2, outcome: 'requeue' },
+      { kind: 'grant', consumer: 1, deliveries: 3 },
+      { ...settle, offset: 9, deliveryNumber: 3, outcome: 'complete' },
+      { kind: 'close', consumer: 1, how: 'returned' },
+      { ...settle, offset: 11, deliveryNumber: 5, outcome: 'complete' },
+    ]);
+  });
+
+  it('are cancelled once when their queue is gone, or was never there', async () => {
+    const { client, shard } = await setting();
+    const [one, other] = [new Sink(), new Sink()];
+    client.consume(request(1), one);
+    client.consume(request(1, 99 as QueueId), other);
+    expect(other.events).toEqual([]);
+    await quiet();
+    shard.say((writer) => {
+      writer.cancelled(1, 'queue-deleted');
+      writer.cancelled(1, 'queue-deleted');
+    });
+    await quiet();
+    expect(one.events).toEqual(['queue-deleted']);
+    expect(other.events).toEqual(['queue-deleted']);
+    expect(shard.frames.filter((frame) => frame.kind === 'consume').length).toBe(1);
+  });
+
+  it('Q24: a stored message that cannot be read is told in the log, and the next one still comes', async () => {
+    const { client, shard, errors } = await setting();
+    const sink = new Sink();
+    client.consume(request(2), sink);
+    await quiet();
+    shard.say((writer) => {
+      writer.delivery(head(1, 0), { bytes: new Uint8Array(40).fill(9), start: 0, end: 40 });
+      writer.delivery(head(1, 1), stored('b'));
+    });
+    await quiet();
+    expect(sink.events).toEqual(['b', 'end']);
+    expect(errors.length).toBe(1);
+    expect(shard.frames.at(-1)).toEqual({ kind: 'grant', consumer: 1, deliveries: 1 });
+  });
+
+  it('have the shard told what is worked off, at the latest after 64 KiB', async () => {
+    const { client, shard } = await setting();
+    client.consume(request(1000), new Sink());
+    await quiet();
+    const before = shard.takenBytes;
+    for (let offset = 0; offset < 4; offset++) {
+      shard.say((writer) => writer.delivery(head(1, offset), stored('x'.repeat(20_000))));
+      await quiet();
+    }
+    expect(shard.takenBytes - before).toBeGreaterThan(65_536);
+  });
+});
+
+describe('queues', () => {
+  it('are replaced as a whole, with a version that goes up', async () => {
+    const { client, shard } = await setting();
+    const more = { ...orders, queueId: 6 as QueueId, name: 'more' };
+    shard.say((writer) => writer.queues([orders, more]));
+    await quiet();
+    expect(client.queues.map((queue) => queue.name)).toEqual(['orders', 'more']);
+    expect(client.version).toBe(2);
+  });
+});
+
+describe('requests', () => {
+  it('are answered by their number, accepted or refused with words', async () => {
+    const { client, shard } = await setting();
+    const stats = client.stats();
+    const declared = client.declare([]);
+    await quiet();
+    expect(shard.frames.map((frame) => frame.kind)).toEqual(['hello', 'request', 'request']);
+    shard.say((writer) => {
+      writer.reply(2, false, encodeWords('no room'));
+      writer.reply(1, true, encodeStats(new Map([['appends', 7]])));
+      writer.reply(9, true, new Uint8Array(0));
+    });
+    await expect(stats).resolves.toEqual(new Map([['appends', 7]]));
+    await expect(declared).rejects.toThrow(
+      expect.objectContaining({ code: 'refused', message: 'no room' }),
+    );
+  });
+});
+
+describe('a shard that is gone', () => {
+  const ways: [string, (shard: ScriptedShard) => void][] = [
+    ['says so', (shard) => shard.say((writer) => writer.failed('disk broken'))],
+    ['closes the port', (shard) => shard.leave()],
+    ['speaks nonsense', (shard) => shard.sayBytes(new Uint8Array(100).fill(7))],
+    ['confirms what was never sent', (shard) => shard.say((writer) => writer.confirmed(99, []))],
+  ];
+  it.each(ways)('C14: %s: everyone hears unavailable, now and later', async (_, end) => {
+    const { client, shard, witness, failures, send } = await setting({ highWaterBytes: 1000 });
+    let writable = 0;
+    client.onWritable(() => writable++);
+    const sink = new Sink();
+    const consumer = client.consume(request(1), sink);
+    send(1, 20);
+    const stats = client.stats();
+    stats.catch(() => {});
+    await quiet();
+    shard.say((writer) => writer.confirmed(2, []));
+    end(shard);
+    await quiet();
+    const gone = Array.from({ length: 18 }, (_each, index) => [index + 3, 'unavailable']);
+    expect(witness.told).toEqual([[1, 1], [2, 2], ...gone]);
+    expect(sink.events).toEqual(['unavailable']);
+    await expect(stats).rejects.toThrow(expect.objectContaining({ code: 'unavailable' }));
+    expect(failures.length).toBe(1);
+    expect([client.writable, writable]).toEqual([true, 1]);
+
+    send(21);
+    expect(witness.told.length).toBe(20);
+    const late = new Sink();
+    client.consume(request(1), late);
+    consumer.grant(1);
+    consumer.settle(1 as Offset, 1, 1, 'complete');
+    consumer.close('lost');
+    await quiet();
+    expect(witness.told.at(-1)).toEqual([21, 'unavailable']);
+    expect(late.events).toEqual(['unavailable']);
+    await expect(client.stats()).rejects.toThrow(expect.objectContaining({ code: 'unavailable' }));
+    client.close();
+    expect(failures.length).toBe(1);
+  });
+
+  it('C14: a waiter that publishes again on every refusal hears each in a later turn', async () => {
+    const { client, shard, send } = await setting();
+    let told = 0;
+    const stubborn = {
+      enqueued(tag: number): void {
+        told++;
+        if (told < 100) client.enqueue([ORDERS], message('again'), ORIGIN, stubborn, tag);
+      },
+    };
+    client.enqueue([ORDERS], message('1'), ORIGIN, stubborn, 1);
+    send(2);
+    await quiet();
+    shard.leave();
+    await quiet();
+    expect(told).toBeGreaterThan(1);
+    expect(told).toBeLessThan(30);
+  });
+
+  it('that speaks any nonsense is given up, and never more than that', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), fc.boolean(), async (noise, framed) => {
+        const { client, shard, failures } = await setting();
+        const bytes = framed ? new Uint8Array([0, 0, 0, 0, 1, 0, 0, 0, ...noise]) : noise;
+        if (framed) new DataView(bytes.buffer).setUint32(0, bytes.length, true);
+        shard.sayBytes(bytes);
+        await quiet();
+        expect(failures.length).toBeLessThanOrEqual(1);
+        if (!framed) expect(failures.length).toBe(1);
+        client.close();
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('because the client closed it, is no failure', async () => {
+    const { client, shard, witness, failures, send } = await setting();
+    send(1);
+    await quiet();
+    client.close();
+    expect(witness.told).toEqual([[1, 'unavailable']]);
+    await quiet();
+    expect(shard.closed).toBe(true);
+    expect(failures).toEqual([]);
+  });
+});

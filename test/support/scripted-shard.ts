@@ -1,0 +1,116 @@
+/**
+ * The shard's side of a port that does what a test says and nothing by itself, but for the answer to the
+ * first hello. It keeps what it was sent, and fails on a batch that the real shard would not take.
+ */
+
+import type { EnqueueRefusal, EnqueueWaiter, QueueInfo } from '../../src/broker/ports.ts';
+import type { Committed } from '../../src/machine/committed.ts';
+import type { QueueId } from '../../src/machine/ids.ts';
+import { ClientBatch, type ClientFrame } from '../../src/shard/client-frames.ts';
+import { EntryReader, encodeSectionHeader } from '../../src/shard/entry.ts';
+import type { BatchPort } from '../../src/shard/port.ts';
+import { ShardBatchWriter } from '../../src/shard/shard-frames.ts';
+import { StoredMessageView } from '../../src/shard/stored-message.ts';
+import { commandEnd, storedMessageStart } from '../../src/shard/codec.ts';
+
+export const ORDERS = 5 as QueueId;
+export const orders: QueueInfo = {
+  queueId: ORDERS,
+  name: 'orders',
+  type: 'classic',
+  topics: ['$queue/orders/#'],
+};
+
+export interface SentEnqueue {
+  readonly number: number;
+  readonly targets: readonly QueueId[];
+  readonly payload: string;
+}
+
+export class ScriptedShard {
+  readonly #port: BatchPort;
+  readonly #writer = new ShardBatchWriter(1024);
+  readonly enqueues: SentEnqueue[] = [];
+  readonly frames: ClientFrame[] = [];
+  batches = 0;
+  answeredUpTo = 0;
+  takenBytes = 0;
+  closed = false;
+
+  constructor(port: BatchPort) {
+    this.#port = port;
+    port.onBatch((bytes) => this.#take(bytes));
+    port.onClosed(() => {
+      this.closed = true;
+    });
+  }
+
+  /** Says all of it in one batch. */
+  say(words: (writer: ShardBatchWriter) => void): void {
+    words(this.#writer);
+    this.#port.post(this.#writer.take());
+  }
+
+  sayBytes(bytes: Uint8Array): void {
+    this.#port.post(bytes);
+  }
+
+  leave(): void {
+    this.#port.close();
+  }
+
+  #take(bytes: Uint8Array): void {
+    const batch = new ClientBatch(bytes);
+    this.batches++;
+    this.answeredUpTo = batch.answeredUpTo;
+    this.takenBytes = batch.takenBytes;
+    if (batch.commands > 0) this.#takeEnqueues(batch);
+    for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
+      this.frames.push(structuredClone(frame));
+      if (frame.kind !== 'hello') continue;
+      this.say((writer) => {
+        writer.queues([orders]);
+        writer.opened(3);
+      });
+    }
+  }
+
+  /** Through the reader of the log, so that it is what the real shard would see. */
+  #takeEnqueues(batch: ClientBatch): void {
+    const { boot, firstNumber, answeredUpTo, commands, commandBytes, enqueues } = batch;
+    if (boot !== 3) throw new Error(`enqueues of boot ${boot}`);
+    const last = this.enqueues.at(-1)?.number ?? 0;
+    if (firstNumber !== last + 1) throw new Error(`${firstNumber} came after ${last}`);
+    if (firstNumber + commands - 1 - answeredUpTo > 4096) throw new Error('the window is exceeded');
+    const stream = { node: 'n', boot, firstNumber, answeredUpTo, stampMs: 1 };
+    const reader = new EntryReader();
+    reader.reset([encodeSectionHeader({ ...stream, commands, commandBytes }), enqueues]);
+    let at = 0;
+    for (let command = reader.next(); command !== undefined; command = reader.next()) {
+      if (command.kind !== 'enqueue') throw new Error(`a ${command.kind} among the enqueues`);
+      const end = commandEnd(enqueues, at);
+      const message = new StoredMessageView(enqueues, storedMessageStart(enqueues, at), end);
+      const payload = Buffer.from(message.payload).toString();
+      this.enqueues.push({ number: command.number, targets: [...command.targets], payload });
+      at = end;
+    }
+  }
+}
+
+/** Keeps what it was told. */
+export class Witness implements EnqueueWaiter {
+  readonly told: [tag: number, outcome: Committed | EnqueueRefusal][] = [];
+
+  enqueued(tag: number, outcome: Committed | EnqueueRefusal): void {
+    this.told.push([tag, outcome]);
+  }
+}
+
+/** Until everything that both sides have to say is said: nothing here waits for more than a few turns. */
+export async function quiet(): Promise<void> {
+  for (let turn = 0; turn < 10; turn++) {
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+  }
+}
