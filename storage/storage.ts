@@ -6,7 +6,7 @@ export type { DiskSpace, Files, OpenFile, OpenOptions } from './files.ts';
 export { nodeFiles } from './node-files.ts';
 export { LOG_LIMITS } from './limits.ts';
 export { Log } from './log/log.ts';
-export type { LogReader } from './log/log.ts';
+export type { LogReader } from './log/log-reader.ts';
 export type {
   AppendBatch,
   Fault,
@@ -36,3 +36,5 @@ export { openDataDirectory } from './data-directory.ts';
 export type { DataDirectory, DataDirectoryOptions, DirectoryLock } from './data-directory.ts';
 export { DiskReserve, RESERVE_LIMITS } from './disk-reserve.ts';
 export type { DiskReserveOptions, ReserveSpace, ReserveState } from './disk-reserve.ts';
+export { inspectLog } from './log/inspect.ts';
+export type { Inspected, InspectOptions } from './log/inspect.ts';

@@ -134,5 +134,4 @@ export interface LogStats {
   readonly bytesWritten: number;
   readonly marks: number;
   readonly segmentsCreated: number;
-  readonly prewrittenBytes: number;
 }

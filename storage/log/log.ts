@@ -8,7 +8,14 @@
  * the log, because a repeated fsync may succeed without the data.
  */
 
+import { assert, assertCount } from '../assert.ts';
 import { StorageError } from '../errors.ts';
+import { BatchKind, encodeHardState } from './batch.ts';
+import { deferred } from './deferred.ts';
+import { asStorageError, closedError } from './failure.ts';
+import { removeIfThere } from './file-bytes.ts';
+import { LogReader } from './log-reader.ts';
+import type { LogState } from './log-state.ts';
 import type {
   AppendBatch,
   FaultyRange,
@@ -19,75 +26,138 @@ import type {
   ReadOutcome,
   RecoveryReport,
 } from './log-types.ts';
+import { LogWriter } from './log-writer.ts';
+import { openLog } from './open-log.ts';
 import type { Epoch, LogIndex } from './positions.ts';
+import { ReadHandles } from './read-handles.ts';
+import { SegmentIndexes } from './segment-indexes.ts';
+import { cutPrefix, cutSuffix } from './truncation.ts';
+import type { OpenLog } from './truncation.ts';
 
-/** Reads in order; holds its place and, through its handle, the segment. Close it. */
-export interface LogReader {
-  /** Index of the entry that comes next. */
-  readonly next: LogIndex;
-  /** The following batches; empty where nothing more is durable. After `truncated`: `reposition`. */
-  read(limits: ReadLimits): Promise<ReadOutcome>;
-  reposition(from: LogIndex): void;
-  close(): void;
-}
+/** A term and a vote; a vote is a name, not a document. */
+const MAX_VOTE_BYTES = 1024;
 
 export class Log {
-  /** Opens or creates the log in the folder; recovers it first. Changes nothing where it rejects. */
-  static open(_options: LogOptions): Promise<{ log: Log; recovery: RecoveryReport }> {
-    return Promise.reject(new StorageError('failed', 'not built yet'));
+  readonly #state: LogState;
+  readonly #writer: LogWriter;
+  readonly #handles: ReadHandles;
+  readonly #indexes: SegmentIndexes;
+  #listener: ((durable: LogIndex) => void) | undefined;
+  #cutting = false;
+  #closing: Promise<void> | undefined;
+
+  private constructor(state: LogState, onFailure: (error: StorageError) => void) {
+    this.#state = state;
+    this.#handles = new ReadHandles(state.settings.files);
+    this.#indexes = new SegmentIndexes(state);
+    this.#writer = new LogWriter(state, {
+      onFailure,
+      onDurable: (durable) => this.#tell(durable),
+      onIndexed: (segment) => this.#indexes.adopt(segment),
+    });
+  }
+
+  /** Opens or creates the log in the folder; recovers it first. */
+  static async open(options: LogOptions): Promise<{ log: Log; recovery: RecoveryReport }> {
+    const { state, report, resume } = await openLog(options).catch((error: unknown) => {
+      throw asStorageError(error, 'the log cannot be opened');
+    });
+    const log = new Log(state, (error) => options.onFailure(error));
+    if (resume !== undefined) await log.#writer.resume(resume);
+    return { log, recovery: report };
   }
 
   /** 16 hexadecimal digits; in every header. */
   get logId(): string {
-    return '';
+    return this.#state.logId;
   }
   /** First index that is kept. `last + 1` on an empty log. */
   get start(): LogIndex {
-    return 1 as LogIndex;
+    return this.#state.start;
   }
   /** Epoch of the entry before `start`; 0 where there was none. */
   get epochBeforeStart(): Epoch {
-    return 0 as Epoch;
+    return this.#state.epochBeforeStart;
   }
   /** Last index that was accepted; durable or on its way. */
   get last(): LogIndex {
-    return 0 as LogIndex;
+    return this.#state.last;
+  }
+  /** Epoch of the last entry that was accepted. */
+  get lastEpoch(): Epoch {
+    return this.#state.epochs.lastEpoch;
   }
   /** Last index that is on stable storage. */
   get durable(): LogIndex {
-    return 0 as LogIndex;
+    return this.#state.durable;
   }
   /** The failure that ended the log. */
   get failed(): StorageError | undefined {
-    return undefined;
+    return this.#state.failed;
   }
   /** Bytes of disk that the segments take, zeros that were written ahead included. */
   get bytes(): number {
-    return 0;
+    return this.#writer.bytes;
   }
   get segments(): number {
-    return 0;
+    return this.#state.segments.length;
   }
   get stats(): LogStats {
-    throw new StorageError('failed', 'not built yet');
+    return { ...this.#state.counters };
   }
   /** Known ranges that cannot be read, ascending; recovery finds them, and reads may. */
   get faulty(): readonly FaultyRange[] {
-    return [];
+    return this.#state.faulty;
   }
   /** The last hard state that is durable. */
   get hardState(): HardState {
-    return { term: 0, vote: '' };
+    return this.#state.hardState;
   }
 
   /** Epoch of an entry in [start - 1, last]; undefined outside, and inside a faulty range. */
-  epochAt(_index: LogIndex): Epoch | undefined {
-    return undefined;
+  epochAt(index: LogIndex): Epoch | undefined {
+    const { start, last, epochs, epochBeforeStart } = this.#state;
+    if (index === start - 1) return epochBeforeStart;
+    if (index < start || index > last) return undefined;
+    const range = this.#state.faultAt(index);
+    return range === undefined ? epochs.epochAt(index) : range.epoch;
+  }
+
+  /** An index so that every entry with an append time of at least `timestampMs` is at or behind it. */
+  async indexForTime(timestampMs: number): Promise<LogIndex> {
+    this.#refuseClosed();
+    const { segments, start, last } = this.#state;
+    const segment = segments.find((one) => one.largestTimeMs >= timestampMs && !one.missing);
+    if (segment === undefined) return (last + 1) as LogIndex;
+    const hold = await this.#handles.hold(segment).catch((error: unknown) => {
+      throw asStorageError(error, 'the log cannot be read');
+    });
+    try {
+      const sparse = await this.#indexes.sparse(hold);
+      return Math.max(start, sparse.indexForTime(timestampMs)) as LogIndex;
+    } finally {
+      hold.release();
+    }
   }
 
   /** Resolves when durable; ordered with appends. */
-  setHardState(_state: HardState): Promise<void> {
-    return Promise.reject(new StorageError('failed', 'not built yet'));
+  async setHardState(state: HardState): Promise<void> {
+    this.#refuseEnded();
+    assertCount(state.term, 'term');
+    const payload = encodeHardState(state);
+    assert(payload.length <= MAX_VOTE_BYTES, 'a vote is a short name');
+    const write = this.#writer.queue.add({
+      kind: BatchKind.hardState,
+      index: this.#state.last,
+      epoch: this.#state.epochs.lastEpoch,
+      timestampMs: this.#state.settings.now(),
+      recordCount: 0,
+      payload: [payload],
+      payloadLength: payload.length,
+    });
+    write.hardState = { term: state.term, vote: state.vote };
+    write.done ??= deferred();
+    return write.done.promise;
   }
 
   /**
@@ -95,42 +165,163 @@ export class Log {
    * on what waits: the caller bounds it. Throws StorageError `closed`, `failed`, `too-large`, or `damaged`
    * while a faulty range with unknown end is the last thing in the log.
    */
-  append(_batch: AppendBatch): LogIndex {
-    throw new StorageError('failed', 'not built yet');
+  append(batch: AppendBatch): LogIndex {
+    this.#refuseEnded();
+    assert(!this.#cutting, 'nobody appends while the suffix is cut');
+    const state = this.#state;
+    const range = state.faulty.length > 0 ? state.endUnknown : undefined;
+    if (range !== undefined) {
+      throw new StorageError(
+        'damaged',
+        `the log ends in damage of unknown length: ${range.detail}`,
+      );
+    }
+    assert(batch.epoch >= state.epochs.lastEpoch, 'the epoch of an entry never goes back');
+    let payloadLength = 0;
+    for (const part of batch.payload) payloadLength += part.length;
+    const { maxBatchBytes } = state.settings;
+    if (payloadLength > maxBatchBytes) {
+      const text = `a batch of ${payloadLength} bytes is above the limit of ${maxBatchBytes}`;
+      throw new StorageError('too-large', text);
+    }
+    const index = (state.last + 1) as LogIndex;
+    const { epoch, timestampMs, recordCount, payload } = batch;
+    const kind = BatchKind.entry;
+    const addition = { kind, index, epoch, timestampMs, recordCount, payload, payloadLength };
+    this.#writer.queue.add(addition);
+    state.last = index;
+    state.epochs.note(batch.epoch as Epoch, index);
+    state.counters.appends += 1;
+    return index;
   }
 
   /** One listener, called once a sync with the last durable index, ascending. It must not throw. */
-  onDurable(_listener: (durable: LogIndex) => void): void {
-    throw new StorageError('failed', 'not built yet');
+  onDurable(listener: (durable: LogIndex) => void): void {
+    assert(this.#listener === undefined, 'the log has one listener');
+    this.#listener = listener;
   }
 
-  /** Resolves when `index` is durable; rejects if the log failed first, or if it was closed without it. */
-  appended(_index: LogIndex): Promise<void> {
-    return Promise.reject(new StorageError('failed', 'not built yet'));
+  /** Resolves when `index` is durable; rejects if the log failed first. */
+  async appended(index: LogIndex): Promise<void> {
+    const { durable, last, failed } = this.#state;
+    if (index <= durable) return;
+    if (failed !== undefined) throw failed;
+    assert(index <= last, 'only what was appended becomes durable');
+    await this.#writer.queue.waitFor(index);
   }
 
-  /** Durable entries from `from` on, checked. */
-  read(_from: LogIndex, _limits: ReadLimits): Promise<ReadOutcome> {
-    return Promise.reject(new StorageError('failed', 'not built yet'));
+  /** Durable entries from `from` on, checked: at least one if there is one, of one segment. */
+  async read(from: LogIndex, limits: ReadLimits): Promise<ReadOutcome> {
+    this.#refuseClosed();
+    assertCount(from, 'index');
+    const reader = this.reader(from);
+    try {
+      return await reader.read(limits);
+    } finally {
+      reader.close();
+    }
   }
 
   /** For reading in order: keeps its place and its file between reads. */
-  reader(_from: LogIndex): LogReader {
-    throw new StorageError('failed', 'not built yet');
+  reader(from: LogIndex): LogReader {
+    this.#refuseClosed();
+    const refuseClosed = (): void => this.#refuseClosed();
+    return new LogReader({ ...this.#opened(), refuseClosed }, from);
   }
 
   /** Drops whole segments below `firstKept`; `start` moves to the first entry of the first that stays. */
-  truncatePrefix(_firstKept: LogIndex): Promise<void> {
-    return Promise.reject(new StorageError('failed', 'not built yet'));
+  async truncatePrefix(firstKept: LogIndex): Promise<void> {
+    this.#refuseEnded();
+    if (firstKept > this.#state.durable + 1) {
+      const { durable } = this.#state;
+      throw new StorageError(
+        'out-of-range',
+        `${firstKept} is above ${durable + 1}, the end of the log`,
+      );
+    }
+    await this.#writer.queue.enqueue(() => cutPrefix(this.#opened(), firstKept));
   }
 
-  /** Cuts everything above `lastKept`, in [start - 1, last]. Nobody may append until it has resolved. */
-  truncateSuffix(_lastKept: LogIndex): Promise<void> {
-    return Promise.reject(new StorageError('failed', 'not built yet'));
+  /**
+   * Cuts everything above `lastKept`, in [start - 1, last]. Nobody may append until it has resolved. Rejects
+   * with `damaged` where a faulty range that would be cut in two stands in the way.
+   */
+  async truncateSuffix(lastKept: LogIndex): Promise<void> {
+    this.#refuseEnded();
+    assert(!this.#cutting, 'one truncation of the suffix at a time');
+    const { start, last } = this.#state;
+    if (lastKept < start - 1 || lastKept > last) {
+      throw new StorageError('out-of-range', `${lastKept} is not in [${start - 1}, ${last}]`);
+    }
+    const range = this.#state.faultAt(lastKept);
+    if (range !== undefined && range.through !== lastKept) {
+      throw new StorageError('damaged', `the log cannot be cut inside of damage: ${range.detail}`);
+    }
+    this.#cutting = true;
+    try {
+      await this.#writer.queue.enqueue(async () => {
+        if (lastKept < this.#state.last || this.#state.endUnknown !== undefined) {
+          await cutSuffix(this.#opened(), lastKept);
+        }
+      });
+    } finally {
+      this.#cutting = false;
+    }
   }
 
   /** Waits for what was appended, leaves the mark of a clean stop. Later calls get StorageError `closed`. */
   close(): Promise<void> {
-    return Promise.reject(new StorageError('failed', 'not built yet'));
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const failedBefore = this.#state.failed;
+    // On a failed log this rejects at once, and only the files are left to let go of.
+    await this.#writer.queue.enqueue(() => this.#finish()).catch(() => undefined);
+    this.#writer.queue.end(closedError());
+    await this.#writer.release().catch(() => undefined);
+    this.#handles.dropAll();
+    const { failed } = this.#state;
+    if (failed !== undefined && failed !== failedBefore) throw failed;
+  }
+
+  /** The last item of the queue: from here on, everything is durable and nothing is written. */
+  async #finish(): Promise<void> {
+    await this.#writer.release();
+    for (const segment of this.#state.segments) {
+      // Damage that a read has found: without the index, the next start looks for itself.
+      if (!segment.sound) await removeIfThere(this.#state.settings.files, segment.indexPath);
+    }
+    await this.#writer.saveManifest(true);
+  }
+
+  #opened(): OpenLog {
+    return {
+      state: this.#state,
+      writer: this.#writer,
+      handles: this.#handles,
+      indexes: this.#indexes,
+    };
+  }
+
+  #tell(durable: LogIndex): void {
+    try {
+      this.#listener?.(durable);
+    } catch (error) {
+      // A bug of the listener: it ends the process, and does not pass for a failure of the disk.
+      process.nextTick(() => {
+        throw error;
+      });
+    }
+  }
+
+  #refuseClosed(): void {
+    if (this.#closing !== undefined) throw closedError();
+  }
+
+  #refuseEnded(): void {
+    this.#refuseClosed();
+    if (this.#state.failed !== undefined) throw this.#state.failed;
   }
 }

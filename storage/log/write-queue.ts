@@ -1,0 +1,143 @@
+/**
+ * The one ordered stream of changes of a log: collected writes, and operations (roll-over apart) between them.
+ *
+ * While one item is carried out, all batches that arrive are collected behind it; the next item takes all of
+ * them, in one write and one sync. There is no timer: the next item starts when the turn in which the last
+ * one ended, and everybody who waited for it was told, is over. The first failure ends the queue for good.
+ */
+
+import { AssertionFailure } from '../assert.ts';
+import { HEADER_BYTES } from './batch.ts';
+import { deferred } from './deferred.ts';
+import type { Deferred } from './deferred.ts';
+import type { HardState } from './log-types.ts';
+import type { LogIndex } from './positions.ts';
+import { WriteBuffer } from './write-buffer.ts';
+import type { Addition } from './write-buffer.ts';
+
+const MAX_FREE_BUFFERS = 4;
+
+export interface CollectedWrite {
+  readonly kind: 'write';
+  readonly buffer: WriteBuffer;
+  /** Shared by all who wait for it. */
+  done: Deferred | undefined;
+  /** The last one in the buffer. */
+  hardState: HardState | undefined;
+}
+
+export interface Operation {
+  readonly kind: 'operation';
+  readonly run: () => Promise<void>;
+  readonly done: Deferred;
+}
+
+export type QueueItem = CollectedWrite | Operation;
+
+export interface QueueOwner {
+  write(item: CollectedWrite): Promise<void>;
+  /** An item failed: turns the cause into the error that everybody gets. */
+  fail(cause: unknown): Error;
+}
+
+export class WriteQueue {
+  readonly #owner: QueueOwner;
+  readonly #bufferBytes: number;
+  readonly #items: QueueItem[] = [];
+  readonly #free: WriteBuffer[] = [];
+  readonly #next = (): void => void this.#carryOut();
+  #current: QueueItem | undefined;
+  #scheduled = false;
+  #ended: Error | undefined;
+
+  constructor(owner: QueueOwner, bufferBytes: number) {
+    this.#owner = owner;
+    this.#bufferBytes = bufferBytes;
+  }
+
+  get idle(): boolean {
+    return this.#current === undefined && this.#items.length === 0;
+  }
+
+  /** Takes a batch; its payload is copied. Not to be called once the queue has ended. */
+  add(batch: Addition): CollectedWrite {
+    let tail = this.#items.at(-1);
+    if (tail?.kind !== 'write' || !tail.buffer.hasRoom(batch.payloadLength)) {
+      const buffer = this.#takeBuffer(batch.payloadLength);
+      tail = { kind: 'write', buffer, done: undefined, hardState: undefined };
+      this.#items.push(tail);
+    }
+    tail.buffer.add(batch);
+    this.#schedule();
+    return tail;
+  }
+
+  /** Runs after everything that is in the queue now. */
+  enqueue(run: () => Promise<void>): Promise<void> {
+    const done = deferred();
+    if (this.#ended !== undefined) {
+      done.reject(this.#ended);
+      return done.promise;
+    }
+    this.#items.push({ kind: 'operation', run, done });
+    this.#schedule();
+    return done.promise;
+  }
+
+  /** Resolves when the write that holds this index is durable; undefined if none holds it. */
+  waitFor(index: LogIndex): Promise<void> | undefined {
+    const writes = this.#current === undefined ? this.#items : [this.#current, ...this.#items];
+    for (const item of writes) {
+      if (item.kind !== 'write' || item.buffer.lastIndex < index) continue;
+      item.done ??= deferred();
+      return item.done.promise;
+    }
+    return undefined;
+  }
+
+  /** Everybody who waits, and who comes, gets this error. */
+  end(error: Error): void {
+    this.#ended ??= error;
+    for (const item of this.#items.splice(0)) item.done?.reject(error);
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#current !== undefined) return;
+    this.#scheduled = true;
+    process.nextTick(this.#next);
+  }
+
+  async #carryOut(): Promise<void> {
+    this.#scheduled = false;
+    const item = this.#items.shift();
+    if (item === undefined) return;
+    this.#current = item;
+    try {
+      if (item.kind === 'write') await this.#owner.write(item);
+      else await item.run();
+      // A failure in the background meanwhile: nothing counts as done any more.
+      if (this.#ended === undefined) item.done?.resolve();
+      else item.done?.reject(this.#ended);
+    } catch (cause) {
+      if (cause instanceof AssertionFailure) throw cause;
+      const error = this.#owner.fail(cause);
+      this.end(error);
+      item.done?.reject(error);
+    }
+    this.#current = undefined;
+    if (item.kind === 'write') this.#giveBack(item.buffer);
+    if (this.#items.length > 0) this.#schedule();
+  }
+
+  #takeBuffer(payloadLength: number): WriteBuffer {
+    const needed = HEADER_BYTES + payloadLength;
+    if (needed > this.#bufferBytes) return new WriteBuffer(needed);
+    return this.#free.pop() ?? new WriteBuffer(this.#bufferBytes);
+  }
+
+  #giveBack(buffer: WriteBuffer): void {
+    if (buffer.capacity !== this.#bufferBytes || this.#free.length >= MAX_FREE_BUFFERS) return;
+    buffer.clear();
+    this.#free.push(buffer);
+  }
+}
