@@ -82,7 +82,8 @@ function openReserve(
     leastBytes: 2 * segmentBytes,
     ...(reserveBytes === undefined ? {} : { reserveBytes }),
     onChange: (state, space) => {
-      if (state === 'ok') logger.info({ ...space }, 'the disk has space again: publishes are taken');
+      if (state === 'ok')
+        logger.info({ ...space }, 'the disk has space again: publishes are taken');
       else logger.warn({ ...space }, 'the disk is inside its reserve: publishes are refused');
     },
   });

@@ -140,7 +140,9 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
     stop: async () => {
       const done = new Promise<void>((resolve, reject) => {
         stopped = (error) => (error === undefined ? resolve() : reject(error));
-        void ended.then(() => reject(new Error('the thread of the shards ended before it had stopped')));
+        void ended.then(() =>
+          reject(new Error('the thread of the shards ended before it had stopped')),
+        );
       });
       worker.postMessage({ kind: 'stop' } satisfies WorkerHears);
       await done;

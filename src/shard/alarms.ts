@@ -59,14 +59,20 @@ export class Alarms {
     if (last !== undefined && last[1] + 1 === offset) last[1] = offset;
     else if (damage.ranges.length < RANGES_MAX) damage.ranges.push([offset, offset]);
     const queue = this.#nameOf(queueId);
-    this.#log.error({ queue, queueId, offset, detail }, 'a message cannot be read; the queue goes on without it');
+    this.#log.error(
+      { queue, queueId, offset, detail },
+      'a message cannot be read; the queue goes on without it',
+    );
   }
 
   stuck(queueId: QueueId, offset: Offset): void {
     if (this.#stuck.get(queueId) === offset) return;
     this.#stuck.set(queueId, offset);
     const queue = this.#nameOf(queueId);
-    this.#log.warn({ queue, queueId, offset }, 'an unsettled message holds back new deliveries of its queue');
+    this.#log.warn(
+      { queue, queueId, offset },
+      'an unsettled message holds back new deliveries of its queue',
+    );
   }
 
   unstuck(queueId: QueueId): void {
@@ -94,11 +100,24 @@ export class Alarms {
     const list: Alarm[] = [...this.#whole].map(([kind, detail]) => ({ kind, detail }));
     for (const { queueId, ranges, count, detail } of this.#damaged.values()) {
       const offsets = ranges.map(([from, through]) => [from, through] as const);
-      list.push({ kind: 'damaged', queueId, ...named(this.#nameOf(queueId)), offsets, count, detail });
+      list.push({
+        kind: 'damaged',
+        queueId,
+        ...named(this.#nameOf(queueId)),
+        offsets,
+        count,
+        detail,
+      });
     }
     for (const [queueId, offset] of this.#stuck) {
       const detail = 'an unsettled message holds back new deliveries';
-      list.push({ kind: 'stuck', queueId, ...named(this.#nameOf(queueId)), offsets: [[offset, offset]], detail });
+      list.push({
+        kind: 'stuck',
+        queueId,
+        ...named(this.#nameOf(queueId)),
+        offsets: [[offset, offset]],
+        detail,
+      });
     }
     return list;
   }

@@ -89,12 +89,15 @@ function outcomeOf(answer: DeclarationAnswer, name: string): Declared {
   }
 }
 
-function difference(updated: Extract<RareEffect, { kind: 'queue-updated' }>): Record<string, unknown> {
+function difference(
+  updated: Extract<RareEffect, { kind: 'queue-updated' }>,
+): Record<string, unknown> {
   const { definition, previous } = updated;
   const line: Record<string, unknown> = { queue: definition.name };
   const before = { ...previous.limits, topics: previous.topics } as Record<string, unknown>;
   for (const [name, value] of Object.entries({ ...definition.limits, topics: definition.topics })) {
-    if (JSON.stringify(before[name]) !== JSON.stringify(value)) line[name] = { from: before[name], to: value };
+    if (JSON.stringify(before[name]) !== JSON.stringify(value))
+      line[name] = { from: before[name], to: value };
   }
   return line;
 }

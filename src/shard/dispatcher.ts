@@ -291,9 +291,8 @@ export class Dispatcher {
   #begin(group: Group, start: DispatchStart | undefined): void {
     if (group.deleted) return;
     if (start === undefined) {
-      this.#cancelAll(group, 'queue-deleted');
-      this.#groups.delete(group.queueId);
-      if (this.#last === group) this.#last = undefined;
+      this.queueDeleted(group.queueId);
+      this.#options.wake();
       return;
     }
     const policy = new DispatchPolicy({ term: this.#options.term, start, seenBelow: 0 });
@@ -330,6 +329,11 @@ export class Dispatcher {
     const count = policy.claim(now, TURN_DELIVERIES, claims);
     for (let at = 0; at < count; at++) {
       const offset = claims.offset(at);
+      if (!this.#options.output.open) {
+        this.#putBack(policy, claims, at, count);
+        this.#makeReady(group);
+        break;
+      }
       if (offset === group.lost) {
         this.#withhold(group, policy, offset, group.lostDetail);
         continue;
@@ -341,7 +345,8 @@ export class Dispatcher {
         this.#read(group, offset).catch(this.#options.failed);
         break;
       }
-      if (found === 'lost') this.#withhold(group, policy, offset, this.#options.payloads.lostDetail);
+      if (found === 'lost')
+        this.#withhold(group, policy, offset, this.#options.payloads.lostDetail);
       else this.#deliver(group.queueId, claims, at, found);
     }
     this.#watchSpan(group, policy);

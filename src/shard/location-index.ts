@@ -59,7 +59,11 @@ interface QueueLocations {
 
 export interface FrozenLocations {
   /** Each is encoded by `encodeFrozen`, in any number of slices. */
-  readonly chunks: readonly { readonly chunk: object; readonly key: string; readonly length: number }[];
+  readonly chunks: readonly {
+    readonly chunk: object;
+    readonly key: string;
+    readonly length: number;
+  }[];
   readonly summaries: readonly { readonly key: string; readonly data: PlainData }[];
   readonly deletions: readonly string[];
 }
@@ -201,7 +205,10 @@ export class LocationIndex {
     const partial: { queueId: QueueId; offset: Offset }[] = [];
     for (const chunk of this.#dirty) {
       if (chunk.partial) {
-        partial.push({ queueId: chunk.queue.queueId, offset: (chunk.number * CHUNK_OFFSETS) as Offset });
+        partial.push({
+          queueId: chunk.queue.queueId,
+          offset: (chunk.number * CHUNK_OFFSETS) as Offset,
+        });
       }
     }
     return partial;
@@ -287,7 +294,8 @@ export class LocationIndex {
   #tailChunk(queue: QueueLocations, number: number): Chunk {
     let chunk = queue.chunks.get(number);
     if (chunk === undefined) {
-      const partial = number <= queue.storedTop && !this.#deletions.has(chunkKey(queue.queueId, number));
+      const partial =
+        number <= queue.storedTop && !this.#deletions.has(chunkKey(queue.queueId, number));
       chunk = { queue, number, runs: [], dirty: false, saving: false, partial };
       queue.chunks.set(number, chunk);
       this.#summaries.add(Math.floor(queue.queueId / SUMMARY_QUEUES));

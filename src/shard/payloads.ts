@@ -31,7 +31,9 @@ export class PayloadCursor {
   position = 0;
 }
 
-export type FetchOutcome = { readonly kind: 'ready' } | { readonly kind: 'lost'; readonly detail: string };
+export type FetchOutcome =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'lost'; readonly detail: string };
 
 export interface PayloadsOptions {
   readonly log: Pick<ShardLog, 'read' | 'faulty'>;
@@ -44,6 +46,8 @@ export interface PayloadsOptions {
 
 const READ_BYTES = 256 * 1024;
 const READS_MAX = 4;
+/** What a read brought must still be there when its reader comes for it, also behind other reads. */
+const READ_CACHE_BYTES_MIN = 4 << 20;
 const READY: FetchOutcome = { kind: 'ready' };
 
 export class Payloads {
@@ -53,14 +57,19 @@ export class Payloads {
   readonly #faulty: FaultyRange[];
   readonly #waiting: (() => void)[] = [];
   readonly #location: Location = { index: 0 as LogIndex, position: 0, first: 0 as Offset };
-  readonly #found: StoredMessage = { bytes: new Uint8Array(0), start: 0, end: 0, index: 0 as LogIndex };
+  readonly #found: StoredMessage = {
+    bytes: new Uint8Array(0),
+    start: 0,
+    end: 0,
+    index: 0 as LogIndex,
+  };
   #reads = 0;
   #lostDetail = '';
 
   constructor(options: PayloadsOptions) {
     this.#options = options;
     this.#tail = new EntryCache(options.tailBytes);
-    this.#read = new EntryCache(options.readBytes);
+    this.#read = new EntryCache(Math.max(options.readBytes, READ_CACHE_BYTES_MIN));
     this.#faulty = [...options.log.faulty];
   }
 

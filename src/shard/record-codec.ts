@@ -50,7 +50,9 @@ export function encodeRecord(data: PlainData): Uint8Array {
 export function decodeRecord(bytes: Uint8Array): PlainData {
   const version = bytes[0];
   if (version !== RECORD_FORMAT_VERSION) {
-    throw new RecordFormatError(`record format ${version ?? 'none'} is not ${RECORD_FORMAT_VERSION}`);
+    throw new RecordFormatError(
+      `record format ${version ?? 'none'} is not ${RECORD_FORMAT_VERSION}`,
+    );
   }
   let value: unknown;
   try {

@@ -40,7 +40,8 @@ export function recoveryPoint(
   const { checkpoint } = records;
   const index = checkpoint?.index ?? 0;
   if (index < log.start - 1) {
-    const from = index === 0 ? 'no checkpoint is in the record store' : `the checkpoint is at entry ${index}`;
+    const from =
+      index === 0 ? 'no checkpoint is in the record store' : `the checkpoint is at entry ${index}`;
     throw damaged(`${from}, but the log begins at entry ${log.start}: what lies between is gone`);
   }
   if (checkpoint !== undefined) {
@@ -48,7 +49,8 @@ export function recoveryPoint(
       throw damaged(`the checkpoint is at entry ${index}, but the log ends at entry ${log.last}`);
     }
     const id = decodeNote(checkpoint.data);
-    if (id !== log.id) throw damaged(`the record store belongs to log ${id ?? '?'}, not to ${log.id}`);
+    if (id !== log.id)
+      throw damaged(`the record store belongs to log ${id ?? '?'}, not to ${log.id}`);
   }
   const damage: string[] = [];
   for (const range of log.faulty) {
@@ -77,7 +79,8 @@ export async function replay(
   let next = (index + 1) as LogIndex;
   while (next <= last) {
     const outcome = await log.read(next, REPLAY_BYTES);
-    if (outcome.kind === 'faulty') throw damaged(`entry ${next} cannot be read: ${outcome.range.detail}`);
+    if (outcome.kind === 'faulty')
+      throw damaged(`entry ${next} cannot be read: ${outcome.range.detail}`);
     if (outcome.kind === 'outside') throw damaged(`entry ${next} of ${last} is not in the log`);
     await apply(outcome.entries);
     next = ((outcome.entries.at(-1) as ShardEntry).index + 1) as LogIndex;

@@ -74,7 +74,8 @@ export class ShardServer implements DeliveryOutput {
   }
 
   confirmed(effects: Effects, at: number): void {
-    if (this.#confirms !== undefined && effects.node(at) === this.#node) this.#confirms.add(effects, at);
+    if (this.#confirms !== undefined && effects.node(at) === this.#node)
+      this.#confirms.add(effects, at);
   }
 
   streamOpened(node: string, boot: number): void {
@@ -122,7 +123,10 @@ export class ShardServer implements DeliveryOutput {
         this.#options.failed(error);
         return;
       }
-      this.#options.logger.error({ code: error.code, detail: error.message }, 'a batch cannot be read');
+      this.#options.logger.error(
+        { code: error.code, detail: error.message },
+        'a batch cannot be read',
+      );
       this.fail(`a batch cannot be read: ${error.message}`);
     }
   }
@@ -192,7 +196,9 @@ export class ShardServer implements DeliveryOutput {
     if (answer !== 'unavailable') {
       this.#options.logger.error({ node: this.#node, answer }, 'a sender is out of step');
     }
-    this.fail(answer === 'unavailable' ? 'the shard takes nothing any more' : `out of step: ${answer}`);
+    this.fail(
+      answer === 'unavailable' ? 'the shard takes nothing any more' : `out of step: ${answer}`,
+    );
   }
 }
 

@@ -295,7 +295,8 @@ export class Shard {
   #declared(queues: readonly QueueDefinition[]): ReturnType<Declarations['declare']> {
     const proposals = this.#serving?.proposals;
     return this.#declarations.declare(queues, this.#machine, (command) => {
-      if (proposals?.plain(command, '') !== true) throw this.#failure ?? new Error('the shard has stopped');
+      if (proposals?.plain(command, '') !== true)
+        throw this.#failure ?? new Error('the shard has stopped');
       proposals.submit();
     });
   }
@@ -372,7 +373,9 @@ export class Shard {
     const deliveries = this.#serving?.dispatcher.nextWake ?? Number.POSITIVE_INFINITY;
     return Math.min(
       deliveries - this.#stamps.now(),
-      this.#checkpoints.running ? Number.POSITIVE_INFINITY : this.#checkpointDue - clock.monotonicMs(),
+      this.#checkpoints.running
+        ? Number.POSITIVE_INFINITY
+        : this.#checkpointDue - clock.monotonicMs(),
     );
   }
 
@@ -449,7 +452,8 @@ export class Shard {
 
   #inReserve(): boolean {
     const inside = this.#options.inReserve();
-    if (inside) this.#alarms.raise('disk-reserve', 'publishes are refused until there is space again');
+    if (inside)
+      this.#alarms.raise('disk-reserve', 'publishes are refused until there is space again');
     else this.#alarms.lower('disk-reserve');
     return inside;
   }

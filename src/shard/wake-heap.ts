@@ -65,7 +65,8 @@ export class WakeHeap<T extends Sleeper> {
     for (;;) {
       let child = at * 2 + 1;
       if (child >= times.length) break;
-      if (child + 1 < times.length && (times[child + 1] as number) < (times[child] as number)) child++;
+      if (child + 1 < times.length && (times[child + 1] as number) < (times[child] as number))
+        child++;
       if ((times[child] as number) >= time) break;
       times[at] = times[child] as number;
       sleepers[at] = sleepers[child] as T;

@@ -29,7 +29,9 @@ class World {
   saved = { entries: 0, next: [0, 0, 0], floor: [0, 0, 0] };
 
   entry(sections: Command[][], replayed?: (typeof this.log)[number]): void {
-    const index = (replayed === undefined ? this.log.length + 1 : this.log.indexOf(replayed) + 1) as LogIndex;
+    const index = (
+      replayed === undefined ? this.log.length + 1 : this.log.indexOf(replayed) + 1
+    ) as LogIndex;
     const commands: (typeof this.log)[number] = [];
     for (const [section, list] of sections.entries()) {
       this.index.breakRuns();
@@ -59,7 +61,11 @@ class World {
   }
 
   loadPartial(): void {
-    for (let round = this.index.partialChunks(); round.length > 0; round = this.index.partialChunks()) {
+    for (
+      let round = this.index.partialChunks();
+      round.length > 0;
+      round = this.index.partialChunks()
+    ) {
       for (const { queueId, offset } of round) this.load(queueId, offset);
     }
   }
@@ -95,7 +101,10 @@ class World {
     for (const entry of this.log.slice(this.saved.entries)) {
       const sections: Command[][] = [];
       for (const { section, command } of entry) (sections[section] ??= []).push(command);
-      this.entry(Array.from(sections, (section) => section ?? []), entry);
+      this.entry(
+        Array.from(sections, (section) => section ?? []),
+        entry,
+      );
     }
   }
 

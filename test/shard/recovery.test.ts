@@ -19,12 +19,42 @@ const TABLE: readonly Case[] = [
   { sees: 'a new log', start: 1, last: 0, decision: { from: 0 } },
   { sees: 'no checkpoint, log from 1', start: 1, last: 9, decision: { from: 0 } },
   { sees: 'checkpoint inside the log', start: 3, last: 9, checkpoint: 5, decision: { from: 5 } },
-  { sees: 'checkpoint just below the start', start: 6, last: 9, checkpoint: 5, decision: { from: 5 } },
+  {
+    sees: 'checkpoint just below the start',
+    start: 6,
+    last: 9,
+    checkpoint: 5,
+    decision: { from: 5 },
+  },
   { sees: 'checkpoint at the end', start: 3, last: 9, checkpoint: 9, decision: { from: 9 } },
-  { sees: 'no checkpoint, log begins later', start: 2, last: 9, decision: /no checkpoint .* begins at entry 2/ },
-  { sees: 'checkpoint before the log', start: 7, last: 9, checkpoint: 5, decision: /at entry 5.*at entry 7/ },
-  { sees: 'checkpoint above the end', start: 3, last: 9, checkpoint: 10, decision: /10, but .* ends at entry 9/ },
-  { sees: 'another log', start: 3, last: 9, checkpoint: 5, ofLog: 'other', decision: /belongs to log other/ },
+  {
+    sees: 'no checkpoint, log begins later',
+    start: 2,
+    last: 9,
+    decision: /no checkpoint .* begins at entry 2/,
+  },
+  {
+    sees: 'checkpoint before the log',
+    start: 7,
+    last: 9,
+    checkpoint: 5,
+    decision: /at entry 5.*at entry 7/,
+  },
+  {
+    sees: 'checkpoint above the end',
+    start: 3,
+    last: 9,
+    checkpoint: 10,
+    decision: /10, but .* ends at entry 9/,
+  },
+  {
+    sees: 'another log',
+    start: 3,
+    last: 9,
+    checkpoint: 5,
+    ofLog: 'other',
+    decision: /belongs to log other/,
+  },
   {
     sees: 'damage that the checkpoint covers',
     start: 1,
@@ -41,8 +71,22 @@ const TABLE: readonly Case[] = [
     faulty: [4, 6],
     decision: /entries 4 to 6 cannot be read.*at entry 5, does not cover/,
   },
-  { sees: 'damage behind the checkpoint', start: 1, last: 9, checkpoint: 5, faulty: [7, 7], decision: /7 to 7/ },
-  { sees: 'damage without end', start: 1, last: 9, checkpoint: 9, faulty: [9, END], decision: /9 to the end/ },
+  {
+    sees: 'damage behind the checkpoint',
+    start: 1,
+    last: 9,
+    checkpoint: 5,
+    faulty: [7, 7],
+    decision: /7 to 7/,
+  },
+  {
+    sees: 'damage without end',
+    start: 1,
+    last: 9,
+    checkpoint: 9,
+    faulty: [9, END],
+    decision: /9 to the end/,
+  },
   {
     sees: 'a lost mark behind the checkpoint',
     start: 1,
@@ -67,11 +111,15 @@ describe('recovery of a shard', () => {
     const data = encodeNote(ofLog ?? 'log');
     const records = {
       checkpoint:
-        checkpoint === undefined ? undefined : { index: checkpoint, term: 1, data, recordCount: 0, sum: 0 },
+        checkpoint === undefined
+          ? undefined
+          : { index: checkpoint, term: 1, data, recordCount: 0, sum: 0 },
     };
     if (decision instanceof RegExp) {
       expect(() => recoveryPoint(log, records)).toThrow(decision);
-      expect(() => recoveryPoint(log, records)).toThrow(/The broker does not start; nothing was changed/);
+      expect(() => recoveryPoint(log, records)).toThrow(
+        /The broker does not start; nothing was changed/,
+      );
     } else {
       const point = recoveryPoint(log, records);
       expect(point.index).toBe(decision.from);

@@ -17,9 +17,12 @@ describe('wake heap', () => {
         }
         const woken: [number, number][] = [];
         for (let now = 0; now <= 100; now++) {
-          for (let one = heap.due(now); one !== undefined; one = heap.due(now)) woken.push([now, one.id]);
+          for (let one = heap.due(now); one !== undefined; one = heap.due(now))
+            woken.push([now, one.id]);
         }
-        const wanted = [...expected].filter(([, at]) => at !== Infinity).map(([id, at]) => [at, id]);
+        const wanted = [...expected]
+          .filter(([, at]) => at !== Infinity)
+          .map(([id, at]) => [at, id]);
         const order = ([a, b]: number[], [c, d]: number[]): number =>
           (a ?? 0) - (c ?? 0) || (b ?? 0) - (d ?? 0);
         expect(woken.toSorted(order)).toEqual(wanted.toSorted(order));

@@ -81,7 +81,13 @@ export class MemoryShardLog implements ShardLog {
   }
 
   get stats(): ShardLogStats {
-    return { appends: this.#appends, writes: this.#syncs, syncs: this.#syncs, bytes: this.bytes, segments: 1 };
+    return {
+      appends: this.#appends,
+      writes: this.#syncs,
+      syncs: this.#syncs,
+      bytes: this.bytes,
+      segments: 1,
+    };
   }
 
   get pending(): number {
@@ -96,10 +102,16 @@ export class MemoryShardLog implements ShardLog {
   propose(proposal: Proposal): LogIndex {
     if (this.failure !== undefined) throw this.failure;
     const bytes = Buffer.concat(proposal.payload);
-    if (bytes.length !== proposal.bytes) throw new Error('the proposal names another size than it has');
+    if (bytes.length !== proposal.bytes)
+      throw new Error('the proposal names another size than it has');
     const index = (this.last + 1) as LogIndex;
     this.#appends++;
-    this.#pending.push({ ...proposal, index, term: this.#disk.term, payload: [...proposal.payload] });
+    this.#pending.push({
+      ...proposal,
+      index,
+      term: this.#disk.term,
+      payload: [...proposal.payload],
+    });
     if (this.#auto && !this.#scheduled) {
       this.#scheduled = true;
       setImmediate(() => {
@@ -118,7 +130,10 @@ export class MemoryShardLog implements ShardLog {
     this.#syncs++;
     // The disk has its own copy: nobody may change bytes after they were proposed.
     for (const entry of entries) {
-      this.#disk.entries.push({ ...entry, payload: [new Uint8Array(Buffer.concat(entry.payload))] });
+      this.#disk.entries.push({
+        ...entry,
+        payload: [new Uint8Array(Buffer.concat(entry.payload))],
+      });
     }
     this.trace.push(`sync ${this.#disk.last}`);
     this.#listener?.(entries);
@@ -138,7 +153,8 @@ export class MemoryShardLog implements ShardLog {
     let bytes = 0;
     for (const entry of this.#disk.entries.slice(from - this.#disk.start)) {
       if (entries.length > 0 && bytes + entry.bytes > maxBytes) break;
-      if (this.#disk.faulty.some((each) => each.from <= entry.index && entry.index <= each.through)) break;
+      if (this.#disk.faulty.some((each) => each.from <= entry.index && entry.index <= each.through))
+        break;
       entries.push(entry);
       bytes += entry.bytes;
     }

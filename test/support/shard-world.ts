@@ -18,7 +18,9 @@ import {
   writeSettleFrame,
 } from '../../src/shard/client-frames.ts';
 import type { CloseHow } from '../../src/shard/client-frames.ts';
-import { beginEnqueue, finishCommand } from '../../src/shard/codec.ts';
+import { beginEnqueue, finishCommand, writePlainCommand } from '../../src/shard/codec.ts';
+import type { PlainCommand } from '../../src/shard/codec.ts';
+import { encodeSectionHeader } from '../../src/shard/entry.ts';
 import { loopback } from '../../src/shard/port.ts';
 import type { BatchPort } from '../../src/shard/port.ts';
 import { decodeStats, encodeRequest } from '../../src/shard/requests.ts';
@@ -61,6 +63,7 @@ export class PlainClient {
   takes = true;
   onConfirmed: (upTo: number) => void = () => undefined;
   onDelivered: (delivery: Delivered) => void = () => undefined;
+  #arrived = 0;
   #taken = 0;
   #writer = new WireWriter(4096);
   #commands = 0;
@@ -104,7 +107,12 @@ export class PlainClient {
 
   consume(consumer: number, queueId: number, credit: number): void {
     this.frame((writer) =>
-      writeConsume(writer, { consumer, credit, queueId: queueId as QueueId, clientId: `c${consumer}` }),
+      writeConsume(writer, {
+        consumer,
+        credit,
+        queueId: queueId as QueueId,
+        clientId: `c${consumer}`,
+      }),
     );
   }
 
@@ -116,7 +124,9 @@ export class PlainClient {
     const { term, deliveryNumber } = delivery;
     const queueId = delivery.queueId as QueueId;
     const offset = delivery.offset as Offset;
-    this.frame((writer) => writeSettleFrame(writer, { queueId, offset, term, deliveryNumber, outcome }));
+    this.frame((writer) =>
+      writeSettleFrame(writer, { queueId, offset, term, deliveryNumber, outcome }),
+    );
   }
 
   closeConsumer(consumer: number, how: CloseHow): void {
@@ -132,6 +142,7 @@ export class PlainClient {
   }
 
   send(firstNumber = this.#first): void {
+    if (this.takes) this.#taken = this.#arrived;
     const writer = this.#writer;
     const commandBytes = writer.length - CLIENT_BATCH_HEADER_BYTES;
     for (const write of this.#frames) write(writer);
@@ -153,7 +164,7 @@ export class PlainClient {
 
   #take(bytes: Uint8Array): void {
     const batch = new ShardBatch(bytes);
-    if (this.takes) this.#taken += bytes.length;
+    this.#arrived += bytes.length;
     for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
       switch (frame.kind) {
         case 'opened':
@@ -204,8 +215,16 @@ export class PlainClient {
   }
 }
 
-export function queue(name: string, limits: Partial<QueueDefinition['limits']> = {}): QueueDefinition {
-  return { name, type: 'classic', topics: [`$queue/${name}/#`], limits: { ...DEFAULT_LIMITS, ...limits } };
+export function queue(
+  name: string,
+  limits: Partial<QueueDefinition['limits']> = {},
+): QueueDefinition {
+  return {
+    name,
+    type: 'classic',
+    topics: [`$queue/${name}/#`],
+    limits: { ...DEFAULT_LIMITS, ...limits },
+  };
 }
 
 export interface OpenOptions {
@@ -267,6 +286,25 @@ export class ShardWorld {
       this.log?.sync();
       await turn();
     }
+  }
+
+  /** Puts a command into the log past everybody, as another leader would. */
+  propose(command: PlainCommand): void {
+    const writer = new WireWriter(256);
+    writePlainCommand(writer, command);
+    const body = writer.written();
+    const stampMs = this.wallMs + Math.floor(this.monotonicMs);
+    const header = encodeSectionHeader({
+      node: '',
+      boot: 0,
+      firstNumber: 0,
+      answeredUpTo: 0,
+      stampMs,
+      commands: 1,
+      commandBytes: body.length,
+    });
+    const bytes = header.length + body.length;
+    this.log?.propose({ stampMs, commandCount: 1, bytes, payload: [header, body] });
   }
 
   /** The power goes. */
