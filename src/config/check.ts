@@ -10,7 +10,7 @@ import { type ScalarKey, readLeaf } from './leaf.ts';
 import { nearest } from './nearest.ts';
 import type { ConfigErrorCode, ConfigProblem, Place } from './problem.ts';
 import type { Key, SectionKey, SectionsKey, TextsKey } from './schema.ts';
-import { type Read, quote, readAddress } from './values.ts';
+import { type Read, quote } from './values.ts';
 
 /** A key of a later version: known, so that the answer is not that it is a typing error. */
 export type LaterKeys = (key: string) => boolean;
@@ -55,7 +55,6 @@ export class Checker {
     if (schema.kind === 'sections') return this.#sections(schema, node, key);
     if (node === undefined) return undefined;
     if (schema.kind === 'texts') return this.#texts(schema, node, key);
-    if (schema.kind === 'addresses') return this.#addresses(node, key);
     return this.#leaf(schema, node, key);
   }
 
@@ -119,16 +118,6 @@ export class Checker {
       const wrong = one === undefined ? undefined : schema.check(one.written);
       if (wrong !== undefined) this.problem('wrong-value', item.at, name, wrong);
       return one?.written;
-    });
-  }
-
-  #addresses(node: Node, key: string): unknown {
-    const items = node.kind === 'list' ? node.items : [node];
-    if (items.length === 0) this.problem('wrong-value', node.at, key, 'write an address, or off');
-    if (node.kind === 'scalar' && node.written === 'off') return [];
-    return items.map((item) => {
-      const one = this.#scalar(item, key);
-      return one && this.#read(readAddress(one.written), one.at, key);
     });
   }
 

@@ -7,15 +7,16 @@
 import { readFileSync } from 'node:fs';
 import { Checker } from './check.ts';
 import { NO_PLACE, emptyMap, override, readYaml } from './document.ts';
-import { type Config, KEYS, isLaterKey } from './keys.ts';
+import { type Config, KEYS, type QueueConfig, isLaterKey } from './keys.ts';
 import { ConfigError, type ConfigProblem } from './problem.ts';
+import { CATCH_ALL_QUEUE } from './queue-names.ts';
 import { brokenRules } from './rules.ts';
 
 export type { Config, QueueConfig } from './keys.ts';
 export { ConfigError } from './problem.ts';
 export { CATCH_ALL_QUEUE } from './queue-names.ts';
 export type { Address } from './schema.ts';
-export { isLoopback, writeAddress } from './values.ts';
+export { isLoopback, readDuration, writeAddress } from './values.ts';
 
 export interface ConfigSource {
   /** Without one, the defaults hold. */
@@ -37,6 +38,13 @@ export function parseConfig({ file, overrides = [] }: ConfigSource): Config {
     checker.problems.length > 0 ? checker.problems : brokenRules(config, checker.places);
   if (problems.length > 0) throw new ConfigError(inOrder(problems));
   return config;
+}
+
+/** The queue that always exists, with the default of every limit. */
+export function catchAllQueue(): QueueConfig {
+  const [queue] = parseConfig({ overrides: [`queues=[{name: ${CATCH_ALL_QUEUE}}]`] }).queues;
+  if (queue === undefined) throw new Error('the default of a queue has no problem');
+  return queue;
 }
 
 function inOrder(problems: readonly ConfigProblem[]): ConfigProblem[] {

@@ -12,7 +12,7 @@ import {
 } from './queue-names.ts';
 import {
   type ValueOf,
-  addresses,
+  address,
   choice,
   duration,
   fraction,
@@ -41,9 +41,9 @@ const node = section('Who this broker is.', {
 });
 
 const mqttTcp = section('MQTT over TCP: 3.1.1 and 5.0 on one port.', {
-  addr: addresses({
+  addr: address({
     about:
-      'Where to listen: `host:port`, a list of them, or `off`. Without a host every interface is ' +
+      'Where to listen: `host:port`, or `off`. Without a host every interface is ' +
       'meant; port 0 lets the system choose. Outside loopback only with `allow_anonymous: true`.',
     fallback: '127.0.0.1:1883',
   }),

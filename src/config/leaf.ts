@@ -2,11 +2,11 @@
 
 import type { ScalarNode } from './document.ts';
 import { nearest } from './nearest.ts';
-import type { AddressesKey, ChoiceKey, DurationKey, Leaf, NumberKey, TextsKey } from './schema.ts';
-import { type Read, quote, readDuration, readSize } from './values.ts';
+import type { ChoiceKey, DurationKey, Leaf, NumberKey, TextsKey } from './schema.ts';
+import { type Read, quote, readAddress, readDuration, readSize } from './values.ts';
 
 /** Lists have a reader of their own. */
-export type ScalarKey = Exclude<Leaf, TextsKey | AddressesKey>;
+export type ScalarKey = Exclude<Leaf, TextsKey>;
 
 export function readLeaf(key: ScalarKey, scalar: ScalarNode): Read<unknown> {
   if (scalar.value === null) {
@@ -26,6 +26,8 @@ export function readLeaf(key: ScalarKey, scalar: ScalarNode): Read<unknown> {
     }
     case 'number':
       return readNumber(key, value, written);
+    case 'address':
+      return written === 'off' ? { value: undefined } : readAddress(written);
     case 'duration':
       return readSteps(key, written);
     case 'size':

@@ -33,11 +33,8 @@ function leafSchema(key: Leaf): JsonSchema {
       const pattern = key.auto === undefined ? SIZE : `^auto$|${SIZE}`;
       return { type: 'string', pattern, default: key.fallback };
     }
-    case 'addresses':
-      return {
-        anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' }, minItems: 1 }],
-        default: key.fallback,
-      };
+    case 'address':
+      return { type: 'string', default: key.fallback };
     case 'texts':
       return { type: 'array', items: { type: 'string' }, minItems: 1, maxItems: key.most };
     default:
@@ -87,7 +84,7 @@ function typeOf(key: Leaf): string {
       return 'duration';
     case 'size':
       return 'size';
-    case 'addresses':
+    case 'address':
       return 'address';
     case 'texts':
       return 'list of texts';
@@ -114,8 +111,8 @@ function rangeOf(key: Leaf): string {
       const range = `${key.min} to ${key.max}`;
       return key.auto === undefined ? range : `${range}, or \`auto\`: ${key.auto}`;
     }
-    case 'addresses':
-      return '`host:port`, a list of them, or `off`';
+    case 'address':
+      return '`host:port` or `off`';
     default:
       return key satisfies never;
   }
@@ -171,7 +168,7 @@ as YAML, so a list works too:
 
     fluxmq start --set log.level=debug --set 'queues=[{name: orders}, {name: bills}]'
 
-An unknown key, a value outside its range or a listener that is named twice is an error at the start,
+An unknown key, a value outside its range or a key that is named twice is an error at the start,
 with the file, the line, the key and the nearest right key. Nothing is guessed and nothing ignored.
 Keys of later versions are refused as such.
 

@@ -25,23 +25,14 @@ type Tell = (code: ConfigErrorCode, key: string, text: string) => void;
 
 function checkListeners(config: Config, tell: Tell): void {
   const key = 'server.mqtt.tcp.addr';
-  const seen = new Set<string>();
-  const listeners = config.server.mqtt.tcp.addr;
-  if (listeners.length === 0) {
+  const address = config.server.mqtt.tcp.addr;
+  if (address === undefined) {
     tell('conflict', key, 'every listener is off: nobody could connect');
-  }
-  for (const address of listeners) {
-    const written = writeAddress(address);
-    if (address.port !== 0 && seen.has(written)) {
-      tell('conflict', key, `${written} is named twice: one listener an address`);
-    }
-    seen.add(written);
-    if (!isLoopback(address.host) && !config.allow_anonymous) {
-      const text =
-        `${written} can be reached from other machines, and this version knows no users: listen ` +
-        'on 127.0.0.1, or say allow_anonymous: true';
-      tell('conflict', key, text);
-    }
+  } else if (!isLoopback(address.host) && !config.allow_anonymous) {
+    const text =
+      `${writeAddress(address)} can be reached from other machines, and this version knows no ` +
+      'users: listen on 127.0.0.1, or say allow_anonymous: true';
+    tell('conflict', key, text);
   }
 }
 

@@ -59,9 +59,9 @@ export interface SizeKey extends Described {
   readonly auto: string | undefined;
 }
 
-/** One address, several, or `off`. */
-export interface AddressesKey extends Described {
-  readonly kind: 'addresses';
+/** Where to listen; undefined for `off`. */
+export interface AddressKey extends Described {
+  readonly kind: 'address';
   readonly fallback: string;
 }
 
@@ -98,7 +98,7 @@ export type Leaf =
   | NumberKey
   | DurationKey
   | SizeKey
-  | AddressesKey
+  | AddressKey
   | TextsKey;
 
 export type Key = Leaf | SectionKey | SectionsKey;
@@ -120,8 +120,8 @@ export type ValueOf<K extends Key> =
         ? Name
         : K extends SwitchKey
           ? boolean
-          : K extends AddressesKey
-            ? readonly Address[]
+          : K extends AddressKey
+            ? Address | undefined
             : K extends TextsKey
               ? readonly string[] | undefined
               : K extends TextKey
@@ -174,8 +174,6 @@ export function sizeOrAuto(
   return { kind: 'size', fallback: 'auto', ...spec };
 }
 
-export function addresses(spec: Spec<AddressesKey>): AddressesKey {
-  return { kind: 'addresses', ...spec };
-}
+export const address = (spec: Spec<AddressKey>): AddressKey => ({ kind: 'address', ...spec });
 
 export const texts = (spec: Spec<TextsKey>): TextsKey => ({ kind: 'texts', ...spec });

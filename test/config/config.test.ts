@@ -25,7 +25,7 @@ describe('what is written', () => {
     for (const yaml of ['', '# nothing\n', 'log:\nserver:\n  mqtt:\n']) {
       expect(parseConfig({ file: { name: 'f', yaml } })).toEqual(defaults);
     }
-    expect(defaults.server.mqtt.tcp.addr).toEqual([{ host: '127.0.0.1', port: 1883 }]);
+    expect(defaults.server.mqtt.tcp.addr).toEqual({ host: '127.0.0.1', port: 1883 });
     expect(defaults.queues.map(({ name }) => name)).toEqual(['orders']);
   });
 
@@ -107,8 +107,8 @@ describe('O1: what is wrong is an error at the start', () => {
   });
 
   it('a listener that is named twice is refused', () => {
-    const yaml = 'server: { mqtt: { tcp: { addr: ["127.0.0.1:1883", "127.0.0.1:1883"] } } }\n';
-    expect(refusal(yaml)).toContain('127.0.0.1:1883 is named twice');
+    const yaml = 'server:\n  mqtt:\n    tcp: { addr: "127.0.0.1:1883" }\n    tcp: { addr: off }\n';
+    expect(refusal(yaml)).toContain('broker.yaml:4:5: Map keys must be unique');
   });
 
   it('without any listener nobody could connect', () => {

@@ -1,0 +1,127 @@
+/**
+ * `fluxmq start`: runs one node until a signal, and says how to talk to it.
+ *
+ * A first SIGINT or SIGTERM stops in order, a second one ends at once (nothing acknowledged is lost
+ * by that either). A failed store ends the process within a second with a code of its own.
+ */
+
+import { Command } from 'commander';
+import { type Config, isLoopback, loadConfig } from '../config/config.ts';
+import { ListenError, type Listening, Node, type StartShards } from '../node.ts';
+import { logSettings } from '../options.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { createLogger } from '../telemetry/pino-logger.ts';
+import { collect } from './client-options.ts';
+import { CliError, ExitCode } from './exit-codes.ts';
+import { storageExitCode } from './storage-exit-code.ts';
+import { version } from './version.ts';
+
+interface StartFlags {
+  readonly config?: string;
+  readonly dataDir?: string;
+  readonly set?: readonly string[];
+}
+
+/** After a failure, so that publishers hear their refusals before the sockets are gone. */
+const LAST_WORDS_MS = 300;
+const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+
+export function startCommand(startShards: StartShards): Command {
+  return new Command('start')
+    .description('Run a broker.')
+    .option('-c, --config <file>', 'configuration in YAML; every default without one')
+    .option('-d, --data-dir <dir>', 'where the data is (data_dir)')
+    .option('-s, --set <key=value>', 'set one key, repeatable: log.level=debug', collect)
+    .action((flags: StartFlags) => start(flags, startShards));
+}
+
+async function start(flags: StartFlags, startShards: StartShards): Promise<void> {
+  const overrides = [...(flags.set ?? [])];
+  // Quoted, so that YAML takes it as the text that it is.
+  if (flags.dataDir !== undefined) overrides.push(`data_dir=${JSON.stringify(flags.dataDir)}`);
+  const config = loadConfig(flags.config, overrides);
+  const terminal = process.stderr.isTTY;
+  const log = createLogger(logSettings(config, terminal));
+  endOnBugs(log);
+  const node = await startNode({ config, log, startShards, terminal });
+  process.stdout.write(greeting(node, config));
+  const error = await Promise.race([node.failed, stopped(node, log)]);
+  if (error === undefined) return;
+  log.error({ error }, 'the store failed: ending');
+  await new Promise((done) => {
+    setTimeout(done, LAST_WORDS_MS);
+  });
+  process.exit(ExitCode.storage);
+}
+
+async function startNode(parts: Parameters<typeof Node.start>[0]): Promise<Node> {
+  try {
+    return await Node.start(parts);
+  } catch (error) {
+    if (error instanceof ListenError) {
+      throw new CliError(ExitCode.listener, error.message, { cause: error });
+    }
+    const code = storageExitCode(error);
+    if (code === undefined || !(error instanceof Error)) throw error;
+    throw new CliError(code, error.message, { cause: error });
+  }
+}
+
+/** Resolves when a signal came and the node has stopped. */
+function stopped(node: Node, log: Logger): Promise<undefined> {
+  return new Promise((done, fail) => {
+    let asked = false;
+    const onSignal = (signal: keyof typeof SIGNAL_CODES): void => {
+      if (asked) process.exit(SIGNAL_CODES[signal]);
+      asked = true;
+      log.info({ signal }, 'asked to stop');
+      node.stop().then(() => done(undefined), fail);
+    };
+    process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  });
+}
+
+/** A bug ends the process: what is acknowledged is on the disk, and what is in memory is in doubt. */
+function endOnBugs(log: Logger): void {
+  const end = (error: unknown): void => {
+    log.error({ error }, 'unexpected: ending');
+    process.exit(ExitCode.unexpected);
+  };
+  process.on('uncaughtException', end).on('unhandledRejection', end);
+}
+
+function greeting(node: Node, config: Config): string {
+  const rows = [
+    ...node.listening.map(({ host, port }) => ['MQTT 3.1.1, 5.0', `${host}:${port}`]),
+    ['data', node.dataDirectory],
+    ['queues', node.queueNames.join(', ')],
+  ];
+  const [first] = node.listening;
+  const name = config.queues[0]?.name ?? 'mqtt';
+  const lines = [
+    `FluxMQ ${version()}, ${config.node.id}`,
+    ...rows.map(([what = '', value]) => `  ${what.padEnd(17)}${value}`),
+    '',
+    ...(first === undefined ? [] : firstSteps(first, name)),
+    'Ctrl-C stops it.',
+    '',
+  ];
+  return lines.join('\n');
+}
+
+function firstSteps({ host, port }: Listening, queue: string): string[] {
+  const topic = `'$queue/${queue.replaceAll("'", `'\\''`)}'`;
+  const near = isLoopback(host) || host === '::' || host === '0.0.0.0';
+  const where = near ? (host === '::1' ? ['-h ::1'] : []) : [`-h ${host}`];
+  const at = [...where, ...(port === 1883 ? [] : [`-p ${port}`])]
+    .map((part) => ` ${part}`)
+    .join('');
+  return [
+    'A first message, with either of:',
+    `  mosquitto_pub${at} -q 1 -t ${topic} -m 'hello'`,
+    `  npx fluxmq pub${at} -t ${topic} -m 'hello'`,
+    'and what is in the queue:',
+    `  npx fluxmq sub${at} -t ${topic}`,
+    '',
+  ];
+}
