@@ -1,0 +1,199 @@
+/** The two faces of a dump: lines for people, and one JSON object a line for programs. */
+
+import type { Inspected } from '#storage';
+import type { Command } from '../../machine/command.ts';
+import type { DumpedCommand } from './decoded-entries.ts';
+
+const KINDS: Readonly<Record<number, string>> = { 1: 'entry', 2: 'mark', 3: 'hard state' };
+const SHOWN_PAYLOAD_BYTES = 64;
+
+export type DumpEvent =
+  | Inspected
+  | { readonly kind: 'command'; readonly dumped: DumpedCommand; readonly queues: readonly string[] }
+  | { readonly kind: 'undecodable'; readonly index: number; readonly problem: string };
+
+function hex(value: number): string {
+  return value.toString(16).padStart(8, '0');
+}
+
+function time(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+function headerFields(header: Extract<Inspected, { kind: 'batch' }>['header']): object {
+  const { headerCrc, payloadCrc, chain, markSegmentId, markPosition } = header;
+  return {
+    batch: KINDS[header.kind],
+    index: header.index,
+    epoch: header.epoch,
+    segment: header.segmentId,
+    position: header.position,
+    appended: time(header.timestampMs),
+    records: header.recordCount,
+    payloadBytes: header.payloadLength,
+    headerCrc: hex(headerCrc),
+    payloadCrc: hex(payloadCrc),
+    chain: hex(chain),
+    durableMark: { segment: markSegmentId, position: markPosition },
+  };
+}
+
+function commandFields(command: Command): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(command).filter(([key]) => key !== 'kind'));
+}
+
+function decisionFields(event: Extract<Inspected, { kind: 'decision' }>): object {
+  const { cut, faulty, end, segments } = event.decision;
+  return {
+    lastIndex: end.lastIndex,
+    hardState: end.hardState,
+    segments: segments.length,
+    tornTail: cut ?? null,
+    faulty: faulty.map((range) => ({ ...range, through: range.through ?? null })),
+  };
+}
+
+export function asJson(event: DumpEvent, withPayload: boolean): string {
+  const line = (fields: object): string => JSON.stringify({ event: event.kind, ...fields });
+  switch (event.kind) {
+    case 'log': {
+      const { manifest, note } = event;
+      return line({ ...manifest, note: note ?? null });
+    }
+    case 'segment':
+      return line({ path: event.path, ...event.segment, fileBytes: event.fileBytes, index: event.index });
+    case 'missing':
+      return line({ path: event.path, ...event.segment });
+    case 'batch':
+      return line(headerFields(event.header));
+    case 'bad': {
+      const { position, end, fault } = event.stretch;
+      return line({ segment: event.segmentId, position, end, fault });
+    }
+    case 'segment end':
+      return line({ segment: event.segmentId, dataEnd: event.dataEnd });
+    case 'decision':
+      return line(decisionFields(event));
+    case 'undecodable':
+      return line({ index: event.index, problem: event.problem });
+    case 'command': {
+      const { command, stampMs, offsets, outcome, message } = event.dumped;
+      return line({
+        command: command.kind,
+        stamp: time(stampMs),
+        ...commandFields(command),
+        queues: event.queues,
+        offsets: offsets === undefined ? null : Object.fromEntries(offsets),
+        outcome: outcome ?? null,
+        topic: message?.topic,
+        clientId: message?.clientId,
+        messageBytes: message?.payload.length,
+        payload: withPayload ? message && Buffer.from(message.payload).toString('base64') : undefined,
+      });
+    }
+  }
+}
+
+/** Control characters of a payload or a topic never reach the terminal. */
+function printable(text: string): string {
+  return JSON.stringify(text).slice(1, -1);
+}
+
+function commandText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload: boolean): string {
+  const { command, offsets, outcome, message } = event.dumped;
+  const queues = event.queues.length === 0 ? '' : ` ${event.queues.map(printable).join(' ')}`;
+  const at = offsets === undefined ? '' : ` at ${[...offsets.values()].join(' ') || 'no queue'}`;
+  const result = outcome === undefined ? '' : `: ${outcome}`;
+  switch (command.kind) {
+    case 'enqueue': {
+      const place = `${printable(command.node)}/${command.boot}/${command.number}`;
+      const topic = message === undefined ? '' : ` topic ${printable(message.topic)}`;
+      const size = message === undefined ? '' : `, ${message.payload.length} B`;
+      const shown = withPayload && message !== undefined ? `\n        ${payloadText(message.payload)}` : '';
+      return `enqueue ${place}${queues}${at}${topic}${size}${result}${shown}`;
+    }
+    case 'settle':
+      return (
+        `settle${queues} offset ${command.offset} ${command.outcome}` +
+        ` (${command.cause})${result}`
+      );
+    case 'declare-queue':
+      return `declare-queue ${printable(command.name)} ${JSON.stringify(command.limits)}${result}`;
+    case 'open-stream':
+    case 'void':
+    case 'update-queue':
+    case 'delete-queue':
+    case 'set-version':
+      return `${command.kind} ${printable(JSON.stringify(commandFields(command)))}${result}`;
+  }
+}
+
+function payloadText(payload: Uint8Array): string {
+  const shown = Buffer.from(payload.subarray(0, SHOWN_PAYLOAD_BYTES));
+  const rest = payload.length - shown.length;
+  return `${printable(shown.toString('utf8'))}${rest > 0 ? ` ... ${rest} B more (--json has all)` : ''}`;
+}
+
+export function asText(event: DumpEvent, withPayload: boolean): string {
+  switch (event.kind) {
+    case 'log': {
+      const { manifest, note } = event;
+      if (manifest === undefined) return `note: ${note ?? ''}`;
+      const { term, vote } = manifest.hardState;
+      const how = manifest.clean ? 'closed in order' : 'not closed in order';
+      return (
+        `log ${manifest.logId}: starts at index ${manifest.start}, ${manifest.segments.length} segments, ` +
+        `${how}; hard state term ${term}, vote ${printable(vote) || '-'}`
+      );
+    }
+    case 'segment': {
+      const { segment, path, fileBytes, index } = event;
+      const sealed = segment.length === undefined ? 'open' : `sealed at ${segment.length} B`;
+      return (
+        `\nsegment ${segment.segmentId} from index ${segment.firstIndex}: ${path}\n` +
+        `  ${fileBytes} B, ${sealed}, index file: ${index}`
+      );
+    }
+    case 'missing':
+      return `\nsegment ${event.segment.segmentId}: MISSING: ${event.path}`;
+    case 'batch': {
+      const { header } = event;
+      return (
+        `  ${String(header.position).padStart(10)}  ${KINDS[header.kind] ?? ''} index ${header.index} ` +
+        `epoch ${header.epoch} ${header.recordCount} records ${header.payloadLength} B ` +
+        `${time(header.timestampMs)} header ${hex(header.headerCrc)} ` +
+        `payload ${hex(header.payloadCrc)} chain ${hex(header.chain)} ` +
+        `mark ${header.markSegmentId}/${header.markPosition}`
+      );
+    }
+    case 'bad': {
+      const { position, end, fault } = event.stretch;
+      return `  ${String(position).padStart(10)}  DAMAGED: ${fault}, up to ${end}`;
+    }
+    case 'segment end':
+      return `  ${String(event.dataEnd).padStart(10)}  end of data`;
+    case 'command':
+      return `      ${commandText(event, withPayload)}`;
+    case 'undecodable':
+      return `      not an entry of a shard: ${event.problem}`;
+    case 'decision':
+      return decisionText(event);
+  }
+}
+
+function decisionText({ decision }: Extract<Inspected, { kind: 'decision' }>): string {
+  const { cut, faulty, end } = decision;
+  const lines = [`\nrecovery would end at index ${end.lastIndex}`];
+  if (cut !== undefined) {
+    lines.push(
+      `  and cut a torn write at byte ${cut.position} of segment ${cut.segmentId}: ${cut.detail}`,
+      '  (an ordinary power cut or kill; nothing acknowledged lies there)',
+    );
+  }
+  for (const range of faulty) {
+    const through = range.through === undefined ? 'an unknown index' : String(range.through);
+    lines.push(`  DAMAGED: indexes ${range.from} to ${through}: ${range.detail}`);
+  }
+  if (faulty.length === 0) lines.push('  no damage');
+  return lines.join('\n');
+}

@@ -1,0 +1,167 @@
+/**
+ * `fluxmq segment-dump`: what is in a segment, a log or a data directory, without a running broker and without
+ * changing a byte. Exit status 1 where it found damage; a torn tail is none.
+ *
+ * It reads a piece at a time, whatever the size of the log, and waits for a slow reader of its output.
+ */
+
+import { once } from 'node:events';
+import { Command } from 'commander';
+import { inspectLog, nodeFiles, type Inspected } from '#storage';
+import type { LogIndex, QueueId } from '../machine/ids.ts';
+import { CodecError } from '../shard/wire.ts';
+import { positiveCount } from './client-options.ts';
+import { EntryDecoder, type DumpedCommand } from './dump/decoded-entries.ts';
+import { dumpPath } from './dump/dump-path.ts';
+import { asJson, asText, type DumpEvent } from './dump/dump-writer.ts';
+
+const ENTRY = 1;
+const DAMAGE_FOUND = 1;
+const PROGRESS_BYTES = 256 * 2 ** 20;
+
+interface DumpFlags {
+  readonly json?: boolean;
+  readonly payload?: boolean;
+  readonly from?: number;
+  readonly to?: number;
+  readonly queue?: string;
+  readonly verify?: boolean;
+}
+
+export function segmentDumpCommand(): Command {
+  return new Command('segment-dump')
+    .description('Print what is in a segment, a log or a data directory; exit status 1 on damage.')
+    .argument('<path>', 'a segment (*.log), the folder of a log, or a data directory')
+    .option('--json', 'one JSON object a line, payloads in base64')
+    .option('--payload', 'the payloads of messages too')
+    .option('--from <index>', 'only entries from this log index on', positiveCount)
+    .option('--to <index>', 'only entries up to this log index', positiveCount)
+    .option('--queue <name>', 'only commands of this queue, by its name or its queueId')
+    .option('--verify', 'check everything, print only damage and the decision')
+    .action((path: string, flags: DumpFlags) => new Dump(flags).run(path));
+}
+
+class Dump {
+  readonly #flags: DumpFlags;
+  #decoder = new EntryDecoder(false);
+  #damaged = false;
+  #bytes = 0;
+  #told = 0;
+
+  constructor(flags: DumpFlags) {
+    this.#flags = flags;
+  }
+
+  async run(given: string): Promise<void> {
+    const { path, isDirectory } = await dumpPath(given);
+    const decodes = this.#flags.verify !== true;
+    const events = inspectLog({
+      files: nodeFiles(),
+      path,
+      isDirectory,
+      // A replay needs every entry, also those that are not shown.
+      wantsPayload: (header) =>
+        decodes && header.kind === ENTRY && (this.#decoder.replays || this.#inRange(header.index)),
+      progress: (bytes) => this.#progress(bytes),
+    });
+    for await (const event of events) await this.#take(event);
+    if (this.#damaged) process.exitCode = DAMAGE_FOUND;
+  }
+
+  async #take(event: Inspected): Promise<void> {
+    switch (event.kind) {
+      case 'log':
+        this.#decoder = new EntryDecoder(event.manifest?.start === 1);
+        await this.#print(event);
+        break;
+      case 'missing':
+      case 'bad':
+        this.#decoder.interrupt();
+        await this.#print(event);
+        break;
+      case 'batch':
+        await this.#batch(event);
+        break;
+      case 'segment':
+      case 'segment end':
+        if (this.#flags.verify !== true) await this.#print(event);
+        break;
+      case 'decision':
+        this.#damaged ||= event.decision.faulty.length > 0;
+        await this.#print(event);
+        break;
+    }
+  }
+
+  async #batch(event: Extract<Inspected, { kind: 'batch' }>): Promise<void> {
+    if (this.#flags.verify === true) return;
+    const { header, payload } = event;
+    const shows = this.#inRange(header.index);
+    if (header.kind !== ENTRY || payload === undefined) {
+      if (shows && this.#flags.queue === undefined) await this.#print(event);
+      return;
+    }
+    let commands: DumpedCommand[];
+    try {
+      commands = this.#decoder.decode(header.index as LogIndex, payload);
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error;
+      this.#decoder.interrupt();
+      await this.#print(event);
+      await this.#print({ kind: 'undecodable', index: header.index, problem: error.message });
+      return;
+    }
+    if (!shows) return;
+    const shown = commands
+      .map((dumped) => ({ dumped, ids: queueIds(dumped) }))
+      .filter(({ dumped, ids }) => this.#isWanted(dumped, ids));
+    if (this.#flags.queue !== undefined && shown.length === 0) return;
+    await this.#print(event);
+    for (const { dumped, ids } of shown) {
+      const queues = ids.map((id) => this.#decoder.queueName(id) ?? `#${id}`);
+      await this.#print({ kind: 'command', dumped, queues });
+    }
+  }
+
+  #isWanted({ command }: DumpedCommand, ids: readonly QueueId[]): boolean {
+    const { queue } = this.#flags;
+    if (queue === undefined) return true;
+    if (command.kind === 'declare-queue') return command.name === queue;
+    return ids.some((id) => this.#decoder.queueName(id) === queue || String(id) === queue);
+  }
+
+  #inRange(index: number): boolean {
+    const { from = 0, to = Number.MAX_SAFE_INTEGER } = this.#flags;
+    return index >= from && index <= to;
+  }
+
+  async #print(event: DumpEvent): Promise<void> {
+    const { json, payload = false } = this.#flags;
+    const text = json === true ? asJson(event, payload) : asText(event, payload);
+    if (!process.stdout.write(`${text}\n`)) await once(process.stdout, 'drain');
+  }
+
+  /** On a large log, for a person only. */
+  #progress(bytes: number): void {
+    this.#bytes += bytes;
+    if (!process.stderr.isTTY || this.#bytes - this.#told < PROGRESS_BYTES) return;
+    this.#told = this.#bytes;
+    process.stderr.write(`... ${Math.round(this.#bytes / 2 ** 20)} MiB read\n`);
+  }
+}
+
+function queueIds({ command }: DumpedCommand): readonly QueueId[] {
+  switch (command.kind) {
+    case 'enqueue':
+      return command.targets;
+    case 'settle':
+    case 'update-queue':
+    case 'delete-queue':
+      return [command.queueId];
+    case 'declare-queue':
+    case 'open-stream':
+    case 'void':
+    case 'set-version':
+      return [];
+  }
+}
