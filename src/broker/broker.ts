@@ -1,8 +1,9 @@
 /**
  * The broker of one node: where a publish goes, who subscribes, what is retained, which wills wait.
  *
- * It knows no protocol, no socket and no storage: messages for queues go through the `QueueClient`, and only
- * the shard's `Committed` says that one is stored. A publish is one straight call: no promise, no closure.
+ * It knows no protocol, no socket and no storage: messages for queues go through the `QueueClient`,
+ * and only the shard's `Committed` says that one is stored. A publish is one straight call: no
+ * promise, no closure.
  *
  * All state here is in memory and gone with the process.
  */
@@ -16,8 +17,8 @@ import type {
   ConsumerSink,
   EnqueueRefusal,
   EnqueueWaiter,
-  Origin,
   PublishOutcome,
+  Publisher,
   PublishRefusal,
   QueueClient,
   QueueConsumer,
@@ -121,24 +122,19 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     return this.#retained.count;
   }
 
-  publish(
-    message: Message,
-    origin: Origin,
-    publisher: Subscriber | undefined,
-    waiter: EnqueueWaiter | undefined,
-    tag: number,
-  ): PublishOutcome {
+  publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome {
     if (this.#queueVersion !== this.#queues.version) this.#readQueues();
     this.counters.published++;
     const route = this.#router.route(message.topic);
     if (route === undefined) return this.#refuse('topic-too-deep');
-    if (!route.forQueues) return this.#publishLive(message, route, publisher);
+    if (!route.forQueues) return this.#publishLive(message, route, publisher.subscriber);
     if (route.queues.length === 0) {
-      if (waiter === undefined) this.counters.unansweredRefused++;
+      if (tag === undefined) this.counters.unansweredRefused++;
       return this.#refuse('no-queue');
     }
     this.counters.enqueued++;
-    this.#queues.enqueue(route.queues, message, origin, waiter ?? this, tag);
+    const waiter = tag === undefined ? this : (publisher.waiter ?? this);
+    this.#queues.enqueue(route.queues, message, publisher.origin, waiter, tag ?? 0);
     return 'waiting';
   }
 
@@ -214,7 +210,8 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   }
 
   #publishWill(will: Will): void {
-    this.publish(will.message, will.origin, undefined, undefined, 0);
+    const { origin, message } = will;
+    this.publish(message, { origin, subscriber: undefined, waiter: undefined }, undefined);
   }
 
   #readQueues(): void {

@@ -1,9 +1,9 @@
 /**
- * The one neutral message. Each protocol converts to and from it in one `convert` file: N converters and
- * not N x N.
+ * The one neutral message. Each protocol converts to and from it in one `convert` file: N
+ * converters and not N x N.
  *
- * Ownership: `payload` and `correlationId` may be views of a receive buffer. Who keeps a message after the
- * call that handed it over copies them.
+ * Ownership: `payload` and `correlationId` may be views of a receive buffer. Who keeps a message
+ * after the call that handed it over copies them.
  */
 
 export interface MessageProperties {

@@ -1,10 +1,10 @@
 /**
- * The ports of the broker: what the broker needs from the shards (`QueueClient`), and what frontends call
- * (`Broker` and its parts, in the second half).
+ * The ports of the broker: what the broker needs from the shards (`QueueClient`), and what
+ * frontends call (`Broker` and its parts, in the second half).
  *
- * Nothing here crosses a thread as an object: the client side of `QueueClient` encodes batches of bytes.
- * No promise and no closure a message: a waiter is an object that lives as long as its connection, and a
- * `tag` is a number that means something to it alone.
+ * Nothing here crosses a thread as an object: the client side of `QueueClient` encodes batches of
+ * bytes. No promise and no closure a message: a waiter is an object that lives as long as its
+ * connection, and a `tag` is a number that means something to it alone.
  */
 
 import type { Committed } from '../machine/committed.ts';
@@ -16,8 +16,9 @@ export type { Offset, QueueId } from '../machine/ids.ts';
 
 declare const unlogged: unique symbol;
 /**
- * The word of the broker that a publish needs no log: it had no queue among its targets, and its live clean
- * subscribers have it. Made in `src/broker` alone, after the routing, so that no frontend can excuse itself.
+ * The word of the broker that a publish needs no log: it had no queue among its targets, and its
+ * live clean subscribers have it. Made in `src/broker` alone, after the routing, so that no
+ * frontend can excuse itself.
  */
 export type Unlogged = number & { readonly [unlogged]: 'Unlogged' };
 
@@ -96,13 +97,13 @@ export interface QueueConsumer {
   /** More deliveries may be sent: adds to the credit. */
   grant(deliveries: number): void;
   /**
-   * Idempotent. `complete` counts always, also after `close`; the others only from the current delivery, and
-   * not after `close`.
+   * Idempotent. `complete` counts always, also after `close`; the others only from the current
+   * delivery, and not after `close`.
    */
   settle(offset: Offset, term: number, deliveryNumber: number, outcome: SettleOutcome): void;
   /**
-   * Ends the consumer. `lost`: its connection died, and what it held counts as an attempt; `returned`: it
-   * handed back what it held unprocessed, which does not count.
+   * Ends the consumer. `lost`: its connection died, and what it held counts as an attempt;
+   * `returned`: it handed back what it held unprocessed, which does not count.
    */
   close(how: 'lost' | 'returned'): void;
 }
@@ -113,11 +114,21 @@ export interface QueueClient {
   /** Goes up with each change of `queues`. */
   readonly version: number;
   /**
-   * Numbers the message in this node's stream and hands it to the shard; the payload is copied before the
-   * call returns. The outcome comes through `waiter.enqueued(tag, ...)`, never during the call.
+   * Numbers the message in this node's stream and hands it to the shard; the payload is copied
+   * before the call returns. The outcome comes through `waiter.enqueued(tag, ...)`, never during
+   * the call.
    */
-  enqueue(targets: readonly QueueId[], message: Message, origin: Origin, waiter: EnqueueWaiter, tag: number): void;
-  /** False while more waits than the bound: publishers stop reading their sockets until `onWritable`. */
+  enqueue(
+    targets: readonly QueueId[],
+    message: Message,
+    origin: Origin,
+    waiter: EnqueueWaiter,
+    tag: number,
+  ): void;
+  /**
+   * False while more waits than the bound: publishers stop reading their sockets until
+   * `onWritable`.
+   */
   readonly writable: boolean;
   /** Registers once; called each time that `writable` becomes true again. */
   onWritable(listener: () => void): void;
@@ -130,7 +141,7 @@ export interface Origin {
   readonly protocol: 'mqtt';
 }
 
-// ---------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------
 // What frontends call.
 
 /** Milliseconds of a clock that never goes back; its zero means nothing. */
@@ -141,7 +152,9 @@ export interface Clock {
 /** Why the broker did not take a publish. Closed; each protocol maps every one in one table. */
 export const PUBLISH_REFUSALS = [
   ...ENQUEUE_REFUSALS,
-  /** A new retained message above the configured count or bytes; nothing of the publish was done. */
+  /**
+   * A new retained message above the configured count or bytes; nothing of the publish was done.
+   */
   'retained-full',
   /** More topic levels than configured. */
   'topic-too-deep',
@@ -161,8 +174,9 @@ export interface Publication {
   /** By the broker's clock; message expiry counts from here. */
   readonly publishedAtMs: number;
   /**
-   * While a message goes to several subscribers: the encoder that the first of them made, left for the next.
-   * Undefined before, and after the last. Never set it on a publication that is not `fanningOut`.
+   * While a message goes to several subscribers: the encoder that the first of them made, left for
+   * the next. Undefined before, and after the last. Never set it on a publication that is not
+   * `fanningOut`.
    */
   encoder: object | undefined;
   /** True while it goes to more than one subscriber. */
@@ -181,7 +195,10 @@ export interface SubscriptionOptions {
   readonly identifier: number;
 }
 
-/** All subscriptions of one subscriber that match a topic, as one: it gets one copy ([MQTT-3.3.5-1]). */
+/**
+ * All subscriptions of one subscriber that match a topic, as one: it gets one copy
+ * ([MQTT-3.3.5-1]).
+ */
 export interface Match {
   readonly subscriber: Subscriber;
   /** The highest of the matching subscriptions. */
@@ -197,7 +214,10 @@ export interface Subscriber {
 
 /** Walks over the retained messages of one filter, a bounded number of steps a call. */
 export interface RetainedCursor {
-  /** `more`: the steps are used up; call again. A message that changes meanwhile is seen old or new, once. */
+  /**
+   * `more`: the steps are used up; call again. A message that changes meanwhile is seen old or new,
+   * once.
+   */
   advance(maxSteps: number): Publication | 'more' | 'done';
 }
 
@@ -206,22 +226,25 @@ export interface SubscribeResult {
   readonly added: boolean;
 }
 
+/** Who publishes; one object for as long as its connection lives. */
+export interface Publisher {
+  readonly origin: Origin;
+  /** Its own subscriber, for no-local, if it has one. */
+  readonly subscriber: Subscriber | undefined;
+  /** Undefined for one who never gives a tag. */
+  readonly waiter: EnqueueWaiter | undefined;
+}
+
 export interface Broker {
   readonly clock: Clock;
   /** The most levels that a topic name or a filter may have. */
   readonly maxTopicLevels: number;
   /**
-   * Routes a message. `publisher` is the publisher's own subscriber (for no-local), if it has one. The waiter
-   * is called for `waiting` only; without one, a message for a queue is enqueued unanswered (QoS 0), and a
-   * refusal is counted.
+   * Routes a message. With a tag, `waiting` promises one call of the publisher's waiter; without
+   * one nobody waits: a message for a queue is enqueued unanswered (QoS 0), and a refusal is
+   * counted.
    */
-  publish(
-    message: Message,
-    origin: Origin,
-    publisher: Subscriber | undefined,
-    waiter: EnqueueWaiter | undefined,
-    tag: number,
-  ): PublishOutcome;
+  publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome;
   /** `filter` is valid, within `maxTopicLevels`, and does not begin with `$queue/`. */
   subscribe(subscriber: Subscriber, filter: string, options: SubscriptionOptions): SubscribeResult;
   /** False when there was no such subscription. */
@@ -234,8 +257,8 @@ export interface Broker {
   readonly writable: boolean;
   onWritable(listener: () => void): void;
   /**
-   * Takes the will of a session whose connection was lost and publishes it after `delayMs`. A second one of
-   * the same client replaces the first, which is published at once.
+   * Takes the will of a session whose connection was lost and publishes it after `delayMs`. A
+   * second one of the same client replaces the first, which is published at once.
    */
   willAfter(will: Will, delayMs: number): void;
   /** The client is back in time: its waiting will is not published. */

@@ -1,7 +1,8 @@
 /**
  * A message on its way to live subscribers, or kept as a retained message.
  *
- * The payload may be a view of a receive buffer until somebody keeps it; then it is copied once, for all.
+ * The payload may be a view of a receive buffer until somebody keeps it; then it is copied once,
+ * for all.
  */
 
 import { type Message, ownedMessage } from './message.ts';

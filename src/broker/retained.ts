@@ -1,10 +1,11 @@
 /**
- * The retained message of each topic, in a tree of topic levels so that a filter finds its own without
- * looking at all.
+ * The retained message of each topic, in a tree of topic levels so that a filter finds its own
+ * without looking at all.
  *
- * In memory, bounded by count and by bytes; a message for a new topic above either bound is refused, one that
- * takes the place of another is judged by what the whole would then be. Expired ones are never shown, and are removed a few
- * at a time by `sweep`. A walk is cut into steps by its caller (S4): the tree may change between them.
+ * In memory, bounded by count and by bytes; a message for a new topic above either bound is
+ * refused, one that takes the place of another is judged by what the whole would then be. Expired
+ * ones are never shown, and are removed a few at a time by `sweep`. A walk is cut into steps by its
+ * caller (S4): the tree may change between them.
  *
  * MQTT 5.0 sections 3.3.1.3 and 4.7.
  */
@@ -28,7 +29,12 @@ export interface RetainedLimits {
 export class Retained {
   readonly #clock: Clock;
   readonly #limits: RetainedLimits;
-  readonly #root: Node = { parent: undefined, level: '', children: undefined, publication: undefined };
+  readonly #root: Node = {
+    parent: undefined,
+    level: '',
+    children: undefined,
+    publication: undefined,
+  };
   readonly #expiring = new Map<string, LivePublication>();
   #sweepAt: Iterator<[string, LivePublication]> | undefined;
   #count = 0;
@@ -47,7 +53,10 @@ export class Retained {
     return this.#bytes;
   }
 
-  /** An empty payload removes the topic's message [MQTT-3.3.1-6]. False: above a limit, nothing changed. */
+  /**
+   * An empty payload removes the topic's message [MQTT-3.3.1-6]. False: above a limit, nothing
+   * changed.
+   */
   set(publication: LivePublication): boolean {
     const { topic, payload } = publication.message;
     if (payload.length === 0) {
@@ -55,11 +64,12 @@ export class Retained {
       return true;
     }
     const before = this.#find(topic)?.publication;
-    const added = keptBytes(publication.message) - (before === undefined ? 0 : keptBytes(before.message));
+    const added =
+      keptBytes(publication.message) - (before === undefined ? 0 : keptBytes(before.message));
     if (before === undefined && this.#count >= this.#limits.maxMessages) return false;
     if (added > 0 && this.#bytes + added > this.#limits.maxBytes) return false;
     publication.keep();
-    // A publication of its own: what goes to live subscribers now may share encodings, this one never does.
+    // A publication of its own: what goes to live subscribers now may have an encoder.
     const kept = new LivePublication(publication.message, publication.publishedAtMs, true);
     this.#make(topic).publication = kept;
     if (before === undefined) this.#count++;
@@ -128,7 +138,11 @@ export class Retained {
     this.#bytes -= keptBytes(node.publication.message);
     node.publication = undefined;
     this.#expiring.delete(topic);
-    while (node.parent !== undefined && node.publication === undefined && node.children === undefined) {
+    while (
+      node.parent !== undefined &&
+      node.publication === undefined &&
+      node.children === undefined
+    ) {
       const parent: Node = node.parent;
       parent.children?.delete(node.level);
       if (parent.children?.size === 0) parent.children = undefined;

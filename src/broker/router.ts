@@ -1,13 +1,15 @@
 /**
- * Topic to route: the live subscribers that match, merged to one copy each, and the queues that store it.
+ * Topic to route: the live subscribers that match, merged to one copy each, and the queues that
+ * store it.
  *
- * Routes are kept for the topics in use. A subscription with an exact filter makes the route of that one
- * topic stale, one with a wildcard or a new set of queues makes all stale. What is kept is bounded by the number of
- * topics and by the subscribers in all routes together, and long topics are never kept, so that no client can
- * fill the memory with names.
+ * Routes are kept for the topics in use. A subscription with an exact filter makes the route of
+ * that one topic stale, one with a wildcard or a new set of queues makes all stale. What is kept is
+ * bounded by the number of topics and by the subscribers in all routes together, and long topics
+ * are never kept, so that no client can fill the memory with names.
  *
- * A topic that begins with `$queue/` goes to queues only: to every queue with a matching pattern, otherwise to
- * the catch-all queue. The pattern `$queue/#` of the catch-all itself therefore never counts as a match.
+ * A topic that begins with `$queue/` goes to queues only: to every queue with a matching pattern,
+ * otherwise to the catch-all queue. The pattern `$queue/#` of the catch-all itself therefore never
+ * counts as a match.
  */
 
 import type { QueueId } from '../machine/ids.ts';
@@ -18,14 +20,18 @@ export const QUEUE_PREFIX = '$queue/';
 export const CATCH_ALL_QUEUE = 'mqtt';
 const CATCH_ALL_PATTERN = '$queue/#';
 
-/** Not kept: a topic longer than this (UTF-16 units), as names from the wire may have 65,535 bytes. */
+/**
+ * Not kept: a topic longer than this (UTF-16 units), as names from the wire may have 65,535 bytes.
+ */
 const MAX_KEPT_TOPIC_LENGTH = 1024;
 const MAX_KEPT_SUBSCRIBERS = 1_000_000;
 
 export interface RouteTarget {
   /** As the publishes of everybody else reach it. */
   readonly match: Match;
-  /** As its own publishes reach it: without its no-local subscriptions; undefined if none is left. */
+  /**
+   * As its own publishes reach it: without its no-local subscriptions; undefined if none is left.
+   */
   readonly ownMatch: Match | undefined;
 }
 
@@ -181,7 +187,11 @@ export class Router {
 
 const NO_IDENTIFIERS: readonly number[] = [];
 
-function merge(subscriber: Subscriber, before: Match | undefined, options: SubscriptionOptions): Match {
+function merge(
+  subscriber: Subscriber,
+  before: Match | undefined,
+  options: SubscriptionOptions,
+): Match {
   const identifiers = before?.identifiers ?? NO_IDENTIFIERS;
   return {
     subscriber,

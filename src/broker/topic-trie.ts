@@ -1,13 +1,14 @@
 /**
  * Topic filters in a tree of levels, and which values lie under the filters that match a topic.
  *
- * Iterative everywhere: neither a topic nor a filter from the wire chooses the depth of our stack (S4). The
- * work of a match is bounded by the nodes whose filters match a beginning of the topic; that of an add or a
- * remove by the levels of the filter. Level names are keys of maps, never property names (S11).
+ * Iterative everywhere: neither a topic nor a filter from the wire chooses the depth of our stack
+ * (S4). The work of a match is bounded by the nodes whose filters match a beginning of the topic;
+ * that of an add or a remove by the levels of the filter. Level names are keys of maps, never
+ * property names (S11).
  *
- * MQTT 5.0 section 4.7: `+` is one level, `#` the rest and its parent; a wildcard in the first level does
- * not match a topic that begins with `$` ([MQTT-4.7.2-1]). Filters must have been checked: `#` last, wildcards
- * alone in their level.
+ * MQTT 5.0 section 4.7: `+` is one level, `#` the rest and its parent; a wildcard in the first
+ * level does not match a topic that begins with `$` ([MQTT-4.7.2-1]). Filters must have been
+ * checked: `#` last, wildcards alone in their level.
  */
 
 interface Node<T> {
@@ -19,7 +20,12 @@ interface Node<T> {
 }
 
 export class TopicTrie<T> {
-  readonly #root: Node<T> = { parent: undefined, level: '', children: undefined, values: undefined };
+  readonly #root: Node<T> = {
+    parent: undefined,
+    level: '',
+    children: undefined,
+    values: undefined,
+  };
   #size = 0;
 
   /** Values held, over all filters. */
@@ -63,7 +69,10 @@ export class TopicTrie<T> {
     return true;
   }
 
-  /** Appends to `found` each value under a matching filter; a value under two filters is there twice. */
+  /**
+   * Appends to `found` each value under a matching filter; a value under two filters is there
+   * twice.
+   */
   match(topic: string, found: T[]): void {
     const levels = topic.split('/');
     const last = levels.length;

@@ -1,8 +1,8 @@
 /**
  * Wills that wait for their delay after the connection was lost (MQTT 5.0 section 3.1.3.2.2).
  *
- * One a client at most. Whose session ends meanwhile is published at once, whose client comes back never.
- * In memory: a will that waits while the broker dies is lost, and the documentation says so.
+ * One a client at most. Whose session ends meanwhile is published at once, whose client comes back
+ * never. In memory: a will that waits while the broker dies is lost, and the documentation says so.
  */
 
 import type { Clock, Will } from './ports.ts';

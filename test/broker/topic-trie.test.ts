@@ -24,10 +24,7 @@ function matchesWithParent(filter: string, topic: string): boolean {
 const level = fc.constantFrom('a', 'b', '', '$x', '__proto__');
 const topic = fc.array(level, { minLength: 1, maxLength: 5 }).map((levels) => levels.join('/'));
 const filter = fc
-  .tuple(
-    fc.array(fc.oneof(level, fc.constant('+')), { minLength: 1, maxLength: 5 }),
-    fc.boolean(),
-  )
+  .tuple(fc.array(fc.oneof(level, fc.constant('+')), { minLength: 1, maxLength: 5 }), fc.boolean())
   .map(([levels, rest]) => (rest ? [...levels, '#'] : levels).join('/'))
   .chain((made) => fc.constantFrom(made, '#'));
 

@@ -1,6 +1,6 @@
 /**
- * A `QueueClient` in memory for tests of the broker and of the frontends: queues with one group, credit and
- * settlement, and outcomes that the test gives when it wants to.
+ * A `QueueClient` in memory for tests of the broker and of the frontends: queues with one group,
+ * credit and settlement, and outcomes that the test gives when it wants to.
  *
  * Deliveries are posted with `setImmediate`, never made during a call, like those of a worker.
  */

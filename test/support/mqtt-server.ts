@@ -1,8 +1,9 @@
 /**
- * An MQTT listener on a free port of the loopback, over a broker in memory and fake queues, with a clock that
- * the test moves; and clients that speak to it packet by packet.
+ * An MQTT listener on a free port of the loopback, over a broker in memory and fake queues, with a
+ * clock that the test moves; and clients that speak to it packet by packet.
  *
- * The clients use mqtt-packet, so that our codec is not tested with itself; bytes may be sent as they are.
+ * The clients use mqtt-packet, so that our codec is not tested with itself; bytes may be sent as
+ * they are.
  */
 
 import { once } from 'node:events';
@@ -33,7 +34,7 @@ export class TestClock {
 }
 
 export interface LogLine {
-  readonly level: 'debug' | 'info' | 'warn';
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
   readonly fields: Record<string, unknown>;
   readonly message: string;
 }
@@ -58,7 +59,12 @@ export class MqttServer {
       (fields: Record<string, unknown>, message: string): void => {
         this.log.push({ level, fields, message });
       };
-    const log = { debug: write('debug'), info: write('info'), warn: write('warn') };
+    const log = {
+      debug: write('debug'),
+      info: write('info'),
+      warn: write('warn'),
+      error: write('error'),
+    };
     this.listener = new MqttListener(this.broker, log, { host: '127.0.0.1', port: 0, mqtt });
   }
 
@@ -211,7 +217,9 @@ export class RawClient {
   }
 }
 
-/** Waits turns of the event loop until the condition holds; fails the test by time-out otherwise. */
+/**
+ * Waits turns of the event loop until the condition holds; fails the test by time-out otherwise.
+ */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setImmediate(resolve));
 }

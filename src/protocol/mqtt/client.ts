@@ -60,7 +60,9 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
   };
 }
 
-/** MQTT has no word for the end of one subscription: a consumer must not wait for what never comes. */
+/**
+ * MQTT has no word for the end of one subscription: a consumer must not wait for what never comes.
+ */
 function queueEnded(queue: string, reason: 'queue-deleted' | 'unavailable'): ServerEnding {
   if (reason === 'queue-deleted') {
     const text = `the queue '${queue}' was deleted`;

@@ -4,12 +4,12 @@
  *     connecting --CONNECT--> connected --> closing --> closed
  *          \______________________________/
  *
- * `#leave` runs once, whatever ends the connection, and is the only place that gives the session back; a
- * socket event that comes later finds the state closed (P10). While closing, what the client still sends is
- * thrown away, so that the last packet reaches it and is not lost in a reset.
+ * `#leave` runs once, whatever ends the connection, and is the only place that gives the session
+ * back; a socket event that comes later finds the state closed (P10). While closing, what the
+ * client still sends is thrown away, so that the last packet reaches it and is not lost in a reset.
  *
- * Reading stops while the shard is behind, while too many publishes wait for an answer, while the client does
- * not take what is sent to it, and when the share of the turn is used up.
+ * Reading stops while the shard is behind, while too many publishes wait for an answer, while the
+ * client does not take what is sent to it, and when the share of the turn is used up.
  *
  * MQTT 5.0 sections 3.1, 3.14, 4.8, 4.13.
  */
@@ -99,7 +99,7 @@ export class Connection implements TurnMember, SessionOwner {
     socket.on('close', () => this.#socketClosed());
   }
 
-  // ------------------------------------------------------------------------------------------- reading
+  // --- reading
 
   #received(chunk: Uint8Array): void {
     if (this.#state === 'closing' || this.#state === 'closed') return;
@@ -190,7 +190,10 @@ export class Connection implements TurnMember, SessionOwner {
         this.#disconnect(packet, client);
         return;
       case 'auth':
-        this.end({ reasonCode: ReasonCode.protocolError, text: 'AUTH without a method in CONNECT' });
+        this.end({
+          reasonCode: ReasonCode.protocolError,
+          text: 'AUTH without a method in CONNECT',
+        });
         return;
       case 'connect':
         this.end({ reasonCode: ReasonCode.protocolError, text: 'a second CONNECT' });
@@ -211,7 +214,10 @@ export class Connection implements TurnMember, SessionOwner {
     const told = client.grant.terse ? undefined : properties;
     const suback = { packetId, reasonCodes, properties: told };
     if (!encodeSuback(this.#output.writer, client.recipient, suback)) {
-      this.end({ reasonCode: ReasonCode.packetTooLarge, text: 'SUBACK is larger than the client takes' });
+      this.end({
+        reasonCode: ReasonCode.packetTooLarge,
+        text: 'SUBACK is larger than the client takes',
+      });
       return;
     }
     this.#output.appended();
@@ -230,7 +236,7 @@ export class Connection implements TurnMember, SessionOwner {
     this.#output.appended();
   }
 
-  // ------------------------------------------------------------------------------------------- CONNECT
+  // --- CONNECT
 
   #first(packet: ClientPacket): void {
     if (packet.kind !== 'connect') {
@@ -279,7 +285,11 @@ export class Connection implements TurnMember, SessionOwner {
       'client connected',
     );
     if (!encodeConnack(this.#output.writer, client.recipient, connack)) {
-      this.#leave({ text: 'CONNACK is larger than the client takes', by: 'server', returned: true });
+      this.#leave({
+        text: 'CONNACK is larger than the client takes',
+        by: 'server',
+        returned: true,
+      });
       this.#output.end();
       return;
     }
@@ -297,7 +307,11 @@ export class Connection implements TurnMember, SessionOwner {
 
   #answerRefused(recipient: Recipient, { reasonCode, text }: ConnectRefusal, fault?: string): void {
     const properties = { reasonString: text };
-    encodeConnack(this.#output.writer, recipient, { sessionPresent: false, reasonCode, properties });
+    encodeConnack(this.#output.writer, recipient, {
+      sessionPresent: false,
+      reasonCode,
+      properties,
+    });
     this.#leave({
       text: `CONNECT refused: ${text}`,
       by: 'server',
@@ -308,7 +322,7 @@ export class Connection implements TurnMember, SessionOwner {
     this.#output.end();
   }
 
-  // ------------------------------------------------------------------------------------------- ending
+  // --- ending
 
   #fault({ fault, reasonCode, text }: ProtocolError): void {
     this.#context.counters.protocolErrors++;
@@ -424,8 +438,6 @@ export class Connection implements TurnMember, SessionOwner {
     this.#stateSinceMs = this.#context.broker.clock.now();
   }
 
-  // ------------------------------------------------------------------------------------------- writing
-
   endTurn(): void {
     const client = this.#state === 'connected' ? this.#client : undefined;
     client?.outbound.sendWaiting();
@@ -444,8 +456,6 @@ export class Connection implements TurnMember, SessionOwner {
     if (output && this.#output.waiting * 2 <= maxBufferedBytes) this.#stopped.output = false;
     this.#go();
   }
-
-  // ------------------------------------------------------------------------------------------- time
 
   /** Looks at what should have happened by now; called every second or so. */
   sweep(now: number): void {
@@ -478,7 +488,10 @@ export class Connection implements TurnMember, SessionOwner {
     const { keepAliveSeconds } = client.grant;
     // [MQTT-3.1.2-22]
     if (keepAliveSeconds > 0 && now - this.#lastReadMs > keepAliveSeconds * 1500) {
-      this.end({ reasonCode: ReasonCode.keepAliveTimeout, text: 'no packet within 1.5 keep-alives' });
+      this.end({
+        reasonCode: ReasonCode.keepAliveTimeout,
+        text: 'no packet within 1.5 keep-alives',
+      });
     }
   }
 }

@@ -1,9 +1,10 @@
 /**
  * The queues that one connection consumes: their credit, and how their deliveries end.
  *
- * Credit is only granted while the socket takes what it is given, and never more than the client may hold,
- * so that a client that does not read costs what was under way to it and then nothing. How much is under way
- * at once begins small and grows with what the client took; large messages make it small again.
+ * Credit is only granted while the socket takes what it is given, and never more than the client
+ * may hold, so that a client that does not read costs what was under way to it and then nothing.
+ * How much is under way at once begins small and grows with what the client took; large messages
+ * make it small again.
  *
  * A delivery that was settled is no longer ours; closing says what becomes of the rest.
  */
@@ -53,7 +54,7 @@ export class Consumers {
       return;
     }
     known?.close('returned');
-    this.#byFilter.set(filter, new QueueSubscription(this.#parts, this, queue, identifier));
+    this.#byFilter.set(filter, new QueueSubscription(this.#parts, this, { queue, identifier }));
   }
 
   close(filter: string): void {
@@ -87,7 +88,12 @@ class QueueSubscription implements ConsumerSink, QueueSource {
   #largestBytes = 1;
   #closed = false;
 
-  constructor(parts: ConsumersParts, siblings: Consumers, queue: QueueInfo, identifier: number) {
+  constructor(
+    parts: ConsumersParts,
+    siblings: Consumers,
+    wanted: { readonly queue: QueueInfo; readonly identifier: number },
+  ) {
+    const { queue, identifier } = wanted;
     this.#parts = parts;
     this.#siblings = siblings;
     this.queue = queue;
@@ -125,7 +131,7 @@ class QueueSubscription implements ConsumerSink, QueueSource {
   }
 
   settled(delivery: HeldDelivery, outcome: 'complete' | 'requeue'): void {
-    // After an unsubscribe what was handed back is no longer held; that it was processed still counts.
+    // After an unsubscribe nothing is held any more; that it was processed still counts.
     if (this.#closed && outcome !== 'complete') return;
     this.#held--;
     const { offset, term, deliveryNumber } = delivery;

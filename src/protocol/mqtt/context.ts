@@ -1,7 +1,7 @@
 /** What all connections of one listener share. */
 
 import type { Broker } from '../../broker/ports.ts';
-import type { FrontendLog } from '../frontend.ts';
+import type { Logger } from '../../telemetry/logger.ts';
 import type { MqttOptions } from './options.ts';
 import type { Sessions } from './sessions.ts';
 import type { Turn } from './turn.ts';
@@ -11,7 +11,7 @@ export interface MqttContext {
   readonly options: MqttOptions;
   readonly sessions: Sessions;
   readonly turn: Turn;
-  readonly log: FrontendLog;
+  readonly log: Logger;
   readonly counters: MqttCounters;
 }
 
@@ -46,7 +46,9 @@ export function mqttCounters(): MqttCounters {
   };
 }
 
-/** Why the server ends a connection: a reason of 5.0, and words for the log and the reason string. */
+/**
+ * Why the server ends a connection: a reason of 5.0, and words for the log and the reason string.
+ */
 export interface Ending<Reason extends number> {
   readonly reasonCode: Reason;
   readonly text: string;

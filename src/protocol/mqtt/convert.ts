@@ -1,9 +1,9 @@
 /**
- * MQTT's PUBLISH and will to the one neutral message, and back: all that the two have in common, unaltered
- * and in order ([MQTT-3.3.2-4], [MQTT-3.3.2-15] to [MQTT-3.3.2-20]).
+ * MQTT's PUBLISH and will to the one neutral message, and back: all that the two have in common,
+ * unaltered and in order ([MQTT-3.3.2-4], [MQTT-3.3.2-15] to [MQTT-3.3.2-20]).
  *
- * User properties that begin with `_flux.` are the broker's word about a message: those of a client are
- * removed, so that nobody can speak in its name.
+ * User properties that begin with `_flux.` are the broker's word about a message: those of a client
+ * are removed, so that nobody can speak in its name.
  */
 
 import { type Message, type MessageProperties, remainingExpiry } from '../../broker/message.ts';
@@ -76,8 +76,9 @@ export function publishProperties(
 }
 
 /**
- * What a delivery of a queue tells besides the message; 3.1.1 has no place for it. `nowMs` is wall time, as
- * the queue counts it, for what is left of the expiry (at least 1: whether it is over is for the queue).
+ * What a delivery of a queue tells besides the message; 3.1.1 has no place for it. `nowMs` is wall
+ * time, as the queue counts it, for what is left of the expiry (at least 1: whether it is over is
+ * for the queue).
  */
 export function queueDeliveryProperties(delivery: Delivery, nowMs: number): Outgoing {
   const { message, origin } = delivery;

@@ -1,11 +1,12 @@
 /**
  * The way of messages to one client while it is connected.
  *
- * Three bounds hold always: QoS 1 and 2 deliveries in flight stay within the client's receive maximum and
- * ours; what waits for the socket stays within the configured bytes; no packet is larger than the client
- * takes. What may not go now waits in the session (QoS 1 and 2), is dropped and counted (QoS 0), or is not
- * even asked for (queues, retained messages). When the socket takes bytes again, first what is repeated after a reconnect goes
- * out, then deliveries of queues and messages of the session in turn, then retained messages.
+ * Three bounds hold always: QoS 1 and 2 deliveries in flight stay within the client's receive
+ * maximum and ours; what waits for the socket stays within the configured bytes; no packet is
+ * larger than the client takes. What may not go now waits in the session (QoS 1 and 2), is dropped
+ * and counted (QoS 0), or is not even asked for (queues, retained messages). When the socket takes
+ * bytes again, first what is repeated after a reconnect goes out, then deliveries of queues and
+ * messages of the session in turn, then retained messages.
  *
  * MQTT 5.0 sections 3.3, 4.3, 4.4, 4.6, 4.9.
  */
@@ -33,7 +34,9 @@ import {
 
 /** Bytes that wait for the socket above which QoS 1 and 2, queues and retained messages wait. */
 const HIGH_WATER_BYTES = 65_536;
-/** Above it a QoS 0 packet is written from the bytes that all its subscribers share, without a copy. */
+/**
+ * Above it a QoS 0 packet is written from the bytes that all its subscribers share, without a copy.
+ */
 const SHARED_BYTES = 8192;
 const REPLAY_STEPS = 256;
 const NO_IDENTIFIERS: readonly number[] = [];
@@ -100,7 +103,9 @@ export class Outbound implements Channel {
     const { session } = this.#parts;
     if (!this.#mayGo) return this.#quota > 0;
     if (this.#quota > 0 && (this.#waiting.length > 0 || session.pending > 0)) return true;
-    return session.replays.length > 0 && (this.#quota > 0 || session.replays[0]?.next === undefined);
+    return (
+      session.replays.length > 0 && (this.#quota > 0 || session.replays[0]?.next === undefined)
+    );
   }
 
   deliver(publication: Publication, match: Match): void {
@@ -308,10 +313,17 @@ export class Outbound implements Channel {
     const encoder = new PublishEncoder({
       topic: message.topic,
       payload: message.payload,
-      properties: recipient.version === 5 ? queueDeliveryProperties(delivery, Date.now()) : undefined,
+      properties:
+        recipient.version === 5 ? queueDeliveryProperties(delivery, Date.now()) : undefined,
     });
     const identifiers = identifier === 0 ? NO_IDENTIFIERS : [identifier];
-    const how = { qos: 1, retain: false, dup: delivery.redelivered, packetId, identifiers } as const;
+    const how = {
+      qos: 1,
+      retain: false,
+      dup: delivery.redelivered,
+      packetId,
+      identifiers,
+    } as const;
     if (!this.#append(encoder, how)) {
       // Not lost: another member may take it. It waits out the backoff of its queue.
       context.log.warn(
@@ -362,7 +374,10 @@ export class Outbound implements Channel {
     return { topic, payload, properties: publishProperties(properties, left) };
   }
 
-  /** [MQTT-3.3.2-9], [MQTT-3.3.2-12]: the first packet with a topic gives it a number, the next name that. */
+  /**
+   * [MQTT-3.3.2-9], [MQTT-3.3.2-12]: the first packet with a topic gives it a number, the next name
+   * that.
+   */
   #sendAliased(publication: Publication, how: How): boolean {
     const plain = this.#outgoing(publication);
     const known = this.#aliases.get(plain.topic);

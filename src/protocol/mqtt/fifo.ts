@@ -1,4 +1,6 @@
-/** First in, first out, at a constant cost for each; the memory of what left is given back in steps. */
+/**
+ * First in, first out, at a constant cost for each; the memory of what left is given back in steps.
+ */
 export class Fifo<T> {
   #items: (T | undefined)[] = [];
   #head = 0;

@@ -1,9 +1,9 @@
 /**
  * CONNECT: whether it is granted, with what, and how CONNACK says so (MQTT 5.0 sections 3.1, 3.2).
  *
- * There are no users yet: who may reach the listener may connect, and a user name and password are taken and
- * not looked at, never logged, never kept. What a 5.0 client asks beyond what is granted it is told; where 3.1.1 has
- * no word, the connection is closed.
+ * There are no users yet: who may reach the listener may connect, and a user name and password are
+ * taken and not looked at, never logged, never kept. What a 5.0 client asks beyond what is granted
+ * it is told; where 3.1.1 has no word, the connection is closed.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -52,10 +52,16 @@ export function judgeConnect(
       return { reasonCode: ReasonCode.qosNotSupported, text: 'the will is above the maximum QoS' };
     }
     if (will.retain && !options.retainAvailable) {
-      return { reasonCode: ReasonCode.retainNotSupported, text: 'the will has RETAIN, which is off' };
+      return {
+        reasonCode: ReasonCode.retainNotSupported,
+        text: 'the will has RETAIN, which is off',
+      };
     }
     if (topicLevels(will.topic, maxTopicLevels) > maxTopicLevels) {
-      return { reasonCode: ReasonCode.topicNameInvalid, text: 'the will topic has too many levels' };
+      return {
+        reasonCode: ReasonCode.topicNameInvalid,
+        text: 'the will topic has too many levels',
+      };
     }
   }
   return {
@@ -75,11 +81,14 @@ function keepAlive({ version, keepAliveSeconds }: ConnectPacket, maximum: number
   if (maximum === 0 || (keepAliveSeconds > 0 && keepAliveSeconds <= maximum)) {
     return keepAliveSeconds;
   }
-  // A 3.1.1 client cannot be told that its own is too long, and would be cut while it keeps its word.
+  // A 3.1.1 client cannot be told that its own is too long: it would be cut keeping its word.
   return version === 4 && keepAliveSeconds > 0 ? keepAliveSeconds : maximum;
 }
 
-function sessionExpiry({ version, cleanStart, properties }: ConnectPacket, options: MqttOptions): number {
+function sessionExpiry(
+  { version, cleanStart, properties }: ConnectPacket,
+  options: MqttOptions,
+): number {
   const forever = version === 4 && !cleanStart;
   const asked = forever ? NEVER_SECONDS : (properties?.sessionExpiryInterval ?? 0);
   return Math.min(asked, options.sessionExpiryMaximumSeconds);
@@ -110,7 +119,10 @@ export function connackProperties(
   };
 }
 
-/** The session expiry that a DISCONNECT asks for, as granted; undefined: it may not ask [MQTT-3.14.2-2]. */
+/**
+ * The session expiry that a DISCONNECT asks for, as granted; undefined: it may not ask
+ * [MQTT-3.14.2-2].
+ */
 export function expiryAtDisconnect(
   asked: number,
   atConnect: number,
@@ -120,7 +132,10 @@ export function expiryAtDisconnect(
   return Math.min(asked, options.sessionExpiryMaximumSeconds);
 }
 
-/** A fault in CONNECT, in a word that CONNACK may carry: it has none for what only later packets have. */
+/**
+ * A fault in CONNECT, in a word that CONNACK may carry: it has none for what only later packets
+ * have.
+ */
 export function connectReason(reason: FaultReason): Exclude<ConnectReason, 0> {
   switch (reason) {
     case ReasonCode.topicAliasInvalid:

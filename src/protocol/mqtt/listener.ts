@@ -1,14 +1,14 @@
 /**
  * The MQTT frontend on one TCP address: accepts, counts and ends connections.
  *
- * One timer looks at all connections for what should have happened by now. `stop` tells the clients (0x8B),
- * hands back what their consumers hold, and waits for the sockets a bounded time.
+ * One timer looks at all connections for what should have happened by now. `stop` tells the clients
+ * (0x8B), hands back what their consumers hold, and waits for the sockets a bounded time.
  */
 
 import { createServer, type Server, type Socket } from 'node:net';
 
 import type { Broker } from '../../broker/ports.ts';
-import type { Frontend, FrontendLog } from '../frontend.ts';
+import type { Logger } from '../../telemetry/logger.ts';
 import { Connection } from './connection.ts';
 import { type MqttContext, type MqttCounters, mqttCounters } from './context.ts';
 import { type MqttOptions, mqttOptions } from './options.ts';
@@ -27,7 +27,8 @@ export interface MqttListenerOptions {
   readonly mqtt?: Partial<MqttOptions>;
 }
 
-export class MqttListener implements Frontend {
+/** A `Frontend`; the composition root is where that is checked. */
+export class MqttListener {
   readonly counters: MqttCounters;
   readonly sessions: Sessions;
   readonly #options: MqttListenerOptions;
@@ -39,7 +40,7 @@ export class MqttListener implements Frontend {
   #allClosed: (() => void) | undefined;
   #stopping: Promise<void> | undefined;
 
-  constructor(broker: Broker, log: FrontendLog, options: MqttListenerOptions) {
+  constructor(broker: Broker, log: Logger, options: MqttListenerOptions) {
     const settings = mqttOptions(options.mqtt);
     this.#options = options;
     this.sessions = new Sessions(broker, settings);

@@ -1,51 +1,67 @@
 /**
- * What can be set for MQTT: each with its unit, its default and its range. The composition root maps the
- * configuration file onto this; a value outside its range is refused here, so that no other caller can start
- * a broker with it either.
+ * What can be set for MQTT: each with its unit, its default and its range. The composition root
+ * maps the configuration file onto this; a value outside its range is refused here, so that no
+ * other caller can start a broker with it either.
  */
 
 export interface MqttOptions {
-  /** Largest packet that a client may send, whole, in bytes. Default 2 MiB, 1 KiB to 268,435,460. */
+  /**
+   * Largest packet that a client may send, whole, in bytes. Default 2 MiB, 1 KiB to 268,435,460.
+   */
   readonly maxPacketSize: number;
-  /** Highest QoS that a client may publish with; above it the client is disconnected. Default 2, 0 to 2. */
+  /**
+   * Highest QoS that a client may publish with; above it the client is disconnected. Default 2, 0
+   * to 2.
+   */
   readonly maxQos: 0 | 1 | 2;
   /** Whether retained messages are taken. Default true. */
   readonly retainAvailable: boolean;
   /**
-   * QoS 1 and 2 publishes of one connection that may wait for their acknowledgement. More of them from a 5.0
-   * client is an error; from a 3.1.1 client they wait in its socket. Default 1024, 1 to 65,535.
+   * QoS 1 and 2 publishes of one connection that may wait for their acknowledgement. More of them
+   * from a 5.0 client is an error; from a 3.1.1 client they wait in its socket. Default 1024, 1 to
+   * 65,535.
    */
   readonly receiveMaximum: number;
   /** Topic aliases for each connection and direction. Default 64, 0 (none) to 65,535. */
   readonly topicAliasMaximum: number;
   /**
-   * Longest keep-alive in seconds. 5.0 clients are told; a 3.1.1 client, which cannot be told, is held to it
-   * only if it asks for none. Default 0 (no bound), 0 to 65,535.
+   * Longest keep-alive in seconds. 5.0 clients are told; a 3.1.1 client, which cannot be told, is
+   * held to it only if it asks for none. Default 0 (no bound), 0 to 65,535.
    */
   readonly keepAliveMaximumSeconds: number;
-  /** From accepting a connection to its whole CONNECT, in milliseconds. Default 10,000, 100 to 600,000. */
+  /**
+   * From accepting a connection to its whole CONNECT, in milliseconds. Default 10,000, 100 to
+   * 600,000.
+   */
   readonly connectTimeoutMs: number;
   /** Connections at a time; further ones are closed at once. Default 10,000, 1 to 1,000,000. */
   readonly maxConnections: number;
   /** Longest client id, in UTF-16 units. Default 256, 23 to 65,535. */
   readonly maxClientIdLength: number;
   /**
-   * QoS 1 and 2 deliveries that one client may hold unacknowledged; the client's own receive maximum is a
-   * second bound. Default 128, 1 to 65,535.
+   * QoS 1 and 2 deliveries that one client may hold unacknowledged; the client's own receive
+   * maximum is a second bound. Default 128, 1 to 65,535.
    */
   readonly maxInflight: number;
   /**
-   * Bytes that may wait for one client's socket: above it QoS 0 deliveries are dropped and the client is not
-   * read; far below it QoS 1 and 2 already wait in the session. Default 4 MiB, 64 KiB to 1 GiB.
+   * Bytes that may wait for one client's socket: above it QoS 0 deliveries are dropped and the
+   * client is not read; far below it QoS 1 and 2 already wait in the session. Default 4 MiB, 64 KiB
+   * to 1 GiB.
    */
   readonly maxBufferedBytes: number;
   /** Subscriptions of one session. Default 1,000, 1 to 1,000,000. */
   readonly maxSubscriptions: number;
-  /** Longest session expiry in seconds, also for 3.1.1. Default 604,800 (a week), 0 to 4,294,967,295 (never). */
+  /**
+   * Longest session expiry in seconds, also for 3.1.1. Default 604,800 (a week), 0 to 4,294,967,295
+   * (never).
+   */
   readonly sessionExpiryMaximumSeconds: number;
   /** Sessions that outlive their connection. Default 10,000, 0 to 10,000,000. */
   readonly maxSessions: number;
-  /** QoS 1 and 2 messages that wait in one session; further ones are dropped. Default 1,000, 0 to 10,000,000. */
+  /**
+   * QoS 1 and 2 messages that wait in one session; further ones are dropped. Default 1,000, 0 to
+   * 10,000,000.
+   */
   readonly maxQueuedMessages: number;
   /** Their bytes, with a fixed share for each. Default 8 MiB, 0 to 16 GiB. */
   readonly maxQueuedBytes: number;

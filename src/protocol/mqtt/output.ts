@@ -1,8 +1,8 @@
 /**
  * What one connection sends: collected over a turn, then written to the socket once.
  *
- * `waiting` counts everything that the kernel has not taken yet; who adds bytes of others' making (deliveries)
- * asks first. Nothing is written after `end` or `cut`.
+ * `waiting` counts everything that the kernel has not taken yet; who adds bytes of others' making
+ * (deliveries) asks first. Nothing is written after `end` or `cut`.
  */
 
 import type { Socket } from 'node:net';
@@ -57,7 +57,9 @@ export class Output {
     if (!this.#over) this.#socket.write(bytes);
   }
 
-  /** Bytes that many connections share, unchanged by all: behind what was collected, without a copy. */
+  /**
+   * Bytes that many connections share, unchanged by all: behind what was collected, without a copy.
+   */
   writeShared(bytes: Uint8Array): void {
     this.writeOut();
     if (!this.#over) this.#socket.write(bytes);

@@ -1,12 +1,12 @@
 /**
  * The publishes of one connection: what they must not do, their way into the broker, and their
- * acknowledgements, in the order in which they came ([MQTT-4.6.0-2], [MQTT-4.6.0-3]) although some wait for
- * the log and some do not.
+ * acknowledgements, in the order in which they came ([MQTT-4.6.0-2], [MQTT-4.6.0-3]) although some
+ * wait for the log and some do not.
  *
- * A ring holds a slot for each QoS 1 or 2 publish that is not answered; its tag is the slot's running number.
- * Nothing positive is written without the broker's proof. An outcome that comes after the connection is gone
- * writes nothing, but still settles what the session knows of a QoS 2 publish, so that the client may repeat
- * it on its next connection and is told the same.
+ * A ring holds a slot for each QoS 1 or 2 publish that is not answered; its tag is the slot's
+ * running number. Nothing positive is written without the broker's proof. An outcome that comes
+ * after the connection is gone writes nothing, but still settles what the session knows of a QoS 2
+ * publish, so that the client may repeat it on its next connection and is told the same.
  *
  * MQTT 5.0 sections 3.3.4, 3.3.5, 4.3, 4.9.
  */
@@ -16,6 +16,7 @@ import type {
   Acknowledgeable,
   EnqueueRefusal,
   EnqueueWaiter,
+  Publisher,
   PublishRefusal,
 } from '../../broker/ports.ts';
 import type { Ending, MqttContext } from './context.ts';
@@ -79,6 +80,7 @@ export interface PublishFlowParts {
 
 export class PublishFlow implements EnqueueWaiter {
   readonly #parts: PublishFlowParts;
+  readonly #publisher: Publisher;
   readonly #aliases = new Map<number, string>();
   /** A power of two; slot of number n at n & (length - 1). */
   #ring: Slot[] = [];
@@ -92,6 +94,8 @@ export class PublishFlow implements EnqueueWaiter {
 
   constructor(parts: PublishFlowParts) {
     this.#parts = parts;
+    const { session } = parts;
+    this.#publisher = { origin: session.origin, subscriber: session, waiter: this };
   }
 
   /** So many wait for an answer that no more are read: a 3.1.1 client knows no receive maximum. */
@@ -116,7 +120,7 @@ export class PublishFlow implements EnqueueWaiter {
       properties: messageProperties(packet.properties),
     };
     if (packet.qos === 0) {
-      const outcome = broker.publish(message, session.origin, session, undefined, 0);
+      const outcome = broker.publish(message, this.#publisher, undefined);
       if (typeof outcome === 'string' && outcome !== 'waiting') counters.refusedPublishes++;
       return outcome === 'waiting';
     }
@@ -134,7 +138,7 @@ export class PublishFlow implements EnqueueWaiter {
       return false;
     }
     if (packet.qos === 2) this.#receive(packet.packetId, sequence);
-    const outcome = broker.publish(message, session.origin, session, this, sequence);
+    const outcome = broker.publish(message, this.#publisher, sequence);
     if (outcome === 'waiting') return true;
     this.resolve(sequence, outcome);
     return false;
@@ -277,7 +281,8 @@ export class PublishFlow implements EnqueueWaiter {
 
   #slot(sequence: number): Slot {
     const slot = this.#ring[sequence & (this.#ring.length - 1)];
-    if (slot === undefined) throw new Error(`no slot ${sequence} in a ring of ${this.#ring.length}`);
+    if (slot === undefined)
+      throw new Error(`no slot ${sequence} in a ring of ${this.#ring.length}`);
     return slot;
   }
 

@@ -1,6 +1,7 @@
 /**
- * How MQTT 5.0 says that the broker did not take a publish: every refusal, one table. 3.1.1 has no word for
- * any of them; its connection is closed without an acknowledgement, so that the client tries again.
+ * How MQTT 5.0 says that the broker did not take a publish: every refusal, one table. 3.1.1 has no
+ * word for any of them; its connection is closed without an acknowledgement, so that the client
+ * tries again.
  */
 
 import type { PublishRefusal } from '../../broker/ports.ts';

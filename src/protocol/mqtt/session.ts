@@ -1,9 +1,11 @@
 /**
- * The state of one MQTT session (MQTT 5.0 section 4.1), in memory: its subscriptions, the messages that wait
- * for it, the deliveries that it has not acknowledged, the QoS 2 publishes that it has not released.
+ * The state of one MQTT session (MQTT 5.0 section 4.1), in memory: its subscriptions, the messages
+ * that wait for it, the deliveries that it has not acknowledged, the QoS 2 publishes that it has
+ * not released.
  *
- * It lives as long as its expiry says, with a connection or without; whose connection is gone keeps QoS 1
- * and 2 messages up to the configured bounds. It never writes: `channel` does, while there is one.
+ * It lives as long as its expiry says, with a connection or without; whose connection is gone keeps
+ * QoS 1 and 2 messages up to the configured bounds. It never writes: `channel` does, while there is
+ * one.
  */
 
 import type { Message } from '../../broker/message.ts';
@@ -207,7 +209,10 @@ export class Session implements Subscriber {
     return id;
   }
 
-  /** PUBREC has come: the message is not sent again, and PUBRELs keep the order of PUBRECs [MQTT-4.6.0-4]. */
+  /**
+   * PUBREC has come: the message is not sent again, and PUBRELs keep the order of PUBRECs
+   * [MQTT-4.6.0-4].
+   */
   release(packetId: number, held: HeldMessage): void {
     held.released = true;
     this.drop(held);

@@ -1,9 +1,10 @@
 /**
- * The sessions of this node by client id: who owns one now, which wait for their client, when those end.
+ * The sessions of this node by client id: who owns one now, which wait for their client, when those
+ * end.
  *
- * At most one connection owns a session. A new one takes it over: the old one is told and closed first, and
- * whatever that one does later touches nothing, because it is no longer the owner (P10). A client id is a key
- * of a map and nothing else (S5, S11).
+ * At most one connection owns a session. A new one takes it over: the old one is told and closed
+ * first, and whatever that one does later touches nothing, because it is no longer the owner (P10).
+ * A client id is a key of a map and nothing else (S5, S11).
  */
 
 import type { Broker, Will } from '../../broker/ports.ts';
@@ -12,7 +13,9 @@ import { type HeldTotals, Session } from './session.ts';
 
 /** A connection as its session's owner. */
 export interface SessionOwner {
-  /** Another connection has the client id now: tell the client, close, and detach during the call. */
+  /**
+   * Another connection has the client id now: tell the client, close, and detach during the call.
+   */
   takenOver(): void;
 }
 

@@ -1,9 +1,10 @@
 /**
  * SUBSCRIBE and UNSUBSCRIBE: what is granted, refused with which words, and begun.
  *
- * A filter that begins with `$queue/` consumes a queue and never becomes a subscription of the topic tree:
- * `$queue/<name>` and `$queue/<name>/#` are the whole queue, at QoS 1 at most (a delivery is settled by its
- * PUBACK). What this broker does not do is refused and named, never taken and ignored.
+ * A filter that begins with `$queue/` consumes a queue and never becomes a subscription of the
+ * topic tree: `$queue/<name>` and `$queue/<name>/#` are the whole queue, at QoS 1 at most (a
+ * delivery is settled by its PUBACK). What this broker does not do is refused and named, never
+ * taken and ignored.
  *
  * MQTT 5.0 sections 3.8.4, 3.10.4.
  */
@@ -140,7 +141,12 @@ function consume(parts: SubscribeParts, request: Request): Granted | Refused {
     };
   }
   const { identifier } = request;
-  session.subscriptions.set(filter, { qos: 1, noLocal: false, retainAsPublished: false, identifier });
+  session.subscriptions.set(filter, {
+    qos: 1,
+    noLocal: false,
+    retainAsPublished: false,
+    identifier,
+  });
   return {
     reasonCode: ReasonCode.grantedQos1,
     begin: () => consumers.open(filter, queue, identifier),
@@ -165,7 +171,8 @@ export function consumeAgain({ context, session, consumers }: SubscribeParts): r
   for (const [filter, { identifier }] of session.subscriptions) {
     if (!filter.startsWith(QUEUE_PREFIX)) continue;
     const name = queueName(filter);
-    const queue: QueueInfo | undefined = name === undefined ? undefined : context.broker.queue(name);
+    const queue: QueueInfo | undefined =
+      name === undefined ? undefined : context.broker.queue(name);
     if (queue === undefined) missing.push(filter);
     else consumers.open(filter, queue, identifier);
   }

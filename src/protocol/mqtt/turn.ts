@@ -1,9 +1,9 @@
 /**
- * What waits for the end of the present turn of the event loop: connections that have bytes to write, and
- * connections that used up their share and read on in the next one.
+ * What waits for the end of the present turn of the event loop: connections that have bytes to
+ * write, and connections that used up their share and read on in the next one.
  *
- * So each connection writes to its socket once a turn, however many messages it got, and nobody who floods
- * keeps the others from their turn.
+ * So each connection writes to its socket once a turn, however many messages it got, and nobody who
+ * floods keeps the others from their turn.
  */
 
 export interface TurnMember {

@@ -15,7 +15,10 @@ async function start(...parts: ConstructorParameters<typeof MqttServer>): Promis
 describe('CONNECT', () => {
   test('is answered with what is granted, truthfully', async () => {
     await start({ maxQos: 1, retainAvailable: false, receiveMaximum: 7, topicAliasMaximum: 3 });
-    const client = await server.client({ clientId: 'me', properties: { sessionExpiryInterval: 60 } });
+    const client = await server.client({
+      clientId: 'me',
+      properties: { sessionExpiryInterval: 60 },
+    });
     expect(client.connack).toMatchObject({ reasonCode: 0, sessionPresent: false });
     expect(client.connack?.['properties']).toMatchObject({
       maximumQoS: 1,
@@ -33,7 +36,8 @@ describe('CONNECT', () => {
     const names = [];
     for (let at = 0; at < 2; at++) {
       const { connack } = await server.client();
-      names.push((connack?.['properties'] as Record<string, unknown>)['assignedClientIdentifier']);
+      const properties = connack?.['properties'] as Record<string, unknown> | undefined;
+      names.push(properties?.['assignedClientIdentifier']);
     }
     expect(names[0]).toMatch(/^auto-[0-9a-f-]{36}$/);
     expect(names[0]).not.toBe(names[1]);
@@ -204,15 +208,18 @@ describe('S3: lengths that lie', () => {
     ['a topic longer than its packet', [0x30, 4, 0, 200, 97, 0], 0x81],
     ['a PUBACK without an id', [0x40, 0], 0x81],
     ['a packet above the maximum', [0x30, 0xff, 0xff, 0xff, 0x7f], 0x95],
-  ])('%s: closed with the right code, and nothing after it is read', async (_, bytes, reasonCode) => {
-    await start();
-    const watcher = await server.client();
-    await watcher.subscribe('#', 0);
-    const client = await server.client();
-    client.sendBytes(...bytes, 0x30, 4, 0, 1, 97, 0);
-    expect(await client.ended()).toMatchObject([{ cmd: 'disconnect', reasonCode }]);
-    await watcher.quiet();
-  });
+  ])(
+    '%s: closed with the right code, and nothing after it is read',
+    async (_, bytes, reasonCode) => {
+      await start();
+      const watcher = await server.client();
+      await watcher.subscribe('#', 0);
+      const client = await server.client();
+      client.sendBytes(...bytes, 0x30, 4, 0, 1, 97, 0);
+      expect(await client.ended()).toMatchObject([{ cmd: 'disconnect', reasonCode }]);
+      await watcher.quiet();
+    },
+  );
 
   test('CONNECT cut at every byte: no answer, no harm, cut at the deadline (P3)', async () => {
     await start({ connectTimeoutMs: 1000 });
@@ -287,8 +294,9 @@ describe('ending', () => {
       before.destroy();
       await until(() => server.listener.connectionCount === 1);
       next.publish('t', `round ${round}`, { qos: 1, messageId: 9 });
-      const got = [await next.next(), await next.next()].map((packet) => packet?.cmd).sort();
-      expect(got).toEqual(['puback', 'publish']);
+      const got = [await next.next(), await next.next()].map((packet) => packet?.cmd);
+      expect(got).toContain('puback');
+      expect(got).toContain('publish');
       before = next;
     }
     expect(server.listener.sessions.count).toBe(1);

@@ -283,7 +283,12 @@ describe('what one client takes', () => {
       const { topic, properties } = await client.expect('publish');
       seen.push([topic, (properties as { topicAlias?: number } | undefined)?.topicAlias]);
     }
-    expect(seen).toEqual([['one', 1], ['', 1], ['two', undefined], ['', 1]]);
+    expect(seen).toEqual([
+      ['one', 1],
+      ['', 1],
+      ['two', undefined],
+      ['', 1],
+    ]);
     for (const topic of ['one', 'one', 'two', 'one']) {
       expect(await other.expect('publish')).toMatchObject({ topic });
     }
@@ -400,7 +405,8 @@ describe('retained messages', () => {
   test('more than the receive maximum come one after the other, each once', async () => {
     await start();
     const publisher = await server.client();
-    for (let at = 0; at < 100; at++) publisher.publish(`t/${at}`, `${at}`, { qos: 1, retain: true, messageId: 1 });
+    for (let at = 0; at < 100; at++)
+      publisher.publish(`t/${at}`, `${at}`, { qos: 1, retain: true, messageId: 1 });
     for (let at = 0; at < 100; at++) await publisher.expect('puback');
     const client = await server.client({ properties: { receiveMaximum: 2 } });
     await client.subscribe('t/#', 1);

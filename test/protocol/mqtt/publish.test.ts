@@ -317,7 +317,7 @@ describe('back-pressure', () => {
     await start();
     const flooder = await server.client();
     const other = await server.client();
-    // Without a share, the 32,768 packets of a whole chunk would be read before anybody else is answered.
+    // Without a share, the 32,768 packets of a chunk would be read before others are answered.
     flooder.socket.write(Buffer.alloc(120_000, Buffer.from([0xc0, 0])));
     await flooder.expect('pingresp');
     await other.quiet();

@@ -1,6 +1,12 @@
 import { afterEach, describe, expect, test } from 'vitest';
 
-import { type Fields, MqttServer, type RawClient, textOf, until } from '../../support/mqtt-server.ts';
+import {
+  type Fields,
+  MqttServer,
+  type RawClient,
+  textOf,
+  until,
+} from '../../support/mqtt-server.ts';
 
 let server: MqttServer;
 afterEach(() => server.stop());
@@ -103,10 +109,17 @@ describe('consuming a queue', () => {
   });
 
   test.each([
-    ['unsubscribes', 'returned', (client: RawClient): void =>
-      client.send({ cmd: 'unsubscribe', messageId: 1, unsubscriptions: [ORDERS] })],
-    ['disconnects', 'returned', (client: RawClient): void =>
-      client.send({ cmd: 'disconnect', reasonCode: 0 })],
+    [
+      'unsubscribes',
+      'returned',
+      (client: RawClient): void =>
+        client.send({ cmd: 'unsubscribe', messageId: 1, unsubscriptions: [ORDERS] }),
+    ],
+    [
+      'disconnects',
+      'returned',
+      (client: RawClient): void => client.send({ cmd: 'disconnect', reasonCode: 0 }),
+    ],
     ['dies', 'lost', (client: RawClient): void => client.destroy()],
     ['breaks the protocol', 'lost', (client: RawClient): void => client.sendBytes(0xf0, 0)],
   ])('a consumer that %s: what it held is %s, and goes to another', async (_, how, leave) => {

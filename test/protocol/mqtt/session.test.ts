@@ -2,7 +2,13 @@ import { afterEach, describe, expect, test } from 'vitest';
 
 import type { Offset } from '../../../src/broker/ports.ts';
 import { Session } from '../../../src/protocol/mqtt/session.ts';
-import { type Fields, MqttServer, type RawClient, textOf, until } from '../../support/mqtt-server.ts';
+import {
+  type Fields,
+  MqttServer,
+  type RawClient,
+  textOf,
+  until,
+} from '../../support/mqtt-server.ts';
 
 let server: MqttServer;
 afterEach(() => server.stop());
@@ -169,7 +175,10 @@ describe('wills', () => {
 
   test.each([
     ['its socket dies', (client: RawClient): void => client.destroy()],
-    ['it says 0x04', (client: RawClient): void => client.send({ cmd: 'disconnect', reasonCode: 4 })],
+    [
+      'it says 0x04',
+      (client: RawClient): void => client.send({ cmd: 'disconnect', reasonCode: 4 }),
+    ],
     ['it breaks the protocol', (client: RawClient): void => client.sendBytes(0xf0, 0)],
     [
       'it is silent too long',
@@ -230,7 +239,11 @@ describe('wills', () => {
     await start();
     const watching = await watcher();
     const properties = { sessionExpiryInterval: 5 };
-    const delayed = { ...will({ properties: { willDelayInterval: 100 } }), clean: false, properties };
+    const delayed = {
+      ...will({ properties: { willDelayInterval: 100 } }),
+      clean: false,
+      properties,
+    };
     await leave(await server.client(delayed));
     server.clock.advance(5000);
     server.listener.sweep();
