@@ -135,7 +135,8 @@ class CheckedRecordStore implements RecordStore {
       const durable: DurableCheckpoint = {
         index: checkpoint.index,
         term: checkpoint.term,
-        data: checkpoint.data.slice(),
+        // Not `slice`: a Buffer would share its memory.
+        data: new Uint8Array(checkpoint.data),
         recordCount: before.recordCount + change.records,
         sum: subtractSums(addSums(before.sum, change.sumAdded), change.sumTaken),
       };

@@ -105,7 +105,7 @@ export class MemoryRecords {
   #batch(alive: () => Promise<void>): RawBatch {
     const changes = new Map<string, Uint8Array | undefined>();
     return {
-      put: (key, bytes) => void changes.set(key, bytes.slice()),
+      put: (key, bytes) => void changes.set(key, new Uint8Array(bytes)),
       delete: (key) => void changes.set(key, undefined),
       discard: () => changes.clear(),
       write: async () => {

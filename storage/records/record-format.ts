@@ -134,7 +134,7 @@ export function decodeCheckpoint(bytes: Uint8Array): DurableCheckpoint {
   if (!whole || ![index, term, recordCount, sum].every(Number.isSafeInteger)) {
     throw new StorageError('damaged', 'the checkpoint of the record store is not readable');
   }
-  return { index, term, recordCount, sum, data: bytes.slice(CHECKPOINT_BYTES) };
+  return { index, term, recordCount, sum, data: new Uint8Array(bytes.subarray(CHECKPOINT_BYTES)) };
 }
 
 function damagedRecord(key: string, what: string): StorageError {

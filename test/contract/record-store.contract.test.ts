@@ -172,7 +172,7 @@ describe.each(Object.entries(implementations))('RecordStore: %s', (_name, begin)
   test('values belong to the caller, before and after', async () => {
     const store = await subject.open();
     const value = bytes('abc');
-    const data = bytes('xyz');
+    const data = Buffer.from('xyz');
     const batch = store.begin();
     batch.put('a', value);
     value.fill(0);

@@ -65,7 +65,8 @@ export class Inode {
   }
 
   write(bytes: Uint8Array, position: number): Change {
-    const change: Change = { kind: 'write', position, bytes: bytes.slice(), ...pending() };
+    // Not `slice`: a Buffer would share its memory.
+    const change: Change = { kind: 'write', position, bytes: Uint8Array.from(bytes), ...pending() };
     this.#show(change);
     this.#changes.push(change);
     return change;

@@ -11,6 +11,8 @@ import { DIRECTORY, type Names, parentOf } from './simulated-disk-names.ts';
 /** What the steps of one call do. An error thrown by either rejects the call. */
 export interface Steps<Result> {
   readonly effect?: () => void;
+  /** For the trace. */
+  readonly detail?: string;
   readonly finish: () => Result;
 }
 
@@ -167,6 +169,7 @@ class SimulatedFile implements OpenFile {
       let change: Change | undefined;
       let count = 0;
       return {
+        detail: ` ${bytes.length} bytes at ${position}, ${this.#options.durability}`,
         effect: () => {
           count = this.#countToWrite(bytes, position, fault);
           const kind = fault?.fault.kind;
@@ -218,6 +221,7 @@ class SimulatedFile implements OpenFile {
   async truncate(length: number): Promise<void> {
     assertPosition(length);
     return this.#call('truncate', () => ({
+      detail: ` to ${length}`,
       finish: () => {
         if (this.#options.access === 'read') throw ioError('EINVAL', 'truncate', this.path);
         this.#inode.truncate(length).returned = true;

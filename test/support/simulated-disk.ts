@@ -168,7 +168,7 @@ export class SimulatedDisk implements MountedDisk {
       this.calls.set(operation, (this.calls.get(operation) ?? 0) + 1);
       const fault = this.#faults.meet(operation, path);
       const kind = fault?.fault.kind;
-      const { effect, finish } = steps(fault);
+      const { effect, finish, detail = '' } = steps(fault);
       let effectDue = effect !== undefined;
       const step = (): boolean => {
         try {
@@ -179,7 +179,7 @@ export class SimulatedDisk implements MountedDisk {
             return false;
           }
           const result = finish();
-          this.#note(`${operation} ${path}${kind === undefined ? '' : ` [${kind}]`}`);
+          this.#note(`${operation} ${path}${detail}${kind === undefined ? '' : ` [${kind}]`}`);
           resolve(result);
         } catch (error) {
           this.#note(`${operation} ${path} failed: ${String(error)}`);
