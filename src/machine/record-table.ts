@@ -95,9 +95,8 @@ export class RecordTable {
     this.#changes.set(resident.key, resident);
   }
 
-  /** The record is gone from the state. */
+  /** The record is gone from the state; it never changes again, so a cut that has it may wait. */
   remove(resident: AnyResident): void {
-    this.#captureFirst(resident);
     this.#changes.set(resident.key, undefined);
     if (resident.place !== -1) this.#leaveRound(resident);
   }

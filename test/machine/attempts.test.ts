@@ -11,7 +11,7 @@ describe('the attempts of a chunk', () => {
       remove: fc.boolean(),
     });
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+      fc.property(fc.array(step, { maxLength: 200, size: 'max' }), (steps) => {
         let chunk = new AttemptsChunk();
         const model = new Map<number, { at: number; attempts: number; notBefore: number }>();
         for (const { at, attempts, notBefore, remove } of steps) {

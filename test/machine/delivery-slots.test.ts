@@ -32,35 +32,39 @@ describe('the slots of deliveries', () => {
   it('list what is held by age and by holder, whatever was taken out of the middle', () => {
     const action = fc.record({ offset: fc.nat({ max: 150 }), holder: fc.nat({ max: 2 }) });
     fc.assert(
-      fc.property(fc.array(action, { maxLength: 400 }), fc.boolean(), (actions, isByAge) => {
-        const slots = new DeliverySlots();
-        const consumers = [1, 2, 3].map((id) => new Consumer(id));
-        const held: { offset: number; holder: number }[] = [];
-        for (const { offset, holder } of actions) {
-          const slot = slots.find(offset);
-          if (slot === NO_SLOT) {
-            slots.hold(slots.add(offset), consumers[holder] as Consumer, 0);
-            held.push({ offset, holder });
-          } else {
-            slots.release(slot, SlotState.settling);
-            slots.remove(slot);
-            held.splice(
-              held.findIndex((each) => each.offset === offset),
-              1,
-            );
+      fc.property(
+        fc.array(action, { maxLength: 400, size: 'max' }),
+        fc.boolean(),
+        (actions, isByAge) => {
+          const slots = new DeliverySlots();
+          const consumers = [1, 2, 3].map((id) => new Consumer(id));
+          const held: { offset: number; holder: number }[] = [];
+          for (const { offset, holder } of actions) {
+            const slot = slots.find(offset);
+            if (slot === NO_SLOT) {
+              slots.hold(slots.add(offset), consumers[holder] as Consumer, 0);
+              held.push({ offset, holder });
+            } else {
+              slots.release(slot, SlotState.settling);
+              slots.remove(slot);
+              held.splice(
+                held.findIndex((each) => each.offset === offset),
+                1,
+              );
+            }
+            expect([slots.size, slots.held]).toEqual([held.length, held.length]);
           }
-          expect([slots.size, slots.held]).toEqual([held.length, held.length]);
-        }
-        if (isByAge) expect(byAge(slots)).toEqual(held.map(({ offset }) => offset));
-        else {
-          for (const [at, consumer] of consumers.entries()) {
-            const own = held.filter(({ holder }) => holder === at).map(({ offset }) => offset);
-            expect(byHolder(slots, consumer)).toEqual(own);
+          if (isByAge) expect(byAge(slots)).toEqual(held.map(({ offset }) => offset));
+          else {
+            for (const [at, consumer] of consumers.entries()) {
+              const own = held.filter(({ holder }) => holder === at).map(({ offset }) => offset);
+              expect(byHolder(slots, consumer)).toEqual(own);
+            }
           }
-        }
-        expect(slots.held).toBe(0);
-        expect(slots.oldest).toBe(NO_SLOT);
-      }),
+          expect(slots.held).toBe(0);
+          expect(slots.oldest).toBe(NO_SLOT);
+        },
+      ),
       { numRuns: 100 },
     );
   });

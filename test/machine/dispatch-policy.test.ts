@@ -73,6 +73,21 @@ describe('what is delivered', () => {
     expect(queue.who()).toEqual(['1:1', '1:0', '1:2', '1:4000', '1:8197', '1:8198']);
   });
 
+  it('an effect that the start knew already changes nothing', () => {
+    const queue = setUp(4, []);
+    const effects = [
+      ...queue.driver.settle(queue.queueId, 1, 'requeue'),
+      ...queue.driver.settle(queue.queueId, 2, 'requeue', 'lost'),
+      ...queue.driver.settle(queue.queueId, 2),
+    ];
+    queue.newPolicy();
+    queue.tell(effects.slice(0, 2));
+    queue.policy.attach(1, 9);
+    expect(queue.who()).toEqual(['1:0', '1:3']);
+    queue.tell(effects);
+    expect([queue.policy.waiting, queue.policy.remembered]).toEqual([1, 3]);
+  });
+
   it('what may have been delivered before the start is marked as a redelivery, no attempt', () => {
     const queue = setUp(3, []);
     queue.newPolicy(2);

@@ -38,18 +38,20 @@ describe('settled ranges', () => {
   it('agree with a set of offsets, whatever the order', () => {
     const block = fc.record({
       from: fc.integer({ min: 0, max: 3 * SETTLED_CHUNK }),
+      atFloor: fc.boolean(),
       count: fc.integer({ min: 1, max: SETTLED_CHUNK + 50 }),
       step: fc.constantFrom(1, 1, 2, 3),
       backwards: fc.boolean(),
       reload: fc.boolean(),
     });
     fc.assert(
-      fc.property(fc.array(block, { maxLength: 12 }), (blocks) => {
+      fc.property(fc.array(block, { maxLength: 12, size: 'max' }), (blocks) => {
         let ranges = new SettledRanges();
         const chunks = new Chunks();
         const settled = new Set<number>();
         let floor = 0;
-        for (const { from, count, step, backwards, reload } of blocks) {
+        for (const { from: any, atFloor, count, step, backwards, reload } of blocks) {
+          const from = atFloor ? floor : any;
           for (let i = 0; i < count; i += step) {
             const offset = from + (backwards ? count - 1 - i : i);
             if (ranges.missing(offset, chunks) !== -1) expect(offset).toBe('missing');
@@ -68,8 +70,10 @@ describe('settled ranges', () => {
             }
           }
           expect(ranges.bitmaps()).toEqual([...chunks.bitmaps.keys()].sort((a, b) => a - b));
+          const lowest = Math.min(...ranges.bitmaps(), ...ranges.wholeChunks());
+          expect(lowest).toBeGreaterThanOrEqual(Math.floor(floor / SETTLED_CHUNK));
         }
-        for (let offset = 0; offset < 5 * SETTLED_CHUNK; offset += 1) {
+        for (let offset = 0; offset < floor + 5 * SETTLED_CHUNK; offset += 1) {
           if (ranges.has(offset, chunks) !== settled.has(offset)) expect(offset).toBe('wrong');
         }
       }),

@@ -56,6 +56,8 @@ describe('a stream', () => {
     stream.answered(1, 1_000);
     expect(stream.unansweredRefusals).toBe(0);
     expect(outcome(stream, 1, 11)).toBe('in turn');
+    stream.accept();
+    expect(outcome(stream, 1, 11)).toBe('accepted');
   });
 
   it('lets at most 4,096 numbers be unanswered', () => {
