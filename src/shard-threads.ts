@@ -35,7 +35,10 @@ export const startShards: StartShards = async (settings, logger) => {
 /** What runs the shards, seen from the main thread. */
 interface Host {
   readonly port: BatchPort;
+  /** Everything is stored and closed when it resolves. */
   stop(): Promise<void>;
+  /** Resolves when nothing of it runs any more, which is some time after the port was closed. */
+  readonly ended: Promise<void>;
 }
 
 /** The first reason counts; once a stop is asked for, an end is no failure. */
@@ -66,7 +69,7 @@ async function withClient(
       port: host.port,
       node: settings.node,
       logger,
-      limits: { ackTimeoutMs: settings.ackTimeoutMs },
+      limits: { ackTimeoutMs: settings.ackTimeoutMs, messageBytesMax: settings.maxMessageBytes },
       onFailed: (why) => failure.tell(new Error(why)),
     });
   } catch (error) {
@@ -79,8 +82,12 @@ async function withClient(
     failed: failure.happened,
     stop: async () => {
       failure.stopping = true;
-      await host.stop();
-      client.close();
+      try {
+        await host.stop();
+      } finally {
+        client.close();
+      }
+      await host.ended;
     },
   };
 }
@@ -89,7 +96,7 @@ async function startHere(settings: ShardSettings, logger: Logger, failure: Failu
   const [near, far] = loopback();
   const onFailure = (error: Error): void => failure.tell(error);
   const host = await openShardHost({ settings, port: far, logger, onFailure });
-  return { port: near, stop: () => host.stop() };
+  return { port: near, stop: () => host.stop(), ended: Promise.resolve() };
 }
 
 /** The compiled worker, also when the rest runs from its sources: Node takes no TypeScript. */
@@ -146,8 +153,8 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
       });
       worker.postMessage({ kind: 'stop' } satisfies WorkerHears);
       await done;
-      await ended;
     },
+    ended,
   };
 }
 

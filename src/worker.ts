@@ -37,10 +37,10 @@ async function run(): Promise<void> {
     end({ kind: 'refused', refusal: refusalOf(error) });
   }
 
+  /** The port is closed by the main thread, and then nothing keeps this one alive. */
   function end(words: WorkerSays): void {
     say(words);
     control?.close();
-    port.close();
   }
 }
 

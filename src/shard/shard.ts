@@ -368,7 +368,6 @@ export class Shard {
 
   /** In milliseconds from now. */
   #nextWake(): number {
-    if (this.#closed) return Number.POSITIVE_INFINITY;
     const { clock } = this.#options;
     const deliveries = this.#serving?.dispatcher.nextWake ?? Number.POSITIVE_INFINITY;
     return Math.min(
@@ -484,6 +483,7 @@ export class Shard {
     await log.close();
     await records.close();
     this.#closed = true;
+    this.#turns.rest();
     logger.info({ index: this.#applier.index }, 'shard stopped');
   }
 

@@ -26,6 +26,7 @@ export class Turns {
   #working = false;
   /** `wake` was called during the work. */
   #again = false;
+  #resting = false;
   #stopped = false;
   #busyMs = 0;
 
@@ -75,13 +76,20 @@ export class Turns {
     });
   }
 
-  stop(): void {
-    this.#stopped = true;
-    clearImmediate(this.#scheduled);
+  /** Nothing is due by itself any more; `wake` still works. */
+  rest(): void {
+    this.#resting = true;
     clearTimeout(this.#timer);
   }
 
+  stop(): void {
+    this.#stopped = true;
+    clearImmediate(this.#scheduled);
+    this.rest();
+  }
+
   #setTimer(): void {
+    if (this.#resting) return;
     const { clock } = this.#options;
     const wait = this.#options.nextWake();
     const at = wait === Number.POSITIVE_INFINITY ? wait : clock.monotonicMs() + Math.max(wait, 0);
@@ -89,7 +97,7 @@ export class Turns {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#timerAt = at;
-    if (at === Number.POSITIVE_INFINITY || this.#stopped) return;
+    if (at === Number.POSITIVE_INFINITY) return;
     const ms = Math.min(Math.ceil(at - clock.monotonicMs()), TIMER_MS_MAX);
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
