@@ -18,6 +18,11 @@ export interface ShardSettings {
   readonly queues: readonly QueueDefinition[];
   readonly ackTimeoutMs: number;
   readonly checkpointBytes: number;
+  readonly checkpointLogBytes: number;
+  readonly checkpointIntervalMs: number;
+  /** As it is stored, with topic and properties. */
+  readonly maxMessageBytes: number;
+  readonly cacheBytes: number;
   readonly maxUncommittedBytes: number;
   readonly storage: StorageSettings;
   readonly log: LogSettings;
@@ -33,6 +38,9 @@ export interface StorageSettings {
   /** Absent: a share of the disk. */
   readonly reserveBytes?: number;
 }
+
+/** What a stored message may have beside its payload. */
+const PROPERTIES_BYTES = 65_536;
 
 export type LogSettings = Omit<LoggerOptions, 'write'>;
 
@@ -90,6 +98,10 @@ export function shardSettings(config: Config, directory: string, terminal: boole
     queues: queueDefinitions(queues),
     ackTimeoutMs: shards.ack_timeout,
     checkpointBytes: shards.checkpoint_bytes,
+    checkpointLogBytes: shards.checkpoint_log_bytes,
+    checkpointIntervalMs: shards.checkpoint_interval,
+    maxMessageBytes: shards.max_message_size + PROPERTIES_BYTES,
+    cacheBytes: shards.cache_size,
     maxUncommittedBytes: shards.max_uncommitted_bytes,
     storage: {
       segmentBytes: storage.segment_size,

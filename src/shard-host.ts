@@ -127,6 +127,9 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
     limits: {
       ...DEFAULT_SHARD_LIMITS,
       checkpointBytes: settings.checkpointBytes,
+      checkpointLogBytes: settings.checkpointLogBytes,
+      checkpointIntervalMs: settings.checkpointIntervalMs,
+      tailBytes: settings.cacheBytes,
       uncommittedBytesMax: settings.maxUncommittedBytes,
     },
     clock: systemClock,

@@ -4,16 +4,25 @@ import { Command, CommanderError } from 'commander';
 import { ConfigError } from '../config/config.ts';
 import { CliError, ExitCode } from './exit-codes.ts';
 import { pubCommand } from './pub.ts';
+import { segmentDumpCommand } from './segment-dump.ts';
+import { startShards } from '../shard-threads.ts';
+import { startCommand } from './start.ts';
 import { subCommand } from './sub.ts';
 import { version } from './version.ts';
 
 /** Every command; each builds its own options. */
-const COMMANDS: readonly (() => Command)[] = [pubCommand, subCommand];
+const COMMANDS: readonly (() => Command)[] = [
+  () => startCommand(startShards),
+  pubCommand,
+  subCommand,
+  segmentDumpCommand,
+];
 
 function program(): Command {
   const root = new Command('fluxmq')
     .description('A message broker whose acknowledged messages survive.')
-    .version(version(), '-v, --version')
+    .version(version(), '--version')
+    .enablePositionalOptions()
     .showSuggestionAfterError(true)
     .showHelpAfterError('(--help tells the options)')
     .exitOverride();
@@ -40,6 +49,12 @@ function exitCodeOf(error: unknown): number {
   process.stderr.write(`fluxmq: unexpected: ${text}\n`);
   return ExitCode.unexpected;
 }
+
+/** Whoever read our output is gone: a broker goes on without, everything else was for him. */
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (process.argv[2] === 'start') return;
+  process.exit(error.code === 'EPIPE' ? ExitCode.ok : ExitCode.unexpected);
+});
 
 try {
   const root = program();

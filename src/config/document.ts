@@ -168,5 +168,15 @@ export function override(tree: MapNode, assignment: string): void {
     if (next !== child) map.entries.set(name, { keyAt: at, node: next });
     map = next;
   }
-  map.entries.set(last, { keyAt: at, node: parse(assignment.slice(cut + 1), source, undefined) });
+  map.entries.set(last, { keyAt: at, node: readValue(assignment.slice(cut + 1), at) });
+}
+
+/** What is no YAML, such as `[::1]:1883`, is a text as it stands. */
+function readValue(value: string, at: Place): Node {
+  try {
+    return parse(value, at.source, undefined);
+  } catch (error) {
+    if (error instanceof ConfigError) return { kind: 'scalar', at, value, written: value };
+    throw error;
+  }
 }

@@ -54,9 +54,15 @@ function safeValue(value: unknown, level: number): unknown {
   return safeFields(value, level + 1);
 }
 
+/** The logger's own: a field of that name gets an underscore, so that it cannot pass itself off. */
+const OWN = new Set(['level', 'time', 'node', 'message']);
+
 export function safeFields(fields: object, level = 0): Record<string, unknown> {
   const safe: [string, unknown][] = Object.entries(fields)
     .slice(0, KEYS_MAX)
-    .map(([name, value]) => [name, SECRET.test(name) ? REDACTED : safeValue(value, level)]);
+    .map(([name, value]) => [
+      level === 0 && OWN.has(name) ? `_${name}` : name,
+      SECRET.test(name) ? REDACTED : safeValue(value, level),
+    ]);
   return Object.fromEntries(safe);
 }

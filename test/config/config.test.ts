@@ -39,6 +39,11 @@ describe('what is written', () => {
     expect(config.queues.map(({ name }) => name)).toEqual(['a', 'b']);
   });
 
+  it('--set takes an address of IPv6 without quotes', () => {
+    const { server } = parseConfig({ overrides: ['server.mqtt.tcp.addr=[::1]:1883'] });
+    expect(server.mqtt.tcp.addr).toEqual({ host: '::1', port: 1883 });
+  });
+
   it('an anchor may be used again', () => {
     const yaml = 'queues:\n  - { name: a, retry: &r { min: 2s } }\n  - { name: b, retry: *r }\n';
     const { queues } = parseConfig({ file: { name: 'f', yaml } });
@@ -157,7 +162,9 @@ describe('O1: what is wrong is an error at the start', () => {
     const retry = 'queues: [{ name: a, retry: { min: 5s, max: 1s } }]\n';
     expect(refusal(retry)).toContain('1s is shorter than retry.min (5s)');
     expect(refusal('storage: { reserve: 64MiB }\n')).toContain('less than two segments');
-    expect(refusal('storage: { segment_size: 1MiB }\n')).toContain('more than storage.segment');
+    expect(refusal('storage: { segment_size: 1MiB, prewrite_size: 2MiB }\n')).toContain(
+      'more than storage.segment',
+    );
     expect(refusal('queues: [{ name: mqtt, topics: ["$queue/x"] }]\n')).toContain('no topics');
   });
 });
