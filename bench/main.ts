@@ -39,7 +39,9 @@ const names = values.suite ?? Object.keys(SUITES);
 const unknown = names.filter((name) => !Object.hasOwn(SUITES, name));
 const rounds = Number(values.rounds);
 if (unknown.length > 0 || !Number.isSafeInteger(rounds) || rounds < 1 || rounds > 100) {
-  process.stderr.write(`--suite is one of ${Object.keys(SUITES).join(', ')}; --rounds is 1 to 100\n`);
+  process.stderr.write(
+    `--suite is one of ${Object.keys(SUITES).join(', ')}; --rounds is 1 to 100\n`,
+  );
   process.exit(2);
 }
 

@@ -176,11 +176,7 @@ export async function publishAcknowledged(run: PublishRun): Promise<RunResult> {
   return result;
 }
 
-export function summary(
-  messages: number,
-  startedAt: number,
-  latency: LatencyHistogram,
-): RunResult {
+export function summary(messages: number, startedAt: number, latency: LatencyHistogram): RunResult {
   const seconds = (performance.now() - startedAt) / 1000;
   return {
     messages,

@@ -90,7 +90,9 @@ function report(book: OrderBook, lost: readonly string[], seconds: number): stri
     ['lost', lost.length],
   ];
   const lines = rows.map(([name, count]) => `  ${name.padEnd(14)}${String(count).padStart(8)}`);
-  return ['', ...lines, '', `  one kill -9 in the middle, ${seconds.toFixed(1)} s in all`, ''].join('\n');
+  return ['', ...lines, '', `  one kill -9 in the middle, ${seconds.toFixed(1)} s in all`, ''].join(
+    '\n',
+  );
 }
 
 async function main(): Promise<number> {
@@ -104,7 +106,9 @@ async function main(): Promise<number> {
     { format: 'orders {bar} {value}/{total} delivered, {note}', hideCursor: true },
     Presets.shades_classic,
   );
-  process.stdout.write('a broker of its own, 3 producers, 10,000 orders, 4 consumers, one kill -9\n');
+  process.stdout.write(
+    'a broker of its own, 3 producers, 10,000 orders, 4 consumers, one kill -9\n',
+  );
   await broker.start();
   bar.start(ORDERS, 0, { note: 'producing' });
   const progress = setInterval(() => bar.update(book.distinct), 100);
@@ -144,7 +148,9 @@ async function main(): Promise<number> {
     const lost = book.lost();
     process.stdout.write(report(book, lost, (performance.now() - startedAt) / 1000));
     if (book.acknowledged < ORDERS) {
-      process.stdout.write(`  only ${book.acknowledged} of ${ORDERS} orders were acknowledged in time\n`);
+      process.stdout.write(
+        `  only ${book.acknowledged} of ${ORDERS} orders were acknowledged in time\n`,
+      );
     }
     if (lost.length > 0) process.stdout.write(`  lost: ${lost.slice(0, 20).join(', ')}\n`);
     return lost.length === 0 && book.acknowledged === ORDERS ? 0 : 1;

@@ -31,7 +31,11 @@ const INDEX_INTERVAL_BYTES = 4096;
 
 /** What was seen, in the order of the log. */
 export type Inspected =
-  | { readonly kind: 'log'; readonly manifest: Manifest | undefined; readonly note: string | undefined }
+  | {
+      readonly kind: 'log';
+      readonly manifest: Manifest | undefined;
+      readonly note: string | undefined;
+    }
   | {
       readonly kind: 'segment';
       readonly path: string;
@@ -117,7 +121,10 @@ async function fromFiles(files: Files, directory: string): Promise<Manifest> {
     throw new StorageError('unknown-format', `${directory} is not the folder of a log`);
   }
   const logId = await logIdInFile(files, inDirectory(directory, segmentFileName(first)));
-  return assumed(logId, segments.map((name) => ({ ...name, length: undefined })));
+  return assumed(
+    logId,
+    segments.map((name) => ({ ...name, length: undefined })),
+  );
 }
 
 function assumed(logId: string, segments: readonly ManifestSegment[]): Manifest {
@@ -261,7 +268,8 @@ async function* scan(
     // The window may be used again now: what is handed out owns its bytes.
     buffer.set(rest, 0);
     left = rest.length;
-    for (const one of seen) yield one.kind === 'batch' ? await withPayload(options, file, one) : one;
+    for (const one of seen)
+      yield one.kind === 'batch' ? await withPayload(options, file, one) : one;
     options.progress?.(count);
   }
 }

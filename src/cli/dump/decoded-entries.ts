@@ -71,10 +71,14 @@ export class EntryDecoder {
       const applied = this.#apply(index, command);
       out.push({
         stampMs: this.#reader.stampMs,
-        command: command.kind === 'enqueue' ? { ...command, targets: [...command.targets] } : { ...command },
+        command:
+          command.kind === 'enqueue'
+            ? { ...command, targets: [...command.targets] }
+            : { ...command },
         offsets: applied?.offsets,
         outcome: applied?.outcome,
-        message: command.kind === 'enqueue' ? this.#message(payload, this.#reader.position) : undefined,
+        message:
+          command.kind === 'enqueue' ? this.#message(payload, this.#reader.position) : undefined,
       });
     }
   }

@@ -61,7 +61,12 @@ export function asJson(event: DumpEvent, withPayload: boolean): string {
       return line({ ...manifest, note: note ?? null });
     }
     case 'segment':
-      return line({ path: event.path, ...event.segment, fileBytes: event.fileBytes, index: event.index });
+      return line({
+        path: event.path,
+        ...event.segment,
+        fileBytes: event.fileBytes,
+        index: event.index,
+      });
     case 'missing':
       return line({ path: event.path, ...event.segment });
     case 'batch':
@@ -88,7 +93,9 @@ export function asJson(event: DumpEvent, withPayload: boolean): string {
         topic: message?.topic,
         clientId: message?.clientId,
         messageBytes: message?.payload.length,
-        payload: withPayload ? message && Buffer.from(message.payload).toString('base64') : undefined,
+        payload: withPayload
+          ? message && Buffer.from(message.payload).toString('base64')
+          : undefined,
       });
     }
   }
@@ -109,7 +116,8 @@ function commandText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload
       const place = `${printable(command.node)}/${command.boot}/${command.number}`;
       const topic = message === undefined ? '' : ` topic ${printable(message.topic)}`;
       const size = message === undefined ? '' : `, ${message.payload.length} B`;
-      const shown = withPayload && message !== undefined ? `\n        ${payloadText(message.payload)}` : '';
+      const shown =
+        withPayload && message !== undefined ? `\n        ${payloadText(message.payload)}` : '';
       return `enqueue ${place}${queues}${at}${topic}${size}${result}${shown}`;
     }
     case 'settle':
