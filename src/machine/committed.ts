@@ -1,9 +1,9 @@
 /**
- * The proof that a publish is durable and applied: the value without which no protocol can encode a positive
- * acknowledgement.
+ * The proof that a publish is durable and applied: the value without which no protocol can encode
+ * a positive acknowledgement.
  *
- * Only `src/shard/effects.ts` may call `committed` (the lint configuration refuses every other import of it),
- * so that acknowledging before the sync does not compile.
+ * Only `src/shard/effects.ts` may call `committed` (the lint configuration refuses every other
+ * import of it), so that acknowledging before the sync does not compile.
  */
 
 declare const proof: unique symbol;

@@ -441,7 +441,7 @@ export class DispatchPolicy {
    * Moves the cursor over what is not new; true when there is a new message that may be delivered.
    */
   #hasNew(): boolean {
-    for (;;) {
+    while (this.#skip.size > 0) {
       const chunk = chunkOf(this.#cursor);
       const bits = this.#skip.get(chunk);
       if (bits === undefined) break;

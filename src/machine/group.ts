@@ -114,6 +114,16 @@ export class GroupState implements SettledChunks, RecordHolder {
     return this.#attempts?.has(chunk) === true;
   }
 
+  /** There is such a bitmap, and it is not resident. */
+  lacksSettled(chunk: number): boolean {
+    return this.#record?.content.ranges.hasBitmap(chunk) === true && !this.hasSettled(chunk);
+  }
+
+  /** There are such attempts, and they are not resident. */
+  lacksAttempts(chunk: number): boolean {
+    return this.#record?.content.attempts.has(chunk) === true && !this.hasAttempts(chunk);
+  }
+
   /** Adds the key of a record that a settlement of this offset needs and that is not resident. */
   needs(offset: number, keys: RecordKey[]): void {
     const record = this.#record;

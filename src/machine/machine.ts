@@ -7,9 +7,10 @@
  * trace but what a refusal says. It never waits: the caller asks `keys` first and loads what is
  * missing, in log order.
  *
- * Between asking for keys and loading them nothing is applied or evicted, or a record could come
- * back older than it is. An assertion that fails in here is a bug or a store that lied; the process
- * must end.
+ * From asking for keys until they are loaded nothing is evicted, or a record could come back older
+ * than it is. Commands whose keys are there may be applied meanwhile: `load` leaves alone what is
+ * resident, and ignores what does not exist any more. An assertion that fails in here is a bug or a
+ * store that lied; the process must end.
  *
  * The parts: `definitions` `queue` `group` (`settled-ranges`, `attempts`) `streams` `version` are
  * the records, `record-table` is their memory and their checkpoint, `backoff` says when a requeued
@@ -135,10 +136,13 @@ export class Machine implements RecordHolder {
       this.#table.adopt(stream);
       return;
     }
-    // All others are named by a record that says they exist.
-    assert(data !== undefined, 'load: a record is missing in the store');
-    if (kind === 'definitions') this.#definitions.load(Number(rest), data);
-    else this.#loadOfQueue(kind, rest, data);
+    if (kind !== 'definitions') {
+      this.#loadOfQueue(kind, rest, data);
+      return;
+    }
+    const chunk = Number(rest);
+    if (!this.#started().definitionChunks.includes(chunk)) return;
+    this.#definitions.load(chunk, stored(data));
   }
 
   /** `keys(command)` was empty just before. `index` may repeat: an entry has many commands. */
@@ -346,24 +350,24 @@ export class Machine implements RecordHolder {
     return keys;
   }
 
-  #loadOfQueue(kind: string, rest: string, data: RecordData): void {
-    const [queueId, , chunk] = rest.split('/').map(Number);
+  #loadOfQueue(kind: string, rest: string, data: RecordData | undefined): void {
+    const [queueId, , chunk = Number.NaN] = rest.split('/').map(Number);
     const state = this.#definitions.get(queueId as QueueId);
-    assert(state !== undefined, 'load: a record of no queue');
+    // The queue was deleted since its record was asked for.
+    if (state === undefined) return;
+    const { group } = state;
     switch (kind) {
       case 'queue':
-        if (!state.hasQueue()) state.loadQueue(data);
+        if (!state.hasQueue()) state.loadQueue(stored(data));
         return;
       case 'group':
-        if (!state.group.isResident) state.loadGroup(data);
+        if (!group.isResident) state.loadGroup(stored(data));
         return;
       case 'settled':
-        if (!state.group.hasSettled(chunk as number))
-          state.group.loadSettled(chunk as number, data);
+        if (group.lacksSettled(chunk)) group.loadSettled(chunk, stored(data));
         return;
       case 'attempts':
-        if (!state.group.hasAttempts(chunk as number))
-          state.group.loadAttempts(chunk as number, data);
+        if (group.lacksAttempts(chunk)) group.loadAttempts(chunk, stored(data));
         return;
       default:
         assert(false, 'load: an unknown kind of record');
@@ -449,6 +453,12 @@ export class Machine implements RecordHolder {
     }
     effects.finishRequeued(effects.addRequeued(queueId, groupId, offset), attempts, due);
   }
+}
+
+/** Data of a record that another record says exists. */
+function stored(data: RecordData | undefined): RecordData {
+  assert(data !== undefined, 'load: a record is missing in the store');
+  return data;
 }
 
 function setVersion(command: SetVersionCommand, meta: Meta, effects: Effects): void {

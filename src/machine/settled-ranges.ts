@@ -120,6 +120,12 @@ export class SettledRanges {
     return this.#above;
   }
 
+  /** Is the chunk settled in part? */
+  hasBitmap(chunk: number): boolean {
+    const count = this.#counts.get(chunk);
+    return count !== undefined && count < SETTLED_CHUNK;
+  }
+
   /** Chunks that have a bitmap, ascending. */
   bitmaps(): number[] {
     const chunks: number[] = [];
@@ -138,7 +144,7 @@ export class SettledRanges {
   missing(offset: number, chunks: SettledChunks): number {
     if (offset < this.#floor) return -1;
     const own = chunkOf(offset);
-    if (this.#hasBitmap(own) && chunks.settledChunk(own) === undefined) return own;
+    if (this.hasBitmap(own) && chunks.settledChunk(own) === undefined) return own;
     if (offset !== this.#floor) return -1;
     let at = offset + 1;
     for (;;) {
@@ -185,11 +191,6 @@ export class SettledRanges {
 
   countsData(): RecordData {
     return [...this.#counts].sort(([a], [b]) => a - b).flat();
-  }
-
-  #hasBitmap(chunk: number): boolean {
-    const count = this.#counts.get(chunk);
-    return count !== undefined && count < SETTLED_CHUNK;
   }
 
   /** Moves the floor to `from` and over everything that is settled behind it. */

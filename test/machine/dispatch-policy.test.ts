@@ -97,7 +97,7 @@ describe('what is delivered', () => {
 });
 
 describe('what comes again', () => {
-  it('Q1: three delivered, the first settled, the consumer dies: exactly the other two, in order', () => {
+  it('Q1: three delivered, the first settled, the consumer dies: the other two, in order', () => {
     const queue = setUp(3, [3]);
     const [first] = queue.claim();
     queue.settle(first as Delivered);
@@ -270,7 +270,7 @@ describe('who may settle', () => {
     expect(queue.settle({ ...delivery, offset: -1 as Offset })).toBe('stale');
   });
 
-  it('while a settlement is under way the message is neither expired nor lost nor delivered', () => {
+  it('a message whose settlement is under way is neither expired nor lost nor delivered', () => {
     const queue = setUp(1, [9]);
     const [delivery] = queue.claim() as [Delivered];
     expect(queue.policy.settle(delivery.offset, TERM, delivery.number, 'complete')).toBe('propose');

@@ -1,6 +1,7 @@
 /**
- * Drives a machine as a shard does: asks for keys, loads records from a store, applies, takes checkpoints,
- * evicts, and starts again from the last checkpoint with a replay of the commands behind it.
+ * Drives a machine as a shard does: asks for keys, loads records from a store, applies, takes
+ * checkpoints, evicts, and starts again from the last checkpoint with a replay of the commands
+ * behind it.
  *
  * The store holds copies, so a record that shares memory with what was captured shows.
  */

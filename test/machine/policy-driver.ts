@@ -1,6 +1,6 @@
 /**
- * A machine with one queue and the dispatch policy of its group, joined as a leader joins them: what the
- * policy asks for is proposed as a command, and what apply did is told to the policy.
+ * A machine with one queue and the dispatch policy of its group, joined as a leader joins them:
+ * what the policy asks for is proposed as a command, and what apply did is told to the policy.
  */
 
 import type { SettleCause, SettleOutcome } from '../../src/machine/command.ts';

@@ -89,7 +89,7 @@ describe('settled ranges', () => {
     expect(chunks.asked).toBe(0);
   });
 
-  it('Q28: a million settled behind one that is not cost a count for each chunk, and go with it', () => {
+  it('Q28: a million settled behind one that is not cost a count for each chunk', () => {
     const ranges = new SettledRanges();
     const chunks = new Chunks();
     for (let offset = 1; offset <= 1_000_000; offset += 1) ranges.settle(offset, chunks);

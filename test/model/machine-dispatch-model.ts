@@ -1,6 +1,6 @@
 /**
- * The dispatch policy as one would write it without caring for cost: every message of the queue in a list,
- * looked through from its beginning each time.
+ * The dispatch policy as one would write it without caring for cost: every message of the queue in
+ * a list, looked through from its beginning each time.
  */
 
 import type { SettleOutcome } from '../../src/machine/command.ts';

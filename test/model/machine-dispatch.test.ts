@@ -215,7 +215,7 @@ function drain(pair: Pair): void {
 }
 
 describe('the dispatch policy beside its model', () => {
-  it('decides the same over 50,000 random steps, and a good consumer always empties the queue', () => {
+  it('decides the same over 50,000 steps, and a good consumer always empties the queue', () => {
     let run = 0;
     fc.assert(
       fc.property(steps, (list) => {

@@ -1,6 +1,6 @@
 /**
- * The machine as one would write it without caring for memory or speed: sets, maps and whole histories.
- * `machine-steps.ts` runs it beside the real one.
+ * The machine as one would write it without caring for memory or speed: sets, maps and whole
+ * histories. `machine-steps.ts` runs it beside the real one.
  */
 
 import { notBefore } from '../../src/machine/backoff.ts';

@@ -1,6 +1,6 @@
 /**
- * Random steps for the machine beside its model: commands, checkpoints in slices, evictions, crashes with
- * replay. Every step compares the effects and what can be seen of each queue.
+ * Random steps for the machine beside its model: commands, checkpoints in slices, evictions,
+ * crashes with replay. Every step compares the effects and what can be seen of each queue.
  */
 
 import fc from 'fast-check';
@@ -352,7 +352,9 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
 
 export const steps = fc.oneof(...WEIGHTED.map(([weight, arbitrary]) => ({ weight, arbitrary })));
 
-/** A new pair, with a queue and both streams, so that a run does something from its first step on. */
+/**
+ * A new pair, with a queue and both streams, so that a run does something from its first step on.
+ */
 export function pair(maxResidentRecords: number): { model: MachineModel; real: Real } {
   const model = new MachineModel();
   const real = new Real(maxResidentRecords);
