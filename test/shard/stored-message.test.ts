@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import type { Message } from '../../src/broker/message.ts';
 import { StoredMessageView, StoredMessageWriter } from '../../src/shard/stored-message.ts';
 import { CodecError, WireWriter } from '../../src/shard/wire.ts';
-import { clientId, comparable, damaged, message, surrounded } from '../support/shard-messages.ts';
+import { type Surrounded, clientId, comparable } from '../support/shard-messages.ts';
+import { damaged, message, surrounded } from '../support/shard-messages.ts';
 
 function stored(given: Message, client = 'c', publishedAtMs = 1_700_000_000_000): Uint8Array {
   const writer = new WireWriter(16);
@@ -13,8 +14,12 @@ function stored(given: Message, client = 'c', publishedAtMs = 1_700_000_000_000)
   return writer.take();
 }
 
-function read(bytes: Uint8Array): Message & { client: string; publishedAtMs: number } {
-  const view = new StoredMessageView(bytes, 0, bytes.length);
+function read(
+  bytes: Uint8Array,
+  start = 0,
+  end = bytes.length,
+): Message & { client: string; publishedAtMs: number } {
+  const view = new StoredMessageView(bytes, start, end);
   return {
     topic: view.topic,
     payload: new Uint8Array(view.payload),
@@ -68,7 +73,7 @@ describe('stored message', () => {
     );
   });
 
-  it('is never given when truncated', () => {
+  it('is never given when truncated, nor with a byte too many', () => {
     const bytes = stored({
       ...plain,
       properties: { contentType: 'x', userProperties: [['a', 'b']] },
@@ -76,6 +81,8 @@ describe('stored message', () => {
     for (let length = 0; length < bytes.length; length++) {
       expect(() => read(bytes.slice(0, length)), String(length)).toThrow(CodecError);
     }
+    const longer = new Uint8Array([...bytes, 0]);
+    expect(() => read(longer)).toThrow(expect.objectContaining({ code: 'bad-length' }));
   });
 
   it('refuses a version that it does not know', () => {
@@ -103,9 +110,9 @@ describe('stored message', () => {
   });
 });
 
-function outcome(bytes: Uint8Array): unknown {
+function outcome({ bytes, start, end }: Surrounded): unknown {
   try {
-    return read(bytes);
+    return read(bytes, start, end);
   } catch (error) {
     if (error instanceof CodecError) return error.code;
     throw error;

@@ -56,11 +56,38 @@ export function comparable(given: Message): Message {
   };
 }
 
-/** The same bytes with `fill` on both sides: who reads outside of his bounds reads `fill`. */
-export function surrounded(given: Uint8Array, fill: number): Uint8Array {
-  const room = new Uint8Array(given.length + 512).fill(fill);
-  room.set(given, 256);
-  return room.subarray(256, 256 + given.length);
+/** Bytes inside of others, all `fill`: who reads outside of his bounds reads that. */
+export interface Surrounded {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+const AROUND = 256;
+
+export function surrounded(given: Uint8Array, fill: number): Surrounded {
+  const bytes = new Uint8Array(given.length + 2 * AROUND).fill(fill);
+  bytes.set(given, AROUND);
+  return { bytes, start: AROUND, end: AROUND + given.length };
+}
+
+/**
+ * A batch whose first frame, at `at`, lacks its last `missing` bytes but says so, and is followed by a frame
+ * that is all `fill`.
+ */
+export function shortened(
+  batch: Uint8Array,
+  at: number,
+  { missing, fill }: { readonly missing: number; readonly fill: number },
+): Uint8Array {
+  const length = new DataView(batch.buffer, batch.byteOffset + at).getUint32(0, true) - missing;
+  const whole = new Uint8Array(at + length + AROUND).fill(fill);
+  whole.set(batch.subarray(0, at + length), 0);
+  const view = new DataView(whole.buffer);
+  view.setUint32(at, length, true);
+  view.setUint32(at + length, AROUND, true);
+  view.setUint32(0, whole.length, true);
+  return whole;
 }
 
 /** Each truncation, and each byte with one bit or all bits flipped. */
