@@ -35,7 +35,7 @@ export function refusalOf(error: unknown): Refusal {
       ? error.code
       : error instanceof DeclarationError
         ? 'declaration'
-        : 'unexpected';
+        : (systemCode(error) ?? 'unexpected');
   return { kind, message, ...(stack === undefined ? {} : { stack }) };
 }
 
@@ -47,5 +47,13 @@ export function errorOf(refusal: Refusal): Error {
   if (kind === 'declaration') return new DeclarationError(message);
   const error = new Error(message);
   if (stack !== undefined) error.stack = stack;
-  return error;
+  return SYSTEM_CODE.test(kind) ? Object.assign(error, { code: kind }) : error;
 }
+
+/** `ENOENT`, `EACCES` and their like: what the operating system says; undefined for everything else. */
+export function systemCode(error: Error): string | undefined {
+  const code = 'code' in error ? error.code : undefined;
+  return typeof code === 'string' && SYSTEM_CODE.test(code) ? code : undefined;
+}
+
+const SYSTEM_CODE = /^E[A-Z0-9]+$/;

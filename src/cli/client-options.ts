@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { readDuration } from '../config/config.ts';
+import { CliError, ExitCode } from './exit-codes.ts';
 import type { ConnectOptions, MqttVersion, Qos, UserProperties } from './mqtt-client.ts';
 
 export interface ClientFlags {
@@ -60,7 +61,9 @@ export function readProperties(pairs: readonly string[] | undefined): UserProper
   const values = new Map<string, string[]>();
   for (const pair of pairs) {
     const cut = pair.indexOf('=');
-    if (cut < 1) throw new InvalidArgumentError(`Write a property as NAME=VALUE, not '${pair}'.`);
+    if (cut < 1) {
+      throw new CliError(ExitCode.usage, `write a property as NAME=VALUE, not '${pair}'`);
+    }
     const name = pair.slice(0, cut);
     values.set(name, [...(values.get(name) ?? []), pair.slice(cut + 1)]);
   }

@@ -12,6 +12,7 @@ import { logSettings } from '../options.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { createLogger } from '../telemetry/pino-logger.ts';
 import { collect } from './client-options.ts';
+import { systemCode } from '../worker-talk.ts';
 import { CliError, ExitCode } from './exit-codes.ts';
 import { storageExitCode } from './storage-exit-code.ts';
 import { version } from './version.ts';
@@ -63,7 +64,11 @@ async function startNode(parts: Parameters<typeof Node.start>[0]): Promise<Node>
     }
     const code = storageExitCode(error);
     if (code === undefined || !(error instanceof Error)) throw error;
-    throw new CliError(code, error.message, { cause: error });
+    const text =
+      systemCode(error) === undefined
+        ? error.message
+        : `cannot use the data directory ${parts.config.data_dir}: ${error.message}`;
+    throw new CliError(code, text, { cause: error });
   }
 }
 

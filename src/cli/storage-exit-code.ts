@@ -1,6 +1,7 @@
 /** Which exit code a start that the storage refused has. */
 
 import { StorageError, type StorageErrorCode } from '#storage';
+import { systemCode } from '../worker-talk.ts';
 import { ExitCode } from './exit-codes.ts';
 
 const CODES = {
@@ -19,6 +20,6 @@ const CODES = {
 export function storageExitCode(error: unknown): ExitCode | undefined {
   if (error instanceof StorageError) return CODES[error.code];
   // A folder that may not be written, a full disk, a file where a folder should be.
-  const isSystemError = error instanceof Error && 'syscall' in error;
+  const isSystemError = error instanceof Error && systemCode(error) !== undefined;
   return isSystemError ? ExitCode.storage : undefined;
 }

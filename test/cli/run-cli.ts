@@ -1,0 +1,55 @@
+/** Runs `fluxmq` as a user does, and gives what it said and its exit code. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+
+const LAUNCHER = join(import.meta.dirname, '../../dist/src/cli/launcher.cjs');
+
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export class Running {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  stdout = '';
+  stderr = '';
+
+  constructor(args: readonly string[], cwd?: string) {
+    const child = spawn(process.execPath, [LAUNCHER, ...args], {
+      stdio: 'pipe',
+      ...(cwd && { cwd }),
+    });
+    this.child = child;
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+    });
+    this.ended = once(child, 'close').then(() => ({
+      code: child.exitCode,
+      stdout: this.stdout,
+      stderr: this.stderr,
+    }));
+  }
+
+  /** Resolves when standard output holds the text; rejects when the process ended before. */
+  async says(text: string): Promise<void> {
+    while (!this.stdout.includes(text)) {
+      const next = await Promise.race([once(this.child.stdout ?? this.child, 'data'), this.ended]);
+      if (!Array.isArray(next) && !this.stdout.includes(text)) {
+        throw new Error(`ended with ${next.code}: ${next.stdout}${next.stderr}`);
+      }
+    }
+  }
+}
+
+export function fluxmq(args: readonly string[], input = ''): Promise<Ended> {
+  const running = new Running(args);
+  running.child.stdin?.end(input);
+  return running.ended;
+}
