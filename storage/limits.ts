@@ -24,7 +24,7 @@ export const LOG_LIMITS = {
   /** Largest payload of one batch. */
   maxBatchBytes: { min: 1, max: 256 * MIB, default: 16 * MIB },
   /** Zeros are written ahead in pieces of this size (mode `prewritten-dsync`). */
-  prewriteBytes: { min: 4 * KIB, max: 64 * MIB, default: 4 * MIB },
+  prewriteBytes: { min: 4 * KIB, max: 64 * MIB, default: MIB },
   /** Silence after which a batch that only carries the durable mark is written; 0: never. */
   idleMarkMs: { min: 0, max: 60_000, default: 100 },
 } as const satisfies Record<string, Limit>;

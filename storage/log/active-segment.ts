@@ -75,6 +75,11 @@ export class ActiveSegment {
     return Math.max(this.#fileBytes, this.#end, this.#prewriter?.end ?? 0);
   }
 
+  /** Whether the next segment should begin with zeros. */
+  get prewrites(): boolean {
+    return this.#prewriter?.worthwhile ?? false;
+  }
+
   /** Resolves when the bytes are on stable storage. They must not change until then. */
   async write(bytes: Uint8Array): Promise<void> {
     const end = this.#end + bytes.length;
@@ -84,7 +89,7 @@ export class ActiveSegment {
     await writeWhole(this.#file, bytes, this.#end);
     if (this.#prewriter === undefined) await this.#file.sync();
     this.#end = end;
-    this.#prewriter?.ahead(end);
+    this.#prewriter?.ahead(end, bytes.length);
   }
 
   /** Waits for zeros on their way and closes the files. */

@@ -7,6 +7,13 @@ export function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code;
 }
 
+/** Memory of its own with whatever was there: for bytes that are all overwritten before they are read. */
+export function uninitialised(length: number): Uint8Array {
+  // Not the Buffer itself: its subarrays cost several times those of a plain array.
+  const { buffer, byteOffset } = Buffer.allocUnsafeSlow(length);
+  return new Uint8Array(buffer, byteOffset, length);
+}
+
 /** Writes all bytes; a short write goes on where it stopped. */
 export async function writeWhole(
   file: OpenFile,

@@ -28,12 +28,15 @@ export class LogReader {
   #next: LogIndex;
   #hold: Hold | undefined;
   #place: ReadPlace | undefined;
+  /** What it has read so far, and where it stands, is of this generation of the log. */
+  #generation: number;
   #reading = false;
   #closed = false;
 
   constructor(log: ReadableLog, from: LogIndex) {
     this.#log = log;
     this.#next = from;
+    this.#generation = log.state.generation;
   }
 
   /** Index of the entry that comes next. */
@@ -59,6 +62,7 @@ export class LogReader {
   /** Goes on elsewhere: behind a faulty range, or within the log after `truncated`. */
   reposition(from: LogIndex): void {
     this.#next = from;
+    this.#generation = this.#log.state.generation;
     this.#place = undefined;
   }
 
@@ -69,6 +73,11 @@ export class LogReader {
 
   async #read(limits: ReadLimits): Promise<ReadOutcome> {
     const { state } = this.#log;
+    if (state.lowestKeptSince(this.#generation) < this.#next - 1) {
+      // Something that it has passed was cut away, whatever stands there now.
+      return { kind: 'truncated', start: state.start, last: state.last };
+    }
+    this.#generation = state.generation;
     const early = outcomeWithoutReading(state, this.#next);
     if (early !== undefined) return early;
     let hold: Hold;

@@ -9,7 +9,7 @@
 import { BatchKind, decodeHeader, emptyHeader, HEADER_BYTES, windowOver } from './batch.ts';
 import type { BatchHeader, Window } from './batch.ts';
 import { crc32 } from './checksum.ts';
-import { hasCode, readFully } from './file-bytes.ts';
+import { hasCode, readFully, uninitialised } from './file-bytes.ts';
 import type { LogSegment } from './log-segment.ts';
 import type { LogState } from './log-state.ts';
 import type { Fault, FaultyRange, LogBatch, ReadLimits, ReadOutcome } from './log-types.ts';
@@ -160,7 +160,7 @@ async function walkOver(state: LogState, walk: Walk): Promise<Walked> {
   const header = emptyHeader();
   const budget = { bytes: walk.limits.maxBytes };
   for (;;) {
-    const buffer = Buffer.allocUnsafeSlow(Math.max(0, Math.min(size, walk.end - position)));
+    const buffer = uninitialised(Math.max(0, Math.min(size, walk.end - position)));
     const count = await readFully(file, buffer, position);
     const window = windowOver(buffer.subarray(0, count));
     const piece = new Piece(state, walk, { window, position, header });

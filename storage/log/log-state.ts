@@ -70,6 +70,8 @@ export class LogState {
   nextSegmentId: SegmentId;
   /** Rises with each suffix truncation: what a reader knew of the end may be gone. */
   generation = 0;
+  /** Suffix truncations that no later one undercuts: both numbers ascend. */
+  readonly #cuts: { readonly generation: number; readonly lastKept: LogIndex }[] = [];
   failed: StorageError | undefined;
 
   constructor(settings: LogSettings, recovered: Recovered) {
@@ -88,6 +90,23 @@ export class LogState {
     this.mark = recovered.mark;
     this.largestTimeMs = recovered.largestTimeMs;
     this.nextSegmentId = recovered.nextSegmentId;
+  }
+
+  /** The suffix above `lastKept` goes: from here on nobody reads or counts on it. */
+  lowerTo(lastKept: LogIndex): void {
+    this.generation += 1;
+    while ((this.#cuts.at(-1)?.lastKept ?? -1) >= lastKept) this.#cuts.pop();
+    this.#cuts.push({ generation: this.generation, lastKept });
+    this.last = lastKept;
+    this.durable = lastKept;
+    this.epochs.truncateSuffix(lastKept);
+    this.faulty = this.faulty.filter((range) => range.from <= lastKept);
+  }
+
+  /** The lowest index that a suffix truncation kept since this generation; Infinity without any. */
+  lowestKeptSince(generation: number): number {
+    const cut = this.#cuts.find((one) => one.generation > generation);
+    return cut?.lastKept ?? Infinity;
   }
 
   /** A number that was never used for a segment. */

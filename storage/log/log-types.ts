@@ -96,7 +96,10 @@ export interface FaultyRange {
 export type ReadOutcome =
   /** Ascending without gaps; empty where nothing is durable at `from` yet. */
   | { readonly kind: 'batches'; readonly batches: readonly LogBatch[] }
-  /** `from` was cut off at the front or the back: reposition within [start, last + 1]. */
+  /**
+   * `from` was cut off at the front or the back, or something that this reader had passed was, whatever
+   * stands there now: reposition within [start, last + 1].
+   */
   | { readonly kind: 'truncated'; readonly start: LogIndex; readonly last: LogIndex }
   | { readonly kind: 'faulty'; readonly range: FaultyRange };
 

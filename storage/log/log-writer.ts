@@ -91,9 +91,10 @@ export class LogWriter {
       from = await this.#writeInto(active, buffer, from);
       // Zeros or an index may have failed while this was written.
       if (this.#state.failed !== undefined) throw this.#state.failed;
+      // Before a roll-over: its manifest puts the mark above what was written, so it must hold the state.
+      for (const { state, end } of item.hardStates) if (end <= from) this.#state.hardState = state;
       this.#report();
     }
-    if (item.hardState !== undefined) this.#state.hardState = item.hardState;
     if (!buffer.onlyMarks) this.#armIdleMark();
   }
 
@@ -179,7 +180,7 @@ export class LogWriter {
     segment.endChain = placement.chain;
     segment.largestTimeMs = placement.largestTimeMs;
     state.mark = { segmentId: segment.segmentId, position: segment.end };
-    if (file.end * 2 > state.settings.segmentBytes) this.#spare.prepare();
+    if (file.end * 2 > state.settings.segmentBytes) this.#spare.prepare(file.prewrites);
     return end;
   }
 
@@ -195,8 +196,9 @@ export class LogWriter {
     const state = this.#state;
     const { files, directory, indexIntervalBytes } = state.settings;
     const sealed = this.#active;
+    const prewrite = sealed?.file.prewrites ?? state.settings.syncMode === 'prewritten-dsync';
     await this.seal();
-    const spare = await this.#spare.take();
+    const spare = await this.#spare.take(prewrite);
     const name = { firstIndex, segmentId: spare.segmentId };
     await files.rename(spare.path, inDirectory(directory, segmentFileName(name)));
     await files.syncDirectory(directory);

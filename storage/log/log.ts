@@ -155,7 +155,8 @@ export class Log {
       payload: [payload],
       payloadLength: payload.length,
     });
-    write.hardState = { term: state.term, vote: state.vote };
+    const { term, vote } = state;
+    write.hardStates.push({ state: { term, vote }, end: write.buffer.length });
     write.done ??= deferred();
     return write.done.promise;
   }

@@ -4,7 +4,8 @@
  * for.
  *
  * It must never write where data may be: the writer claims its bytes first, and a claim waits for the piece
- * under way and moves the start of the next one. Without room on the disk it stops; the file then grows with
+ * under way and moves the start of the next one. Large writes go without zeros: they pay for a piece in a few
+ * writes, and the second pass over the disk costs more than the metadata. Without room on the disk it stops; the file then grows with
  * its data, slower but sound. Any other failure is a failed write of the log.
  */
 
@@ -12,6 +13,10 @@ import type { OpenFile } from '../files.ts';
 import { hasCode, writeWhole } from './file-bytes.ts';
 
 const ZEROS: Uint8Array = new Uint8Array(1024 * 1024);
+
+/** A piece that fewer writes would use up costs more than growing the file does. */
+const WRITES_A_PIECE = 16;
+const AVERAGE_OVER = 8;
 
 export interface PrewriteOptions {
   readonly pieceBytes: number;
@@ -40,6 +45,7 @@ export class Prewriter {
   readonly #file: OpenFile;
   readonly #options: PrewriteOptions;
   #end: number;
+  #averageBytes = 0;
   #underWay: Promise<void> | undefined;
   #stopped = false;
 
@@ -54,9 +60,16 @@ export class Prewriter {
     return this.#end;
   }
 
-  /** Starts the next piece if less than one lies ahead of the data. */
-  ahead(dataEnd: number): void {
+  /** Whether a piece would serve enough writes of the size that they have lately to be worth its sync. */
+  get worthwhile(): boolean {
+    return this.#averageBytes * WRITES_A_PIECE <= this.#options.pieceBytes;
+  }
+
+  /** After a write of so many bytes: starts the next piece if less than one lies ahead of the data. */
+  ahead(dataEnd: number, writtenBytes: number): void {
     const { pieceBytes, limit } = this.#options;
+    this.#averageBytes += (writtenBytes - this.#averageBytes) / AVERAGE_OVER;
+    if (!this.worthwhile) return;
     if (this.#stopped || this.#underWay !== undefined || this.#end >= limit) return;
     if (this.#end - dataEnd >= pieceBytes) return;
     this.#underWay = this.#piece().finally(() => {

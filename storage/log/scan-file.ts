@@ -7,7 +7,7 @@
 
 import { StorageError } from '../errors.ts';
 import type { OpenFile } from '../files.ts';
-import { readFully } from './file-bytes.ts';
+import { readFully, uninitialised } from './file-bytes.ts';
 import { MAX_LEFT_OVER_BYTES } from './scanner.ts';
 import type { SegmentScanner } from './scanner.ts';
 
@@ -20,7 +20,7 @@ export class ScanBuffers {
 
   constructor(pieceBytes = PIECE_BYTES) {
     const size = MAX_LEFT_OVER_BYTES + pieceBytes;
-    this.#pair = [Buffer.allocUnsafeSlow(size), Buffer.allocUnsafeSlow(size)];
+    this.#pair = [uninitialised(size), uninitialised(size)];
   }
 
   next(): Uint8Array {

@@ -189,7 +189,7 @@ export class SegmentScanner {
     if (take > 0) {
       this.#crc = crc32(part, this.#crc);
       this.#zeros.add(window.bytes, at, at + take);
-      if (this.#keepsPayload()) this.#hardState.push(part.slice());
+      if (this.#keepsPayload()) this.#hardState.push(new Uint8Array(part));
       this.#remaining -= take;
       this.#position += take;
     }

@@ -29,19 +29,19 @@ export class SpareSegment {
     this.#onFailure = onFailure;
   }
 
-  /** Makes one ready, if none is. */
-  prepare(): void {
-    this.#ready ??= this.#create(true).catch((error: unknown) => {
+  /** Makes one ready, if none is; with its first piece of zeros, if writes are small. */
+  prepare(prewrite: boolean): void {
+    this.#ready ??= this.#create(prewrite).catch((error: unknown) => {
       if (!hasCode(error, 'ENOSPC')) this.#onFailure(error);
       return undefined;
     });
   }
 
   /** The one that is ready, or a new one. */
-  async take(): Promise<Spare> {
+  async take(prewrite: boolean): Promise<Spare> {
     const ready = await this.#ready;
     this.#ready = undefined;
-    return ready ?? this.#create(false);
+    return ready ?? this.#create(prewrite);
   }
 
   async discard(): Promise<void> {
@@ -50,8 +50,8 @@ export class SpareSegment {
     if (ready !== undefined) await removeIfThere(this.#settings.files, ready.path);
   }
 
-  async #create(ahead: boolean): Promise<Spare> {
-    const { files, directory, syncMode, prewriteBytes, segmentBytes } = this.#settings;
+  async #create(prewrite: boolean): Promise<Spare> {
+    const { files, directory, prewriteBytes, segmentBytes } = this.#settings;
     const segmentId = this.#nextId();
     if (segmentId > 0xffff_ffff) throw new StorageError('full', 'the log has no segment id left');
     const path = inDirectory(directory, spareFileName(segmentId));
@@ -62,7 +62,7 @@ export class SpareSegment {
     });
     let zeros = 0;
     try {
-      if (syncMode === 'prewritten-dsync' && (!ahead || (await this.#hasRoom()))) {
+      if (prewrite && (await this.#hasRoom())) {
         const wanted = Math.min(prewriteBytes, segmentBytes);
         if (await writeZeros(file, 0, wanted)) zeros = wanted;
       }

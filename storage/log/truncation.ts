@@ -47,37 +47,56 @@ export async function cutPrefix(log: OpenLog, firstKept: LogIndex): Promise<void
 
 /** Cuts everything above `lastKept`, which is in [start - 1, last] and in no faulty range. */
 export async function cutSuffix(log: OpenLog, lastKept: LogIndex): Promise<void> {
-  const { state, writer, indexes } = log;
+  const { state, writer } = log;
   const { segments } = state;
+  const { last, durable } = state;
   const active = segments.find((segment) => !segment.sealed);
   await writer.seal();
   await writer.settleBackground();
   const place = await findCut(log, lastKept);
-  state.generation += 1;
-  state.last = lastKept;
-  state.durable = lastKept;
-  state.epochs.truncateSuffix(lastKept);
-  state.faulty = state.faulty.filter((range) => range.from <= lastKept);
+  const kept = segments[place.keep - 1];
+  const untouched = kept?.end === place.position && kept !== active;
+  const cut = untouched ? undefined : kept;
+  state.lowerTo(lastKept);
   const dropped = segments.splice(place.keep);
-  const cut = segments.at(-1);
-  const untouched = cut?.end === place.position && cut !== active;
-  if (cut !== undefined && !untouched) {
+  state.chain = place.chain ?? 0;
+  if (kept !== undefined) {
+    state.mark = { segmentId: kept.segmentId, position: place.position };
+  }
+  if (cut !== undefined) {
     cut.lastIndex = lastKept;
     cut.end = place.position;
     cut.endChain = place.chain;
     cut.sparse?.cut(place.position);
   }
-  state.chain = place.chain ?? 0;
-  state.mark = cut === undefined ? state.mark : { segmentId: cut.segmentId, position: cut.end };
+  try {
+    await finishSuffix(log, dropped, cut);
+    // Something in the background: the caller hears of a failure and not of a cut.
+    if (state.failed !== undefined) throw state.failed;
+  } catch (error) {
+    // The log has failed and nobody was told of a cut: it says of its end what it said before.
+    state.last = last;
+    state.durable = durable;
+    throw error;
+  }
+}
+
+async function finishSuffix(
+  log: OpenLog,
+  dropped: readonly LogSegment[],
+  cut: LogSegment | undefined,
+): Promise<void> {
+  const { state, writer, indexes } = log;
+  const { files, directory } = state.settings;
   await writer.saveManifest();
   for (const segment of dropped.toReversed()) await removeSegment(log, segment);
-  if (cut !== undefined && !untouched) {
+  if (cut !== undefined) {
     indexes.forget(cut);
-    await removeIfThere(state.settings.files, cut.indexPath);
+    await removeIfThere(files, cut.indexPath);
     await cutFile(log, cut);
     writer.indexInBackground(cut);
   }
-  await state.settings.files.syncDirectory(state.settings.directory);
+  await files.syncDirectory(directory);
 }
 
 async function cutFile({ state }: OpenLog, segment: LogSegment): Promise<void> {

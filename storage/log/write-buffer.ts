@@ -17,6 +17,7 @@ import {
 } from './batch.ts';
 import type { LogIdHalves, Window } from './batch.ts';
 import { crc32 } from './checksum.ts';
+import { uninitialised } from './file-bytes.ts';
 import type { FilePosition, LogIndex, Place } from './positions.ts';
 import type { SparseIndex } from './sparse-index.ts';
 import { ZeroSectorCount } from './zero-sectors.ts';
@@ -55,8 +56,7 @@ export class WriteBuffer {
   #onlyMarks = true;
 
   constructor(capacityBytes: number) {
-    // Not zeroed: every byte up to `length` is written by `add`.
-    this.#window = windowOver(Buffer.allocUnsafeSlow(capacityBytes));
+    this.#window = windowOver(uninitialised(capacityBytes));
   }
 
   get capacity(): number {

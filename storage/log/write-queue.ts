@@ -17,13 +17,19 @@ import type { Addition } from './write-buffer.ts';
 
 const MAX_FREE_BUFFERS = 4;
 
+export interface PlacedHardState {
+  readonly state: HardState;
+  /** Where its batch ends in the buffer: durable once the buffer is written up to here. */
+  readonly end: number;
+}
+
 export interface CollectedWrite {
   readonly kind: 'write';
   readonly buffer: WriteBuffer;
   /** Shared by all who wait for it. */
   done: Deferred | undefined;
-  /** The last one in the buffer. */
-  hardState: HardState | undefined;
+  /** In the order of the buffer. */
+  readonly hardStates: PlacedHardState[];
 }
 
 export interface Operation {
@@ -64,7 +70,7 @@ export class WriteQueue {
     let tail = this.#items.at(-1);
     if (tail?.kind !== 'write' || !tail.buffer.hasRoom(batch.payloadLength)) {
       const buffer = this.#takeBuffer(batch.payloadLength);
-      tail = { kind: 'write', buffer, done: undefined, hardState: undefined };
+      tail = { kind: 'write', buffer, done: undefined, hardStates: [] };
       this.#items.push(tail);
     }
     tail.buffer.add(batch);

@@ -45,13 +45,16 @@ export function sectorEnd(position: number): number {
 /** Counts the all-zero sectors of one payload that arrives in pieces. */
 export class ZeroSectorCount {
   #position = 0;
+  /** The last sector that was touched, and not to its end, is zero so far. */
   #openIsZero = false;
+  #openTouched = false;
   #count = 0;
 
   /** A payload begins at this file position. */
   begin(position: number): void {
     this.#position = position;
     this.#openIsZero = true;
+    this.#openTouched = false;
     this.#count = 0;
   }
 
@@ -62,7 +65,8 @@ export class ZeroSectorCount {
       if (this.#openIsZero && !isZero(bytes, at, end)) this.#openIsZero = false;
       this.#position += end - at;
       at = end;
-      if (this.#position % SECTOR_BYTES === 0) {
+      this.#openTouched = this.#position % SECTOR_BYTES !== 0;
+      if (!this.#openTouched) {
         if (this.#openIsZero) this.#count += 1;
         this.#openIsZero = true;
       }
@@ -71,7 +75,6 @@ export class ZeroSectorCount {
 
   /** The count; the last sector may be touched in part. */
   end(): number {
-    const open = this.#position % SECTOR_BYTES !== 0 && this.#openIsZero;
-    return this.#count + (open ? 1 : 0);
+    return this.#count + (this.#openTouched && this.#openIsZero ? 1 : 0);
   }
 }

@@ -55,6 +55,18 @@ export class MemoryFiles implements Files {
     return new MemoryFiles(this.#durableNames);
   }
 
+  /** An independent copy of what a power cut right now would leave. */
+  durableClone(): MemoryFiles {
+    const names = new Map<string, Inode>();
+    for (const [path, { durable }] of this.#durableNames) {
+      const inode = new Inode();
+      inode.seen = Buffer.from(durable);
+      inode.durable = Buffer.from(durable);
+      names.set(path, inode);
+    }
+    return new MemoryFiles(names);
+  }
+
   /** An independent copy of everything as it is seen, all of it durable. */
   clone(): MemoryFiles {
     const names = new Map<string, Inode>();
