@@ -1,0 +1,74 @@
+/** Every error code stands in docs/errors.md, and every code in there exists. */
+
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { STORAGE_ERROR_CODES } from '#storage';
+import { PUBLISH_REFUSALS } from '../../src/broker/ports.ts';
+import { ExitCode } from '../../src/cli/exit-codes.ts';
+import { CONFIG_ERROR_CODES } from '../../src/config/problem.ts';
+import { REFUSALS } from '../../src/protocol/mqtt/refusals.ts';
+import { SHARD_ERROR_CODES } from '../../src/shard/shard-error.ts';
+
+/** The cells of each row of the table below a heading, without the head. */
+async function tableBelow(heading: string): Promise<string[][]> {
+  const page = await readFile(join(import.meta.dirname, '../../docs/errors.md'), 'utf8');
+  const [, part = ''] = page.split(`\n## ${heading}`);
+  const lines = (part.split('\n## ')[0] ?? '').split('\n').filter((line) => line.startsWith('|'));
+  const rows = lines.slice(2).map((line) => line.split('|').slice(1, -1));
+  return rows.map((cells) => cells.map((cell) => cell.trim().replaceAll('`', '')));
+}
+
+const column = (rows: readonly string[][], at: number): (string | undefined)[] =>
+  rows.map((cells) => cells[at]);
+
+describe('docs/errors.md', () => {
+  it('has every exit code with its number, and no other', async () => {
+    const rows = await tableBelow('Exit codes');
+    const told = Object.fromEntries(rows.map(([code, name]) => [name, Number(code)]));
+    expect(told).toEqual(ExitCode);
+  });
+
+  it.each([
+    ['Configuration', CONFIG_ERROR_CODES],
+    ['A publish that was not taken', PUBLISH_REFUSALS],
+    ['The storage engine', STORAGE_ERROR_CODES],
+    ['The shard', SHARD_ERROR_CODES],
+  ] as const)('%s: every code, and no other', async (heading, codes) => {
+    const told = column(await tableBelow(heading), 0);
+    expect(told.toSorted()).toEqual([...codes].toSorted());
+  });
+
+  it('has the reason code of MQTT for each refusal', async () => {
+    for (const [name, reason] of await tableBelow('A publish that was not taken')) {
+      const [code] = REFUSALS[name as keyof typeof REFUSALS];
+      expect(reason, name).toBe(`0x${code.toString(16)}`);
+    }
+  });
+
+  it('each error class of the product is one of them, or ends at its own edge', async () => {
+    const args = ['-rhoE', 'class \\w+ extends \\w*Error', 'src', 'storage'];
+    const cwd = join(import.meta.dirname, '../..');
+    const { stdout } = await promisify(execFile)('grep', args, { cwd });
+    const classes = stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' ')[1]);
+    // With codes: above. The others become one of them, or are bugs (MachineFault, AssertionFailure).
+    const known = new Set([
+      'StorageError',
+      'ShardError',
+      'ConfigError',
+      'CliError',
+      'ListenError',
+      'DeclarationError',
+      'CodecError',
+      'RecordFormatError',
+      'MachineFault',
+      'AssertionFailure',
+    ]);
+    expect(classes.filter((name) => !known.has(name ?? ''))).toEqual([]);
+  });
+});
