@@ -1,6 +1,6 @@
 /**
- * Runs one schedule on a simulated disk of its own, and says on failure which seed it was and how to run it
- * again. A schedule that comes to rest without an end is a failure too.
+ * Runs one schedule on a simulated disk of its own, and says on failure which seed it was and how
+ * to run it again. A schedule that comes to rest without an end is a failure too.
  */
 import { SimulatedDisk } from './simulated-disk.ts';
 

@@ -111,12 +111,14 @@ export class SimulatedDisk implements MountedDisk {
   }
 
   /**
-   * Resolves when no call has been waiting for some turns of the event loop. Hung calls do not
-   * count.
+   * Resolves when no call has been waiting for some turns of the event loop (hung calls do not
+   * count); never, if the power goes first: who waits has died with it.
    */
   async settled(): Promise<void> {
+    const boot = this.#boot;
     for (let idle = 0; idle < 4; idle = this.#waiting.length === 0 ? idle + 1 : 0) {
       await new Promise((resolve) => setImmediate(resolve));
+      if (boot !== this.#boot) await new Promise<never>(() => undefined);
     }
   }
 
@@ -245,26 +247,30 @@ export class SimulatedDisk implements MountedDisk {
   #enqueue(boot: number, waiting: Waiting): void {
     if (boot !== this.#boot) return;
     this.#waiting.push(waiting);
-    if (this.#pumping) return;
-    this.#pumping = true;
-    setImmediate(() => this.#pump());
+    this.#pumpLater();
   }
 
-  /** Carries out steps until one call has returned; the next in the next turn of the loop. */
+  /**
+   * Carries out steps until one call has returned; the next in the next turn of the loop. Where the
+   * power goes with a call that has just returned, what it lets run still runs: in this turn.
+   */
   #pump(): void {
     this.#pumping = false;
     let returned = false;
     while (!returned && this.#waiting.length > 0) {
+      if (this.#steps >= this.#cutAt) return this.cutPower();
       const ready = this.#waiting.filter((waiting) => waiting.notBefore <= this.#steps);
       this.#steps += 1;
-      if (ready.length > 0) {
-        const next = this.#order.pick(ready);
-        returned = next.step();
-        if (returned) this.#waiting = this.#waiting.filter((waiting) => waiting !== next);
-      }
-      if (this.#steps >= this.#cutAt) this.cutPower();
+      if (ready.length === 0) continue;
+      const next = this.#order.pick(ready);
+      returned = next.step();
+      if (returned) this.#waiting = this.#waiting.filter((waiting) => waiting !== next);
     }
-    if (this.#waiting.length === 0 || this.#pumping) return;
+    if (this.#waiting.length > 0) this.#pumpLater();
+  }
+
+  #pumpLater(): void {
+    if (this.#pumping) return;
     this.#pumping = true;
     setImmediate(() => this.#pump());
   }
