@@ -16,6 +16,8 @@ import type {
 
 export class MemoryLogDisk {
   entries: ShardEntry[] = [];
+  /** Every entry that ever became durable, also those that were given back. */
+  readonly history: ShardEntry[] = [];
   start = 1;
   term = 0;
   faulty: FaultyRange[] = [];
@@ -130,6 +132,7 @@ export class MemoryShardLog implements ShardLog {
     this.#syncs++;
     // The disk has its own copy: nobody may change bytes after they were proposed.
     for (const entry of entries) {
+      this.#disk.history.push(entry);
       this.#disk.entries.push({
         ...entry,
         payload: [new Uint8Array(Buffer.concat(entry.payload))],
