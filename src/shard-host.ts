@@ -31,7 +31,7 @@ export interface ShardHostParts {
   readonly port: BatchPort;
   readonly logger: Logger;
   /** Called once, after the start: the store failed, and the process is to end. */
-  onFailure(error: Error): void;
+  readonly onFailure: (error: Error) => void;
 }
 
 export interface ShardHost {

@@ -37,10 +37,10 @@ export interface ApplierOptions {
   readonly sink: AppliedSink;
   /** The last applied index, and its term. */
   readonly applied: { readonly index: LogIndex; readonly term: number };
-  monotonicMs(): number;
+  readonly monotonicMs: () => number;
   /** After a pause: call `run` soon. */
-  wake(): void;
-  failed(error: unknown): void;
+  readonly wake: () => void;
+  readonly failed: (error: unknown) => void;
 }
 
 const FIRST_POSITIONS = 4096;

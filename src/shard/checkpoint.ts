@@ -37,7 +37,7 @@ export interface CheckpointOptions {
   atBoundary(cut: (index: LogIndex, term: number) => void): Promise<void>;
   /** Resolves in a later turn of the event loop. */
   nextTurn(): Promise<void>;
-  monotonicMs(): number;
+  readonly monotonicMs: () => number;
   /** Encoding makes way for other work after this long. */
   readonly sliceMs: number;
 }

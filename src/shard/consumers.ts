@@ -70,7 +70,7 @@ export interface ConsumersOptions {
   readonly control: WireWriter;
   readonly logger: Logger;
   /** Something was written: post at the end of the turn. */
-  wake(): void;
+  readonly wake: () => void;
 }
 
 class Consumer implements QueueConsumer {
@@ -212,7 +212,7 @@ export class Consumers {
   /** The store is gone: everyone hears it, and later consumers too. */
   fail(): void {
     this.#failed = true;
-    for (const id of [...this.#open.keys()]) this.cancelled(id, 'unavailable');
+    for (const id of this.#open.keys()) this.cancelled(id, 'unavailable');
   }
 
   #message(consumer: Consumer, frame: DeliveryFrame): StoredMessageView | undefined {

@@ -46,7 +46,7 @@ export class Declarations {
       const there = machine.queueNamed(queue.name)?.definition;
       if (there !== undefined && there.type !== queue.type) {
         throw new DeclarationError(
-          `queue ${queue.name} exists with type ${there.type}, and is declared with type ${queue.type}`,
+          `queue ${queue.name} exists with type ${String(there.type)}, and is declared with type ${String(queue.type)}`,
         );
       }
     }

@@ -74,9 +74,9 @@ export interface DispatcherOptions {
    */
   start(queueId: QueueId, began: (start: DispatchStart | undefined) => void): Promise<void>;
   /** There is something to do: call `serve` soon. */
-  wake(): void;
+  readonly wake: () => void;
   /** A promise of the dispatcher failed: the store cannot be used any more. */
-  failed(error: unknown): void;
+  readonly failed: (error: unknown) => void;
 }
 
 /** Deliveries of one group in one turn. */

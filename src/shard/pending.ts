@@ -104,7 +104,6 @@ export class Pending {
       const slot = this.#slot(this.#head);
       const number = this.#numbers[slot] as number;
       if (number > upTo) break;
-      const told = this.#untold > this.#head;
       const waiter = this.#waiters[slot];
       const tag = this.#tags[slot] as number;
       const refusedHere = this.#refusals[slot];
@@ -114,7 +113,7 @@ export class Pending {
         while ((refusals[refusal]?.number ?? upTo) < number) refusal++;
         if (refusals[refusal]?.number === number) reason = refusals[refusal++]?.reason;
       }
-      if (!told) waiter?.enqueued(tag, reason ?? committedBy(confirmed, number));
+      waiter?.enqueued(tag, reason ?? committedBy(confirmed, number));
     }
     return true;
   }
@@ -132,7 +131,7 @@ export class Pending {
       const slot = this.#slot(this.#untold);
       if ((this.#arrived[slot] as number) > before) return;
       const waiter = this.#waiters[slot];
-      // What pins a connection must not stay as long as an unknown number may.
+      // He is told, and must not be pinned for as long as a number may stay unknown.
       this.#waiters[slot] = undefined;
       this.#untold++;
       waiter?.enqueued(this.#tags[slot] as number, this.#refusals[slot] ?? 'timeout');
@@ -143,12 +142,11 @@ export class Pending {
   fail(): void {
     for (let left = this.size; left > 0; left--) {
       const slot = this.#slot(this.#head);
-      const told = this.#untold > this.#head;
       const waiter = this.#waiters[slot];
       const refusal = this.#refusals[slot];
       const tag = this.#tags[slot] as number;
       this.#pop(slot);
-      if (!told) waiter?.enqueued(tag, refusal ?? 'unavailable');
+      waiter?.enqueued(tag, refusal ?? 'unavailable');
     }
   }
 

@@ -28,7 +28,7 @@ export interface ProposalsOptions {
   readonly inReserve: () => boolean;
   now(): StampMs;
   /** The log took nothing: it failed or is closed. */
-  failed(error: unknown): void;
+  readonly failed: (error: unknown) => void;
 }
 
 /** A sender's numbered commands, checked in their form. */

@@ -33,9 +33,9 @@ export interface ServerOptions {
   /** The body of the reply; rejects with words for people. */
   request(request: ShardRequest): Promise<Uint8Array>;
   /** Something stands in the output: call `post` at the end of the turn. */
-  wake(): void;
+  readonly wake: () => void;
   /** A broken invariant. */
-  failed(error: unknown): void;
+  readonly failed: (error: unknown) => void;
 }
 
 export class ShardServer implements DeliveryOutput {

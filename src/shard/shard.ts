@@ -98,7 +98,7 @@ export interface ShardOptions {
   /** The disk is inside its reserve. */
   inReserve(): boolean;
   /** Once; nothing works any more, and the process is to end. */
-  onFailure(error: Error): void;
+  readonly onFailure: (error: Error) => void;
 }
 
 export class Shard {

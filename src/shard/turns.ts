@@ -10,10 +10,10 @@ export interface TurnsOptions {
   readonly clock: Clock;
   readonly sliceMs: number;
   /** Works until `deadline` (monotonic milliseconds); true when something is left. */
-  work(deadline: number): boolean;
+  readonly work: (deadline: number) => boolean;
   /** Milliseconds until `work` is wanted although nothing happens; Infinity: not at all. */
   nextWake(): number;
-  failed(error: unknown): void;
+  readonly failed: (error: unknown) => void;
 }
 
 const TIMER_MS_MAX = 0x7fff_ffff;

@@ -61,7 +61,7 @@ export interface InspectOptions {
   readonly path: string;
   readonly isDirectory: boolean;
   /** Whether this batch's payload is wanted; it is read again and handed over. */
-  wantsPayload(header: Readonly<BatchHeader>): boolean;
+  readonly wantsPayload: (header: Readonly<BatchHeader>) => boolean;
   /** Told now and then: bytes read so far. */
   progress?(bytes: number): void;
 }

@@ -180,11 +180,13 @@ test(
     await overwrite(path, Buffer.from([(before[0] ?? 0) ^ 0x10]), position);
     await drain(broker, ledger);
     const missing = ledger.missing();
-    const named = broker.output.split('\n').filter((line) => line.includes('a message cannot be read'));
+    const named = broker.output
+      .split('\n')
+      .filter((line) => line.includes('a message cannot be read'));
     expect(missing.length).toBeGreaterThan(0);
     // Named too: what was stored and not yet acknowledged when the producer ended.
     expect(named.length).toBeGreaterThanOrEqual(missing.length);
-    expect(named.length, named.join("\n")).toBeLessThanOrEqual(victim.recordCount);
+    expect(named.length, named.join('\n')).toBeLessThanOrEqual(victim.recordCount);
     for (const line of named) expect(JSON.parse(line)).toMatchObject({ queue: 'orders' });
   },
 );
