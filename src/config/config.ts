@@ -15,8 +15,7 @@ import { brokenRules } from './rules.ts';
 export type { Config, QueueConfig } from './keys.ts';
 export { ConfigError } from './problem.ts';
 export { CATCH_ALL_QUEUE } from './queue-names.ts';
-export type { Address } from './schema.ts';
-export { isLoopback, readDuration, writeAddress } from './values.ts';
+export { isLoopback, readDuration } from './values.ts';
 
 export interface ConfigSource {
   /** Without one, the defaults hold. */

@@ -29,7 +29,7 @@ export interface ConfigProblem {
   readonly text: string;
 }
 
-export function writePlace({ source, line, column }: Place): string {
+function writePlace({ source, line, column }: Place): string {
   return line === 0 ? source : `${source}:${line}:${column}`;
 }
 

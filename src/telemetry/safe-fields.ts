@@ -11,7 +11,7 @@ const ITEMS_MAX = 20;
 const KEYS_MAX = 32;
 const LEVELS_MAX = 4;
 
-export const REDACTED = '[redacted]';
+const REDACTED = '[redacted]';
 
 function shortened(text: string): string {
   return text.length <= TEXT_MAX ? text : `${text.slice(0, TEXT_MAX)}... (${text.length})`;

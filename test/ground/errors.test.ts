@@ -38,7 +38,8 @@ describe('docs/errors.md', () => {
     ['The shard', SHARD_ERROR_CODES],
   ] as const)('%s: every code, and no other', async (heading, codes) => {
     const told = column(await tableBelow(heading), 0);
-    expect(told.toSorted()).toEqual([...codes].toSorted());
+    expect(told).toHaveLength(codes.length);
+    expect(new Set(told)).toEqual(new Set<string>(codes));
   });
 
   it('has the reason code of MQTT for each refusal', async () => {
