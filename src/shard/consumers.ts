@@ -212,7 +212,9 @@ export class Consumers {
   /** The store is gone: everyone hears it, and later consumers too. */
   fail(): void {
     this.#failed = true;
-    for (const id of this.#open.keys()) this.cancelled(id, 'unavailable');
+    // Not those that a sink opens meanwhile: they hear it in a later turn.
+    const open = Array.from(this.#open.keys());
+    for (const id of open) this.cancelled(id, 'unavailable');
   }
 
   #message(consumer: Consumer, frame: DeliveryFrame): StoredMessageView | undefined {

@@ -593,6 +593,23 @@ describe('a shard that is gone', () => {
     expect(told).toBeLessThan(30);
   });
 
+  it('C14: a sink that consumes again when it is cancelled hears it again in a later turn', async () => {
+    const { client, shard } = await setting();
+    let cancelled = 0;
+    class Stubborn extends Sink {
+      override cancelled(): void {
+        cancelled++;
+        if (cancelled < 100) client.consume(request(1), this);
+      }
+    }
+    client.consume(request(1), new Stubborn());
+    await quiet();
+    shard.leave();
+    await quiet();
+    expect(cancelled).toBeGreaterThan(1);
+    expect(cancelled).toBeLessThan(30);
+  });
+
   it('that speaks any nonsense is given up, and never more than that', async () => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), fc.boolean(), async (noise, framed) => {

@@ -229,7 +229,9 @@ describe('entries', () => {
     expect(() => readAll([longer, commands])).toThrow(CodecError);
     const shorter = header.slice();
     new DataView(shorter.buffer).setUint32(0, header.length + 5, true);
-    expect(() => readAll([shorter, commands])).toThrow(CodecError);
+    const reader = new EntryReader();
+    reader.reset([shorter, commands]);
+    expect(() => reader.next()).toThrow(expect.objectContaining({ code: 'bad-length' }));
     const emptier = header.slice();
     new DataView(emptier.buffer).setUint32(8, 0, true);
     expect(() => readAll([emptier, commands])).toThrow(CodecError);

@@ -341,6 +341,24 @@ describe('a batch of the shard', () => {
       expect(() => readShard(bytes.slice(0, length))).toThrow(CodecError);
     }
   });
+
+  it('has as many refusals as it says, ascending, and none above what it confirms', () => {
+    const writer = new ShardBatchWriter(64);
+    const refusals = [3, 4].map((number) => ({ number, reason: 'disk-full' as const }));
+    writer.confirmed(9, refusals);
+    const bytes = writer.take();
+    const frame = SHARD_BATCH_HEADER_BYTES;
+    expect(readShard(bytes)).toEqual([{ kind: 'confirmed', upTo: 9, refusals }]);
+    const changed = (at: number, value: number): Uint8Array => {
+      const other = bytes.slice();
+      new DataView(other.buffer).setUint32(frame + at, value, true);
+      return other;
+    };
+    expect(outcome(readShard, changed(8, 1))).toBe('bad-length');
+    expect(outcome(readShard, changed(8, 3))).toBe('bad-length');
+    expect(outcome(readShard, changed(12, 3))).toBe('bad-value');
+    expect(outcome(readShard, changed(20, 4))).toBe('bad-value');
+  });
 });
 
 describe('bytes that were taken', () => {
