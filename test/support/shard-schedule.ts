@@ -56,6 +56,7 @@ export class ShardSchedule {
   readonly #limits;
   readonly #storage;
   #life = 1;
+  #term = 0;
   #count = 0;
   #consumer = 0;
   #wallMs = 1_700_000_000_000;
@@ -134,6 +135,8 @@ export class ShardSchedule {
       inReserve: () => false,
       onFailure: failed,
     });
+    expect(log.hardState.term, 'a term is never used twice').toBeGreaterThan(this.#term);
+    this.#term = log.hardState.term;
     this.#shard = shard;
     const client = new PlainClient(near);
     this.#client = client;
