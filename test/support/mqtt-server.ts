@@ -217,11 +217,13 @@ export class RawClient {
   }
 }
 
-/**
- * Waits turns of the event loop until the condition holds; fails the test by time-out otherwise.
- */
+/** Waits turns of the event loop until the condition holds; the deadline only ends a failed test. */
 export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+  const deadline = performance.now() + 20_000;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`never became true: ${String(condition)}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 export function textOf(packet: ServerPacket): string {

@@ -61,6 +61,28 @@ describe('packet ids', () => {
   });
 });
 
+describe('ownership', () => {
+  test('P10: what a superseded owner does later touches nothing', async () => {
+    await start();
+    const { sessions } = server.listener;
+    const nothing = { will: undefined, willDelaySeconds: 0 };
+    const request = { clientId: 'a', cleanStart: false, expirySeconds: 60 };
+    const owner = { takenOver: (): void => {} };
+    const next = { takenOver: (): void => {} };
+    const first = sessions.attach(owner, request);
+    const second = sessions.attach(next, request);
+    expect(second).toEqual({ session: first?.session, present: true });
+    if (first === undefined) throw new Error('refused');
+    const channel = { deliver: (): void => {} };
+    first.session.channel = channel;
+    sessions.detach(owner, first.session, nothing);
+    expect(sessions.waiting).toBe(0);
+    expect(first.session.channel).toBe(channel);
+    sessions.detach(next, first.session, nothing);
+    expect(sessions.waiting).toBe(1);
+  });
+});
+
 describe('a session that is kept', () => {
   test('gets what came while its client was away, in order, but no QoS 0', async () => {
     await start();
