@@ -226,6 +226,22 @@ describe('back-pressure', () => {
     expect(shard.enqueues.length).toBe(2);
   });
 
+  it('keeps to the window of bytes also with what was held back before', async () => {
+    const { shard, witness, send } = await setting({ windowBytes: 65_536, batchBytes: 4096 });
+    send(1, 2000);
+    for (let confirmed = 0; confirmed < 2000;) {
+      await quiet();
+      const underWay = shard.enqueues.length - confirmed;
+      expect(underWay).toBeGreaterThan(0);
+      // A message of a few bytes and its place cost more than 100.
+      expect(underWay).toBeLessThan(655);
+      confirmed += underWay;
+      shard.say((writer) => writer.confirmed(confirmed, []));
+    }
+    await quiet();
+    expect(tags(witness)).toEqual(upTo(2000));
+  });
+
   it('holds the stream while the shard is busy, but neither settlements nor credit', async () => {
     const { client, shard, witness, send } = await setting();
     shard.say((writer) => writer.busy());

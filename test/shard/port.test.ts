@@ -56,6 +56,20 @@ describe.each([
     expect(await back).toEqual(['a']);
   });
 
+  it('tells no close while both sides are open', async () => {
+    const [near, far] = made(pair);
+    let closes = 0;
+    near.onClosed(() => closes++);
+    far.onClosed(() => closes++);
+    far.onBatch((bytes) => far.post(bytes));
+    for (let round = 0; round < 3; round++) {
+      const echo = batches(near, 1);
+      near.post(bytesOf('x'));
+      expect(await echo).toEqual(['x']);
+    }
+    expect(closes).toBe(0);
+  });
+
   it('takes the bytes away from the sender', () => {
     const [near] = made(pair);
     const bytes = bytesOf('gone');
@@ -110,5 +124,33 @@ describe.each([
     near.close();
     await gone;
     expect(events).toBe(0);
+  });
+
+  it('hands over nothing more once its listener closed it, and tells no close before there is one', async () => {
+    const [near, far] = made(pair);
+    const got: string[] = [];
+    let closes = 0;
+    far.onClosed(() => closes++);
+    near.onClosed(() => closes++);
+    const first = new Promise<void>((resolve) => {
+      far.onBatch((bytes) => {
+        got.push(Buffer.from(bytes).toString());
+        expect(closes).toBe(0);
+        far.close();
+        resolve();
+      });
+    });
+    near.post(bytesOf('1'));
+    near.post(bytesOf('2'));
+    await first;
+    await new Promise<void>((resolve) => {
+      const look = (): void => {
+        if (closes > 0) resolve();
+        else setImmediate(look);
+      };
+      look();
+    });
+    expect(got).toEqual(['1']);
+    expect(closes).toBe(1);
   });
 });
