@@ -16,8 +16,8 @@ import type { QueueId } from '../machine/ids.ts';
 import type { Match, QueueInfo, Subscriber, SubscriptionOptions } from './ports.ts';
 import { countLevels, hasWildcard, TopicTrie } from './topic-trie.ts';
 
-export const QUEUE_PREFIX = '$queue/';
-export const CATCH_ALL_QUEUE = 'mqtt';
+const QUEUE_PREFIX = '$queue/';
+const CATCH_ALL_QUEUE = 'mqtt';
 const CATCH_ALL_PATTERN = '$queue/#';
 
 /**

@@ -95,7 +95,7 @@ export const MQTT_DEFAULTS: MqttOptions = {
 type NumberName = Exclude<keyof MqttOptions, 'retainAvailable'>;
 
 /** The ranges that the comments above tell. */
-export const MQTT_RANGES = {
+const MQTT_RANGES = {
   maxPacketSize: [KIB, 268_435_460],
   maxQos: [0, 2],
   receiveMaximum: [1, 65_535],

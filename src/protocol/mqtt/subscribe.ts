@@ -18,7 +18,7 @@ import { ReasonCode, type SubscribeReason, type UnsubscribeReason } from './reas
 import type { Session } from './session.ts';
 import { topicLevels } from './topic.ts';
 
-export const QUEUE_PREFIX = '$queue/';
+const QUEUE_PREFIX = '$queue/';
 
 /** User properties of SUBSCRIBE that ask for something that does not exist yet. */
 const UNKNOWN_WISHES = ['consumer-group', 'ack', 'x-stream-offset'];
@@ -154,7 +154,7 @@ function consume(parts: SubscribeParts, request: Request): Granted | Refused {
 }
 
 /** Undefined for a filter that is not the whole of one queue. */
-export function queueName(filter: string): string | undefined {
+function queueName(filter: string): string | undefined {
   const rest = filter.slice(QUEUE_PREFIX.length);
   const name = rest.endsWith('/#') ? rest.slice(0, -2) : rest;
   return name === '' || /[/+#]/.test(name) ? undefined : name;
