@@ -6,7 +6,7 @@
  * never. Nothing is started again: the process is to end, and the next start recovers.
  */
 
-import { MessageChannel, Worker } from 'node:worker_threads';
+import { MessageChannel, Worker, type WorkerOptions } from 'node:worker_threads';
 import { ConfigError } from './config/config.ts';
 import type { StartShards, ShardThreads } from './node.ts';
 import type { ShardSettings } from './options.ts';
@@ -99,16 +99,22 @@ async function startHere(settings: ShardSettings, logger: Logger, failure: Failu
   return { port: near, stop: () => host.stop(), ended: Promise.resolve() };
 }
 
-/** The compiled worker, also when the rest runs from its sources: Node takes no TypeScript. */
-function workerFile(): URL {
-  const fromSources = import.meta.url.endsWith('.ts');
-  return new URL(fromSources ? '../dist/src/worker.js' : './worker.js', import.meta.url);
+/**
+ * The compiled worker, also when the rest runs from its sources (Node takes no TypeScript); then without
+ * the options of the process, which would lead it to sources again.
+ */
+function newWorker(options: WorkerOptions): Worker {
+  if (!import.meta.url.endsWith('.ts')) {
+    return new Worker(new URL('./worker.js', import.meta.url), options);
+  }
+  const compiled = new URL('../dist/src/worker.js', import.meta.url);
+  return new Worker(compiled, { ...options, execArgv: [] });
 }
 
 async function startWorker(settings: ShardSettings, failure: Failure): Promise<Host> {
   const { port1, port2 } = new MessageChannel();
   const input: WorkerInput = { settings, port: port2 };
-  const worker = new Worker(workerFile(), {
+  const worker = newWorker({
     name: 'shards',
     workerData: input,
     transferList: [port2],
@@ -139,7 +145,7 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
     });
   }).catch(async (error: unknown) => {
     port1.close();
-    await ended;
+    await worker.terminate();
     throw error;
   });
   return {
@@ -152,7 +158,12 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
         );
       });
       worker.postMessage({ kind: 'stop' } satisfies WorkerHears);
-      await done;
+      try {
+        await done;
+      } catch (error) {
+        await worker.terminate();
+        throw error;
+      }
     },
     ended,
   };

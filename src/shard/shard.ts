@@ -127,9 +127,14 @@ export class Shard {
   static async open(options: ShardOptions): Promise<Shard> {
     const point = recoveryPoint(options.log, options.records);
     const shard = new Shard(options, point);
-    await shard.#recover(point);
-    if (shard.#failure !== undefined) throw shard.#failure;
-    await shard.#serve();
+    try {
+      await shard.#recover(point);
+      if (shard.#failure !== undefined) throw shard.#failure;
+      await shard.#serve();
+    } catch (error) {
+      shard.#turns.stop();
+      throw error;
+    }
     return shard;
   }
 

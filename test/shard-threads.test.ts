@@ -1,0 +1,156 @@
+/** The shards as the node starts them, on a real disk: beside the frontends, and in the compiled worker. */
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Committed } from '../src/machine/committed.ts';
+import type { Delivery, EnqueueRefusal } from '../src/broker/ports.ts';
+import type { ShardThreads } from '../src/node.ts';
+import type { ShardSettings } from '../src/options.ts';
+import { logDirectory, startShards } from '../src/shard-threads.ts';
+import { queue } from './support/shard-world.ts';
+
+const MIB = 1 << 20;
+const ROOT = join(import.meta.dirname, '.tmp');
+const quiet = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
+let directory = '';
+
+beforeEach(async () => {
+  await mkdir(ROOT, { recursive: true });
+  directory = await mkdtemp(join(ROOT, 'shards-'));
+});
+afterEach(async () => {
+  await rm(directory, { recursive: true, force: true });
+});
+
+function settings(thread: 'worker' | 'main', more: Partial<ShardSettings> = {}): ShardSettings {
+  return {
+    node: 'node-1',
+    dataDirectory: join(directory, 'data'),
+    thread,
+    queues: [queue('orders')],
+    ackTimeoutMs: 10_000,
+    checkpointBytes: MIB,
+    checkpointLogBytes: 16 * MIB,
+    checkpointIntervalMs: 60_000,
+    maxMessageBytes: MIB,
+    cacheBytes: MIB,
+    maxUncommittedBytes: MIB,
+    storage: {
+      segmentBytes: MIB,
+      indexIntervalBytes: 4_096,
+      syncMode: 'prewritten-dsync',
+      prewriteBytes: MIB / 4,
+      idleMarkMs: 100,
+      maxWriteBytes: MIB,
+      reserveBytes: 4 * MIB,
+    },
+    log: { level: 'silent', format: 'json', node: 'node-1' },
+    ...more,
+  };
+}
+
+function publish(shards: ShardThreads, text: string): Promise<Committed | EnqueueRefusal> {
+  const message = {
+    topic: '$queue/orders/x',
+    payload: Buffer.from(text),
+    qos: 1,
+    retain: false,
+    properties: undefined,
+  } as const;
+  const targets = shards.queues.queues.map(({ queueId }) => queueId);
+  return new Promise((resolve) => {
+    const waiter = {
+      enqueued: (_tag: number, outcome: Committed | EnqueueRefusal) => resolve(outcome),
+    };
+    shards.queues.enqueue(targets, message, { clientId: 'c', protocol: 'mqtt' }, waiter, 0);
+  });
+}
+
+function take(shards: ShardThreads, count: number): Promise<string[]> {
+  const queueId = shards.queues.queues[0]?.queueId ?? expect.fail('no queue');
+  const texts: string[] = [];
+  return new Promise((resolve) => {
+    const consumer = shards.queues.consume(
+      { queueId, clientId: 'k', credit: 100 },
+      {
+        delivered: ({ offset, term, deliveryNumber, message }: Delivery) => {
+          texts.push(Buffer.from(message.payload).toString());
+          consumer.settle(offset, term, deliveryNumber, 'complete');
+        },
+        batchEnd: () => {
+          if (texts.length >= count) resolve(texts);
+        },
+        cancelled: () => undefined,
+      },
+    );
+  });
+}
+
+describe.each(['main', 'worker'] as const)('shards, thread: %s', (thread) => {
+  it('D1: what was confirmed is there after a stop and a start, and settled messages are not', async () => {
+    const first = await startShards(settings(thread), quiet);
+    for (const text of ['one', 'two', 'three'])
+      expect(await publish(first, text)).toBeTypeOf('number');
+    await first.stop();
+    expect(await publish(first, 'late')).toBe('unavailable');
+    expect((await readdir(logDirectory(join(directory, 'data')))).length).toBeGreaterThan(0);
+
+    const second = await startShards(settings(thread), quiet);
+    expect(await take(second, 3)).toEqual(['one', 'two', 'three']);
+    expect(await publish(second, 'four')).toBeTypeOf('number');
+    await second.stop();
+
+    const third = await startShards(settings(thread), quiet);
+    expect(await take(third, 1)).toEqual(['four']);
+    await third.stop();
+  });
+
+  it('a second broker on the data directory is refused, and the first goes on', async () => {
+    const first = await startShards(settings(thread), quiet);
+    await expect(startShards(settings(thread), quiet)).rejects.toMatchObject({
+      name: 'StorageError',
+      code: 'locked',
+    });
+    expect(await publish(first, 'still here')).toBeTypeOf('number');
+    await first.stop();
+  });
+
+  it('O1: other limits in the configuration are taken over, and no queue is made twice', async () => {
+    const first = await startShards(settings(thread), quiet);
+    const before = first.queues.queues;
+    await first.stop();
+    const queues = [queue('orders', { deliveryLimit: 3 }), queue('bills')];
+    const second = await startShards(settings(thread, { queues }), quiet);
+    expect(second.queues.queues.map(({ name }) => name)).toEqual(['orders', 'bills']);
+    expect(second.queues.queues[0]?.queueId).toBe(before[0]?.queueId);
+    await second.stop();
+  });
+
+  it('O1: a queue that cannot be is refused at the start, and lets the directory go', async () => {
+    const queues = [queue('orders', { deliveryLimit: 0 })];
+    await expect(startShards(settings(thread, { queues }), quiet)).rejects.toMatchObject({
+      name: 'ConfigError',
+      message: expect.stringContaining('orders') as string,
+    });
+    const shards = await startShards(settings(thread), quiet);
+    await shards.stop();
+  });
+
+  it('D10: a disk inside its reserve refuses a publish in words', async () => {
+    const { storage } = settings(thread);
+    // More than any disk has free, less than all of it.
+    const space = await import('node:fs/promises').then(({ statfs }) => statfs(directory));
+    const reserveBytes =
+      (space.bavail + Math.floor((space.blocks - space.bavail) / 2)) * space.bsize;
+    const options = settings(thread, { storage: { ...storage, reserveBytes } });
+    const shards = await startShards(options, quiet);
+    expect(await publish(shards, 'no room')).toBe('disk-full');
+    await shards.stop();
+  });
+});
