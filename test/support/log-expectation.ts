@@ -46,15 +46,15 @@ export class LogExpectation {
   }
 
   appended(index: number, entry: Entry): void {
-    expect(index, 'an append takes the index after the last').toBe(this.#last + 1);
+    must(index === this.#last + 1, `an append takes ${index}, not the index after ${this.#last}`);
     this.#last = index;
     this.#entries.set(index, entry);
     this.#epochs.set(index, entry.epoch);
   }
 
   reportedDurable(index: number): void {
-    expect(index, 'durability is reported ascending').toBeGreaterThanOrEqual(this.#durable);
-    expect(index, 'only what was appended is durable').toBeLessThanOrEqual(this.#last);
+    must(index >= this.#durable, `durable goes back from ${this.#durable} to ${index}`);
+    must(index <= this.#last, `${index} is durable, and the last appended is ${this.#last}`);
     this.#durable = index;
   }
 
@@ -111,15 +111,14 @@ export class LogExpectation {
     while (from <= this.#durable) {
       const outcome = await log.read(from as typeof log.start, { maxBytes: READ_BYTES });
       const count = this.batchesAreRight(outcome, from);
-      if (count === 0) expect(outcome, `a read from ${from} below the end`).toBe('batches');
+      must(count > 0, `a read from ${from}, below the end, gives ${JSON.stringify(outcome)}`);
       from += count;
     }
     expect(from).toBe(this.#durable + 1);
     for (let index = log.start - 1; index <= this.#last; index += 1) {
       const epoch = log.epochAt(index as typeof log.start);
-      // `expect` costs more than all the rest of a schedule: only for what is wrong.
       const wanted = this.#epochs.get(index);
-      if (epoch !== wanted) expect(epoch, `epoch at ${index}`).toBe(wanted);
+      must(epoch === wanted, `epoch at ${index} is ${epoch}, not ${wanted}`);
     }
   }
 
@@ -128,11 +127,11 @@ export class LogExpectation {
     if (outcome.kind !== 'batches') return 0;
     let index = from;
     for (const batch of outcome.batches) {
-      if (batch.index !== index) expect(batch.index).toBe(index);
+      must(batch.index === index, `${batch.index} was read in the place of ${index}`);
       this.#isRight(batch);
       index += 1;
     }
-    expect(index, 'only what is durable is read').toBeLessThanOrEqual(this.#durable + 1);
+    must(index <= this.#durable + 1, `${index - 1} was read and is not durable`);
     return outcome.batches.length;
   }
 
@@ -199,4 +198,9 @@ export class LogExpectation {
     this.#last = last;
     this.#durable = Math.min(this.#durable, last);
   }
+}
+
+/** `expect` costs more than all the rest of a schedule: not for what is checked for each batch. */
+function must(condition: boolean, message: string): void {
+  if (!condition) throw new Error(message);
 }

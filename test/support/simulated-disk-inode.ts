@@ -66,7 +66,7 @@ export class Inode {
 
   write(bytes: Uint8Array, position: number): Change {
     // Not `slice`: a Buffer would share its memory.
-    const change: Change = { kind: 'write', position, bytes: Uint8Array.from(bytes), ...pending() };
+    const change: Change = { kind: 'write', position, bytes: new Uint8Array(bytes), ...pending() };
     this.#show(change);
     this.#changes.push(change);
     return change;

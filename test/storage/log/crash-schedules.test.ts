@@ -1,9 +1,10 @@
 /**
  * The log under power cuts: 2,000 schedules on the simulated disk, each decided by its seed.
  *
- * One again, with what the disk did:  SEED=123 npx vitest run
- * test/storage/log/crash-schedules.test.ts More of them:                       SCHEDULES=100000
- * FIRST=2000 npx vitest run ...
+ * ```
+ * SEED=123 npx vitest run test/storage/log/crash-schedules.test.ts     one again, with a trace
+ * FIRST=2000 SCHEDULES=100000 npx vitest run test/storage/log/crash-schedules.test.ts
+ * ```
  */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
