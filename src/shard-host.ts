@@ -113,7 +113,8 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
       else shard.logFailed(error);
     },
   });
-  on.opened.push(() => log.close());
+  // A shard that opened has closed the log itself; one that refused must not leave the mark of a clean stop.
+  on.opened.push(() => log.close('as-found'));
   const { clean, created, bytesScanned, tornTail, faulty } = recovery;
   logger.info({ clean, created, bytesScanned, tornTail: tornTail?.detail }, 'log opened');
   for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');

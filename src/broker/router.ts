@@ -132,7 +132,11 @@ export class Router {
   #queueRoute(topic: string): Route {
     const found: QueueId[] = [];
     // `$queue//x` and `$queue/` name no queue, so no queue takes them, the catch-all neither.
-    const named = topic.length > QUEUE_PREFIX.length && topic[QUEUE_PREFIX.length] !== '/';
+    // `$queue/<name>/$...` is reserved for settlement by publishing: it never lands in a queue.
+    const named =
+      topic.length > QUEUE_PREFIX.length &&
+      topic[QUEUE_PREFIX.length] !== '/' &&
+      !topic.includes('/$', QUEUE_PREFIX.length);
     if (named) this.#queuePatterns.match(topic, found);
     const catchAll = this.#queuesByName.get(CATCH_ALL_QUEUE);
     if (named && found.length === 0 && catchAll !== undefined) found.push(catchAll.queueId);

@@ -7,13 +7,14 @@
 
 import { once } from 'node:events';
 import { Command } from 'commander';
-import { inspectLog, nodeFiles, type Inspected } from '#storage';
+import { inspectLog, nodeFiles, StorageError, type Inspected } from '#storage';
 import type { LogIndex, QueueId } from '../machine/ids.ts';
 import { CodecError } from '../shard/wire.ts';
 import { positiveCount } from './client-options.ts';
 import { EntryDecoder, type DumpedCommand } from './dump/decoded-entries.ts';
 import { dumpPath } from './dump/dump-path.ts';
 import { asJson, asText, type DumpEvent } from './dump/dump-writer.ts';
+import { CliError, ExitCode } from './exit-codes.ts';
 
 const ENTRY = 1;
 const DAMAGE_FOUND = 1;
@@ -64,7 +65,12 @@ class Dump {
         decodes && header.kind === ENTRY && (this.#decoder.replays || this.#inRange(header.index)),
       progress: (bytes) => this.#progress(bytes),
     });
-    for await (const event of events) await this.#take(event);
+    try {
+      for await (const event of events) await this.#take(event);
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.code !== 'unknown-format') throw error;
+      throw new CliError(ExitCode.usage, `${error.message}: not ours`, { cause: error });
+    }
     if (this.#damaged) process.exitCode = DAMAGE_FOUND;
   }
 

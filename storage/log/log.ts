@@ -270,16 +270,21 @@ export class Log {
     }
   }
 
-  /** Waits for what was appended, leaves the mark of a clean stop. Later calls get StorageError `closed`. */
-  close(): Promise<void> {
-    this.#closing ??= this.#close();
+  /**
+   * Waits for what was appended. `in-order` leaves the mark of a clean stop; `as-found` leaves no mark, for a
+   * start that was refused over what the log holds. Later calls get StorageError `closed`.
+   */
+  close(how: 'in-order' | 'as-found' = 'in-order'): Promise<void> {
+    this.#closing ??= this.#close(how);
     return this.#closing;
   }
 
-  async #close(): Promise<void> {
+  async #close(how: 'in-order' | 'as-found'): Promise<void> {
     const failedBefore = this.#state.failed;
     // On a failed log this rejects at once, and only the files are left to let go of.
-    await this.#writer.queue.enqueue(() => this.#finish()).catch(() => undefined);
+    await this.#writer.queue
+      .enqueue(() => (how === 'in-order' ? this.#finish() : this.#writer.release()))
+      .catch(() => undefined);
     this.#writer.queue.end(closedError());
     await this.#writer.release().catch(() => undefined);
     this.#handles.dropAll();

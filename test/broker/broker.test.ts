@@ -164,6 +164,9 @@ describe('queues', () => {
     expect(queues.texts('mqtt')).toEqual([...taken, '$queue/$dlq', '$queue/__proto__']);
     expect(publish(message('$queue/'))).toBe('no-queue');
     expect(publish(message('$queue//x'))).toBe('no-queue');
+    // Reserved for settlement by publishing: it must not land in the queue as a message.
+    expect(publish(message('$queue/orders/$ack'))).toBe('no-queue');
+    expect(publish(message('$queue/$dlq'))).not.toBe('no-queue');
   });
 
   test('Q20: a retained publish to a queue is enqueued too, and nothing is retained', () => {

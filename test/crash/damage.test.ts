@@ -57,6 +57,8 @@ async function fill(current: BrokerProcess, name: string, ledger: Ledger): Promi
 interface Seen {
   readonly headers: readonly BatchHeader[];
   readonly logId: string;
+  /** The mark of a clean stop. */
+  readonly clean: boolean;
   readonly path: string;
   readonly dataEnd: number;
 }
@@ -65,12 +67,16 @@ interface Seen {
 async function lastSegment(current: BrokerProcess): Promise<Seen> {
   let path = '';
   let logId = '';
+  let clean = false;
   let dataEnd = 0;
   let headers: BatchHeader[] = [];
   const directory = join(current.dataDirectory, 'shard-0', 'log');
   const options = { files: nodeFiles(), path: directory, isDirectory: true };
   for await (const event of inspectLog({ ...options, wantsPayload: () => false })) {
-    if (event.kind === 'log') logId = event.manifest?.logId ?? '';
+    if (event.kind === 'log') {
+      logId = event.manifest?.logId ?? '';
+      clean = event.manifest?.clean ?? false;
+    }
     if (event.kind === 'segment') {
       path = event.path;
       headers = [];
@@ -78,7 +84,7 @@ async function lastSegment(current: BrokerProcess): Promise<Seen> {
     if (event.kind === 'batch') headers.push({ ...event.header });
     if (event.kind === 'segment end') dataEnd = event.dataEnd;
   }
-  return { headers, logId, path, dataEnd };
+  return { headers, logId, clean, path, dataEnd };
 }
 
 async function overwrite(path: string, bytes: Uint8Array, position: number): Promise<void> {
@@ -156,6 +162,7 @@ test(
       await overwrite(path, Buffer.from([(before[0] ?? 0) ^ 0x10]), position);
       expect(await broker.startAndEnd(), broker.output).toBe(DAMAGED_EXIT);
       expect(broker.output).toContain('segment');
+      expect((await lastSegment(broker)).clean, 'a refused start is no clean stop').toBe(false);
       await overwrite(path, before, position);
     }
     await drain(broker, ledger);

@@ -195,7 +195,7 @@ function decisionText({ decision }: Extract<Inspected, { kind: 'decision' }>): s
   if (cut !== undefined) {
     lines.push(
       `  and cut a torn write at byte ${cut.position} of segment ${cut.segmentId}: ${cut.detail}`,
-      '  (an ordinary power cut or kill; nothing acknowledged lies there)',
+      '  (as an ordinary power cut or kill leaves it: nothing acknowledged lies there, unless somebody cut the file)',
     );
   }
   for (const range of faulty) {

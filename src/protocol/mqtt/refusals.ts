@@ -12,7 +12,10 @@ export const REFUSALS = {
   timeout: [ReasonCode.unspecifiedError, 'not stored in time; it may still be stored'],
   'disk-full': [ReasonCode.quotaExceeded, 'the disk of the broker is full'],
   'queue-full': [ReasonCode.quotaExceeded, 'the queue is full'],
-  'no-queue': [ReasonCode.topicNameInvalid, 'no queue takes this topic'],
+  'no-queue': [
+    ReasonCode.topicNameInvalid,
+    'no queue takes this topic; a level that begins with $ is reserved',
+  ],
   'too-large': [ReasonCode.quotaExceeded, 'the message is larger than a queue takes'],
   unavailable: [ReasonCode.implementationSpecificError, 'the store is not available'],
   'retained-full': [ReasonCode.quotaExceeded, 'too many retained messages'],
