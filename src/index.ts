@@ -12,8 +12,8 @@ export { ListenError, type Listening, type Node } from './node.ts';
 export type { Logger } from './telemetry/logger.ts';
 
 /**
- * Starts a node; rejects with a `StorageError`, a `ListenError` or a `ConfigError`. Whoever calls it
- * ends the process when `failed` resolves: a node whose store failed cannot be used again.
+ * Starts a node; rejects with a `StorageError`, a `ListenError` or a `ConfigError`. Whoever calls
+ * it ends the process when `failed` resolves: a node whose store failed cannot be used again.
  */
 export function startNode(config: Config, log?: Logger): Promise<Node> {
   const terminal = process.stderr.isTTY;

@@ -105,7 +105,9 @@ export class Node {
     return this.#shards.queues.queues.map(({ name }) => name);
   }
 
-  /** Tells the clients, stores what is under way, lets the data directory go. Again: the same stop. */
+  /**
+   * Tells the clients, stores what is under way, lets the data directory go. Again: the same stop.
+   */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;

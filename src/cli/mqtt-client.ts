@@ -2,14 +2,14 @@
  * A small MQTT client for the command line: one connection, publishes that are acknowledged in any
  * order, one stream of received messages that are acknowledged when their reader is done with them.
  *
- * Built on mqtt-packet and not on the broker's own codec, so that a mistake there is seen by another
- * reader. Never reconnects: whoever calls it is told why the connection ended.
+ * Built on mqtt-packet and not on the broker's own codec, so that a mistake there is seen by
+ * another reader. Never reconnects: whoever calls it is told why the connection ended.
  */
 
 import { type Socket, connect } from 'node:net';
 import { type IPublishPacket, type Packet, generate, parser } from 'mqtt-packet';
 import { CliError, ExitCode } from './exit-codes.ts';
-import { reasonText } from './reason-text.ts';
+import { connackText, reasonText } from './reason-text.ts';
 
 export type MqttVersion = 4 | 5;
 export type Qos = 0 | 1 | 2;
@@ -94,7 +94,7 @@ export class MqttClient {
     const code = (version === 5 ? answer.reasonCode : answer.returnCode) ?? 0;
     if (code !== 0) {
       client.close();
-      const why = reasonText(version, 'connack', code, answer.properties?.reasonString);
+      const why = connackText(version, { code, said: answer.properties?.reasonString });
       throw new CliError(ExitCode.refused, `the broker refused the connection: ${why}`);
     }
     client.#window = Math.min(PUBLISHES_WAITING_MAX, answer.properties?.receiveMaximum ?? 65_535);
@@ -142,7 +142,7 @@ export class MqttClient {
     for (const [index, topic] of topics.entries()) {
       const code = Number(granted[index] ?? REFUSED_FROM);
       if (code < REFUSED_FROM) continue;
-      const why = reasonText(this.#options.version, 'suback', code, undefined);
+      const why = reasonText({ code });
       throw new CliError(ExitCode.refused, `the broker refused to subscribe to ${topic}: ${why}`);
     }
   }
@@ -225,7 +225,7 @@ export class MqttClient {
     if (code < REFUSED_FROM) return;
     const text = 'properties' in packet ? packet.properties : undefined;
     const said = text !== undefined && 'reasonString' in text ? text.reasonString : undefined;
-    const why = reasonText(this.#options.version, packet.cmd, code, said);
+    const why = reasonText({ code, said });
     throw new CliError(ExitCode.refused, `the broker refused the message to ${topic}: ${why}`);
   }
 
@@ -242,12 +242,10 @@ export class MqttClient {
         this.#send({ cmd: 'pubcomp', messageId: packet.messageId ?? 0 });
         return;
       case 'disconnect': {
-        const why = reasonText(
-          5,
-          'disconnect',
-          packet.reasonCode ?? 0,
-          packet.properties?.reasonString,
-        );
+        const why = reasonText({
+          code: packet.reasonCode ?? 0,
+          said: packet.properties?.reasonString,
+        });
         this.#fail(new CliError(ExitCode.refused, `the broker ended the connection: ${why}`));
         this.#socket.destroy();
         return;

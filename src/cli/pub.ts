@@ -1,4 +1,6 @@
-/** `fluxmq pub`: publishes messages, and ends well only when the broker acknowledged all of them. */
+/**
+ * `fluxmq pub`: publishes messages, and ends well only when the broker acknowledged all of them.
+ */
 
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';

@@ -18,18 +18,24 @@ const NAMES = new Map<number, string>(
   ]),
 );
 
-function hex(code: number): string {
-  return `0x${code.toString(16).padStart(2, '0')}`;
+export interface Reason {
+  readonly code: number;
+  /** The reason string of the broker, if it sent one. */
+  readonly said?: string | undefined;
 }
 
-export function reasonText(
-  version: 4 | 5,
-  packet: string,
-  code: number,
-  said: string | undefined,
-): string {
-  const name = version === 4 && packet === 'connack' ? CONNECT_RETURN_CODES[code] : NAMES.get(code);
+function told(name: string | undefined, { code, said }: Reason): string {
+  const hex = `0x${code.toString(16).padStart(2, '0')}`;
   // A text from the wire goes to a terminal: without control characters.
   const words = said === undefined ? '' : `: ${said.replaceAll(/\p{Cc}/gu, ' ')}`;
-  return `${name ?? 'unknown reason'} (${hex(code)})${words}`;
+  return `${name ?? 'unknown reason'} (${hex})${words}`;
+}
+
+export function reasonText(reason: Reason): string {
+  return told(NAMES.get(reason.code), reason);
+}
+
+/** A CONNACK has codes of its own in 3.1.1. */
+export function connackText(version: 4 | 5, reason: Reason): string {
+  return version === 5 ? reasonText(reason) : told(CONNECT_RETURN_CODES[reason.code], reason);
 }

@@ -86,7 +86,9 @@ function stopped(node: Node, log: Logger): Promise<undefined> {
   });
 }
 
-/** A bug ends the process: what is acknowledged is on the disk, and what is in memory is in doubt. */
+/**
+ * A bug ends the process: what is acknowledged is on the disk, and what is in memory is in doubt.
+ */
 function endOnBugs(log: Logger): void {
   const end = (error: unknown): void => {
     log.error({ error }, 'unexpected: ending');

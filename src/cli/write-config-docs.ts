@@ -1,4 +1,7 @@
-/** `npm run docs:config`: writes what is made from the table of keys. Part of the build, not a command. */
+/**
+ * `npm run docs:config`: writes what is made from the table of keys. Part of the build, not a
+ * command.
+ */
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,14 +1,14 @@
 /**
  * Checks a tree against the table of keys and gives the values that hold, defaults filled in.
  *
- * Goes on after a problem, so that all of them are told at once; what comes back is of use only when
- * there are none.
+ * Goes on after a problem, so that all of them are told at once; what comes back is of use only
+ * when there are none.
  */
 
 import { type MapNode, type Node, type ScalarNode, NO_PLACE, emptyMap } from './document.ts';
 import { type ScalarKey, readLeaf } from './leaf.ts';
 import { nearest } from './nearest.ts';
-import type { ConfigErrorCode, ConfigProblem, Place } from './problem.ts';
+import type { ConfigProblem, Place } from './problem.ts';
 import type { Key, SectionKey, SectionsKey, TextsKey } from './schema.ts';
 import { type Read, quote } from './values.ts';
 
@@ -17,6 +17,8 @@ export type LaterKeys = (key: string) => boolean;
 
 /** Where the values of a configuration come from, by key. */
 export type Places = Map<string, Place>;
+
+type Located = Pick<ConfigProblem, 'place' | 'key'>;
 
 const KINDS = { map: 'a group of keys', list: 'a list' } as const;
 
@@ -29,15 +31,15 @@ export class Checker {
     this.#later = later;
   }
 
-  problem(code: ConfigErrorCode, place: Place, key: string, text: string): undefined {
-    this.problems.push({ code, place, key, text });
-    return undefined;
+  #wrong(place: Place, key: string, text: string): undefined {
+    this.problems.push({ code: 'wrong-value', place, key, text });
   }
 
   section(schema: SectionKey, node: Node | undefined, key: string): Record<string, unknown> {
     const map = node === undefined ? undefined : this.#map(node, key);
     for (const [name, { keyAt }] of map?.entries ?? []) {
-      if (!Object.hasOwn(schema.keys, name)) this.#unknown(schema, name, keyAt, key);
+      if (Object.hasOwn(schema.keys, name)) continue;
+      this.#unknown(schema, name, { place: keyAt, key: join(key, name) });
     }
     const values: Record<string, unknown> = {};
     for (const [name, child] of Object.entries(schema.keys)) {
@@ -63,20 +65,19 @@ export class Checker {
     // `log:` with nothing below it says nothing.
     if (node.kind === 'scalar' && node.value === null) return undefined;
     const text = `a group of keys belongs here, not ${what(node)}`;
-    return this.problem('wrong-value', node.at, key, text);
+    return this.#wrong(node.at, key, text);
   }
 
-  #unknown(schema: SectionKey, name: string, at: Place, key: string): void {
-    const full = join(key, name);
-    if (this.#later(full)) {
+  #unknown(schema: SectionKey, name: string, { place, key }: Located): void {
+    if (this.#later(key)) {
       const text = 'not available in this version; take the key out';
-      this.problem('not-available', at, full, text);
+      this.problems.push({ code: 'not-available', place, key, text });
       return;
     }
     const names = Object.keys(schema.keys);
     const near = nearest(name, names);
-    const text = near === undefined ? `there are ${names.join(', ')}` : `did you mean ${near}?`;
-    this.problem('unknown-key', at, full, `unknown key: ${text}`);
+    const hint = near === undefined ? `there are ${names.join(', ')}` : `did you mean ${near}?`;
+    this.problems.push({ code: 'unknown-key', place, key, text: `unknown key: ${hint}` });
   }
 
   #sections(schema: SectionsKey, node: Node | undefined, key: string): unknown {
@@ -99,24 +100,24 @@ export class Checker {
 
   #items(node: Node, key: string, most: number): readonly Node[] {
     if (node.kind !== 'list') {
-      this.problem('wrong-value', node.at, key, `a list belongs here, not ${what(node)}`);
+      this.#wrong(node.at, key, `a list belongs here, not ${what(node)}`);
       return [];
     }
     if (node.items.length > most) {
       const text = `${node.items.length} entries are too many: at most ${most}`;
-      this.problem('wrong-value', node.at, key, text);
+      this.#wrong(node.at, key, text);
     }
     return node.items.slice(0, most);
   }
 
   #texts(schema: TextsKey, node: Node, key: string): unknown {
     const items = this.#items(node, key, schema.most);
-    if (items.length === 0) this.problem('wrong-value', node.at, key, 'the list is empty');
+    if (items.length === 0) this.#wrong(node.at, key, 'the list is empty');
     return items.map((item, index) => {
       const name = `${key}[${index}]`;
       const one = this.#scalar(item, name);
       const wrong = one === undefined ? undefined : schema.check(one.written);
-      if (wrong !== undefined) this.problem('wrong-value', item.at, name, wrong);
+      if (wrong !== undefined) this.#wrong(item.at, name, wrong);
       return one?.written;
     });
   }
@@ -129,12 +130,12 @@ export class Checker {
   #scalar(node: Node, key: string): ScalarNode | undefined {
     if (node.kind === 'scalar') return node;
     const text = `one value belongs here, not ${KINDS[node.kind]}`;
-    return this.problem('wrong-value', node.at, key, text);
+    return this.#wrong(node.at, key, text);
   }
 
   #read<T>(read: Read<T>, at: Place, key: string): T | undefined {
     if ('value' in read) return read.value;
-    return this.problem('wrong-value', at, key, read.problem);
+    return this.#wrong(at, key, read.problem);
   }
 }
 

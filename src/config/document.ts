@@ -147,7 +147,8 @@ export function readYaml(yaml: string, source: string): MapNode {
 }
 
 /**
- * Puts `a.b.c=VALUE` into the tree, in place of what stood there; the value is read as YAML, so that
+ * Puts `a.b.c=VALUE` into the tree, in place of what stood there; the value is read as YAML, so
+ * that
  * `queues=[{name: orders}]` works.
  */
 export function override(tree: MapNode, assignment: string): void {

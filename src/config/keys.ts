@@ -110,16 +110,16 @@ const mqtt = section('What MQTT clients may do, and what they cost at most.', {
   }),
   max_inflight: whole({
     about:
-      'QoS 1 and 2 deliveries that one client may hold unacknowledged; its own receive maximum is ' +
-      'a second bound.',
+      'QoS 1 and 2 deliveries that one client may hold unacknowledged; its own receive maximum ' +
+      'is a second bound.',
     fallback: 128,
     min: 1,
     max: 65_535,
   }),
   max_buffered: size({
     about:
-      'Bytes that may wait for the socket of one client: above it QoS 0 deliveries are dropped and ' +
-      'the client is not read; far below it QoS 1 and 2 already wait in the session.',
+      'Bytes that may wait for the socket of one client: above it QoS 0 deliveries are dropped ' +
+      'and the client is not read; far below it QoS 1 and 2 already wait in the session.',
     fallback: '4MiB',
     min: '64KiB',
     max: '1GiB',
@@ -255,9 +255,9 @@ const queue = section('One durable queue.', {
 
 const queues = sections({
   about:
-    'The durable queues. A queue `mqtt` always exists and takes every `$queue/` name that no other ' +
-    'queue has; name it here to change its limits. A queue that is taken out of the file stays, ' +
-    'with its messages.',
+    'The durable queues. A queue `mqtt` always exists and takes every `$queue/` name that no ' +
+    'other queue has; name it here to change its limits. A queue that is taken out of the file ' +
+    'stays, with its messages.',
   each: queue,
   fallback: [{ name: 'orders' }],
   most: 10_000,
@@ -362,8 +362,8 @@ const storage = section('The log on the disk.', {
 const log = section('What the broker tells about itself, on standard error.', {
   level: choice({
     about:
-      '`info` tells the life of the broker and each connect and disconnect with its reason; never ' +
-      'payloads or secrets.',
+      '`info` tells the life of the broker and each connect and disconnect with its reason; ' +
+      'never payloads or secrets.',
     choices: ['debug', 'info', 'warn', 'error', 'silent'],
     fallback: 'info',
   }),

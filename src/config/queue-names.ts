@@ -11,8 +11,8 @@ const PATTERN_BYTES_MAX = 65_535;
 export const CATCH_ALL_QUEUE = 'mqtt';
 
 export const QUEUE_NAME_RULE =
-  '1 to 255 bytes of UTF-8, without `/`, `+`, `#` and control characters, not beginning with `$`, ' +
-  'not `.` or `..`';
+  '1 to 255 bytes of UTF-8, without `/`, `+`, `#` and control characters, not beginning with ' +
+  '`$`, not `.` or `..`';
 
 export const QUEUE_TOPIC_RULE =
   'a topic filter of MQTT below `$queue/`, such as `$queue/orders/+/new`';
@@ -46,7 +46,9 @@ export function queueTopicProblem(pattern: string): string | undefined {
     if (level.includes('+') && level !== '+') return '+ may only be a whole level of a pattern';
   }
   if (levels[0] !== '$queue' || levels.length < 2) {
-    return 'capturing ordinary topics is not available in this version: patterns begin with $queue/';
+    return (
+      'capturing ordinary topics is not available in this version: ' + 'patterns begin with $queue/'
+    );
   }
   if (levels[1] === '') return 'names no queue: write $queue/NAME/...';
   return undefined;

@@ -162,9 +162,9 @@ const INTRODUCTION = `# Configuration
 <!-- Written by \`npm run docs:config\` from src/config/keys.ts: change it there. -->
 
 \`fluxmq start --config FILE\` reads one YAML file. Every key may be left out; without a file all
-defaults hold, as they stand in \`examples/no-cluster.yaml\`. \`--set KEY=VALUE\`, any number of times,
-goes on top of the file, and \`--data-dir DIR\` is \`--set data_dir=DIR\`. The value of \`--set\` is read
-as YAML, so a list works too:
+defaults hold, as they stand in \`examples/no-cluster.yaml\`. \`--set KEY=VALUE\`, any number of
+times, goes on top of the file, and \`--data-dir DIR\` is \`--set data_dir=DIR\`. The value of
+\`--set\` is read as YAML, so a list works too:
 
     fluxmq start --set log.level=debug --set 'queues=[{name: orders}, {name: bills}]'
 
@@ -173,7 +173,7 @@ with the file, the line, the key and the nearest right key. Nothing is guessed a
 Keys of later versions are refused as such.
 
 - A **duration** has units: \`250ms\`, \`30s\`, \`5m\`, \`1h30m\`, \`7d\`.
-- A **size** has a unit: \`512B\`, \`64KiB\`, \`64MiB\`, \`1GiB\` (powers of 1024), \`10MB\` (of 1000).
+- A **size** has a unit: \`512B\`, \`64KiB\`, \`1GiB\` (powers of 1024), \`10MB\` (of 1000).
 - An **address** is \`host:port\`, \`[::1]:1883\` for IPv6, \`:1883\` for every interface.
 
 Editors that know JSON Schema find it in \`docs/config.schema.json\`. A file as most people need it:
@@ -196,9 +196,9 @@ queues:
 ## How the parts of a queue's name work
 
 A publish to \`$queue/orders\` or \`$queue/orders/eu/new\` is stored in every queue with a matching
-pattern, once each. Without \`topics\` the pattern is \`$queue/<name>/#\`. What matches no queue goes to
-the queue \`mqtt\`, which always exists. Messages of a consumer are given back when its connection
-ends, or after \`visibility_timeout\`; every attempt is counted.
+pattern, once each. Without \`topics\` the pattern is \`$queue/<name>/#\`. What matches no queue
+goes to the queue \`mqtt\`, which always exists. Messages of a consumer are given back when its
+connection ends, or after \`visibility_timeout\`; every attempt is counted.
 `;
 
 export function configurationPage(): string {

@@ -1,6 +1,6 @@
 /**
- * What a configuration key may be: the building blocks of the one table in `keys.ts`, from which the
- * check, the typed `Config`, the JSON Schema and docs/configuration.md are made.
+ * What a configuration key may be: the building blocks of the one table in `keys.ts`, from which
+ * the check, the typed `Config`, the JSON Schema and docs/configuration.md are made.
  *
  * Plain data: nothing here reads a file or knows a particular key. A default stands as people write
  * it ('30s', '64MiB') and goes through the same check as a value from a file, so that a default

@@ -85,7 +85,7 @@ export function readAddress(written: string): Read<Address> {
   const port = Number(digits);
   if (digits === undefined || port > 65_535) {
     return {
-      problem: `${quote(written)} is not an address: write host:port, such as 127.0.0.1:1883 or [::1]:1883`,
+      problem: `${quote(written)} is not an address: write host:port, such as 127.0.0.1:1883`,
     };
   }
   const host = inBrackets ?? bare ?? '';

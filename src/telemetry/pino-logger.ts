@@ -71,7 +71,10 @@ class PinoLogger implements Logger {
   }
 }
 
-/** `12:30:01.123 info  client connected  client=a protocol="MQTT 5.0"`: one line, whatever a field holds. */
+/**
+ * `12:30:01.123 info  client connected  client=a protocol="MQTT 5.0"`: one line, whatever a field
+ * holds.
+ */
 function asText(line: string): string {
   const {
     level,

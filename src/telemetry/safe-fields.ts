@@ -1,7 +1,7 @@
 /**
  * What may stand in a log line: short texts, numbers, and what errors say of themselves. Bytes are
- * told by their count only, and a field whose name speaks of a secret never shows its value, so that
- * no caller has to remember it. Pure.
+ * told by their count only, and a field whose name speaks of a secret never shows its value, so
+ * that no caller has to remember it. Pure.
  */
 
 const SECRET = /pass|secret|token|credential|authorization|cookie|private|payload|(^|[._-])key$/i;

@@ -24,7 +24,7 @@ describe('the documentation of the configuration', () => {
     expect(await read(name)).toBe(text);
   });
 
-  it('examples/no-cluster.yaml means the same as no file, but for topics that it spells out', () => {
+  it('examples/no-cluster.yaml means the same as no file, topics spelled out', () => {
     const file = { name: 'no-cluster.yaml', yaml: defaultsExample() };
     const { queues, ...rest } = parseConfig({ file });
     const { queues: defaults, ...others } = parseConfig({});

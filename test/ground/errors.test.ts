@@ -57,7 +57,8 @@ describe('docs/errors.md', () => {
       .trim()
       .split('\n')
       .map((line) => line.split(' ')[1]);
-    // With codes: above. The others become one of them, or are bugs (MachineFault, AssertionFailure).
+    // With codes: above. The others become one of them, or are bugs (MachineFault,
+    // AssertionFailure).
     const known = new Set([
       'StorageError',
       'ShardError',

@@ -175,7 +175,8 @@ const ALLOWED: readonly Probe[] = [
       "import { createServer } from 'node:net';\n" +
       "import { ENQUEUE_REFUSALS } from '../../broker/ports.ts';\n" +
       "import type { Logger } from '../../telemetry/logger.ts';\n" +
-      'export const probe = [createServer, ENQUEUE_REFUSALS] as const;\nexport type Probe = Logger;',
+      'export const probe = [createServer, ENQUEUE_REFUSALS] as const;\n' +
+      'export type Probe = Logger;',
     what: 'ports and sockets',
   },
 ];

@@ -102,7 +102,7 @@ describe('style', () => {
     expect(await grep(/\bflush|[a-z]Flush/, names)).toEqual([]);
   });
 
-  it('nothing is loaded by a dynamic import, but by the launcher and lazily by the CLI', async () => {
+  it('nothing is loaded by a dynamic import, but by the launcher', async () => {
     const names = (await sources()).filter((name) => /^(storage|src)\//.test(name));
     const product = names.filter((name) => !name.startsWith('src/cli/'));
     expect(await grep(/\bimport\(|getBuiltinModule|createRequire/, product)).toEqual([]);
