@@ -72,7 +72,11 @@ export class Node {
     this.failed = shards.failed;
     this.#shards = shards;
     this.#log = log;
-    const broker = new MemoryBroker(shards.queues, { now: Date.now }, brokerOptions(config));
+    const broker = new MemoryBroker(
+      shards.queues,
+      { now: () => performance.now() },
+      brokerOptions(config),
+    );
     this.#broker = broker;
     this.#frontends = mqttListeners(config).map(
       (options) => new MqttListener(broker, log, options),
