@@ -15,6 +15,7 @@ import type { LogState } from './log-state.ts';
 import type { Fault, FaultyRange, LogBatch, ReadLimits, ReadOutcome } from './log-types.ts';
 import type { Epoch, FilePosition, LogIndex } from './positions.ts';
 import type { Hold } from './read-handles.ts';
+import { checkSegment } from './segment-check.ts';
 import type { SegmentIndexes } from './segment-indexes.ts';
 import type { SparseIndex } from './sparse-index.ts';
 
@@ -54,97 +55,127 @@ export function outcomeWithoutReading(state: LogState, from: LogIndex): ReadOutc
   return from > state.durable ? { kind: 'batches', batches: [] } : undefined;
 }
 
-/** Reads from the held segment, which is the one that holds `from`; moves `place` on. */
+interface ReadRequest {
+  readonly from: LogIndex;
+  readonly limits: ReadLimits;
+  /** Where the read before it ended. */
+  readonly place: ReadPlace | undefined;
+}
+
+interface Read {
+  readonly outcome: ReadOutcome;
+  readonly place: ReadPlace | undefined;
+}
+
+/** Reads from the held segment, which is the one that holds `from`; tells where to go on. */
 export async function readFrom(
   { state, indexes }: { state: LogState; indexes: SegmentIndexes },
   hold: Hold,
-  request: { from: LogIndex; limits: ReadLimits; place: ReadPlace | undefined },
-): Promise<{ outcome: ReadOutcome; place: ReadPlace | undefined }> {
-  const { segment } = hold;
+  request: ReadRequest,
+): Promise<Read> {
   const { generation } = state;
-  const { from, limits, place } = request;
+  const { from } = request;
   try {
     const sparse = await indexes.sparse(hold);
-    const fits =
-      place?.segment === segment && place.index === from && place.generation === generation;
-    const walk: Walk = {
-      hold,
-      next: from,
-      position: fits ? place.position : (sparse.positionFor(from) ?? 0),
-      limits,
-      before: Math.min(state.nextFaultFrom(from), state.durable + 1),
-      end: segment.end,
-    };
-    let walked = await walkOver(state, walk);
-    if (walked.fault !== undefined) walked = await walkOver(state, walk);
+    const walked = await walkTwice(state, hold, { request, sparse });
+    const read = settled(state, { generation, from, hold, walked });
+    if (read !== undefined) return read;
+    const { ranges, sparse: rebuilt } = await checkSegment(state, hold);
     if (generation !== state.generation) return cutMeanwhile(state, from);
-    return concluded(state, { walk, walked, sparse });
+    noteDamage(state, hold.segment, ranges);
+    hold.segment.sparse = rebuilt ?? hold.segment.sparse;
+    const range = state.faultAt(from);
+    if (range !== undefined) return { outcome: { kind: 'faulty', range }, place: undefined };
+    // Only the way to it was damaged: the rebuilt index leads around.
+    const again = await walkTwice(state, hold, { request, sparse: rebuilt ?? sparse });
+    return (
+      settled(state, { generation, from, hold, walked: again }) ??
+      lost(state, hold, { from, walked: again })
+    );
   } catch (error) {
     if (generation !== state.generation) return cutMeanwhile(state, from);
     if (!hasCode(error, 'EIO')) throw error;
     const fault = { kind: 'unreadable', position: 0 } as const;
-    const sparse = segment.sparse;
-    return {
-      outcome: { kind: 'faulty', range: noteFault(state, { segment, from, fault, sparse }) },
-      place: undefined,
-    };
+    return lost(state, hold, { from, walked: { batches: [], position: 0, fault } });
   }
 }
 
-function cutMeanwhile(state: LogState, from: LogIndex): { outcome: ReadOutcome; place: undefined } {
-  const outcome = outcomeWithoutReading(state, from);
-  // The entry is there still, but what was read may be a mixture: the caller asks again.
-  return {
-    outcome: outcome ?? { kind: 'truncated', start: state.start, last: state.last },
-    place: undefined,
-  };
-}
-
-function concluded(
+/** The outcome, unless nothing sound was found where an entry has to be. */
+function settled(
   state: LogState,
-  { walk, walked, sparse }: { walk: Walk; walked: Walked; sparse: SparseIndex },
-): { outcome: ReadOutcome; place: ReadPlace | undefined } {
-  const { segment } = walk.hold;
-  const { batches, fault } = walked;
-  if (batches.length > 0) {
-    const index = (walk.next + batches.length) as LogIndex;
-    const { generation } = state;
-    const place = { segment, index, position: walked.position, generation };
-    return { outcome: { kind: 'batches', batches }, place };
-  }
-  const found = fault ?? { kind: 'missing-bytes', position: walked.position };
-  const range = noteFault(state, { segment, from: walk.next, fault: found, sparse });
+  found: { generation: number; from: LogIndex; hold: Hold; walked: Walked },
+): Read | undefined {
+  const { generation, from, hold, walked } = found;
+  const { batches, position } = walked;
+  if (generation !== state.generation) return cutMeanwhile(state, from);
+  if (batches.length === 0) return undefined;
+  const index = (from + batches.length) as LogIndex;
+  const place = { segment: hold.segment, index, position, generation };
+  return { outcome: { kind: 'batches', batches }, place };
+}
+
+function cutMeanwhile(state: LogState, from: LogIndex): Read {
+  const outcome = outcomeWithoutReading(state, from);
+  // The entry may be there still, but what was read may be a mixture: the caller asks again.
+  const { start, last } = state;
+  return { outcome: outcome ?? { kind: 'truncated', start, last }, place: undefined };
+}
+
+/** One entry that cannot be read, where nothing more is known. */
+function lost(
+  state: LogState,
+  hold: Hold,
+  { from, walked }: { from: LogIndex; walked: Walked },
+): Read {
+  const { segment } = hold;
+  const kind = walked.fault?.kind ?? 'missing-bytes';
+  const position = walked.position as FilePosition;
+  const range: FaultyRange = {
+    from,
+    through: from,
+    epoch: undefined,
+    fault: kind,
+    segmentId: segment.segmentId,
+    position,
+    end: segment.end,
+    hardStateUnsure: false,
+    detail: `segment ${segment.segmentId} from byte ${position} on: ${kind} when it was read`,
+  };
+  noteDamage(state, segment, [range]);
   return { outcome: { kind: 'faulty', range }, place: undefined };
 }
 
-/** Damage that came after recovery: kept in mind, so that a close does not call the log sound. */
-function noteFault(
-  state: LogState,
-  found: {
-    segment: LogSegment;
-    from: LogIndex;
-    fault: { readonly kind: Fault; readonly position: number };
-    sparse: SparseIndex | undefined;
-  },
-): FaultyRange {
-  const { segment, from, fault, sparse } = found;
+/** Damage that came after recovery: kept in mind, so that the next start looks for itself. */
+function noteDamage(state: LogState, segment: LogSegment, ranges: readonly FaultyRange[]): void {
   segment.sound = false;
-  const position = fault.position as FilePosition;
-  const behind = sparse?.entryBehind(position);
-  const through = Math.min((behind?.index ?? segment.lastIndex + 1) - 1, segment.lastIndex);
-  const range: FaultyRange = {
-    from,
-    through: Math.max(from, through) as LogIndex,
-    epoch: undefined,
-    fault: fault.kind,
-    segmentId: segment.segmentId,
-    position,
-    end: behind?.position ?? segment.end,
-    hardStateUnsure: false,
-    detail: `segment ${segment.segmentId} from byte ${position} on: ${fault.kind} when it was read`,
+  const kept = state.faulty.filter((known) => {
+    return !ranges.some(
+      (range) => range.segmentId === known.segmentId && range.from === known.from,
+    );
+  });
+  state.faulty = [...kept, ...ranges].toSorted((a, b) => a.from - b.from);
+}
+
+/** A second look where the first finds damage: a bit that flips on the way is none. */
+async function walkTwice(
+  state: LogState,
+  hold: Hold,
+  { request, sparse }: { request: ReadRequest; sparse: SparseIndex },
+): Promise<Walked> {
+  const { from, limits, place } = request;
+  const { segment } = hold;
+  const goesOn =
+    place?.segment === segment && place.index === from && place.generation === state.generation;
+  const walk: Walk = {
+    hold,
+    next: from,
+    position: goesOn ? place.position : (sparse.positionFor(from) ?? 0),
+    limits,
+    before: Math.min(state.nextFaultFrom(from), state.durable + 1),
+    end: segment.end,
   };
-  state.faulty = [...state.faulty, range].toSorted((a, b) => a.from - b.from);
-  return range;
+  const walked = await walkOver(state, walk);
+  return walked.fault === undefined ? walked : walkOver(state, walk);
 }
 
 async function walkOver(state: LogState, walk: Walk): Promise<Walked> {

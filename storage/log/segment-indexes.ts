@@ -6,13 +6,11 @@
 import { readIndexFile } from './index-file.ts';
 import type { LogSegment } from './log-segment.ts';
 import type { LogState } from './log-state.ts';
-import { logIdHalves } from './log-id.ts';
 import { BatchKind } from './batch.ts';
 import type { BatchHeader } from './batch.ts';
 import type { FilePosition, LogIndex } from './positions.ts';
 import type { Hold } from './read-handles.ts';
-import { ScanBuffers, scanFile } from './scan-file.ts';
-import { SegmentScanner } from './scanner.ts';
+import { scanHeld } from './segment-check.ts';
 import type { ScanSink } from './scanner.ts';
 import { SparseIndex } from './sparse-index.ts';
 
@@ -28,7 +26,8 @@ export class SegmentIndexes {
   }
 
   /** The index of the segment that `hold` holds; built from its file if need be. */
-  async sparse({ segment, file }: Hold): Promise<SparseIndex> {
+  async sparse(hold: Hold): Promise<SparseIndex> {
+    const { segment } = hold;
     if (segment.sparse !== undefined) {
       if (this.#loaded.delete(segment)) this.#loaded.add(segment);
       return segment.sparse;
@@ -43,10 +42,7 @@ export class SegmentIndexes {
     let sparse = fits ? found.sparse : undefined;
     if (sparse === undefined) {
       const builder = new IndexBuilder(segment.firstIndex, indexIntervalBytes);
-      const { segmentId, end } = segment;
-      const logId = logIdHalves(this.#state.logId);
-      const scanner = new SegmentScanner({ logId, segmentId, end }, builder);
-      await scanFile(file, scanner, { end, buffers: new ScanBuffers() });
+      await scanHeld(this.#state, hold, { sink: builder, end: segment.end });
       ({ sparse } = builder);
     }
     // A cut meanwhile: what was read may show more than there is; the next call reads again.

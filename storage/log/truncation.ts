@@ -8,15 +8,13 @@
  * manifest names. A cut file is never written again: the log goes on in a new segment.
  */
 
-import { assert } from '../assert.ts';
-import { StorageError } from '../errors.ts';
-import { BatchKind, decodeHeader, emptyHeader, HEADER_BYTES, windowOver } from './batch.ts';
-import { readFully, removeIfThere } from './file-bytes.ts';
+import { findCut } from './cut-place.ts';
+import { removeIfThere } from './file-bytes.ts';
 import type { LogSegment } from './log-segment.ts';
 import type { LogState } from './log-state.ts';
 import type { LogWriter } from './log-writer.ts';
-import type { FilePosition, LogIndex } from './positions.ts';
-import type { Hold, ReadHandles } from './read-handles.ts';
+import type { LogIndex } from './positions.ts';
+import type { ReadHandles } from './read-handles.ts';
 import type { SegmentIndexes } from './segment-indexes.ts';
 
 export interface OpenLog {
@@ -122,67 +120,4 @@ async function removeSegment(
   handles.drop(segment);
   await removeIfThere(state.settings.files, segment.indexPath);
   await removeIfThere(state.settings.files, segment.path);
-}
-
-interface CutPlace {
-  /** So many segments stay, the last of them up to `position`. */
-  readonly keep: number;
-  readonly position: FilePosition;
-  /** Header CRC of the last batch that stays. */
-  readonly chain: number | undefined;
-}
-
-/** The end of what comes before the entry `lastKept + 1`; marks and hard states behind `lastKept` stay. */
-async function findCut(log: OpenLog, lastKept: LogIndex): Promise<CutPlace> {
-  const { state } = log;
-  const { segments } = state;
-  const first = (lastKept + 1) as LogIndex;
-  const fault = state.faulty.find((range) => range.from === first);
-  const at = fault
-    ? segments.findIndex((segment) => segment.segmentId === fault.segmentId)
-    : segments.findLastIndex((segment) => segment.firstIndex <= first);
-  const segment = segments[at];
-  assert(segment !== undefined, 'a segment holds what is cut');
-  if (fault?.position === 0 || segment.missing) return wholeUpTo(log, at);
-  if (segment.firstIndex === first && fault === undefined) return wholeUpTo(log, at);
-  const hold = await log.handles.hold(segment);
-  try {
-    const sparse = await log.indexes.sparse(hold);
-    const from = sparse.positionFor(lastKept) ?? 0;
-    return await walkToCut({ hold, at, from, first, limit: fault?.position ?? segment.end });
-  } finally {
-    hold.release();
-  }
-}
-
-function wholeUpTo({ state }: OpenLog, keep: number): CutPlace {
-  const last = state.segments[keep - 1];
-  return { keep, position: last?.end ?? (0 as FilePosition), chain: last?.endChain };
-}
-
-async function walkToCut(walk: {
-  hold: Hold;
-  at: number;
-  from: number;
-  first: LogIndex;
-  limit: number;
-}): Promise<CutPlace> {
-  const { hold, at, first, limit } = walk;
-  const window = windowOver(new Uint8Array(HEADER_BYTES));
-  const header = emptyHeader();
-  let chain: number | undefined;
-  let position = walk.from;
-  while (position < limit) {
-    await readFully(hold.file, window.bytes, position);
-    const sound = decodeHeader(window, 0, header);
-    if (!sound || header.position !== position || header.segmentId !== hold.segment.segmentId) {
-      const where = `segment ${hold.segment.segmentId}, byte ${position}`;
-      throw new StorageError('damaged', `the log cannot be cut: bad header in ${where}`);
-    }
-    if (header.kind === BatchKind.entry && header.index >= first) break;
-    chain = header.headerCrc;
-    position += HEADER_BYTES + header.payloadLength;
-  }
-  assert(chain !== undefined, 'a sound batch stands before the cut');
-  return { keep: at + 1, position: position as FilePosition, chain };
 }

@@ -7,6 +7,7 @@
  */
 
 import { AssertionFailure } from '../assert.ts';
+import { StorageError } from '../errors.ts';
 import { HEADER_BYTES } from './batch.ts';
 import { deferred } from './deferred.ts';
 import type { Deferred } from './deferred.ts';
@@ -44,6 +45,11 @@ export interface QueueOwner {
   write(item: CollectedWrite): Promise<void>;
   /** An item failed: turns the cause into the error that everybody gets. */
   fail(cause: unknown): Error;
+}
+
+/** An operation found that it cannot be done, and has done nothing. */
+function isRefusal(cause: unknown): cause is StorageError {
+  return cause instanceof StorageError && cause.code === 'damaged';
 }
 
 export class WriteQueue {
@@ -126,9 +132,13 @@ export class WriteQueue {
       else item.done?.reject(this.#ended);
     } catch (cause) {
       if (cause instanceof AssertionFailure) throw cause;
-      const error = this.#owner.fail(cause);
-      this.end(error);
-      item.done?.reject(error);
+      if (isRefusal(cause)) {
+        item.done?.reject(cause);
+      } else {
+        const error = this.#owner.fail(cause);
+        this.end(error);
+        item.done?.reject(error);
+      }
     }
     this.#current = undefined;
     if (item.kind === 'write') this.#giveBack(item.buffer);

@@ -49,10 +49,11 @@ export class MemoryFiles implements Files {
     this.#durableNames = new Map(names);
   }
 
-  /** What a power cut leaves: synced names with synced bytes. The old instance is of no use afterwards. */
+  /** Cuts the power: this instance never answers again; the one returned has what was synced. */
   crash(): MemoryFiles {
-    for (const inode of this.#durableNames.values()) inode.seen = Buffer.from(inode.durable);
-    return new MemoryFiles(this.#durableNames);
+    const left = this.durableClone();
+    this.before = () => new Promise(() => undefined);
+    return left;
   }
 
   /** An independent copy of what a power cut right now would leave. */

@@ -4,7 +4,7 @@ import type { StorageError } from '../../storage/errors.ts';
 import { Log } from '../../storage/log/log.ts';
 import type { LogBatch, LogOptions, RecoveryReport } from '../../storage/log/log-types.ts';
 import type { LogIndex } from '../../storage/log/positions.ts';
-import { MemoryFiles } from './memory-files.ts';
+import type { MemoryFiles } from './memory-files.ts';
 
 export const DIRECTORY = '/data/log';
 export const SMALL = {

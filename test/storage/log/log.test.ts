@@ -43,7 +43,7 @@ describe.each(MODES)('a log in mode %s', (syncMode) => {
     });
     expect(before).toHaveLength(61);
     for (const batch of before.slice(1)) expect(batch.payload).toEqual(payloadOf(batch.index, 500));
-    const crashed = files.crash();
+    const crashed = files.durableClone();
     await log.close();
     for (const image of [files, crashed]) {
       const again = await openSmall(image, { syncMode });

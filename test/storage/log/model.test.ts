@@ -1,0 +1,200 @@
+/** The log against an array: any sequence of calls, crashes and openings shows what the array says. */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+
+import type { Log } from '../../../storage/log/log.ts';
+import type { HardState } from '../../../storage/log/log-types.ts';
+import type { SyncMode } from '../../../storage/log/log-types.ts';
+import { MemoryFiles } from '../../support/memory-files.ts';
+import { at, DIRECTORY, indexPaths, openSmall, payloadOf } from '../../support/small-log.ts';
+
+interface Entry {
+  readonly epoch: number;
+  readonly length: number;
+}
+
+/** Entry i of the log is `entries[i - 1]`; those below `start` are gone. */
+interface Model {
+  entries: Entry[];
+  start: number;
+  durable: number;
+  epoch: number;
+  hardState: HardState;
+}
+
+interface Real {
+  files: MemoryFiles;
+  log: Log;
+  readonly syncMode: SyncMode;
+}
+
+type Command = fc.AsyncCommand<Model, Real>;
+
+function command(name: string, run: (model: Model, real: Real) => Promise<void>): Command {
+  return { check: () => true, run, toString: () => name };
+}
+
+async function open(model: Model, real: Real): Promise<void> {
+  const { log, recovery } = await openSmall(real.files, { syncMode: real.syncMode });
+  real.log = log;
+  expect(recovery.faulty).toEqual([]);
+  // What was durable is there; what was not may be.
+  expect(log.last).toBeGreaterThanOrEqual(model.durable);
+  expect(log.last).toBeLessThanOrEqual(model.entries.length);
+  model.entries.length = log.last;
+  model.durable = log.last;
+  log.onDurable((durable) => {
+    if (real.log !== log) return;
+    expect(durable).toBeGreaterThan(model.durable);
+    model.durable = durable;
+  });
+  check(model, real);
+}
+
+function check(model: Model, { log }: Real): void {
+  expect(log.last).toBe(model.entries.length);
+  expect(log.durable).toBe(model.durable);
+  expect(log.start).toBe(model.start);
+  expect(log.hardState).toEqual(model.hardState);
+  for (let index = model.start; index <= log.last; index += 1) {
+    expect(log.epochAt(at(index))).toBe(model.entries[index - 1]?.epoch);
+  }
+  if (model.start > 1) expect(log.epochBeforeStart).toBe(model.entries[model.start - 2]?.epoch);
+}
+
+const append = fc
+  .tuple(fc.integer({ min: 1, max: 8 }), fc.nat(900), fc.nat(3), fc.boolean())
+  .map(([count, length, raise, wait]) => {
+    const name = `append ${count} of ${length}${raise === 3 ? ' in a new epoch' : ''}${wait ? ', wait' : ''}`;
+    return command(name, async (model, real) => {
+      if (raise === 3) model.epoch += 1;
+      for (let nth = 0; nth < count; nth += 1) {
+        const { epoch } = model;
+        model.entries.push({ epoch, length });
+        const index = real.log.append({
+          epoch,
+          timestampMs: 5,
+          recordCount: 1,
+          payload: [payloadOf(model.entries.length, length)],
+        });
+        expect(index).toBe(model.entries.length);
+      }
+      if (!wait) return;
+      await real.log.appended(real.log.last);
+      check(model, real);
+    });
+  });
+
+const sync = fc.constant(
+  command('sync', async (model, real) => {
+    await real.log.appended(real.log.last);
+    check(model, real);
+  }),
+);
+
+const hardState = fc.tuple(fc.nat(1000), fc.string()).map(([term, vote]) => {
+  return command(`hard state ${term}`, async (model, real) => {
+    await real.log.setHardState({ term, vote });
+    model.hardState = { term, vote };
+    check(model, real);
+  });
+});
+
+const read = fc.tuple(fc.nat(), fc.integer({ min: 0, max: 4000 })).map(([where, maxBytes]) => {
+  return command(`read somewhere up to ${maxBytes}`, async (model, real) => {
+    const from = model.start + (where % (model.entries.length - model.start + 2));
+    const outcome = await real.log.read(at(from), { maxBytes });
+    if (outcome.kind !== 'batches') throw new Error(JSON.stringify(outcome));
+    if (from <= model.durable) expect(outcome.batches.length).toBeGreaterThan(0);
+    for (const [nth, batch] of outcome.batches.entries()) {
+      const entry = model.entries[from + nth - 1];
+      expect(batch.index).toBe(from + nth);
+      expect(batch.epoch).toBe(entry?.epoch);
+      expect(batch.payload).toEqual(payloadOf(batch.index, entry?.length));
+    }
+  });
+});
+
+const truncatePrefix = fc.nat().map((where) => {
+  return command('truncate prefix', async (model, real) => {
+    const firstKept = model.start + (where % (model.durable - model.start + 2));
+    await real.log.truncatePrefix(at(firstKept));
+    expect(real.log.start).toBeGreaterThanOrEqual(model.start);
+    expect(real.log.start).toBeLessThanOrEqual(firstKept);
+    model.start = real.log.start;
+  });
+});
+
+const truncateSuffix = fc.tuple(fc.nat(), fc.boolean()).map(([where, far]) => {
+  return command('truncate suffix', async (model, real) => {
+    const count = model.entries.length - model.start + 1;
+    const cut = where % (far ? count + 1 : Math.min(count, 5) + 1);
+    const lastKept = model.entries.length - cut;
+    await real.log.truncateSuffix(at(lastKept));
+    model.entries.length = lastKept;
+    model.durable = lastKept;
+    check(model, real);
+  });
+});
+
+const crash = fc.constant(
+  command('crash', async (model, real) => {
+    real.files = real.files.crash();
+    await open(model, real);
+  }),
+);
+
+const close = fc.boolean().map((dropIndexes) => {
+  return command(`close${dropIndexes ? ', drop indexes' : ''}, open`, async (model, real) => {
+    await real.log.close();
+    model.durable = model.entries.length;
+    if (dropIndexes) for (const path of indexPaths(real.files)) real.files.take(path);
+    await open(model, real);
+  });
+});
+
+const commands = fc.commands(
+  [
+    append,
+    append,
+    append,
+    sync,
+    hardState,
+    read,
+    read,
+    truncatePrefix,
+    truncateSuffix,
+    crash,
+    close,
+  ],
+  { maxCommands: 40, size: '+1' },
+);
+
+test.each(['prewritten-dsync', 'fdatasync'] as const)(
+  'any calls, crashes and openings in mode %s leave what an array would hold',
+  async (syncMode) => {
+    await fc.assert(
+      fc.asyncProperty(commands, async (list) => {
+        const files = new MemoryFiles();
+        const model: Model = {
+          entries: [],
+          start: 1,
+          durable: 0,
+          epoch: 1,
+          hardState: { term: 0, vote: '' },
+        };
+        const { log } = await openSmall(files, { syncMode });
+        await log.close();
+        const real: Real = { files, log, syncMode };
+        await open(model, real);
+        await fc.asyncModelRun(() => ({ model, real }), list);
+        real.files = real.files.crash();
+        await open(model, real);
+        const left = real.files.paths().filter((path) => path.endsWith('.log'));
+        expect(left).toHaveLength(real.log.segments);
+        expect(left.every((path) => path.startsWith(DIRECTORY))).toBe(true);
+      }),
+      { numRuns: 150 },
+    );
+  },
+);
