@@ -11,7 +11,8 @@ import { DiskReserve, Log, nodeFiles, openDataDirectory, openLevelRecords } from
 import type { DataDirectory, Files, RecordStore } from '#storage';
 import type { ShardSettings } from './options.ts';
 import type { BatchPort } from './shard/port.ts';
-import { DEFAULT_SHARD_LIMITS, Shard } from './shard/shard.ts';
+import { DEFAULT_SHARD_LIMITS } from './shard/shard-limits.ts';
+import { Shard } from './shard/shard.ts';
 import { SingleLog } from './shard/single-log.ts';
 import { systemClock } from './shard/stamp-clock.ts';
 import type { Logger } from './telemetry/logger.ts';

@@ -13,7 +13,7 @@ import { DEFAULT_LIMITS, definitionProblem } from '../src/machine/definitions.ts
 import { brokerOptions, logSettings, mqttListeners, shardSettings } from '../src/options.ts';
 import { MQTT_DEFAULTS, mqttOptions } from '../src/protocol/mqtt/options.ts';
 import { SHARD_CLIENT_DEFAULTS } from '../src/shard/client.ts';
-import { DEFAULT_SHARD_LIMITS } from '../src/shard/shard.ts';
+import { DEFAULT_SHARD_LIMITS } from '../src/shard/shard-limits.ts';
 
 /** Everything that the parts are told. */
 function told(config: Config): unknown {

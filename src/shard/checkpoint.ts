@@ -11,6 +11,7 @@
 
 import type { RecordStore } from '#storage';
 import { decodeRecord, encodeRecord } from './record-codec.ts';
+import type { PlainData } from './record-codec.ts';
 import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { CapturedRecord } from '../machine/record-data.ts';
@@ -18,7 +19,7 @@ import type { FrozenLocations, LocationIndex } from './location-index.ts';
 import type { RecordLoader } from './record-loader.ts';
 import type { ShardLog } from './shard-log.ts';
 
-export interface CheckpointLimits {
+interface CheckpointLimits {
   /** Changed records above this start one. */
   readonly changedBytes: number;
   /** Entries above this since the last one start one. */
@@ -62,16 +63,46 @@ export interface CheckpointStats {
   readonly lastBytes: number;
 }
 
-/** What a checkpoint says beside its index: of which log it is. */
-export function encodeNote(logId: string): Uint8Array {
-  return encodeRecord([NOTE_FORMAT, logId]);
+/**
+ * What may have been delivered already, at a clean stop: everything up to this log index, and in each queue
+ * everything below this offset. Says nothing any more once the log has gone on.
+ */
+export interface DeliveryMarks {
+  readonly inheritedThrough: number;
+  readonly seenBelow: ReadonlyMap<QueueId, number>;
 }
 
-/** The log's id; undefined: not a note of this format. */
-export function decodeNote(note: Uint8Array): string | undefined {
-  const fields = decodeRecord(note);
-  if (!Array.isArray(fields) || fields[0] !== NOTE_FORMAT) return undefined;
-  return typeof fields[1] === 'string' ? fields[1] : undefined;
+export interface CheckpointNote {
+  /** Of which log the records are. */
+  readonly logId: string;
+  readonly marks: DeliveryMarks | undefined;
+}
+
+/** Queues whose marks are kept; with more, everything counts as delivered. Bounds the note. */
+const MARKED_QUEUES_MAX = 50_000;
+
+/** What a checkpoint says beside its index. */
+export function encodeNote({ logId, marks }: CheckpointNote): Uint8Array {
+  if (marks === undefined || marks.seenBelow.size > MARKED_QUEUES_MAX) {
+    return encodeRecord([NOTE_FORMAT, logId]);
+  }
+  return encodeRecord([NOTE_FORMAT, logId, marks.inheritedThrough, [...marks.seenBelow].flat()]);
+}
+
+/** Undefined: not a note of this format. */
+export function decodeNote(bytes: Uint8Array): CheckpointNote | undefined {
+  const fields = decodeRecord(bytes);
+  if (!Array.isArray(fields)) return undefined;
+  const [format, logId, inheritedThrough, pairs] = fields as readonly PlainData[];
+  if (format !== NOTE_FORMAT || typeof logId !== 'string') return undefined;
+  if (typeof inheritedThrough !== 'number' || !Array.isArray(pairs)) {
+    return { logId, marks: undefined };
+  }
+  const seenBelow = new Map<QueueId, number>();
+  for (let at = 0; at + 1 < pairs.length; at += 2) {
+    seenBelow.set(pairs[at] as QueueId, pairs[at + 1] as number);
+  }
+  return { logId, marks: { inheritedThrough, seenBelow } };
 }
 
 export class Checkpoints {
@@ -124,15 +155,18 @@ export class Checkpoints {
     this.#options.locations.drop(queueId);
   }
 
-  /** One at a time: a call while one runs joins it. Rejects when the store failed. */
-  run(): Promise<void> {
-    this.#running ??= this.#run().finally(() => {
+  /**
+   * One at a time: a call while one runs joins it. Rejects when the store failed. `marks`: nothing will be
+   * delivered or proposed any more.
+   */
+  run(marks?: DeliveryMarks): Promise<void> {
+    this.#running ??= this.#run(marks).finally(() => {
       this.#running = undefined;
     });
     return this.#running;
   }
 
-  async #run(): Promise<void> {
+  async #run(marks: DeliveryMarks | undefined): Promise<void> {
     const { machine, locations, records, log } = this.#options;
     const began = this.#options.monotonicMs();
     await this.#lowerFloors();
@@ -165,7 +199,11 @@ export class Checkpoints {
     });
     for (const { key, data } of summaries) batch.put(key, encodeRecord(data));
     const { bytes } = batch;
-    await batch.write({ index: cut.index, term: cut.term, data: encodeNote(log.id) });
+    await batch.write({
+      index: cut.index,
+      term: cut.term,
+      data: encodeNote({ logId: log.id, marks }),
+    });
     machine.thaw();
     locations.saved();
     this.#index = cut.index;

@@ -5,10 +5,10 @@
  *
  * Only what can deliver now is in the ready list, and it is served in turns of a bounded size: ten thousand
  * queues at rest cost nothing, and a busy one does not hold up the others. A consumer without credit costs
- * nothing. Deliveries are soft state: a crash loses them all, and what was delivered and not settled is then
- * delivered again, marked (everything that was in the log before the term began is: it may have been
- * delivered). The dispatcher must never deliver what is not applied, and never reads a payload on the way of
- * `apply`.
+ * nothing. Deliveries are soft state: a crash loses them all, and what was delivered and not settled is
+ * delivered again, marked. Marked is what may have been delivered: after a crash everything that the log
+ * held when the term began, after a clean stop what had gone out. The dispatcher must never deliver what is
+ * not applied, and never reads a payload on the way of `apply`.
  */
 
 import type { SettleCause, SettleOutcome } from '../machine/command.ts';
@@ -16,8 +16,9 @@ import type { QueueLimits } from '../machine/definitions.ts';
 import { Claims, DispatchPolicy } from '../machine/dispatch-policy.ts';
 import type { DispatchStart } from '../machine/dispatch-policy.ts';
 import { DEFAULT_GROUP } from '../machine/ids.ts';
-import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
+import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
 import type { Alarms } from './alarms.ts';
+import type { DeliveryMarks } from './checkpoint.ts';
 import type { Payloads, StoredMessage } from './payloads.ts';
 import { PayloadCursor } from './payloads.ts';
 import { WakeHeap } from './wake-heap.ts';
@@ -61,8 +62,8 @@ export interface SettleProposals {
 
 export interface DispatcherOptions {
   readonly term: number;
-  /** Last index of the log when the term began. */
-  readonly inheritedThrough: LogIndex;
+  /** What may have been delivered before this term began. */
+  readonly marks: DeliveryMarks;
   readonly payloads: Payloads;
   readonly proposals: SettleProposals;
   readonly output: DeliveryOutput;
@@ -96,6 +97,8 @@ interface Group {
   policy: DispatchPolicy | undefined;
   readonly consumers: Map<number, Consumer>;
   readonly cursor: PayloadCursor;
+  /** No offset from here on was ever delivered. */
+  seenBelow: number;
   wakeAt: number;
   ready: boolean;
   /** A read of payloads is under way; it makes the group ready when it ends. */
@@ -144,6 +147,16 @@ export class Dispatcher {
     return this.#wakes.next;
   }
 
+  /** For the next start, when nothing is delivered any more. */
+  get marks(): DeliveryMarks {
+    const { inheritedThrough, seenBelow } = this.#options.marks;
+    const now = new Map(seenBelow);
+    for (const { queueId, seenBelow: below } of this.#groups.values()) {
+      if (below > 0) now.set(queueId, below);
+    }
+    return { inheritedThrough, seenBelow: now };
+  }
+
   /** Messages that consumers of this queue hold now. */
   delivered(queueId: QueueId): number {
     return this.#groups.get(queueId)?.policy?.delivered ?? 0;
@@ -152,7 +165,7 @@ export class Dispatcher {
   attach(id: number, queueId: QueueId, credit: number): void {
     let group = this.#groups.get(queueId);
     if (group === undefined) {
-      group = newGroup(queueId);
+      group = newGroup(queueId, this.#options.marks.seenBelow.get(queueId) ?? 0);
       this.#groups.set(queueId, group);
       const begun = group;
       this.#options
@@ -295,7 +308,11 @@ export class Dispatcher {
       this.#options.wake();
       return;
     }
-    const policy = new DispatchPolicy({ term: this.#options.term, start, seenBelow: 0 });
+    const policy = new DispatchPolicy({
+      term: this.#options.term,
+      start,
+      seenBelow: group.seenBelow,
+    });
     group.policy = policy;
     for (const consumer of group.consumers.values()) this.#attachTo(policy, consumer);
     this.#makeReady(group);
@@ -347,21 +364,23 @@ export class Dispatcher {
       }
       if (found === 'lost')
         this.#withhold(group, policy, offset, this.#options.payloads.lostDetail);
-      else this.#deliver(group.queueId, claims, at, found);
+      else this.#deliver(group, claims, at, found);
     }
     this.#watchSpan(group, policy);
     if (count === TURN_DELIVERIES) this.#makeReady(group);
     this.#wakes.set(group, policy.nextWake());
   }
 
-  #deliver(queueId: QueueId, claims: Claims, at: number, message: StoredMessage): void {
+  #deliver(group: Group, claims: Claims, at: number, message: StoredMessage): void {
     const header = this.#header;
     header.consumer = claims.consumer(at);
-    header.queueId = queueId;
+    header.queueId = group.queueId;
     header.offset = claims.offset(at);
+    if (header.offset >= group.seenBelow) group.seenBelow = header.offset + 1;
     header.deliveryNumber = claims.deliveryNumber(at);
     header.attempt = claims.attempt(at);
-    header.redelivered = claims.redelivered(at) || message.index <= this.#options.inheritedThrough;
+    header.redelivered =
+      claims.redelivered(at) || message.index <= this.#options.marks.inheritedThrough;
     this.#deliveries++;
     this.#options.output.deliver(header, message);
   }
@@ -424,12 +443,13 @@ export class Dispatcher {
   }
 }
 
-function newGroup(queueId: QueueId): Group {
+function newGroup(queueId: QueueId, seenBelow: number): Group {
   return {
     queueId,
     policy: undefined,
     consumers: new Map(),
     cursor: new PayloadCursor(),
+    seenBelow,
     wakeAt: Number.POSITIVE_INFINITY,
     ready: false,
     reading: false,

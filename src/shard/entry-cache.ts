@@ -16,6 +16,8 @@ export interface CachedEntry {
 
 /** What an entry costs beyond its bytes. */
 const ENTRY_OVERHEAD_BYTES = 256;
+/** This part of the bound is emptied when it is exceeded. */
+const EVICT_PART = 16;
 
 export class EntryCache {
   readonly #entries = new Map<LogIndex, CachedEntry>();
@@ -38,9 +40,14 @@ export class EntryCache {
     if (this.#entries.has(entry.index)) return;
     this.#entries.set(entry.index, entry);
     this.#bytes += entry.bytes + ENTRY_OVERHEAD_BYTES;
-    if (this.#bytes <= this.#maxBytes) return;
+    if (this.#bytes > this.#maxBytes) this.#evict(entry.index);
+  }
+
+  /** More than one at a time: a Map's first key is found past all those that were taken before it. */
+  #evict(newest: LogIndex): void {
+    const target = this.#maxBytes - this.#maxBytes / EVICT_PART;
     for (const [index, oldest] of this.#entries) {
-      if (this.#bytes <= this.#maxBytes || index === entry.index) break;
+      if (this.#bytes <= target || index === newest) break;
       this.#entries.delete(index);
       this.#bytes -= oldest.bytes + ENTRY_OVERHEAD_BYTES;
     }

@@ -22,6 +22,8 @@ const CHUNK_OVERHEAD_BYTES = 200;
 const RUN_MEMORY_BYTES = 24;
 const SUMMARY_QUEUES = 256;
 const SUMMARY_FIELDS = 4;
+/** This part of the cache is emptied when it is full. */
+const EVICT_PART = 16;
 
 /** A found run; one object is used again and again by its owner. */
 export interface Location {
@@ -315,8 +317,11 @@ export class LocationIndex {
   #keepClean(chunk: Chunk): void {
     this.#clean.add(chunk);
     this.#cleanBytes += memoryBytes(chunk);
+    if (this.#cleanBytes <= this.#cacheBytes) return;
+    // More than one at a time: a Set's first element is found past all those that were taken before it.
+    const target = this.#cacheBytes - this.#cacheBytes / EVICT_PART;
     for (const oldest of this.#clean) {
-      if (this.#cleanBytes <= this.#cacheBytes || oldest === chunk) break;
+      if (this.#cleanBytes <= target || oldest === chunk) break;
       this.#forget(oldest);
     }
   }

@@ -16,7 +16,7 @@ import { STREAM_WINDOW } from '../machine/streams.ts';
 import { commandEnd, writePlainCommand, writeSettle, writeVoid } from './codec.ts';
 import type { PlainCommand } from './codec.ts';
 import type { SettleProposals } from './dispatcher.ts';
-import { encodeSectionHeader } from './entry.ts';
+import { writeSectionHeader } from './entry.ts';
 import type { Proposal, ShardEntry, ShardLog } from './shard-log.ts';
 import { WireWriter } from './wire.ts';
 
@@ -51,6 +51,7 @@ interface SenderPlace {
 
 /** A header stands in front of each section; 48 bytes and the node's id. */
 const SECTION_OVERHEAD_BYTES = 64;
+const HEADER_SLAB_BYTES = 16_384;
 
 export class Proposals implements SettleProposals {
   readonly #options: ProposalsOptions;
@@ -59,6 +60,7 @@ export class Proposals implements SettleProposals {
   #bytes = 0;
   #commands = 0;
   #stampMs = 0 as StampMs;
+  #headers = new WireWriter(HEADER_SLAB_BYTES);
   #settles = new WireWriter(4096);
   #settleCount = 0;
   #uncommittedBytes = 0;
@@ -182,13 +184,34 @@ export class Proposals implements SettleProposals {
 
   #section(bytes: Uint8Array, place: SectionPlace): void {
     const stampMs = this.#options.now();
-    const header = encodeSectionHeader({ ...place, stampMs, commandBytes: bytes.length });
+    const header = this.#header(place, stampMs, bytes.length);
     const size = header.length + bytes.length;
     if (this.#bytes > 0 && this.#bytes + size > this.#options.entryBytesMax) this.#propose();
     this.#parts.push(header, bytes);
     this.#bytes += size;
     this.#commands += place.commands;
     this.#stampMs = stampMs;
+  }
+
+  /** In memory that many headers share and that nobody changes once it is written. */
+  #header(place: SectionPlace, stampMs: StampMs, commandBytes: number): Uint8Array {
+    let slab = this.#headers;
+    if (slab.length + SECTION_OVERHEAD_BYTES + place.node.length * 3 > slab.bytes.length) {
+      slab = new WireWriter(HEADER_SLAB_BYTES + place.node.length * 3);
+      this.#headers = slab;
+    }
+    const start = slab.length;
+    const { node, boot, firstNumber, answeredUpTo, commands } = place;
+    writeSectionHeader(slab, {
+      node,
+      boot,
+      firstNumber,
+      answeredUpTo,
+      stampMs,
+      commands,
+      commandBytes,
+    });
+    return new Uint8Array(slab.bytes.buffer, slab.bytes.byteOffset + start, slab.length - start);
   }
 
   #propose(): void {

@@ -18,6 +18,7 @@ import { StorageError } from '#storage';
 import type { RecordStore } from '#storage';
 import type { LogIndex } from '../machine/ids.ts';
 import { decodeNote } from './checkpoint.ts';
+import type { CheckpointNote, DeliveryMarks } from './checkpoint.ts';
 import type { ShardEntry, ShardLog } from './shard-log.ts';
 
 export interface RecoveryPoint {
@@ -26,6 +27,8 @@ export interface RecoveryPoint {
   readonly term: number;
   /** Damage that the checkpoint covers, in words; empty when there is none. */
   readonly damage: readonly string[];
+  /** What may have been delivered; after anything but a clean stop, all that the log holds. */
+  readonly marks: DeliveryMarks;
 }
 
 const SALVAGE =
@@ -44,13 +47,15 @@ export function recoveryPoint(
       index === 0 ? 'no checkpoint is in the record store' : `the checkpoint is at entry ${index}`;
     throw damaged(`${from}, but the log begins at entry ${log.start}: what lies between is gone`);
   }
+  let note: CheckpointNote | undefined;
   if (checkpoint !== undefined) {
     if (index > log.last) {
       throw damaged(`the checkpoint is at entry ${index}, but the log ends at entry ${log.last}`);
     }
-    const id = decodeNote(checkpoint.data);
-    if (id !== log.id)
-      throw damaged(`the record store belongs to log ${id ?? '?'}, not to ${log.id}`);
+    note = decodeNote(checkpoint.data);
+    if (note?.logId !== log.id) {
+      throw damaged(`the record store belongs to log ${note?.logId ?? '?'}, not to ${log.id}`);
+    }
   }
   const damage: string[] = [];
   for (const range of log.faulty) {
@@ -64,7 +69,13 @@ export function recoveryPoint(
     }
     damage.push(words);
   }
-  return { index: index as LogIndex, term: checkpoint?.term ?? 0, damage };
+  const sound = index === log.last ? note?.marks : undefined;
+  return {
+    index: index as LogIndex,
+    term: checkpoint?.term ?? 0,
+    damage,
+    marks: sound ?? { inheritedThrough: log.last, seenBelow: new Map() },
+  };
 }
 
 const REPLAY_BYTES = 1 << 20;

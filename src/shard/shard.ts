@@ -21,6 +21,7 @@ import { Alarms } from './alarms.ts';
 import { Applier } from './applier.ts';
 import type { AppliedSink } from './applier.ts';
 import { Checkpoints } from './checkpoint.ts';
+import type { DeliveryMarks } from './checkpoint.ts';
 import { Declarations } from './declarations.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { LocationIndex } from './location-index.ts';
@@ -34,6 +35,7 @@ import type { RecoveryPoint } from './recovery.ts';
 import { encodeDeclared, encodeStats, encodeWords } from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { ShardServer } from './server.ts';
+import type { ShardLimits } from './shard-limits.ts';
 import type { ShardEntry, ShardLog } from './shard-log.ts';
 import { collectStats } from './shard-stats.ts';
 import { StampClock } from './stamp-clock.ts';
@@ -45,44 +47,6 @@ export interface ShardLogger {
   warn(fields: Record<string, unknown>, message: string): void;
   error(fields: Record<string, unknown>, message: string): void;
 }
-
-export interface ShardLimits {
-  /** Largest entry, but for one larger message. */
-  readonly entryBytesMax: number;
-  /** Proposed and not committed above this: senders are told to hold back. */
-  readonly uncommittedBytesMax: number;
-  /** Sent to the other thread and not worked off above this: nothing is delivered. */
-  readonly outstandingBytesMax: number;
-  /** Recent entries in memory. */
-  readonly tailBytes: number;
-  /** Entries read back from the log in memory. */
-  readonly readBytes: number;
-  /** Of the location index, what could be loaded again. */
-  readonly locationBytes: number;
-  /** Records of the machine that stay in memory although nothing changed them lately. */
-  readonly residentRecordsMax: number;
-  readonly checkpointBytes: number;
-  readonly checkpointLogBytes: number;
-  readonly checkpointIntervalMs: number;
-  /** How long one turn may work. */
-  readonly sliceMs: number;
-}
-
-const MIB = 1 << 20;
-
-export const DEFAULT_SHARD_LIMITS: ShardLimits = {
-  entryBytesMax: MIB,
-  uncommittedBytesMax: 64 * MIB,
-  outstandingBytesMax: 4 * MIB,
-  tailBytes: 64 * MIB,
-  readBytes: 32 * MIB,
-  locationBytes: 16 * MIB,
-  residentRecordsMax: 100_000,
-  checkpointBytes: 16 * MIB,
-  checkpointLogBytes: 256 * MIB,
-  checkpointIntervalMs: 60_000,
-  sliceMs: 8,
-};
 
 export interface ShardOptions {
   readonly node: string;
@@ -130,7 +94,7 @@ export class Shard {
     try {
       await shard.#recover(point);
       if (shard.#failure !== undefined) throw shard.#failure;
-      await shard.#serve();
+      await shard.#serve(point.marks);
     } catch (error) {
       shard.#turns.stop();
       throw error;
@@ -197,11 +161,11 @@ export class Shard {
     return this.#failure;
   }
 
-  /** Begins a checkpoint, or joins the one that runs. */
-  checkpoint(): Promise<void> {
+  /** Begins a checkpoint, or joins the one that runs; `marks` for the last one of a clean stop. */
+  checkpoint(marks?: DeliveryMarks): Promise<void> {
     this.#logBytes = 0;
     this.#checkpointDue = Number.POSITIVE_INFINITY;
-    return this.#checkpoints.run().catch((error: unknown) => {
+    return this.#checkpoints.run(marks).catch((error: unknown) => {
       this.#fail(error);
       throw error;
     });
@@ -247,9 +211,8 @@ export class Shard {
     });
   }
 
-  async #serve(): Promise<void> {
+  async #serve(marks: DeliveryMarks): Promise<void> {
     const { log, limits, clock, logger, port, queues } = this.#options;
-    const inheritedThrough = this.#applier.index;
     const term = await log.startTerm();
     this.#stamps = new StampClock(clock, this.#machine.lastStamp);
     const failed = (error: unknown): void => this.#fail(error);
@@ -274,7 +237,7 @@ export class Shard {
     });
     const dispatcher = new Dispatcher({
       term,
-      inheritedThrough,
+      marks,
       payloads: this.#payloads,
       proposals,
       output: server,
@@ -346,7 +309,10 @@ export class Shard {
     const serving = this.#serving;
     if (serving !== undefined) {
       const { dispatcher, proposals, server } = serving;
-      more = dispatcher.serve(deadline, () => this.#options.clock.monotonicMs()) || more;
+      // What went out is written down by a stop: nothing more may go out behind it.
+      if (this.#stopping === undefined) {
+        more = dispatcher.serve(deadline, () => this.#options.clock.monotonicMs()) || more;
+      }
       proposals.submit();
       server.post();
       this.#startCheckpointIfDue();
@@ -484,7 +450,7 @@ export class Shard {
     while (this.#applier.index < log.last && this.#failure === undefined) await this.#turns.next();
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#checkpoints.running) await this.checkpoint();
-    await this.checkpoint();
+    await this.checkpoint(serving?.dispatcher.marks);
     await log.close();
     await records.close();
     this.#closed = true;

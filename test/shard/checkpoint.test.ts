@@ -201,7 +201,7 @@ describe('checkpoint', () => {
       attempt,
       redelivered,
     ]);
-    expect(held.toSorted()).toEqual([
+    expect(held.toSorted(([a], [b]) => Number(a) - Number(b))).toEqual([
       ['1', 1, true],
       ['2', 1, true],
       ['4', 2, true],

@@ -269,6 +269,32 @@ describe('shard: deliveries', () => {
     await world.stop();
   });
 
+  it('marks as redelivered what may have been delivered: what went out, or after a crash everything', async () => {
+    const world = new ShardWorld();
+    const marked = async (credit: number): Promise<boolean[]> => {
+      const client = await world.open();
+      client.consume(1, idOf(client), credit);
+      client.send();
+      await until(() => client.deliveries.length === credit);
+      return client.deliveries.map(({ redelivered }) => redelivered);
+    };
+    const client = await world.open();
+    await publish(client, numbered(4));
+    await world.stop();
+    expect(await marked(1)).toEqual([false]);
+    await world.stop();
+    await world.open();
+    await world.stop();
+    expect(await marked(2)).toEqual([true, false]);
+    await world.stop();
+    await world.open();
+    world.crash();
+    expect(await marked(4)).toEqual([true, true, true, true]);
+    await world.stop();
+    expect(await marked(4)).toEqual([true, true, true, true]);
+    await world.stop();
+  });
+
   it('Q25: a queue deleted and declared again: an old settlement touches nothing', async () => {
     const world = new ShardWorld();
     const client = await world.open();

@@ -10,7 +10,8 @@ import { expect } from 'vitest';
 
 import { Log, MemoryRecords } from '../../storage/storage.ts';
 import { loopback } from '../../src/shard/port.ts';
-import { DEFAULT_SHARD_LIMITS, Shard } from '../../src/shard/shard.ts';
+import { DEFAULT_SHARD_LIMITS } from '../../src/shard/shard-limits.ts';
+import { Shard } from '../../src/shard/shard.ts';
 import { SingleLog } from '../../src/shard/single-log.ts';
 import { PlainClient, queue, turn } from './shard-world.ts';
 import type { Delivered } from './shard-world.ts';

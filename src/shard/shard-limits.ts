@@ -1,0 +1,39 @@
+/** What a shard may use of memory, and how much it does at a time. Every bound has a default. */
+
+export interface ShardLimits {
+  /** Largest entry, but for one larger message. */
+  readonly entryBytesMax: number;
+  /** Proposed and not committed above this: senders are told to hold back. */
+  readonly uncommittedBytesMax: number;
+  /** Sent to the other thread and not worked off above this: nothing is delivered. */
+  readonly outstandingBytesMax: number;
+  /** Recent entries in memory. */
+  readonly tailBytes: number;
+  /** Entries read back from the log in memory. */
+  readonly readBytes: number;
+  /** Of the location index, what could be loaded again. */
+  readonly locationBytes: number;
+  /** Records of the machine that stay in memory although nothing changed them lately. */
+  readonly residentRecordsMax: number;
+  readonly checkpointBytes: number;
+  readonly checkpointLogBytes: number;
+  readonly checkpointIntervalMs: number;
+  /** How long one turn may work. */
+  readonly sliceMs: number;
+}
+
+const MIB = 1 << 20;
+
+export const DEFAULT_SHARD_LIMITS: ShardLimits = {
+  entryBytesMax: MIB,
+  uncommittedBytesMax: 64 * MIB,
+  outstandingBytesMax: 4 * MIB,
+  tailBytes: 64 * MIB,
+  readBytes: 32 * MIB,
+  locationBytes: 16 * MIB,
+  residentRecordsMax: 100_000,
+  checkpointBytes: 16 * MIB,
+  checkpointLogBytes: 256 * MIB,
+  checkpointIntervalMs: 60_000,
+  sliceMs: 8,
+};
