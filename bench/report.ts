@@ -18,7 +18,7 @@ export interface Finding {
   readonly target: { readonly at: 'least' | 'most'; readonly ratio: number };
 }
 
-export function reached(finding: Finding): boolean {
+function reached(finding: Finding): boolean {
   const { at, ratio } = finding.target;
   return at === 'least' ? finding.ratio >= ratio : finding.ratio <= ratio;
 }

@@ -20,8 +20,3 @@ export function assertCount(value: number, name: string): void {
     throw new AssertionFailure(`${name} is ${value}, not a safe count`);
   }
 }
-
-/** For the branch of a switch that cannot be reached. */
-export function unreachable(value: never): never {
-  throw new AssertionFailure(`no case for ${String(value)}`);
-}

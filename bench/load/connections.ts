@@ -9,7 +9,7 @@
 import { connect, type Socket } from 'node:net';
 
 /** Where the broker under test listens; loopback by construction. */
-export const LOOPBACK = '127.0.0.1';
+const LOOPBACK = '127.0.0.1';
 
 export function openSocket(port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {

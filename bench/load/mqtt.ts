@@ -31,7 +31,7 @@ function uint16(value: number): Buffer {
   return out;
 }
 
-export async function connectMqtt(port: number, clientId: string): Promise<Socket> {
+async function connectMqtt(port: number, clientId: string): Promise<Socket> {
   const socket = await openSocket(port);
   const handshake = new Handshake(socket);
   const body = Buffer.concat([utf8('MQTT'), Buffer.from([4, 2, 0, 0]), utf8(clientId)]);
@@ -188,7 +188,7 @@ export function summary(messages: number, startedAt: number, latency: LatencyHis
 }
 
 /** Walks PUBLISH packets in a stream of chunks, also when one is split over two. */
-export class PublishWalker {
+class PublishWalker {
   #carry: Buffer = Buffer.alloc(0);
 
   /** Calls `found` with the chunk and the position of the variable header of each whole PUBLISH. */
@@ -215,7 +215,7 @@ export class PublishWalker {
   }
 }
 
-export async function subscribeMqtt(socket: Socket, filter: string, qos: 0 | 1): Promise<void> {
+async function subscribeMqtt(socket: Socket, filter: string, qos: 0 | 1): Promise<void> {
   const handshake = new Handshake(socket);
   const body = Buffer.concat([uint16(1), utf8(filter), Buffer.from([qos])]);
   const answer = await handshake.exchange(packet(0x82, body), (got) => (got.length >= 5 ? 5 : 0));

@@ -52,7 +52,7 @@ const MAX_NAME_LENGTH = 255;
 const MAX_TOPICS = 64;
 const MAX_TOPIC_LENGTH = 65_535;
 const MAX_MS = 30 * 24 * 3_600_000;
-export const MAX_UNSETTLED_SPAN = 4_194_304;
+const MAX_UNSETTLED_SPAN = 4_194_304;
 export const DEFINITIONS_CHUNK = 64;
 
 /** What is wrong with a definition, in words; undefined when it may be declared. */

@@ -19,15 +19,6 @@ import type { FrozenLocations, LocationIndex } from './location-index.ts';
 import type { RecordLoader } from './record-loader.ts';
 import type { ShardLog } from './shard-log.ts';
 
-interface CheckpointLimits {
-  /** Changed records above this start one. */
-  readonly changedBytes: number;
-  /** Entries above this since the last one start one. */
-  readonly logBytes: number;
-  /** At most this long after a change. */
-  readonly intervalMs: number;
-}
-
 export interface CheckpointOptions {
   readonly machine: Machine;
   readonly locations: LocationIndex;

@@ -34,7 +34,7 @@ import { coded, commandEnd, storedMessageStart } from './codec.ts';
 import { CodecError, type WireWriter, asBuffer, readText, readU32, readU64 } from './wire.ts';
 import { textRoom, writeText, writeU32, writeU64 } from './wire.ts';
 
-export const CLIENT_BATCH_VERSION = 1;
+const CLIENT_BATCH_VERSION = 1;
 export const CLIENT_BATCH_HEADER_BYTES = 48;
 
 const FrameKind = { hello: 1, settle: 2, consume: 3, grant: 4, close: 5, request: 6 } as const;

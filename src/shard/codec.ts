@@ -40,7 +40,7 @@ import { STORED_HEADER_BYTES } from './stored-message.ts';
 import { CodecError, WireReader, readU16, readU32, readU64 } from './wire.ts';
 import { type WireWriter, writeU16, writeU32, writeU64 } from './wire.ts';
 
-export const CommandKind = {
+const CommandKind = {
   enqueue: 1,
   void: 2,
   settle: 3,
@@ -52,11 +52,11 @@ export const CommandKind = {
 } as const;
 
 /** Length and kind. */
-export const COMMAND_HEADER_BYTES = 5;
+const COMMAND_HEADER_BYTES = 5;
 const ENQUEUE_HEADER_BYTES = 8;
 const TARGET_BYTES = 8;
-export const VOID_BYTES = 6;
-export const SETTLE_BYTES = 28;
+const VOID_BYTES = 6;
+const SETTLE_BYTES = 28;
 
 // --- Walking over commands without decoding them.
 
@@ -73,7 +73,7 @@ export function commandEnd(bytes: Uint8Array, at: number): number {
   return end;
 }
 
-export function commandKind(bytes: Uint8Array, at: number): number {
+function commandKind(bytes: Uint8Array, at: number): number {
   return bytes[at + 4] as number;
 }
 

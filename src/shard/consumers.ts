@@ -30,7 +30,7 @@ import { StoredMessageView } from './stored-message.ts';
 import { CodecError, type WireWriter } from './wire.ts';
 
 /** The name of the group that a consumer without one is in. */
-export const DEFAULT_GROUP_NAME = 'shared';
+const DEFAULT_GROUP_NAME = 'shared';
 
 const CREDIT_MAX = 0xffff_ffff;
 

@@ -29,8 +29,8 @@ import { CommandDecoder, type StreamPlace, commandEnd } from './codec.ts';
 import { CodecError, WireWriter, asBuffer, readText, readU16, readU32, readU64 } from './wire.ts';
 import { textRoom, writeText, writeU16, writeU32, writeU64 } from './wire.ts';
 
-export const SECTION_VERSION = 1;
-export const SECTION_HEADER_BYTES = 48;
+const SECTION_VERSION = 1;
+const SECTION_HEADER_BYTES = 48;
 const NODE_BYTES_MAX = 0xffff;
 
 export interface SectionHeader {

@@ -19,7 +19,7 @@ import { Packr } from 'msgpackr';
 
 export type PlainData = number | string | boolean | null | Uint8Array | readonly PlainData[];
 
-export const RECORD_FORMAT_VERSION = 1;
+const RECORD_FORMAT_VERSION = 1;
 
 const LEVELS_MAX = 16;
 

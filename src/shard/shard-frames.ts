@@ -41,7 +41,7 @@ import {
 } from './wire.ts';
 import { textRoom, writeText, writeU32, writeU64 } from './wire.ts';
 
-export const SHARD_BATCH_VERSION = 1;
+const SHARD_BATCH_VERSION = 1;
 export const SHARD_BATCH_HEADER_BYTES = 8;
 
 const FrameKind = {

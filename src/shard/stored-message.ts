@@ -30,7 +30,7 @@ import type { Origin } from '../broker/ports.ts';
 import { CodecError, WireReader, asBuffer, readText, readU16, readU32, readU64 } from './wire.ts';
 import { type WireWriter, textRoom, writeText, writeU16, writeU32, writeU64 } from './wire.ts';
 
-export const STORED_MESSAGE_VERSION = 1;
+const STORED_MESSAGE_VERSION = 1;
 export const STORED_HEADER_BYTES = 24;
 
 const QOS_MASK = 0b11;

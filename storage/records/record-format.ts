@@ -29,7 +29,7 @@ import type { DurableCheckpoint } from './record-store.ts';
 
 export const CHECKPOINT_KEY = '\u0000checkpoint';
 export const CHECKPOINT_VERSION = 1;
-export const KEY_BYTES_MAX = 1024;
+const KEY_BYTES_MAX = 1024;
 const CHECKPOINT_DATA_BYTES_MAX = 1 << 20;
 const SUM_BYTES = 4;
 const CHECKPOINT_BYTES = 40;

@@ -19,7 +19,7 @@ import { SETTLED_CHUNK, type SettledChunk } from '../../src/machine/settled-rang
 import { MachineDriver } from '../machine/machine-driver.ts';
 import { MachineModel } from './machine-model.ts';
 
-export class Real {
+class Real {
   readonly driver: MachineDriver;
 
   constructor(maxResidentRecords: number) {
@@ -103,7 +103,7 @@ function compareFloors(model: MachineModel, driver: MachineDriver): void {
 }
 
 /** Everything that can be seen, with all records in memory. */
-export function compareWhole(model: MachineModel, driver: MachineDriver): void {
+function compareWhole(model: MachineModel, driver: MachineDriver): void {
   const { machine } = driver;
   expect(machine.queues()).toEqual(
     [...model.queues.values()].map(({ id, definition }) => ({ queueId: id, definition })),
@@ -350,12 +350,12 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
   [1, whole],
 ];
 
-export const steps = fc.oneof(...WEIGHTED.map(([weight, arbitrary]) => ({ weight, arbitrary })));
+const steps = fc.oneof(...WEIGHTED.map(([weight, arbitrary]) => ({ weight, arbitrary })));
 
 /**
  * A new pair, with a queue and both streams, so that a run does something from its first step on.
  */
-export function pair(maxResidentRecords: number): { model: MachineModel; real: Real } {
+function pair(maxResidentRecords: number): { model: MachineModel; real: Real } {
   const model = new MachineModel();
   const real = new Real(maxResidentRecords);
   for (const command of [

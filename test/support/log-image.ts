@@ -188,7 +188,7 @@ export function recover(
   return recovery.finish();
 }
 
-export function feed(scanner: SegmentScanner, bytes: Uint8Array, pieceBytes: number): void {
+function feed(scanner: SegmentScanner, bytes: Uint8Array, pieceBytes: number): void {
   let available = 0;
   while (!scanner.done) {
     available = Math.min(bytes.length, available + pieceBytes);

@@ -38,7 +38,7 @@ export type Coverage = Map<Seen, number>;
 
 type Index = Log['last'];
 
-export function smallOptions(random: Random): Omit<LogOptions, 'files' | 'onFailure'> {
+function smallOptions(random: Random): Omit<LogOptions, 'files' | 'onFailure'> {
   const tiny = random.chance(0.5);
   return {
     directory: DIRECTORY,

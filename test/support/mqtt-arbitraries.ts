@@ -35,7 +35,7 @@ export const topicFilter = fc.oneof(
  * What the oracle's object of lists keeps: names are grouped, not numbers and not those that every object
  * has; values are not empty.
  */
-export const groupedUserProperties = fc
+const groupedUserProperties = fc
   .uniqueArray(
     fc.tuple(
       text.filter((name) => !/^\d*$/u.test(name) && !(name in Object.prototype)),
@@ -51,7 +51,7 @@ export const groupedUserProperties = fc
   );
 
 /** Undefined for one that is empty: that is how none is told. */
-export function orNone<Value extends object>(
+function orNone<Value extends object>(
   arbitrary: fc.Arbitrary<Value>,
 ): fc.Arbitrary<Value | undefined> {
   return arbitrary.map((value) => (Object.keys(value).length === 0 ? undefined : value));

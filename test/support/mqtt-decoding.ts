@@ -18,7 +18,7 @@ export function plain(value: unknown): unknown {
 }
 
 /** All that comes out; an error is the last, once. */
-export function drain(decoder: PacketDecoder): Decoded[] {
+function drain(decoder: PacketDecoder): Decoded[] {
   const out: Decoded[] = [];
   for (let next = decoder.next(); next !== undefined; next = decoder.next()) {
     out.push(next);

@@ -10,7 +10,7 @@ const text = fc.oneof(
 );
 const bytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength });
 
-export const properties: fc.Arbitrary<MessageProperties> = fc.record(
+const properties: fc.Arbitrary<MessageProperties> = fc.record(
   {
     contentType: text,
     correlationId: bytes(40),
