@@ -59,18 +59,24 @@ export class ZeroSectorCount {
   }
 
   add(bytes: Uint8Array, from: number, to: number): void {
+    if (from >= to) return;
+    let room = SECTOR_BYTES - (this.#position % SECTOR_BYTES);
+    let zero = this.#openIsZero;
     let at = from;
     while (at < to) {
-      const end = Math.min(to, at + sectorEnd(this.#position) - this.#position);
-      if (this.#openIsZero && !isZero(bytes, at, end)) this.#openIsZero = false;
-      this.#position += end - at;
+      const end = at + room < to ? at + room : to;
+      // Most sectors show in their first byte that they are not zero.
+      if (zero && (bytes[at] !== 0 || !isZero(bytes, at, end))) zero = false;
+      room -= end - at;
       at = end;
-      this.#openTouched = this.#position % SECTOR_BYTES !== 0;
-      if (!this.#openTouched) {
-        if (this.#openIsZero) this.#count += 1;
-        this.#openIsZero = true;
-      }
+      if (room > 0) break;
+      if (zero) this.#count += 1;
+      zero = true;
+      room = SECTOR_BYTES;
     }
+    this.#openIsZero = zero;
+    this.#openTouched = room < SECTOR_BYTES;
+    this.#position += to - from;
   }
 
   /** The count; the last sector may be touched in part. */
