@@ -1,7 +1,7 @@
 /**
- * Everything that the thread of the shards owns, opened in order and closed in the opposite one: the lock on
- * the data directory, the reserve of the disk, the records, the log, the shard. The same code runs in the
- * worker and, for `shards.thread: main` and for tests, beside the frontends.
+ * Everything that the thread of the shards owns, opened in order and closed in the opposite one:
+ * the lock on the data directory, the reserve of the disk, the records, the log, the shard. The
+ * same code runs in the worker and, for `shards.thread: main` and for tests, beside the frontends.
  *
  * A start that is refused has changed nothing that matters and leaves nothing open.
  */
@@ -114,7 +114,8 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
       else shard.logFailed(error);
     },
   });
-  // A shard that opened has closed the log itself; one that refused must not leave the mark of a clean stop.
+  // A shard that opened has closed the log itself; one that refused must not leave the mark of a
+  // clean stop.
   on.opened.push(() => log.close('as-found'));
   const { clean, created, bytesScanned, tornTail, faulty } = recovery;
   logger.info({ clean, created, bytesScanned, tornTail: tornTail?.detail }, 'log opened');

@@ -1,9 +1,9 @@
 /**
- * Starts the shards, in a thread of their own or beside the frontends, and gives the main thread's end of the
- * port. Which of both is a setting; the code that runs is the same.
+ * Starts the shards, in a thread of their own or beside the frontends, and gives the main thread's
+ * end of the port. Which of both is a setting; the code that runs is the same.
  *
- * `failed` resolves with the reason when the store failed or the thread ended by itself; a stop resolves it
- * never. Nothing is started again: the process is to end, and the next start recovers.
+ * `failed` resolves with the reason when the store failed or the thread ended by itself; a stop
+ * resolves it never. Nothing is started again: the process is to end, and the next start recovers.
  */
 
 import { MessageChannel, Worker, type WorkerOptions } from 'node:worker_threads';
@@ -100,8 +100,8 @@ async function startHere(settings: ShardSettings, logger: Logger, failure: Failu
 }
 
 /**
- * The compiled worker, also when the rest runs from its sources (Node takes no TypeScript); then without
- * the options of the process, which would lead it to sources again.
+ * The compiled worker, also when the rest runs from its sources (Node takes no TypeScript); then
+ * without the options of the process, which would lead it to sources again.
  */
 function newWorker(options: WorkerOptions): Worker {
   if (!import.meta.url.endsWith('.ts')) {

@@ -1,4 +1,7 @@
-/** What the main thread and the thread of the shards say to each other beside the batches: plain data. */
+/**
+ * What the main thread and the thread of the shards say to each other beside the batches: plain
+ * data.
+ */
 
 import type { MessagePort } from 'node:worker_threads';
 import { STORAGE_ERROR_CODES, StorageError } from '#storage';
@@ -50,7 +53,9 @@ export function errorOf(refusal: Refusal): Error {
   return SYSTEM_CODE.test(kind) ? Object.assign(error, { code: kind }) : error;
 }
 
-/** `ENOENT`, `EACCES` and their like: what the operating system says; undefined for everything else. */
+/**
+ * `ENOENT`, `EACCES` and their like: what the operating system says; undefined for everything else.
+ */
 export function systemCode(error: Error): string | undefined {
   const code = 'code' in error ? error.code : undefined;
   return typeof code === 'string' && SYSTEM_CODE.test(code) ? code : undefined;

@@ -1,11 +1,12 @@
 /**
- * The thread of the shards: its composition root. Opens everything below the port, serves the port, and ends
- * when it is told to stop.
+ * The thread of the shards: its composition root. Opens everything below the port, serves the port,
+ * and ends when it is told to stop.
  *
- * Two ways lead out of it. Batches of bytes go over the port that came with the worker's data. What is rare
- * and about the thread itself (ready, refused, failed, stop, stopped) goes over the worker's own channel, as
- * `WorkerSays` and `WorkerHears`. An exception that nobody caught ends the thread, and the main thread takes
- * that for a failed store: everything acknowledged is on the disk.
+ * Two ways lead out of it. Batches of bytes go over the port that came with the worker's data. What
+ * is rare and about the thread itself (ready, refused, failed, stop, stopped) goes over the
+ * worker's own channel, as `WorkerSays` and `WorkerHears`. An exception that nobody caught ends the
+ * thread, and the main thread takes that for a failed store: everything acknowledged is on the
+ * disk.
  */
 
 import { parentPort, workerData } from 'node:worker_threads';

@@ -1,4 +1,7 @@
-/** The shards as the node starts them, on a real disk: beside the frontends, and in the compiled worker. */
+/**
+ * The shards as the node starts them, on a real disk: beside the frontends, and in the compiled
+ * worker.
+ */
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';

@@ -1,7 +1,7 @@
 /**
- * What is wrong and needs a person: messages that cannot be read, and a message that nobody settles and that
- * holds its queue's span. Each is logged once when it appears, and stays readable in the statistics until it
- * is over; nothing here is state of the machine.
+ * What is wrong and needs a person: messages that cannot be read, and a message that nobody settles
+ * and that holds its queue's span. Each is logged once when it appears, and stays readable in the
+ * statistics until it is over; nothing here is state of the machine.
  *
  * Bounded: of each queue at most `RANGES_MAX` ranges of offsets are kept, and then the count alone.
  */

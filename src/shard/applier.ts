@@ -1,13 +1,14 @@
 /**
  * The apply loop: committed entries through the machine, in order, command by command.
  *
- * `apply` never waits; a command whose records are not resident pauses the loop until they are loaded. Work is
- * done in slices, so that a long backlog of entries delays neither the log nor the port. The effects of each
- * section are handed on in the same turn in which they were made, before anything else can run.
+ * `apply` never waits; a command whose records are not resident pauses the loop until they are
+ * loaded. Work is done in slices, so that a long backlog of entries delays neither the log nor the
+ * port. The effects of each section are handed on in the same turn in which they were made, before
+ * anything else can run.
  *
- * `AppliedSink` gets them all: confirms, deliveries, locations. During recovery the same loop runs with a sink
- * that confirms nothing. An entry that cannot be decoded passed its checksum and is not ours: a bug or a
- * foreign log, and the shard fails.
+ * `AppliedSink` gets them all: confirms, deliveries, locations. During recovery the same loop runs
+ * with a sink that confirms nothing. An entry that cannot be decoded passed its checksum and is not
+ * ours: a bug or a foreign log, and the shard fails.
  */
 
 import type { Command } from '../machine/command.ts';

@@ -1,12 +1,13 @@
 /**
- * The checkpoint of a shard: all records as they were at one index i, with i and its term, in one atomic
- * synced write; then the log below is given back.
+ * The checkpoint of a shard: all records as they were at one index i, with i and its term, in one
+ * atomic synced write; then the log below is given back.
  *
- * The cut is made between two entries, in one turn, at an index that is applied and so durable in this node's
- * own log. Encoding goes in slices between other work; what `apply` changes meanwhile is captured first by
- * the machine (copy-on-write), and the location index only ever appends. Only after the write is durable is
- * the log truncated, and never past what a queue wanted at the cut. A crash at any point leaves the last
- * checkpoint or this one, and a log that reaches back far enough for both.
+ * The cut is made between two entries, in one turn, at an index that is applied and so durable in
+ * this node's own log. Encoding goes in slices between other work; what `apply` changes meanwhile
+ * is captured first by the machine (copy-on-write), and the location index only ever appends. Only
+ * after the write is durable is the log truncated, and never past what a queue wanted at the cut. A
+ * crash at any point leaves the last checkpoint or this one, and a log that reaches back far enough
+ * for both.
  */
 
 import type { RecordStore } from '#storage';
@@ -55,8 +56,8 @@ export interface CheckpointStats {
 }
 
 /**
- * What may have been delivered already, at a clean stop: everything up to this log index, and in each queue
- * everything below this offset. Says nothing any more once the log has gone on.
+ * What may have been delivered already, at a clean stop: everything up to this log index, and in
+ * each queue everything below this offset. Says nothing any more once the log has gone on.
  */
 export interface DeliveryMarks {
   readonly inheritedThrough: number;
@@ -147,8 +148,8 @@ export class Checkpoints {
   }
 
   /**
-   * One at a time: a call while one runs joins it. Rejects when the store failed. `marks`: nothing will be
-   * delivered or proposed any more.
+   * One at a time: a call while one runs joins it. Rejects when the store failed. `marks`: nothing
+   * will be delivered or proposed any more.
    */
   run(marks?: DeliveryMarks): Promise<void> {
     this.#running ??= this.#run(marks).finally(() => {

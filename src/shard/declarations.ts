@@ -1,7 +1,8 @@
 /**
- * Declaring queues through the log: proposes what is needed, and matches the machine's answers, which come in
- * the order of the proposals. A declaration is idempotent: what stands there already is left, other limits or
- * topics are updated (and told in a line for the log), another type is refused with the difference.
+ * Declaring queues through the log: proposes what is needed, and matches the machine's answers,
+ * which come in the order of the proposals. A declaration is idempotent: what stands there already
+ * is left, other limits or topics are updated (and told in a line for the log), another type is
+ * refused with the difference.
  */
 
 import type { DeclareQueueCommand } from '../machine/command.ts';
@@ -46,7 +47,8 @@ export class Declarations {
       const there = machine.queueNamed(queue.name)?.definition;
       if (there !== undefined && there.type !== queue.type) {
         throw new DeclarationError(
-          `queue ${queue.name} exists with type ${String(there.type)}, and is declared with type ${String(queue.type)}`,
+          `queue ${queue.name} exists with type ${String(there.type)}, ` +
+            `and is declared with type ${String(queue.type)}`,
         );
       }
     }
@@ -54,7 +56,8 @@ export class Declarations {
       const answer = new Promise<DeclarationAnswer>((resolve, reject) => {
         this.#waiting.push({ resolve, reject });
       });
-      // Seen by `Promise.all` below; a proposal that throws before that must not leave it unhandled.
+      // Seen by `Promise.all` below; a proposal that throws before that must not leave it
+      // unhandled.
       answer.catch(() => undefined);
       propose({ kind: 'declare-queue', ...queue });
       return answer;

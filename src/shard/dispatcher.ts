@@ -1,14 +1,16 @@
 /**
- * The leader's deliveries: the I/O shell around the machine's `DispatchPolicy`, one policy for each queue that
- * has, or had, consumers. It reads payloads, encodes deliveries through `DeliveryOutput`, proposes the
- * settlements that consumers, deadlines and lost connections ask for, and keeps one timer's worth of wakes.
+ * The leader's deliveries: the I/O shell around the machine's `DispatchPolicy`, one policy for each
+ * queue that has, or had, consumers. It reads payloads, encodes deliveries through
+ * `DeliveryOutput`, proposes the settlements that consumers, deadlines and lost connections ask
+ * for, and keeps one timer's worth of wakes.
  *
- * Only what can deliver now is in the ready list, and it is served in turns of a bounded size: ten thousand
- * queues at rest cost nothing, and a busy one does not hold up the others. A consumer without credit costs
- * nothing. Deliveries are soft state: a crash loses them all, and what was delivered and not settled is
- * delivered again, marked. Marked is what may have been delivered: after a crash everything that the log
- * held when the term began, after a clean stop what had gone out. The dispatcher must never deliver what is
- * not applied, and never reads a payload on the way of `apply`.
+ * Only what can deliver now is in the ready list, and it is served in turns of a bounded size: ten
+ * thousand queues at rest cost nothing, and a busy one does not hold up the others. A consumer
+ * without credit costs nothing. Deliveries are soft state: a crash loses them all, and what was
+ * delivered and not settled is delivered again, marked. Marked is what may have been delivered:
+ * after a crash everything that the log held when the term began, after a clean stop what had gone
+ * out. The dispatcher must never deliver what is not applied, and never reads a payload on the way
+ * of `apply`.
  */
 
 import type { SettleCause, SettleOutcome } from '../machine/command.ts';
@@ -70,8 +72,8 @@ export interface DispatcherOptions {
   readonly alarms: Alarms;
   now(): number;
   /**
-   * Loads the records of the group and calls `began` once, in the same turn in which it reads the state, so
-   * that no effect falls between; undefined: the queue is gone.
+   * Loads the records of the group and calls `began` once, in the same turn in which it reads the
+   * state, so that no effect falls between; undefined: the queue is gone.
    */
   start(queueId: QueueId, began: (start: DispatchStart | undefined) => void): Promise<void>;
   /** There is something to do: call `serve` soon. */
@@ -273,8 +275,8 @@ export class Dispatcher {
   }
 
   /**
-   * Works through wakes that are due and through the ready list until `deadline` (monotonic milliseconds, by
-   * `clock`) or until nothing is left; true when something is left.
+   * Works through wakes that are due and through the ready list until `deadline` (monotonic
+   * milliseconds, by `clock`) or until nothing is left; true when something is left.
    */
   serve(deadline: number, clock: () => number): boolean {
     const { output } = this.#options;

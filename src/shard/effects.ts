@@ -1,10 +1,11 @@
 /**
- * From the machine's effects to what a sender hears: one `confirmed` frame for each stream and turn, and, on
- * the sender's side of the port, the proof that frame is.
+ * From the machine's effects to what a sender hears: one `confirmed` frame for each stream and
+ * turn, and, on the sender's side of the port, the proof that frame is.
  *
- * This is the only file that makes a `Committed`. Its shard half runs behind `apply`, which runs behind the
- * sync; its client half needs a frame that the shard half made. So a positive acknowledgement cannot be
- * encoded before the entry is durable and applied. Nothing here does I/O or is kept over a crash.
+ * This is the only file that makes a `Committed`. Its shard half runs behind `apply`, which runs
+ * behind the sync; its client half needs a frame that the shard half made. So a positive
+ * acknowledgement cannot be encoded before the entry is durable and applied. Nothing here does I/O
+ * or is kept over a crash.
  */
 
 import { committed } from '../machine/committed.ts';
@@ -56,7 +57,8 @@ export class StreamConfirms {
     if (number <= this.#upTo) return;
     if (!effects.accepted(at)) {
       const outcome = effects.outcome(at);
-      // The leader proposes only numbers in turn, so that none of these can be the first of its number.
+      // The leader proposes only numbers in turn, so that none of these can be the first of its
+      // number.
       if (isOutOfStep(outcome)) return;
       this.#refusals.push({ number, reason: outcome as RefusalReason });
     }
@@ -73,8 +75,8 @@ export class StreamConfirms {
 }
 
 /**
- * The proof for one number of the stream, on the sender's side: the frame says that it is durable and
- * applied. Asking for a number that the frame does not cover is a bug.
+ * The proof for one number of the stream, on the sender's side: the frame says that it is durable
+ * and applied. Asking for a number that the frame does not cover is a bug.
  */
 export function committedBy(confirmed: { readonly upTo: number }, number: number): Committed {
   if (number > confirmed.upTo) throw new Error(`${number} is not confirmed by ${confirmed.upTo}`);

@@ -1,9 +1,10 @@
 /**
- * Payloads of entries in memory, bounded by bytes, oldest first out: one for the recent tail, which is
- * filled by what was just committed, and one for what was read back from the log.
+ * Payloads of entries in memory, bounded by bytes, oldest first out: one for the recent tail, which
+ * is filled by what was just committed, and one for what was read back from the log.
  *
- * An entry that is larger than the whole bound is still kept until the next one comes, so that a message can
- * always be delivered. The cache shares the bytes with the log's write path and never changes them.
+ * An entry that is larger than the whole bound is still kept until the next one comes, so that a
+ * message can always be delivered. The cache shares the bytes with the log's write path and never
+ * changes them.
  */
 
 import type { LogIndex } from '../machine/ids.ts';
@@ -43,7 +44,9 @@ export class EntryCache {
     if (this.#bytes > this.#maxBytes) this.#evict(entry.index);
   }
 
-  /** More than one at a time: a Map's first key is found past all those that were taken before it. */
+  /**
+   * More than one at a time: a Map's first key is found past all those that were taken before it.
+   */
   #evict(newest: LogIndex): void {
     const target = this.#maxBytes - this.#maxBytes / EVICT_PART;
     for (const [index, oldest] of this.#entries) {

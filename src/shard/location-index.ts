@@ -1,15 +1,17 @@
 /**
- * Where the payload of each wanted message lies in the log: (queueId, offset) -> (log index, byte position of
- * the command in the entry).
+ * Where the payload of each wanted message lies in the log: (queueId, offset) -> (log index, byte
+ * position of the command in the entry).
  *
- * A *run* is a stretch of offsets of one queue whose commands follow each other in one section of one entry
- * with nothing refused between them: it costs one triple however many messages it has. Runs lie in chunks of
- * 256 offsets; a chunk is a record in the store, so that a checkpoint writes what changed. What is not dirty
- * may be evicted and is loaded again when somebody asks. A queue without wanted messages costs nothing.
+ * A *run* is a stretch of offsets of one queue whose commands follow each other in one section of
+ * one entry with nothing refused between them: it costs one triple however many messages it has.
+ * Runs lie in chunks of 256 offsets; a chunk is a record in the store, so that a checkpoint writes
+ * what changed. What is not dirty may be evicted and is loaded again when somebody asks. A queue
+ * without wanted messages costs nothing.
  *
- * Invariants: runs of a chunk ascend; a run never crosses a chunk or an entry; `lowest` of a queue is at most
- * the index of its oldest wanted message (it may lag behind, never run ahead: the log is truncated by it).
- * Derived state: replay from the checkpoint's index makes the same runs again. Nothing here does I/O.
+ * Invariants: runs of a chunk ascend; a run never crosses a chunk or an entry; `lowest` of a queue
+ * is at most the index of its oldest wanted message (it may lag behind, never run ahead: the log is
+ * truncated by it). Derived state: replay from the checkpoint's index makes the same runs again.
+ * Nothing here does I/O.
  */
 
 import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
@@ -113,7 +115,9 @@ export class LocationIndex {
     this.#startRun(queue, offset, index, position);
   }
 
-  /** True: `into` is set. False: the chunk must be loaded first (`keyOf`, `load`), or there is none. */
+  /**
+   * True: `into` is set. False: the chunk must be loaded first (`keyOf`, `load`), or there is none.
+   */
   find(queueId: QueueId, offset: Offset, into: Location): boolean {
     const queue = this.#queues.get(queueId);
     const chunk = queue?.chunks.get(Math.floor(offset / CHUNK_OFFSETS));
@@ -162,8 +166,8 @@ export class LocationIndex {
   }
 
   /**
-   * Everything below `floor` is settled, and the queue's next offset is `next`. False: the chunk of the floor
-   * is not resident, so that `lowest` stays where it was.
+   * Everything below `floor` is settled, and the queue's next offset is `next`. False: the chunk of
+   * the floor is not resident, so that `lowest` stays where it was.
    */
   settledBelow(queueId: QueueId, floor: Offset, next: Offset): boolean {
     const queue = this.#queues.get(queueId);
@@ -217,8 +221,8 @@ export class LocationIndex {
   }
 
   /**
-   * The cut: what changed since the last one, as it is now. Runs are only ever appended, so that the length
-   * of a chunk's list is its state. No chunk may be partial.
+   * The cut: what changed since the last one, as it is now. Runs are only ever appended, so that
+   * the length of a chunk's list is its state. No chunk may be partial.
    */
   freeze(): FrozenLocations {
     const chunks: { chunk: Chunk; key: string; length: number }[] = [];
@@ -318,7 +322,8 @@ export class LocationIndex {
     this.#clean.add(chunk);
     this.#cleanBytes += memoryBytes(chunk);
     if (this.#cleanBytes <= this.#cacheBytes) return;
-    // More than one at a time: a Set's first element is found past all those that were taken before it.
+    // More than one at a time: a Set's first element is found past all those that were taken before
+    // it.
     const target = this.#cacheBytes - this.#cacheBytes / EVICT_PART;
     for (const oldest of this.#clean) {
       if (this.#cleanBytes <= target || oldest === chunk) break;
@@ -404,7 +409,7 @@ function summaryKey(number: number): string {
  * ```
  *  0           1                   7               11
  *  +-----------+-------------------+---------------+
- *  | offset u8 | log index u48     | position u32  |   little-endian; the offset counts from the chunk's first
+ *  | offset u8 | log index u48     | position u32  |   little-endian; offset in the chunk
  *  +-----------+-------------------+---------------+
  * ```
  */

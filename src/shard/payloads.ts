@@ -1,11 +1,12 @@
 /**
- * The stored bytes of messages: the recent tail from memory, the rest from the log by the location index, in
- * batches and in order of offset.
+ * The stored bytes of messages: the recent tail from memory, the rest from the log by the location
+ * index, in batches and in order of offset.
  *
- * Everything is bounded: two caches of entries by bytes, a fixed number of reads under way, and the location
- * index by its own bound. What is read from the log was checked by the log (CRC); a damaged range is
- * remembered and answered with `lost` and its detail, so that a queue goes on without it and never stalls in
- * silence. Nothing here changes state of the machine; losing all of it costs reads and nothing else.
+ * Everything is bounded: two caches of entries by bytes, a fixed number of reads under way, and the
+ * location index by its own bound. What is read from the log was checked by the log (CRC); a
+ * damaged range is remembered and answered with `lost` and its detail, so that a queue goes on
+ * without it and never stalls in silence. Nothing here changes state of the machine; losing all of
+ * it costs reads and nothing else.
  */
 
 import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
@@ -24,7 +25,10 @@ export interface StoredMessage {
   index: LogIndex;
 }
 
-/** Where the last message of a reader was found, so that a reader who goes on in order searches nothing. */
+/**
+ * Where the last message of a reader was found, so that a reader who goes on in order searches
+ * nothing.
+ */
 export class PayloadCursor {
   index = 0 as LogIndex;
   offset = -1;
@@ -46,7 +50,9 @@ export interface PayloadsOptions {
 
 const READ_BYTES = 256 * 1024;
 const READS_MAX = 4;
-/** What a read brought must still be there when its reader comes for it, also behind other reads. */
+/**
+ * What a read brought must still be there when its reader comes for it, also behind other reads.
+ */
 const READ_CACHE_BYTES_MIN = 4 << 20;
 const READY: FetchOutcome = { kind: 'ready' };
 
@@ -108,7 +114,10 @@ export class Payloads {
     return this.#walk(entry, queueId, offset - from, position, { cursor, offset });
   }
 
-  /** Brings the entry of this message into memory, and with it what follows in the log, up to a bound. */
+  /**
+   * Brings the entry of this message into memory, and with it what follows in the log, up to a
+   * bound.
+   */
   async fetch(queueId: QueueId, offset: Offset): Promise<FetchOutcome> {
     while (this.#reads >= READS_MAX) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));

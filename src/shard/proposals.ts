@@ -1,13 +1,14 @@
 /**
- * From what senders and the dispatcher ask for to entries of the log: sections with the leader's stamp,
- * collected for one turn, at most `entryBytesMax` an entry (but for one larger message).
+ * From what senders and the dispatcher ask for to entries of the log: sections with the leader's
+ * stamp, collected for one turn, at most `entryBytesMax` an entry (but for one larger message).
  *
- * The commands of a sender's batch go into the entry as they came, behind a header of their own: their bytes
- * are copied once, by the log. Bounded by back-pressure: above `uncommittedBytesMax` the caller is to say
- * `busy` to its senders; what was under way is still taken. Inside the disk's reserve an enqueue becomes a
- * small void with its number, so that the sender hears the refusal and the stream goes on; settlements are
- * taken for as long as the log takes anything. A number is proposed once: the sender's place is kept here, and
- * what comes again is skipped, because its outcome is told when the first is.
+ * The commands of a sender's batch go into the entry as they came, behind a header of their own:
+ * their bytes are copied once, by the log. Bounded by back-pressure: above `uncommittedBytesMax`
+ * the caller is to say `busy` to its senders; what was under way is still taken. Inside the disk's
+ * reserve an enqueue becomes a small void with its number, so that the sender hears the refusal and
+ * the stream goes on; settlements are taken for as long as the log takes anything. A number is
+ * proposed once: the sender's place is kept here, and what comes again is skipped, because its
+ * outcome is told when the first is.
  */
 
 import type { SettleCause, SettleOutcome } from '../machine/command.ts';

@@ -1,5 +1,6 @@
 /**
- * How a record of the machine (or of the location index) becomes bytes in the record store, and back.
+ * How a record of the machine (or of the location index) becomes bytes in the record store, and
+ * back.
  *
  * ```
  *  0        1
@@ -8,11 +9,11 @@
  *  +--------+----------------------------------+
  * ```
  *
- * Plain data is numbers, strings, byte arrays, booleans, null and arrays of those: no maps, no objects, so
- * that nothing read from a disk can name a property or a class. The checksum over key and value belongs to
- * the store; this file never sees damaged bytes unless the store's checksum missed them, and then it throws
- * `RecordFormatError`, which the host treats as a damaged store. It must never give back anything that it
- * did not understand whole.
+ * Plain data is numbers, strings, byte arrays, booleans, null and arrays of those: no maps, no
+ * objects, so that nothing read from a disk can name a property or a class. The checksum over key
+ * and value belongs to the store; this file never sees damaged bytes unless the store's checksum
+ * missed them, and then it throws `RecordFormatError`, which the host treats as a damaged store. It
+ * must never give back anything that it did not understand whole.
  */
 
 import { Packr } from 'msgpackr';

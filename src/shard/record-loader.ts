@@ -1,11 +1,11 @@
 /**
- * Brings records from the store into the machine, for the apply loop, the dispatcher and the checkpoint at
- * once. While any load is under way nothing may be evicted (`busy`): a record that was loaded, changed, saved
- * and evicted meanwhile would come back older than it is. A resident record is left as it is by the machine,
- * so that two loads of one key do no harm.
+ * Brings records from the store into the machine, for the apply loop, the dispatcher and the
+ * checkpoint at once. While any load is under way nothing may be evicted (`busy`): a record that
+ * was loaded, changed, saved and evicted meanwhile would come back older than it is. A resident
+ * record is left as it is by the machine, so that two loads of one key do no harm.
  *
- * A record that is damaged rejects with the store's `StorageError`; the shard then fails as with any failed
- * store.
+ * A record that is damaged rejects with the store's `StorageError`; the shard then fails as with
+ * any failed store.
  */
 
 import type { RecordStore } from '#storage';
@@ -34,7 +34,10 @@ export class RecordLoader {
     return this.#loaded;
   }
 
-  /** Loads what `missing` names until it names nothing; the last call of `missing` is in the turn of the end. */
+  /**
+   * Loads what `missing` names until it names nothing; the last call of `missing` is in the turn of
+   * the end.
+   */
   async until(missing: () => readonly RecordKey[]): Promise<void> {
     for (let keys = missing(); keys.length > 0; keys = missing()) {
       this.#underWay++;

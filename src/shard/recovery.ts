@@ -1,15 +1,15 @@
 /**
  * How a shard comes back: the last checkpoint, checked against the log, then every entry behind it.
  *
- * | records and log                                    | decision                                    |
- * |----------------------------------------------------|---------------------------------------------|
- * | no checkpoint, log begins at 1                     | replay all                                  |
- * | checkpoint at i, start - 1 <= i <= last            | replay from i + 1                           |
- * | no checkpoint, log begins later; i < start - 1     | damaged: entries between are gone; refuse   |
- * | i > last                                           | damaged: the log has lost its end; refuse   |
- * | the checkpoint names another log                   | refuse                                      |
- * | a faulty range that reaches behind i               | refuse, with the range and what to do       |
- * | a faulty range at or below i                       | start; its messages are missing, an alarm   |
+ * | records and log                                  | decision                                  |
+ * |--------------------------------------------------|-------------------------------------------|
+ * | no checkpoint, log begins at 1                   | replay all                                |
+ * | checkpoint at i, start - 1 <= i <= last          | replay from i + 1                         |
+ * | no checkpoint, log begins later; i < start - 1   | damaged: entries between are gone; refuse |
+ * | i > last                                         | damaged: the log has lost its end; refuse |
+ * | the checkpoint names another log                 | refuse                                    |
+ * | a faulty range that reaches behind i             | refuse, with the range and what to do     |
+ * | a faulty range at or below i                     | start; its messages are missing, an alarm |
  *
  * Nothing is written here, so that a refused start changes nothing, and a crash in it is harmless.
  */
@@ -19,7 +19,7 @@ import type { RecordStore } from '#storage';
 import type { LogIndex } from '../machine/ids.ts';
 import { decodeNote } from './checkpoint.ts';
 import type { CheckpointNote, DeliveryMarks } from './checkpoint.ts';
-import type { ShardEntry, ShardLog } from './shard-log.ts';
+import type { FaultyRange, ShardEntry, ShardLog } from './shard-log.ts';
 
 export interface RecoveryPoint {
   /** Replay begins behind it. */
@@ -32,8 +32,9 @@ export interface RecoveryPoint {
 }
 
 const SALVAGE =
-  'nothing was changed. `fluxmq segment-dump --verify` on the log folder shows what is damaged; restore the ' +
-  'data directory from a copy, or move it away and start with an empty one (its messages are lost then)';
+  'nothing was changed. `fluxmq segment-dump --verify` on the log folder shows what is damaged; ' +
+  'restore the data directory from a copy, or move it away and start with an empty one (its ' +
+  'messages are lost then)';
 
 /** Where to begin; throws StorageError `damaged` with words for the operator. */
 export function recoveryPoint(
@@ -59,11 +60,7 @@ export function recoveryPoint(
   }
   const damage: string[] = [];
   for (const range of log.faulty) {
-    const words =
-      range.through < range.from
-        ? `damage behind entry ${range.through}: ${range.detail}`
-        : `entries ${range.from} to ${range.through === Number.MAX_SAFE_INTEGER ? 'the end' : range.through} ` +
-          `cannot be read: ${range.detail}`;
+    const words = wordsOf(range);
     if (range.through > index) {
       throw damaged(`${words}; the last checkpoint, at entry ${index}, does not cover them`);
     }
@@ -96,6 +93,12 @@ export async function replay(
     await apply(outcome.entries);
     next = ((outcome.entries.at(-1) as ShardEntry).index + 1) as LogIndex;
   }
+}
+
+function wordsOf({ from, through, detail }: FaultyRange): string {
+  if (through < from) return `damage behind entry ${through}: ${detail}`;
+  const end = through === Number.MAX_SAFE_INTEGER ? 'the end' : String(through);
+  return `entries ${from} to ${end} cannot be read: ${detail}`;
 }
 
 function damaged(what: string): StorageError {

@@ -1,11 +1,12 @@
 /**
  * The shard's side of the port: batches of bytes in, one batch of bytes a turn out.
  *
- * What it takes: enqueues (handed to the proposals as they are), settlements, consumers and their credit,
- * rare requests. What it gives: confirms, deliveries, queues, busy and resume. The bytes that the other side
- * has not worked off are bounded: above `outstandingBytesMax` nothing is delivered until it has. One server
- * serves one sender; a batch that it cannot read, or a sender out of step, ends the session with `failed`,
- * and nothing of that batch is taken. Holds no state that outlives the process.
+ * What it takes: enqueues (handed to the proposals as they are), settlements, consumers and their
+ * credit, rare requests. What it gives: confirms, deliveries, queues, busy and resume. The bytes
+ * that the other side has not worked off are bounded: above `outstandingBytesMax` nothing is
+ * delivered until it has. One server serves one sender; a batch that it cannot read, or a sender
+ * out of step, ends the session with `failed`, and nothing of that batch is taken. Holds no state
+ * that outlives the process.
  */
 
 import type { Effects } from '../machine/effect.ts';
@@ -34,6 +35,8 @@ export interface ServerOptions {
   request(request: ShardRequest): Promise<Uint8Array>;
   /** Something stands in the output: call `post` at the end of the turn. */
   readonly wake: () => void;
+  /** The shard has stopped. */
+  closed(): boolean;
   /** A broken invariant. */
   readonly failed: (error: unknown) => void;
 }
@@ -46,6 +49,11 @@ export class ShardServer implements DeliveryOutput {
   #postedBytes = 0;
   #takenBytes = 0;
   #busy = false;
+  /**
+   * Something came after a stop began: it is told when the stop is over, and the last confirms are
+   * out.
+   */
+  #refused = false;
   #over = false;
 
   constructor(options: ServerOptions) {
@@ -106,6 +114,7 @@ export class ShardServer implements DeliveryOutput {
       this.#writer.resume();
     }
     if (!this.#writer.empty) this.#send();
+    if (this.#refused && this.#options.closed()) this.fail('the shard takes nothing any more');
   }
 
   #send(): void {
@@ -191,14 +200,18 @@ export class ShardServer implements DeliveryOutput {
     this.#options.wake();
   }
 
-  /** A sender that goes on behind a gap, or from an earlier life, must not be answered number by number. */
+  /**
+   * A sender that goes on behind a gap, or from an earlier life, must not be answered number by
+   * number.
+   */
   #outOfStep(answer: Exclude<EnqueueAnswer, 'taken'>): void {
-    if (answer !== 'unavailable') {
-      this.#options.logger.error({ node: this.#node, answer }, 'a sender is out of step');
+    if (answer === 'unavailable') {
+      this.#refused = true;
+      this.#options.wake();
+      return;
     }
-    this.fail(
-      answer === 'unavailable' ? 'the shard takes nothing any more' : `out of step: ${answer}`,
-    );
+    this.#options.logger.error({ node: this.#node, answer }, 'a sender is out of step');
+    this.fail(`out of step: ${answer}`);
   }
 }
 

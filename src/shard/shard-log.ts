@@ -1,15 +1,16 @@
 /**
  * The port between a shard and its replicated log: propose, entries in order, hard state.
  *
- * What the shard may assume: `propose` gives ascending indexes; `onCommitted` hands over every entry once, in
- * order, without gaps, beginning behind `committed` at the time of the call, and only when it can no longer
- * be lost (on a single node: when it is synced; in a group: when a quorum synced it and it is synced here).
- * What it must not do: change the bytes of a payload after `propose`, or propose before `startTerm`
- * resolved. When the log fails (its maker hears that, once) nothing is committed any more, and what was
- * proposed is of unknown outcome; a later `propose` throws.
+ * What the shard may assume: `propose` gives ascending indexes; `onCommitted` hands over every
+ * entry once, in order, without gaps, beginning behind `committed` at the time of the call, and
+ * only when it can no longer be lost (on a single node: when it is synced; in a group: when a
+ * quorum synced it and it is synced here). What it must not do: change the bytes of a payload after
+ * `propose`, or propose before `startTerm` resolved. When the log fails (its maker hears that,
+ * once) nothing is committed any more, and what was proposed is of unknown outcome; a later
+ * `propose` throws.
  *
- * A group may commit entries that this node did not propose, and may drop proposals when it loses the lead:
- * then `proposed` entries simply never come. The shard counts only what comes.
+ * A group may commit entries that this node did not propose, and may drop proposals when it loses
+ * the lead: then `proposed` entries simply never come. The shard counts only what comes.
  */
 
 import type { LogIndex } from '../machine/ids.ts';

@@ -1,4 +1,7 @@
-/** The numbers of a shard, by name: for the log, the CLI, tests, and later the metrics. Nothing is changed. */
+/**
+ * The numbers of a shard, by name: for the log, the CLI, tests, and later the metrics. Nothing is
+ * changed.
+ */
 
 import type { Machine } from '../machine/machine.ts';
 import type { Alarms } from './alarms.ts';
@@ -27,8 +30,8 @@ export interface StatsSources {
 const DEPTHS_MAX = 1_000;
 
 /**
- * `depth/<queue>` and `delivered/<queue>` for queues whose records are in memory; `alarm/...` for each alarm,
- * with the number of messages that it concerns.
+ * `depth/<queue>` and `delivered/<queue>` for queues whose records are in memory; `alarm/...` for
+ * each alarm, with the number of messages that it concerns.
  */
 export function collectStats(sources: StatsSources): Map<string, number> {
   const { log, machine, applier, checkpoints, loader, payloads, alarms, dispatcher } = sources;

@@ -1,12 +1,13 @@
 /**
  * The host of one shard: joins log, records, machine, deliveries and port, and runs them in turns.
  *
- * A turn applies what is committed, serves deliveries, and posts one batch; it ends after `sliceMs` and goes
- * on in the next turn of the event loop, so that the log's completions and the port are never kept waiting.
- * Nothing is confirmed or delivered that is not durable and applied. Opening recovers (nothing is written by
- * a refused start), then begins a term above every earlier one before the first proposal. The first failure
- * of log or store, or a broken invariant, ends the shard: who waits hears it, nothing more is taken, and
- * `onFailure` is told once, for the process to end. A crash at any point is a case for `recovery.ts`.
+ * A turn applies what is committed, serves deliveries, and posts one batch; it ends after `sliceMs`
+ * and goes on in the next turn of the event loop, so that the log's completions and the port are
+ * never kept waiting. Nothing is confirmed or delivered that is not durable and applied. Opening
+ * recovers (nothing is written by a refused start), then begins a term above every earlier one
+ * before the first proposal. The first failure of log or store, or a broken invariant, ends the
+ * shard: who waits hears it, nothing more is taken, and `onFailure` is told once, for the process
+ * to end. A crash at any point is a case for `recovery.ts`.
  */
 
 import type { RecordStore } from '#storage';
@@ -54,7 +55,10 @@ export interface ShardOptions {
   /** Closed by the shard. */
   readonly records: RecordStore;
   readonly port: BatchPort;
-  /** The queues of the configuration: declared, or brought to these limits, before anybody is served. */
+  /**
+   * The queues of the configuration: declared, or brought to these limits, before anybody is
+   * served.
+   */
   readonly queues: readonly QueueDefinition[];
   readonly limits: ShardLimits;
   readonly clock: Clock;
@@ -172,8 +176,9 @@ export class Shard {
   }
 
   /**
-   * Takes nothing more, waits for what is under way, writes a last checkpoint and closes log and records with
-   * the mark of a clean stop. Again: the same stop. Rejects when the store failed first.
+   * Takes nothing more, waits for what is under way, writes a last checkpoint and closes log and
+   * records with the mark of a clean stop. Again: the same stop. Rejects when the store failed
+   * first.
    */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
@@ -233,6 +238,7 @@ export class Shard {
       queues: () => this.#queues(),
       request: (request) => this.#request(request),
       wake: () => this.#turns.wake(),
+      closed: () => this.#closed,
       failed,
     });
     const dispatcher = new Dispatcher({
@@ -277,7 +283,8 @@ export class Shard {
     let done = false;
     while (!done) {
       await this.#loader.until(() => machine.dispatchKeys(queueId, DEFAULT_GROUP));
-      // Between two entries no effect is made and not handed on; what is missing again by then is loaded.
+      // Between two entries no effect is made and not handed on; what is missing again by then is
+      // loaded.
       await this.#atBoundary(() => {
         if (machine.dispatchKeys(queueId, DEFAULT_GROUP).length > 0) return;
         began(machine.dispatchStart(queueId, DEFAULT_GROUP));

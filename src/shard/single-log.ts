@@ -1,9 +1,10 @@
 /**
- * The port `ShardLog` over one `storage/log` Log: a group of one member, where durable is committed.
+ * The port `ShardLog` over one `storage/log` Log: a group of one member, where durable is
+ * committed.
  *
- * Keeps what was proposed until the log says that it is durable, and hands it on in order; bounded by who
- * proposes. Owns the log from its making on. A crash loses nothing that was handed on, and everything here
- * is rebuilt from the log.
+ * Keeps what was proposed until the log says that it is durable, and hands it on in order; bounded
+ * by who proposes. Owns the log from its making on. A crash loses nothing that was handed on, and
+ * everything here is rebuilt from the log.
  */
 
 import { StorageError } from '#storage';
@@ -131,7 +132,10 @@ export class SingleLog implements ShardLog {
   }
 }
 
-/** A range whose end nobody knows reaches to the end of all numbers: nothing behind it can be trusted. */
+/**
+ * A range whose end nobody knows reaches to the end of all numbers: nothing behind it can be
+ * trusted.
+ */
 function asRange(fault: LogFault): FaultyRange {
   return {
     from: fault.from as number as LogIndex,

@@ -1,9 +1,10 @@
 /**
- * The stamps of the leader: wall-clock milliseconds that advance by the monotonic clock and never go back.
+ * The stamps of the leader: wall-clock milliseconds that advance by the monotonic clock and never
+ * go back.
  *
- * The wall clock is read once, when the term begins; a clock that is set back or forth meanwhile changes
- * nothing. A stamp is never below the last one that the state has seen, also after a restart with an older
- * wall clock. Nothing else in the shard may read a clock for state.
+ * The wall clock is read once, when the term begins; a clock that is set back or forth meanwhile
+ * changes nothing. A stamp is never below the last one that the state has seen, also after a
+ * restart with an older wall clock. Nothing else in the shard may read a clock for state.
  */
 
 import type { StampMs } from '../machine/ids.ts';

@@ -1,7 +1,8 @@
 /**
- * When the shard works: at once for what was just committed, otherwise in the next turn of the event loop, and
- * by one timer for what is due later. Calls `work` until it says that nothing is left, each time for at most
- * `sliceMs`; between two slices the event loop takes what has arrived. Knows nothing of what the work is.
+ * When the shard works: at once for what was just committed, otherwise in the next turn of the
+ * event loop, and by one timer for what is due later. Calls `work` until it says that nothing is
+ * left, each time for at most `sliceMs`; between two slices the event loop takes what has arrived.
+ * Knows nothing of what the work is.
  */
 
 import type { Clock } from './stamp-clock.ts';

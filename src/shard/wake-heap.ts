@@ -1,7 +1,7 @@
 /**
- * One timer for many: which of the sleepers is due first. A binary heap; a sleeper that is set again keeps
- * its old place in the heap until that comes up and is skipped, so that moving a deadline costs O(log n) and
- * removing one costs nothing. Knows no clock and sets no timer.
+ * One timer for many: which of the sleepers is due first. A binary heap; a sleeper that is set
+ * again keeps its old place in the heap until that comes up and is skipped, so that moving a
+ * deadline costs O(log n) and removing one costs nothing. Knows no clock and sets no timer.
  */
 
 export interface Sleeper {
@@ -13,7 +13,10 @@ export class WakeHeap<T extends Sleeper> {
   readonly #times: number[] = [];
   readonly #sleepers: T[] = [];
 
-  /** When to call `due` next; Infinity: nobody sleeps. May be early for one that was set later again. */
+  /**
+   * When to call `due` next; Infinity: nobody sleeps. May be early for one that was set later
+   * again.
+   */
   get next(): number {
     return this.#times[0] ?? Number.POSITIVE_INFINITY;
   }

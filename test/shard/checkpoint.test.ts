@@ -98,7 +98,7 @@ async function load(client: PlainClient, random: Random, steps: number): Promise
 }
 
 describe('checkpoint', () => {
-  it('is one cut under load: store and log give the state of a machine that was never stopped', async () => {
+  it('is one cut under load: store and log give the state of an unbroken machine', async () => {
     for (let seed = 0; seed < 5; seed++) {
       const random = new Random(seed);
       const world = new ShardWorld();

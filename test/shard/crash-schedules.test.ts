@@ -1,6 +1,6 @@
 /**
- * A whole shard under power cuts: real log on the simulated disk, records that keep or lose a checkpoint under
- * way. One again:  SEED=123 npx vitest run test/shard/crash-schedules.test.ts
+ * A whole shard under power cuts: real log on the simulated disk, records that keep or lose a
+ * checkpoint under way. One again:  SEED=123 npx vitest run test/shard/crash-schedules.test.ts
  */
 import { describe, expect, test } from 'vitest';
 
@@ -46,7 +46,7 @@ async function powerCuts(
 describe('a shard after power cuts at any instant', () => {
   const coverage = new Map<Seen, number>();
 
-  test('D1 D6: confirmed is there, in order and once; what was surely settled never comes again', async () => {
+  test('D1 D6: confirmed is there, in order, once; surely settled never comes again', async () => {
     const seeds = ONLY === undefined ? SCHEDULES : 1;
     for (let at = 0; at < seeds; at += 1) {
       const seed = Number(ONLY ?? FIRST + at);

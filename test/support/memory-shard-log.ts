@@ -1,5 +1,6 @@
 /**
- * A `ShardLog` in memory whose syncs the test carries out: what was proposed is durable when `sync` says so.
+ * A `ShardLog` in memory whose syncs the test carries out: what was proposed is durable when `sync`
+ * says so.
  *
  * `MemoryLogDisk` outlives crashes; `open` is what a process does with it. The trace tells in which order
  * syncs and hand-overs happened.

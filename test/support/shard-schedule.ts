@@ -1,10 +1,10 @@
 /**
- * One crash schedule of a whole shard, decided by a seed alone: the real log on the simulated disk, records in
- * memory with a write that a power cut may keep or lose, publishes to several queues, consumers that settle,
- * checkpoints, clean stops, and the power cut at some step of the disk.
+ * One crash schedule of a whole shard, decided by a seed alone: the real log on the simulated disk,
+ * records in memory with a write that a power cut may keep or lose, publishes to several queues,
+ * consumers that settle, checkpoints, clean stops, and the power cut at some step of the disk.
  *
- * What was promised is kept here: a confirmed publish is there after every crash, in order and once; a
- * settlement that stands in the log before a confirmed publish is never undone.
+ * What was promised is kept here: a confirmed publish is there after every crash, in order and
+ * once; a settlement that stands in the log before a confirmed publish is never undone.
  */
 import { expect } from 'vitest';
 
@@ -254,11 +254,15 @@ export class ShardSchedule {
     client.send();
   }
 
-  /** A word that was on its way when the power went is heard in the next life, and holds all the same. */
+  /**
+   * A word that was on its way when the power went is heard in the next life, and holds all the
+   * same.
+   */
   #confirmed(life: number, upTo: number): void {
     for (const message of this.#messages.values()) {
       if (message.life === life && message.number <= upTo) message.confirmed = true;
-      // A publish that was sent behind the settlement is confirmed: the settlement lies before it in the log.
+      // A publish that was sent behind the settlement is confirmed: the settlement lies before it
+      // in the log.
       const { settledBehind, settledIn, settled } = message;
       if (settled === 'maybe' && settledIn === life && settledBehind < upTo) {
         message.settled = 'surely';

@@ -1,6 +1,6 @@
 /**
- * A shard in one thread with a log and records that outlive it, and a client that speaks its frames plainly:
- * for tests of the shard's own half, with every crash at hand.
+ * A shard in one thread with a log and records that outlive it, and a client that speaks its frames
+ * plainly: for tests of the shard's own half, with every crash at hand.
  */
 import { MemoryRecords } from '../../storage/records/memory-records.ts';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
