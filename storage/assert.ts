@@ -1,6 +1,6 @@
 /**
- * Assertions of the storage engine: on in production. A failed one is a bug of ours or of the caller, never
- * an operational error; it must end the process, so nothing here or above catches it.
+ * Assertions of the storage engine: on in production. A failed one is a bug of ours or of the
+ * caller, never an operational error; it must end the process, so nothing here or above catches it.
  */
 
 export class AssertionFailure extends Error {

@@ -1,8 +1,8 @@
 /**
  * Operational errors of the storage engine, with a closed set of codes.
  *
- * Expected outcomes (end of log, truncated reader) are values and not in here; broken invariants are
- * assertions. Every code stands in docs/errors.md, and a test holds both ways.
+ * Expected outcomes (end of log, truncated reader) are values and not in here; broken invariants
+ * are assertions. Every code stands in docs/errors.md, and a test holds both ways.
  */
 
 export const STORAGE_ERROR_CODES = [

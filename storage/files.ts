@@ -1,21 +1,24 @@
 /**
- * The file system as the storage engine sees it: a port with two real implementations, `node-files.ts`
- * (the only file that imports `node:fs`) and the simulated disk of the tests.
+ * The file system as the storage engine sees it: a port with two real implementations,
+ * `node-files.ts` (the only file that imports `node:fs`) and the simulated disk of the tests.
  *
- * What a caller may assume: calls on one handle are carried out one after the other in the order in which
- * they were made only if each is awaited before the next; a rejected call says nothing about how much of it
- * happened; a name that was created, renamed or removed survives a power cut only after `syncDirectory` on
- * its folder; bytes survive only after `sync`, or after the `write` itself on a handle opened with
- * `durability: 'each-write'` (O_DSYNC).
+ * What a caller may assume: calls on one handle are carried out one after the other in the order in
+ * which they were made only if each is awaited before the next; a rejected call says nothing about
+ * how much of it happened; a name that was created, renamed or removed survives a power cut only
+ * after `syncDirectory` on its folder; bytes survive only after `sync`, or after the `write` itself
+ * on a handle opened with `durability: 'each-write'` (O_DSYNC).
  *
- * Errors are those of the platform (`code` is `ENOENT`, `ENOSPC`, `EIO`, ...); the engine turns them into
- * `StorageError` where it knows what they mean.
+ * Errors are those of the platform (`code` is `ENOENT`, `ENOSPC`, `EIO`, ...); the engine turns
+ * them into `StorageError` where it knows what they mean.
  */
 
 export interface OpenOptions {
   /** `read`: no writes. `write`: reads and writes. */
   readonly access: 'read' | 'write';
-  /** `exclusive` creates the file and fails with EEXIST if it is there; `never` fails with ENOENT if not. */
+  /**
+   * `exclusive` creates the file and fails with EEXIST if it is there; `never` fails with ENOENT if
+   * not.
+   */
   readonly create: 'never' | 'exclusive';
   /** `each-write` resolves a write only when its bytes are on stable storage (O_DSYNC). */
   readonly durability: 'on-sync' | 'each-write';
@@ -23,9 +26,15 @@ export interface OpenOptions {
 
 export interface OpenFile {
   readonly path: string;
-  /** Reads up to `into.length` bytes at `position`; resolves with the count, 0 at the end of the file. May be short. */
+  /**
+   * Reads up to `into.length` bytes at `position`; resolves with the count, 0 at the end of the
+   * file. May be short.
+   */
   read(into: Uint8Array, position: number): Promise<number>;
-  /** Writes at `position`; resolves with the count, which may be short. The bytes must not change meanwhile. */
+  /**
+   * Writes at `position`; resolves with the count, which may be short. The bytes must not change
+   * meanwhile.
+   */
   write(bytes: Uint8Array, position: number): Promise<number>;
   /** Makes written bytes and the size durable (fdatasync). A failure is final: never retried. */
   sync(): Promise<void>;

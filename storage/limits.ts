@@ -1,6 +1,7 @@
 /**
- * Every limit of the storage engine, with its range and default. Configuration takes its documentation from
- * here; `checkedLimit` refuses a value outside its range before anything is opened.
+ * Every limit of the storage engine, with its range and default. Configuration takes its
+ * documentation from here; `checkedLimit` refuses a value outside its range before anything is
+ * opened.
  */
 
 import { StorageError } from './errors.ts';

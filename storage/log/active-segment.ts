@@ -1,8 +1,9 @@
 /**
- * The segment that is being written: data at its end, each write durable before it resolves, zeros ahead.
+ * The segment that is being written: data at its end, each write durable before it resolves, zeros
+ * ahead.
  *
- * One write at a time. No byte is written twice: the end only moves up, and what lies behind it is zeros or
- * the end of the file. A rejected write leaves the segment of no use: the log has failed.
+ * One write at a time. No byte is written twice: the end only moves up, and what lies behind it is
+ * zeros or the end of the file. A rejected write leaves the segment of no use: the log has failed.
  */
 
 import { assert } from '../assert.ts';

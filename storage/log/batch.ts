@@ -1,9 +1,9 @@
 /**
- * One batch of the log as bytes: a header of 80 bytes, then the payload. Little-endian. The payload and its
- * checksum are the same on every replica; the header is local.
+ * One batch of the log as bytes: a header of 80 bytes, then the payload. Little-endian. The payload
+ * and its checksum are the same on every replica; the header is local.
  *
  *   offset size
- *        0  u32  magic "FMQB"; no byte of it is zero, so that a header never begins with a zero byte
+ *        0  u32  magic "FMQB"; no byte of it is zero, so that no header begins with one
  *        4  u8   format version, 1
  *        5  u8   kind: 1 entry, 2 mark, 3 hard state
  *        6  u16  flags, 0
@@ -23,9 +23,10 @@
  *       76  u32  CRC-32 of bytes 0 to 75
  *       80       payload
  *
- * A u64 is two u32, the low one first; numbers are safe integers. Since the header CRC covers the payload CRC
- * and the chain, each header vouches for everything before it. A batch whose own segment, position or log id
- * is not where it was found was misdirected: a copy of a log inside a payload is never taken for the log.
+ * A u64 is two u32, the low one first; numbers are safe integers. Since the header CRC covers the
+ * payload CRC and the chain, each header vouches for everything before it. A batch whose own
+ * segment, position or log id is not where it was found was misdirected: a copy of a log inside a
+ * payload is never taken for the log.
  */
 
 import { assert } from '../assert.ts';
@@ -34,7 +35,7 @@ import type { HardState } from './log-types.ts';
 import type { Place } from './positions.ts';
 
 export const HEADER_BYTES = 80;
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 const CHECKED_BYTES = 76;
 
 export const MAGIC: Uint8Array = new Uint8Array([0x46, 0x4d, 0x51, 0x42]);
@@ -155,8 +156,8 @@ export function encodeWritten(window: Window, at: number, written: WrittenAt): n
 }
 
 /**
- * True: a sound header stands at `at`, and `into` holds it; whose it is and what its payload is worth is for
- * the caller to check. False: no header of this format; `into` is undefined.
+ * True: a sound header stands at `at`, and `into` holds it; whose it is and what its payload is
+ * worth is for the caller to check. False: no header of this format; `into` is undefined.
  */
 export function decodeHeader(window: Window, at: number, into: BatchHeader): boolean {
   const { bytes, view } = window;
@@ -187,7 +188,10 @@ export function decodeHeader(window: Window, at: number, into: BatchHeader): boo
   return into.index >= 0 && into.epoch >= 0 && into.timestampMs >= 0;
 }
 
-/** Length of the payload of the batch that was accepted at `at`; unchecked, for our own buffers only. */
+/**
+ * Length of the payload of the batch that was accepted at `at`; unchecked, for our own buffers
+ * only.
+ */
 export function acceptedPayloadLength(window: Window, at: number): number {
   return window.view.getUint32(at + 8, true);
 }

@@ -1,8 +1,9 @@
 /**
  * CRC-32 of the log: the IEEE polynomial 0xEDB88320 (reflected), the one of zlib, gzip and PNG.
  *
- * Two implementations of the same function: `crc-32` in JavaScript for small inputs, where a native call costs
- * more than the work, and zlib's for the rest. A checksum of 0 is a value like any other, never "not checked".
+ * Two implementations of the same function: `crc-32` in JavaScript for small inputs, where a native
+ * call costs more than the work, and zlib's for the rest. A checksum of 0 is a value like any
+ * other, never "not checked".
  */
 
 import { crc32 as nativeCrc32 } from 'node:zlib';

@@ -1,9 +1,10 @@
 /**
- * Where the log is cut so that an entry is the last: the byte behind it and behind the marks and hard states
- * that follow it, and the chain that goes on from there. Reads only; what it cannot find for damage it refuses.
+ * Where the log is cut so that an entry is the last: the byte behind it and behind the marks and
+ * hard states that follow it, and the chain that goes on from there. Reads only; what it cannot
+ * find for damage it refuses.
  *
- * In a sound segment it walks over a few headers; in a damaged one it scans as recovery does, because the
- * chain behind damage is what recovery will find there.
+ * In a sound segment it walks over a few headers; in a damaged one it scans as recovery does,
+ * because the chain behind damage is what recovery will find there.
  */
 
 import { assert } from '../assert.ts';

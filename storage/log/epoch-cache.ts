@@ -1,9 +1,10 @@
 /**
- * Which epoch an entry has: sorted pairs (epoch, first index of it), cut from both ends with the log.
+ * Which epoch an entry has: sorted pairs (epoch, first index of it), cut from both ends with the
+ * log.
  *
- * Invariants: epochs and first indexes ascend strictly; the first pair may begin before the log's start, and
- * then gives the epoch of the entry before the start. Derived from the log; rebuilt at recovery. It is lowered
- * before the log is.
+ * Invariants: epochs and first indexes ascend strictly; the first pair may begin before the log's
+ * start, and then gives the epoch of the entry before the start. Derived from the log; rebuilt at
+ * recovery. It is lowered before the log is.
  */
 
 import { assert } from '../assert.ts';

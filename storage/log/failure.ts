@@ -1,4 +1,7 @@
-/** Errors of the platform on their way to callers, who see StorageError only; bugs stay what they are. */
+/**
+ * Errors of the platform on their way to callers, who see StorageError only; bugs stay what they
+ * are.
+ */
 
 import { AssertionFailure } from '../assert.ts';
 import { StorageError } from '../errors.ts';

@@ -1,6 +1,6 @@
 /**
- * From the stretches that recovery found to the ranges that callers see: neighbours of unknown content become
- * one range, and each gets a sentence for people.
+ * From the stretches that recovery found to the ranges that callers see: neighbours of unknown
+ * content become one range, and each gets a sentence for people.
  */
 
 import type { Finding } from './finding.ts';
@@ -23,7 +23,10 @@ const MEANING = {
 
 const AND_MORE = ', and more right behind it';
 
-/** What was found and where, without the file's name: a finding may concern a file that is not there. */
+/**
+ * What was found and where, without the file's name: a finding may concern a file that is not
+ * there.
+ */
 export function describeFinding(finding: Pick<Finding, 'place' | 'end' | 'fault'>): string {
   const { place, end, fault } = finding;
   return `segment ${place.segmentId}, bytes ${place.position} to ${end}: ${MEANING[fault]}`;

@@ -1,4 +1,7 @@
-/** Whole reads and writes over a port whose calls may be short. A loop that makes no progress is an error. */
+/**
+ * Whole reads and writes over a port whose calls may be short. A loop that makes no progress is an
+ * error.
+ */
 
 import { StorageError } from '../errors.ts';
 import type { Files, OpenFile } from '../files.ts';
@@ -7,7 +10,10 @@ export function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code;
 }
 
-/** Memory of its own with whatever was there: for bytes that are all overwritten before they are read. */
+/**
+ * Memory of its own with whatever was there: for bytes that are all overwritten before they are
+ * read.
+ */
 export function uninitialised(length: number): Uint8Array {
   // Not the Buffer itself: its subarrays cost several times those of a plain array.
   const { buffer, byteOffset } = Buffer.allocUnsafeSlow(length);

@@ -16,11 +16,11 @@
  *       56  u32  number of sparse entries
  *       60  u32  index interval in bytes
  *       64  16 bytes an epoch: u64 epoch, u64 first index
- *            16 bytes a sparse entry: u32 index - first index, u32 position, f64 largest append time
+ *            16 bytes a sparse entry: u32 index - first index, u32 position, f64 largest time
  *            u32  CRC-32 of everything before
  *
- * It can always be thrown away: what does not decode, or does not fit its segment, counts as not there, and
- * is built again from the log. Written only for segments without any damage.
+ * It can always be thrown away: what does not decode, or does not fit its segment, counts as not
+ * there, and is built again from the log. Written only for segments without any damage.
  */
 
 import type { Files } from '../files.ts';

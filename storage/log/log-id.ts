@@ -1,6 +1,6 @@
 /**
- * The id of a log: 64 random bits, written as 16 hexadecimal digits. It stands in every header and file, so
- * that a file of another log is never taken for one of ours.
+ * The id of a log: 64 random bits, written as 16 hexadecimal digits. It stands in every header and
+ * file, so that a file of another log is never taken for one of ours.
  */
 
 import { randomBytes } from 'node:crypto';

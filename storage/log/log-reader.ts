@@ -1,6 +1,6 @@
 /**
- * Reads a log in order, holding its place, and through a counted handle the segment: removal of the segment
- * does not disturb it, and a cut of the log's end is told by `truncated`.
+ * Reads a log in order, holding its place, and through a counted handle the segment: removal of the
+ * segment does not disturb it, and a cut of the log's end is told by `truncated`.
  *
  * One read at a time. It holds a file open from its first read until `close`.
  */
@@ -44,7 +44,9 @@ export class LogReader {
     return this.#next;
   }
 
-  /** The following batches; empty where nothing more is durable. After `truncated`: `reposition`. */
+  /**
+   * The following batches; empty where nothing more is durable. After `truncated`: `reposition`.
+   */
   async read(limits: ReadLimits): Promise<ReadOutcome> {
     this.#log.refuseClosed();
     assert(!this.#reading && !this.#closed, 'a reader that is open reads once at a time');

@@ -1,9 +1,11 @@
 /**
- * Reads durable entries and checks every byte of what it returns: header, payload, log, segment, position and
- * order. What does not hold is read once more (a flip on the way is not damage) and then named as faulty.
+ * Reads durable entries and checks every byte of what it returns: header, payload, log, segment,
+ * position and order. What does not hold is read once more (a flip on the way is not damage) and
+ * then named as faulty.
  *
- * Nobody waits for a reader: the segment may be unlinked meanwhile (the open handle stays valid) or its end
- * cut (the generation tells, and the reader gets `truncated`). It never returns an index above `durable`.
+ * Nobody waits for a reader: the segment may be unlinked meanwhile (the open handle stays valid) or
+ * its end cut (the generation tells, and the reader gets `truncated`). It never returns an index
+ * above `durable`.
  */
 
 import { BatchKind, decodeHeader, emptyHeader, HEADER_BYTES, windowOver } from './batch.ts';
@@ -230,7 +232,10 @@ class Piece {
     this.#header = piece.header;
   }
 
-  /** `more`: the piece is at its end. `full`: enough, or no further. Else what is wrong at `position`. */
+  /**
+   * `more`: the piece is at its end. `full`: enough, or no further. Else what is wrong at
+   * `position`.
+   */
   take(into: LogBatch[], budget: { bytes: number }): 'more' | 'full' | Fault {
     const header = this.#header;
     const { next, before } = this.#walk;

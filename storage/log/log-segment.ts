@@ -1,8 +1,9 @@
 /**
- * A segment as the open log knows it: its place in the log, how far it is durable, its sparse index.
+ * A segment as the open log knows it: its place in the log, how far it is durable, its sparse
+ * index.
  *
- * Changed only by the writer, between two writes, and by truncation. `generation` rises when its end is cut,
- * so that a read under way knows that what it found may be gone.
+ * Changed only by the writer, between two writes, and by truncation. `generation` rises when its
+ * end is cut, so that a read under way knows that what it found may be gone.
  */
 
 import type { EpochStart } from './epoch-cache.ts';

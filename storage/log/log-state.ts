@@ -1,9 +1,10 @@
 /**
  * What an open log knows of itself: one object that the writer, the readers and truncation share.
  *
- * Invariants: start - 1 <= durable <= last; segments ascend by id and cover [start, durable] but for faulty
- * ranges; the epoch cache covers [start - 1, last]; `mark` is the place up to which everything is synced, and
- * all of a segment before the last one is. Only the writer raises `durable`, only truncation lowers anything.
+ * Invariants: start - 1 <= durable <= last; segments ascend by id and cover [start, durable] but
+ * for faulty ranges; the epoch cache covers [start - 1, last]; `mark` is the place up to which
+ * everything is synced, and all of a segment before the last one is. Only the writer raises
+ * `durable`, only truncation lowers anything.
  */
 
 import type { StorageError } from '../errors.ts';

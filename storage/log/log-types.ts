@@ -1,6 +1,6 @@
 /**
- * What goes into a log and comes out of it: options, batches, outcomes of reads, the report of recovery.
- * Types only; the contract of each call stands at the class in `log.ts`.
+ * What goes into a log and comes out of it: options, batches, outcomes of reads, the report of
+ * recovery. Types only; the contract of each call stands at the class in `log.ts`.
  */
 
 import type { StorageError } from '../errors.ts';
@@ -8,8 +8,9 @@ import type { Files } from '../files.ts';
 import type { Epoch, FilePosition, LogIndex, SegmentId } from './positions.ts';
 
 /**
- * How bytes reach stable storage. `prewritten-dsync`: files are filled with zeros ahead and opened O_DSYNC,
- * one hop for a write. `fdatasync`: the file grows, and each write is followed by fdatasync.
+ * How bytes reach stable storage. `prewritten-dsync`: files are filled with zeros ahead and opened
+ * O_DSYNC, one hop for a write. `fdatasync`: the file grows, and each write is followed by
+ * fdatasync.
  */
 export type SyncMode = 'prewritten-dsync' | 'fdatasync';
 
@@ -39,11 +40,15 @@ export interface AppendBatch {
   readonly epoch: number;
   readonly timestampMs: number;
   readonly recordCount: number;
-  /** Joined into one payload. Copied before `append` returns: the caller owns the bytes again then. */
+  /**
+   * Joined into one payload. Copied before `append` returns: the caller owns the bytes again then.
+   */
   readonly payload: readonly Uint8Array[];
 }
 
-/** A checked entry. The payload belongs to the caller, and may share its memory with its neighbours. */
+/**
+ * A checked entry. The payload belongs to the caller, and may share its memory with its neighbours.
+ */
 export interface LogBatch {
   readonly index: LogIndex;
   readonly epoch: Epoch;
@@ -71,13 +76,17 @@ export const FAULTS = [
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
-/** A part of the log that was durable, or may have been, and cannot be read. Never truncated by itself. */
+/**
+ * A part of the log that was durable, or may have been, and cannot be read. Never truncated by
+ * itself.
+ */
 export interface FaultyRange {
   /** First entry that is lost. */
   readonly from: LogIndex;
   /**
-   * Last entry that is lost. `from - 1`: no entry is lost, only a mark or hard state. `undefined`: nothing
-   * valid lies behind, so nobody knows; such a log refuses appends until its suffix is truncated to `from - 1`.
+   * Last entry that is lost. `from - 1`: no entry is lost, only a mark or hard state. `undefined`:
+   * nothing valid lies behind, so nobody knows; such a log refuses appends until its suffix is
+   * truncated to `from - 1`.
    */
   readonly through: LogIndex | undefined;
   /** Epoch of the entry, where its header is sound and it is the only one. */
@@ -97,8 +106,8 @@ export type ReadOutcome =
   /** Ascending without gaps; empty where nothing is durable at `from` yet. */
   | { readonly kind: 'batches'; readonly batches: readonly LogBatch[] }
   /**
-   * `from` was cut off at the front or the back, or something that this reader had passed was, whatever
-   * stands there now: reposition within [start, last + 1].
+   * `from` was cut off at the front or the back, or something that this reader had passed was,
+   * whatever stands there now: reposition within [start, last + 1].
    */
   | { readonly kind: 'truncated'; readonly start: LogIndex; readonly last: LogIndex }
   | { readonly kind: 'faulty'; readonly range: FaultyRange };

@@ -1,11 +1,11 @@
 /**
- * Carries out the writes of a log: places what was collected into segments, one write and one sync at a time,
- * rolls over, seals, and reports what is durable.
+ * Carries out the writes of a log: places what was collected into segments, one write and one sync
+ * at a time, rolls over, seals, and reports what is durable.
  *
- * It never reports a batch before the write that holds it was synced and its segment is named in a durable
- * manifest. The first failed write or sync, of data, zeros, index or manifest, ends the log: nothing is
- * retried, and nothing is reported after it. A crash in a roll-over leaves the old segment whole and the new
- * one either named or removed by recovery.
+ * It never reports a batch before the write that holds it was synced and its segment is named in a
+ * durable manifest. The first failed write or sync, of data, zeros, index or manifest, ends the
+ * log: nothing is retried, and nothing is reported after it. A crash in a roll-over leaves the old
+ * segment whole and the new one either named or removed by recovery.
  */
 
 import { AssertionFailure } from '../assert.ts';
@@ -91,7 +91,8 @@ export class LogWriter {
       from = await this.#writeInto(active, buffer, from);
       // Zeros or an index may have failed while this was written.
       if (this.#state.failed !== undefined) throw this.#state.failed;
-      // Before a roll-over: its manifest puts the mark above what was written, so it must hold the state.
+      // Before a roll-over: its manifest puts the mark above what was written, so it must hold the
+      // state.
       for (const { state, end } of item.hardStates) if (end <= from) this.#state.hardState = state;
       this.#report();
     }
@@ -111,7 +112,10 @@ export class LogWriter {
     await this.#background;
   }
 
-  /** Writes the index of a sealed segment, in the background. It may be missing for ever: that is no harm. */
+  /**
+   * Writes the index of a sealed segment, in the background. It may be missing for ever: that is no
+   * harm.
+   */
   indexInBackground(segment: LogSegment): void {
     const written = this.#background.then(() => this.#writeIndex(segment));
     this.#background = written.catch((error: unknown) => {

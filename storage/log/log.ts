@@ -1,11 +1,12 @@
 /**
  * The log: an append-only sequence of checksummed batches in segment files, with one entry a batch.
  *
- * What a caller may assume: an index that was reported durable is on stable storage and is never truncated by
- * recovery; every byte that `read` returns was checked; calls that change the log happen in the order in
- * which they were made. What it must not do: open one folder twice (the lock is the caller's), append between
- * the call and the end of `truncateSuffix`, or go on after `onFailure`: the first failed write or sync ends
- * the log, because a repeated fsync may succeed without the data.
+ * What a caller may assume: an index that was reported durable is on stable storage and is never
+ * truncated by recovery; every byte that `read` returns was checked; calls that change the log
+ * happen in the order in which they were made. What it must not do: open one folder twice (the lock
+ * is the caller's), append between the call and the end of `truncateSuffix`, or go on after
+ * `onFailure`: the first failed write or sync ends the log, because a repeated fsync may succeed
+ * without the data.
  */
 
 import { assert, assertCount } from '../assert.ts';
@@ -123,7 +124,9 @@ export class Log {
     return range === undefined ? epochs.epochAt(index) : range.epoch;
   }
 
-  /** An index so that every entry with an append time of at least `timestampMs` is at or behind it. */
+  /**
+   * An index so that every entry with an append time of at least `timestampMs` is at or behind it.
+   */
   async indexForTime(timestampMs: number): Promise<LogIndex> {
     this.#refuseClosed();
     const { segments, start, last } = this.#state;
@@ -140,9 +143,10 @@ export class Log {
     }
   }
 
-  /** Resolves when durable; ordered with appends. */
+  /** Resolves when durable; ordered with appends. Refused as they are. */
   async setHardState(state: HardState): Promise<void> {
     this.#refuseEnded();
+    this.#refuseUnknownEnd();
     assertCount(state.term, 'term');
     const payload = encodeHardState(state);
     assert(payload.length <= MAX_VOTE_BYTES, 'a vote is a short name');
@@ -162,21 +166,15 @@ export class Log {
   }
 
   /**
-   * Takes an entry and returns its index at once; `onDurable` or `appended` tells when it is safe. No limit
-   * on what waits: the caller bounds it. Throws StorageError `closed`, `failed`, `too-large`, or `damaged`
-   * while a faulty range with unknown end is the last thing in the log.
+   * Takes an entry and returns its index at once; `onDurable` or `appended` tells when it is safe.
+   * No limit on what waits: the caller bounds it. Throws StorageError `closed`, `failed`,
+   * `too-large`, or `damaged` while a faulty range with unknown end is the last thing in the log.
    */
   append(batch: AppendBatch): LogIndex {
     this.#refuseEnded();
     assert(!this.#cutting, 'nobody appends while the suffix is cut');
     const state = this.#state;
-    const range = state.faulty.length > 0 ? state.endUnknown : undefined;
-    if (range !== undefined) {
-      throw new StorageError(
-        'damaged',
-        `the log ends in damage of unknown length: ${range.detail}`,
-      );
-    }
+    this.#refuseUnknownEnd();
     assert(batch.epoch >= state.epochs.lastEpoch, 'the epoch of an entry never goes back');
     let payloadLength = 0;
     for (const part of batch.payload) payloadLength += part.length;
@@ -230,7 +228,10 @@ export class Log {
     return new LogReader({ ...this.#opened(), refuseClosed }, from);
   }
 
-  /** Drops whole segments below `firstKept`; `start` moves to the first entry of the first that stays. */
+  /**
+   * Drops whole segments below `firstKept`; `start` moves to the first entry of the first that
+   * stays.
+   */
   async truncatePrefix(firstKept: LogIndex): Promise<void> {
     this.#refuseEnded();
     if (firstKept > this.#state.durable + 1) {
@@ -244,8 +245,9 @@ export class Log {
   }
 
   /**
-   * Cuts everything above `lastKept`, in [start - 1, last]. Nobody may append until it has resolved. Rejects
-   * with `damaged` where a faulty range that would be cut in two stands in the way.
+   * Cuts everything above `lastKept`, in [start - 1, last]. Nobody may append until it has
+   * resolved. Rejects with `damaged` where a faulty range that would be cut in two stands in the
+   * way.
    */
   async truncateSuffix(lastKept: LogIndex): Promise<void> {
     this.#refuseEnded();
@@ -271,8 +273,9 @@ export class Log {
   }
 
   /**
-   * Waits for what was appended. `in-order` leaves the mark of a clean stop; `as-found` leaves no mark, for a
-   * start that was refused over what the log holds. Later calls get StorageError `closed`.
+   * Waits for what was appended. `in-order` leaves the mark of a clean stop; `as-found` leaves no
+   * mark, for a start that was refused over what the log holds. Later calls get StorageError
+   * `closed`.
    */
   close(how: 'in-order' | 'as-found' = 'in-order'): Promise<void> {
     this.#closing ??= this.#close(how);
@@ -299,7 +302,8 @@ export class Log {
       // Damage that a read has found: without the index, the next start looks for itself.
       if (!segment.sound) await removeIfThere(this.#state.settings.files, segment.indexPath);
     }
-    await this.#writer.saveManifest(true);
+    // Where the end is unknown, the next start must not take what is known for all that was.
+    await this.#writer.saveManifest(this.#state.endUnknown === undefined);
   }
 
   #opened(): OpenLog {
@@ -324,6 +328,14 @@ export class Log {
 
   #refuseClosed(): void {
     if (this.#closing !== undefined) throw closedError();
+  }
+
+  /** What follows would claim that nothing is lost in between. */
+  #refuseUnknownEnd(): void {
+    const { faulty, endUnknown } = this.#state;
+    if (faulty.length === 0 || endUnknown === undefined) return;
+    const text = `the log ends in damage of unknown length: ${endUnknown.detail}`;
+    throw new StorageError('damaged', text);
   }
 
   #refuseEnded(): void {

@@ -1,6 +1,6 @@
 /**
- * The manifest on disk: written beside, synced, renamed over the old one, and the folder synced. A crash at
- * any instant leaves the old one or the new one, whole.
+ * The manifest on disk: written beside, synced, renamed over the old one, and the folder synced. A
+ * crash at any instant leaves the old one or the new one, whole.
  */
 
 import type { Files } from '../files.ts';

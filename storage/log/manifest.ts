@@ -1,6 +1,6 @@
 /**
- * The manifest of a log as bytes: which segments belong to it and how far each was synced, the start, the
- * hard state, and whether the log was closed in order. Little-endian.
+ * The manifest of a log as bytes: which segments belong to it and how far each was synced, the
+ * start, the hard state, and whether the log was closed in order. Little-endian.
  *
  *   offset size
  *        0  u32  magic "FMQM"
@@ -20,8 +20,9 @@
  *            16 bytes for each segment: u32 id, u64 first index, u32 length
  *            u32  CRC-32 of everything before
  *
- * A segment's length is where its data ends; longer files are cut back to it (an interrupted truncation is
- * finished so). 0xFFFFFFFF: the segment is still being written; only the last one may be.
+ * A segment's length is where its data ends; longer files are cut back to it (an interrupted
+ * truncation is finished so). 0xFFFFFFFF: the segment is still being written; only the last one may
+ * be.
  */
 
 import { StorageError } from '../errors.ts';
@@ -89,7 +90,10 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
   return bytes;
 }
 
-/** Throws StorageError `damaged` where the bytes are not what was written, `unknown-format` for a newer one. */
+/**
+ * Throws StorageError `damaged` where the bytes are not what was written, `unknown-format` for a
+ * newer one.
+ */
 export function decodeManifest(bytes: Uint8Array): Manifest {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = bytes.length - 4;

@@ -1,11 +1,11 @@
 /**
- * Opens a log: reads the manifest, finishes what a crash interrupted, scans what may not be trusted, lets
- * `recovery.ts` decide, and carries the decision out.
+ * Opens a log: reads the manifest, finishes what a crash interrupted, scans what may not be
+ * trusted, lets `recovery.ts` decide, and carries the decision out.
  *
- * Nothing is changed before the decision but files that never held anything acknowledged, cuts that the
- * manifest had named already, and index files. Where it rejects (no such folder, an unreadable disk, a
- * damaged manifest, a newer format) the log is as it was. A crash in the middle is as before: the manifest is
- * written once, at the end, and names what is left.
+ * Nothing is changed before the decision but files that never held anything acknowledged, cuts that
+ * the manifest had named already, and index files. Where it rejects (no such folder, an unreadable
+ * disk, a damaged manifest, a newer format) the log is as it was. A crash in the middle is as
+ * before: the manifest is written once, at the end, and names what is left.
  */
 
 import { StorageError } from '../errors.ts';
@@ -86,7 +86,7 @@ export async function openLog(options: LogOptions): Promise<OpenedLog> {
   const last = segments.at(-1);
   return {
     state,
-    resume: last?.sealed === false ? last : undefined,
+    resume: decision.resumable ? last : undefined,
     report: {
       created: found === undefined,
       clean: manifest.clean,
@@ -115,7 +115,9 @@ function newManifest(logId: string): Manifest {
   };
 }
 
-/** Segments without a manifest: somebody took the manifest away. They are never taken for leftovers. */
+/**
+ * Segments without a manifest: somebody took the manifest away. They are never taken for leftovers.
+ */
 async function refuseOrphans(settings: LogSettings, names: readonly string[]): Promise<void> {
   const orphan = names.find((name) => parseSegmentFileName(name) !== undefined);
   if (orphan === undefined) return;
@@ -217,8 +219,8 @@ async function cutFile(
 }
 
 /**
- * The index file of a segment that was just scanned: rebuilt if it is not good, removed if the segment is
- * damaged, so that nobody trusts it instead of the log. True: it was rebuilt.
+ * The index file of a segment that was just scanned: rebuilt if it is not good, removed if the
+ * segment is damaged, so that nobody trusts it instead of the log. True: it was rebuilt.
  */
 async function keepIndex(
   { files, directory, indexIntervalBytes }: LogSettings,
@@ -260,7 +262,10 @@ function sameSummary(a: SegmentSummary, b: SegmentSummary): boolean {
   );
 }
 
-/** The segments as they are from now on; what was open is synced first: a crash left it in the cache. */
+/**
+ * The segments as they are from now on; what was open is synced first: a crash left it in the
+ * cache.
+ */
 async function carryOut(
   settings: LogSettings,
   manifest: Manifest,
@@ -279,7 +284,8 @@ async function carryOut(
       endChain: segment.endChain,
       largestTimeMs: segment.largestTimeMs,
       sparse: segment.sparse,
-      sealed: !goesOn,
+      // A missing file that was open may come back: nothing is known of its length.
+      sealed: segment.missing ? segment.sealed : !goesOn,
       sound: segment.sound,
       missing: segment.missing,
       fileBytes: goesOn ? (sizes.get(segment.segmentId) ?? 0) : segment.missing ? 0 : segment.end,

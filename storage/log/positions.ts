@@ -1,9 +1,10 @@
 /**
- * The numbers of the log, branded so that they cannot be mixed up. All are safe non-negative integers.
+ * The numbers of the log, branded so that they cannot be mixed up. All are safe non-negative
+ * integers.
  *
- * A LogIndex counts entries from 1; 0 stands for "before the first". An Epoch is a fencing number that the
- * caller gives and that never goes back. A FilePosition is a byte in one segment file; with the SegmentId it
- * is a place in the log. Segment ids only grow and are never used again.
+ * A LogIndex counts entries from 1; 0 stands for "before the first". An Epoch is a fencing number
+ * that the caller gives and that never goes back. A FilePosition is a byte in one segment file;
+ * with the SegmentId it is a place in the log. Segment ids only grow and are never used again.
  */
 
 declare const brand: unique symbol;

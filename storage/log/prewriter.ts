@@ -1,12 +1,13 @@
 /**
- * Fills a segment with zeros ahead of its data, in pieces, in the background; each piece is synced before the
- * writer may use it. A write into prewritten bytes changes no metadata, so O_DSYNC has only the data to wait
- * for.
+ * Fills a segment with zeros ahead of its data, in pieces, in the background; each piece is synced
+ * before the writer may use it. A write into prewritten bytes changes no metadata, so O_DSYNC has
+ * only the data to wait for.
  *
- * It must never write where data may be: the writer claims its bytes first, and a claim waits for the piece
- * under way and moves the start of the next one. Large writes go without zeros: they pay for a piece in a few
- * writes, and the second pass over the disk costs more than the metadata. Without room on the disk it stops; the file then grows with
- * its data, slower but sound. Any other failure is a failed write of the log.
+ * It must never write where data may be: the writer claims its bytes first, and a claim waits for
+ * the piece under way and moves the start of the next one. Large writes go without zeros: they pay
+ * for a piece in a few writes, and the second pass over the disk costs more than the metadata.
+ * Without room on the disk it stops; the file then grows with its data, slower but sound. Any other
+ * failure is a failed write of the log.
  */
 
 import type { OpenFile } from '../files.ts';
@@ -60,12 +61,17 @@ export class Prewriter {
     return this.#end;
   }
 
-  /** Whether a piece would serve enough writes of the size that they have lately to be worth its sync. */
+  /**
+   * Whether a piece would serve enough writes of the size that they have lately to be worth its
+   * sync.
+   */
   get worthwhile(): boolean {
     return this.#averageBytes * WRITES_A_PIECE <= this.#options.pieceBytes;
   }
 
-  /** After a write of so many bytes: starts the next piece if less than one lies ahead of the data. */
+  /**
+   * After a write of so many bytes: starts the next piece if less than one lies ahead of the data.
+   */
   ahead(dataEnd: number, writtenBytes: number): void {
     const { pieceBytes, limit } = this.#options;
     this.#averageBytes += (writtenBytes - this.#averageBytes) / AVERAGE_OVER;

@@ -1,6 +1,6 @@
 /**
- * Counted handles for reading segments. A handle that somebody holds stays open, also after its file was
- * removed; a few that nobody holds stay open for the next read.
+ * Counted handles for reading segments. A handle that somebody holds stays open, also after its
+ * file was removed; a few that nobody holds stay open for the next read.
  */
 
 import type { Files, OpenFile } from '../files.ts';

@@ -1,12 +1,13 @@
 /**
- * Recovery: folds what was seen in the segments into one decision. Pure: it does no I/O, and the same
- * findings always give the same decision; `verdict.ts` is its table.
+ * Recovery: folds what was seen in the segments into one decision. Pure: it does no I/O, and the
+ * same findings always give the same decision; `verdict.ts` is its table.
  *
- * Memory is bounded by the number of segments, sparse entries and bad stretches. It must never cut below the
- * mark, and never let an index be missing in silence: what is not sound and not torn becomes a faulty range.
+ * Memory is bounded by the number of segments, sparse entries and bad stretches. It must never cut
+ * below the mark, and never let an index be missing in silence: what is not sound and not torn
+ * becomes a faulty range.
  *
- * Findings come in the order of the log: for each segment of the manifest `begin` (or `skip`, or `missing`),
- * then its batches and bad stretches, then its `end`.
+ * Findings come in the order of the log: for each segment of the manifest `begin` (or `skip`, or
+ * `missing`), then its batches and bad stretches, then its `end`.
  */
 
 import { assert } from '../assert.ts';
@@ -156,7 +157,7 @@ export class Recovery implements ScanSink {
       sparse: undefined,
       sound: false,
       missing: true,
-      sealed: true,
+      sealed: segment.length !== undefined,
     });
   }
 
@@ -243,7 +244,8 @@ export class Recovery implements ScanSink {
       faulty: faultyRanges(this.#findings, this.#hardStateKnownFrom),
       end,
       epochs: this.#epochs,
-      resumable: last !== undefined && !last.sealed && (fresh || end.chain !== undefined),
+      resumable:
+        last !== undefined && !last.sealed && !last.missing && (fresh || end.chain !== undefined),
     };
   }
 

@@ -1,6 +1,6 @@
 /**
- * Feeds a segment file to a scanner: each byte read once, the next piece while the last one is checked, in
- * two buffers that do not depend on the file's size.
+ * Feeds a segment file to a scanner: each byte read once, the next piece while the last one is
+ * checked, in two buffers that do not depend on the file's size.
  *
  * A read that fails rejects: what the disk refuses to show is not judged.
  */

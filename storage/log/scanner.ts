@@ -1,10 +1,12 @@
 /**
- * Turns the bytes of one segment into findings: sound batches, bad stretches, the end. Pure: no I/O, no
- * clock; bytes come in windows of any size, each byte once, and memory is bounded by the window.
+ * Turns the bytes of one segment into findings: sound batches, bad stretches, the end. Pure: no
+ * I/O, no clock; bytes come in windows of any size, each byte once, and memory is bounded by the
+ * window.
  *
  * It judges a batch by itself (header, payload, whose it is, where it is); order and chain are for
- * `recovery.ts`. Behind a header that is not sound the length is unknown, so it looks for the next header that
- * belongs exactly where it stands; behind a bad payload it goes on at the end that the sound header gives.
+ * `recovery.ts`. Behind a header that is not sound the length is unknown, so it looks for the next
+ * header that belongs exactly where it stands; behind a bad payload it goes on at the end that the
+ * sound header gives.
  */
 
 import { BatchKind, decodeHeader, emptyHeader, HEADER_BYTES, MAGIC, windowOver } from './batch.ts';

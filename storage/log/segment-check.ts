@@ -1,6 +1,6 @@
 /**
- * Looks at one segment of an open log as recovery would: every byte, in bounded memory. For damage that a
- * read has met, and for the chain at a cut; it changes nothing.
+ * Looks at one segment of an open log as recovery would: every byte, in bounded memory. For damage
+ * that a read has met, and for the chain at a cut; it changes nothing.
  */
 
 import type { LogState } from './log-state.ts';

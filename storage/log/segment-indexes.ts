@@ -1,6 +1,7 @@
 /**
- * Gives the sparse index of any segment: the live one, the index file's, or one built anew from the log where
- * that file is missing or bad. A few of sealed segments stay in memory, those last asked for.
+ * Gives the sparse index of any segment: the live one, the index file's, or one built anew from the
+ * log where that file is missing or bad. A few of sealed segments stay in memory, those last asked
+ * for.
  */
 
 import { readIndexFile } from './index-file.ts';

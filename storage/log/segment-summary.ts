@@ -1,4 +1,6 @@
-/** What is known of a segment without reading it: kept in memory for each, and in its index file. */
+/**
+ * What is known of a segment without reading it: kept in memory for each, and in its index file.
+ */
 
 import type { EpochStart } from './epoch-cache.ts';
 import type { FilePosition, LogIndex, SegmentId } from './positions.ts';

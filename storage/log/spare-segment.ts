@@ -1,6 +1,7 @@
 /**
- * The next segment's file, made ready in the background so that a roll-over does not wait for it: created, its
- * first piece of zeros written and synced. It has a name that recovery removes, until a roll-over renames it.
+ * The next segment's file, made ready in the background so that a roll-over does not wait for it:
+ * created, its first piece of zeros written and synced. It has a name that recovery removes, until
+ * a roll-over renames it.
  */
 
 import { StorageError } from '../errors.ts';

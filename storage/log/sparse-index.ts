@@ -1,11 +1,11 @@
 /**
- * The sparse index of one segment: about one entry per 4 KiB of log, each with the first entry at or behind
- * a file position and the largest append time up to there.
+ * The sparse index of one segment: about one entry per 4 KiB of log, each with the first entry at
+ * or behind a file position and the largest append time up to there.
  *
- * Invariants: positions ascend strictly; indexes and times never go back; a walk over the log from any
- * position in here meets sound batches up to the next one (recovery forces an entry behind every damaged
- * stretch). Derived from the log alone: it can be thrown away and rebuilt at any time. Typed arrays, 16 bytes
- * an entry; indexes are kept relative to the segment's first.
+ * Invariants: positions ascend strictly; indexes and times never go back; a walk over the log from
+ * any position in here meets sound batches up to the next one (recovery forces an entry behind
+ * every damaged stretch). Derived from the log alone: it can be thrown away and rebuilt at any
+ * time. Typed arrays, 16 bytes an entry; indexes are kept relative to the segment's first.
  */
 
 import { assert } from '../assert.ts';

@@ -1,11 +1,13 @@
 /**
- * Cutting the log at its front and its back, each safe against a crash at any instant and with readers in
- * flight. Runs as an operation of the write queue, so no write is under way and everything is durable.
+ * Cutting the log at its front and its back, each safe against a crash at any instant and with
+ * readers in flight. Runs as an operation of the write queue, so no write is under way and
+ * everything is durable.
  *
- * Order, the same for both: what is derived is lowered; the manifest names the new extent and holds the hard
- * state that may go with the bytes; only then do bytes and files go, the front oldest first, the back newest
- * first. A crash before the manifest changes nothing; after it, recovery finishes the job from what the
- * manifest names. A cut file is never written again: the log goes on in a new segment.
+ * Order, the same for both: what is derived is lowered; the manifest names the new extent and holds
+ * the hard state that may go with the bytes; only then do bytes and files go, the front oldest
+ * first, the back newest first. A crash before the manifest changes nothing; after it, recovery
+ * finishes the job from what the manifest names. A cut file is never written again: the log goes on
+ * in a new segment.
  */
 
 import { findCut } from './cut-place.ts';

@@ -1,10 +1,11 @@
 /**
  * The table by which recovery decides over a place where the log does not go on soundly.
  *
- * `mark` is the place up to which the log is known to be synced: the highest durable mark of any sound batch
- * or of the manifest. What lies below it was acknowledged, or may have been, and is never truncated. At or
- * above it, a sector that reads as never written shows that a power cut tore the last write: that may go,
- * with everything behind it. Bytes that were all written and went bad are no torn write, wherever they lie.
+ * `mark` is the place up to which the log is known to be synced: the highest durable mark of any
+ * sound batch or of the manifest. What lies below it was acknowledged, or may have been, and is
+ * never truncated. At or above it, a sector that reads as never written shows that a power cut tore
+ * the last write: that may go, with everything behind it. Bytes that were all written and went bad
+ * are no torn write, wherever they lie.
  */
 
 import type { Fault } from './log-types.ts';

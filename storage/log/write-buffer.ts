@@ -1,9 +1,10 @@
 /**
  * What is collected for one write: batches, one behind the other, as they will lie on disk.
  *
- * A payload is copied once, into here, when its batch is accepted; the half of the header that depends on the
- * place (position, chain, mark) is filled in by `place`, when the write is about to start. The bytes never
- * change while a write is under way. A buffer of the usual size is used again after `clear`.
+ * A payload is copied once, into here, when its batch is accepted; the half of the header that
+ * depends on the place (position, chain, mark) is filled in by `place`, when the write is about to
+ * start. The bytes never change while a write is under way. A buffer of the usual size is used
+ * again after `clear`.
  */
 
 import { assert } from '../assert.ts';

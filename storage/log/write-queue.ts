@@ -1,9 +1,11 @@
 /**
- * The one ordered stream of changes of a log: collected writes, and operations (roll-over apart) between them.
+ * The one ordered stream of changes of a log: collected writes, and operations (roll-over apart)
+ * between them.
  *
- * While one item is carried out, all batches that arrive are collected behind it; the next item takes all of
- * them, in one write and one sync. There is no timer: the next item starts when the turn in which the last
- * one ended, and everybody who waited for it was told, is over. The first failure ends the queue for good.
+ * While one item is carried out, all batches that arrive are collected behind it; the next item
+ * takes all of them, in one write and one sync. There is no timer: the next item starts when the
+ * turn in which the last one ended, and everybody who waited for it was told, is over. The first
+ * failure ends the queue for good.
  */
 
 import { AssertionFailure } from '../assert.ts';

@@ -1,11 +1,12 @@
 /**
- * Sectors of 512 bytes that are all zero: the evidence by which recovery tells a write that a power cut tore
- * from bytes that went bad.
+ * Sectors of 512 bytes that are all zero: the evidence by which recovery tells a write that a power
+ * cut tore from bytes that went bad.
  *
- * A sector that was never written reads as zeros, because no byte of a segment is written twice and what is
- * not prewritten with zeros lies behind the end of the file. A payload may hold zeros of its own, so each
- * header counts, for every sector that its payload touches, whether the payload's part of it is all zero;
- * recovery counts again and compares. Counted in file positions, so the number is local to a replica.
+ * A sector that was never written reads as zeros, because no byte of a segment is written twice and
+ * what is not prewritten with zeros lies behind the end of the file. A payload may hold zeros of
+ * its own, so each header counts, for every sector that its payload touches, whether the payload's
+ * part of it is all zero; recovery counts again and compares. Counted in file positions, so the
+ * number is local to a replica.
  */
 
 export const SECTOR_BYTES = 512;

@@ -1,8 +1,9 @@
 /**
- * Recovery fed with damage of all kinds, for FUZZ_SECONDS (default 60): it never throws, never reads past
- * its memory, never shows an entry that was not written, and loses none in silence.
+ * Recovery fed with damage of all kinds, for FUZZ_SECONDS (default 60): it never throws, never
+ * reads past its memory, never shows an entry that was not written, and loses none in silence.
  *
- * One again: FUZZ_SEED=123 npx vitest run --config vitest.long.config.ts test/fuzz/recovery.long.test.ts
+ * One again: FUZZ_SEED=123 npx vitest run --config vitest.long.config.ts
+ * test/fuzz/recovery.long.test.ts
  */
 import { expect, test } from 'vitest';
 

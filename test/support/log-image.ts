@@ -1,4 +1,7 @@
-/** Segment images built batch by batch, with any wish for what is wrong; and recovery over them, purely. */
+/**
+ * Segment images built batch by batch, with any wish for what is wrong; and recovery over them,
+ * purely.
+ */
 
 import {
   BatchKind,

@@ -1,6 +1,7 @@
 /**
- * A small file system in memory for unit tests of the log: fast, with one place to look at calls or make them
- * fail, and a `crash` that keeps exactly what was synced. The simulated disk is the one that tears and loses.
+ * A small file system in memory for unit tests of the log: fast, with one place to look at calls or
+ * make them fail, and a `crash` that keeps exactly what was synced. The simulated disk is the one
+ * that tears and loses.
  */
 
 import type { DiskSpace, Files, OpenFile, OpenOptions } from '../../storage/files.ts';

@@ -1,6 +1,6 @@
 /**
- * D4, the log's part: whatever is flipped or cut off, what is read is what was written, what is lost is
- * named, and only a torn tail is truncated.
+ * D4, the log's part: whatever is flipped or cut off, what is read is what was written, what is
+ * lost is named, and only a torn tail is truncated.
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -127,7 +127,10 @@ describe('D4: small logs', () => {
   });
 });
 
-/** Every entry that can be read is right, and every other one is named by a range or cut off above `safe`. */
+/**
+ * Every entry that can be read is right, and every other one is named by a range or cut off above
+ * `safe`.
+ */
 async function holds(
   { log }: SmallLog,
   last: number,
@@ -165,7 +168,7 @@ describe('D4: a log on disk', () => {
     return { clean: files, crashed, last: log.last };
   }
 
-  test('a flipped bit in any segment is reported, also by a read long after the opening', async () => {
+  test('a flipped bit is reported, also by a read long after the opening', async () => {
     const { clean, crashed, last } = await built();
     for (const image of [clean, crashed]) {
       for (const path of segmentPaths(image)) {
@@ -206,7 +209,7 @@ describe('D4: a log on disk', () => {
     }
   });
 
-  test('a log that ends in damage of unknown length takes nothing, until its suffix is cut', async () => {
+  test('a log that ends in unknown damage takes nothing until its suffix is cut', async () => {
     const { clean, last } = await built();
     const path = segmentPaths(clean).at(-1) ?? '';
     clean.take(`${DIRECTORY}/none`);
@@ -222,13 +225,39 @@ describe('D4: a log on disk', () => {
     expect(() =>
       opened.log.append({ epoch: 9, timestampMs: 1, recordCount: 1, payload: [] }),
     ).toThrow(expect.objectContaining({ code: 'damaged' }));
-    await opened.log.truncateSuffix(at(last - 1));
-    expect(opened.log.faulty).toEqual([]);
-    await fill(opened.log, 3, { length: 300 });
+    const refused = { code: 'damaged' };
+    await expect(opened.log.setHardState({ term: 9, vote: '' })).rejects.toMatchObject(refused);
     await opened.log.close();
+    // A close does not make known what is not.
+    const reopened = await openSmall(twin);
+    expect(reopened.log.faulty).toMatchObject([{ from: last, through: undefined }]);
+    await reopened.log.truncateSuffix(at(last - 1));
+    expect(reopened.log.faulty).toEqual([]);
+    await fill(reopened.log, 3, { length: 300 });
+    await reopened.log.close();
     const again = await openSmall(twin);
     expect(again.recovery).toMatchObject({ clean: true, faulty: [], tornTail: undefined });
     expect(again.log.last).toBe(last + 2);
+  });
+
+  test('a last segment that was away and comes back is whole again', async () => {
+    const { crashed, last } = await built();
+    const path = segmentPaths(crashed).at(-1) ?? '';
+    const bytes = Buffer.from(crashed.bytes(path));
+    crashed.take(path);
+    for (let round = 0; round < 2; round += 1) {
+      const { log } = await openSmall(crashed);
+      expect(log.faulty).toMatchObject([{ fault: 'missing-segment', through: undefined }]);
+      expect(() => log.append({ epoch: 9, timestampMs: 1, recordCount: 1, payload: [] })).toThrow(
+        expect.objectContaining({ code: 'damaged' }),
+      );
+      await log.close();
+    }
+    crashed.put(path, bytes);
+    const opened = await openSmall(crashed);
+    expect(opened.recovery.faulty).toEqual([]);
+    await holds(opened, last, last);
+    expect(opened.log.last).toBe(last);
   });
 
   test('a cut inside of damage is refused, at its edges it is made', async () => {
@@ -310,7 +339,7 @@ describe('indexes', () => {
     );
   });
 
-  test('one that vanishes while the log is open is built again by the read that wants it', async () => {
+  test('one that vanishes under an open log is built by the read that wants it', async () => {
     const files = new MemoryFiles();
     const { log } = await openSmall(files);
     await fill(log, 60, { length: 300 });

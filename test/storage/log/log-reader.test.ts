@@ -4,7 +4,7 @@ import { MemoryFiles } from '../../support/memory-files.ts';
 import { at, fill, openSmall, payloadOf, readAll } from '../../support/small-log.ts';
 
 describe('reading', () => {
-  test('from any index, with any limit: at least one batch, never more than asked, in order', async () => {
+  test('from any index, with any limit: at least one batch, in order, not above it', async () => {
     const { log } = await openSmall(new MemoryFiles());
     for (let nth = 0; nth < 40; nth += 1) await fill(log, 1, { length: (nth * 97) % 900 });
     for (let from = 1; from <= 40; from += 1) {

@@ -122,7 +122,7 @@ describe.each(MODES)('a log in mode %s', (syncMode) => {
     expect(log.segments).toBeGreaterThan(5);
   });
 
-  test('D3: a failed sync rejects who waits, and every later append; nothing is tried again', async () => {
+  test('D3: a failed sync rejects who waits and who comes; nothing is tried again', async () => {
     const files = new MemoryFiles();
     const { log, failures } = await openSmall(files, { syncMode });
     await fill(log, 2);
@@ -229,7 +229,7 @@ describe('append', () => {
     expect(outcome).toMatchObject({ batches: [{ payload: bytesOf('as it was') }] });
   });
 
-  test('refuses a payload above the limit, and takes one that is larger than a whole write', async () => {
+  test('refuses a payload above the limit, takes one larger than a whole write', async () => {
     const { log } = await openSmall(new MemoryFiles(), { maxBatchBytes: 20_000 });
     const append = (length: number): LogIndex => appendOne(log, { length });
     expect(() => append(20_001)).toThrow(expect.objectContaining({ code: 'too-large' }));
@@ -387,7 +387,7 @@ describe('opening', () => {
     expect(files.paths()).toContain(`${DIRECTORY}/notes.txt`);
   });
 
-  test('D8: a large write that a power cut tore is cut off, and the log goes on in a new segment', async () => {
+  test('D8: a large write that a power cut tore is cut off, and the log goes on', async () => {
     const files = new MemoryFiles();
     const { log } = await openSmall(files, { segmentBytes: 1 << 20, maxWriteBytes: 1 << 20 });
     await fill(log, 5);

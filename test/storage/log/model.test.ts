@@ -1,4 +1,6 @@
-/** The log against an array: any sequence of calls, crashes and openings shows what the array says. */
+/**
+ * The log against an array: any sequence of calls, crashes and openings shows what the array says.
+ */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
@@ -65,7 +67,8 @@ function check(model: Model, { log }: Real): void {
 const append = fc
   .tuple(fc.integer({ min: 1, max: 8 }), fc.nat(900), fc.nat(3), fc.boolean())
   .map(([count, length, raise, wait]) => {
-    const name = `append ${count} of ${length}${raise === 3 ? ' in a new epoch' : ''}${wait ? ', wait' : ''}`;
+    const how = `${raise === 3 ? ' in a new epoch' : ''}${wait ? ', wait' : ''}`;
+    const name = `append ${count} of ${length}${how}`;
     return command(name, async (model, real) => {
       if (raise === 3) model.epoch += 1;
       for (let nth = 0; nth < count; nth += 1) {

@@ -144,7 +144,7 @@ describe('a bad batch at or above the mark', () => {
     expect(decision.resumable).toBe(true);
   });
 
-  test('what a stretch before the cut hides is unknown again when the cut takes what told it', () => {
+  test('what a stretch hides is unknown again when the cut takes what told it', () => {
     const image = new SegmentImage();
     image.add({ payload: LONG });
     const bad = image.add();

@@ -27,7 +27,7 @@ function built(list: readonly Entry[]): SparseIndex {
   return sparse;
 }
 
-test('a walk for an index begins at most one interval and one batch before it, never behind', () => {
+test('a walk for an index begins at most one interval before it, never behind', () => {
   fc.assert(
     fc.property(entries, (list) => {
       const sparse = built(list);
