@@ -1,7 +1,8 @@
 /**
- * `npm run bench [-- --suite NAME] [--rounds N] [--smoke]`: every figure side by side with its peer in one
- * run, on the real disk with syncs on, as medians and ratios. Prints the table and leaves it in
- * `bench/results/`. Nothing timed decides a test: a missed target is told, and the exit status stays 0.
+ * `npm run bench [-- --suite NAME] [--rounds N] [--smoke]`: every figure side by side with its peer
+ * in one run, on the real disk with syncs on, as medians and ratios. Prints the table and leaves it
+ * in `bench/results/`. Nothing timed decides a test: a missed target is told, and the exit status
+ * stays 0.
  */
 
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -49,7 +50,8 @@ const results = join(ROOT, 'bench', 'results');
 await mkdir(results, { recursive: true });
 const processor = cpus()[0]?.model ?? 'unknown processor';
 const memory = Math.round(totalmem() / 2 ** 30);
-const machine = `${cpus().length} x ${processor}, ${memory} GiB, Linux ${release()}, Node.js ${process.version}`;
+const hardware = `${cpus().length} x ${processor}, ${memory} GiB`;
+const machine = `${hardware}, Linux ${release()}, Node.js ${process.version}`;
 process.stdout.write(`${machine}\n`);
 
 const findings: Finding[] = [];

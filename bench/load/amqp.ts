@@ -1,6 +1,7 @@
 /**
- * AMQP 0-9-1 on raw sockets, for RabbitMQ as the peer: publishers with confirms and a window, and consumers
- * that acknowledge each delivery. Frames are prepared before the clock starts (AMQP 0-9-1 sections 2.3, 4.2).
+ * AMQP 0-9-1 on raw sockets, for RabbitMQ as the peer: publishers with confirms and a window, and
+ * consumers that acknowledge each delivery. Frames are prepared before the clock starts (AMQP 0-9-1
+ * sections 2.3, 4.2).
  */
 
 import type { Socket } from 'node:net';

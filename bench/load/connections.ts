@@ -1,9 +1,9 @@
 /**
  * Raw sockets for the load generator: prepared bytes out, counts in.
  *
- * A client library would measure itself, so nothing here builds a packet while the clock runs: what is sent
- * is a slice of a buffer that was encoded beforehand, and what is received is only walked. Runs are bounded
- * in messages and in time, and go to loopback only.
+ * A client library would measure itself, so nothing here builds a packet while the clock runs: what
+ * is sent is a slice of a buffer that was encoded beforehand, and what is received is only walked.
+ * Runs are bounded in messages and in time, and go to loopback only.
  */
 
 import { connect, type Socket } from 'node:net';
@@ -37,7 +37,10 @@ export class Handshake {
     socket.on('data', this.#onData);
   }
 
-  /** Sends `bytes`, then waits until `enough` returns how many bytes of the answer belong to this step. */
+  /**
+   * Sends `bytes`, then waits until `enough` returns how many bytes of the answer belong to this
+   * step.
+   */
   async exchange(bytes: Uint8Array, enough: (received: Buffer) => number): Promise<Buffer> {
     this.#socket.write(bytes);
     for (;;) {
@@ -59,7 +62,9 @@ export class Handshake {
   }
 }
 
-/** Milliseconds that each message waited, in a fixed histogram of 1/20 ms steps up to one second. */
+/**
+ * Milliseconds that each message waited, in a fixed histogram of 1/20 ms steps up to one second.
+ */
 export class LatencyHistogram {
   readonly #counts = new Uint32Array(20_001);
   #total = 0;

@@ -1,6 +1,7 @@
 /**
- * The load generator as a process of its own: one run described in JSON on the command line, its result in
- * JSON on standard output. It stops by itself: every run has a count, and a deadline of five minutes.
+ * The load generator as a process of its own: one run described in JSON on the command line, its
+ * result in JSON on standard output. It stops by itself: every run has a count, and a deadline of
+ * five minutes.
  */
 
 import { consumeConfirmed, declareAmqpQueue, publishConfirmed } from './amqp.ts';

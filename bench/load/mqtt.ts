@@ -1,6 +1,7 @@
 /**
- * MQTT 3.1.1 on raw sockets: publishers with a window of unacknowledged messages, consumers that acknowledge
- * each message, and subscribers that only count. Packets are prepared before the clock starts.
+ * MQTT 3.1.1 on raw sockets: publishers with a window of unacknowledged messages, consumers that
+ * acknowledge each message, and subscribers that only count. Packets are prepared before the clock
+ * starts.
  */
 
 import type { Socket } from 'node:net';
@@ -70,7 +71,10 @@ interface Prepared {
   readonly starts: readonly number[];
 }
 
-/** At least 1,000 packets with ids 1, 2, ...; the ring is longer than any window, so no id is in flight twice. */
+/**
+ * At least 1,000 packets with ids 1, 2, ...; the ring is longer than any window, so no id is in
+ * flight twice.
+ */
 function preparePublishes(run: PublishRun, firstTopic: number): Prepared {
   const count = Math.max(2000, Math.min(run.topics.length, 20_000));
   const parts: Buffer[] = [];
@@ -119,7 +123,10 @@ class Publisher {
     this.#send(window);
   }
 
-  /** Each answer is a PUBACK of four bytes; a broker that answers anything else fails the run by its count. */
+  /**
+   * Each answer is a PUBACK of four bytes; a broker that answers anything else fails the run by its
+   * count.
+   */
   #received(bytes: number): void {
     const total = this.#carry + bytes;
     const acks = total >> 2;
@@ -277,8 +284,8 @@ export interface FanOutRun {
 }
 
 /**
- * QoS 0, one publisher and many subscribers: the publisher keeps at most 200 publishes ahead of the slowest
- * count, so that nothing has to be dropped, and the figure is messages delivered.
+ * QoS 0, one publisher and many subscribers: the publisher keeps at most 200 publishes ahead of the
+ * slowest count, so that nothing has to be dropped, and the figure is messages delivered.
  */
 export async function fanOut(run: FanOutRun): Promise<RunResult> {
   const subscribers = await Promise.all(

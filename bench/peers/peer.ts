@@ -1,6 +1,7 @@
 /**
- * A broker under test as a process: started on loopback with its data on the real disk, stopped and removed
- * afterwards. `cpuSeconds` is what the kernel says of the process, all threads, user and system.
+ * A broker under test as a process: started on loopback with its data on the real disk, stopped and
+ * removed afterwards. `cpuSeconds` is what the kernel says of the process, all threads, user and
+ * system.
  */
 
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';

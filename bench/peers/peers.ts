@@ -48,7 +48,10 @@ export async function startMosquitto(port: number): Promise<Peer> {
   });
 }
 
-/** A node of its own with its own cookie, loopback only; the queue is durable, the messages persistent. */
+/**
+ * A node of its own with its own cookie, loopback only; the queue is durable, the messages
+ * persistent.
+ */
 export async function startRabbitmq(port: number): Promise<Peer> {
   const directory = await scratchDirectory('rabbitmq');
   const file = join(directory, 'rabbitmq.conf');

@@ -1,6 +1,6 @@
 /**
- * The log alone, on the real disk: one durable append against a bare O_DSYNC write of the same bytes, and
- * 256 concurrent appenders on one log against one appender.
+ * The log alone, on the real disk: one durable append against a bare O_DSYNC write of the same
+ * bytes, and 256 concurrent appenders on one log against one appender.
  */
 
 import { constants } from 'node:fs';

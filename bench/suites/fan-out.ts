@@ -1,4 +1,7 @@
-/** QoS 0 fan-out, one publisher to 100 subscribers: messages a second of the broker's CPU; against Aedes. */
+/**
+ * QoS 0 fan-out, one publisher to 100 subscribers: messages a second of the broker's CPU; against
+ * Aedes.
+ */
 
 import { runLoad } from '../load/load.ts';
 import { startAedes, startFluxmq } from '../peers/peers.ts';

@@ -1,4 +1,7 @@
-/** Fills a log with batches and ends without closing it: DIRECTORY, COUNT, BYTES on the command line. */
+/**
+ * Fills a log with batches and ends without closing it: DIRECTORY, COUNT, BYTES on the command
+ * line.
+ */
 
 import { Log, nodeFiles } from '#storage';
 

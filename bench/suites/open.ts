@@ -1,6 +1,6 @@
 /**
- * Opening a 10 GiB log: after a clean stop (sealed segments are not read), and after a crash (all of it is
- * read and checked) against reading the same files and their checksum.
+ * Opening a 10 GiB log: after a clean stop (sealed segments are not read), and after a crash (all
+ * of it is read and checked) against reading the same files and their checksum.
  */
 
 import { spawn } from 'node:child_process';

@@ -1,6 +1,7 @@
 /**
- * QoS 1 publishes into a durable queue, 64 publishers, 256 B, every acknowledgement after its sync; against
- * RabbitMQ (durable queue, persistent messages, confirms) and Mosquitto (QoS 1, which syncs nothing).
+ * QoS 1 publishes into a durable queue, 64 publishers, 256 B, every acknowledgement after its sync;
+ * against RabbitMQ (durable queue, persistent messages, confirms) and Mosquitto (QoS 1, which syncs
+ * nothing).
  */
 
 import { runLoad } from '../load/load.ts';

@@ -1,4 +1,7 @@
-/** 10,000 queues written round robin against one queue: the same publishers, the same broker settings. */
+/**
+ * 10,000 queues written round robin against one queue: the same publishers, the same broker
+ * settings.
+ */
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** The broker of the demo as a process of its own, started with the same launcher that `npm start` uses. */
+/**
+ * The broker of the demo as a process of its own, started with the same launcher that `npm start`
+ * uses.
+ */
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,8 +1,10 @@
 /**
- * `npm run demo`: three producers, a durable queue, four consumers, and a broker that is killed in the middle.
+ * `npm run demo`: three producers, a durable queue, four consumers, and a broker that is killed in
+ * the middle.
  *
- * The clients are MQTT.js, unchanged: it sends again what was not acknowledged when the broker comes back, so
- * an order may arrive twice (at least once), but none may be missing. Exit status 1 if one is.
+ * The clients are MQTT.js, unchanged: it sends again what was not acknowledged when the broker
+ * comes back, so an order may arrive twice (at least once), but none may be missing. Exit status 1
+ * if one is.
  */
 
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -47,7 +49,10 @@ function connectClient(port: number, clientId: string): MqttClient {
   return client;
 }
 
-/** Publishes its share with a window of unacknowledged orders; resolves when every one is acknowledged. */
+/**
+ * Publishes its share with a window of unacknowledged orders; resolves when every one is
+ * acknowledged.
+ */
 function produce(client: MqttClient, name: string, count: number, book: OrderBook): Promise<void> {
   return new Promise((resolve) => {
     let next = 0;

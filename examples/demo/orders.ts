@@ -1,6 +1,6 @@
 /**
- * What the demo knows of each order: who sent it, whether the broker acknowledged it, and how often it was
- * delivered. The verdict compares ids, not counts.
+ * What the demo knows of each order: who sent it, whether the broker acknowledged it, and how often
+ * it was delivered. The verdict compares ids, not counts.
  */
 
 export class OrderBook {

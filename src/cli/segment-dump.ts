@@ -1,8 +1,9 @@
 /**
- * `fluxmq segment-dump`: what is in a segment, a log or a data directory, without a running broker and without
- * changing a byte. Exit status 1 where it found damage; a torn tail is none.
+ * `fluxmq segment-dump`: what is in a segment, a log or a data directory, without a running broker
+ * and without changing a byte. Exit status 1 where it found damage; a torn tail is none.
  *
- * It reads a piece at a time, whatever the size of the log, and waits for a slow reader of its output.
+ * It reads a piece at a time, whatever the size of the log, and waits for a slow reader of its
+ * output.
  */
 
 import { once } from 'node:events';

@@ -1,12 +1,13 @@
 /**
  * Reading and writing the big-endian byte layouts of the wire protocols.
  *
- * `ByteReader` never reads past the end that it was given: the first read that would sets `fault`, and from
- * then on every read gives zero or empty, so that a decoder checks once, at its end. It never throws.
+ * `ByteReader` never reads past the end that it was given: the first read that would sets `fault`,
+ * and from then on every read gives zero or empty, so that a decoder checks once, at its end. It
+ * never throws.
  *
- * `ByteWriter` collects what one turn sends. The bytes that `take` gives belong to the taker for good: the
- * writer goes on behind them in the same slab, or in a new one, and never writes to them again. So they can
- * be handed to a socket without a copy.
+ * `ByteWriter` collects what one turn sends. The bytes that `take` gives belong to the taker for
+ * good: the writer goes on behind them in the same slab, or in a new one, and never writes to them
+ * again. So they can be handed to a socket without a copy.
  */
 
 import { Buffer, isAscii, isUtf8 } from 'node:buffer';
@@ -36,8 +37,8 @@ function isAsciiRange(bytes: Buffer, start: number, end: number): boolean {
 }
 
 /**
- * The text, or undefined if the bytes are not well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms).
- * A byte order mark stays in the text.
+ * The text, or undefined if the bytes are not well-formed UTF-8 (RFC 3629: no surrogates, no
+ * overlong forms). A byte order mark stays in the text.
  */
 export function utf8Text(bytes: Buffer, start: number, end: number): string | undefined {
   if (isAsciiRange(bytes, start, end)) return bytes.toString('latin1', start, end);
@@ -121,7 +122,10 @@ export class ByteReader<Fault> {
 /** The slab that a quiet connection keeps is at most this. */
 const SLAB_BYTES_MAX = 16_384;
 const SLAB_BYTES_MIN = 256;
-/** A slab for a turn like the last one is at most this, so that one large turn is not paid for twice. */
+/**
+ * A slab for a turn like the last one is at most this, so that one large turn is not paid for
+ * twice.
+ */
 const TURN_BYTES_MAX = 65_536;
 
 export class ByteWriter {
@@ -142,7 +146,10 @@ export class ByteWriter {
     return this.#end - this.#start;
   }
 
-  /** Makes room for `count` bytes, counts them as written, and gives the offset in `bytes` of the first. */
+  /**
+   * Makes room for `count` bytes, counts them as written, and gives the offset in `bytes` of the
+   * first.
+   */
   reserve(count: number): number {
     if (this.#end + count > this.bytes.length) this.#grow(count);
     const at = this.#end;

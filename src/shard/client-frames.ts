@@ -1,6 +1,6 @@
 /**
- * Batches from the client (main thread) to the shard: enqueues as commands that go into the log as they are,
- * then frames for all else.
+ * Batches from the client (main thread) to the shard: enqueues as commands that go into the log as
+ * they are, then frames for all else.
  *
  * ```
  *  0                                       4         5
@@ -23,9 +23,10 @@
  *  6 request  0 u24 | id u32 | body (the rest; requests.ts)
  * ```
  *
- * What is worked off is told with every batch, and by an empty one when 64 KiB are untold. A consumer's
- * number is the client's, and is never used again in its life. `ClientBatch` checks the whole
- * frame of what it is given when it is made, each enqueue included: what it hands on may be put into the log.
+ * What is worked off is told with every batch, and by an empty one when 64 KiB are untold. A
+ * consumer's number is the client's, and is never used again in its life. `ClientBatch` checks the
+ * whole frame of what it is given when it is made, each enqueue included: what it hands on may be
+ * put into the log.
  */
 
 import { SETTLE_OUTCOMES, type SettleOutcome } from '../machine/command.ts';

@@ -1,6 +1,7 @@
 /**
- * Commands as bytes: what the log's entries hold, and what the client sends so that it can go into the log
- * as it is. `entry.ts` has the sections around them; docs/formats/commands.md has the whole.
+ * Commands as bytes: what the log's entries hold, and what the client sends so that it can go into
+ * the log as it is. `entry.ts` has the sections around them; docs/formats/commands.md has the
+ * whole.
  *
  * ```
  *  0                                       4         5
@@ -8,7 +9,7 @@
  *  | length of the command, this included  | kind    | by kind
  *  +---------------------------------------+---------+----------------------------
  *
- *  1 enqueue       0 | targets u16 (1-256) | queueId u64 for each target | stored message (the rest)
+ *  1 enqueue       0 | targets u16 (1-256) | queueId u64 for each | stored message (the rest)
  *  2 void          reason
  *  3 settle        outcome | cause | 0 | groupId u32 | queueId u64 | offset u64
  *  4 open stream   (the sender is named by the section)
@@ -21,8 +22,9 @@
  *          | delivery limit u32 | visibility timeout ms u64 | max unsettled span u32
  * ```
  *
- * Reasons, outcomes, causes and types are places in the machine's lists, which only grow at their end. An
- * enqueue has no number of its own: the section says the first, and each enqueue or void is the next.
+ * Reasons, outcomes, causes and types are places in the machine's lists, which only grow at their
+ * end. An enqueue has no number of its own: the section says the first, and each enqueue or void is
+ * the next.
  */
 
 import { MAX_TARGETS, SETTLE_CAUSES, SETTLE_OUTCOMES, VOID_REASONS } from '../machine/command.ts';
@@ -112,7 +114,10 @@ function storedStart(bytes: Uint8Array, at: number, end: number): number {
 
 // --- Writing.
 
-/** Begins an enqueue; the stored message follows, then `finishCommand`. Gives where the command begins. */
+/**
+ * Begins an enqueue; the stored message follows, then `finishCommand`. Gives where the command
+ * begins.
+ */
 export function beginEnqueue(writer: WireWriter, targets: readonly QueueId[]): number {
   const count = targets.length;
   const start = writer.reserve(ENQUEUE_HEADER_BYTES + count * TARGET_BYTES);
@@ -246,7 +251,10 @@ export class CommandDecoder {
     cause: 'client',
   };
 
-  /** The command at `at`, of which `commandEnd` said that it ends at `end`; a numbered one moves `place` on. */
+  /**
+   * The command at `at`, of which `commandEnd` said that it ends at `end`; a numbered one moves
+   * `place` on.
+   */
   decode(bytes: Uint8Array, at: number, place: StreamPlace): Command {
     const end = commandEnd(bytes, at);
     switch (commandKind(bytes, at)) {

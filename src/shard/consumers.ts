@@ -1,11 +1,12 @@
 /**
- * The consumers of the main thread: their numbers, their credit on its way to the shard, and the deliveries
- * that come back.
+ * The consumers of the main thread: their numbers, their credit on its way to the shard, and the
+ * deliveries that come back.
  *
- * Deliveries are views of the batch that they came in, decoded when they are asked for. A consumer is told
- * the end of a batch once, however many deliveries of it were in there. After `close`, or `cancelled`, its
- * sink hears nothing any more. A stored message that cannot be read is not delivered: the log tells it, the
- * credit goes back, and the message comes again when its visibility timeout passes.
+ * Deliveries are views of the batch that they came in, decoded when they are asked for. A consumer
+ * is told the end of a batch once, however many deliveries of it were in there. After `close`, or
+ * `cancelled`, its sink hears nothing any more. A stored message that cannot be read is not
+ * delivered: the log tells it, the credit goes back, and the message comes again when its
+ * visibility timeout passes.
  */
 
 import type {

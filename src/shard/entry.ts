@@ -1,6 +1,6 @@
 /**
- * An entry of the shard's log: one or more sections, one for each batch of a sender, each with the commands
- * that came in it, byte for byte.
+ * An entry of the shard's log: one or more sections, one for each batch of a sender, each with the
+ * commands that came in it, byte for byte.
  *
  * ```
  *  0                                       4         5         6                   8
@@ -18,9 +18,10 @@
  *  +-------------------------------------------------------------------------------+
  * ```
  *
- * A payload is a list of parts: a section header lies whole in one part, and so does each command; a section
- * may go on in the next part. So the bytes of a client's batch go into the log behind a header of their own
- * without a copy. `EntryReader` gives what it does not understand as a `CodecError`, never as a command.
+ * A payload is a list of parts: a section header lies whole in one part, and so does each command;
+ * a section may go on in the next part. So the bytes of a client's batch go into the log behind a
+ * header of their own without a copy. `EntryReader` gives what it does not understand as a
+ * `CodecError`, never as a command.
  */
 
 import type { Command } from '../machine/command.ts';

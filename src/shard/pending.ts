@@ -1,6 +1,6 @@
 /**
- * The enqueues whose outcome is not known yet, in the order of their calls: a ring of parallel columns, so
- * that a message costs no allocation.
+ * The enqueues whose outcome is not known yet, in the order of their calls: a ring of parallel
+ * columns, so that a message costs no allocation.
  *
  * ```
  *        head          untold                tail
@@ -10,9 +10,10 @@
  *         | unknown      | anything            |
  * ```
  *
- * head <= untold <= tail. Each waiter is told exactly once, in order. A number that timed out stays in the
- * ring until its outcome comes, and is never given to another message. A message that was refused here, and
- * so has no number, waits in the ring for its turn to be told. A waiter may call back into the ring.
+ * head <= untold <= tail. Each waiter is told exactly once, in order. A number that timed out stays
+ * in the ring until its outcome comes, and is never given to another message. A message that was
+ * refused here, and so has no number, waits in the ring for its turn to be told. A waiter may call
+ * back into the ring.
  */
 
 import type { EnqueueRefusal, EnqueueWaiter } from '../broker/ports.ts';
@@ -84,7 +85,10 @@ export class Pending {
     this.#totalBytes += cost;
   }
 
-  /** Tells the refusal when all before it are told; the owner calls `confirm` or `tellRefused` later. */
+  /**
+   * Tells the refusal when all before it are told; the owner calls `confirm` or `tellRefused`
+   * later.
+   */
   refuse(waiter: EnqueueWaiter, tag: number, refusal: EnqueueRefusal): void {
     const slot = this.#push(waiter, tag);
     this.#numbers[slot] = NO_NUMBER;

@@ -1,11 +1,13 @@
 /**
- * What lies between the client and the shard: batches of bytes, in order, none lost while both sides live.
+ * What lies between the client and the shard: batches of bytes, in order, none lost while both
+ * sides live.
  *
- * `post` takes the bytes for good: they are alone in their memory, the sender encoded them itself, and the
- * sender's view of them is empty afterwards (the memory is transferred, not copied). What arrives is the
- * receiver's own, and never arrives during a `post`. One port goes over a MessagePort, between threads; the
- * other stays within a thread and behaves the same. What one side posted before it closed still arrives; at
- * the side that closed nothing arrives any more, and `post` does nothing on either.
+ * `post` takes the bytes for good: they are alone in their memory, the sender encoded them itself,
+ * and the sender's view of them is empty afterwards (the memory is transferred, not copied). What
+ * arrives is the receiver's own, and never arrives during a `post`. One port goes over a
+ * MessagePort, between threads; the other stays within a thread and behaves the same. What one side
+ * posted before it closed still arrives; at the side that closed nothing arrives any more, and
+ * `post` does nothing on either.
  */
 
 import type { MessagePort } from 'node:worker_threads';

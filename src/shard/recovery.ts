@@ -1,15 +1,15 @@
 /**
  * How a shard comes back: the last checkpoint, checked against the log, then every entry behind it.
  *
- * | records and log                                  | decision                                  |
- * |--------------------------------------------------|-------------------------------------------|
- * | no checkpoint, log begins at 1                   | replay all                                |
- * | checkpoint at i, start - 1 <= i <= last          | replay from i + 1                         |
- * | no checkpoint, log begins later; i < start - 1   | damaged: entries between are gone; refuse |
- * | i > last                                         | damaged: the log has lost its end; refuse |
- * | the checkpoint names another log                 | refuse                                    |
- * | a faulty range that reaches behind i             | refuse, with the range and what to do     |
- * | a faulty range at or below i                     | start; its messages are missing, an alarm |
+ * | records and log                                | decision                                   |
+ * |------------------------------------------------|--------------------------------------------|
+ * | no checkpoint, log begins at 1                 | replay all                                 |
+ * | checkpoint at i, start - 1 <= i <= last        | replay from i + 1                          |
+ * | no checkpoint, log begins later; i < start - 1 | damaged: entries between are gone; refuse  |
+ * | i > last                                       | damaged: the log has lost its end; refuse  |
+ * | the checkpoint names another log               | refuse                                     |
+ * | a faulty range that reaches behind i           | refuse, with the range and what to do      |
+ * | a faulty range at or below i                   | start; its messages are missing, an alarm  |
  *
  * Nothing is written here, so that a refused start changes nothing, and a crash in it is harmless.
  */

@@ -7,8 +7,10 @@
  *            ["declare", [name, type, topics, min ms, max ms, multiplier, jitter, delivery limit,
  *                         visibility timeout ms, max unsettled span], ...]
  *            ["stop"]
- *  reply     stats: [name, number, name, number, ...]   declare: ["created" | "same" | "updated", ...]
- *            stop: []                                   refused: the reason, for people
+ *  reply     stats:   [name, number, name, number, ...]
+ *            declare: ["created" | "same" | "updated", ...]
+ *            stop:    []
+ *            refused: the reason, for people
  * ```
  *
  * `stop` is answered when the log is closed with its mark of a clean stop; nothing follows it.

@@ -1,5 +1,6 @@
 /**
- * Why the shard did not answer a request. Expected outcomes of single messages are values and not in here.
+ * Why the shard did not answer a request. Expected outcomes of single messages are values and not
+ * in here.
  */
 
 export const SHARD_ERROR_CODES = [

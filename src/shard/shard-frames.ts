@@ -21,9 +21,10 @@
  *  9 failed     0 u24 | why, for people (the rest)
  * ```
  *
- * `confirmed` says that all numbers up to `up to` have their outcome: committed, but for the refusals, which
- * ascend and lie above the `up to` of the confirmed frame before. `busy` asks for no more enqueues until
- * `resume`; what is under way is still taken. After `failed` nothing follows.
+ * `confirmed` says that all numbers up to `up to` have their outcome: committed, but for the
+ * refusals, which ascend and lie above the `up to` of the confirmed frame before. `busy` asks for
+ * no more enqueues until `resume`; what is under way is still taken. After `failed` nothing
+ * follows.
  */
 
 import { QUEUE_TYPES } from '../machine/definitions.ts';

@@ -1,5 +1,6 @@
 /**
- * A message as it lies in the log and as it crosses between the threads; encoded once, by the client.
+ * A message as it lies in the log and as it crosses between the threads; encoded once, by the
+ * client.
  *
  * ```
  *  0         1         2                   4                   6         7         8
@@ -13,15 +14,15 @@
  *  | topic | client id | properties | payload                                      | 24
  *  +-------------------------------------------------------------------------------+
  *  flags: bits 0-1 QoS, bit 2 retain, the others 0.  protocol: 0 = MQTT.
- *  properties: for each one a tag u8 and its value; a tag at most once, but for 5, whose order is kept:
+ *  properties: for each one a tag u8 and its value; a tag at most once, but 5, in order:
  *    1 content type text32   2 correlation id bytes32   3 reply-to text32   4 message id text32
  *    5 user property text32 text32   6 expiry in seconds u32   7 priority u8 (0-9)
  *    8 timestamp in ms u64   9 payload is text u8 (0 or 1)
  * ```
  *
- * The lengths add up to the whole exactly. The payload comes last, so that a message is delivered as a view.
- * `StoredMessageView` checks all lengths and tags when it is made and decodes texts when they are asked for:
- * its getters never throw. Empty properties come back as none.
+ * The lengths add up to the whole exactly. The payload comes last, so that a message is delivered
+ * as a view. `StoredMessageView` checks all lengths and tags when it is made and decodes texts when
+ * they are asked for: its getters never throw. Empty properties come back as none.
  */
 
 import type { Buffer } from 'node:buffer';

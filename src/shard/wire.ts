@@ -1,10 +1,10 @@
 /**
  * Little-endian numbers and texts in byte arrays: what every layout of the shard is made of.
  *
- * `readU*` and `writeU*` check nothing: their callers have checked the length of what they stand in. A u64
- * is read as a safe integer, and what is larger is a `CodecError`, never a rounded number. `WireReader`
- * checks each step and is for what is rare; `WireWriter` grows. Bad bytes raise `CodecError` and nothing
- * else, and nothing is ever read outside of the given bounds.
+ * `readU*` and `writeU*` check nothing: their callers have checked the length of what they stand
+ * in. A u64 is read as a safe integer, and what is larger is a `CodecError`, never a rounded
+ * number. `WireReader` checks each step and is for what is rare; `WireWriter` grows. Bad bytes
+ * raise `CodecError` and nothing else, and nothing is ever read outside of the given bounds.
  */
 
 import { Buffer } from 'node:buffer';
@@ -224,8 +224,9 @@ export class WireWriter {
   }
 
   /**
-   * What was written, as bytes that are the taker's for good and alone in their memory, so that they can be
-   * transferred. A buffer that is well filled goes itself; a nearly empty one would pin more than it holds.
+   * What was written, as bytes that are the taker's for good and alone in their memory, so that
+   * they can be transferred. A buffer that is well filled goes itself; a nearly empty one would pin
+   * more than it holds.
    */
   take(): Uint8Array {
     const { length } = this;

@@ -1,8 +1,8 @@
 /**
- * D4, D8: what is written into the files of a broker that was killed or stopped. A torn tail is cut off and
- * the broker starts by itself; a flipped bit below what was acknowledged is never taken for a torn write: the
- * start is refused with the place, or, where a checkpoint covers it, the queue delivers the rest and names
- * the offsets that it lost.
+ * D4, D8: what is written into the files of a broker that was killed or stopped. A torn tail is cut
+ * off and the broker starts by itself; a flipped bit below what was acknowledged is never taken for
+ * a torn write: the start is refused with the place, or, where a checkpoint covers it, the queue
+ * delivers the rest and names the offsets that it lost.
  */
 
 import { open, readFile } from 'node:fs/promises';

@@ -1,8 +1,10 @@
 /**
- * D1: a broker process under load is killed with SIGKILL at random moments, again and again on the same data;
- * in the end every acknowledged message is there, in order, whole, and once in a single drain.
+ * D1: a broker process under load is killed with SIGKILL at random moments, again and again on the
+ * same data; in the end every acknowledged message is there, in order, whole, and once in a single
+ * drain.
  *
- * The moment of each kill is random and decides nothing: only what was acknowledged before it counts.
+ * The moment of each kill is random and decides nothing: only what was acknowledged before it
+ * counts.
  */
 
 import type { MqttClient } from 'mqtt';

@@ -1,7 +1,7 @@
 /**
- * What the documentation says can be run: fenced blocks marked `sh test` and `js test`, each with the
- * block marked `text output` that may follow it. In an expected output an ellipsis stands for any text
- * within a line.
+ * What the documentation says can be run: fenced blocks marked `sh test` and `js test`, each with
+ * the block marked `text output` that may follow it. In an expected output an ellipsis stands for
+ * any text within a line.
  */
 
 export type Language = 'sh' | 'js';

@@ -1,8 +1,10 @@
 /**
- * Fuzzing of the MQTT decoder: random bytes, and good packets broken in random ways, in random chunks.
+ * Fuzzing of the MQTT decoder: random bytes, and good packets broken in random ways, in random
+ * chunks.
  *
- * What must hold for any bytes: no throw; an end (each call of `next` uses up bytes or says that there are
- * none); the outcome does not depend on the chunks; what comes out is legal. All from one seed.
+ * What must hold for any bytes: no throw; an end (each call of `next` uses up bytes or says that
+ * there are none); the outcome does not depend on the chunks; what comes out is legal. All from one
+ * seed.
  */
 
 import { Buffer } from 'node:buffer';

@@ -1,6 +1,7 @@
 /**
- * Clients of other people against a real broker process: each publishes into the durable queue and consumes
- * from it, over MQTT 3.1.1 and 5.0. The programs are installed by `test/support/install-programs.sh`.
+ * Clients of other people against a real broker process: each publishes into the durable queue and
+ * consumes from it, over MQTT 3.1.1 and 5.0. The programs are installed by
+ * `test/support/install-programs.sh`.
  */
 
 import { execFile } from 'node:child_process';

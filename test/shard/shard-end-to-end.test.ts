@@ -1,6 +1,7 @@
 /**
- * The client and the real shard, on a real disk: once with the shard in a thread of its own (the compiled
- * worker), once beside the client. What is told is what is stored, and what is stored is delivered.
+ * The client and the real shard, on a real disk: once with the shard in a thread of its own (the
+ * compiled worker), once beside the client. What is told is what is stored, and what is stored is
+ * delivered.
  */
 
 import { once } from 'node:events';

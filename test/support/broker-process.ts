@@ -1,6 +1,6 @@
 /**
- * A broker as its users run it: a process of its own, started through the launcher on a free loopback port,
- * with its data below `test/.tmp` on the real disk.
+ * A broker as its users run it: a process of its own, started through the launcher on a free
+ * loopback port, with its data below `test/.tmp` on the real disk.
  */
 
 import { spawn, type ChildProcess } from 'node:child_process';

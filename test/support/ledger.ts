@@ -1,6 +1,6 @@
 /**
- * What crash tests know of each message: which were acknowledged, which came back, and that each is whole and
- * in its producer's order. MQTT.js is the client, unchanged.
+ * What crash tests know of each message: which were acknowledged, which came back, and that each is
+ * whole and in its producer's order. MQTT.js is the client, unchanged.
  */
 
 import { crc32 } from 'node:zlib';
@@ -84,7 +84,9 @@ export class Ledger {
   }
 }
 
-/** One consumer drains the queue up to a marker that was published last: order decides, not time. */
+/**
+ * One consumer drains the queue up to a marker that was published last: order decides, not time.
+ */
 export async function drain(current: BrokerProcess, ledger: Ledger): Promise<void> {
   await current.start();
   const lastSeen = new Map<string, number>();

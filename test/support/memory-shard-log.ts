@@ -2,8 +2,8 @@
  * A `ShardLog` in memory whose syncs the test carries out: what was proposed is durable when `sync`
  * says so.
  *
- * `MemoryLogDisk` outlives crashes; `open` is what a process does with it. The trace tells in which order
- * syncs and hand-overs happened.
+ * `MemoryLogDisk` outlives crashes; `open` is what a process does with it. The trace tells in which
+ * order syncs and hand-overs happened.
  */
 import type { LogIndex } from '../../src/machine/ids.ts';
 import type {

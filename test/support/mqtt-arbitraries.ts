@@ -32,8 +32,8 @@ export const topicFilter = fc.oneof(
 );
 
 /**
- * What the oracle's object of lists keeps: names are grouped, not numbers and not those that every object
- * has; values are not empty.
+ * What the oracle's object of lists keeps: names are grouped, not numbers and not those that every
+ * object has; values are not empty.
  */
 const groupedUserProperties = fc
   .uniqueArray(

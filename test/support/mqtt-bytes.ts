@@ -1,6 +1,6 @@
 /**
- * MQTT packets written by hand, byte by byte: for tests of the codec, which must not be tested with itself.
- * Nothing here checks anything, so it can write what is wrong too.
+ * MQTT packets written by hand, byte by byte: for tests of the codec, which must not be tested with
+ * itself. Nothing here checks anything, so it can write what is wrong too.
  */
 
 import { Buffer } from 'node:buffer';
@@ -77,7 +77,10 @@ export interface SamplePacket {
   readonly bytes: Buffer;
 }
 
-/** Each kind that a client sends, in its shortest and its longest form. CONNECT is in `sampleConnects`. */
+/**
+ * Each kind that a client sends, in its shortest and its longest form. CONNECT is in
+ * `sampleConnects`.
+ */
 export const samplePackets: readonly SamplePacket[] = [
   ...([4, 5] as const).flatMap((version): SamplePacket[] => {
     const none = version === 5 ? properties() : [];

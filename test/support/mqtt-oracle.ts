@@ -1,7 +1,8 @@
 /**
- * mqtt-packet as an oracle for our codec, where it is right: it keeps user properties in an object (so their
- * order only within groups of one name), takes a payload format indicator as a boolean, and a subscription
- * identifier alone or in a list. Where it is known to be wrong, tests use bytes written by hand.
+ * mqtt-packet as an oracle for our codec, where it is right: it keeps user properties in an object
+ * (so their order only within groups of one name), takes a payload format indicator as a boolean,
+ * and a subscription identifier alone or in a list. Where it is known to be wrong, tests use bytes
+ * written by hand.
  */
 
 import { Buffer } from 'node:buffer';

@@ -217,7 +217,9 @@ export class RawClient {
   }
 }
 
-/** Waits turns of the event loop until the condition holds; the deadline only ends a failed test. */
+/**
+ * Waits turns of the event loop until the condition holds; the deadline only ends a failed test.
+ */
 export async function until(condition: () => boolean): Promise<void> {
   const deadline = performance.now() + 20_000;
   while (!condition()) {

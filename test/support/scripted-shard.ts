@@ -1,6 +1,7 @@
 /**
- * The shard's side of a port that does what a test says and nothing by itself, but for the answer to the
- * first hello. It keeps what it was sent, and fails on a batch that the real shard would not take.
+ * The shard's side of a port that does what a test says and nothing by itself, but for the answer
+ * to the first hello. It keeps what it was sent, and fails on a batch that the real shard would not
+ * take.
  */
 
 import type { EnqueueRefusal, EnqueueWaiter, QueueInfo } from '../../src/broker/ports.ts';
@@ -106,7 +107,10 @@ export class Witness implements EnqueueWaiter {
   }
 }
 
-/** Until everything that both sides have to say is said: nothing here waits for more than a few turns. */
+/**
+ * Until everything that both sides have to say is said: nothing here waits for more than a few
+ * turns.
+ */
 export async function quiet(): Promise<void> {
   for (let turn = 0; turn < 10; turn++) {
     await new Promise((resolve) => {

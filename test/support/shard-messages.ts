@@ -72,8 +72,8 @@ export function surrounded(given: Uint8Array, fill: number): Surrounded {
 }
 
 /**
- * A batch whose first frame, at `at`, lacks its last `missing` bytes but says so, and is followed by a frame
- * that is all `fill`.
+ * A batch whose first frame, at `at`, lacks its last `missing` bytes but says so, and is followed
+ * by a frame that is all `fill`.
  */
 export function shortened(
   batch: Uint8Array,

@@ -1,9 +1,10 @@
 /**
  * The commands of an entry, with the offsets that `apply` gave them.
  *
- * Offsets are not in the log: they follow from all entries before. A log that still begins at index 1 is
- * replayed through the machine, so they are shown; of a log whose start has moved up they are not known, and
- * are left out rather than guessed. After damage the replay ends for the same reason.
+ * Offsets are not in the log: they follow from all entries before. A log that still begins at index
+ * 1 is replayed through the machine, so they are shown; of a log whose start has moved up they are
+ * not known, and are left out rather than guessed. After damage the replay ends for the same
+ * reason.
  */
 
 import { Effects, EffectKind } from '../../machine/effect.ts';

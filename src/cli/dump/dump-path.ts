@@ -1,4 +1,7 @@
-/** What a path given to `segment-dump` means: a segment, the folder of a log, or a whole data directory. */
+/**
+ * What a path given to `segment-dump` means: a segment, the folder of a log, or a whole data
+ * directory.
+ */
 
 import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';

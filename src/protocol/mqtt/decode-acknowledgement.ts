@@ -3,7 +3,8 @@
  *
  *     packet identifier (u16) | reason code (u8, may be left out) | properties (may be left out)
  *
- * In 3.1.1 the identifier is all. In 5.0 a body of 2 bytes means success, one of 3 has no properties.
+ * In 3.1.1 the identifier is all. In 5.0 a body of 2 bytes means success, one of 3 has no
+ * properties.
  */
 
 import type { ByteReader } from '../bytes.ts';

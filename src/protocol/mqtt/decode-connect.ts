@@ -1,13 +1,14 @@
 /**
  * CONNECT (MQTT 3.1).
  *
- *     protocol name (string "MQTT") | level (u8) | flags (u8) | keep alive (u16, seconds) | properties (5.0)
- *     client identifier | will properties (5.0) | will topic | will payload | user name | password
+ *     protocol name (string "MQTT") | level (u8) | flags (u8) | keep alive (u16, seconds)
+ *     properties (5.0) | client identifier | will properties (5.0) | will topic | will payload
+ *     user name | password
  *
  *     flags: user name | password | will retain | will QoS (2) | will | clean start | reserved 0
  *
- * The name and level come first and decide in which version the rest is read, and in which an answer can be
- * given. Nothing here decides who may connect.
+ * The name and level come first and decide in which version the rest is read, and in which an
+ * answer can be given. Nothing here decides who may connect.
  */
 
 import type { ByteReader } from '../bytes.ts';

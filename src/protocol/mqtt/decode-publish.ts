@@ -4,8 +4,8 @@
  *     3 | DUP QoS QoS RETAIN   remaining length
  *     topic name (string) | packet identifier (u16, QoS > 0) | properties (5.0) | payload
  *
- * The hot path: read straight from the frame, one object and one view a packet. QoS and DUP were judged with
- * the header.
+ * The hot path: read straight from the frame, one object and one view a packet. QoS and DUP were
+ * judged with the header.
  */
 
 import { ByteReader, viewOf } from '../bytes.ts';

@@ -1,13 +1,14 @@
 /**
  * SUBSCRIBE and UNSUBSCRIBE (MQTT 3.8, 3.10).
  *
- *     packet identifier (u16) | properties (5.0) | (topic filter (string) | options (u8, SUBSCRIBE)) ...
+ *     packet identifier (u16) | properties (5.0)
+ *     (topic filter (string) | options (u8, SUBSCRIBE)) ...
  *
  *     options, 5.0:   0 0 | retain handling (2) | retain as published | no local | QoS (2)
  *     options, 3.1.1: 0 0 0 0 0 0 | QoS (2)
  *
- * A malformed filter is an error of the packet; whether a good one is granted is for the connection. How many
- * filters a packet has is bounded by its size alone.
+ * A malformed filter is an error of the packet; whether a good one is granted is for the
+ * connection. How many filters a packet has is bounded by its size alone.
  */
 
 import type { ByteReader } from '../bytes.ts';

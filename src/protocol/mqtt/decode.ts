@@ -4,12 +4,12 @@
  *     for (decoder.push(chunk); (packet = decoder.next()) !== undefined; ) ...
  *
  * Which packets may come depends on where the connection is: first one CONNECT of at most
- * `CONNECT_BYTES_MAX` bytes, then the packets of its version, never a second CONNECT. All rules of format of
- * both versions hold for what comes out; what needs more than the packet (aliases, quotas, packet ids in use,
- * authorisation) is for the connection.
+ * `CONNECT_BYTES_MAX` bytes, then the packets of its version, never a second CONNECT. All rules of
+ * format of both versions hold for what comes out; what needs more than the packet (aliases,
+ * quotas, packet ids in use, authorisation) is for the connection.
  *
- * After a protocol error the decoder gives that error for ever. It never throws and never reads a byte of one
- * packet as part of another.
+ * After a protocol error the decoder gives that error for ever. It never throws and never reads a
+ * byte of one packet as part of another.
  */
 
 import { ByteReader } from '../bytes.ts';
@@ -47,8 +47,9 @@ export class PacketDecoder {
   }
 
   /**
-   * The version that the client speaks, as far as its CONNECT could be read; after a failed CONNECT, the
-   * version in which it can be told so. Undefined: it did not get as far as that, and is told nothing.
+   * The version that the client speaks, as far as its CONNECT could be read; after a failed
+   * CONNECT, the version in which it can be told so. Undefined: it did not get as far as that, and
+   * is told nothing.
    */
   get version(): MqttVersion | undefined {
     return this.#version;

@@ -4,9 +4,10 @@
  *     3 | DUP QoS QoS RETAIN   remaining length
  *     topic name (string) | packet identifier (u16, QoS > 0) | properties (5.0) | payload
  *
- * The topic and the properties are encoded once. For the second subscriber of the same kind (version, with or
- * without a packet identifier) the whole packet is kept, and each further one costs a copy and three patched
- * bytes. At QoS 0 the kept packet can be written to many sockets without a copy at all (`shared`).
+ * The topic and the properties are encoded once. For the second subscriber of the same kind
+ * (version, with or without a packet identifier) the whole packet is kept, and each further one
+ * costs a copy and three patched bytes. At QoS 0 the kept packet can be written to many sockets
+ * without a copy at all (`shared`).
  *
  * The payload is read when a packet is appended; it must not change while the message is in use.
  */
@@ -72,7 +73,10 @@ export class PublishEncoder {
     }
   }
 
-  /** The exact size of the packet, to be held against the client's Maximum Packet Size [MQTT-3.1.2-24]. */
+  /**
+   * The exact size of the packet, to be held against the client's Maximum Packet Size
+   * [MQTT-3.1.2-24].
+   */
   size(delivery: PublishDelivery): number {
     return packetSize(this.#bodySize(delivery));
   }
@@ -100,8 +104,8 @@ export class PublishEncoder {
   }
 
   /**
-   * The packet at QoS 0 without RETAIN and without subscription identifiers: the same bytes for every
-   * subscriber of that version. Nobody may change them.
+   * The packet at QoS 0 without RETAIN and without subscription identifiers: the same bytes for
+   * every subscriber of that version. Nobody may change them.
    */
   shared(version: MqttVersion): Uint8Array {
     const delivery = version === 4 ? SHARED_4 : SHARED_5;

@@ -1,13 +1,14 @@
 /**
- * What the server sends, PUBLISH excepted (`encode-publish.ts`): each function appends one packet to what a
- * connection sends this turn.
+ * What the server sends, PUBLISH excepted (`encode-publish.ts`): each function appends one packet
+ * to what a connection sends this turn.
  *
- * A positive acknowledgement demands the proof that the message is where it must be (`Acknowledgeable`), so
- * that acknowledging early does not compile.
+ * A positive acknowledgement demands the proof that the message is where it must be
+ * (`Acknowledgeable`), so that acknowledging early does not compile.
  *
- * No packet is larger than the recipient's Maximum Packet Size [MQTT-3.1.2-24]: user properties and then the
- * reason string, which are there for people, are left out where they do not fit ([MQTT-3.2.2-19] and its like
- * for each packet). Where the rest does not fit either, nothing is written and the function says false.
+ * No packet is larger than the recipient's Maximum Packet Size [MQTT-3.1.2-24]: user properties and
+ * then the reason string, which are there for people, are left out where they do not fit
+ * ([MQTT-3.2.2-19] and its like for each packet). Where the rest does not fit either, nothing is
+ * written and the function says false.
  */
 
 import type { Acknowledgeable } from '../../broker/ports.ts';
@@ -44,7 +45,9 @@ export function packetSize(length: number): number {
   return 1 + sizeOfVarint(length) + length;
 }
 
-/** The properties that fit beside `fixed` bytes of body, with their size; undefined: not even none. */
+/**
+ * The properties that fit beside `fixed` bytes of body, with their size; undefined: not even none.
+ */
 function fitting(
   recipient: Recipient,
   fixed: number,
@@ -73,8 +76,8 @@ function writeHeader(out: ByteWriter, header: number, length: number): void {
 }
 
 /**
- * False if nothing was written: 3.1.1 has no return code for the reason (then the connection is closed
- * without an answer, 3.1.1 [MQTT-3.2.2-6]), or the client takes no packet of that size.
+ * False if nothing was written: 3.1.1 has no return code for the reason (then the connection is
+ * closed without an answer, 3.1.1 [MQTT-3.2.2-6]), or the client takes no packet of that size.
  */
 export function encodeConnack(
   out: ByteWriter,
@@ -274,7 +277,8 @@ function writeParting(
     writeProperties(out, fit?.properties, size);
     return true;
   }
-  // Without properties it is shorter than `fitting` counts; what remains of them is not optional in AUTH.
+  // Without properties it is shorter than `fitting` counts; what remains of them is not optional in
+  // AUTH.
   const length = reasonCode === ReasonCode.success ? 0 : 1;
   const lost = fit === undefined && properties !== undefined && !isDiagnostic(properties);
   if (lost || packetSize(length) > recipient.maximumPacketSize) return false;

@@ -1,11 +1,12 @@
 /**
- * The data types of MQTT (1.5): variable byte integers, UTF-8 strings and binary data, with their rules.
+ * The data types of MQTT (1.5): variable byte integers, UTF-8 strings and binary data, with their
+ * rules.
  *
- *     variable byte integer: 7 bits a byte, least significant first, bit 7 = more follow, at most 4 bytes
+ *     variable byte integer: 7 bits a byte, least significant first, bit 7 = more, at most 4 bytes
  *     string, binary:        u16 length | bytes
  *
- * Writing assumes values that fit (a string of at most 65,535 bytes, an integer below 2^28): what does not
- * would come out as another packet, so it is an assertion.
+ * Writing assumes values that fit (a string of at most 65,535 bytes, an integer below 2^28): what
+ * does not would come out as another packet, so it is an assertion.
  */
 
 import { type ByteReader, type ByteWriter, utf8Size, utf8Text } from '../bytes.ts';
@@ -31,7 +32,10 @@ export function readVarint(reader: Reader): number {
   return 0;
 }
 
-/** Well-formed [MQTT-1.5.4-1], without U+0000 [MQTT-1.5.4-2], with its byte order mark [MQTT-1.5.4-3]. */
+/**
+ * Well-formed [MQTT-1.5.4-1], without U+0000 [MQTT-1.5.4-2], with its byte order mark
+ * [MQTT-1.5.4-3].
+ */
 export function readString(reader: Reader): string {
   const length = reader.u16();
   const at = reader.skip(length);

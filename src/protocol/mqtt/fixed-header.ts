@@ -1,8 +1,9 @@
 /**
- * The first byte of a packet (MQTT 2.1.2, 2.1.3): which of the 256 values a client may send, and when.
+ * The first byte of a packet (MQTT 2.1.2, 2.1.3): which of the 256 values a client may send, and
+ * when.
  *
- * Judged from one table a phase, so that a packet of a type that has no business here costs its sender one
- * byte and us nothing.
+ * Judged from one table a phase, so that a packet of a type that has no business here costs its
+ * sender one byte and us nothing.
  */
 
 import { type MqttVersion, PacketType } from './packet.ts';

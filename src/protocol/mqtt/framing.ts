@@ -4,12 +4,13 @@
  *     byte 1          byte 2 ... 5          then
  *     type | flags    remaining length      body of that many bytes
  *
- * The header is judged as soon as its bytes are there: type and flags, the length, and the size against the
- * limit, before anything is allocated for the body. A packet that lies in one chunk is a view of it; one that
- * does not is assembled once (in steps, so that memory follows what arrived and not what was announced).
+ * The header is judged as soon as its bytes are there: type and flags, the length, and the size
+ * against the limit, before anything is allocated for the body. A packet that lies in one chunk is
+ * a view of it; one that does not is assembled once (in steps, so that memory follows what arrived
+ * and not what was announced).
  *
- * After a fault the splitter is dead: the rest of the stream has no meaning. It never reads a byte of one
- * packet as part of another, and never throws.
+ * After a fault the splitter is dead: the rest of the stream has no meaning. It never reads a byte
+ * of one packet as part of another, and never throws.
  */
 
 import { Buffer } from 'node:buffer';
@@ -24,7 +25,9 @@ const EMPTY: Buffer = Buffer.alloc(0);
 /** A body up to this size is allocated at once; a larger one grows with what arrives. */
 const ASSEMBLE_AT_ONCE_BYTES = 16_384;
 
-/** One whole packet: the first byte of its header, and its body in `bytes` from `start` to `end`. */
+/**
+ * One whole packet: the first byte of its header, and its body in `bytes` from `start` to `end`.
+ */
 export interface Frame {
   readonly header: number;
   readonly bytes: Buffer;

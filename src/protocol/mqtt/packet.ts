@@ -1,12 +1,12 @@
 /**
- * The packets of MQTT 3.1.1 and 5.0 as the server sees them: what it receives (`ClientPacket`) and what it
- * sends (`ConnackPacket`, `SubackPacket`, ...). Plain data, no behaviour.
+ * The packets of MQTT 3.1.1 and 5.0 as the server sees them: what it receives (`ClientPacket`) and
+ * what it sends (`ConnackPacket`, `SubackPacket`, ...). Plain data, no behaviour.
  *
- * Ownership: `payload`, `password` and binary properties of a received packet are views of the receive
- * buffer, valid until the next chunk is pushed. Who keeps one copies it. Strings are owned.
+ * Ownership: `payload`, `password` and binary properties of a received packet are views of the
+ * receive buffer, valid until the next chunk is pushed. Who keeps one copies it. Strings are owned.
  *
- * Everything here has passed the checks of `decode.ts`: the values are in the ranges that the types and
- * comments tell.
+ * Everything here has passed the checks of `decode.ts`: the values are in the ranges that the types
+ * and comments tell.
  */
 
 import type {
@@ -158,7 +158,10 @@ export interface Will {
 export interface ConnectPacket {
   readonly kind: 'connect';
   readonly version: MqttVersion;
-  /** May be empty: what that means depends on version and `cleanStart` (3.1.3.1), for the connection. */
+  /**
+   * May be empty: what that means depends on version and `cleanStart` (3.1.3.1), for the
+   * connection.
+   */
   readonly clientId: string;
   /** 3.1.1 calls it clean session, and it then also ends the session with the connection. */
   readonly cleanStart: boolean;
@@ -259,7 +262,10 @@ export interface AuthPacket {
   readonly properties: AuthProperties | undefined;
 }
 
-/** What a client may send; each at its time (the decoder refuses a second CONNECT, and all before the first). */
+/**
+ * What a client may send; each at its time (the decoder refuses a second CONNECT, and all before
+ * the first).
+ */
 export type ClientPacket =
   | ConnectPacket
   | PublishPacket

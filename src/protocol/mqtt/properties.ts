@@ -3,9 +3,9 @@
  *
  *     property length (variable byte integer) | (identifier (variable byte integer) | value) ...
  *
- * Reading enforces what the table says: which packet may carry what, what may repeat, which values exist.
- * The order of user properties is kept [MQTT-3.3.2-18]. No name from the wire becomes a key: user properties
- * are pairs in a list.
+ * Reading enforces what the table says: which packet may carry what, what may repeat, which values
+ * exist. The order of user properties is kept [MQTT-3.3.2-18]. No name from the wire becomes a key:
+ * user properties are pairs in a list.
  */
 
 import type { ByteReader, ByteWriter } from '../bytes.ts';
@@ -120,8 +120,8 @@ type Draft = { -readonly [name in Name]?: Properties[name] };
 type Reader = ByteReader<ProtocolError>;
 
 /**
- * Reads the property length and the properties of one packet. Undefined if there are none, and after a
- * fault, which the reader then holds.
+ * Reads the property length and the properties of one packet. Undefined if there are none, and
+ * after a fault, which the reader then holds.
  */
 export function readProperties(reader: Reader, carrier: Carrier): Properties | undefined {
   const length = readVarint(reader);

@@ -1,9 +1,9 @@
 /**
- * The reason codes of MQTT 5.0 (2.4), which of them each packet may carry, and the words that 3.1.1 has
- * instead.
+ * The reason codes of MQTT 5.0 (2.4), which of them each packet may carry, and the words that 3.1.1
+ * has instead.
  *
- * The sets are those of the tables in 3.4.2.1, 3.5.2.1, 3.6.2.1, 3.7.2.1, 3.14.2.1 and 3.15.2.1. A code that
- * a client may not send is a protocol error; it is never mapped to a neighbour.
+ * The sets are those of the tables in 3.4.2.1, 3.5.2.1, 3.6.2.1, 3.7.2.1, 3.14.2.1 and 3.15.2.1. A
+ * code that a client may not send is a protocol error; it is never mapped to a neighbour.
  */
 
 export const ReasonCode = {
@@ -54,7 +54,10 @@ export const ReasonCode = {
 
 export type ReasonCode = (typeof ReasonCode)[keyof typeof ReasonCode];
 
-/** What a server may answer to a PUBLISH that it did not take (PUBACK and PUBREC have the same table). */
+/**
+ * What a server may answer to a PUBLISH that it did not take (PUBACK and PUBREC have the same
+ * table).
+ */
 export type PublishRefusal =
   | typeof ReasonCode.unspecifiedError
   | typeof ReasonCode.implementationSpecificError
@@ -165,7 +168,10 @@ export type ServerDisconnectReason =
   | typeof ReasonCode.subscriptionIdentifiersNotSupported
   | typeof ReasonCode.wildcardSubscriptionsNotSupported;
 
-/** `{ 0x10: true }` as an object type: a table that lacks a code, or has one too many, does not compile. */
+/**
+ * `{ 0x10: true }` as an object type: a table that lacks a code, or has one too many, does not
+ * compile.
+ */
 type AllOf<Code extends number> = { readonly [code in Code]: true };
 
 function setOf(codes: object): ReadonlySet<number> {
@@ -222,8 +228,8 @@ export function isAuthReason(code: number): code is AuthReason {
 }
 
 /**
- * The return code of a 3.1.1 CONNACK (3.2.2.3) for a reason, or undefined where 3.1.1 has no word for it:
- * then the connection is closed without a CONNACK (3.1.1 [MQTT-3.2.2-6]).
+ * The return code of a 3.1.1 CONNACK (3.2.2.3) for a reason, or undefined where 3.1.1 has no word
+ * for it: then the connection is closed without a CONNACK (3.1.1 [MQTT-3.2.2-6]).
  */
 export function connectReturnCode(reason: ConnectReason): 0 | 1 | 2 | 3 | 4 | 5 | undefined {
   switch (reason) {

@@ -1,8 +1,9 @@
 /**
  * Reads the topic name of PUBLISH, and remembers the one of last time, as bytes and as text.
  *
- * Most clients publish to one topic many times. Comparing the bytes costs a quarter of making a new string,
- * and the same string object again has its hash at hand for the router. It never changes what is decoded.
+ * Most clients publish to one topic many times. Comparing the bytes costs a quarter of making a new
+ * string, and the same string object again has its hash at hand for the router. It never changes
+ * what is decoded.
  */
 
 import { Buffer } from 'node:buffer';

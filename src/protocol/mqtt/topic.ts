@@ -1,9 +1,9 @@
 /**
  * Topic names, topic filters and shared subscriptions (MQTT 4.7, 4.8).
  *
- * One pass over the text, no recursion, nothing allocated: a name of 64 KB with 65,535 levels costs what its
- * length costs. Nothing is normalised, ever [MQTT-4.7.3-4]. Length in UTF-8 (at most 65,535) is a matter of
- * the field that a name came in.
+ * One pass over the text, no recursion, nothing allocated: a name of 64 KB with 65,535 levels costs
+ * what its length costs. Nothing is normalised, ever [MQTT-4.7.3-4]. Length in UTF-8 (at most
+ * 65,535) is a matter of the field that a name came in.
  */
 
 const PLUS = 0x2b;
@@ -13,7 +13,9 @@ const SHARE = '$share/';
 
 export type TopicNameFault = 'empty' | 'wildcard' | 'nul';
 
-/** What is wrong with a topic name, or undefined: [MQTT-4.7.3-1], [MQTT-4.7.0-1], [MQTT-4.7.3-2]. */
+/**
+ * What is wrong with a topic name, or undefined: [MQTT-4.7.3-1], [MQTT-4.7.0-1], [MQTT-4.7.3-2].
+ */
 export function topicNameFault(name: string): TopicNameFault | undefined {
   if (name.length === 0) return 'empty';
   for (let at = 0; at < name.length; at++) {
@@ -34,8 +36,9 @@ export function isTopicName(name: string): boolean {
 }
 
 /**
- * `#` is a whole level and the last one [MQTT-4.7.1-1]; `+` is a whole level [MQTT-4.7.1-2]; at least one
- * character [MQTT-4.7.3-1]; no NUL [MQTT-4.7.3-2]. A `$share/` in front is an ordinary level here.
+ * `#` is a whole level and the last one [MQTT-4.7.1-1]; `+` is a whole level [MQTT-4.7.1-2]; at
+ * least one character [MQTT-4.7.3-1]; no NUL [MQTT-4.7.3-2]. A `$share/` in front is an ordinary
+ * level here.
  */
 export function isTopicFilter(filter: string): boolean {
   const length = filter.length;
@@ -58,8 +61,9 @@ export interface SharedFilter {
 }
 
 /**
- * Takes `$share/<name>/<filter>` apart; undefined for a filter that is not shared, 'malformed' for one that
- * begins so and goes on wrong [MQTT-4.8.2-1], [MQTT-4.8.2-2]. The filter inside is checked like any other.
+ * Takes `$share/<name>/<filter>` apart; undefined for a filter that is not shared, 'malformed' for
+ * one that begins so and goes on wrong [MQTT-4.8.2-1], [MQTT-4.8.2-2]. The filter inside is checked
+ * like any other.
  */
 export function parseSharedFilter(topicFilter: string): SharedFilter | 'malformed' | undefined {
   if (!topicFilter.startsWith(SHARE)) return topicFilter === '$share' ? 'malformed' : undefined;
@@ -70,7 +74,10 @@ export function parseSharedFilter(topicFilter: string): SharedFilter | 'malforme
   return isTopicName(shareName) && isTopicFilter(filter) ? { shareName, filter } : 'malformed';
 }
 
-/** How many levels a name or filter has: one more than its slashes. Counts no further than `max` + 1. */
+/**
+ * How many levels a name or filter has: one more than its slashes. Counts no further than `max` +
+ * 1.
+ */
 export function topicLevels(text: string, max = Number.POSITIVE_INFINITY): number {
   let levels = 1;
   let slash = text.indexOf('/');

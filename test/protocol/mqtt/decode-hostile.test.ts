@@ -29,7 +29,10 @@ const TAILS = [
   Buffer.from('00016100026162', 'hex'),
 ];
 
-/** The first thing that comes out is the same whatever follows, and a good packet is followed by PINGREQ. */
+/**
+ * The first thing that comes out is the same whatever follows, and a good packet is followed by
+ * PINGREQ.
+ */
 function expectNothingReadBeyond(sample: SamplePacket, raw: Buffer): void {
   const [first] = outcome(sample, bytes(raw, pingreq));
   expect(first).toBeDefined();

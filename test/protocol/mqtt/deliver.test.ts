@@ -353,7 +353,8 @@ describe('a subscriber that does not read', () => {
     await start({ maxBufferedBytes: 65_536 });
     const client = await server.client({}, 4);
     client.socket.pause();
-    // QoS 1 publishes of 7 bytes, whose answers have 4: more than the kernel takes for a deaf client.
+    // QoS 1 publishes of 7 bytes, whose answers have 4: more than the kernel takes for a deaf
+    // client.
     const total = 3_000_000;
     const publish = Buffer.from([0x32, 5, 0, 1, 0x74, 0, 1]);
     client.socket.write(Buffer.alloc(total * publish.length, publish));
