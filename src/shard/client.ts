@@ -1,15 +1,17 @@
 /**
- * The main thread's half of the shard: the `QueueClient` that frontends publish and consume through.
+ * The main thread's half of the shard: the `QueueClient` that frontends publish and consume
+ * through.
  *
- * Enqueues get their numbers in the order of the calls and go out in batches, one post a turn of the event
- * loop; outcomes come back in batches and are told in the same order, each once, never during a call. At most
- * `window` numbers, and `windowBytes`, are under way; what is more waits here, and above `highWaterBytes`
- * publishers are asked to stop reading (`writable`). A number is never given to another message: one that
- * timed out is told `timeout` and stays unknown until its outcome comes.
+ * Enqueues get their numbers in the order of the calls and go out in batches, one post a turn of
+ * the event loop; outcomes come back in batches and are told in the same order, each once, never
+ * during a call. At most `window` numbers, and `windowBytes`, are under way; what is more waits
+ * here, and above `highWaterBytes` publishers are asked to stop reading (`writable`). A number is
+ * never given to another message: one that timed out is told `timeout` and stays unknown until its
+ * outcome comes.
  *
- * When the shard fails, closes or speaks nonsense, everyone who waits hears `unavailable`, and so does
- * everyone who comes later; nothing is kept to be tried again. A crash of the process loses what was not
- * confirmed, and nobody was told otherwise.
+ * When the shard fails, closes or speaks nonsense, everyone who waits hears `unavailable`, and so
+ * does everyone who comes later; nothing is kept to be tried again. A crash of the process loses
+ * what was not confirmed, and nobody was told otherwise.
  */
 
 import type { QueueDefinition } from '../machine/definitions.ts';
@@ -48,6 +50,11 @@ export interface ShardClientLimits {
   readonly window: number;
   /** Bytes under way; from 64 KiB (one batch may always go). */
   readonly windowBytes: number;
+  /**
+   * Batches without their answer, 1 to 64. While so many are, a batch that is not full waits: the
+   * log writes one after the other, and each post costs as much as some dozen messages.
+   */
+  readonly batchesUnderWay: number;
   /** A batch is closed when it is so long; 4 KiB to 1 MiB. */
   readonly batchBytes: number;
   /** Above this publishers are asked to stop, below the half of it to go on. */
@@ -62,6 +69,7 @@ export const SHARD_CLIENT_DEFAULTS: ShardClientLimits = {
   ackTimeoutMs: 10_000,
   window: STREAM_WINDOW,
   windowBytes: 32 * 1024 * 1024,
+  batchesUnderWay: 1,
   batchBytes: 65_536,
   highWaterBytes: 16 * 1024 * 1024,
   pendingBytesMax: 256 * 1024 * 1024,
@@ -99,6 +107,8 @@ export class ShardClient implements QueueClient {
   readonly #outgoing: Outgoing;
   readonly #consumers: Consumers;
   readonly #requests = new Map<number, Request>();
+  /** The last number of each batch that may be under way, ascending. */
+  readonly #posted: number[] = [];
   readonly #writableListeners: (() => void)[] = [];
   readonly #turn = (): void => this.#endTurn();
   readonly #overdue = (): void => this.#expire();
@@ -200,7 +210,9 @@ export class ShardClient implements QueueClient {
     return decodeDeclared(await this.#request({ kind: 'declare', queues }));
   }
 
-  /** Asks the shard to stop cleanly; resolves when its log is closed. Close the client afterwards. */
+  /**
+   * Asks the shard to stop cleanly; resolves when its log is closed. Close the client afterwards.
+   */
   async stop(): Promise<void> {
     await this.#request({ kind: 'stop' });
   }
@@ -251,7 +263,9 @@ export class ShardClient implements QueueClient {
 
   // --- One turn of the event loop.
 
-  /** The first thing that happens in a turn: the end of the turn is arranged, and its time is taken. */
+  /**
+   * The first thing that happens in a turn: the end of the turn is arranged, and its time is taken.
+   */
   #wake(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -287,12 +301,23 @@ export class ShardClient implements QueueClient {
     if (last === 0 || this.#busy || this.#closed !== undefined) return false;
     const pending = this.#pending;
     if (last - pending.answeredUpTo > this.#limits.window) return false;
-    const underWay = pending.bytes - outgoing.waitingCost;
-    if (underWay > 0 && underWay + outgoing.nextBytes > this.#limits.windowBytes) return false;
+    if (!outgoing.nextIsFull && this.#underWay() >= this.#limits.batchesUnderWay) return false;
+    const bytesUnderWay = pending.bytes - outgoing.waitingCost;
+    if (bytesUnderWay > 0 && bytesUnderWay + outgoing.nextBytes > this.#limits.windowBytes)
+      return false;
     const batch = outgoing.takeEnqueues(this.#state());
     if (batch === undefined) return false;
+    this.#posted.push(last);
     this.#port.post(batch);
     return true;
+  }
+
+  /** Batches of enqueues that were posted and are not wholly answered. */
+  #underWay(): number {
+    const posted = this.#posted;
+    const { answeredUpTo } = this.#pending;
+    while ((posted[0] ?? Infinity) <= answeredUpTo) posted.shift();
+    return posted.length;
   }
 
   #state(): PostState {

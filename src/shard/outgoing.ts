@@ -1,6 +1,6 @@
 /**
- * What the client has to say and has not posted yet: enqueues in a slab, slabs that are full and held back,
- * and control frames.
+ * What the client has to say and has not posted yet: enqueues in a slab, slabs that are full and
+ * held back, and control frames.
  *
  * ```
  *   enqueue ---> slab ---(full)---> held, in order ---(window, not busy)---> port
@@ -8,9 +8,10 @@
  *   settle, grant, consume, ... ---> control ---(with the next batch; alone, if none goes)---> port
  * ```
  *
- * An enqueue is encoded once, in the call. Control never waits behind enqueues: it may overtake them, as
- * settlements need no order with publishes; among itself it keeps its order. The boot, what is answered and
- * what is taken are written into a batch when it is posted. Nothing here is posted by itself.
+ * An enqueue is encoded once, in the call. Control never waits behind enqueues: it may overtake
+ * them, as settlements need no order with publishes; among itself it keeps its order. The boot,
+ * what is answered and what is taken are written into a batch when it is posted. Nothing here is
+ * posted by itself.
  */
 
 import type { QueueId } from '../machine/ids.ts';
@@ -22,7 +23,10 @@ import { StoredMessageWriter } from './stored-message.ts';
 import { WireWriter } from './wire.ts';
 
 const CONTROL_BYTES = 4096;
-/** Posted places at the head of the held ones are given back after so many: moving them costs little then. */
+/**
+ * Posted places at the head of the held ones are given back after so many: moving them costs little
+ * then.
+ */
 const HELD_DROP_AFTER = 64;
 
 interface Held {
@@ -91,6 +95,11 @@ export class Outgoing {
     return this.#held[this.#heldAt]?.bytes.length ?? this.#slab.length;
   }
 
+  /** It has no room for more: waiting longer makes it no larger. */
+  get nextIsFull(): boolean {
+    return this.#heldAt < this.#held.length || this.slabFull;
+  }
+
   get hasControl(): boolean {
     return this.control.length > CLIENT_BATCH_HEADER_BYTES;
   }
@@ -101,7 +110,10 @@ export class Outgoing {
     return this.#slab.length >= batchBytes || this.#count >= batchEnqueuesMax;
   }
 
-  /** Encodes an enqueue; the size of the stored message, or 0 when it cannot be, and nothing is written. */
+  /**
+   * Encodes an enqueue; the size of the stored message, or 0 when it cannot be, and nothing is
+   * written.
+   */
   begin(targets: readonly QueueId[], message: Message, origin: Origin): number {
     const slab = this.#slab;
     const start = beginEnqueue(slab, targets);
@@ -133,7 +145,10 @@ export class Outgoing {
     this.#held.push(this.#takeSlab());
   }
 
-  /** The batch whose turn it is, the taker's for good. A slab that was not held takes the control with it. */
+  /**
+   * The batch whose turn it is, the taker's for good. A slab that was not held takes the control
+   * with it.
+   */
   takeEnqueues(state: PostState): Uint8Array | undefined {
     const held = this.#held[this.#heldAt];
     if (held !== undefined) {

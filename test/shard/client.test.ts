@@ -56,7 +56,8 @@ async function setting(limits: Partial<ShardClientLimits> = {}): Promise<Setting
     port: near,
     node: 'n1',
     logger,
-    limits,
+    // Many at once, so that each test sees its batches at the end of the turn; the hold has its own test.
+    limits: { batchesUnderWay: 64, ...limits },
     clock,
     onFailed: (why) => failures.push(why),
   });
@@ -158,6 +159,22 @@ describe('enqueue', () => {
     given.payload.fill(0);
     await quiet();
     expect(shard.enqueues[0]?.payload).toBe('abc');
+  });
+
+  it('waits for the answer of the batch under way, gathers meanwhile, and goes at once when full', async () => {
+    const { shard, send } = await setting({ batchesUnderWay: 1 });
+    const before = shard.batches;
+    send(1);
+    await quiet();
+    send(2, 10);
+    await quiet();
+    expect(shard.batches).toBe(before + 1);
+    shard.say((writer) => writer.confirmed(1, []));
+    await quiet();
+    expect(shard.batches).toBe(before + 2);
+    send(12, 2000);
+    await quiet();
+    expect(shard.batches).toBe(before + 3);
   });
 
   it('goes out in one batch a turn, and says up to where it knows the outcomes', async () => {
