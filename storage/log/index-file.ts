@@ -76,7 +76,7 @@ export function encodeIndex(
 }
 
 /** undefined: not an index of this format, or not as it was written. */
-export function decodeIndex(bytes: Uint8Array): SegmentIndex | undefined {
+function decodeIndex(bytes: Uint8Array): SegmentIndex | undefined {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = bytes.length - 4;
   if (end < FIXED_BYTES || view.getUint32(0, true) !== MAGIC) return undefined;
