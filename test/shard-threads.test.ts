@@ -96,7 +96,7 @@ function take(shards: ShardThreads, count: number): Promise<string[]> {
 }
 
 describe.each(['main', 'worker'] as const)('shards, thread: %s', (thread) => {
-  it('D1: what was confirmed is there after a stop and a start, and settled messages are not', async () => {
+  it('D1: what was confirmed is there after a stop, and settled messages are not', async () => {
     const first = await startShards(settings(thread), quiet);
     for (const text of ['one', 'two', 'three'])
       expect(await publish(first, text)).toBeTypeOf('number');
@@ -124,7 +124,7 @@ describe.each(['main', 'worker'] as const)('shards, thread: %s', (thread) => {
     await first.stop();
   });
 
-  it('O1: other limits in the configuration are taken over, and no queue is made twice', async () => {
+  it('O1: other limits are taken over, and no queue is made twice', async () => {
     const first = await startShards(settings(thread), quiet);
     const before = first.queues.queues;
     await first.stop();

@@ -21,13 +21,19 @@ import type { LocationIndex } from './location-index.ts';
 import type { RecordLoader } from './record-loader.ts';
 import type { ShardEntry } from './shard-log.ts';
 
+/** Attempts so far, and the stamp before which it is not delivered again. */
+export interface Requeued {
+  readonly attempts: number;
+  readonly notBefore: number;
+}
+
 export interface AppliedSink {
   /** The entry is about to be applied. */
   begun(entry: ShardEntry): void;
   confirmed(effects: Effects, at: number): void;
   enqueued(queueId: QueueId, offset: Offset): void;
   settled(queueId: QueueId, offset: Offset, floor: Offset): void;
-  requeued(queueId: QueueId, offset: Offset, attempts: number, notBefore: number): void;
+  requeued(queueId: QueueId, offset: Offset, requeued: Requeued): void;
   rare(effect: RareEffect): void;
 }
 
@@ -128,6 +134,7 @@ export class Applier {
     this.#section = 0;
     this.#ordinal = 0;
     this.#reader.reset(entry.payload);
+    this.#options.locations.beginEntry(entry.index);
     this.#options.sink.begun(entry);
     return true;
   }
@@ -194,7 +201,6 @@ export class Applier {
   #handOn(): void {
     const effects = this.#effects;
     const { sink, locations } = this.#options;
-    const index = (this.#index + 1) as LogIndex;
     let stored = -1;
     for (let at = 0; at < effects.length; at++) {
       switch (effects.kind(at)) {
@@ -202,7 +208,7 @@ export class Applier {
           const queueId = effects.queueId(at);
           const offset = effects.offset(at);
           stored = effects.ordinalOf(at);
-          locations.append(queueId, offset, index, this.#positions[stored] as number);
+          locations.append(queueId, offset, this.#positions[stored] as number);
           sink.enqueued(queueId, offset);
           break;
         }
@@ -215,12 +221,10 @@ export class Applier {
           sink.settled(effects.queueId(at), effects.offset(at), effects.floor(at));
           break;
         case EffectKind.requeued:
-          sink.requeued(
-            effects.queueId(at),
-            effects.offset(at),
-            effects.attempts(at),
-            effects.notBefore(at),
-          );
+          sink.requeued(effects.queueId(at), effects.offset(at), {
+            attempts: effects.attempts(at),
+            notBefore: effects.notBefore(at),
+          });
           break;
         default:
           sink.rare(effects.rare(at));

@@ -20,6 +20,7 @@ import type { DispatchStart } from '../machine/dispatch-policy.ts';
 import { DEFAULT_GROUP } from '../machine/ids.ts';
 import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
 import type { Alarms } from './alarms.ts';
+import type { Requeued } from './applier.ts';
 import type { DeliveryMarks } from './checkpoint.ts';
 import type { Payloads, StoredMessage } from './payloads.ts';
 import { PayloadCursor } from './payloads.ts';
@@ -51,15 +52,28 @@ export interface Settlement {
   readonly outcome: SettleOutcome;
 }
 
+export interface SettledGroup {
+  readonly queueId: QueueId;
+  readonly groupId: GroupId;
+}
+
+export interface SettleReason {
+  readonly outcome: SettleOutcome;
+  readonly cause: SettleCause;
+}
+
+/** One object for each, so that a settlement makes none. */
+const BY_CLIENT: Record<SettleOutcome, SettleReason> = {
+  complete: { outcome: 'complete', cause: 'client' },
+  requeue: { outcome: 'requeue', cause: 'client' },
+  discard: { outcome: 'discard', cause: 'client' },
+};
+const LOST: SettleReason = { outcome: 'requeue', cause: 'lost' };
+const TIMED_OUT: SettleReason = { outcome: 'requeue', cause: 'timeout' };
+
 export interface SettleProposals {
   /** False: it cannot be proposed (the store failed or stops). */
-  settle(
-    queueId: QueueId,
-    groupId: GroupId,
-    offset: Offset,
-    outcome: SettleOutcome,
-    cause: SettleCause,
-  ): boolean;
+  settle(of: SettledGroup, offset: Offset, reason: SettleReason): boolean;
 }
 
 export interface DispatcherOptions {
@@ -96,6 +110,7 @@ interface Consumer {
 
 interface Group {
   readonly queueId: QueueId;
+  readonly groupId: GroupId;
   policy: DispatchPolicy | undefined;
   readonly consumers: Map<number, Consumer>;
   readonly cursor: PayloadCursor;
@@ -199,12 +214,13 @@ export class Dispatcher {
     if (group === undefined || policy === undefined) {
       // A complete counts always; the machine knows whether there is still anything to settle.
       if (outcome === 'complete') {
-        this.#options.proposals.settle(queueId, DEFAULT_GROUP, offset, outcome, 'client');
+        const of = { queueId, groupId: DEFAULT_GROUP };
+        this.#options.proposals.settle(of, offset, BY_CLIENT.complete);
       }
       return;
     }
     if (policy.settle(offset, term, deliveryNumber, outcome) !== 'propose') return;
-    this.#propose(group, policy, offset, outcome, 'client');
+    this.#propose(group, offset, BY_CLIENT[outcome]);
   }
 
   close(id: number, how: 'lost' | 'returned'): void {
@@ -218,7 +234,7 @@ export class Dispatcher {
       const requeue = this.#offsets;
       requeue.length = 0;
       policy.close(id, how, requeue);
-      for (const offset of requeue) this.#propose(group, policy, offset, 'requeue', 'lost');
+      for (const offset of requeue) this.#propose(group, offset, LOST);
       this.#makeReady(group);
     }
   }
@@ -239,7 +255,7 @@ export class Dispatcher {
     if (group.stuck && !group.ready) this.#makeReady(group);
   }
 
-  requeued(queueId: QueueId, offset: Offset, attempts: number, notBefore: number): void {
+  requeued(queueId: QueueId, offset: Offset, { attempts, notBefore }: Requeued): void {
     const group = this.#groupOf(queueId);
     if (group?.policy === undefined) return;
     group.policy.requeued(offset, attempts, notBefore);
@@ -349,31 +365,32 @@ export class Dispatcher {
     for (let at = 0; at < count; at++) {
       const offset = claims.offset(at);
       if (!this.#options.output.open) {
-        this.#putBack(policy, claims, at, count);
+        this.#putBack(policy, at);
         this.#makeReady(group);
         break;
       }
       if (offset === group.lost) {
-        this.#withhold(group, policy, offset, group.lostDetail);
+        this.#withhold(group, offset, group.lostDetail);
         continue;
       }
       const found = this.#options.payloads.get(group.queueId, offset, group.cursor);
       if (found === 'away') {
-        this.#putBack(policy, claims, at, count);
+        this.#putBack(policy, at);
         group.reading = true;
         this.#read(group, offset).catch(this.#options.failed);
         break;
       }
-      if (found === 'lost')
-        this.#withhold(group, policy, offset, this.#options.payloads.lostDetail);
-      else this.#deliver(group, claims, at, found);
+      if (found === 'lost') this.#withhold(group, offset, this.#options.payloads.lostDetail);
+      else this.#deliver(group, at, found);
     }
     this.#watchSpan(group, policy);
     if (count === TURN_DELIVERIES) this.#makeReady(group);
     this.#wakes.set(group, policy.nextWake());
   }
 
-  #deliver(group: Group, claims: Claims, at: number, message: StoredMessage): void {
+  /** The claim at `at`. */
+  #deliver(group: Group, at: number, message: StoredMessage): void {
+    const claims = this.#claims;
     const header = this.#header;
     header.consumer = claims.consumer(at);
     header.queueId = group.queueId;
@@ -387,9 +404,10 @@ export class Dispatcher {
     this.#options.output.deliver(header, message);
   }
 
-  /** Newest first, so that the policy finds them in their old order. */
-  #putBack(policy: DispatchPolicy, claims: Claims, from: number, count: number): void {
-    for (let at = count - 1; at >= from; at--) policy.unclaim(claims.offset(at));
+  /** The claims from `from` on; newest first, so that the policy finds them in their old order. */
+  #putBack(policy: DispatchPolicy, from: number): void {
+    const claims = this.#claims;
+    for (let at = claims.length - 1; at >= from; at--) policy.unclaim(claims.offset(at));
   }
 
   async #read(group: Group, offset: Offset): Promise<void> {
@@ -402,8 +420,8 @@ export class Dispatcher {
     this.#makeReady(group);
   }
 
-  #withhold(group: Group, policy: DispatchPolicy, offset: Offset, detail: string): void {
-    policy.withhold(offset);
+  #withhold(group: Group, offset: Offset, detail: string): void {
+    group.policy?.withhold(offset);
     this.#options.alarms.damaged(group.queueId, offset, detail);
     this.#makeReady(group);
   }
@@ -421,19 +439,12 @@ export class Dispatcher {
     const requeue = this.#offsets;
     requeue.length = 0;
     policy.expire(now, EXPIRE_MAX, requeue);
-    for (const offset of requeue) this.#propose(group, policy, offset, 'requeue', 'timeout');
+    for (const offset of requeue) this.#propose(group, offset, TIMED_OUT);
   }
 
-  #propose(
-    group: Group,
-    policy: DispatchPolicy,
-    offset: Offset,
-    outcome: SettleOutcome,
-    cause: SettleCause,
-  ): void {
-    const { proposals } = this.#options;
-    if (proposals.settle(group.queueId, DEFAULT_GROUP, offset, outcome, cause)) return;
-    policy.proposalFailed(offset, this.#options.now());
+  #propose(group: Group, offset: Offset, reason: SettleReason): void {
+    if (this.#options.proposals.settle(group, offset, reason)) return;
+    group.policy?.proposalFailed(offset, this.#options.now());
   }
 
   #cancelAll(group: Group, reason: 'queue-deleted' | 'unavailable'): void {
@@ -448,6 +459,7 @@ export class Dispatcher {
 function newGroup(queueId: QueueId, seenBelow: number): Group {
   return {
     queueId,
+    groupId: DEFAULT_GROUP,
     policy: undefined,
     consumers: new Map(),
     cursor: new PayloadCursor(),

@@ -82,6 +82,7 @@ export class LocationIndex {
   #saving: Chunk[] = [];
   #cleanBytes = 0;
   #changedBytes = 0;
+  #index = 0 as LogIndex;
   #epoch = 1;
   #last: QueueLocations | undefined;
 
@@ -100,19 +101,24 @@ export class LocationIndex {
     this.#epoch++;
   }
 
-  append(queueId: QueueId, offset: Offset, index: LogIndex, position: number): void {
+  /** The entry from which all comes that is appended now. */
+  beginEntry(index: LogIndex): void {
+    this.#index = index;
+  }
+
+  append(queueId: QueueId, offset: Offset, position: number): void {
     let queue = this.#last;
     if (queue === undefined || queue.queueId !== queueId) queue = this.#queue(queueId, offset);
     if (
       offset === queue.next &&
-      index === queue.runIndex &&
+      this.#index === queue.runIndex &&
       queue.runEpoch === this.#epoch &&
       offset % CHUNK_OFFSETS !== 0
     ) {
       queue.next = offset + 1;
       return;
     }
-    this.#startRun(queue, offset, index, position);
+    this.#startRun(queue, offset, position);
   }
 
   /**
@@ -281,7 +287,8 @@ export class LocationIndex {
     return queue;
   }
 
-  #startRun(queue: QueueLocations, offset: Offset, index: LogIndex, position: number): void {
+  #startRun(queue: QueueLocations, offset: Offset, position: number): void {
+    const index = this.#index;
     const number = Math.floor(offset / CHUNK_OFFSETS);
     let chunk = queue.tail;
     if (chunk === undefined || chunk.number !== number) chunk = this.#tailChunk(queue, number);

@@ -111,7 +111,9 @@ export class Payloads {
       from = cursor.offset;
       position = cursor.position;
     }
-    return this.#walk(entry, queueId, offset - from, position, { cursor, offset });
+    cursor.offset = offset;
+    cursor.position = position;
+    return this.#walk(entry, { queueId, steps: offset - from }, cursor);
   }
 
   /**
@@ -157,13 +159,16 @@ export class Payloads {
     return { kind: 'lost', detail: `entry ${index} is not in the log any more` };
   }
 
+  /**
+   * From the command at the cursor's position `steps` further ones that enqueue to the queue; the
+   * cursor stays there.
+   */
   #walk(
     entry: CachedEntry,
-    queueId: QueueId,
-    steps: number,
-    position: number,
-    seen: { cursor: PayloadCursor; offset: Offset },
+    { queueId, steps }: { readonly queueId: QueueId; readonly steps: number },
+    cursor: PayloadCursor,
   ): StoredMessage {
+    const { position } = cursor;
     let part = 0;
     let partStart = 0;
     for (; ; part++) {
@@ -184,9 +189,7 @@ export class Payloads {
       if (left === 0) break;
       left--;
     }
-    const { cursor } = seen;
     cursor.index = entry.index;
-    cursor.offset = seen.offset;
     cursor.position = partStart + at;
     const found = this.#found;
     found.bytes = bytes;

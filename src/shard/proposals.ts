@@ -11,12 +11,11 @@
  * outcome is told when the first is.
  */
 
-import type { SettleCause, SettleOutcome } from '../machine/command.ts';
-import type { GroupId, Offset, QueueId, StampMs } from '../machine/ids.ts';
+import type { Offset, StampMs } from '../machine/ids.ts';
 import { STREAM_WINDOW } from '../machine/streams.ts';
 import { commandEnd, writePlainCommand, writeSettle, writeVoid } from './codec.ts';
 import type { PlainCommand } from './codec.ts';
-import type { SettleProposals } from './dispatcher.ts';
+import type { SettleProposals, SettleReason, SettledGroup } from './dispatcher.ts';
 import { writeSectionHeader } from './entry.ts';
 import type { Proposal, ShardEntry, ShardLog } from './shard-log.ts';
 import { WireWriter } from './wire.ts';
@@ -109,14 +108,10 @@ export class Proposals implements SettleProposals {
     return 'taken';
   }
 
-  settle(
-    queueId: QueueId,
-    groupId: GroupId,
-    offset: Offset,
-    outcome: SettleOutcome,
-    cause: SettleCause,
-  ): boolean {
+  settle(of: SettledGroup, offset: Offset, reason: SettleReason): boolean {
     if (this.#closed) return false;
+    const { queueId, groupId } = of;
+    const { outcome, cause } = reason;
     writeSettle(this.#settles, { queueId, groupId, offset, outcome, cause });
     this.#settleCount++;
     if (this.#settles.length >= this.#options.entryBytesMax) this.submit();

@@ -380,8 +380,8 @@ export class Shard {
         this.#checkpoints.settled(queueId);
         this.#serving?.dispatcher.settled(queueId, offset, floor);
       },
-      requeued: (queueId, offset, attempts, notBefore) =>
-        this.#serving?.dispatcher.requeued(queueId, offset, attempts, notBefore),
+      requeued: (queueId, offset, requeued) =>
+        this.#serving?.dispatcher.requeued(queueId, offset, requeued),
       rare: (effect) => this.#rare(effect),
     };
   }

@@ -131,7 +131,7 @@ class World {
 }
 
 describe('apply loop', () => {
-  it('pauses for records, hands on what it did, and is never cut in the middle of an entry', async () => {
+  it('pauses for records, hands on what it did, and is cut between entries only', async () => {
     const world = new World();
     await world.start();
     world.applier.push([DECLARE]);

@@ -32,6 +32,7 @@ class World {
     const index = (
       replayed === undefined ? this.log.length + 1 : this.log.indexOf(replayed) + 1
     ) as LogIndex;
+    this.index.beginEntry(index);
     const commands: (typeof this.log)[number] = [];
     for (const [section, list] of sections.entries()) {
       this.index.breakRuns();
@@ -47,7 +48,7 @@ class World {
           const offset = this.next[queue] ?? 0;
           this.next[queue] = offset + 1;
           offsets.set(queue, offset);
-          this.index.append(queue as QueueId, offset as Offset, index, position);
+          this.index.append(queue as QueueId, offset as Offset, position);
         }
       }
     }
@@ -179,10 +180,11 @@ describe('location index', () => {
   it('a run of one queue in one entry costs the same however many messages it has', () => {
     const index = new LocationIndex(1_000);
     index.breakRuns();
-    index.append(1 as QueueId, 0 as Offset, 7 as LogIndex, 64);
+    index.beginEntry(7 as LogIndex);
+    index.append(1 as QueueId, 0 as Offset, 64);
     const bytes = index.changedBytes;
     for (let offset = 1; offset < 256; offset++) {
-      index.append(1 as QueueId, offset as Offset, 7 as LogIndex, 64 + offset);
+      index.append(1 as QueueId, offset as Offset, 64 + offset);
     }
     expect(index.changedBytes).toBe(bytes);
   });
@@ -190,7 +192,8 @@ describe('location index', () => {
   it('what was settled before it was ever saved costs the store nothing', () => {
     const index = new LocationIndex(1_000);
     for (let offset = 0; offset < 2_000; offset++) {
-      index.append(1 as QueueId, offset as Offset, (offset + 1) as LogIndex, 0);
+      index.beginEntry((offset + 1) as LogIndex);
+      index.append(1 as QueueId, offset as Offset, 0);
     }
     index.settledBelow(1 as QueueId, 2_000 as Offset, 2_000 as Offset);
     const frozen = index.freeze();

@@ -110,7 +110,7 @@ describe('shard: publishes', () => {
     expect(client.confirmed).toBe(1);
   });
 
-  it('refuses an earlier life of the sender, and a number behind a gap, before anything is proposed', async () => {
+  it('refuses an earlier life of the sender, and a gap, before it proposes', async () => {
     for (const wrong of ['boot', 'gap', 'window'] as const) {
       const world = new ShardWorld();
       const client = await world.open();
@@ -185,7 +185,7 @@ describe('shard: publishes', () => {
 });
 
 describe('shard: a full disk', () => {
-  it('D10: inside the reserve publishes are refused, settlements go on, and all recovers by itself', async () => {
+  it('D10: inside the reserve publishes are refused and settlements go on; it recovers', async () => {
     const world = new ShardWorld();
     const client = await world.open();
     await publish(client, ['stored']);
@@ -212,7 +212,7 @@ describe('shard: a full disk', () => {
 });
 
 describe('shard: deliveries', () => {
-  it('Q27: a late requeue from a former holder does not hit the present one; a late complete counts', async () => {
+  it('Q27: a late requeue does not hit the present holder; a late complete counts', async () => {
     const world = new ShardWorld();
     const client = await world.open();
     await publish(client, ['one']);
@@ -229,7 +229,7 @@ describe('shard: deliveries', () => {
     await world.stop();
   });
 
-  it('Q27: a consumer that was lost counts as an attempt, one that handed back does not', async () => {
+  it('Q27: a lost consumer counts as an attempt, one that handed back does not', async () => {
     const world = new ShardWorld();
     const client = await world.open({
       queues: [queue('orders', { retry: { minMs: 1, maxMs: 1, multiplier: 1, jitter: 0 } })],
@@ -269,7 +269,7 @@ describe('shard: deliveries', () => {
     await world.stop();
   });
 
-  it('marks as redelivered what may have been delivered: what went out, or after a crash everything', async () => {
+  it('marks as redelivered what may have gone out: after a crash, everything', async () => {
     const world = new ShardWorld();
     const marked = async (credit: number): Promise<boolean[]> => {
       const client = await world.open();
@@ -366,7 +366,7 @@ describe('shard: deliveries', () => {
 });
 
 describe('shard: damage', () => {
-  it('Q24: a queue with messages in a damaged range delivers the rest and names their offsets', async () => {
+  it('Q24: a queue with messages in a damaged range delivers the rest and names them', async () => {
     const world = new ShardWorld();
     const limits = { tailBytes: 1, readBytes: 1 };
     const client = await world.open({ limits });
