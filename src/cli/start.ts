@@ -44,9 +44,12 @@ async function start(flags: StartFlags, startShards: StartShards): Promise<void>
   const terminal = process.stderr.isTTY;
   const log = createLogger(logSettings(config, terminal));
   endOnBugs(log);
+  // Before anything is opened: a signal during the start stops what was started, in order.
+  const asked = stopSignal(log);
   const node = await startNode({ config, log, startShards, terminal });
   process.stdout.write(greeting(node, config));
-  const error = await Promise.race([node.failed, stopped(node, log)]);
+  const stopped = asked.then(() => node.stop());
+  const error = await Promise.race([node.failed, stopped]);
   if (error === undefined) return;
   log.error({ error }, 'the store failed: ending');
   await new Promise((done) => {
@@ -72,15 +75,15 @@ async function startNode(parts: Parameters<typeof Node.start>[0]): Promise<Node>
   }
 }
 
-/** Resolves when a signal came and the node has stopped. */
-function stopped(node: Node, log: Logger): Promise<undefined> {
-  return new Promise((done, fail) => {
+/** Resolves with the first signal; a second one ends the process at once. */
+function stopSignal(log: Logger): Promise<void> {
+  return new Promise((done) => {
     let asked = false;
     const onSignal = (signal: keyof typeof SIGNAL_CODES): void => {
       if (asked) process.exit(SIGNAL_CODES[signal]);
       asked = true;
       log.info({ signal }, 'asked to stop');
-      node.stop().then(() => done(undefined), fail);
+      done();
     };
     process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   });
