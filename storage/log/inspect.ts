@@ -1,10 +1,11 @@
 /**
- * Looks at the files of a log from outside, without a lock and without changing a byte: what is in them, where
- * they are damaged, and what recovery would decide. For `fluxmq segment-dump`.
+ * Looks at the files of a log from outside, without a lock and without changing a byte: what is in
+ * them, where they are damaged, and what recovery would decide. For `fluxmq segment-dump`.
  *
- * Where it can mislead: beside a running broker the last batch may look torn, because it is being written.
- * Of one segment alone, or without a manifest, it cannot know what was durable, so it says what recovery
- * would decide if nothing had been. Memory is bounded by one piece of a file, one payload and recovery's own.
+ * Where it can mislead: beside a running broker the last batch may look torn, because it is being
+ * written. Of one segment alone, or without a manifest, it cannot know what was durable, so it says
+ * what recovery would decide if nothing had been. Memory is bounded by one piece of a file, one
+ * payload and recovery's own.
  */
 
 import { basename, dirname } from 'node:path';
@@ -76,7 +77,9 @@ export async function* inspectLog(options: InspectOptions): AsyncGenerator<Inspe
   const note = only === undefined ? problem : 'one segment alone: nothing is known of the others';
   yield { kind: 'log', manifest: only === undefined ? manifest : undefined, note };
   const recovery = new Recovery(shown, INDEX_INTERVAL_BYTES);
-  for (const segment of shown.segments) yield* inspectSegment(options, shown, segment, recovery);
+  for (const segment of shown.segments) {
+    yield* inspectSegment(options, segment, { logId: shown.logId, recovery });
+  }
   yield { kind: 'decision', decision: recovery.finish() };
 }
 
@@ -163,9 +166,8 @@ async function logIdInFile(files: Files, path: string): Promise<string> {
 
 async function* inspectSegment(
   options: InspectOptions,
-  manifest: Manifest,
   segment: ManifestSegment,
-  recovery: Recovery,
+  { logId, recovery }: { readonly logId: string; readonly recovery: Recovery },
 ): AsyncGenerator<Inspected> {
   const { files, path: given, isDirectory } = options;
   const path = isDirectory ? inDirectory(given, segmentFileName(segment)) : given;
@@ -184,7 +186,7 @@ async function* inspectSegment(
     yield { kind: 'segment', path, segment, fileBytes, index };
     recovery.begin(segment);
     const end = Math.min(segment.length ?? fileBytes, fileBytes);
-    yield* scan(options, file, { logId: manifest.logId, segment, end, recovery });
+    yield* scan(options, file, { logId, segment, end, recovery });
   } finally {
     await file.close();
   }

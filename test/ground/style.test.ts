@@ -81,9 +81,12 @@ describe('style', () => {
     expect({ ...found, columns: {} }).toEqual({ ...(await exceptions()), columns: {} });
   });
 
-  it('lines have at most 100 columns', async () => {
+  it('lines have at most 100 columns, but for the titles of tests', async () => {
     const found: Record<string, number> = {};
+    // A title is a sentence: the formatter breaks no text, and neither do we.
+    const title = /^test\/[^:]+:\d+: ((test|it|describe)\(|'[^']*',$)/;
     for (const line of await grep(/^.{101,}$/u, await sources())) {
+      if (title.test(line)) continue;
       count(found, line.slice(0, line.indexOf(':')));
     }
     expect(found).toEqual((await exceptions())['columns']);

@@ -56,7 +56,7 @@ async function setting(limits: Partial<ShardClientLimits> = {}): Promise<Setting
     port: near,
     node: 'n1',
     logger,
-    // Many at once, so that each test sees its batches at the end of the turn; the hold has its own test.
+    // Many at once: each test sees its batches at the end of the turn. The hold has its own test.
     limits: { batchesUnderWay: 64, ...limits },
     clock,
     onFailed: (why) => failures.push(why),

@@ -139,7 +139,8 @@ function commandText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload
 function payloadText(payload: Uint8Array): string {
   const shown = Buffer.from(payload.subarray(0, SHOWN_PAYLOAD_BYTES));
   const rest = payload.length - shown.length;
-  return `${printable(shown.toString('utf8'))}${rest > 0 ? ` ... ${rest} B more (--json has all)` : ''}`;
+  const more = rest > 0 ? ` ... ${rest} B more (--json has all)` : '';
+  return `${printable(shown.toString('utf8'))}${more}`;
 }
 
 export function asText(event: DumpEvent, withPayload: boolean): string {
@@ -150,8 +151,9 @@ export function asText(event: DumpEvent, withPayload: boolean): string {
       const { term, vote } = manifest.hardState;
       const how = manifest.clean ? 'closed in order' : 'not closed in order';
       return (
-        `log ${manifest.logId}: starts at index ${manifest.start}, ${manifest.segments.length} segments, ` +
-        `${how}; hard state term ${term}, vote ${printable(vote) || '-'}`
+        `log ${manifest.logId}: starts at index ${manifest.start}, ` +
+        `${manifest.segments.length} segments, ${how}; ` +
+        `hard state term ${term}, vote ${printable(vote) || '-'}`
       );
     }
     case 'segment': {
@@ -167,8 +169,9 @@ export function asText(event: DumpEvent, withPayload: boolean): string {
     case 'batch': {
       const { header } = event;
       return (
-        `  ${String(header.position).padStart(10)}  ${KINDS[header.kind] ?? ''} index ${header.index} ` +
-        `epoch ${header.epoch} ${header.recordCount} records ${header.payloadLength} B ` +
+        `  ${String(header.position).padStart(10)}  ${KINDS[header.kind] ?? ''} ` +
+        `index ${header.index} epoch ${header.epoch} ` +
+        `${header.recordCount} records ${header.payloadLength} B ` +
         `${time(header.timestampMs)} header ${hex(header.headerCrc)} ` +
         `payload ${hex(header.payloadCrc)} chain ${hex(header.chain)} ` +
         `mark ${header.markSegmentId}/${header.markPosition}`
@@ -195,7 +198,8 @@ function decisionText({ decision }: Extract<Inspected, { kind: 'decision' }>): s
   if (cut !== undefined) {
     lines.push(
       `  and cut a torn write at byte ${cut.position} of segment ${cut.segmentId}: ${cut.detail}`,
-      '  (as an ordinary power cut or kill leaves it: nothing acknowledged lies there, unless somebody cut the file)',
+      '  (as an ordinary power cut or kill leaves it: nothing acknowledged lies there, ' +
+        'unless somebody cut the file)',
     );
   }
   for (const range of faulty) {
