@@ -83,6 +83,9 @@ async function withClient(
     stop: async () => {
       failure.stopping = true;
       try {
+        // Behind everything that was said until now: a settlement of this turn still counts. Where
+        // the shard is gone it is refused at once.
+        await client.stop().catch(() => undefined);
         await host.stop();
       } finally {
         client.close();

@@ -87,7 +87,9 @@ function take(shards: ShardThreads, count: number): Promise<string[]> {
           consumer.settle(offset, term, deliveryNumber, 'complete');
         },
         batchEnd: () => {
-          if (texts.length >= count) resolve(texts);
+          if (texts.length < count) return;
+          consumer.close('returned');
+          resolve(texts);
         },
         cancelled: () => undefined,
       },
@@ -96,6 +98,19 @@ function take(shards: ShardThreads, count: number): Promise<string[]> {
 }
 
 describe.each(['main', 'worker'] as const)('shards, thread: %s', (thread) => {
+  it('D6: what was settled in the turn of the stop does not come again', async () => {
+    const first = await startShards(settings(thread), quiet);
+    const texts = Array.from({ length: 50 }, (_, i) => `message ${i}`);
+    await Promise.all(texts.map((text) => publish(first, text)));
+    expect(await take(first, 50)).toEqual(texts);
+    await first.stop();
+
+    const second = await startShards(settings(thread), quiet);
+    expect(await publish(second, 'after the stop')).toBeTypeOf('number');
+    expect(await take(second, 1)).toEqual(['after the stop']);
+    await second.stop();
+  });
+
   it('D1: what was confirmed is there after a stop, and settled messages are not', async () => {
     const first = await startShards(settings(thread), quiet);
     for (const text of ['one', 'two', 'three'])

@@ -9,9 +9,11 @@ const MAIN = fileURLToPath(new URL('./main.js', import.meta.url));
 
 export function runLoad(job: LoadJob): Promise<RunResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [MAIN, JSON.stringify(job)], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+    const child = spawn(process.execPath, [MAIN], {
+      stdio: ['pipe', 'pipe', 'inherit'],
     });
+    // By its standard input: ten thousand topics are too long for a command line.
+    child.stdin.end(JSON.stringify(job));
     let output = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       output += text;

@@ -4,6 +4,7 @@
  * five minutes.
  */
 
+import { text } from 'node:stream/consumers';
 import { consumeConfirmed, declareAmqpQueue, publishConfirmed } from './amqp.ts';
 import {
   consumeAndAcknowledge,
@@ -45,6 +46,6 @@ setTimeout(() => {
   process.exit(1);
 }, DEADLINE_MS).unref();
 
-const result = await work(JSON.parse(process.argv[2] ?? 'null') as LoadJob);
+const result = await work(JSON.parse(await text(process.stdin)) as LoadJob);
 process.stdout.write(`${JSON.stringify(result)}\n`);
 process.exit(0);
