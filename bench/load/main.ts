@@ -1,5 +1,5 @@
 /**
- * The load generator as a process of its own: one run described in JSON on the command line, its
+ * The load generator as a process of its own: one run described in JSON on standard input, its
  * result in JSON on standard output. It stops by itself: every run has a count, and a deadline of
  * five minutes.
  */
