@@ -74,12 +74,15 @@ export function addClientOptions(command: Command): Command {
   const qos = new Option('-q, --qos <level>', 'quality of service')
     .argParser((written) => wholeNumber(0, 2)(written))
     .default(1);
+  const timeout = new Option('--timeout <duration>', 'how long to wait for each answer')
+    .argParser(readTimeout)
+    .default(30_000, '30s');
   return command
     .option('-h, --host <host>', 'where the broker is', '127.0.0.1')
     .option('-p, --port <port>', 'its port', wholeNumber(1, 65_535), 1883)
     .option('-V, --mqtt-version <version>', '4 (MQTT 3.1.1) or 5 (MQTT 5.0)', readVersion, 5)
     .option('-i, --id <client-id>', 'client id (a random one otherwise)')
-    .option('--timeout <duration>', 'how long to wait for each answer', readTimeout, 30_000)
+    .addOption(timeout)
     .option(
       '-k, --keep-alive <seconds>',
       'seconds between signs of life',

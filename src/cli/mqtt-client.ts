@@ -139,10 +139,11 @@ export class MqttClient {
     this.#send({ cmd: 'subscribe', messageId, subscriptions });
     const answer = await this.#answer(messageId, 'the SUBACK');
     const granted = answer.cmd === 'suback' ? answer.granted : [];
+    const said = answer.cmd === 'suback' ? answer.properties?.reasonString : undefined;
     for (const [index, topic] of topics.entries()) {
       const code = Number(granted[index] ?? REFUSED_FROM);
       if (code < REFUSED_FROM) continue;
-      const why = reasonText({ code });
+      const why = reasonText({ code, said });
       throw new CliError(ExitCode.refused, `the broker refused to subscribe to ${topic}: ${why}`);
     }
   }
