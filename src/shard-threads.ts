@@ -19,6 +19,12 @@ import { type WorkerHears, type WorkerInput, type WorkerSays, errorOf } from './
 
 export { logDirectory } from './shard-host.ts';
 
+/**
+ * The last checkpoint and sync of a slow disk have room in it, and it is shorter than the 90 s that
+ * service managers wait before they kill.
+ */
+const STOP_MS_MAX = 60_000;
+
 /** Rejects with a StorageError, or with a ConfigError when a queue cannot be what is asked for. */
 export const startShards: StartShards = async (settings, logger) => {
   const failure = new Failure();
@@ -37,6 +43,8 @@ interface Host {
   readonly port: BatchPort;
   /** Everything is stored and closed when it resolves. */
   stop(): Promise<void>;
+  /** Ends what can be ended from outside, after a stop that failed. */
+  abandon(): Promise<unknown>;
   /** Resolves when nothing of it runs any more, which is some time after the port was closed. */
   readonly ended: Promise<void>;
 }
@@ -74,19 +82,22 @@ async function withClient(
     });
   } catch (error) {
     failure.stopping = true;
-    await host.stop();
+    await inTime(host, host.stop());
     throw error;
   }
+  const inOrder = async (): Promise<void> => {
+    // Behind everything that was said until now: a settlement of this turn still counts. Where
+    // the shard is gone it is refused at once.
+    await client.stop().catch(() => undefined);
+    await host.stop();
+  };
   return {
     queues: client,
     failed: failure.happened,
     stop: async () => {
       failure.stopping = true;
       try {
-        // Behind everything that was said until now: a settlement of this turn still counts. Where
-        // the shard is gone it is refused at once.
-        await client.stop().catch(() => undefined);
-        await host.stop();
+        await inTime(host, inOrder());
       } finally {
         client.close();
       }
@@ -95,11 +106,33 @@ async function withClient(
   };
 }
 
+/** A thread that never answers, or that failed, is ended: what is acknowledged is on the disk. */
+async function inTime(host: Host, stopped: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    const text = `the shards had not stopped after ${STOP_MS_MAX / 1000} s`;
+    timer = setTimeout(() => reject(new Error(text)), STOP_MS_MAX);
+  });
+  try {
+    await Promise.race([stopped, late]);
+  } catch (error) {
+    await host.abandon();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 async function startHere(settings: ShardSettings, logger: Logger, failure: Failure): Promise<Host> {
   const [near, far] = loopback();
   const onFailure = (error: Error): void => failure.tell(error);
   const host = await openShardHost({ settings, port: far, logger, onFailure });
-  return { port: near, stop: () => host.stop(), ended: Promise.resolve() };
+  return {
+    port: near,
+    stop: () => host.stop(),
+    abandon: () => Promise.resolve(),
+    ended: Promise.resolve(),
+  };
 }
 
 /**
@@ -130,6 +163,8 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
   let stopped: (error?: Error) => void = () => undefined;
   await new Promise<void>((resolve, reject) => {
     worker.once('error', reject);
+    // It may end without a word, out of memory for one: nobody may wait for it then.
+    worker.once('exit', () => reject(new Error('the thread of the shards ended in its start')));
     worker.on('message', (said: WorkerSays) => {
       switch (said.kind) {
         case 'ready':
@@ -161,13 +196,9 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
         );
       });
       worker.postMessage({ kind: 'stop' } satisfies WorkerHears);
-      try {
-        await done;
-      } catch (error) {
-        await worker.terminate();
-        throw error;
-      }
+      await done;
     },
+    abandon: () => worker.terminate(),
     ended,
   };
 }

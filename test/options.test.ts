@@ -119,7 +119,14 @@ describe('the ranges of the file are within those of the parts', () => {
     for (const value of others(key)) {
       const config = parseConfig({ overrides: assignments(path, value) });
       for (const { mqtt } of mqttListeners(config)) expect(() => mqttOptions(mqtt)).not.toThrow();
-      const { queues, storage } = shardSettings(config, '/', false);
+      const { queues, storage, ackTimeoutMs, maxMessageBytes } = shardSettings(config, '/', false);
+      // The client's own range, and the largest batch that the log takes.
+      expect(ackTimeoutMs).toBeGreaterThanOrEqual(100);
+      expect(ackTimeoutMs).toBeLessThanOrEqual(600_000);
+      expect(maxMessageBytes).toBeLessThanOrEqual(LOG_LIMITS.maxBatchBytes.default / 1.5);
+      if (storage.reserveBytes !== undefined) {
+        expect(storage.reserveBytes).toBeGreaterThanOrEqual(2 * storage.segmentBytes);
+      }
       for (const queue of queues) expect(definitionProblem(queue)).toBeUndefined();
       for (const [name, limit] of Object.entries(LOG_LIMITS)) {
         const told = (storage as unknown as Record<string, unknown>)[name];

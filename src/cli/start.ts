@@ -48,7 +48,8 @@ async function start(flags: StartFlags, startShards: StartShards): Promise<void>
   const asked = stopSignal(log);
   const node = await startNode({ config, log, startShards, terminal });
   process.stdout.write(greeting(node, config));
-  const stopped = asked.then(() => node.stop());
+  // A stop that fails is a failed store: the process must end, whatever is still open.
+  const stopped = asked.then(() => node.stop()).catch(asError);
   const error = await Promise.race([node.failed, stopped]);
   if (error === undefined) return;
   log.error({ error }, 'the store failed: ending');
@@ -56,6 +57,10 @@ async function start(flags: StartFlags, startShards: StartShards): Promise<void>
     setTimeout(done, LAST_WORDS_MS);
   });
   process.exit(ExitCode.storage);
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 async function startNode(parts: Parameters<typeof Node.start>[0]): Promise<Node> {

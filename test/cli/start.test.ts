@@ -90,6 +90,35 @@ describe('a broker that runs', () => {
     again.broker.child.kill('SIGKILL');
   });
 
+  it('a signal in the middle of the start stops what was started, in order, with 0', async () => {
+    const folder = newFolder();
+    const set = ['--set', 'log.format=json', '--set', 'server.mqtt.tcp.addr=127.0.0.1:0'];
+    const broker = new Running(['start', '--data-dir', folder, ...set], scratch);
+    running.push(broker);
+    // The first line comes from the thread of the shards, before anybody may publish.
+    await once(broker.child.stderr ?? broker.child, 'data');
+    broker.child.kill('SIGINT');
+    const { code, stderr } = await broker.ended;
+    expect(code, stderr).toBe(0);
+    expect(stderr).not.toContain('"level":"error"');
+    const again = await start(['--set', 'log.format=json'], folder);
+    expect(again.broker.stderr).toContain('"clean":true');
+    again.broker.child.kill('SIGKILL');
+  });
+
+  it.each(['worker', 'main'])(
+    'a stop whose store fails ends the process with the code of the store (%s)',
+    async (thread) => {
+      const { broker, port } = await start(['--set', `shards.thread=${thread}`]);
+      const topic = ['-p', `${port}`, '-t', '$queue/orders', '-m', 'x'];
+      expect((await fluxmq(['pub', ...topic])).code).toBe(0);
+      await promisify(execFile)('prlimit', ['--pid', `${broker.child.pid}`, '--fsize=1']);
+      broker.child.kill('SIGTERM');
+      const { code, stderr } = await broker.ended;
+      expect(code, stderr).toBe(ExitCode.storage);
+    },
+  );
+
   it('publishes that are acknowledged survive kill -9', async () => {
     const { broker, port, folder } = await start();
     const topic = ['-t', '$queue/orders'];
