@@ -5,7 +5,7 @@
 
 import { CATCH_ALL_QUEUE, type Config, type QueueConfig, catchAllQueue } from './config/config.ts';
 import type { BrokerOptions } from './broker/broker.ts';
-import type { QueueDefinition } from './machine/definitions.ts';
+import { DEFAULT_LIMITS, type QueueDefinition } from './machine/definitions.ts';
 import type { MqttListenerOptions } from './protocol/mqtt/listener.ts';
 import type { LoggerOptions } from './telemetry/pino-logger.ts';
 
@@ -129,6 +129,7 @@ function definitionOf(queue: QueueConfig): QueueDefinition {
     type: queue.type,
     topics: queue.topics ?? [own],
     limits: {
+      ...DEFAULT_LIMITS,
       retry: {
         minMs: queue.retry.min,
         maxMs: queue.retry.max,

@@ -8,10 +8,14 @@
  */
 
 import type { Committed } from '../machine/committed.ts';
+import type { Position } from '../machine/command.ts';
+import type { Capture, DefaultGroup, QueueDefinition, QueueType } from '../machine/definitions.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
 import type { Message } from './message.ts';
 
 export type { Committed } from '../machine/committed.ts';
+export type { Position } from '../machine/command.ts';
+export type { QueueDefinition } from '../machine/definitions.ts';
 export type { Offset, QueueId } from '../machine/ids.ts';
 
 declare const unlogged: unique symbol;
@@ -39,6 +43,10 @@ export const ENQUEUE_REFUSALS = [
   'too-large',
   /** The store failed or is closed. */
   'unavailable',
+  /** A numbered producer: a sequence below its window, or more producers than the queue remembers. */
+  'producer-refused',
+  /** The session has a later owner. */
+  'stale-owner',
 ] as const;
 export type EnqueueRefusal = (typeof ENQUEUE_REFUSALS)[number];
 
@@ -50,9 +58,11 @@ export interface EnqueueWaiter {
 export interface QueueInfo {
   readonly queueId: QueueId;
   readonly name: string;
-  readonly type: 'classic';
+  readonly type: QueueType;
   /** Topic patterns; a publish whose topic matches is appended once. */
   readonly topics: readonly string[];
+  readonly defaultGroup: DefaultGroup;
+  readonly capture: Capture;
 }
 
 export type SettleOutcome = 'complete' | 'requeue' | 'discard';
@@ -80,17 +90,59 @@ export interface ConsumeRequest {
   readonly queueId: QueueId;
   /** For logs and `client` groups. */
   readonly clientId: string;
+  /** Undefined: the group that the queue gives to those who name none. */
+  readonly group: string | undefined;
+  /** A topic filter over routing keys (what follows `$queue/<name>/`); '' takes all. */
+  readonly filter: string;
+  /** Where to begin; undefined: where the group stands, or as the queue says for a new group. */
+  readonly start: Position | undefined;
   /** How many deliveries may be outstanding at first, 0 to 65,535. */
   readonly credit: number;
 }
 
 /** Implemented by a frontend; lives as long as its consumer. */
 export interface ConsumerSink {
+  /** Once, before the first delivery: the group exists, and this consumer is its member. */
+  attached(groupName: string): void;
   delivered(delivery: Delivery): void;
   /** After the deliveries of one batch: time to write to the socket once. */
   batchEnd(): void;
-  /** The queue is gone or the store failed; nothing follows. */
-  cancelled(reason: 'queue-deleted' | 'unavailable'): void;
+  /** Nothing follows. `refused`: it was never a member; `detail` says why, for people. */
+  cancelled(reason: CancelReason, detail: string): void;
+}
+
+export const CANCEL_REASONS = ['queue-deleted', 'unavailable', 'group-deleted', 'refused'] as const;
+export type CancelReason = (typeof CANCEL_REASONS)[number];
+
+/** A settlement by message id, of whoever has it: `$ack`, `$nack`, `$reject`, `$commit`. */
+export interface SettleRequest {
+  readonly queueId: QueueId;
+  readonly group: string;
+  readonly offset: Offset;
+  /** Of the delivery; ignored by `commit`. */
+  readonly term: number;
+  readonly deliveryNumber: number;
+  /** `commit` (streams): the group has everything up to and with `offset`. */
+  readonly outcome: SettleOutcome | 'commit';
+}
+
+/** What came of it. `done`: committed and applied. */
+export const SETTLE_ANSWERS = [
+  'done',
+  /** It was settled before: nothing to do. */
+  'already',
+  /** Not the current delivery: another member may have it now. */
+  'stale',
+  'no-queue',
+  'no-group',
+  /** The store failed, closes, or did not answer in time. */
+  'unavailable',
+] as const;
+export type SettleAnswer = (typeof SETTLE_ANSWERS)[number];
+
+export interface SettleWaiter {
+  /** Once for each `settle`; never during the call. */
+  settled(tag: number, answer: SettleAnswer): void;
 }
 
 export interface QueueConsumer {
@@ -133,6 +185,95 @@ export interface QueueClient {
   /** Registers once; called each time that `writable` becomes true again. */
   onWritable(listener: () => void): void;
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer;
+  settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void;
+  readonly admin: QueueAdmin;
+}
+
+/** One group, as operators see it. */
+export interface GroupSummary {
+  readonly name: string;
+  readonly kind: 'explicit' | 'automatic';
+  readonly filter: string;
+  /** The committed offset: everything below is settled. */
+  readonly floor: Offset;
+  /** Unsettled messages, those that are delivered included. */
+  readonly depth: number;
+  /** Messages that consumers hold now. */
+  readonly delivered: number;
+  readonly consumers: number;
+  /** The offset that holds back new deliveries (`max_unsettled_span`), if one does. */
+  readonly stuck: Offset | undefined;
+}
+
+export interface QueueSummary {
+  readonly queueId: QueueId;
+  readonly definition: QueueDefinition;
+  /** The first offset that is kept, and the next one to be given. */
+  readonly start: Offset;
+  readonly next: Offset;
+  /** Of the group with most unsettled messages; of a queue without groups, all that is kept. */
+  readonly depth: number;
+  readonly consumers: number;
+  /** Messages on their way out: dead letters and moves that are not done. */
+  readonly leaving: number;
+}
+
+export interface QueueDetail extends QueueSummary {
+  readonly groups: readonly GroupSummary[];
+  /** What holds space: the group and offset of the oldest message that is wanted; undefined: none. */
+  readonly heldBy: { readonly group: string; readonly offset: Offset } | undefined;
+  /** Messages that cannot be read, as ranges with both ends. */
+  readonly damaged: readonly (readonly [Offset, Offset])[];
+}
+
+export interface PeekedMessage {
+  readonly offset: Offset;
+  readonly origin: Origin;
+  readonly publishedAtMs: number;
+  /** Owns its bytes. */
+  readonly message: Message;
+}
+
+/** Why an operator's wish was not done. */
+export const ADMIN_REFUSALS = [
+  'no-queue',
+  'no-group',
+  'exists',
+  'invalid',
+  'in-use',
+  'unavailable',
+] as const;
+export type AdminRefusal = (typeof ADMIN_REFUSALS)[number];
+
+export class AdminError extends Error {
+  readonly code: AdminRefusal;
+
+  constructor(code: AdminRefusal, message: string) {
+    super(message);
+    this.name = 'AdminError';
+    this.code = code;
+  }
+}
+
+/** What operators do to queues. Every promise rejects with an `AdminError` for people. */
+export interface QueueAdmin {
+  /** In order of name, behind `after`; at most `max` (1 to 1,000). */
+  list(after: string, max: number): Promise<readonly QueueSummary[]>;
+  show(name: string): Promise<QueueDetail>;
+  declare(definition: QueueDefinition): Promise<'created' | 'same' | 'updated'>;
+  delete(name: string): Promise<void>;
+  /** Settles everything but what is delivered; of one group, or (undefined) of all. How many. */
+  purge(name: string, group: string | undefined): Promise<number>;
+  /** Looks at messages from `from` on without consuming; those that are gone are passed over. */
+  peek(name: string, from: Offset, max: number): Promise<readonly PeekedMessage[]>;
+  /**
+   * Moves the unsettled messages of a group to the queue `to` ('': each dead letter back to where
+   * it came from), at most `max`; how many are on their way. They are there soon after.
+   */
+  move(name: string, group: string, to: string, max: number): Promise<number>;
+  /** The group's new floor. */
+  seek(name: string, group: string, position: Position): Promise<Offset>;
+  deleteGroup(name: string, group: string): Promise<void>;
 }
 
 /** Who published: stamped by the broker under the reserved `_flux.` prefix. */
@@ -253,6 +394,7 @@ export interface Broker {
   /** The queue of that name, from the newest state. */
   queue(name: string): QueueInfo | undefined;
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer;
+  settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void;
   /** False while the shard is behind: who publishes to queues stops reading until `onWritable`. */
   readonly writable: boolean;
   onWritable(listener: () => void): void;

@@ -22,9 +22,10 @@ export type SettleOutcome = (typeof SETTLE_OUTCOMES)[number];
 
 /**
  * Who asked for a settlement: the client, a visibility timeout, a lost connection, a hand-back
- * unprocessed.
+ * unprocessed, the leader because the message has expired, the leader because the filter of the
+ * group does not match a message that is older than the group.
  */
-export const SETTLE_CAUSES = ['client', 'timeout', 'lost', 'returned'] as const;
+export const SETTLE_CAUSES = ['client', 'timeout', 'lost', 'returned', 'expired', 'filtered'] as const;
 export type SettleCause = (typeof SETTLE_CAUSES)[number];
 
 /** Starts the stream of a sender anew: its boot goes up by one, its numbers start again at 1. */
@@ -43,6 +44,28 @@ export interface NumberedCommand {
   readonly answeredUpTo: number;
 }
 
+/** What a publish asks for beyond being stored; absent in the common case. */
+export interface EnqueueOptions {
+  /** The message expires so long after its stamp; 0: it does not say. */
+  readonly ttlMs: number;
+  /** 0 to 9. */
+  readonly priority: number;
+  /** It reaches its queues so long after its stamp; 0: at once. */
+  readonly delayMs: number;
+  /** Undefined: the producer does not number its messages. */
+  readonly producer: { readonly id: string; readonly sequence: number } | undefined;
+  /** The key of an MQTT QoS 2 publish, stored with it until its release. */
+  readonly key: PublishKey | undefined;
+}
+
+/** (session incarnation, packetId), of an owner; see docs/queues.md, exactly once. */
+export interface PublishKey {
+  readonly session: string;
+  /** Lower ones than the highest seen for the incarnation are refused. */
+  readonly ownerEpoch: number;
+  readonly packetId: number;
+}
+
 export interface EnqueueCommand extends NumberedCommand {
   readonly kind: 'enqueue';
   /**
@@ -51,6 +74,9 @@ export interface EnqueueCommand extends NumberedCommand {
   readonly targets: readonly QueueId[];
   /** Stored size of the message. */
   readonly bytes: number;
+  /** The topic that it was published to; what follows `$queue/<name>/` is its routing key. */
+  readonly topic: string;
+  readonly options: EnqueueOptions | undefined;
 }
 
 export interface VoidCommand extends NumberedCommand {
@@ -93,11 +119,140 @@ export interface SetVersionCommand {
   readonly version: number;
 }
 
+/** Why a stretch of offsets is settled. */
+export const RANGE_CAUSES = ['purged', 'committed', 'expired', 'filtered'] as const;
+export type RangeCause = (typeof RANGE_CAUSES)[number];
+
+/** Settles all of [from, to) that is not settled; at most `MAX_RANGE` offsets. */
+export interface SettleRangeCommand {
+  readonly kind: 'settle-range';
+  readonly queueId: QueueId;
+  readonly groupId: GroupId;
+  readonly from: Offset;
+  readonly to: Offset;
+  readonly cause: RangeCause;
+}
+
+export const GROUP_KINDS = ['explicit', 'automatic'] as const;
+export type GroupKind = (typeof GROUP_KINDS)[number];
+
+/** A place in a queue. `time`: the first message stamped at or after it. */
+export type Position =
+  | { readonly kind: 'first' | 'last' | 'next' }
+  | { readonly kind: 'offset'; readonly offset: number }
+  | { readonly kind: 'time'; readonly ms: number };
+
+/** Idempotent: a group of that name and filter is left as it is; another filter is refused. */
+export interface CreateGroupCommand {
+  readonly kind: 'create-group';
+  readonly queueId: QueueId;
+  readonly name: string;
+  readonly groupKind: GroupKind;
+  /** A topic filter over routing keys; '' takes all. */
+  readonly filter: string;
+  /** Undefined: as the queue's `groupStart` says. */
+  readonly start: Position | undefined;
+}
+
+export interface DeleteGroupCommand {
+  readonly kind: 'delete-group';
+  readonly queueId: QueueId;
+  readonly groupId: GroupId;
+}
+
+/** Moves a group: everything below is settled, and (on a stream, or forward) nothing above. */
+export interface SeekGroupCommand {
+  readonly kind: 'seek-group';
+  readonly queueId: QueueId;
+  readonly groupId: GroupId;
+  readonly position: Position;
+}
+
+/** An automatic group has lost its last member, or has one again. */
+export interface IdleGroupCommand {
+  readonly kind: 'idle-group';
+  readonly queueId: QueueId;
+  readonly groupId: GroupId;
+  readonly idle: boolean;
+}
+
+/** Nothing below `start` is wanted any more, whoever has not settled it; by retention or purge. */
+export interface RetainCommand {
+  readonly kind: 'retain';
+  readonly queueId: QueueId;
+  /** At most `MAX_RANGE` above the present one: what is more is cut. */
+  readonly start: Offset;
+}
+
+/** Fires up to `max` timers that are due by the command's stamp; or moves them nearer. */
+export interface FireTimersCommand {
+  readonly kind: 'fire-timers';
+  readonly max: number;
+}
+
+/**
+ * The enqueue that closes an intent of the outbox: its message goes to `targets`, and the source is
+ * settled for good, in one. A closed or unknown intent: nothing happens.
+ */
+export interface TransferCommand {
+  readonly kind: 'transfer';
+  readonly intent: number;
+  readonly targets: readonly QueueId[];
+  readonly bytes: number;
+  readonly topic: string;
+  readonly options: EnqueueOptions | undefined;
+}
+
+export const SKIP_REASONS = ['unreadable', 'hop-limit', 'no-target'] as const;
+export type SkipReason = (typeof SKIP_REASONS)[number];
+
+/** The intent cannot be done: it is closed without a transfer. */
+export interface SkipIntentCommand {
+  readonly kind: 'skip-intent';
+  readonly intent: number;
+  readonly reason: SkipReason;
+}
+
+/** Opens an intent for each unsettled message of [from, to), at most `MAX_MOVES`. */
+export interface MoveRangeCommand {
+  readonly kind: 'move-range';
+  readonly queueId: QueueId;
+  readonly groupId: GroupId;
+  readonly from: Offset;
+  readonly to: Offset;
+  /** The queue to go to; 'source': where each dead letter came from. */
+  readonly target: QueueId | 'source';
+}
+
+/** The QoS 2 publish is finished: its packet id may be used again. Numbered behind the publish. */
+export interface ReleaseCommand extends NumberedCommand {
+  readonly kind: 'release';
+  readonly key: PublishKey;
+}
+
+/** The session's incarnation has ended: all its keys go. */
+export interface EndSessionCommand {
+  readonly kind: 'end-session';
+  readonly session: string;
+}
+
 export type Command =
   | OpenStreamCommand
   | EnqueueCommand
   | VoidCommand
   | SettleCommand
+  | SettleRangeCommand
+  | CreateGroupCommand
+  | DeleteGroupCommand
+  | SeekGroupCommand
+  | IdleGroupCommand
+  | RetainCommand
+  | FireTimersCommand
+  | TransferCommand
+  | SkipIntentCommand
+  | MoveRangeCommand
+  | ReleaseCommand
+  | EndSessionCommand
   | DeclareQueueCommand
   | UpdateQueueCommand
   | DeleteQueueCommand
@@ -105,3 +260,5 @@ export type Command =
 
 /** Bounds what one `apply` touches. */
 export const MAX_TARGETS = 256;
+export const MAX_RANGE = 65_536;
+export const MAX_MOVES = 256;

@@ -10,7 +10,8 @@ import { assert } from './assert.ts';
 import type { QueueId } from './ids.ts';
 import { type RecordData, listOf, numberOf, stringOf } from './record-data.ts';
 
-export const QUEUE_TYPES = ['classic'] as const;
+/** Stored by its place in this list, so the list only grows at its end. */
+export const QUEUE_TYPES = ['classic', 'stream', 'ephemeral'] as const;
 export type QueueType = (typeof QUEUE_TYPES)[number];
 
 export interface RetryLimits {
@@ -24,14 +25,67 @@ export interface RetryLimits {
   readonly jitter: number;
 }
 
+/** What is kept of a queue although nobody has settled it; 0 is no bound. */
+export interface RetentionLimits {
+  /** Older messages go; 0, or 1 s to 10 years. */
+  readonly ageMs: number;
+  /** The oldest go while more than so many stored bytes are there; 0 to 2^50. */
+  readonly bytes: number;
+  /** The oldest go while more than so many messages are there; 0 to 2^50. */
+  readonly messages: number;
+}
+
+/** What a full queue does: its oldest message goes, or the publish is refused. */
+export const OVERFLOWS = ['drop-head', 'reject-publish'] as const;
+export type Overflow = (typeof OVERFLOWS)[number];
+
+/** In which group a consumer is that names none; see docs/queues.md. */
+export const DEFAULT_GROUPS = ['shared', 'client'] as const;
+export type DefaultGroup = (typeof DEFAULT_GROUPS)[number];
+
+/** Where a new group begins if its first consumer does not say. */
+export const GROUP_STARTS = ['first', 'next'] as const;
+export type GroupStart = (typeof GROUP_STARTS)[number];
+
+/** When a publish that an ordinary topic brought here is acknowledged: behind the append, or not. */
+export const CAPTURES = ['sync', 'async'] as const;
+export type Capture = (typeof CAPTURES)[number];
+
 export interface QueueLimits {
   readonly retry: RetryLimits;
-  /** Attempts after which a message waits the longest backoff each time; 1 to 1,000,000. */
+  /** Attempts after which a message goes to the dead-letter queue; 1 to 1,000,000. */
   readonly deliveryLimit: number;
   /** How long a consumer may hold a message; 1 ms to 30 days. */
   readonly visibilityTimeoutMs: number;
   /** How far deliveries may run ahead of the lowest unsettled offset; 1 to 4,194,304. */
   readonly maxUnsettledSpan: number;
+  readonly defaultGroup: DefaultGroup;
+  readonly groupStart: GroupStart;
+  /** An automatic group goes so long after its last member left; 1 s to 10 years. */
+  readonly groupExpiresMs: number;
+  /** Groups that the queue may have; 1 to 10,000. */
+  readonly maxGroups: number;
+  /** How long a message lives; 0 is for ever, or 1 ms to 10 years. */
+  readonly ttlMs: number;
+  /** Messages of the group that has most unsettled ones; 0 is no bound, to 2^50. */
+  readonly maxMessages: number;
+  /** Their stored bytes; 0 is no bound, to 2^50. */
+  readonly maxBytes: number;
+  readonly overflow: Overflow;
+  readonly retention: RetentionLimits;
+  /** The queue that takes dead letters; '' drops them. */
+  readonly deadLetter: string;
+  /** One consumer of each group gets all, the next one when it is gone. */
+  readonly singleActiveConsumer: boolean;
+  /** Priorities 1 to this go ahead of 0, the higher ones first; 0 (all equal) to 9. */
+  readonly maxPriority: number;
+  /** Numbered producers that are remembered; 0 to 1,000,000. */
+  readonly maxProducers: number;
+  /** A numbered producer is forgotten so long after its last message; 1 s to 10 years. */
+  readonly producerExpiresMs: number;
+  /** An ephemeral queue goes so long after its last consumer left; 0 is never, or 1 s to 10 years. */
+  readonly expiresMs: number;
+  readonly capture: Capture;
 }
 
 export interface QueueDefinition {
@@ -46,6 +100,22 @@ export const DEFAULT_LIMITS: QueueLimits = {
   deliveryLimit: 20,
   visibilityTimeoutMs: 30_000,
   maxUnsettledSpan: 4_194_304,
+  defaultGroup: 'shared',
+  groupStart: 'first',
+  groupExpiresMs: 24 * 3_600_000,
+  maxGroups: 1_000,
+  ttlMs: 0,
+  maxMessages: 0,
+  maxBytes: 0,
+  overflow: 'reject-publish',
+  retention: { ageMs: 0, bytes: 0, messages: 0 },
+  deadLetter: '',
+  singleActiveConsumer: false,
+  maxPriority: 0,
+  maxProducers: 10_000,
+  producerExpiresMs: 24 * 3_600_000,
+  expiresMs: 0,
+  capture: 'sync',
 };
 
 const MAX_NAME_LENGTH = 255;
@@ -53,6 +123,8 @@ const MAX_TOPICS = 64;
 const MAX_TOPIC_LENGTH = 65_535;
 const MAX_MS = 30 * 24 * 3_600_000;
 const MAX_UNSETTLED_SPAN = 4_194_304;
+const MAX_LIFE_MS = 3_650 * 24 * 3_600_000;
+const MAX_AMOUNT = 2 ** 50;
 export const DEFINITIONS_CHUNK = 64;
 
 /** What is wrong with a definition, in words; undefined when it may be declared. */
@@ -110,6 +182,32 @@ export function limitsProblem(limits: QueueLimits): string | undefined {
   if (!within(limits.maxUnsettledSpan, 1, MAX_UNSETTLED_SPAN)) {
     return 'max_unsettled_span is outside its range';
   }
+  return groupLimitsProblem(limits) ?? lengthLimitsProblem(limits);
+}
+
+function groupLimitsProblem(limits: QueueLimits): string | undefined {
+  if (!within(limits.groupExpiresMs, 1_000, MAX_LIFE_MS))
+    return 'group_expires is outside its range';
+  if (!within(limits.maxGroups, 1, 10_000)) return 'max_groups is outside its range';
+  if (!within(limits.maxPriority, 0, 9)) return 'max_priority is outside its range';
+  if (!within(limits.maxProducers, 0, 1_000_000)) return 'max_producers is outside its range';
+  if (!within(limits.producerExpiresMs, 1_000, MAX_LIFE_MS))
+    return 'producer_expires is outside its range';
+  return undefined;
+}
+
+function lengthLimitsProblem(limits: QueueLimits): string | undefined {
+  const { retention } = limits;
+  if (!within(limits.ttlMs, 0, MAX_LIFE_MS)) return 'message_ttl is outside its range';
+  if (!within(limits.maxMessages, 0, MAX_AMOUNT)) return 'max_length.messages is outside its range';
+  if (!within(limits.maxBytes, 0, MAX_AMOUNT)) return 'max_length.bytes is outside its range';
+  if (retention.ageMs !== 0 && !within(retention.ageMs, 1_000, MAX_LIFE_MS))
+    return 'retention.age is outside its range';
+  if (!within(retention.bytes, 0, MAX_AMOUNT)) return 'retention.bytes is outside its range';
+  if (!within(retention.messages, 0, MAX_AMOUNT)) return 'retention.messages is outside its range';
+  if (limits.expiresMs !== 0 && !within(limits.expiresMs, 1_000, MAX_LIFE_MS))
+    return 'expires is outside its range';
+  if (limits.deadLetter.length > MAX_NAME_LENGTH) return 'dlq is too long';
   return undefined;
 }
 
@@ -118,15 +216,9 @@ function within(value: number, low: number, high: number): boolean {
 }
 
 export function sameLimits(a: QueueLimits, b: QueueLimits): boolean {
-  return (
-    a.retry.minMs === b.retry.minMs &&
-    a.retry.maxMs === b.retry.maxMs &&
-    a.retry.multiplier === b.retry.multiplier &&
-    a.retry.jitter === b.retry.jitter &&
-    a.deliveryLimit === b.deliveryLimit &&
-    a.visibilityTimeoutMs === b.visibilityTimeoutMs &&
-    a.maxUnsettledSpan === b.maxUnsettledSpan
-  );
+  const left = limitsData(a).flat();
+  const right = limitsData(b).flat();
+  return left.every((value, at) => value === right[at]);
 }
 
 export function sameTopics(a: readonly string[], b: readonly string[]): boolean {
@@ -142,15 +234,9 @@ export class DefinitionsChunk {
     const [format, ...rows] = listOf(data);
     assert(format === 1, 'definitions: unknown format');
     for (const row of rows) {
-      const [id, name, type, topics, limits] = listOf(row);
-      const known = QUEUE_TYPES.find((each) => each === type);
-      assert(known !== undefined, 'definitions: unknown queue type');
-      chunk.#definitions.set(numberOf(id) as QueueId, {
-        name: stringOf(name),
-        type: known,
-        topics: listOf(topics).map(stringOf),
-        limits: limitsOf(listOf(limits)),
-      });
+      const [id, definition] = listOf(row);
+      assert(definition !== undefined, 'definitions: a row without a definition');
+      chunk.#definitions.set(numberOf(id) as QueueId, definitionOf(definition));
     }
     return chunk;
   }
@@ -172,19 +258,31 @@ export class DefinitionsChunk {
   }
 
   toData(): RecordData {
-    const rows = this.entries().map(([id, definition]) => [
-      id,
-      definition.name,
-      definition.type,
-      [...definition.topics],
-      limitsData(definition.limits),
-    ]);
+    const rows = this.entries().map(([id, definition]) => [id, definitionData(definition)]);
     return [1, ...rows];
   }
 }
 
-function limitsData(limits: QueueLimits): RecordData {
-  const { retry } = limits;
+/** All of a definition as plain data: for records, commands and requests alike. */
+export function definitionData(definition: QueueDefinition): RecordData {
+  const { name, type, topics, limits } = definition;
+  return [name, type, [...topics], limitsData(limits)];
+}
+
+/** The opposite; what does not fit is an assertion. */
+export function definitionOf(data: RecordData): QueueDefinition {
+  const [name, type, topics, limits] = listOf(data);
+  return {
+    name: stringOf(name),
+    type: wordOf(QUEUE_TYPES, type),
+    topics: listOf(topics).map(stringOf),
+    limits: limitsOf(limits),
+  };
+}
+
+/** Numbers and words, in a fixed order that only grows at its end. */
+export function limitsData(limits: QueueLimits): readonly (number | string)[] {
+  const { retry, retention } = limits;
   return [
     retry.minMs,
     retry.maxMs,
@@ -193,19 +291,64 @@ function limitsData(limits: QueueLimits): RecordData {
     limits.deliveryLimit,
     limits.visibilityTimeoutMs,
     limits.maxUnsettledSpan,
+    limits.defaultGroup,
+    limits.groupStart,
+    limits.groupExpiresMs,
+    limits.maxGroups,
+    limits.ttlMs,
+    limits.maxMessages,
+    limits.maxBytes,
+    limits.overflow,
+    retention.ageMs,
+    retention.bytes,
+    retention.messages,
+    limits.deadLetter,
+    limits.singleActiveConsumer ? 1 : 0,
+    limits.maxPriority,
+    limits.maxProducers,
+    limits.producerExpiresMs,
+    limits.expiresMs,
+    limits.capture,
   ];
 }
 
-function limitsOf(data: readonly RecordData[]): QueueLimits {
+export function limitsOf(data: RecordData | undefined): QueueLimits {
+  const fields = listOf(data);
   return {
     retry: {
-      minMs: numberOf(data[0]),
-      maxMs: numberOf(data[1]),
-      multiplier: numberOf(data[2]),
-      jitter: numberOf(data[3]),
+      minMs: numberOf(fields[0]),
+      maxMs: numberOf(fields[1]),
+      multiplier: numberOf(fields[2]),
+      jitter: numberOf(fields[3]),
     },
-    deliveryLimit: numberOf(data[4]),
-    visibilityTimeoutMs: numberOf(data[5]),
-    maxUnsettledSpan: numberOf(data[6]),
+    deliveryLimit: numberOf(fields[4]),
+    visibilityTimeoutMs: numberOf(fields[5]),
+    maxUnsettledSpan: numberOf(fields[6]),
+    defaultGroup: wordOf(DEFAULT_GROUPS, fields[7]),
+    groupStart: wordOf(GROUP_STARTS, fields[8]),
+    groupExpiresMs: numberOf(fields[9]),
+    maxGroups: numberOf(fields[10]),
+    ttlMs: numberOf(fields[11]),
+    maxMessages: numberOf(fields[12]),
+    maxBytes: numberOf(fields[13]),
+    overflow: wordOf(OVERFLOWS, fields[14]),
+    retention: {
+      ageMs: numberOf(fields[15]),
+      bytes: numberOf(fields[16]),
+      messages: numberOf(fields[17]),
+    },
+    deadLetter: stringOf(fields[18]),
+    singleActiveConsumer: numberOf(fields[19]) === 1,
+    maxPriority: numberOf(fields[20]),
+    maxProducers: numberOf(fields[21]),
+    producerExpiresMs: numberOf(fields[22]),
+    expiresMs: numberOf(fields[23]),
+    capture: wordOf(CAPTURES, fields[24]),
   };
+}
+
+function wordOf<T extends string>(words: readonly T[], data: RecordData | undefined): T {
+  const word = words.find((each) => each === data);
+  assert(word !== undefined, 'definitions: an unknown word');
+  return word;
 }

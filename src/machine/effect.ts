@@ -8,17 +8,25 @@
  * kind, what may be read:
  *
  *   confirmed   node boot number outcome              a numbered command has its outcome
- *   enqueued    queueId offset bytes                  one for each target, before its `confirmed`
+ *   enqueued    queueId offset bytes priority         one for each target, before its `confirmed`
  *   settled     queueId groupId offset floor discarded
+ *   ranged      queueId groupId from to floor         all of [from, to) is settled
  *   requeued    queueId groupId offset attempts notBefore
  *   rare        rare                                  definitions, streams, versions: an object
  */
 
-import type { NumberedCommand } from './command.ts';
+import type { GroupKind, NumberedCommand, SkipReason } from './command.ts';
 import type { QueueDefinition } from './definitions.ts';
 import type { GroupId, Offset, QueueId, StampMs } from './ids.ts';
 
-export const EffectKind = { confirmed: 0, enqueued: 1, settled: 2, requeued: 3, rare: 4 } as const;
+export const EffectKind = {
+  confirmed: 0,
+  enqueued: 1,
+  settled: 2,
+  requeued: 3,
+  rare: 4,
+  ranged: 5,
+} as const;
 export type EffectKind = (typeof EffectKind)[keyof typeof EffectKind];
 
 /**
@@ -33,6 +41,12 @@ export const OUTCOMES = [
   'queue-full',
   'too-large',
   'unavailable',
+  /** A numbered producer has sent this sequence already: nothing is stored, and all is well. */
+  'duplicate',
+  /** A sequence below the producer's window, or more producers than `maxProducers`. */
+  'producer-refused',
+  /** A later owner of the session has published: this one must not any more. */
+  'stale-owner',
   /** A retry of what the sender has declared answered: it must not care any more. */
   'answered',
   /** A number before it is missing. */
@@ -70,9 +84,107 @@ export type RareEffect =
     }
   | { readonly kind: 'queue-deleted'; readonly queueId: QueueId; readonly name: string }
   | { readonly kind: 'queue-refused'; readonly reason: QueueRefusal; readonly detail: string }
+  | {
+      readonly kind: 'group-created';
+      readonly queueId: QueueId;
+      readonly group: GroupView;
+      /** False: it was there already. */
+      readonly created: boolean;
+    }
+  | {
+      readonly kind: 'group-refused';
+      readonly queueId: QueueId;
+      readonly name: string;
+      readonly reason: GroupRefusal;
+      readonly detail: string;
+    }
+  | {
+      readonly kind: 'group-deleted';
+      readonly queueId: QueueId;
+      readonly groupId: GroupId;
+      readonly name: string;
+      readonly why: 'asked' | 'expired';
+    }
+  /** Its deliveries start anew from its floor. */
+  | {
+      readonly kind: 'group-sought';
+      readonly queueId: QueueId;
+      readonly groupId: GroupId;
+      readonly floor: Offset;
+    }
+  /** Its timer fired and it counts as busy: the leader says whether it is idle. */
+  | { readonly kind: 'group-check'; readonly queueId: QueueId; readonly groupId: GroupId }
+  /** Nothing below is wanted any more. */
+  | { readonly kind: 'start-raised'; readonly queueId: QueueId; readonly start: Offset }
+  /** A message of `count` was dropped because its queue is full, or expired. */
+  | {
+      readonly kind: 'dropped';
+      readonly queueId: QueueId;
+      readonly from: Offset;
+      readonly count: number;
+      readonly why: 'drop-head' | 'expired';
+    }
+  | { readonly kind: 'intent-opened'; readonly intent: Intent }
+  | {
+      readonly kind: 'intent-closed';
+      readonly intent: number;
+      readonly how: 'transferred' | SkipReason;
+    }
+  /** A target of the transfer is full: it stays open. */
+  | { readonly kind: 'transfer-refused'; readonly intent: number; readonly queueId: QueueId }
   | { readonly kind: 'stream-opened'; readonly node: string; readonly boot: number }
   | { readonly kind: 'version-set'; readonly version: number }
   | { readonly kind: 'version-refused'; readonly version: number; readonly inForce: number };
+
+export type GroupRefusal =
+  | 'no-queue'
+  | 'no-group'
+  /** A name or filter is outside its range. */
+  | 'invalid'
+  /** A group of that name has another filter. */
+  | 'filter-differs'
+  /** `maxGroups` are there. */
+  | 'too-many'
+  /** A classic queue has no way back: what was settled is gone. */
+  | 'not-back';
+
+export interface GroupView {
+  readonly groupId: GroupId;
+  readonly name: string;
+  readonly kind: GroupKind;
+  readonly filter: string;
+  /** Lowest unsettled offset. */
+  readonly floor: Offset;
+  /** Unsettled messages. */
+  readonly depth: number;
+}
+
+export const INTENT_REASONS = ['rejected', 'delivery-limit', 'moved', 'delayed'] as const;
+export type IntentReason = (typeof INTENT_REASONS)[number];
+
+/** A message on its way to another queue: committed, and its payload wanted until it is closed. */
+export interface Intent {
+  /** From 1, never used again. */
+  readonly number: number;
+  readonly reason: IntentReason;
+  readonly queueId: QueueId;
+  readonly groupId: GroupId;
+  readonly offset: Offset;
+  /** Attempts that ended before it left its queue. */
+  readonly attempts: number;
+  /** When it was opened. */
+  readonly stamp: StampMs;
+  /**
+   * Where to: a queue by its name (a dead-letter queue may not exist yet), by id, or each dead
+   * letter back to its source.
+   */
+  readonly target:
+    | { readonly kind: 'name'; readonly name: string }
+    | { readonly kind: 'queues'; readonly queueIds: readonly QueueId[] }
+    | { readonly kind: 'source' };
+  /** Transfers that were refused so far. */
+  readonly refusals: number;
+}
 
 const FIRST_CAPACITY = 1024;
 
@@ -123,6 +235,16 @@ export class Effects {
 
   bytes(at: number): number {
     return this.#c[at] as number;
+  }
+
+  /** 0 to 9. */
+  priority(at: number): number {
+    return this.#d[at] as number;
+  }
+
+  /** The end of a `ranged` effect, which begins at `offset`. */
+  rangeEnd(at: number): Offset {
+    return this.#d[at] as Offset;
   }
 
   /** The lowest unsettled offset of the group after this settlement. */
@@ -186,6 +308,27 @@ export class Effects {
     this.#a[at] = queueId;
     this.#b[at] = offset;
     this.#c[at] = bytes;
+    this.#d[at] = 0;
+  }
+
+  /** Of the `enqueued` effect that was added last. */
+  setPriority(priority: number): void {
+    this.#d[this.#length - 1] = priority;
+  }
+
+  /** `floor` of the group afterwards. */
+  addRanged(queueId: number, groupId: number, range: { from: number; to: number }): number {
+    const at = this.#next(EffectKind.ranged);
+    this.#a[at] = queueId;
+    this.#b[at] = range.from;
+    this.#d[at] = range.to;
+    this.#e[at] = groupId;
+    return at;
+  }
+
+  /** Completes the effect that `addRanged` began. */
+  finishRanged(at: number, floor: number): void {
+    this.#c[at] = floor;
   }
 
   addSettled(queueId: number, groupId: number, offset: number): number {

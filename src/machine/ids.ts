@@ -21,5 +21,9 @@ export type LogIndex = Branded<'LogIndex'>;
  */
 export type StampMs = Branded<'StampMs'>;
 
-/** The one group that every queue has from its declaration on. */
+/** The group named `default`: what a queue with `default_group: shared` has from its start on. */
 export const DEFAULT_GROUP = 0 as GroupId;
+export const DEFAULT_GROUP_NAME = 'default';
+
+/** The shard's own queue in which delayed messages wait; no definition names it. */
+export const DELAYED_QUEUE = 0 as QueueId;

@@ -13,13 +13,10 @@
  *  2 void          reason
  *  3 settle        outcome | cause | 0 | groupId u32 | queueId u64 | offset u64
  *  4 open stream   (the sender is named by the section)
- *  5 declare queue type | name text16 | limits | topics u16 | topic text16 for each
- *  6 update queue  queueId u64 | limits
+ *  5 declare queue definition (plain data, the rest; machine/definitions.ts, `definitionData`)
+ *  6 update queue  queueId u64 | limits (plain data, the rest; `limitsData`)
  *  7 delete queue  queueId u64
  *  8 set version   version u32
- *
- *  limits: retry min ms u64 | retry max ms u64 | multiplier f64 | jitter f64
- *          | delivery limit u32 | visibility timeout ms u64 | max unsettled span u32
  * ```
  *
  * Reasons, outcomes, causes and types are places in the machine's lists, which only grow at their
@@ -35,9 +32,10 @@ import type {
   UpdateQueueCommand,
   VoidReason,
 } from '../machine/command.ts';
-import { QUEUE_TYPES } from '../machine/definitions.ts';
-import type { QueueLimits } from '../machine/definitions.ts';
+import { definitionData, definitionOf, limitsData, limitsOf } from '../machine/definitions.ts';
 import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
+import type { RecordData } from '../machine/record-data.ts';
+import { type PlainData, decodeRecord, encodeRecord } from './record-codec.ts';
 import { STORED_HEADER_BYTES } from './stored-message.ts';
 import { CodecError, WireReader, readU16, readU32, readU64 } from './wire.ts';
 import { type WireWriter, writeU16, writeU32, writeU64 } from './wire.ts';
@@ -172,12 +170,12 @@ export function writePlainCommand(writer: WireWriter, command: PlainCommand): vo
       break;
     case 'declare-queue':
       writer.u8(CommandKind.declareQueue);
-      writeDeclaration(writer, command);
+      writer.append(encodeRecord(definitionData(command) as PlainData));
       break;
     case 'update-queue':
       writer.u8(CommandKind.updateQueue);
       writer.u64(command.queueId);
-      writeLimits(writer, command.limits);
+      writer.append(encodeRecord(limitsData(command.limits)));
       break;
     case 'delete-queue':
       writer.u8(CommandKind.deleteQueue);
@@ -188,24 +186,6 @@ export function writePlainCommand(writer: WireWriter, command: PlainCommand): vo
       writer.u32(command.version);
   }
   finishCommand(writer, start);
-}
-
-function writeDeclaration(writer: WireWriter, command: DeclareQueueCommand): void {
-  writer.u8(QUEUE_TYPES.indexOf(command.type));
-  writer.text16(command.name);
-  writeLimits(writer, command.limits);
-  writer.u16(command.topics.length);
-  for (const topic of command.topics) writer.text16(topic);
-}
-
-function writeLimits(writer: WireWriter, limits: QueueLimits): void {
-  writer.u64(limits.retry.minMs);
-  writer.u64(limits.retry.maxMs);
-  writer.f64(limits.retry.multiplier);
-  writer.f64(limits.retry.jitter);
-  writer.u32(limits.deliveryLimit);
-  writer.u64(limits.visibilityTimeoutMs);
-  writer.u32(limits.maxUnsettledSpan);
 }
 
 // --- Reading. Hot kinds fill an object that is used again and again.
@@ -344,28 +324,22 @@ function readPlainCommand(reader: WireReader, node: string): Command {
 }
 
 function readDeclaration(reader: WireReader): DeclareQueueCommand {
-  const type = reader.code(QUEUE_TYPES);
-  const name = reader.text16();
-  const limits = readLimits(reader);
-  const topics: string[] = [];
-  for (let left = reader.u16(); left > 0; left--) topics.push(reader.text16());
-  return { kind: 'declare-queue', name, type, topics, limits };
+  return { kind: 'declare-queue', ...readPlain(reader, definitionOf) };
 }
 
 function readUpdate(reader: WireReader): UpdateQueueCommand {
-  return { kind: 'update-queue', queueId: reader.u64() as QueueId, limits: readLimits(reader) };
+  return {
+    kind: 'update-queue',
+    queueId: reader.u64() as QueueId,
+    limits: readPlain(reader, limitsOf),
+  };
 }
 
-function readLimits(reader: WireReader): QueueLimits {
-  return {
-    retry: {
-      minMs: reader.u64(),
-      maxMs: reader.u64(),
-      multiplier: reader.f64(),
-      jitter: reader.f64(),
-    },
-    deliveryLimit: reader.u32(),
-    visibilityTimeoutMs: reader.u64(),
-    maxUnsettledSpan: reader.u32(),
-  };
+/** Plain data up to the end of the command. */
+function readPlain<T>(reader: WireReader, read: (data: RecordData) => T): T {
+  try {
+    return read(decodeRecord(reader.view(reader.remaining)) as RecordData);
+  } catch (cause) {
+    throw new CodecError('bad-value', cause instanceof Error ? cause.message : 'no plain data');
+  }
 }

@@ -4,8 +4,7 @@
  *
  * ```
  *  request   ["stats"]
- *            ["declare", [name, type, topics, min ms, max ms, multiplier, jitter, delivery limit,
- *                         visibility timeout ms, max unsettled span], ...]
+ *            ["declare", definition, ...]     machine/definitions.ts, `definitionData`
  *            ["stop"]
  *  reply     stats:   [name, number, name, number, ...]
  *            declare: ["created" | "same" | "updated", ...]
@@ -16,7 +15,7 @@
  * `stop` is answered when the log is closed with its mark of a clean stop; nothing follows it.
  */
 
-import { QUEUE_TYPES } from '../machine/definitions.ts';
+import { definitionData, definitionOf } from '../machine/definitions.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
 import { type PlainData, decodeRecord, encodeRecord } from './record-codec.ts';
 import { CodecError } from './wire.ts';
@@ -35,7 +34,7 @@ export type ShardRequest =
 
 export function encodeRequest(request: ShardRequest): Uint8Array {
   if (request.kind !== 'declare') return encodeRecord([request.kind]);
-  return encodeRecord([request.kind, ...request.queues.map(declarationData)]);
+  return encodeRecord([request.kind, ...request.queues.map((queue) => definitionData(queue) as PlainData)]);
 }
 
 export function decodeRequest(body: Uint8Array): ShardRequest {
@@ -83,42 +82,12 @@ export function decodeWords(body: Uint8Array): string {
   return text(decodeBody(body));
 }
 
-function declarationData({ name, type, topics, limits }: QueueDefinition): PlainData {
-  const { retry } = limits;
-  return [
-    name,
-    type,
-    topics,
-    retry.minMs,
-    retry.maxMs,
-    retry.multiplier,
-    retry.jitter,
-    limits.deliveryLimit,
-    limits.visibilityTimeoutMs,
-    limits.maxUnsettledSpan,
-  ];
-}
-
 function declarationOf(data: PlainData): QueueDefinition {
-  const [name, type, topics, minMs, maxMs, multiplier, jitter, ...limits] = list(data);
-  const known = QUEUE_TYPES.find((each) => each === type);
-  if (known === undefined) throw new CodecError('bad-value', 'the type of a queue');
-  return {
-    name: text(name),
-    type: known,
-    topics: list(topics).map(text),
-    limits: {
-      retry: {
-        minMs: number(minMs),
-        maxMs: number(maxMs),
-        multiplier: number(multiplier),
-        jitter: number(jitter),
-      },
-      deliveryLimit: number(limits[0]),
-      visibilityTimeoutMs: number(limits[1]),
-      maxUnsettledSpan: number(limits[2]),
-    },
-  };
+  try {
+    return definitionOf(data as Parameters<typeof definitionOf>[0]);
+  } catch (cause) {
+    throw new CodecError('bad-value', cause instanceof Error ? cause.message : 'a definition');
+  }
 }
 
 function decodeBody(body: Uint8Array): PlainData {
