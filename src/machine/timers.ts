@@ -17,7 +17,6 @@
  */
 
 import { assert } from './assert.ts';
-import { RecordChunks } from './record-chunks.ts';
 import { type RecordData, type RecordKey, countOf, listOf } from './record-data.ts';
 import {
   type RecordContent,
@@ -25,6 +24,7 @@ import {
   type RecordTable,
   Resident,
 } from './record-table.ts';
+import { RecordsOfKind, numberName } from './records-of-kind.ts';
 import {
   TIMER_CHUNK,
   TIMER_KINDS,
@@ -137,7 +137,7 @@ class Wheel implements RecordContent {
 export class Timers implements RecordHolder {
   readonly #table: RecordTable;
   readonly #headKey: RecordKey;
-  readonly #chunks: readonly RecordChunks<TimerChunk>[];
+  readonly #chunks: readonly RecordsOfKind<TimerChunk, number>[];
   /** Always in memory once it was loaded. */
   #head: Resident<Wheel> | undefined;
 
@@ -147,9 +147,10 @@ export class Timers implements RecordHolder {
     this.#headKey = name as RecordKey;
     this.#chunks = LEVELS.map(
       (level) =>
-        new RecordChunks(table, {
-          key: (number) => `${name}/${level}/${number}` as RecordKey,
-          fromData: TimerChunk.fromData,
+        new RecordsOfKind<TimerChunk, number>(table, {
+          prefix: `${name}/${level}`,
+          nameOf: numberName,
+          fromData: (data) => TimerChunk.fromData(data),
           fresh: () => new TimerChunk(),
         }),
     );
@@ -170,13 +171,14 @@ export class Timers implements RecordHolder {
 
   /** What stands behind the name in the key. */
   loadChunk(rest: string, data: RecordData | undefined): void {
-    const [level, number] = rest.split('/').map(Number);
-    const slot = this.#wheel.levels[level as Level].get(slotOf(number as number));
-    const index = (number as number) % SLOT_CHUNKS;
+    const level = Number(rest.slice(0, 1)) as Level;
+    const number = Number(rest.slice(2));
+    const slot = this.#wheel.levels[level].get(slotOf(number));
+    const index = number % SLOT_CHUNKS;
     // Dealt out or fired since it was asked for.
     if (slot === undefined || index < slot.first || index >= slot.end) return;
     assert(data !== undefined, 'timers: a chunk is missing in the store');
-    (this.#chunks[level as Level] as RecordChunks<TimerChunk>).load(number as number, data);
+    this.#chunksOf(level).load(rest.slice(2), data);
   }
 
   /** The stamp from which on `step` does something; Infinity when there is no timer. */
@@ -207,11 +209,11 @@ export class Timers implements RecordHolder {
   /** Adds the keys of what `due` or `deal` reads or writes and that is not in memory. */
   needsToStep(now: number, keys: RecordKey[]): void {
     const due = this.#dueChunks(now);
-    for (const number of due) this.#need(0, number, keys);
+    for (const number of due) this.#chunksOf(0).need(number, keys);
     if (due.length > 0) return;
     const from = this.#dealable(now);
     if (from === undefined) return;
-    if (this.#need(from.level, from.chunk, keys)) return;
+    if (this.#chunksOf(from.level).need(from.chunk, keys)) return;
     const chunk = this.#chunksOf(from.level).get(from.chunk);
     const opened = this.#openedBy(from, now);
     for (let at = 0; at < chunk.size; at += 1) {
@@ -278,17 +280,8 @@ export class Timers implements RecordHolder {
     return this.#head.content;
   }
 
-  #chunksOf(level: Level): RecordChunks<TimerChunk> {
-    return this.#chunks[level] as RecordChunks<TimerChunk>;
-  }
-
-  /** True when it is not in memory. */
-  #need(level: Level, number: number, keys: RecordKey[]): boolean {
-    const chunks = this.#chunksOf(level);
-    if (chunks.peek(number) !== undefined) return false;
-    const key = chunks.key(number);
-    if (!keys.includes(key)) keys.push(key);
-    return true;
+  #chunksOf(level: Level): RecordsOfKind<TimerChunk, number> {
+    return this.#chunks[level] as RecordsOfKind<TimerChunk, number>;
   }
 
   /** The first chunks of the slots that are due. */
@@ -362,7 +355,7 @@ export class Timers implements RecordHolder {
     const { level, number } = this.#slotFor(tick, opened);
     const slot = this.#wheel.levels[level].get(number);
     if (slot === undefined) return;
-    this.#need(level, number * SLOT_CHUNKS + slot.end - 1, keys);
+    this.#chunksOf(level).need(number * SLOT_CHUNKS + slot.end - 1, keys);
   }
 
   #place(row: TimerRow, opened: Opened): void {
