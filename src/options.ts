@@ -9,12 +9,19 @@ import {
   type QueueConfig,
   catchAllQueue,
   filteredGroupName,
+  isDeadLetterQueue,
+  queueNameProblem,
   readPosition,
 } from './config/config.ts';
 import type { BrokerOptions } from './broker/broker.ts';
 import type { Position } from './machine/command.ts';
-import { defaultDeadLetter, defaultLimits, defaultTopics } from './machine/default-definition.ts';
-import type { QueueDefinition, QueueLimits } from './machine/definitions.ts';
+import {
+  defaultDeadLetter,
+  defaultDefinition,
+  defaultLimits,
+  defaultTopics,
+} from './machine/default-definition.ts';
+import type { QueueDefinition, QueueLimits, QueueType } from './machine/definitions.ts';
 import type { OpsOptions } from './ops/ops-options.ts';
 import type { MqttListenerOptions } from './protocol/mqtt/listener.ts';
 import type { LoggerOptions } from './telemetry/pino-logger.ts';
@@ -28,7 +35,6 @@ export interface ShardSettings {
   readonly queues: readonly QueueDefinition[];
   /** To be made at the start if they are not there. */
   readonly groups: readonly GroupSettings[];
-  readonly autoCreate: AutoCreateSettings;
   readonly client: ClientSettings;
   readonly checkpointBytes: number;
   readonly checkpointLogBytes: number;
@@ -41,7 +47,7 @@ export interface ShardSettings {
   readonly maxResidentRecords: number;
   readonly maxUncommittedBytes: number;
   readonly maxOutstandingBytes: number;
-  readonly spill: SpillSettings;
+  readonly runs: RunSettings;
   readonly storage: StorageSettings;
   readonly log: LogSettings;
 }
@@ -56,13 +62,6 @@ export interface GroupSettings {
   readonly start: Position | undefined;
 }
 
-/** Queues that are made when a topic is used that none has; what they are: `defaultDefinition`. */
-export interface AutoCreateSettings {
-  readonly type: 'off' | 'classic' | 'ephemeral';
-  /** With so many queues no more are made. */
-  readonly maxQueues: number;
-}
-
 /** The main thread's half of the shard. */
 export interface ClientSettings {
   readonly ackTimeoutMs: number;
@@ -72,10 +71,15 @@ export interface ClientSettings {
 }
 
 /** What becomes of payloads that outlive their part of the log. */
-export interface SpillSettings {
+export interface RunSettings {
   /** So much of the log keeps its payloads; what is older and wanted lies in runs. */
   readonly windowBytes: number;
   readonly windowMessages: number;
+  /** Of the time, for rewriting runs of which little is wanted. */
+  readonly compactionShare: number;
+  readonly blockBytes: number;
+  /** Payloads in memory while a run is written. */
+  readonly spillBufferBytes: number;
 }
 
 /** The log. */
@@ -101,12 +105,29 @@ export function logSettings(config: Config, terminal: boolean): LogSettings {
   return { level, format: format === 'auto' ? auto : format, node: config.node.id };
 }
 
-export function brokerOptions({ server, retained }: Config): BrokerOptions {
+/** Queues that are made on their first use. */
+export interface AutoQueueOptions {
+  readonly maxQueues: number;
+  /** Undefined for a name that no queue may have; absent where none is made. */
+  readonly autoQueue?: (name: string) => QueueDefinition | undefined;
+}
+
+export function brokerOptions(config: Config): BrokerOptions & AutoQueueOptions {
+  const { server, retained } = config;
+  const { type, max_queues: maxQueues } = config.auto_create;
   return {
+    maxQueues,
+    ...(type === 'off' ? {} : { autoQueue: (name) => autoQueue(name, type) }),
     maxTopicLevels: server.mqtt.max_topic_levels,
     maxRetainedMessages: retained.max_messages,
     maxRetainedBytes: retained.max_bytes,
   };
+}
+
+/** The dead-letter queue of a queue is made when it is needed, and not by its name. */
+function autoQueue(name: string, type: QueueType): QueueDefinition | undefined {
+  if (isDeadLetterQueue(name) || queueNameProblem(name) !== undefined) return undefined;
+  return defaultDefinition(name, type);
 }
 
 /** One for each address that is not `off`. */
@@ -156,14 +177,13 @@ export function opsOptions({ server }: Config): OpsOptions | undefined {
 
 /** `directory` is absolute; `terminal` says whether standard error is one. */
 export function shardSettings(config: Config, directory: string, terminal: boolean): ShardSettings {
-  const { shards, storage, queues, node, auto_create: auto } = config;
+  const { shards, storage, queues, node } = config;
   return {
     node: node.id,
     dataDirectory: directory,
     thread: shards.thread,
     queues: queueDefinitions(queues),
     groups: queues.flatMap(groupSettings),
-    autoCreate: { type: auto.type, maxQueues: auto.max_queues },
     client: {
       ackTimeoutMs: shards.ack_timeout,
       windowBytes: shards.max_under_way,
@@ -180,7 +200,13 @@ export function shardSettings(config: Config, directory: string, terminal: boole
     maxResidentRecords: shards.max_resident_records,
     maxUncommittedBytes: shards.max_uncommitted_bytes,
     maxOutstandingBytes: shards.max_outstanding_bytes,
-    spill: { windowBytes: storage.window, windowMessages: storage.window_messages },
+    runs: {
+      windowBytes: storage.window,
+      windowMessages: storage.window_messages,
+      compactionShare: storage.compaction.share,
+      blockBytes: storage.run_block_size,
+      spillBufferBytes: storage.spill_buffer,
+    },
     storage: {
       segmentBytes: storage.segment_size,
       indexIntervalBytes: storage.index_interval,
@@ -232,7 +258,7 @@ function limitsOf(queue: QueueConfig): Omit<QueueLimits, keyof GroupLimits | 'de
     maxPriority: queue.max_priority,
     maxProducers: queue.max_producers,
     producerExpiresMs: queue.producer_expires,
-    expiresMs: queue.expires,
+    expiresMs: queue.type === 'ephemeral' ? queue.expires : 0,
     capture: queue.capture,
   };
 }

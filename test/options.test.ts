@@ -23,10 +23,16 @@ import { MQTT_DEFAULTS, mqttOptions } from '../src/protocol/mqtt/options.ts';
 import { SHARD_CLIENT_DEFAULTS } from '../src/shard/client.ts';
 import { DEFAULT_SHARD_LIMITS } from '../src/shard/shard-limits.ts';
 
+/** Two functions are never equal: what it says counts. */
+function broker(config: Config): unknown {
+  const { autoQueue, ...options } = brokerOptions(config);
+  return { ...options, made: autoQueue?.('fresh') };
+}
+
 /** Everything that the parts are told. */
 function told(config: Config): unknown {
   return {
-    broker: brokerOptions(config),
+    broker: broker(config),
     listeners: mqttListeners(config),
     ops: opsOptions(config),
     shards: shardSettings(config, config.data_dir, true),
@@ -177,7 +183,9 @@ describe('the defaults of the file are those of the parts', () => {
 
   it('of MQTT and the broker', () => {
     expect(mqttListeners(config)[0]?.mqtt).toEqual(MQTT_DEFAULTS);
-    expect(BROKER_DEFAULTS).toMatchObject(brokerOptions(config));
+    const { maxQueues, ...options } = brokerOptions(config);
+    expect(BROKER_DEFAULTS).toMatchObject(options);
+    expect(maxQueues).toBe(10_000);
   });
 
   it('of queues, the catch-all among them', () => {

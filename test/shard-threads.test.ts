@@ -38,7 +38,6 @@ function settings(thread: 'worker' | 'main', more: Partial<ShardSettings> = {}):
     thread,
     queues: [queue('orders')],
     groups: [],
-    autoCreate: { type: 'off', maxQueues: 100 },
     client: {
       ackTimeoutMs: 10_000,
       windowBytes: MIB,
@@ -55,7 +54,13 @@ function settings(thread: 'worker' | 'main', more: Partial<ShardSettings> = {}):
     maxResidentRecords: 10_000,
     maxUncommittedBytes: MIB,
     maxOutstandingBytes: MIB,
-    spill: { windowBytes: 64 * MIB, windowMessages: 1_000_000 },
+    runs: {
+      windowBytes: 64 * MIB,
+      windowMessages: 1_000_000,
+      compactionShare: 0.25,
+      blockBytes: 65_536,
+      spillBufferBytes: MIB,
+    },
     storage: {
       segmentBytes: MIB,
       indexIntervalBytes: 4_096,

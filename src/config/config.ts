@@ -14,7 +14,12 @@ import { brokenRules } from './rules.ts';
 
 export type { Config, GroupConfig, QueueConfig } from './keys.ts';
 export { ConfigError } from './problem.ts';
-export { CATCH_ALL_QUEUE, filteredGroupName } from './queue-names.ts';
+export {
+  CATCH_ALL_QUEUE,
+  filteredGroupName,
+  isDeadLetterQueue,
+  queueNameProblem,
+} from './queue-names.ts';
 export { readPosition } from './positions.ts';
 export { isLoopback, readDuration } from './values.ts';
 

@@ -268,9 +268,9 @@ const queue = section('One queue.', {
   }),
   expires: duration({
     about:
-      'An `ephemeral` queue goes so long after its last consumer left; 0s is never. Only for ' +
-      '`ephemeral`.',
-    fallback: '0s',
+      'An `ephemeral` queue goes so long after its last consumer left; 0s is never. Other types ' +
+      'stay until they are deleted.',
+    fallback: '1h',
     min: '0s',
     max: '3650d',
     step: '1s',
@@ -300,11 +300,11 @@ export const autoCreate = section(
     }),
     max_queues: whole({
       about:
-        'With so many queues on this broker no more are made in this way: the queue `mqtt` takes ' +
-        'what is for others.',
-      fallback: 1_000,
-      min: 1,
-      max: 100_000,
+        'With so many queues on this broker, whatever made them, no more are made in this way: ' +
+        'the queue `mqtt` takes what is for others.',
+      fallback: 10_000,
+      min: 0,
+      max: 1_000_000,
     }),
   },
 );

@@ -11,7 +11,7 @@ const NAME_BYTES_MAX = 250;
 const GROUP_NAME_MAX = 255;
 const PATTERN_BYTES_MAX = 65_535;
 export const CATCH_ALL_QUEUE = 'mqtt';
-export const DEAD_LETTER_PREFIX = '$dlq/';
+const DEAD_LETTER_PREFIX = '$dlq/';
 
 export const QUEUE_NAME_RULE =
   '1 to 250 bytes of UTF-8, without `/`, `+`, `#` and control characters, not beginning with ' +
@@ -48,6 +48,10 @@ export function queueNameProblem(name: string): string | undefined {
   return undefined;
 }
 
+export function isDeadLetterQueue(name: string): boolean {
+  return name.startsWith(DEAD_LETTER_PREFIX);
+}
+
 /** What is wrong with the value of `dlq`. */
 export function deadLetterProblem(name: string): string | undefined {
   if (name === '') return 'is empty: write auto, off, or the name of a queue';
@@ -66,6 +70,11 @@ export function queueTopicProblem(pattern: string): string | undefined {
   return pattern.startsWith('$')
     ? 'topics that begin with $ are the own ones of the broker, but for $queue/'
     : undefined;
+}
+
+/** Where dead letters of a queue go that does not say. */
+export function deadLetterQueueOf(name: string): string {
+  return `${DEAD_LETTER_PREFIX}${name}`;
 }
 
 /** Whether a pattern captures ordinary topics. */

@@ -11,14 +11,17 @@ import { readPosition } from './positions.ts';
 import type { Tell } from './problem.ts';
 import {
   CATCH_ALL_QUEUE,
-  DEAD_LETTER_PREFIX,
   capturesTopics,
   composedNameProblem,
+  deadLetterQueueOf,
   filteredGroupName,
+  isDeadLetterQueue,
 } from './queue-names.ts';
 import { quote, writeDuration } from './values.ts';
 
+/** Defaults that may be written on every type. */
 const DELIVERY_LIMIT_DEFAULT = 20;
+const EXPIRES_DEFAULT = 3_600_000;
 
 export function checkQueues({ queues }: Config, tell: Tell): void {
   const names = new Map<string, number>();
@@ -62,10 +65,10 @@ function checkOne(queue: QueueConfig, wrong: Wrong): void {
 
 function checkType(queue: QueueConfig, wrong: Wrong): void {
   const { type, max_length: length, retention } = queue;
-  if (type !== 'ephemeral' && queue.expires !== 0) {
+  if (type !== 'ephemeral' && queue.expires !== 0 && queue.expires !== EXPIRES_DEFAULT) {
     wrong('expires', `is for ephemeral queues: a ${type} queue stays until it is deleted`);
   }
-  if (queue.name.startsWith(DEAD_LETTER_PREFIX) && type === 'ephemeral') {
+  if (isDeadLetterQueue(queue.name) && type === 'ephemeral') {
     wrong('type', 'a dead-letter queue is durable: classic or stream');
   }
   if (type !== 'classic' && queue.dlq !== 'auto' && queue.dlq !== 'off') {
@@ -142,10 +145,10 @@ function checkDeadLetters(queues: readonly QueueConfig[], tell: Tell): void {
 /** Undefined where dead letters are dropped, or where there are none. */
 function deadLetterOf(queue: QueueConfig | string): string | undefined {
   // One that the file does not name is made without any, but for the catch-all, which is there.
-  if (queue === CATCH_ALL_QUEUE) return `${DEAD_LETTER_PREFIX}${queue}`;
+  if (queue === CATCH_ALL_QUEUE) return deadLetterQueueOf(queue);
   if (typeof queue === 'string') return undefined;
   const { name, type, dlq } = queue;
   if (type !== 'classic' || dlq === 'off') return undefined;
   if (dlq !== 'auto') return dlq;
-  return name.startsWith(DEAD_LETTER_PREFIX) ? undefined : `${DEAD_LETTER_PREFIX}${name}`;
+  return isDeadLetterQueue(name) ? undefined : deadLetterQueueOf(name);
 }

@@ -3,7 +3,7 @@
  * `keys.ts`.
  */
 
-import { choice, duration, section, size, sizeOrAuto, whole } from './schema.ts';
+import { choice, duration, fraction, section, size, sizeOrAuto, whole } from './schema.ts';
 
 export const shards = section('The part that stores and delivers messages of queues.', {
   thread: choice({
@@ -43,7 +43,7 @@ export const shards = section('The part that stores and delivers messages of que
   }),
   cache_size: size({
     about: 'Memory for the newest part of the log, from which consumers that keep up are served.',
-    fallback: '64MiB',
+    fallback: '24MiB',
     min: '1MiB',
     max: '16GiB',
   }),
@@ -114,7 +114,27 @@ export const storage = section('The log on the disk, and the runs that keep what
     about: 'The same in messages: the smaller of both holds.',
     fallback: 1_000_000,
     min: 1_000,
-    max: 1_000_000_000,
+    max: 100_000_000,
+  }),
+  run_block_size: size({
+    about: 'A run is written and read in blocks of this size: what one read of it costs.',
+    fallback: '64KiB',
+    min: '4KiB',
+    max: '1MiB',
+  }),
+  spill_buffer: size({
+    about: 'Payloads that are in memory at once while a run is written.',
+    fallback: '16MiB',
+    min: '1MiB',
+    max: '256MiB',
+  }),
+  compaction: section('Runs of which little is wanted are written anew, and so get smaller.', {
+    share: fraction({
+      about: 'The share of the time that this may take; it rests for the other.',
+      fallback: 0.25,
+      min: 0.01,
+      max: 1,
+    }),
   }),
   segment_size: size({
     about: 'A file of the log is this long; space comes back by whole files.',

@@ -10,6 +10,9 @@ import type { QueueType } from './definitions.ts';
 export const CATCH_ALL_NAME = 'mqtt';
 export const DEAD_LETTER_PREFIX = '$dlq/';
 
+/** A queue in memory goes so long after its last consumer. */
+const EPHEMERAL_EXPIRES_MS = 3_600_000;
+
 /** The topics of a queue that names none. */
 export function defaultTopics(name: string): readonly string[] {
   return [name === CATCH_ALL_NAME ? '$queue/#' : `$queue/${name}/#`];
@@ -23,8 +26,14 @@ export function defaultDeadLetter(name: string, type: QueueType): string {
 
 export function defaultLimits(name: string, type: QueueType): QueueLimits {
   const deadLetter = defaultDeadLetter(name, type);
-  if (type !== 'stream') return { ...DEFAULT_LIMITS, deadLetter };
-  return { ...DEFAULT_LIMITS, deadLetter, defaultGroup: 'client', groupStart: 'next' };
+  switch (type) {
+    case 'classic':
+      return { ...DEFAULT_LIMITS, deadLetter };
+    case 'stream':
+      return { ...DEFAULT_LIMITS, deadLetter, defaultGroup: 'client', groupStart: 'next' };
+    case 'ephemeral':
+      return { ...DEFAULT_LIMITS, deadLetter, expiresMs: EPHEMERAL_EXPIRES_MS };
+  }
 }
 
 export function defaultDefinition(name: string, type: QueueType): QueueDefinition {

@@ -2,8 +2,9 @@
 
 import { describe, expect, it } from 'vitest';
 import { ConfigError, parseConfig } from '../../src/config/config.ts';
+import { defaultDefinition } from '../../src/machine/default-definition.ts';
 import { DEFAULT_LIMITS, type QueueLimits } from '../../src/machine/definitions.ts';
-import { type ShardSettings, shardSettings } from '../../src/options.ts';
+import { type ShardSettings, brokerOptions, shardSettings } from '../../src/options.ts';
 
 const settings = (...overrides: string[]): ShardSettings =>
   shardSettings(parseConfig({ overrides }), '/data', false);
@@ -114,11 +115,16 @@ describe('what is written of a queue', () => {
   });
 
   it('queues that are made by themselves', () => {
-    expect(settings().autoCreate).toEqual({ type: 'off', maxQueues: 1_000 });
-    expect(settings('auto_create={type: ephemeral, max_queues: 9}').autoCreate).toEqual({
-      type: 'ephemeral',
-      maxQueues: 9,
-    });
+    const options = (set: string): ReturnType<typeof brokerOptions> =>
+      brokerOptions(parseConfig({ overrides: [set] }));
+    expect(options('auto_create.type=off').autoQueue).toBeUndefined();
+    const { autoQueue, maxQueues } = options('auto_create={type: ephemeral, max_queues: 9}');
+    expect(maxQueues).toBe(9);
+    expect(autoQueue?.('fresh')).toEqual(defaultDefinition('fresh', 'ephemeral'));
+    for (const name of ['', '..', 'a/b', '$dlq/a', '$x', 'a\0']) {
+      expect(autoQueue?.(name), name).toBeUndefined();
+    }
+    expect(options('auto_create.type=classic').autoQueue?.('a')?.limits.deadLetter).toBe('$dlq/a');
     expect(() => settings('auto_create.type=stream')).toThrow(/is not one of off, classic/);
   });
 });
@@ -163,7 +169,7 @@ describe('O1: what would have no effect is refused, with words', () => {
   it('a default that is written out is no contradiction', () => {
     const keys =
       'message_ttl: 0s, max_length: {messages: 0, bytes: 0B}, delivery_limit: 20, max_priority: 0, ' +
-      'dlq: off, expires: 0s';
+      'dlq: off, expires: 1h';
     expect(refusal(`{name: a, type: stream, ${keys}}`)).toBe('accepted');
     expect(refusal('{name: a, type: ephemeral, retention: {age: 0s}, dlq: auto}')).toBe('accepted');
   });
