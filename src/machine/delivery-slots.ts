@@ -135,6 +135,10 @@ export class DeliverySlots {
     this.#time[slot] = notBefore;
   }
 
+  setTime(slot: number, time: number): void {
+    this.#time[slot] = time;
+  }
+
   setNumber(slot: number, number: number): void {
     this.#number[slot] = number;
   }
@@ -149,12 +153,7 @@ export class DeliverySlots {
     this.#holder[slot] = consumer;
     this.#time[slot] = now;
     this.#held += 1;
-
-    this.#older[slot] = this.#youngest;
-    this.#younger[slot] = NO_SLOT;
-    if (this.#youngest === NO_SLOT) this.#oldest = slot;
-    else this.#younger[this.#youngest] = slot;
-    this.#youngest = slot;
+    this.#becomeYoungest(slot);
 
     this.#heldBefore[slot] = consumer.lastHeld;
     this.#heldAfter[slot] = NO_SLOT;
@@ -168,13 +167,7 @@ export class DeliverySlots {
     assert(this.#state[slot] === SlotState.held, 'slots: released without a holder');
     this.#state[slot] = state;
     this.#held -= 1;
-
-    const older = this.#older[slot] as number;
-    const younger = this.#younger[slot] as number;
-    if (older === NO_SLOT) this.#oldest = younger;
-    else this.#younger[older] = younger;
-    if (younger === NO_SLOT) this.#youngest = older;
-    else this.#older[younger] = older;
+    this.#leaveAges(slot);
 
     const consumer = this.#holder[slot] as Consumer;
     const before = this.#heldBefore[slot] as number;
@@ -183,6 +176,41 @@ export class DeliverySlots {
     else this.#heldAfter[before] = after;
     if (after === NO_SLOT) consumer.lastHeld = before;
     else this.#heldBefore[after] = before;
+  }
+
+  /** As if it were delivered only now: the youngest, by the same consumer. */
+  renew(slot: number, now: number): void {
+    assert(this.#state[slot] === SlotState.held, 'slots: renewed without a holder');
+    this.#leaveAges(slot);
+    this.#time[slot] = now;
+    this.#becomeYoungest(slot);
+  }
+
+  /** The one that was delivered next after it; `NO_SLOT` behind the youngest. */
+  youngerThan(slot: number): number {
+    return this.#younger[slot] as number;
+  }
+
+  /** Offsets that have a slot. */
+  offsets(): IterableIterator<number> {
+    return this.#byOffset.keys();
+  }
+
+  #becomeYoungest(slot: number): void {
+    this.#older[slot] = this.#youngest;
+    this.#younger[slot] = NO_SLOT;
+    if (this.#youngest === NO_SLOT) this.#oldest = slot;
+    else this.#younger[this.#youngest] = slot;
+    this.#youngest = slot;
+  }
+
+  #leaveAges(slot: number): void {
+    const older = this.#older[slot] as number;
+    const younger = this.#younger[slot] as number;
+    if (older === NO_SLOT) this.#oldest = younger;
+    else this.#younger[older] = younger;
+    if (younger === NO_SLOT) this.#youngest = older;
+    else this.#older[younger] = older;
   }
 
   #grow(): void {
