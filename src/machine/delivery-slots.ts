@@ -114,6 +114,11 @@ export class DeliverySlots {
     return this.#holder[slot];
   }
 
+  /** As if nobody ever held it. */
+  forgetHolder(slot: number): void {
+    this.#holder[slot] = undefined;
+  }
+
   has(slot: number, flag: number): boolean {
     return ((this.#flags[slot] as number) & flag) !== 0;
   }

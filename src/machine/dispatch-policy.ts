@@ -331,8 +331,8 @@ export class DispatchPolicy {
     let count = 0;
     while (count < max) {
       const slot = slots.oldest;
-      if (slot === NO_SLOT || slots.time(slot) + this.#limits.visibilityTimeoutMs > this.#now)
-        break;
+      if (slot === NO_SLOT) break;
+      if (slots.time(slot) + this.#limits.visibilityTimeoutMs > this.#now) break;
       this.#release(slot, SlotState.settling);
       if (this.#isStream) this.#waitAgain(slot);
       else requeue.push(slots.offset(slot) as Offset);
@@ -352,13 +352,9 @@ export class DispatchPolicy {
     if (slot === NO_SLOT || slots.state(slot) !== SlotState.settling) return;
     slots.unset(slot, ENDING);
     const holder = slots.holder(slot);
-    if (slots.number(slot) === 0) {
-      this.#waiting.add(slot, slots.time(slot));
-    } else if (holder?.isOpen === true) {
-      slots.hold(slot, holder, this.#now);
-    } else {
-      this.#waitAgain(slot);
-    }
+    if (slots.number(slot) === 0) this.#waiting.add(slot, slots.time(slot));
+    else if (holder?.isOpen === true) slots.hold(slot, holder, this.#now);
+    else this.#waitAgain(slot);
   }
 
   /**
@@ -366,7 +362,9 @@ export class DispatchPolicy {
    */
   unclaim(offset: Offset): void {
     const slot = this.#takeBack(offset);
-    if (slot !== NO_SLOT) this.#waiting.add(slot, 0);
+    if (slot === NO_SLOT) return;
+    this.#slots.forgetHolder(slot);
+    this.#waiting.add(slot, 0);
   }
 
   /**
@@ -422,8 +420,7 @@ export class DispatchPolicy {
   #deliver(slot: number, consumer: Consumer, into: Claims): void {
     const slots = this.#slots;
     const offset = slots.offset(slot);
-    const number = this.#nextDeliveryNumber;
-    this.#nextDeliveryNumber = number + 1;
+    const number = this.#nextDeliveryNumber++;
     slots.hold(slot, consumer, this.#now);
     slots.setNumber(slot, number);
     this.#ring.serve(consumer);

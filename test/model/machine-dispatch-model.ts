@@ -179,6 +179,7 @@ export class DispatchModel {
   unclaim(offset: number): void {
     const message = this.#at(offset);
     this.#repeat(message.consumer);
+    message.consumer = -1;
     this.#due(message, false);
   }
 
