@@ -15,7 +15,7 @@ export const SlotState = { free: 0, held: 1, settling: 2, later: 3, due: 4, with
 export type SlotState = (typeof SlotState)[keyof typeof SlotState];
 
 export const NO_SLOT = -1;
-const FIRST_CAPACITY = 64;
+const FIRST_CAPACITY = 8;
 
 /** Bits of a slot's flags. */
 export const REDELIVERED = 1;
@@ -191,9 +191,14 @@ export class DeliverySlots {
     this.#becomeYoungest(slot);
   }
 
-  /** The one that was delivered next after it; `NO_SLOT` behind the youngest. */
-  youngerThan(slot: number): number {
-    return this.#younger[slot] as number;
+  /** Offsets of [from, to) that are held, ascending. */
+  heldIn(from: number, to: number): number[] {
+    const held: number[] = [];
+    for (let slot = this.#oldest; slot !== NO_SLOT; slot = this.#younger[slot] as number) {
+      const offset = this.#offset[slot] as number;
+      if (offset >= from && offset < to) held.push(offset);
+    }
+    return held.sort((a, b) => a - b);
   }
 
   /** Offsets that have a slot. */

@@ -100,6 +100,10 @@ export class DispatchPolicy {
     return this.#slots.size;
   }
 
+  get withheldCount(): number {
+    return this.#withheld.size;
+  }
+
   /** Messages whose payload cannot be read, ascending. */
   get withheld(): readonly Offset[] {
     return [...this.#withheld].sort((a, b) => a - b) as Offset[];
@@ -108,6 +112,10 @@ export class DispatchPolicy {
   /** The lowest unsettled offset. */
   get floor(): Offset {
     return this.#new.floor as Offset;
+  }
+
+  get nextOffset(): Offset {
+    return this.#new.nextOffset as Offset;
   }
 
   /** For a policy that replaces this one. */
@@ -131,13 +139,7 @@ export class DispatchPolicy {
 
   /** What consumers hold of [from, to), ascending. */
   heldIn(from: Offset, to: Offset): Offset[] {
-    const slots = this.#slots;
-    const held: number[] = [];
-    for (let slot = slots.oldest; slot !== NO_SLOT; slot = slots.youngerThan(slot)) {
-      const offset = slots.offset(slot);
-      if (offset >= from && offset < to) held.push(offset);
-    }
-    return held.sort((a, b) => a - b) as Offset[];
+    return this.#slots.heldIn(from, to) as Offset[];
   }
 
   // What apply did, told in its order.
