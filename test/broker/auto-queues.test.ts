@@ -17,12 +17,17 @@ function definitionOf(name: string): QueueDefinition | undefined {
   return { name, type: 'classic', topics: [`$queue/${name}/#`], limits: DEFAULT_LIMITS };
 }
 
+interface Gate {
+  open: () => void;
+  fail: (error: Error) => void;
+}
+
 function setup(options: BrokerOptions = {}): {
   broker: MemoryBroker;
   queues: FakeQueueClient;
   told: [tag: number, outcome: 'committed' | EnqueueRefusal][];
   publish: (topic: string, tag?: number, payload?: Uint8Array) => PublishOutcome;
-  gate: { open: () => void; fail: (error: Error) => void };
+  gate: Gate;
 } {
   const queues = new FakeQueueClient('orders', 'mqtt');
   const broker = new MemoryBroker(queues, new TestClock(), { autoQueue: definitionOf, ...options });
@@ -39,7 +44,7 @@ function setup(options: BrokerOptions = {}): {
     const set = { qos: 1, retain: false, properties: undefined } as const;
     return broker.publish({ topic, payload: bytes, ...set }, publisher, tag);
   };
-  const gate = { open: (): void => {}, fail: (_: Error): void => {} };
+  const gate: Gate = { open: () => {}, fail: () => {} };
   queues.declareGate = new Promise((resolve, reject) => {
     gate.open = resolve;
     gate.fail = reject;

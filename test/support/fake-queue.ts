@@ -132,7 +132,7 @@ export class FakeConsumer implements QueueConsumer {
   }
 
   expire(): void {
-    for (const offset of [...this.held.keys()]) this.end(offset, 'requeue');
+    for (const offset of this.held.keys()) this.end(offset, 'requeue');
   }
 
   close(how: 'lost' | 'returned'): void {

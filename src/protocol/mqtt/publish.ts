@@ -8,6 +8,8 @@
  * after the connection is gone writes nothing, but still settles what the session knows of a QoS 2
  * publish, so that the client may repeat it on its next connection and is told the same.
  *
+ * A publish that settles (`settle.ts`) is answered like any other, once its settlement is certain.
+ *
  * MQTT 5.0 sections 3.3.4, 3.3.5, 4.3, 4.9.
  */
 
@@ -17,8 +19,10 @@ import type {
   EnqueueRefusal,
   EnqueueWaiter,
   Publisher,
-  PublishRefusal,
+  SettleAnswer,
+  SettleWaiter,
 } from '../../broker/ports.ts';
+import { QUEUE_PREFIX } from '../../broker/queue-topic.ts';
 import type { Ending, MqttContext } from './context.ts';
 import { messageProperties } from './convert.ts';
 import {
@@ -27,13 +31,15 @@ import {
   encodePubcomp,
   encodePubrec,
   encodePubrecRefused,
+  type Proof,
   type Recipient,
 } from './encode.ts';
 import type { Output } from './output.ts';
 import type { PublishPacket } from './packet.ts';
 import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
-import { REFUSALS } from './refusals.ts';
+import { type Refusal, REFUSALS, SETTLE_ANSWERS_REFUSED } from './refusals.ts';
 import type { Received, Session } from './session.ts';
+import { settlementOf } from './settle.ts';
 
 export type PublishEnding = Ending<ServerDisconnectReason>;
 
@@ -51,7 +57,10 @@ const ENDINGS = {
   earlyRelease: { reasonCode: ReasonCode.protocolError, text: 'PUBREL before PUBREC' },
 } as const satisfies Record<string, PublishEnding>;
 
-type Outcome = Acknowledgeable | PublishRefusal | 'waiting';
+type Outcome = Proof | Refusal | 'waiting';
+
+/** The tag of a settlement at QoS 0: nobody hears what became of it. */
+const UNANSWERED = -1;
 
 interface Slot {
   packetId: number;
@@ -78,7 +87,7 @@ export interface PublishFlowParts {
   readonly refuse: (ending: PublishEnding) => void;
 }
 
-export class PublishFlow implements EnqueueWaiter {
+export class PublishFlow implements EnqueueWaiter, SettleWaiter {
   readonly #parts: PublishFlowParts;
   readonly #publisher: Publisher;
   readonly #aliases = new Map<number, string>();
@@ -95,7 +104,7 @@ export class PublishFlow implements EnqueueWaiter {
   constructor(parts: PublishFlowParts) {
     this.#parts = parts;
     const { session } = parts;
-    this.#publisher = { origin: session.origin, subscriber: session, waiter: this };
+    this.#publisher = { origin: session.origin, subscriber: session, waiter: this, key: undefined };
   }
 
   /** So many wait for an answer that no more are read: a 3.1.1 client knows no receive maximum. */
@@ -106,7 +115,7 @@ export class PublishFlow implements EnqueueWaiter {
   /** True if the message went to a queue: its publisher obeys the back-pressure of the shard. */
   publish(packet: PublishPacket): PublishEnding | boolean {
     const { context, session } = this.#parts;
-    const { broker, options, counters } = context;
+    const { options, counters } = context;
     counters.received++;
     if (packet.qos > options.maxQos) return ENDINGS.qos;
     if (packet.retain && !options.retainAvailable) return ENDINGS.retain;
@@ -120,9 +129,9 @@ export class PublishFlow implements EnqueueWaiter {
       properties: messageProperties(packet.properties),
     };
     if (packet.qos === 0) {
-      const outcome = broker.publish(message, this.#publisher, undefined);
+      const outcome = this.#handOver(message, UNANSWERED);
       if (typeof outcome === 'string' && outcome !== 'waiting') counters.refusedPublishes++;
-      return outcome === 'waiting';
+      return outcome === 'waiting' && isForQueues(topic);
     }
     const known = packet.qos === 2 ? session.received.get(packet.packetId) : undefined;
     const counts = known === undefined || !this.#counted.has(known);
@@ -138,10 +147,22 @@ export class PublishFlow implements EnqueueWaiter {
       return false;
     }
     if (packet.qos === 2) this.#receive(packet.packetId, sequence);
-    const outcome = broker.publish(message, this.#publisher, sequence);
-    if (outcome === 'waiting') return true;
+    const outcome = this.#handOver(message, sequence);
+    if (outcome === 'waiting') return isForQueues(topic);
     this.resolve(sequence, outcome);
     return false;
+  }
+
+  #handOver(message: Message, tag: number): Outcome {
+    const { broker } = this.#parts.context;
+    const { topic, properties } = message;
+    const settlement = settlementOf(topic, properties?.userProperties, broker);
+    if (settlement === undefined) {
+      return broker.publish(message, this.#publisher, tag === UNANSWERED ? undefined : tag);
+    }
+    if (typeof settlement === 'string') return settlement;
+    broker.settle(settlement, this, tag);
+    return 'waiting';
   }
 
   /** PUBREL: the client will not repeat the PUBLISH; its id is free [MQTT-4.3.3-11]. */
@@ -164,15 +185,22 @@ export class PublishFlow implements EnqueueWaiter {
     this.resolve(tag, outcome);
   }
 
+  settled(tag: number, answer: SettleAnswer): void {
+    const outcome =
+      answer === 'done' || answer === 'already' ? answer : SETTLE_ANSWERS_REFUSED[answer];
+    if (tag !== UNANSWERED) this.resolve(tag, outcome);
+    else if (!isProof(outcome)) this.#parts.context.counters.refusedPublishes++;
+  }
+
   /** The outcome of one publish is known; answers it, and those behind it that waited for it. */
-  resolve(sequence: number, outcome: Acknowledgeable | PublishRefusal): void {
+  resolve(sequence: number, outcome: Proof | Refusal): void {
     const slot = this.#slot(sequence);
     const { received } = slot;
     slot.outcome = outcome;
     if (received !== undefined) {
       slot.received = undefined;
       if (!slot.repeated) this.#settleReceived(slot.packetId, received, outcome);
-      if (typeof outcome !== 'number') this.#counted.delete(received);
+      if (!isProof(outcome)) this.#counted.delete(received);
     }
     if (sequence === this.#first && !this.#closed) this.#answerWaiting();
     if (received === undefined || slot.repeated) return;
@@ -211,12 +239,8 @@ export class PublishFlow implements EnqueueWaiter {
     else received.repeats.push({ flow: this, sequence });
   }
 
-  #settleReceived(
-    packetId: number,
-    received: Received,
-    outcome: Acknowledgeable | PublishRefusal,
-  ): void {
-    if (typeof outcome === 'number') {
+  #settleReceived(packetId: number, received: Received, outcome: Proof | Refusal): void {
+    if (isProof(outcome)) {
       received.proof = outcome;
       return;
     }
@@ -236,9 +260,9 @@ export class PublishFlow implements EnqueueWaiter {
     this.#parts.output.appended();
   }
 
-  #answer(slot: Slot, outcome: Acknowledgeable | PublishRefusal): void {
+  #answer(slot: Slot, outcome: Proof | Refusal): void {
     const { output } = this.#parts;
-    if (typeof outcome === 'number') {
+    if (isProof(outcome)) {
       if (slot.qos === 2) {
         encodePubrec(output.writer, slot.packetId, outcome);
       } else {
@@ -251,7 +275,7 @@ export class PublishFlow implements EnqueueWaiter {
     this.#answerRefused(slot, outcome);
   }
 
-  #answerRefused(slot: Slot, refusal: PublishRefusal): void {
+  #answerRefused(slot: Slot, refusal: Refusal): void {
     const { context, output, recipient, terse } = this.#parts;
     context.counters.refusedPublishes++;
     const [reasonCode, text] = REFUSALS[refusal];
@@ -304,4 +328,16 @@ export class PublishFlow implements EnqueueWaiter {
     }
     this.#ring = grown;
   }
+}
+
+function isProof(outcome: Proof | Refusal): outcome is Proof {
+  return typeof outcome === 'number' || outcome === 'done' || outcome === 'already';
+}
+
+/**
+ * Its publisher obeys the back-pressure of the shard. That of an ordinary topic does not, or a
+ * stalled queue that captures would keep the topic from its subscribers (Q12).
+ */
+function isForQueues(topic: string): boolean {
+  return topic.startsWith(QUEUE_PREFIX);
 }

@@ -11,18 +11,19 @@
 import type { Message } from '../../broker/message.ts';
 import { keptBytes, remainingExpiry } from '../../broker/message.ts';
 import type {
-  Acknowledgeable,
   Clock,
   Match,
   Offset,
   Origin,
   Publication,
-  PublishRefusal,
   RetainedCursor,
   Subscriber,
   SubscriptionOptions,
 } from '../../broker/ports.ts';
+import type { Proof } from './encode.ts';
 import { Fifo } from './fifo.ts';
+import type { QueueWish } from './queue-wish.ts';
+import type { Refusal } from './refusals.ts';
 
 /** A QoS 1 or 2 message on its way to this session. */
 export interface HeldMessage {
@@ -40,7 +41,18 @@ export interface HeldMessage {
 
 /** Who gave a delivery that came from a queue, and hears how it ended. */
 export interface QueueSource {
-  settled(delivery: HeldDelivery, outcome: 'complete' | 'requeue'): void;
+  /** The queue is a stream, whose deliveries tell more. */
+  readonly isStream: boolean;
+  /** PUBACK has come; a negative one has a reason of 0x80 or above. */
+  acknowledged(delivery: HeldDelivery, positive: boolean): void;
+  /** It was not sent: the client takes nothing so large. */
+  undeliverable(delivery: HeldDelivery): void;
+}
+
+/** A subscription as the session keeps it. */
+export interface SessionSubscription extends SubscriptionOptions {
+  /** Undefined for one of ordinary topics. */
+  readonly wish: QueueWish | undefined;
 }
 
 /** A delivery from a queue; always QoS 1, and gone with its connection. */
@@ -55,13 +67,13 @@ export interface HeldDelivery {
 /** A QoS 2 PUBLISH whose PUBREL has not come. */
 export interface Received {
   /** Undefined while the outcome is open. */
-  proof: Acknowledgeable | undefined;
+  proof: Proof | undefined;
   /** Its PUBLISH came again before the outcome: these wait for it too. */
   repeats: { readonly flow: PublishAnswerer; readonly sequence: number }[];
 }
 
 export interface PublishAnswerer {
-  resolve(sequence: number, outcome: Acknowledgeable | PublishRefusal): void;
+  resolve(sequence: number, outcome: Proof | Refusal): void;
 }
 
 /** Retained messages that a new subscription has still to get. */
@@ -100,7 +112,7 @@ export class Session implements Subscriber {
   /** Fixed for a connection: what is in flight is kept to be sent again. */
   durable: boolean;
   /** By filter, as the client wrote it; those of queues too. */
-  readonly subscriptions = new Map<string, SubscriptionOptions>();
+  readonly subscriptions = new Map<string, SessionSubscription>();
   /** By packet id, in the order of sending; a released one goes behind (see `release`). */
   readonly inflight = new Map<number, HeldMessage | HeldDelivery>();
   readonly received = new Map<number, Received>();
