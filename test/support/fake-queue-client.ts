@@ -45,6 +45,8 @@ export interface Settlement {
 interface Waiting {
   readonly waiter: EnqueueWaiter;
   readonly tag: number;
+  /** The key that it took. */
+  readonly key: string | undefined;
 }
 
 export class FakeQueueClient implements QueueClient {
@@ -137,7 +139,8 @@ export class FakeQueueClient implements QueueClient {
     this.keys.push(key);
     const name = key === undefined ? undefined : nameOf(key);
     // A second publish of a key is told that it is stored, which it is.
-    if (name === undefined || !this.#keys.has(name)) {
+    const known = name !== undefined && this.#keys.has(name);
+    if (!known) {
       const owned = ownedMessage(message);
       for (const target of new Set(targets)) {
         const queue = this.#byId(target);
@@ -146,13 +149,13 @@ export class FakeQueueClient implements QueueClient {
       }
     }
     if (name !== undefined) this.#keys.add(name);
-    this.#answerLater(waiter, tag);
+    this.#answerLater({ waiter, tag, key: known ? undefined : name });
   }
 
   release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void {
     this.releases.push(key);
     this.#keys.delete(nameOf(key));
-    this.#answerLater(waiter, tag);
+    this.#answerLater({ waiter, tag, key: undefined });
   }
 
   endSession(session: string): void {
@@ -162,7 +165,9 @@ export class FakeQueueClient implements QueueClient {
 
   /** Gives the outcome of the oldest `count` enqueues and releases. */
   answer(count: number, outcome: 'committed' | EnqueueRefusal = 'committed'): void {
-    for (const { waiter, tag } of this.#waiting.splice(0, count)) {
+    for (const { waiter, tag, key } of this.#waiting.splice(0, count)) {
+      // What was refused for certain took no key.
+      if (outcome !== 'committed' && outcome !== 'timeout') this.#keys.delete(key ?? '');
       waiter.enqueued(tag, outcome === 'committed' ? (++this.#stream as Committed) : outcome);
     }
   }
@@ -244,8 +249,8 @@ export class FakeQueueClient implements QueueClient {
     setImmediate(() => queue.dispatch(() => ++this.#deliveries));
   }
 
-  #answerLater(waiter: EnqueueWaiter, tag: number): void {
-    this.#waiting.push({ waiter, tag });
+  #answerLater(waiting: Waiting): void {
+    this.#waiting.push(waiting);
     if (this.mode === 'manual' || this.#answerSoon) return;
     this.#answerSoon = true;
     setImmediate(() => {

@@ -56,7 +56,7 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
     session,
     grant,
     recipient,
-    flow: new PublishFlow({ ...shared, refuse: end }),
+    flow: new PublishFlow({ ...shared, end }),
     outbound,
     consumers,
     subscriptions: new Subscriptions({ ...shared, outbound, consumers, end }),

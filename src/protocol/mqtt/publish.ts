@@ -8,6 +8,10 @@
  * after the connection is gone writes nothing, but still settles what the session knows of a QoS 2
  * publish, so that the client may repeat it on its next connection and is told the same.
  *
+ * A QoS 2 publish to queues, of a session that is kept, has a key in the log. It is released before
+ * PUBCOMP, and before a PUBREC that tells of an unknown outcome: only then may the packet id be used
+ * again. A release that is not confirmed ends the connection, and the client repeats what it said.
+ *
  * A publish that settles (`settle.ts`) is answered like any other, once its settlement is certain.
  *
  * MQTT 5.0 sections 3.3.4, 3.3.5, 4.3, 4.9.
@@ -16,9 +20,11 @@
 import type { Message } from '../../broker/message.ts';
 import type {
   Acknowledgeable,
+  Committed,
   EnqueueRefusal,
   EnqueueWaiter,
   Publisher,
+  PublishKey,
   SettleAnswer,
   SettleWaiter,
 } from '../../broker/ports.ts';
@@ -54,6 +60,10 @@ const ENDINGS = {
     reasonCode: ReasonCode.topicAliasInvalid,
     text: 'a topic alias above the maximum, or one that stands for nothing',
   },
+  notReleased: {
+    reasonCode: ReasonCode.implementationSpecificError,
+    text: 'the store did not confirm in time that a packet id is free',
+  },
   earlyRelease: { reasonCode: ReasonCode.protocolError, text: 'PUBREL before PUBREC' },
 } as const satisfies Record<string, PublishEnding>;
 
@@ -83,13 +93,13 @@ export interface PublishFlowParts {
   readonly recipient: Recipient;
   /** The client asked not to be told reason strings. */
   readonly terse: boolean;
-  /** A refused publish of a 3.1.1 client ends its connection. */
-  readonly refuse: (ending: PublishEnding) => void;
+  /** Ends the connection: a refused publish of a 3.1.1 client, a release that is not confirmed. */
+  readonly end: (ending: PublishEnding) => void;
 }
 
 export class PublishFlow implements EnqueueWaiter, SettleWaiter {
   readonly #parts: PublishFlowParts;
-  readonly #publisher: Publisher;
+  readonly #publisher: Publisher & { key: PublishKey | undefined };
   readonly #aliases = new Map<number, string>();
   /** A power of two; slot of number n at n & (length - 1). */
   #ring: Slot[] = [];
@@ -99,6 +109,15 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
   #unfinished = 0;
   /** QoS 2 publishes that came on this connection and count in `#unfinished`. */
   readonly #counted = new Set<Received>();
+  /** Whose PUBREL has come, by packet id, until the release of its key is confirmed. */
+  readonly #releasing = new Map<number, Received>();
+  readonly #releases: EnqueueWaiter = {
+    enqueued: (packetId, outcome) => this.#released(packetId, outcome),
+  };
+  /** The same for those that timed out, by their running number. */
+  readonly #undone: EnqueueWaiter = {
+    enqueued: (sequence, outcome) => this.#undoneOrNot(sequence, outcome),
+  };
   #closed = false;
 
   constructor(parts: PublishFlowParts) {
@@ -129,6 +148,7 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
       properties: messageProperties(packet.properties),
     };
     if (packet.qos === 0) {
+      this.#publisher.key = undefined;
       const outcome = this.#handOver(message, UNANSWERED);
       if (typeof outcome === 'string' && outcome !== 'waiting') counters.refusedPublishes++;
       return outcome === 'waiting' && isForQueues(topic);
@@ -146,9 +166,13 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
       this.#repeat(sequence, known);
       return false;
     }
-    if (packet.qos === 2) this.#receive(packet.packetId, sequence);
+    const received = packet.qos === 2 ? this.#receive(packet.packetId, sequence) : undefined;
+    this.#publisher.key = received && session.publishKey(packet.packetId);
     const outcome = this.#handOver(message, sequence);
-    if (outcome === 'waiting') return isForQueues(topic);
+    if (outcome === 'waiting') {
+      if (received !== undefined) received.keyed = this.#publisher.key !== undefined;
+      return isForQueues(topic);
+    }
     this.resolve(sequence, outcome);
     return false;
   }
@@ -161,24 +185,46 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
       return broker.publish(message, this.#publisher, tag === UNANSWERED ? undefined : tag);
     }
     if (typeof settlement === 'string') return settlement;
+    // Settling twice is settling once.
+    this.#publisher.key = undefined;
     broker.settle(settlement, this, tag);
     return 'waiting';
   }
 
   /** PUBREL: the client will not repeat the PUBLISH; its id is free [MQTT-4.3.3-11]. */
   release(packetId: number): PublishEnding | undefined {
-    const { session, output, recipient } = this.#parts;
+    const { session, context } = this.#parts;
     const received = session.received.get(packetId);
     if (received !== undefined && received.proof === undefined) return ENDINGS.earlyRelease;
+    const key = received?.keyed === true ? session.publishKey(packetId) : undefined;
+    if (received === undefined || key === undefined) {
+      this.#complete(packetId, received);
+    } else if (!this.#releasing.has(packetId)) {
+      this.#releasing.set(packetId, received);
+      context.broker.release(key, this.#releases, packetId);
+    }
+    return undefined;
+  }
+
+  #released(packetId: number, outcome: Committed | EnqueueRefusal): void {
+    const received = this.#releasing.get(packetId);
+    this.#releasing.delete(packetId);
+    if (typeof outcome === 'number') this.#complete(packetId, received);
+    // It says PUBREL again on its next connection.
+    else if (!this.#closed) this.#parts.end(ENDINGS.notReleased);
+  }
+
+  #complete(packetId: number, received: Received | undefined): void {
+    const { session, output, recipient } = this.#parts;
     if (received !== undefined) {
-      session.received.delete(packetId);
+      if (session.received.get(packetId) === received) session.received.delete(packetId);
       if (this.#counted.delete(received)) this.#unfinished--;
     }
+    if (this.#closed) return;
     const unknown = received === undefined && recipient.version === 5;
     const reason = unknown ? ReasonCode.packetIdentifierNotFound : ReasonCode.success;
     encodePubcomp(output.writer, packetId, reason);
     output.appended();
-    return undefined;
   }
 
   enqueued(tag: number, outcome: Acknowledgeable | EnqueueRefusal): void {
@@ -194,6 +240,36 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
 
   /** The outcome of one publish is known; answers it, and those behind it that waited for it. */
   resolve(sequence: number, outcome: Proof | Refusal): void {
+    const { received, packetId, repeated } = this.#slot(sequence);
+    if (outcome === 'timeout' && received?.keyed === true && !repeated) {
+      const key = this.#parts.session.publishKey(packetId);
+      const told = !this.#closed || received.repeats.length > 0;
+      if (key !== undefined && told) {
+        this.#parts.context.broker.release(key, this.#undone, sequence);
+        return;
+      }
+    }
+    this.#conclude(sequence, outcome);
+  }
+
+  /** Whether the packet id of a publish that timed out is free. */
+  #undoneOrNot(sequence: number, outcome: Committed | EnqueueRefusal): void {
+    if (typeof outcome === 'string') this.giveUp(sequence);
+    else this.#conclude(sequence, 'timeout');
+  }
+
+  /** Nothing true can be said of it: the client repeats it, and its key tells that it is known. */
+  giveUp(sequence: number): void {
+    const { received, packetId } = this.#slot(sequence);
+    const repeats = received?.repeats ?? [];
+    const { session, end } = this.#parts;
+    if (session.received.get(packetId) === received) session.received.delete(packetId);
+    if (!this.#closed) end(ENDINGS.notReleased);
+    if (received !== undefined) received.repeats = [];
+    for (const repeat of repeats) repeat.flow.giveUp(repeat.sequence);
+  }
+
+  #conclude(sequence: number, outcome: Proof | Refusal): void {
     const slot = this.#slot(sequence);
     const { received } = slot;
     slot.outcome = outcome;
@@ -222,11 +298,12 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
     return packet.topic;
   }
 
-  #receive(packetId: number, sequence: number): void {
-    const received: Received = { proof: undefined, repeats: [] };
+  #receive(packetId: number, sequence: number): Received {
+    const received: Received = { keyed: false, proof: undefined, repeats: [] };
     this.#parts.session.received.set(packetId, received);
     this.#counted.add(received);
     this.#slot(sequence).received = received;
+    return received;
   }
 
   /** The same QoS 2 publish again: not published, only answered [MQTT-4.3.3-10]. */
@@ -281,7 +358,7 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
     const [reasonCode, text] = REFUSALS[refusal];
     if (recipient.version !== 5) {
       const reason = ReasonCode.implementationSpecificError;
-      this.#parts.refuse({ reasonCode: reason, text: `publish refused: ${text}` });
+      this.#parts.end({ reasonCode: reason, text: `publish refused: ${text}` });
       return;
     }
     const properties = terse ? undefined : { reasonString: text };

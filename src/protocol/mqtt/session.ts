@@ -8,6 +8,8 @@
  * one.
  */
 
+import { randomUUID } from 'node:crypto';
+
 import type { Message } from '../../broker/message.ts';
 import { keptBytes, remainingExpiry } from '../../broker/message.ts';
 import type {
@@ -16,6 +18,7 @@ import type {
   Offset,
   Origin,
   Publication,
+  PublishKey,
   RetainedCursor,
   Subscriber,
   SubscriptionOptions,
@@ -64,8 +67,10 @@ export interface HeldDelivery {
   readonly deliveryNumber: number;
 }
 
-/** A QoS 2 PUBLISH whose PUBREL has not come. */
+/** A QoS 2 PUBLISH whose PUBREL has not come, or whose PUBCOMP has not gone. */
 export interface Received {
+  /** It went to queues with a key, which is released before the packet id is free. */
+  keyed: boolean;
   /** Undefined while the outcome is open. */
   proof: Proof | undefined;
   /** Its PUBLISH came again before the outcome: these wait for it too. */
@@ -74,6 +79,8 @@ export interface Received {
 
 export interface PublishAnswerer {
   resolve(sequence: number, outcome: Proof | Refusal): void;
+  /** Nothing will be known of it. */
+  giveUp(sequence: number): void;
 }
 
 /** Retained messages that a new subscription has still to get. */
@@ -120,6 +127,10 @@ export class Session implements Subscriber {
   /** 0 ends with the connection. */
   expirySeconds = 0;
   channel: Channel | undefined;
+  /** Connections that it has had: a key from an earlier one does not undo what a later one did. */
+  ownerEpoch = 0;
+  /** Names it in the keys of its publishes, unlike any before it; undefined until the first key. */
+  incarnation: string | undefined;
   readonly #settings: SessionSettings;
   readonly #totals: HeldTotals;
   readonly #pending = new Fifo<HeldMessage>();
@@ -176,6 +187,13 @@ export class Session implements Subscriber {
     this.#pendingBytes += bytes;
     totals.bytes += bytes;
     this.#pending.push({ kind: 'message', publication, ...how, bytes, released: false });
+  }
+
+  /** Of a QoS 2 publish; a session that ends with its connection cannot repeat one. */
+  publishKey(packetId: number): PublishKey | undefined {
+    if (!this.durable) return undefined;
+    this.incarnation ??= randomUUID();
+    return { session: this.incarnation, ownerEpoch: this.ownerEpoch, packetId };
   }
 
   /** The next message that has not expired, taken out. */
