@@ -134,7 +134,7 @@ const ops = section(
     }),
     max_groups: whole({
       about:
-        'Groups of queues that have series of their own, the deepest of each queue first; all ' +
+        'Groups of these queues that have series of their own, those that lag most first; all ' +
         'others are one sum for each queue.',
       fallback: 500,
       min: 0,

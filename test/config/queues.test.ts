@@ -168,7 +168,8 @@ describe('O1: what would have no effect is refused, with words', () => {
 
   it('a default that is written out is no contradiction', () => {
     const keys =
-      'message_ttl: 0s, max_length: {messages: 0, bytes: 0B}, delivery_limit: 20, max_priority: 0, ' +
+      'message_ttl: 0s, max_length: {messages: 0, bytes: 0B}, delivery_limit: 20, ' +
+      'max_priority: 0, ' +
       'dlq: off, expires: 1h';
     expect(refusal(`{name: a, type: stream, ${keys}}`)).toBe('accepted');
     expect(refusal('{name: a, type: ephemeral, retention: {age: 0s}, dlq: auto}')).toBe('accepted');
