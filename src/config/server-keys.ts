@@ -130,7 +130,7 @@ const ops = section(
         'one sum.',
       fallback: 200,
       min: 0,
-      max: 10_000,
+      max: 2_000,
     }),
     max_groups: whole({
       about:
@@ -138,7 +138,7 @@ const ops = section(
         'others are one sum for each queue.',
       fallback: 500,
       min: 0,
-      max: 10_000,
+      max: 2_000,
     }),
     live_within: duration({
       about:
