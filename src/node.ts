@@ -7,10 +7,17 @@
  */
 
 import { resolve } from 'node:path';
+import { AdminServer } from './admin/server.ts';
 import { MemoryBroker } from './broker/broker.ts';
 import type { QueueClient } from './broker/ports.ts';
 import type { Config } from './config/config.ts';
-import { type ShardSettings, brokerOptions, mqttListeners, shardSettings } from './options.ts';
+import {
+  type ShardSettings,
+  adminOptions,
+  brokerOptions,
+  mqttListeners,
+  shardSettings,
+} from './options.ts';
 import type { Frontend } from './protocol/frontend.ts';
 import { MqttListener } from './protocol/mqtt/listener.ts';
 import type { Logger } from './telemetry/logger.ts';
@@ -64,6 +71,7 @@ export class Node {
   readonly #shards: ShardThreads;
   readonly #broker: MemoryBroker;
   readonly #frontends: readonly Frontend[];
+  readonly #admin: AdminServer | undefined;
   readonly #log: Logger;
   #stopping: Promise<void> | undefined;
 
@@ -81,9 +89,14 @@ export class Node {
     this.#frontends = mqttListeners(config).map(
       (options) => new MqttListener(broker, log, options),
     );
+    const admin = adminOptions(config, dataDirectory);
+    this.#admin = admin && new AdminServer(shards.queues.admin, log, admin);
   }
 
-  /** Rejects with a `StorageError` or a `ListenError`, and then nothing is left running. */
+  /**
+   * Rejects with a `StorageError`, a `ListenError` or an `AdminSocketError`, and then nothing is left
+   * running.
+   */
   static async start(parts: NodeParts): Promise<Node> {
     const { config, log, startShards, terminal } = parts;
     const directory = resolve(config.data_dir);
@@ -103,6 +116,11 @@ export class Node {
     return this.#frontends.flatMap(({ address }) =>
       address === undefined ? [] : [{ protocol: 'MQTT' as const, ...address }],
     );
+  }
+
+  /** The socket of the command line; undefined where there is none. */
+  get adminSocket(): string | undefined {
+    return this.#admin?.path;
   }
 
   get queueNames(): string[] {
@@ -127,11 +145,13 @@ export class Node {
         throw new ListenError(host, port, cause);
       }
     }
+    await this.#admin?.start();
   }
 
   async #stop(): Promise<void> {
     this.#log.info({}, 'stopping');
-    await Promise.all(this.#frontends.map((frontend) => frontend.stop()));
+    const stops = this.#frontends.map((frontend) => frontend.stop());
+    await Promise.all([this.#admin?.stop(), ...stops]);
     this.#broker.stop();
     await this.#shards.stop();
     this.#log.info({}, 'stopped');

@@ -3,6 +3,9 @@
  * Every key is used here, and changes what comes out; a test holds it. Pure.
  */
 
+import { join, resolve } from 'node:path';
+import { ADMIN_DEFAULTS } from './admin/limits.ts';
+import type { AdminServerOptions } from './admin/server.ts';
 import { CATCH_ALL_QUEUE, type Config, type QueueConfig, catchAllQueue } from './config/config.ts';
 import type { BrokerOptions } from './broker/broker.ts';
 import { DEFAULT_LIMITS, type QueueDefinition } from './machine/definitions.ts';
@@ -38,6 +41,9 @@ export interface StorageSettings {
   /** Absent: a share of the disk. */
   readonly reserveBytes?: number;
 }
+
+/** In the data directory. */
+const ADMIN_SOCKET = 'admin.sock';
 
 /** What a stored message may have beside its payload. */
 const PROPERTIES_BYTES = 65_536;
@@ -88,6 +94,16 @@ export function mqttListeners({ server, sessions }: Config): MqttListenerOptions
   return [options];
 }
 
+/** Undefined where there is none. `directory` is that of the data, absolute. */
+export function adminOptions({ admin }: Config, directory: string): AdminServerOptions | undefined {
+  if (admin.socket === 'off') return undefined;
+  const place =
+    admin.socket === 'auto'
+      ? { path: join(directory, ADMIN_SOCKET), ownFolder: true }
+      : { path: resolve(admin.socket), ownFolder: false };
+  return { place, limits: ADMIN_DEFAULTS };
+}
+
 /** `directory` is absolute; `terminal` says whether standard error is one. */
 export function shardSettings(config: Config, directory: string, terminal: boolean): ShardSettings {
   const { shards, storage, queues, node } = config;
@@ -122,7 +138,8 @@ function queueDefinitions(queues: Config['queues']): QueueDefinition[] {
   return [...definitions, definitionOf(catchAllQueue())];
 }
 
-function definitionOf(queue: QueueConfig): QueueDefinition {
+/** The definition that the keys of one queue ask for. */
+export function definitionOf(queue: QueueConfig): QueueDefinition {
   const own = queue.name === CATCH_ALL_QUEUE ? '$queue/#' : `$queue/${queue.name}/#`;
   return {
     name: queue.name,

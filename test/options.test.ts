@@ -10,7 +10,13 @@ import { type Config, parseConfig } from '../src/config/config.ts';
 import { KEYS } from '../src/config/keys.ts';
 import type { Key, Leaf } from '../src/config/schema.ts';
 import { DEFAULT_LIMITS, definitionProblem } from '../src/machine/definitions.ts';
-import { brokerOptions, logSettings, mqttListeners, shardSettings } from '../src/options.ts';
+import {
+  adminOptions,
+  brokerOptions,
+  logSettings,
+  mqttListeners,
+  shardSettings,
+} from '../src/options.ts';
 import { MQTT_DEFAULTS, mqttOptions } from '../src/protocol/mqtt/options.ts';
 import { SHARD_CLIENT_DEFAULTS } from '../src/shard/client.ts';
 import { DEFAULT_SHARD_LIMITS } from '../src/shard/shard-limits.ts';
@@ -18,6 +24,7 @@ import { DEFAULT_SHARD_LIMITS } from '../src/shard/shard-limits.ts';
 /** Everything that the parts are told. */
 function told(config: Config): unknown {
   return {
+    admin: adminOptions(config, '/data'),
     broker: brokerOptions(config),
     listeners: mqttListeners(config),
     shards: shardSettings(config, config.data_dir, true),
@@ -107,6 +114,17 @@ describe('O1: each key changes behaviour', () => {
     expect(
       [...RULES_ONLY, ...ONE_VALUE].filter((path) => !NAMED.some((n) => n.path === path)),
     ).toEqual([]);
+  });
+});
+
+describe('admin.socket', () => {
+  const place = (written: string): unknown =>
+    adminOptions(parseConfig({ overrides: [`admin.socket=${written}`] }), '/data')?.place;
+
+  it('is in the data directory, where it is asked for, or not at all', () => {
+    expect(place('auto')).toEqual({ path: '/data/admin.sock', ownFolder: true });
+    expect(place('/run/flux.sock')).toEqual({ path: '/run/flux.sock', ownFolder: false });
+    expect(place('off')).toBeUndefined();
   });
 });
 

@@ -4,6 +4,7 @@
  * means.
  */
 
+import { admin } from './admin-keys.ts';
 import {
   QUEUE_NAME_RULE,
   QUEUE_TOPIC_RULE,
@@ -390,6 +391,7 @@ export const KEYS = section('FluxMQ', {
     fallback: false,
   }),
   server: section('The listeners.', { mqtt }),
+  admin,
   sessions,
   retained,
   queues,
@@ -403,7 +405,6 @@ export type QueueConfig = Config['queues'][number];
 
 /** Keys that later versions will have: refused by name, so that nobody believes they work. */
 const LATER = [
-  'admin',
   'auth',
   'cluster',
   'hooks',
