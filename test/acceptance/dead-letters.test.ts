@@ -66,14 +66,14 @@ test('Q5: a rejected message is in the dead-letter queue with its headers, also 
   await broker.kill();
   await broker.start();
   producer = await QueueUser.connect(broker.port, 'producer');
-  const peeked = await fluxmq(
+  const peeked = await fluxmq([
     'queue',
     'peek',
     '$dlq/work',
     '--json',
     '--data',
     broker.dataDirectory,
-  );
+  ]);
   expect(peeked.stdout).toContain('broken');
   const user = await QueueUser.connect(broker.port, 'undertaker');
   await user.consume('$queue/$dlq/work');
@@ -93,14 +93,14 @@ test('Q5: a rejected message is in the dead-letter queue with its headers, also 
 });
 
 test('dead letters are replayed to their source, each one once', async () => {
-  const moved = await fluxmq(
+  const moved = await fluxmq([
     'queue',
     'move',
     '$dlq/work',
     '--to-source',
     '--data',
     broker.dataDirectory,
-  );
+  ]);
   expect(moved.code, moved.stderr).toBe(0);
   const user = await QueueUser.connect(broker.port, 'repaired');
   await user.consume('$queue/work');

@@ -150,14 +150,14 @@ test('Q11: one publish that matches two queues is one copy in each', async () =>
   for (const queue of ['left', 'right']) {
     const user = await consumer(`both-${queue}`, `$queue/${queue}`);
     expect(await user.settleNext(1)).toEqual(['once']);
-    const { stdout } = await fluxmq(
+    const { stdout } = await fluxmq([
       'queue',
       'show',
       queue,
       '--json',
       '--data',
       broker.dataDirectory,
-    );
+    ]);
     expect(JSON.parse(stdout)).toMatchObject({ next: 1 });
     await user.leave();
   }

@@ -167,8 +167,8 @@ export class QueueUser {
 
   /** Its connection breaks: no DISCONNECT. */
   async die(): Promise<void> {
-    const closed = new Promise((resolve) => {
-      this.client.once('close', resolve);
+    const closed = new Promise<void>((resolve) => {
+      this.client.once('close', () => resolve());
     });
     this.client.stream.destroy();
     await closed;
