@@ -1,7 +1,7 @@
 /**
  * `npm run soak -- --minutes 30`: a broker at full load with a mix of everything: hand-backs,
- * rejections, expiring and delayed messages, three groups of which one stands still until it is
- * deleted, a stream with retention, a dead-letter queue that is emptied now and then. Every second
+ * rejections, expiring and delayed messages, three groups of which one stands still,
+ * a stream with retention, a dead-letter queue that is emptied now and then. Every second
  * its memory and its disk are written down; the end is a table, a CSV and a plot.
  *
  * It judges nothing by time. It ends by itself, and leaves its data nowhere.

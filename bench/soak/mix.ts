@@ -112,6 +112,12 @@ export class Mix {
     await client.subscribeAsync(topic, { qos: 1, properties: { userProperties } });
   }
 
+  async #leave(client: MqttClient): Promise<void> {
+    this.#clients.splice(this.#clients.indexOf(client), 1);
+    client.removeAllListeners('close');
+    await client.endAsync();
+  }
+
   async #emptyDeadLetters(): Promise<void> {
     if (this.#stopped) return;
     const client = await this.#client(`undertaker-${Date.now()}`);
@@ -119,7 +125,7 @@ export class Mix {
       this.settled += 1;
     });
     await client.subscribeAsync('$queue/$dlq/work', { qos: 1 });
-    setTimeout(() => void client.unsubscribeAsync('$queue/$dlq/work'), 5_000).unref();
+    setTimeout(() => void this.#leave(client), 5_000).unref();
   }
 }
 
