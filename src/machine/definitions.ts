@@ -125,7 +125,8 @@ const MAX_TOPICS = 64;
 const MAX_TOPIC_LENGTH = 65_535;
 const MAX_MS = 30 * 24 * 3_600_000;
 const MAX_UNSETTLED_SPAN = 4_194_304;
-const MAX_LIFE_MS = 3_650 * 24 * 3_600_000;
+/** Ten years. */
+export const MAX_LIFE_MS = 3_650 * 24 * 3_600_000;
 /** 2^50. */
 const MAX_AMOUNT = 1_125_899_906_842_624;
 export const DEFINITIONS_CHUNK = 64;

@@ -19,7 +19,9 @@ import { RecordsOfKind, numberName, wordName } from './records-of-kind.ts';
 
 export const MARK_MESSAGES = 256;
 export const MARK_MS = 1_000;
-const CHUNK = 256;
+/** Marks in a chunk. */
+export const MARK_CHUNK = 256;
+const CHUNK = MARK_CHUNK;
 const COLUMNS = 3;
 
 export interface Mark {
@@ -195,6 +197,12 @@ export class Marks {
         this.#above.need(aboveName(queueId, index), keys);
       }
     }
+  }
+
+  /** Does the mark that the message makes begin a chunk, other than the first one? */
+  opensChunk(queueId: number, asked: MarkAsked): boolean {
+    const head = this.#heads.peek(queueId);
+    return head !== undefined && head.end > 0 && head.end % CHUNK === 0 && isDue(head, asked);
   }
 
   /** The message at `offset` comes; makes a mark if one is due. */
