@@ -232,6 +232,10 @@ export function sameLimits(a: QueueLimits, b: QueueLimits): boolean {
   return left.every((value, at) => value === right[at]);
 }
 
+export function sameRetention(a: RetentionLimits, b: RetentionLimits): boolean {
+  return a.ageMs === b.ageMs && a.bytes === b.bytes && a.messages === b.messages;
+}
+
 export function sameTopics(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((topic, at) => topic === b[at]);
 }

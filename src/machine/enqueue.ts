@@ -21,15 +21,8 @@ import { type EnqueueOptions, MAX_TARGETS } from './command.ts';
 import { MAX_LIFE_MS } from './definitions.ts';
 import { filterTakes, takesAll } from './filters.ts';
 import type { QueueId } from './ids.ts';
-import {
-  boundNeeds,
-  drop,
-  hasMarks,
-  isNearBound,
-  isRefusing,
-  markStep,
-} from './length-bounds.ts';
-import { MARK_CHUNK, type MarkAsked } from './marks.ts';
+import { boundNeeds, drop, hasMarks, isNearBound, isRefusing, markAsked } from './length-bounds.ts';
+import { MARK_CHUNK } from './marks.ts';
 import type { ApplyContext, NeedsContext } from './parts.ts';
 import type { GroupEntry, QueueState } from './queue.ts';
 import { enforceRetention, mayBeRetained, retentionNeeds } from './retaining.ts';
@@ -73,7 +66,8 @@ export function enqueueNeeds(state: QueueState, message: Incoming, needs: NeedsC
   if (keys.length > before) return;
   const isNear = isNearBound(state);
   const isTrimming = trims(state, needs);
-  if (isNear || isTrimming || mayBeRetained(state, true)) state.missing(keys);
+  const opensLevels = levelOf(state, message) > 0 && parts.levels.opensChunk(queueId, nextOffset);
+  if (isNear || isTrimming || opensLevels || mayBeRetained(state, true)) state.missing(keys);
   if (keys.length > before) return;
   if (isTrimming) trimTo(state, needs);
   if (isNear) boundNeeds(state, message, needs);
@@ -126,7 +120,9 @@ function appendBounded(state: QueueState, message: Incoming, context: ApplyConte
   effects.addEnqueued(queueId, offset, bytes);
   const level = levelOf(state, message);
   if (level > 0) {
-    parts.levels.set(queueId, offset, level);
+    const { levels } = parts;
+    if (levels.opensChunk(queueId, offset)) levels.drop(queueId, lowestOf(state));
+    levels.set(queueId, offset, level);
     effects.setPriority(level);
   }
   const ttl = lifeOf(state, message);
@@ -160,25 +156,26 @@ function mark(state: QueueState, message: Incoming, { parts, stamp }: ApplyConte
   timers.add({ due, kind: 'retention', queueId, number: 0 }, stamp);
 }
 
-function markAsked(state: QueueState, stamp: number): MarkAsked {
-  const { nextOffset: offset, enqueuedBytes: bytes } = state.queue;
-  return { offset, stamp, bytes, step: markStep(state) };
-}
-
 /** Now and then, with a new chunk of marks, those of what is gone go. */
-function trims(state: QueueState, { parts, stamp }: Pick<NeedsContext, 'parts' | 'stamp'>): boolean {
+function trims(
+  state: QueueState,
+  { parts, stamp }: Pick<NeedsContext, 'parts' | 'stamp'>,
+): boolean {
   if (!hasMarks(state)) return false;
   return parts.marks.opensChunk(state.queueId, markAsked(state, stamp));
 }
 
 /** The mark that has the lowest offset that is wanted; the records of all groups are in memory. */
 function trimTo(state: QueueState, { parts, keys }: Pick<NeedsContext, 'parts' | 'keys'>): number {
+  return parts.marks.find(state.queueId, { column: 'offset', value: lowestOf(state) }, keys);
+}
+
+function lowestOf(state: QueueState): number {
   const { start, nextOffset, groups } = state.queue;
-  let lowest = state.isCountedFromStart ? start : nextOffset;
-  if (!state.isCountedFromStart) {
-    for (const { groupId } of groups) lowest = Math.min(lowest, state.loadedGroup(groupId).floor);
-  }
-  return parts.marks.find(state.queueId, { column: 'offset', value: lowest }, keys);
+  if (state.isCountedFromStart) return start;
+  let lowest = nextOffset;
+  for (const { groupId } of groups) lowest = Math.min(lowest, state.loadedGroup(groupId).floor);
+  return lowest;
 }
 
 /** How long the message lives in this queue; 0: for ever. What asks for more gets ten years. */

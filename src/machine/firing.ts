@@ -273,13 +273,9 @@ function delayedOf(parts: Parts, stamp: number): { ranges: Range[]; whole: numbe
 
 function delayedNeeds(parts: Parts, { queues, stamp, keys }: NeedsContext): void {
   const { ranges } = delayedOf(parts, stamp);
-  const state = queues.get(DELAYED_QUEUE);
-  if (ranges.length === 0 || state === undefined) return;
-  if (!state.isGroupReady(DEFAULT_GROUP, keys)) {
-    if (!state.hasQueue) keys.push(queueKey(DELAYED_QUEUE));
-    return;
-  }
-  state.loadedGroup(DEFAULT_GROUP).needsBatch(ranges, keys);
+  const { waiting } = queues;
+  if (ranges.length === 0 || !waiting.isGroupReady(DEFAULT_GROUP, keys)) return;
+  waiting.loadedGroup(DEFAULT_GROUP).needsBatch(ranges, keys);
   for (const { from, to } of ranges) {
     for (let offset = from; offset < to; offset += 1) parts.delayed.needs(offset, keys);
   }
@@ -288,13 +284,12 @@ function delayedNeeds(parts: Parts, { queues, stamp, keys }: NeedsContext): void
 function fireDelayed(context: ApplyContext): void {
   const { parts, queues, stamp } = context;
   const { ranges, whole, rest } = delayedOf(parts, stamp);
-  const state = queues.get(DELAYED_QUEUE);
-  if (ranges.length === 0 || state === undefined) {
+  if (ranges.length === 0) {
     parts.delays.deal(stamp);
     return;
   }
   parts.delays.take(stamp, whole, rest);
-  const group = state.loadedGroup(DEFAULT_GROUP);
+  const group = queues.waiting.loadedGroup(DEFAULT_GROUP);
   const of = { queueId: DELAYED_QUEUE, groupId: DEFAULT_GROUP, attempts: 0 };
   for (const { from, to } of ranges) {
     group.settleRange(from, to);

@@ -230,7 +230,10 @@ export class GroupState implements SettledChunks, RecordHolder {
     const counts = new Map<number, number>();
     for (const { from, to } of ranges) {
       this.missingAttempts(from, to, keys);
-      needed.add(chunkOf(from)).add(chunkOf(to - 1)).add(chunkOf(to));
+      needed
+        .add(chunkOf(from))
+        .add(chunkOf(to - 1))
+        .add(chunkOf(to));
       for (let chunk = chunkOf(from); chunk * SETTLED_CHUNK < to; chunk += 1) {
         const begin = Math.max(from, chunk * SETTLED_CHUNK);
         const count = Math.min(to, (chunk + 1) * SETTLED_CHUNK) - begin;

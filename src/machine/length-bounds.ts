@@ -14,7 +14,7 @@
 import type { Effects } from './effect.ts';
 import { filterTakes } from './filters.ts';
 import type { GroupState } from './group.ts';
-import type { Marks } from './marks.ts';
+import type { MarkAsked, Marks } from './marks.ts';
 import type { NeedsContext } from './parts.ts';
 import type { GroupEntry, QueueState } from './queue.ts';
 import { raiseStart, raiseStartNeeds } from './queue-start.ts';
@@ -195,7 +195,8 @@ function bytesOf(
   const { nextOffset: offset, enqueuedBytes: bytes } = state.queue;
   const span = offset - from;
   if (span === 0) return 0;
-  const stretch = bytes - marks.bytesBelow(state.queueId, { offset: from, end: { offset, bytes } }, keys);
+  const stretch =
+    bytes - marks.bytesBelow(state.queueId, { offset: from, end: { offset, bytes } }, keys);
   return depth === span ? stretch : Math.ceil((stretch * depth) / span);
 }
 
@@ -203,8 +204,14 @@ function takes(state: QueueState, { filter }: GroupEntry, { topic }: Sized): boo
   return filterTakes(filter, state.definition.name, topic);
 }
 
+/** The mark that a message makes if one is due. */
+export function markAsked(state: QueueState, stamp: number): MarkAsked {
+  const { nextOffset: offset, enqueuedBytes: bytes } = state.queue;
+  return { offset, stamp, bytes, step: markStep(state) };
+}
+
 /** Of marks: after so many bytes there is one, so that bounds of bytes are kept closely. */
-export function markStep(state: QueueState): number {
+function markStep(state: QueueState): number {
   const { maxBytes, retention } = state.definition.limits;
   const bound = Math.min(maxBytes || Infinity, retention.bytes || Infinity);
   return bound === Infinity ? Infinity : Math.floor(bound / 256);
@@ -215,4 +222,3 @@ export function hasMarks(state: QueueState): boolean {
   const { maxBytes, retention } = state.definition.limits;
   return state.isStream || maxBytes > 0 || retention.ageMs > 0 || retention.bytes > 0;
 }
-

@@ -100,6 +100,8 @@ export class Parts {
 /** Where queues are found. */
 export interface QueueSource {
   get(queueId: QueueId): QueueState | undefined;
+  /** `DELAYED_QUEUE`, which `get` does not give: no command may name it. */
+  readonly waiting: QueueState;
 }
 
 /** What a command may read to say which records it needs. */

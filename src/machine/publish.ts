@@ -50,8 +50,8 @@ export function publishNeeds(command: EnqueueCommand, needs: NeedsContext): void
     }
   }
   if (delayMs === 0) return;
-  const waiting = queues.get(DELAYED_QUEUE);
-  if (waiting?.use() !== true) {
+  const { waiting } = queues;
+  if (!waiting.use()) {
     keys.push(queueKey(DELAYED_QUEUE));
     return;
   }
@@ -129,10 +129,8 @@ function store(message: Incoming, options: EnqueueOptions, context: ApplyContext
   const { queues, parts, stamp, effects } = context;
   const targets = [...new Set(message.targets)].filter((each) => queues.get(each) !== undefined);
   if (targets.length === 0) return NO_QUEUE;
-  const waiting = queues.get(DELAYED_QUEUE);
-  if (waiting === undefined) return NO_QUEUE;
   const { bytes } = message;
-  const number = waiting.append(bytes);
+  const number = queues.waiting.append(bytes);
   effects.addEnqueued(DELAYED_QUEUE, number, bytes);
   parts.delayed.add(number, targets);
   const due = stamp + delayOf(options);
@@ -144,4 +142,3 @@ function store(message: Incoming, options: EnqueueOptions, context: ApplyContext
 function delayOf({ delayMs }: EnqueueOptions): number {
   return Math.min(delayMs, MAX_LIFE_MS);
 }
-

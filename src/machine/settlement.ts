@@ -59,7 +59,11 @@ function requeue(state: QueueState, ending: Ending, context: ApplyContext): void
   } else if (attempts + 1 >= limits.deliveryLimit) {
     discard(state, { ...ending, reason: 'delivery-limit' }, context);
   } else {
-    const due = notBefore({ queueId, offset, attempts: attempts + 1, cause }, limits, context.stamp);
+    const due = notBefore(
+      { queueId, offset, attempts: attempts + 1, cause },
+      limits,
+      context.stamp,
+    );
     group.setAttempts(offset, attempts + 1, due);
     tellRequeued(command, { attempts: attempts + 1, due }, context.effects);
   }
