@@ -10,6 +10,7 @@
 
 import type { RangeCause, SettleOutcome } from '../machine/command.ts';
 import { Claims, type DispatchPolicy } from '../machine/dispatch-policy.ts';
+import { filterTakes } from '../machine/filters.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
 import type { DeliveryGroup } from './delivery-group.ts';
 import type { DeliveryHeader, DispatcherOptions, SettleReason } from './dispatch-options.ts';
@@ -186,7 +187,7 @@ export class GroupDeliveries {
     if (definition === undefined) return undefined;
     if (expiresAtMs(message, definition.limits.ttlMs) <= this.#options.now()) return 'expired';
     if (offset >= group.filterFrom || group.filter === '') return undefined;
-    const takes = this.#options.matches(group.filter, definition.name, topicOf(message));
+    const takes = filterTakes(group.filter, definition.name, topicOf(message));
     return takes ? undefined : 'filtered';
   }
 

@@ -11,13 +11,14 @@ import type { CancelReason } from '../broker/ports.ts';
 import type { Position } from '../machine/command.ts';
 import { DispatchPolicy } from '../machine/dispatch-policy.ts';
 import type { GroupView } from '../machine/effect.ts';
+import { takesAll } from '../machine/filters.ts';
 import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
+import type { GroupDispatchStart } from '../machine/machine.ts';
 import { DeliveryGroup, type DeliveryGroups, type Member } from './delivery-group.ts';
 import type {
   AttachRequest,
   DispatcherOptions,
   GroupCommand,
-  GroupDispatchStart,
   SettleReason,
 } from './dispatch-options.ts';
 import type { GroupDeliveries } from './group-deliveries.ts';
@@ -243,16 +244,17 @@ export class Memberships {
 
   #known(group: DeliveryGroup, view: GroupView): void {
     const wasCreated = group.phase === 'creating' && group.isNew;
+    const filter = takesAll(view.filter) ? '' : view.filter;
     group.kind = view.kind;
     this.#parts.groups.identify(group, view.groupId);
     group.seenBelow = this.#seen.get(keyOf(group.queueId, view.groupId)) ?? 0;
     for (const { id } of group.members.values()) {
-      if (group.filter === view.filter) break;
+      if (group.filter === filter) break;
       group.members.delete(id);
       this.#members.delete(id);
-      this.#cancel(id, 'refused', filterDiffers(view.name, view.filter));
+      this.#cancel(id, 'refused', filterDiffers(view.name, filter));
     }
-    group.filter = view.filter;
+    group.filter = filter;
     const first = group.members.values().next().value;
     if (first === undefined) {
       if (wasCreated) this.#empty(group);
