@@ -382,7 +382,6 @@ export class DispatchPolicy {
     const slot = this.#takeBack(offset);
     if (slot === NO_SLOT) return false;
     this.#slots.setState(slot, SlotState.settling);
-    this.#slots.setTime(slot, 0);
     this.#slots.set(slot, ENDING);
     return true;
   }
