@@ -185,7 +185,10 @@ export class GroupDeliveries {
   #unwanted(group: DeliveryGroup, offset: Offset, message: StoredMessage): PassCause | undefined {
     const definition = this.#options.definition(group.queueId);
     if (definition === undefined) return undefined;
-    if (expiresAtMs(message, definition.limits.ttlMs) <= this.#options.now()) return 'expired';
+    const expiresAt = expiresAtMs(message, definition.limits.ttlMs);
+    if (expiresAt !== Number.POSITIVE_INFINITY && expiresAt <= this.#options.now()) {
+      return 'expired';
+    }
     if (offset >= group.filterFrom || group.filter === '') return undefined;
     const takes = filterTakes(group.filter, definition.name, topicOf(message));
     return takes ? undefined : 'filtered';

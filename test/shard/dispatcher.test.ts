@@ -219,6 +219,23 @@ describe('where a consumer begins', () => {
     expect(world.delivered()).toEqual(['3:3']);
   });
 
+  it('a refusal hits who asked to begin elsewhere, not who came meanwhile', async () => {
+    const world = new DispatcherWorld();
+    world.publish(2);
+    await world.member(1, { credit: 2 });
+    world.say(world.deliveries[0] as SeenDelivery);
+    await world.settle();
+    world.dispatcher.close(1, 'returned');
+    world.attach(2, { start: { kind: 'offset', offset: 0 } });
+    world.dispatcher.close(2, 'returned');
+    world.attach(3);
+    world.news();
+    world.delivered();
+    await world.settle();
+    expect(world.news()).toEqual(['3 attached default']);
+    expect(world.delivered()).toEqual(['3:1']);
+  });
+
   it('a group that is moved delivers anew; credit stays, and numbers are never used again', async () => {
     const world = new DispatcherWorld({ type: 'stream' });
     world.publish(6);
