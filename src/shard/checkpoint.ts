@@ -237,13 +237,13 @@ export class Checkpoints {
   async #lowerFloor(queueId: QueueId): Promise<void> {
     const { machine, locations, loader } = this.#options;
     if (machine.queueKeys(queueId).length > 0) await loader.until(() => machine.queueKeys(queueId));
-    const floor = machine.floor(queueId);
+    const floor = machine.lowestWanted(queueId);
     const next = machine.nextOffset(queueId);
     if (floor === undefined || next === undefined) return;
     if (locations.settledBelow(queueId, floor, next)) return;
     const data = await loader.one(locations.keyOf(queueId, floor));
     locations.load(queueId, floor, data);
-    const newFloor = machine.floor(queueId) as Offset | undefined;
+    const newFloor = machine.lowestWanted(queueId) as Offset | undefined;
     const newNext = machine.nextOffset(queueId) as Offset | undefined;
     if (newFloor === undefined || newNext === undefined) return;
     // When the floor has left the chunk meanwhile, the next checkpoint looks again.
