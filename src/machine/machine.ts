@@ -258,6 +258,7 @@ export class Machine {
       nextOffset: state.queue.nextOffset as Offset,
       limits: state.definition.limits,
       settled: group.copySettled(),
+      priorities: undefined,
       requeued: group.requeued(),
       filter: entry.filter,
       filterFrom: entry.filterFrom as Offset,
