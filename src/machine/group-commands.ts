@@ -65,7 +65,7 @@ export function createGroupNeeds(
   if (keys.length > 0 || state.isStream || refusalOf(state, command) !== undefined) return;
   const lowest = lowestGroup(state);
   if (lowest === undefined || state.named(command.name) !== undefined) return;
-  const from = Math.max(lowest.floor, beginOf(state, command));
+  const from = beginOf(state, command);
   for (const chunk of lowest.group.ranges.chunks()) {
     const begin = chunk * SETTLED_CHUNK;
     if (begin + SETTLED_CHUNK <= from) continue;
@@ -91,13 +91,12 @@ export function createGroup(
     const others = groupsOf(state);
     const begin = beginOf(state, command);
     const lowest = state.isStream ? undefined : lowestGroup(state);
-    const from = Math.max(lowest?.floor ?? 0, begin);
     entry = state.createGroup({ name, kind, filter }, lowest === undefined ? begin : lowest.floor);
     const group = state.loadedGroup(entry.groupId);
     for (const chunk of lowest?.group.ranges.chunks() ?? []) {
-      if ((chunk + 1) * SETTLED_CHUNK > from) group.adoptCommon(chunk, others);
+      if ((chunk + 1) * SETTLED_CHUNK > begin) group.adoptCommon(chunk, others);
     }
-    if (from > group.floor) group.settleRange(group.floor, from);
+    if (begin > group.floor) group.settleRange(group.floor, begin);
   }
   effects.addRare({ kind: 'group-created', queueId, group: state.view(entry), created });
 }
