@@ -36,6 +36,8 @@ export interface ShardHostParts {
   readonly pulse?: ThreadPulse;
   /** Called once, after the start: the store failed, and the process is to end. */
   readonly onFailure: (error: Error) => void;
+  /** Numbers of the thread that it runs in, for the statistics. */
+  readonly moreStats?: () => Iterable<readonly [name: string, value: number]>;
 }
 
 export interface ShardHost {
@@ -132,6 +134,7 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
     records: on.records,
     port,
     queues: settings.queues,
+    groups: settings.groups,
     limits: {
       ...DEFAULT_SHARD_LIMITS,
       checkpointBytes: settings.checkpointBytes,
@@ -152,6 +155,12 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
       spent = bytesWritten;
       return on.reserve.state === 'inside-reserve';
     },
+    moreStats: () => [
+      ['disk/free', on.reserve.space.freeBytes],
+      ['disk/inside-reserve', on.reserve.state === 'inside-reserve' ? 1 : 0],
+      ['bytes/log', log.stats.bytesWritten],
+      ...(parts.moreStats?.() ?? []),
+    ],
     onFailure,
   });
   if (early !== undefined) shard.logFailed(early);
