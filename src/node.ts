@@ -8,12 +8,14 @@
  */
 
 import { resolve } from 'node:path';
+import { AdminServer } from './admin/server.ts';
 import { MemoryBroker } from './broker/broker.ts';
 import type { QueueClient } from './broker/ports.ts';
 import type { Config } from './config/config.ts';
 import { NodeWatch } from './node-watch.ts';
 import {
   type ShardSettings,
+  adminOptions,
   brokerOptions,
   mqttListeners,
   opsOptions,
@@ -84,6 +86,7 @@ export class Node {
   readonly #watch: NodeWatch;
   readonly #broker: MemoryBroker;
   readonly #frontends: readonly Frontend[];
+  readonly #admin: AdminServer | undefined;
   readonly #log: Logger;
   #stopping: Promise<void> | undefined;
 
@@ -103,9 +106,14 @@ export class Node {
     this.#frontends = mqtt;
     const { stats, pulse, failed } = shards;
     watch.watch({ broker, mqtt, stats, pulse, failed });
+    const admin = adminOptions(config, this.dataDirectory);
+    this.#admin = admin && new AdminServer(shards.queues.admin, log, admin);
   }
 
-  /** Rejects with a `StorageError` or a `ListenError`, and then nothing is left running. */
+  /**
+   * Rejects with a `StorageError`, a `ListenError` or an `AdminSocketError`, and then nothing is left
+   * running.
+   */
   static async start(parts: NodeParts): Promise<Node> {
     const { config, log, startShards, terminal } = parts;
     const settings = shardSettings(config, resolve(config.data_dir), terminal);
@@ -145,6 +153,11 @@ export class Node {
     );
   }
 
+  /** The socket of the command line; undefined where there is none. */
+  get adminSocket(): string | undefined {
+    return this.#admin?.path;
+  }
+
   get queueNames(): string[] {
     return this.#shards.queues.queues.map(({ name }) => name);
   }
@@ -166,12 +179,14 @@ export class Node {
         throw new ListenError(config.server.mqtt.tcp.addr, 'server.mqtt.tcp.addr', cause);
       }
     }
+    await this.#admin?.start();
   }
 
   async #stop(): Promise<void> {
     this.#log.info({}, 'stopping');
     this.#watch.stopping();
-    await Promise.all(this.#frontends.map((frontend) => frontend.stop()));
+    const stops = this.#frontends.map((frontend) => frontend.stop());
+    await Promise.all([this.#admin?.stop(), ...stops]);
     this.#broker.stop();
     try {
       await this.#shards.stop();

@@ -4,6 +4,7 @@
  * means.
  */
 
+import { admin } from './admin-keys.ts';
 import { autoCreate, queues } from './queue-keys.ts';
 import { type ValueOf, choice, duration, onOff, section, size, text, whole } from './schema.ts';
 import { server } from './server-keys.ts';
@@ -104,6 +105,7 @@ export const KEYS = section('FluxMQ', {
     fallback: false,
   }),
   server,
+  admin,
   sessions,
   retained,
   queues,
@@ -118,7 +120,6 @@ export type QueueConfig = Config['queues'][number];
 
 /** Keys that later versions will have: refused by name, so that nobody believes they work. */
 const LATER = [
-  'admin',
   'auth',
   'cluster',
   'hooks',

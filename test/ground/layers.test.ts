@@ -125,6 +125,18 @@ const FORBIDDEN: readonly Probe[] = [
   ...imports('src/protocol/mqtt', '#storage', 'StorageError'),
   ...imports('src/protocol/mqtt', '../../../storage/errors.ts', 'StorageError'),
   ...imports('src/protocol/mqtt', 'node:fs', 'readFileSync'),
+  ...imports('src/admin', '../shard/probe-target.ts', 'target'),
+  ...imports('src/admin', '../machine/probe-target.ts', 'target'),
+  ...imports('src/admin', '../broker/probe-target.ts', 'target'),
+  ...imports('src/admin', '../protocol/mqtt/reason-codes.ts', 'ReasonCode'),
+  ...imports('src/admin', '../telemetry/probe-target.ts', 'target'),
+  ...imports('src/admin', '../probe-target.ts', 'target'),
+  ...imports('src/admin', '#storage', 'StorageError'),
+  ...imports('src/admin', '../../storage/errors.ts', 'StorageError'),
+  ...imports('src/admin', 'node:http2', 'createServer'),
+  ...imports('src/broker', '../admin/probe-target.ts', 'target'),
+  ...imports('src/shard', '../admin/probe-target.ts', 'target'),
+  ...imports('src/protocol/mqtt', '../../admin/probe-target.ts', 'target'),
   ...imports('src/config', '../machine/probe-target.ts', 'target'),
   ...imports('src/config', '../broker/ports.ts', 'ENQUEUE_REFUSALS'),
   ...imports('src/config', '#storage', 'StorageError'),
@@ -198,6 +210,18 @@ const ALLOWED: readonly Probe[] = [
       'export const probe = [createServer, Registry] as const;\nexport type Probe = Logger;',
     what: 'HTTP and prom-client',
   },
+  {
+    folder: 'src/admin',
+    code:
+      "import { createServer } from 'node:net';\n" +
+      "import { lstat } from 'node:fs/promises';\n" +
+      "import { Server } from '@grpc/grpc-js';\n" +
+      "import { AdminError } from '../broker/ports.ts';\n" +
+      "import type { Logger } from '../telemetry/logger.ts';\n" +
+      'export const probe = [createServer, lstat, Server, AdminError] as const;\n' +
+      'export type Probe = Logger;',
+    what: 'ports, sockets and gRPC',
+  },
 ];
 
 /** Compiler errors and lint rules that speak of layers. */
@@ -255,6 +279,7 @@ describe('layers', () => {
       await cp(join(ROOT, name), join(directory, name), { recursive: true });
     }
     const targets = [
+      'admin',
       'broker',
       'config',
       'ops',
