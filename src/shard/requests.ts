@@ -34,7 +34,10 @@ export type ShardRequest =
 
 export function encodeRequest(request: ShardRequest): Uint8Array {
   if (request.kind !== 'declare') return encodeRecord([request.kind]);
-  return encodeRecord([request.kind, ...request.queues.map((queue) => definitionData(queue) as PlainData)]);
+  return encodeRecord([
+    request.kind,
+    ...request.queues.map((queue) => definitionData(queue) as PlainData),
+  ]);
 }
 
 export function decodeRequest(body: Uint8Array): ShardRequest {
