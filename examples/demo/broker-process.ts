@@ -25,7 +25,9 @@ export class BrokerProcess {
 
   async start(): Promise<void> {
     const address = `server.mqtt.tcp.addr=127.0.0.1:${this.#port}`;
-    const args = [LAUNCHER, 'start', '--data-dir', this.#dataDirectory, '--set', address];
+    // The demonstration takes no other port than its own.
+    const set = ['--set', address, '--set', 'server.ops.addr=off'];
+    const args = [LAUNCHER, 'start', '--data-dir', this.#dataDirectory, ...set];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#child = child;
     this.#output = '';

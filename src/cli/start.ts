@@ -109,6 +109,7 @@ function endOnBugs(log: Logger): void {
 function greeting(node: Node, config: Config): string {
   const rows = [
     ...node.listening.map(({ host, port }) => ['MQTT 3.1.1, 5.0', `${host}:${port}`]),
+    ...opsRow(node),
     ['data', node.dataDirectory],
     ['queues', node.queueNames.join(', ')],
     ['admin', node.adminSocket ?? 'off'],
@@ -124,6 +125,12 @@ function greeting(node: Node, config: Config): string {
     '',
   ];
   return lines.join('\n');
+}
+
+function opsRow({ ops }: Node): string[][] {
+  if (ops === undefined) return [];
+  const host = ops.host.includes(':') ? `[${ops.host}]` : ops.host;
+  return [['health, metrics', `http://${host}:${ops.port}/readyz, /metrics`]];
 }
 
 function firstSteps({ host, port }: Listening, queue: string): string[] {

@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { Checker } from './check.ts';
 import { type MapNode, NO_PLACE, emptyMap, override, readYaml } from './document.ts';
-import { type Config, KEYS, type QueueConfig, isLaterKey } from './keys.ts';
+import { type Config, KEYS, type QueueConfig, isLaterKey, nameHere } from './keys.ts';
 import { ConfigError, type ConfigProblem } from './problem.ts';
 import { CATCH_ALL_QUEUE } from './queue-names.ts';
 import { brokenRules } from './rules.ts';
@@ -41,7 +41,7 @@ export function parseConfig({ file, overrides = [] }: ConfigSource): Config {
 
 /** Throws a `ConfigError` with every problem of a tree, however it was made. */
 export function checkTree(tree: MapNode): Config {
-  const checker = new Checker(isLaterKey);
+  const checker = new Checker({ later: isLaterKey, nameHere });
   // The checker gives what the table says; without a problem it has the table's type.
   const config = checker.section(KEYS, tree, '') as Config;
   const problems =

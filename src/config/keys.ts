@@ -138,7 +138,35 @@ const LATER = [
   'shards.count',
 ] as const;
 
+/** Keys of the FluxMQ in Go that have another name here: told by it. */
+const ELSEWHERE: ReadonlyMap<string, string> = new Map([
+  ['broker', 'shards.max_message_size, retained.* and queues[].retry'],
+  ['queue_manager', 'queues and shards'],
+  ['session', 'sessions'],
+  ['queues[].limits', 'max_length and message_ttl'],
+  ['queues[].primary_group', 'groups'],
+  ['queues[].retry.initial_backoff', 'retry.min'],
+  ['queues[].retry.max_backoff', 'retry.max'],
+  ['queues[].retry.max_retries', 'delivery_limit'],
+  ['queues[].retention.max_age', 'retention.age'],
+  ['queues[].retention.max_length_bytes', 'retention.bytes'],
+  ['queues[].retention.max_length_messages', 'retention.messages'],
+  ['server.tcp', 'server.mqtt.tcp'],
+  ['server.tcp_addr', 'server.mqtt.tcp.addr'],
+  ['server.tcp_max_connections', 'server.mqtt.tcp.max_connections'],
+  ['storage.badger_dir', 'data_dir'],
+]);
+
+/** What a key is called here that another FluxMQ has. */
+export function nameHere(key: string): string | undefined {
+  return ELSEWHERE.get(plainKey(key));
+}
+
 export function isLaterKey(key: string): boolean {
-  const plain = key.replaceAll(/\[\d+\]/g, '[]');
+  const plain = plainKey(key);
   return LATER.some((later) => plain === later || plain.startsWith(`${later}.`));
+}
+
+function plainKey(key: string): string {
+  return key.replaceAll(/\[\d+\]/g, '[]');
 }

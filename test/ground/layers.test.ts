@@ -142,6 +142,16 @@ const FORBIDDEN: readonly Probe[] = [
   ...imports('src/config', '#storage', 'StorageError'),
   ...imports('src/telemetry', '../broker/ports.ts', 'ENQUEUE_REFUSALS'),
   ...imports('src/telemetry', '../config/probe-target.ts', 'target'),
+  ...imports('src/ops', '../broker/ports.ts', 'ENQUEUE_REFUSALS'),
+  ...imports('src/ops', '../config/probe-target.ts', 'target'),
+  ...imports('src/ops', '../shard/probe-target.ts', 'target'),
+  ...imports('src/ops', '../probe-target.ts', 'target'),
+  ...imports('src/ops', '#storage', 'StorageError'),
+  ...imports('src/ops', 'node:fs', 'readFileSync'),
+  ...imports('src/ops', 'node:worker_threads', 'Worker'),
+  ...imports('src/config', '../ops/probe-target.ts', 'target'),
+  ...imports('src/shard', '../ops/probe-target.ts', 'target'),
+  ...imports('src/broker', '../ops/probe-target.ts', 'target'),
   // The proof of durability is made in one file.
   ...['src/shard', 'src', 'src/cli'].flatMap((folder) =>
     imports(
@@ -203,6 +213,15 @@ const ALLOWED: readonly Probe[] = [
       'export type Probe = Logger;',
     what: 'ports, sockets and gRPC',
   },
+  {
+    folder: 'src/ops',
+    code:
+      "import { createServer } from 'node:http';\n" +
+      "import { Registry } from 'prom-client';\n" +
+      "import type { Logger } from '../telemetry/logger.ts';\n" +
+      'export const probe = [createServer, Registry] as const;\nexport type Probe = Logger;',
+    what: 'HTTP and prom-client',
+  },
 ];
 
 /** Compiler errors and lint rules that speak of layers. */
@@ -263,6 +282,7 @@ describe('layers', () => {
       'admin',
       'broker',
       'config',
+      'ops',
       'telemetry',
       'machine',
       'shard',
