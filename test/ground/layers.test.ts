@@ -202,6 +202,15 @@ const ALLOWED: readonly Probe[] = [
     what: 'ports and sockets',
   },
   {
+    folder: 'src/ops',
+    code:
+      "import { createServer } from 'node:http';\n" +
+      "import { Registry } from 'prom-client';\n" +
+      "import type { Logger } from '../telemetry/logger.ts';\n" +
+      'export const probe = [createServer, Registry] as const;\nexport type Probe = Logger;',
+    what: 'HTTP and prom-client',
+  },
+  {
     folder: 'src/admin',
     code:
       "import { createServer } from 'node:net';\n" +
@@ -212,15 +221,6 @@ const ALLOWED: readonly Probe[] = [
       'export const probe = [createServer, lstat, Server, AdminError] as const;\n' +
       'export type Probe = Logger;',
     what: 'ports, sockets and gRPC',
-  },
-  {
-    folder: 'src/ops',
-    code:
-      "import { createServer } from 'node:http';\n" +
-      "import { Registry } from 'prom-client';\n" +
-      "import type { Logger } from '../telemetry/logger.ts';\n" +
-      'export const probe = [createServer, Registry] as const;\nexport type Probe = Logger;',
-    what: 'HTTP and prom-client',
   },
 ];
 
