@@ -118,7 +118,8 @@ export class MqttClient {
   async publish(message: OutgoingMessage): Promise<void> {
     const { userProperties, expiry, ...rest } = message;
     const properties = {
-      ...(userProperties === undefined ? {} : { userProperties }),
+      // An empty group of user properties is more than mqtt-packet can write.
+      ...(Object.keys(userProperties ?? {}).length === 0 ? {} : { userProperties }),
       ...(expiry === undefined ? {} : { messageExpiryInterval: expiry }),
     };
     const packet: IPublishPacket = {
