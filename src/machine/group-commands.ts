@@ -75,7 +75,7 @@ export function createGroupNeeds(
   state.missing(keys);
   if (keys.length > 0 || refusalOf(state, command) !== undefined) return;
   if (state.named(command.name) !== undefined) return;
-  const from = beginOf(state, command, needs);
+  const begin = beginOf(state, command, needs);
   if (command.groupKind === 'automatic') {
     parts.timers.needsToAdd(stamp + state.definition.limits.groupExpiresMs, stamp, keys);
   }
