@@ -8,13 +8,13 @@
  */
 
 import type { Committed } from '../machine/committed.ts';
-import type { Position } from '../machine/command.ts';
+import type { Position, PublishKey } from '../machine/command.ts';
 import type { Capture, DefaultGroup, QueueDefinition, QueueType } from '../machine/definitions.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
 import type { Message } from './message.ts';
 
 export type { Committed } from '../machine/committed.ts';
-export type { Position } from '../machine/command.ts';
+export type { Position, PublishKey } from '../machine/command.ts';
 export type { QueueDefinition } from '../machine/definitions.ts';
 export type { Offset, QueueId } from '../machine/ids.ts';
 
@@ -47,6 +47,8 @@ export const ENQUEUE_REFUSALS = [
   'producer-refused',
   /** The session has a later owner. */
   'stale-owner',
+  /** A user property that is an option (`x-delay`, `producer-seq`, ...) has no value it can have. */
+  'invalid-option',
 ] as const;
 export type EnqueueRefusal = (typeof ENQUEUE_REFUSALS)[number];
 
@@ -98,6 +100,11 @@ export interface ConsumeRequest {
   readonly start: Position | undefined;
   /** How many deliveries may be outstanding at first, 0 to 65,535. */
   readonly credit: number;
+  /**
+   * It does not settle through `QueueConsumer.settle`: its deliveries end through the `settle` of
+   * anybody, or by their time-out, and `ended` tells it.
+   */
+  readonly manual: boolean;
 }
 
 /** Implemented by a frontend; lives as long as its consumer. */
@@ -107,12 +114,19 @@ export interface ConsumerSink {
   delivered(delivery: Delivery): void;
   /** After the deliveries of one batch: time to write to the socket once. */
   batchEnd(): void;
+  /**
+   * Of a manual consumer alone: a delivery of its ended otherwise than by `close`, and its place is
+   * free again (the credit comes back by `grant` alone).
+   */
+  ended(offset: Offset, deliveryNumber: number): void;
   /** Nothing follows. `refused`: it was never a member; `detail` says why, for people. */
   cancelled(reason: CancelReason, detail: string): void;
 }
 
 export const CANCEL_REASONS = ['queue-deleted', 'unavailable', 'group-deleted', 'refused'] as const;
 export type CancelReason = (typeof CANCEL_REASONS)[number];
+
+export type AskedOutcome = SettleOutcome | 'commit' | 'extend';
 
 /** A settlement by message id, of whoever has it: `$ack`, `$nack`, `$reject`, `$commit`. */
 export interface SettleRequest {
@@ -122,8 +136,11 @@ export interface SettleRequest {
   /** Of the delivery; ignored by `commit`. */
   readonly term: number;
   readonly deliveryNumber: number;
-  /** `commit` (streams): the group has everything up to and with `offset`. */
-  readonly outcome: SettleOutcome | 'commit';
+  /**
+   * `commit` (streams): the group has everything up to and with `offset`. `extend`: the delivery's
+   * visibility timeout begins anew.
+   */
+  readonly outcome: AskedOutcome;
 }
 
 /** What came of it. `done`: committed and applied. */
@@ -139,6 +156,8 @@ export const SETTLE_ANSWERS = [
   'unavailable',
 ] as const;
 export type SettleAnswer = (typeof SETTLE_ANSWERS)[number];
+/** The answers that prove a settlement: a protocol may acknowledge it. */
+export type SettleProof = Extract<SettleAnswer, 'done' | 'already'>;
 
 export interface SettleWaiter {
   /** Once for each `settle`; never during the call. */
@@ -168,7 +187,8 @@ export interface QueueClient {
   /**
    * Numbers the message in this node's stream and hands it to the shard; the payload is copied
    * before the call returns. The outcome comes through `waiter.enqueued(tag, ...)`, never during
-   * the call.
+   * the call. With a key, a second one of the same key is told `Committed` and stores nothing,
+   * until the key is released.
    */
   enqueue(
     targets: readonly QueueId[],
@@ -176,7 +196,12 @@ export interface QueueClient {
     origin: Origin,
     waiter: EnqueueWaiter,
     tag: number,
+    key?: PublishKey,
   ): void;
+  /** The key may be used again once this is `Committed`; told like an enqueue, in their order. */
+  release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void;
+  /** All keys of the session's incarnation go; nobody waits for it. */
+  endSession(session: string): void;
   /**
    * False while more waits than the bound: publishers stop reading their sockets until
    * `onWritable`.
@@ -260,6 +285,7 @@ export interface QueueAdmin {
   /** In order of name, behind `after`; at most `max` (1 to 1,000). */
   list(after: string, max: number): Promise<readonly QueueSummary[]>;
   show(name: string): Promise<QueueDetail>;
+  /** When it resolves, `QueueClient.queues` shows the queue. */
   declare(definition: QueueDefinition): Promise<'created' | 'same' | 'updated'>;
   delete(name: string): Promise<void>;
   /** Settles everything but what is delivered; of one group, or (undefined) of all. How many. */
@@ -299,6 +325,8 @@ export const PUBLISH_REFUSALS = [
   'retained-full',
   /** More topic levels than configured. */
   'topic-too-deep',
+  /** No queue takes it, and there are too many to make one more. */
+  'too-many-queues',
 ] as const;
 export type PublishRefusal = (typeof PUBLISH_REFUSALS)[number];
 
@@ -307,6 +335,9 @@ export type PublishRefusal = (typeof PUBLISH_REFUSALS)[number];
  * `waiting`: the outcome comes through the waiter.
  */
 export type PublishOutcome = Unlogged | 'waiting' | PublishRefusal;
+
+/** Why a queue was not made on its first use. */
+export type MakeRefusal = Extract<PublishRefusal, 'no-queue' | 'too-many-queues' | 'unavailable'>;
 
 /** A message on its way to live subscribers; one object for all of them. */
 export interface Publication {
@@ -374,6 +405,8 @@ export interface Publisher {
   readonly subscriber: Subscriber | undefined;
   /** Undefined for one who never gives a tag. */
   readonly waiter: EnqueueWaiter | undefined;
+  /** Of the publish in hand, at QoS 2 of a session that is kept; read during the call only. */
+  readonly key: PublishKey | undefined;
 }
 
 export interface Broker {
@@ -381,9 +414,9 @@ export interface Broker {
   /** The most levels that a topic name or a filter may have. */
   readonly maxTopicLevels: number;
   /**
-   * Routes a message. With a tag, `waiting` promises one call of the publisher's waiter; without
-   * one nobody waits: a message for a queue is enqueued unanswered (QoS 0), and a refusal is
-   * counted.
+   * Routes a message: to live subscribers at once, whatever becomes of it in a queue that takes it
+   * too. With a tag, `waiting` promises one call of the publisher's waiter; without one nobody
+   * waits: a message for a queue is enqueued unanswered (QoS 0), and a refusal is counted.
    */
   publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome;
   /** `filter` is valid, within `maxTopicLevels`, and does not begin with `$queue/`. */
@@ -393,8 +426,16 @@ export interface Broker {
   retained(filter: string): RetainedCursor;
   /** The queue of that name, from the newest state. */
   queue(name: string): QueueInfo | undefined;
+  /**
+   * Makes a queue on its first use, where that is configured; otherwise undefined at once, as for a
+   * name that no queue may have. Resolves with the queue, or why there is none; never rejects.
+   */
+  makeQueue(name: string): Promise<QueueInfo | MakeRefusal> | undefined;
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer;
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void;
+  /** As the client of the queues does it. */
+  release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void;
+  endSession(session: string): void;
   /** False while the shard is behind: who publishes to queues stops reading until `onWritable`. */
   readonly writable: boolean;
   onWritable(listener: () => void): void;
