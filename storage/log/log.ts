@@ -30,7 +30,8 @@ import type {
 import { LogWriter } from './log-writer.ts';
 import { openLog } from './open-log.ts';
 import type { Epoch, LogIndex } from './positions.ts';
-import { ReadHandles } from './read-handles.ts';
+import { ReadHandles } from '../read-handles.ts';
+import type { SegmentHandles } from './segment-handles.ts';
 import { SegmentIndexes } from './segment-indexes.ts';
 import { cutPrefix, cutSuffix } from './truncation.ts';
 import type { OpenLog } from './truncation.ts';
@@ -41,7 +42,7 @@ const MAX_VOTE_BYTES = 1024;
 export class Log {
   readonly #state: LogState;
   readonly #writer: LogWriter;
-  readonly #handles: ReadHandles;
+  readonly #handles: SegmentHandles;
   readonly #indexes: SegmentIndexes;
   #listener: ((durable: LogIndex) => void) | undefined;
   #cutting = false;
