@@ -4,14 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { StorageError } from '../../../storage/errors.ts';
 import { MemoryFiles, failure } from '../../support/memory-files.ts';
-import {
-  DIRECTORY,
-  OWNER,
-  runsIn,
-  someValues,
-  valueOf,
-  writeRun,
-} from '../../support/small-run.ts';
+import { DIRECTORY, runsIn, someValues, valueOf, writeRun } from '../../support/small-run.ts';
 
 describe('a run', () => {
   it('gives back every value under its key, and nothing under others', async () => {
