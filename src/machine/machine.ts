@@ -13,33 +13,29 @@
  * store that lied; the process must end.
  *
  * The parts: `definitions` `queue` `group` (`settled-ranges`, `attempts`) `streams` `version` are
- * the records, `record-table` is their memory and their checkpoint, `backoff` says when a requeued
- * message is due. Deliveries are no state of the machine: `dispatch-policy`.
+ * the records, `record-table` is their memory and their checkpoint, `enqueue` `settlement`
+ * `group-commands` `queue-start` say what the commands do, `backoff` says when a requeued message
+ * is due. Deliveries are no state of the machine: `dispatch-policy`.
  */
 
 import { assert, isCount } from './assert.ts';
-import { notBefore } from './backoff.ts';
-import {
-  type Command,
-  type EnqueueCommand,
-  MAX_TARGETS,
-  type SettleCommand,
-  type SetVersionCommand,
-  type VoidCommand,
+import type {
+  Command,
+  EnqueueCommand,
+  Position,
+  SettleCommand,
+  SetVersionCommand,
+  VoidCommand,
 } from './command.ts';
 import { Definitions, type DefinedQueue } from './definition-commands.ts';
 import type { QueueDefinition } from './definitions.ts';
 import type { DispatchStart } from './dispatch-policy.ts';
-import type { Effects } from './effect.ts';
-import {
-  DEFAULT_GROUP,
-  type GroupId,
-  type LogIndex,
-  type Offset,
-  type QueueId,
-  type StampMs,
-} from './ids.ts';
+import type { Effects, GroupView } from './effect.ts';
+import { enqueue, enqueueNeeds } from './enqueue.ts';
+import { offsetOf } from './group-commands.ts';
+import type { GroupId, LogIndex, Offset, QueueId, StampMs } from './ids.ts';
 import type { QueueState } from './queue.ts';
+import { applyToQueue, applyWithoutQueue, queueCommandNeeds } from './queue-commands.ts';
 import {
   type CapturedRecord,
   META_KEY,
@@ -47,10 +43,12 @@ import {
   type RecordKey,
   definitionsKey,
   queueKey,
-  streamKey,
+  stored,
 } from './record-data.ts';
-import { type RecordContent, type RecordHolder, RecordTable, Resident } from './record-table.ts';
-import { IN_TURN, Stream, outcomeCode } from './streams.ts';
+import { RecordTable, Resident } from './record-table.ts';
+import { Senders } from './senders.ts';
+import { isSettleReady, settle, settleNeeds } from './settlement.ts';
+import { outcomeCode } from './streams.ts';
 import { Meta, isVersionAllowed } from './version.ts';
 
 export interface MachineOptions {
@@ -58,19 +56,22 @@ export interface MachineOptions {
   readonly maxResidentRecords: number;
 }
 
+/** From what the deliveries of a group start. */
+export interface GroupDispatchStart extends DispatchStart {
+  readonly filter: string;
+  /** Older messages are not yet filtered: the leader looks at their topics. */
+  readonly filterFrom: Offset;
+}
+
 const NONE: readonly RecordKey[] = Object.freeze([]);
 const ACCEPTED = outcomeCode('accepted');
-const NO_QUEUE = outcomeCode('no-queue');
 
-export class Machine implements RecordHolder {
+export class Machine {
   readonly #options: MachineOptions;
   readonly #table = new RecordTable();
   readonly #definitions = new Definitions(this.#table);
+  readonly #senders = new Senders(this.#table);
   #meta: Resident<Meta> | undefined;
-  readonly #streams = new Map<string, Resident<Stream>>();
-  /** The stream that was used last: a section of a log entry holds many commands of one sender. */
-  #lastStream: Resident<Stream> | undefined;
-  #lastNode = '';
 
   constructor(options: MachineOptions) {
     assert(isCount(options.maxResidentRecords), 'machine: maxResidentRecords must be a count');
@@ -97,10 +98,27 @@ export class Machine implements RecordHolder {
       case 'settle':
         return this.#settleKeys(command);
       case 'void':
-      case 'open-stream':
-        return this.#stream(command.node) === undefined ? [streamKey(command.node)] : NONE;
+      case 'open-stream': {
+        const missing = this.#senders.missing(command.node);
+        return missing === undefined ? NONE : [missing];
+      }
       case 'delete-queue':
         return this.queueKeys(command.queueId);
+      case 'settle-range':
+      case 'create-group':
+      case 'delete-group':
+      case 'seek-group':
+      case 'idle-group':
+      case 'retain':
+        return this.#keysOf(command.queueId, (state, keys) =>
+          queueCommandNeeds(state, command, keys),
+        );
+      case 'fire-timers':
+      case 'transfer':
+      case 'skip-intent':
+      case 'move-range':
+      case 'release':
+      case 'end-session':
       case 'declare-queue':
       case 'update-queue':
       case 'set-version':
@@ -121,28 +139,17 @@ export class Machine implements RecordHolder {
       this.#meta ??= new Resident(
         META_KEY,
         data === undefined ? new Meta() : Meta.fromData(data),
-        this,
+        this.#definitions,
       );
-      return;
-    }
-    if (kind === 'stream') {
-      if (this.#streams.has(rest)) return;
-      const stream = new Resident(
-        key,
-        data === undefined ? new Stream() : Stream.fromData(data),
-        this,
-      );
-      this.#streams.set(rest, stream);
-      this.#table.adopt(stream);
-      return;
-    }
-    if (kind !== 'definitions') {
+    } else if (kind === 'stream') {
+      this.#senders.load(rest, data);
+    } else if (kind === 'definitions') {
+      const chunk = Number(rest);
+      if (!this.#started().definitionChunks.includes(chunk)) return;
+      this.#definitions.load(chunk, stored(data));
+    } else {
       this.#loadOfQueue(kind, rest, data);
-      return;
     }
-    const chunk = Number(rest);
-    if (!this.#started().definitionChunks.includes(chunk)) return;
-    this.#definitions.load(chunk, stored(data));
   }
 
   /** `keys(command)` was empty just before. `index` may repeat: an entry has many commands. */
@@ -159,14 +166,27 @@ export class Machine implements RecordHolder {
       case 'enqueue':
         this.#enqueue(command, effects);
         return;
-      case 'settle':
-        this.#settle(command, effects);
+      case 'settle': {
+        const queue = this.#definitions.get(command.queueId);
+        if (queue !== undefined) settle(queue, command, { stamp, effects });
         return;
+      }
+      case 'settle-range':
+      case 'create-group':
+      case 'delete-group':
+      case 'seek-group':
+      case 'idle-group':
+      case 'retain': {
+        const queue = this.#definitions.get(command.queueId);
+        if (queue === undefined) applyWithoutQueue(command, effects);
+        else applyToQueue(queue, command, { stamp, effects });
+        return;
+      }
       case 'void':
         this.#void(command, effects);
         return;
       case 'open-stream':
-        this.#openStream(command.node, effects);
+        this.#senders.open(command.node, effects);
         return;
       case 'declare-queue':
         this.#definitions.declare(command, state, effects);
@@ -180,6 +200,13 @@ export class Machine implements RecordHolder {
       case 'set-version':
         setVersion(command, state, effects);
         return;
+      case 'fire-timers':
+      case 'transfer':
+      case 'skip-intent':
+      case 'move-range':
+      case 'release':
+      case 'end-session':
+        assert(false, 'apply: not known yet');
     }
   }
 
@@ -216,59 +243,104 @@ export class Machine implements RecordHolder {
   }
 
   /**
-   * Lowest unsettled offset (`nextOffset` when there is none); undefined until `queueKeys` were
-   * loaded.
+   * Records to load so that `start`, `groups`, `groupNamed` and `depth` are known and `lowestWanted`
+   * is exact; load and ask again until it is empty.
    */
-  floor(queueId: QueueId): Offset | undefined {
-    return this.#definitions.get(queueId)?.floor;
+  queueKeys(queueId: QueueId): readonly RecordKey[] {
+    return this.#keysOf(queueId, (state, keys) => state.missing(keys));
   }
 
-  /** Undefined until `queueKeys` were loaded. */
+  /** The first offset that is kept; undefined until `queueKeys` were loaded. */
+  start(queueId: QueueId): Offset | undefined {
+    const state = this.#definitions.get(queueId);
+    return state?.hasQueue === true ? (state.queue.start as Offset) : undefined;
+  }
+
+  /** Undefined until `queueKeys` were loaded once. */
   nextOffset(queueId: QueueId): Offset | undefined {
     return this.#definitions.get(queueId)?.nextOffset;
   }
 
-  /** Messages that are not settled; undefined when `queueKeys` is not empty. */
-  depth(queueId: QueueId): number | undefined {
-    const state = this.#definitions.get(queueId);
-    if (state === undefined || !state.isResident) return undefined;
-    const { floor, above } = state.group.group.ranges;
-    return state.queue.nextOffset - floor - above;
+  /**
+   * Nothing below is wanted by a group or kept by the queue. Never too high, and exact after
+   * `queueKeys` were loaded; undefined until they were loaded once.
+   */
+  lowestWanted(queueId: QueueId): Offset | undefined {
+    return this.#definitions.get(queueId)?.lowestWanted;
   }
 
   /**
-   * Records to load so that `floor`, `nextOffset` and `depth` are known; empty when all is
-   * resident.
+   * Unsettled messages of the group that has most of them; of a stream and of a queue without
+   * groups, all that is kept. Undefined when `queueKeys` is not empty.
    */
-  queueKeys(queueId: QueueId): readonly RecordKey[] {
+  depth(queueId: QueueId): number | undefined {
     const state = this.#definitions.get(queueId);
-    if (state === undefined || state.isResident) return NONE;
-    const keys: RecordKey[] = [];
-    state.missing(keys);
-    return keys;
+    return state?.isResident === true ? state.length() : undefined;
+  }
+
+  /** In order of groupId; undefined when `queueKeys` is not empty. */
+  groups(queueId: QueueId): GroupView[] | undefined {
+    const state = this.#definitions.get(queueId);
+    if (state?.isResident !== true) return undefined;
+    return state.queue.groups.map((entry) => state.view(entry));
+  }
+
+  /** Undefined: there is no such group, or `queueKeys` is not empty. */
+  groupNamed(queueId: QueueId, name: string): GroupView | undefined {
+    const state = this.#definitions.get(queueId);
+    const entry = state?.isResident === true ? state.named(name) : undefined;
+    return entry === undefined ? undefined : state?.view(entry);
   }
 
   /** What `dispatchStart` needs and is not resident; load and ask again until it is empty. */
   dispatchKeys(queueId: QueueId, groupId: GroupId): readonly RecordKey[] {
-    const state = this.#definitions.get(queueId);
-    if (state === undefined || groupId !== DEFAULT_GROUP) return NONE;
-    return state.isResident ? state.group.missingChunks() : this.queueKeys(queueId);
+    return this.#keysOf(queueId, (state, keys) => {
+      if (state.isGroupReady(groupId, keys)) state.loadedGroup(groupId).missingChunks(keys);
+    });
   }
 
   /**
    * From what a dispatch policy starts; afterwards it lives by the effects. Undefined: no such
    * group.
    */
-  dispatchStart(queueId: QueueId, groupId: GroupId): DispatchStart | undefined {
+  dispatchStart(queueId: QueueId, groupId: GroupId): GroupDispatchStart | undefined {
     const state = this.#definitions.get(queueId);
-    if (state === undefined || groupId !== DEFAULT_GROUP) return undefined;
+    const entry = state?.entry(groupId);
+    if (state === undefined || entry === undefined) return undefined;
+    const group = state.loadedGroup(groupId);
     return {
-      floor: state.group.group.ranges.floor as Offset,
+      floor: group.floor as Offset,
       nextOffset: state.queue.nextOffset as Offset,
       limits: state.definition.limits,
-      settled: state.group.copySettled(),
-      requeued: state.group.requeued(),
+      settled: group.copySettled(),
+      requeued: group.requeued(),
+      filter: entry.filter,
+      filterFrom: entry.filterFrom as Offset,
     };
+  }
+
+  /** What `isWanted` needs for offsets from `from` to below `to`. */
+  wantedKeys(queueId: QueueId, from: Offset, to: Offset): readonly RecordKey[] {
+    return this.#keysOf(queueId, (state, keys) => state.wantedNeeds(from, to, keys));
+  }
+
+  /** Must the message be kept? False also for one that never was, and where the queue is gone. */
+  isWanted(queueId: QueueId, offset: Offset): boolean {
+    return this.#definitions.get(queueId)?.isWanted(offset) === true;
+  }
+
+  /** What `offsetAt` needs. */
+  positionKeys(queueId: QueueId, position: Position): readonly RecordKey[] {
+    void position;
+    return this.#keysOf(queueId, (state, keys) => {
+      if (!state.use()) keys.push(queueKey(queueId));
+    });
+  }
+
+  /** From `start` to `nextOffset`. Undefined: there is no such queue. */
+  offsetAt(queueId: QueueId, position: Position): Offset | undefined {
+    const state = this.#definitions.get(queueId);
+    return state === undefined ? undefined : (offsetOf(state, position) as Offset);
   }
 
   /** Records changed since the last freeze. */
@@ -304,161 +376,92 @@ export class Machine implements RecordHolder {
     return this.#table.evict(this.#options.maxResidentRecords, maxSteps);
   }
 
-  /** Called by the record table: a stream was evicted. */
-  evicted(resident: Resident<RecordContent>): void {
-    if (resident === this.#lastStream) this.#lastStream = undefined;
-    this.#streams.delete(resident.key.slice(resident.key.indexOf('/') + 1));
-  }
-
   #started(): Meta {
     assert(this.#meta !== undefined, 'machine: not started');
     return this.#meta.content;
   }
 
-  #stream(node: string): Resident<Stream> | undefined {
-    let stream = this.#lastStream;
-    if (stream === undefined || node !== this.#lastNode) {
-      stream = this.#streams.get(node);
-      if (stream === undefined) return undefined;
-      this.#lastStream = stream;
-      this.#lastNode = node;
-    }
-    stream.used = true;
-    return stream;
+  /** Keys for something that concerns one queue; none if it does not exist. */
+  #keysOf(
+    queueId: QueueId,
+    collect: (state: QueueState, keys: RecordKey[]) => void,
+  ): readonly RecordKey[] {
+    const state = this.#definitions.get(queueId);
+    if (state === undefined) return NONE;
+    const keys: RecordKey[] = [];
+    collect(state, keys);
+    return keys.length === 0 ? NONE : keys;
   }
 
   #enqueueKeys(command: EnqueueCommand): readonly RecordKey[] {
-    let missing: RecordKey[] | undefined;
-    if (this.#stream(command.node) === undefined) missing = [streamKey(command.node)];
+    const stream = this.#senders.missing(command.node);
+    let missing = stream === undefined ? undefined : [stream];
     const { targets } = command;
     for (let i = 0; i < targets.length; i += 1) {
       const state = this.#definitions.get(targets[i] as QueueId);
-      if (state === undefined || state.use()) continue;
-      missing ??= [];
-      missing.push(queueKey(state.queueId));
+      if (state === undefined) continue;
+      if (!state.use()) {
+        missing ??= [];
+        missing.push(queueKey(state.queueId));
+      } else if (!state.isPlain) {
+        missing ??= [];
+        enqueueNeeds(state, command, missing);
+      }
     }
-    return missing ?? NONE;
+    return missing === undefined || missing.length === 0 ? NONE : missing;
   }
 
   #settleKeys(command: SettleCommand): readonly RecordKey[] {
     const state = this.#definitions.get(command.queueId);
-    if (state === undefined || command.groupId !== DEFAULT_GROUP) return NONE;
-    if (state.use() && state.group.isReadyFor(command.offset)) return NONE;
-    if (!state.isResident) return this.queueKeys(command.queueId);
+    if (state === undefined || isSettleReady(state, command)) return NONE;
     const keys: RecordKey[] = [];
-    state.group.needs(command.offset, keys);
-    return keys;
+    settleNeeds(state, command, keys);
+    return keys.length === 0 ? NONE : keys;
   }
 
   #loadOfQueue(kind: string, rest: string, data: RecordData | undefined): void {
-    const [queueId, , chunk = Number.NaN] = rest.split('/').map(Number);
+    const [queueId, groupId, chunk = Number.NaN] = rest.split('/').map(Number);
     const state = this.#definitions.get(queueId as QueueId);
     // The queue was deleted since its record was asked for.
     if (state === undefined) return;
-    const { group } = state;
     switch (kind) {
       case 'queue':
-        if (!state.hasQueue()) state.loadQueue(stored(data));
+        if (!state.hasQueue) state.loadQueue(stored(data));
         return;
       case 'group':
-        if (!group.isResident) state.loadGroup(stored(data));
+        state.loadGroup(groupId as GroupId, data);
         return;
-      case 'settled':
-        if (group.lacksSettled(chunk)) group.loadSettled(chunk, stored(data));
+      case 'settled': {
+        const group = state.group(groupId as GroupId);
+        if (group?.lacksSettled(chunk) === true) group.loadSettled(chunk, stored(data));
         return;
-      case 'attempts':
-        if (group.lacksAttempts(chunk)) group.loadAttempts(chunk, stored(data));
+      }
+      case 'attempts': {
+        const group = state.group(groupId as GroupId);
+        if (group?.lacksAttempts(chunk) === true) group.loadAttempts(chunk, stored(data));
         return;
+      }
       default:
         assert(false, 'load: an unknown kind of record');
     }
   }
 
   #enqueue(command: EnqueueCommand, effects: Effects): void {
-    const { targets } = command;
-    const stream = this.#inTurn(command, effects);
+    const stream = this.#senders.inTurn(command, effects);
     if (stream === undefined) return;
-    assert(targets.length <= MAX_TARGETS, 'enqueue: too many targets');
-    let stored = 0;
-    for (let i = 0; i < targets.length; i += 1) {
-      const state = this.#definitions.get(targets[i] as QueueId);
-      if (state === undefined || (i > 0 && targets.indexOf(targets[i] as QueueId) !== i)) continue;
-      effects.addEnqueued(state.queueId, state.append(command.bytes), command.bytes);
-      stored += 1;
-    }
-    if (stored === 0) stream.refuse(NO_QUEUE);
-    else stream.accept();
-    effects.addConfirmed(command, stored === 0 ? NO_QUEUE : ACCEPTED);
+    const outcome = enqueue(this.#definitions, command, effects);
+    if (outcome === ACCEPTED) stream.accept();
+    else stream.refuse(outcome);
+    effects.addConfirmed(command, outcome);
   }
 
   #void(command: VoidCommand, effects: Effects): void {
-    const stream = this.#inTurn(command, effects);
+    const stream = this.#senders.inTurn(command, effects);
     if (stream === undefined) return;
     const code = outcomeCode(command.reason);
     stream.refuse(code);
     effects.addConfirmed(command, code);
   }
-
-  /**
-   * The stream, about to change, if this number's turn is now; otherwise its outcome is told again.
-   */
-  #inTurn(command: EnqueueCommand | VoidCommand, effects: Effects): Stream | undefined {
-    const resident = this.#stream(command.node);
-    assert(resident !== undefined, 'apply: the stream is not loaded');
-    this.#table.touch(resident);
-    const stream = resident.content;
-    stream.answered(command.boot, command.answeredUpTo);
-    const outcome = stream.check(command.boot, command.number);
-    if (outcome === IN_TURN) return stream;
-    effects.addConfirmed(command, outcome);
-    return undefined;
-  }
-
-  #openStream(node: string, effects: Effects): void {
-    const resident = this.#stream(node);
-    assert(resident !== undefined, 'apply: the stream is not loaded');
-    this.#table.touch(resident);
-    effects.addRare({ kind: 'stream-opened', node, boot: resident.content.open() });
-  }
-
-  /**
-   * A queue, group or offset that does not exist, or an offset that is settled: nothing, and no
-   * effect.
-   */
-  #settle(command: SettleCommand, effects: Effects): void {
-    const { queueId, groupId, offset } = command;
-    const state = this.#definitions.get(queueId);
-    if (state === undefined || groupId !== DEFAULT_GROUP || !state.isUnsettled(offset)) return;
-    if (command.outcome === 'requeue') {
-      this.#requeue(state, command, effects);
-      return;
-    }
-    const floor = state.settle(offset);
-    effects.finishSettled(
-      effects.addSettled(queueId, groupId, offset),
-      floor,
-      command.outcome === 'discard',
-    );
-  }
-
-  #requeue(state: QueueState, command: SettleCommand, effects: Effects): void {
-    const { queueId, groupId, offset, cause } = command;
-    let attempts = state.group.attempts(offset);
-    let due = 0;
-    if (cause !== 'returned') {
-      attempts += 1;
-      const ended = { queueId, offset, attempts, cause };
-      due = notBefore(ended, state.definition.limits, this.#started().lastStamp);
-      state.group.setAttempts(offset, attempts, due);
-    }
-    effects.finishRequeued(effects.addRequeued(queueId, groupId, offset), attempts, due);
-  }
-}
-
-/** Data of a record that another record says exists. */
-function stored(data: RecordData | undefined): RecordData {
-  assert(data !== undefined, 'load: a record is missing in the store');
-  return data;
 }
 
 function setVersion(command: SetVersionCommand, meta: Meta, effects: Effects): void {
