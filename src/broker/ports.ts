@@ -8,13 +8,13 @@
  */
 
 import type { Committed } from '../machine/committed.ts';
-import type { Position } from '../machine/command.ts';
+import type { Position, PublishKey } from '../machine/command.ts';
 import type { Capture, DefaultGroup, QueueDefinition, QueueType } from '../machine/definitions.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
 import type { Message } from './message.ts';
 
 export type { Committed } from '../machine/committed.ts';
-export type { Position } from '../machine/command.ts';
+export type { Position, PublishKey } from '../machine/command.ts';
 export type { QueueDefinition } from '../machine/definitions.ts';
 export type { Offset, QueueId } from '../machine/ids.ts';
 
@@ -47,6 +47,8 @@ export const ENQUEUE_REFUSALS = [
   'producer-refused',
   /** The session has a later owner. */
   'stale-owner',
+  /** A user property that is an option (`x-delay`, `producer-seq`, ...) has no value it can have. */
+  'invalid-option',
 ] as const;
 export type EnqueueRefusal = (typeof ENQUEUE_REFUSALS)[number];
 
@@ -98,6 +100,11 @@ export interface ConsumeRequest {
   readonly start: Position | undefined;
   /** How many deliveries may be outstanding at first, 0 to 65,535. */
   readonly credit: number;
+  /**
+   * It does not settle through `QueueConsumer.settle`: its deliveries end through the `settle` of
+   * anybody, or by their time-out, and `ended` tells it.
+   */
+  readonly manual: boolean;
 }
 
 /** Implemented by a frontend; lives as long as its consumer. */
@@ -107,12 +114,19 @@ export interface ConsumerSink {
   delivered(delivery: Delivery): void;
   /** After the deliveries of one batch: time to write to the socket once. */
   batchEnd(): void;
+  /**
+   * Of a manual consumer alone: a delivery of its ended otherwise than by `close`, and its place is
+   * free again (the credit comes back by `grant` alone).
+   */
+  ended(offset: Offset, deliveryNumber: number): void;
   /** Nothing follows. `refused`: it was never a member; `detail` says why, for people. */
   cancelled(reason: CancelReason, detail: string): void;
 }
 
 export const CANCEL_REASONS = ['queue-deleted', 'unavailable', 'group-deleted', 'refused'] as const;
 export type CancelReason = (typeof CANCEL_REASONS)[number];
+
+export type AskedOutcome = SettleOutcome | 'commit' | 'extend';
 
 /** A settlement by message id, of whoever has it: `$ack`, `$nack`, `$reject`, `$commit`. */
 export interface SettleRequest {
@@ -122,8 +136,11 @@ export interface SettleRequest {
   /** Of the delivery; ignored by `commit`. */
   readonly term: number;
   readonly deliveryNumber: number;
-  /** `commit` (streams): the group has everything up to and with `offset`. */
-  readonly outcome: SettleOutcome | 'commit';
+  /**
+   * `commit` (streams): the group has everything up to and with `offset`. `extend`: the delivery's
+   * visibility timeout begins anew.
+   */
+  readonly outcome: AskedOutcome;
 }
 
 /** What came of it. `done`: committed and applied. */
@@ -168,7 +185,8 @@ export interface QueueClient {
   /**
    * Numbers the message in this node's stream and hands it to the shard; the payload is copied
    * before the call returns. The outcome comes through `waiter.enqueued(tag, ...)`, never during
-   * the call.
+   * the call. With a key, a second one of the same key is told `Committed` and stores nothing,
+   * until the key is released.
    */
   enqueue(
     targets: readonly QueueId[],
@@ -176,7 +194,12 @@ export interface QueueClient {
     origin: Origin,
     waiter: EnqueueWaiter,
     tag: number,
+    key?: PublishKey,
   ): void;
+  /** The key may be used again once this is `Committed`; told like an enqueue, in their order. */
+  release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void;
+  /** All keys of the session's incarnation go; nobody waits for it. */
+  endSession(session: string): void;
   /**
    * False while more waits than the bound: publishers stop reading their sockets until
    * `onWritable`.
