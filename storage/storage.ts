@@ -18,6 +18,7 @@ export type {
   ReadLimits,
   ReadOutcome,
   RecoveryReport,
+  SegmentExtent,
   SyncMode,
   TornTail,
 } from './log/log-types.ts';

@@ -10,6 +10,7 @@ import { assert } from '../assert.ts';
 import type { OpenFile } from '../files.ts';
 import { writeWhole } from './file-bytes.ts';
 import { Prewriter } from './prewriter.ts';
+import type { PrewriteOptions } from './prewriter.ts';
 import type { LogSettings } from './settings.ts';
 
 export interface ActiveFile {
@@ -36,7 +37,7 @@ export class ActiveSegment {
   static async open(
     settings: LogSettings,
     active: ActiveFile,
-    onFailure: (error: unknown) => void,
+    listeners: Pick<PrewriteOptions, 'onZeros' | 'onFailure'>,
   ): Promise<ActiveSegment> {
     const { files, directory, prewriteBytes: pieceBytes, segmentBytes } = settings;
     const { path, fileBytes } = active;
@@ -63,7 +64,7 @@ export class ActiveSegment {
       pieceBytes,
       limit: segmentBytes,
       hasRoom: async () => (await files.space(directory)).freeBytes >= 2 * pieceBytes,
-      onFailure,
+      ...listeners,
     });
     return new ActiveSegment(file, prewriter, active);
   }

@@ -139,11 +139,21 @@ export interface RecoveryReport {
   readonly removed: readonly string[];
 }
 
+export interface SegmentExtent {
+  readonly first: LogIndex;
+  /** `first - 1` in a segment without entries. */
+  readonly last: LogIndex;
+  /** Of its file. */
+  readonly bytes: number;
+}
+
 export interface LogStats {
   readonly appends: number;
   readonly writes: number;
   readonly syncs: number;
   readonly bytesWritten: number;
+  /** Zeros ahead of the data. */
+  readonly bytesPrewritten: number;
   readonly marks: number;
   readonly segmentsCreated: number;
 }

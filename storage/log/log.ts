@@ -26,6 +26,7 @@ import type {
   ReadLimits,
   ReadOutcome,
   RecoveryReport,
+  SegmentExtent,
 } from './log-types.ts';
 import { LogWriter } from './log-writer.ts';
 import { openLog } from './open-log.ts';
@@ -103,6 +104,13 @@ export class Log {
   }
   get segments(): number {
     return this.#state.segments.length;
+  }
+  /** Segments that nothing is written to any more, oldest first: each can go as a whole. */
+  get sealed(): readonly SegmentExtent[] {
+    const sealed = this.#state.segments.filter((segment) => segment.sealed);
+    return sealed.map(({ firstIndex, lastIndex, fileBytes }) => {
+      return { first: firstIndex, last: lastIndex, bytes: fileBytes };
+    });
   }
   get stats(): LogStats {
     return { ...this.#state.counters };
