@@ -77,7 +77,7 @@ async function withClient(
       port: host.port,
       node: settings.node,
       logger,
-      limits: { ackTimeoutMs: settings.ackTimeoutMs, messageBytesMax: settings.maxMessageBytes },
+      limits: { ...settings.client, messageBytesMax: settings.maxMessageBytes },
       onFailed: (why) => failure.tell(new Error(why)),
     });
   } catch (error) {

@@ -21,12 +21,7 @@ import { filterTakes, takesAll } from './filters.ts';
 import type { GroupState } from './group.ts';
 import type { QueueId } from './ids.ts';
 import type { GroupEntry, QueueState } from './queue.ts';
-import {
-  RETENTION_STEP,
-  raiseStart,
-  raiseStartNeeds,
-  startThatKeeps,
-} from './queue-start.ts';
+import { RETENTION_STEP, raiseStart, raiseStartNeeds, startThatKeeps } from './queue-start.ts';
 import type { RecordKey } from './record-data.ts';
 import { outcomeCode } from './streams.ts';
 

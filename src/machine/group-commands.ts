@@ -153,7 +153,6 @@ export function seekGroup(state: QueueState, command: SeekGroupCommand, effects:
   const to = offsetOf(state, position);
   if (state.isStream) {
     group.reset(to);
-    state.lengthUnknown();
     if (!takesAll(entry.filter)) {
       state.touch();
       entry.filterFrom = state.queue.nextOffset;

@@ -304,11 +304,6 @@ export class QueueState implements RecordHolder, GroupHolder {
     this.#recognize();
   }
 
-  /** Its unsettled messages are no longer fewer than what was known. */
-  lengthUnknown(): void {
-    this.#longestAtMost = -1;
-  }
-
   /** Appends a message; its offset. */
   append(bytes: number): Offset {
     const record = this.#record;

@@ -21,8 +21,11 @@ import type { CapturedRecord, RecordData, RecordKey } from './record-data.ts';
 export interface RecordContent {
   /** What it counts in bounds, about one for each 400 bytes; 1 when it does not say. */
   readonly weight?: number;
-  /** Shares no memory with the record. */
-  toData(): RecordData;
+  /**
+   * Shares no memory with the record. Undefined: it is as if new, and the store need not have it;
+   * only for records of which nothing else says whether they exist.
+   */
+  toData(): RecordData | undefined;
 }
 
 /** Who refers to a resident record, and forgets it when it is evicted. */

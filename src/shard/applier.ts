@@ -66,6 +66,9 @@ export class Applier {
   #term: number;
   #commands = 0;
   #boundary: (() => void)[] = [];
+  /** Those who wait for an entry to be applied. */
+  #waiting: { readonly index: LogIndex; resolve(): void; reject(error: Error): void }[] = [];
+  #failure: Error | undefined;
   /** Ordinals of commands that did not put their message into every target, ascending. */
   readonly #uneven: number[] = [];
 
@@ -101,6 +104,21 @@ export class Applier {
   atBoundary(action: () => void): void {
     if (this.#current === undefined) action();
     else this.#boundary.push(action);
+  }
+
+  /** Resolves when this entry is applied whole; rejects when it never will be. */
+  whenApplied(index: LogIndex): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (index <= this.#index) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ index, resolve, reject });
+    });
+  }
+
+  /** Nothing is applied any more. */
+  fail(error: Error): void {
+    this.#failure = error;
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(error);
   }
 
   /** Applies until nothing is left, the loop pauses, or `deadline` passes; true: call again. */
@@ -166,7 +184,14 @@ export class Applier {
       this.#boundary = [];
       for (const action of actions) action();
     }
+    if (this.#waiting.length > 0) this.#tell();
     return true;
+  }
+
+  #tell(): void {
+    const told = this.#waiting.filter(({ index }) => index <= this.#index);
+    this.#waiting = this.#waiting.filter(({ index }) => index > this.#index);
+    for (const waiting of told) waiting.resolve();
   }
 
   #apply(entry: ShardEntry, command: Command): void {

@@ -15,7 +15,7 @@ import type { Offset, StampMs } from '../machine/ids.ts';
 import { STREAM_WINDOW } from '../machine/streams.ts';
 import { commandEnd, isEnqueue, writePlainCommand, writeSettle, writeVoid } from './codec.ts';
 import type { PlainCommand } from './codec.ts';
-import type { SettleProposals, SettleReason, SettledGroup } from './dispatcher.ts';
+import type { SettleProposals, SettleReason, GroupPlace } from './dispatcher.ts';
 import { writeSectionHeader } from './entry.ts';
 import type { Proposal, ShardEntry, ShardLog } from './shard-log.ts';
 import { WireWriter } from './wire.ts';
@@ -108,7 +108,7 @@ export class Proposals implements SettleProposals {
     return 'taken';
   }
 
-  settle(of: SettledGroup, offset: Offset, reason: SettleReason): boolean {
+  settle(of: GroupPlace, offset: Offset, reason: SettleReason): boolean {
     if (this.#closed) return false;
     const { queueId, groupId } = of;
     const { outcome, cause } = reason;

@@ -54,7 +54,9 @@ export class ShardRequests {
   /** The shard is gone. */
   fail(why: string): void {
     this.#closed = why;
-    for (const { reject } of this.#waiting.values()) reject(new ShardError('unavailable', why));
+    for (const waiting of this.#waiting.values()) {
+      waiting.reject(new ShardError('unavailable', why));
+    }
     this.#waiting.clear();
   }
 }

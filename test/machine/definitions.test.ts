@@ -49,7 +49,16 @@ describe('a definition', () => {
     for (const name of hostile.slice(-6)) {
       expect([name, definitionProblem({ ...ORDERS, name })]).not.toEqual([name, undefined]);
     }
-    for (const name of ['$dlq/orders', 'orders', 'Aufträge', '訂單', 'a.b-c_d', '...', 'x'.repeat(255), '🚀']) {
+    for (const name of [
+      '$dlq/orders',
+      'orders',
+      'Aufträge',
+      '訂單',
+      'a.b-c_d',
+      '...',
+      'x'.repeat(255),
+      '🚀',
+    ]) {
       expect([name, definitionProblem({ ...ORDERS, name })]).toEqual([name, undefined]);
     }
   });

@@ -394,9 +394,12 @@ describe('Q19: cost', () => {
         nextOffset: (count + 1_000) as Offset,
         limits: DEFAULT_LIMITS,
         settled: new Map(),
+        priorities: undefined,
         requeued: [],
       },
       seenBelow: 0,
+      isStream: false,
+      firstDeliveryNumber: 1,
     });
     const claims = new Claims();
     for (let id = 1; id <= 8; id += 1) policy.attach(id, count + 1_000);

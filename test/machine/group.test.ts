@@ -56,11 +56,7 @@ describe('a group', () => {
     expect(needs(7)).toEqual([groupKey(1, 0)]);
     group.load(store.get(groupKey(1, 0)) ?? null);
     expect(needs(7)).toEqual([settledKey(1, 0, 0), attemptsKey(1, 0, 0)]);
-    expect(missing()).toEqual([
-      settledKey(1, 0, 0),
-      settledKey(1, 0, 1),
-      attemptsKey(1, 0, 0),
-    ]);
+    expect(missing()).toEqual([settledKey(1, 0, 0), settledKey(1, 0, 1), attemptsKey(1, 0, 0)]);
     expect(() => group.isSettled(3)).toThrow('not loaded');
     expect(() => group.attempts(7)).toThrow('not loaded');
     group.loadSettled(0, store.get(settledKey(1, 0, 0)) ?? null);

@@ -201,9 +201,12 @@ export class MachineDriver {
   }
 
   isWanted(queueId: QueueId, offset: number): boolean {
-    const [from, to] = [offset as Offset, (offset + 1) as Offset];
-    this.#load(() => this.machine.wantedKeys(queueId, from, to));
-    return this.machine.isWanted(queueId, from);
+    this.loadWanted(queueId, offset, offset + 1);
+    return this.machine.isWanted(queueId, offset as Offset);
+  }
+
+  loadWanted(queueId: QueueId, from: number, to: number): void {
+    this.#load(() => this.machine.wantedKeys(queueId, from as Offset, to as Offset));
   }
 
   offsetAt(queueId: QueueId, position: Position): number | undefined {

@@ -414,7 +414,10 @@ describe('memory', () => {
     driver.checkpoint();
     driver.restart();
     const { machine } = driver;
-    expect([machine.lowestWanted(queueId), machine.nextOffset(queueId)]).toEqual([undefined, undefined]);
+    expect([machine.lowestWanted(queueId), machine.nextOffset(queueId)]).toEqual([
+      undefined,
+      undefined,
+    ]);
     expect(machine.queueKeys(queueId)).toEqual([queueKey(queueId)]);
     driver.dispatchStart(queueId);
     expect([machine.lowestWanted(queueId), machine.nextOffset(queueId)]).toEqual([1, 2]);

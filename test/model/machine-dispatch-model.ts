@@ -178,13 +178,14 @@ export class DispatchModel {
 
   unclaim(offset: number): void {
     const message = this.#at(offset);
-    this.grant(message.consumer, 1);
+    this.#repeat(message.consumer);
+    message.consumer = -1;
     this.#due(message, false);
   }
 
   withhold(offset: number): void {
     const message = this.#at(offset);
-    this.grant(message.consumer, 1);
+    this.#repeat(message.consumer);
     message.state = 'withheld';
     message.number = 0;
     message.notBefore = 0;
@@ -203,6 +204,12 @@ export class DispatchModel {
     return [...this.messages.keys()]
       .filter((offset) => this.#at(offset).state === 'held')
       .sort((a, b) => this.#at(a).since - this.#at(b).since || a - b);
+  }
+
+  /** The credit comes back, and the turn is next. */
+  #repeat(consumer: number): void {
+    this.#credits.set(consumer, (this.#credits.get(consumer) as number) + 1);
+    this.#ready = [consumer, ...this.#ready.filter((each) => each !== consumer)];
   }
 
   #due(message: ModelMessage, redelivered: boolean): void {

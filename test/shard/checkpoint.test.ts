@@ -160,7 +160,7 @@ describe('checkpoint', () => {
       if (delivery !== undefined) client.settle(delivery, 'complete');
     }
     client.send();
-    await until(() => world.shard?.stats().get('depth/orders') === 0);
+    await until(() => world.shard?.stats().get('depth\0orders') === 0);
     await world.shard?.checkpoint();
     expect(world.disk.start).toBe(stuckAt);
     client.consume(2, client.queues.get('bills') ?? 0, 1);
@@ -169,7 +169,7 @@ describe('checkpoint', () => {
     const delivery = client.deliveries[100];
     if (delivery !== undefined) client.settle(delivery, 'complete');
     client.send();
-    await until(() => world.shard?.stats().get('depth/bills') === 0);
+    await until(() => world.shard?.stats().get('depth\0bills') === 0);
     await world.shard?.checkpoint();
     expect(world.disk.start).toBe((world.log?.committed ?? 0) + 1);
     await world.stop();
@@ -189,7 +189,7 @@ describe('checkpoint', () => {
     client.settle(at(4), 'requeue');
     client.settle(at(5), 'discard');
     client.send();
-    await until(() => world.shard?.stats().get('depth/orders') === 3);
+    await until(() => world.shard?.stats().get('depth\0orders') === 3);
     world.crash();
     world.wallMs += 60_000;
     const again = await world.open({ queues: QUEUES });
