@@ -14,14 +14,27 @@
  */
 
 import { chooseRewrite, copyWanted, StorageError } from '#storage';
-import type { Piece as CopiedFrom, Runs, RunState } from '#storage';
+import type {
+  CopyOutcome,
+  RecordStore,
+  Piece as CopiedFrom,
+  Runs,
+  RunState,
+  RunWriter,
+} from '#storage';
 import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { LocationIndex } from './location-index.ts';
+import type { Alarms } from './alarms.ts';
+import type { RunRecords } from './checkpoint.ts';
+import { WINDOW_KEY } from './log-window.ts';
 import type { LogWindow } from './log-window.ts';
+import { decodeRecord } from './record-codec.ts';
+import type { PlainData } from './record-codec.ts';
 import type { RecordLoader } from './record-loader.ts';
+import { encodeRun, RUN_PREFIX, runKey } from './run-records.ts';
 import type { RunRecord } from './run-records.ts';
-import type { RunSet } from './run-set.ts';
+import type { Run, RunSet } from './run-set.ts';
 import type { ShardLog } from './shard-log.ts';
 import { Spill } from './spill.ts';
 import { WantedSweep } from './wanted-sweep.ts';
@@ -32,7 +45,7 @@ export interface HousekeepingOptions {
   readonly locations: LocationIndex;
   readonly loader: RecordLoader;
   readonly window: LogWindow;
-  readonly runs: Runs;
+  readonly runs: Pick<Runs, 'create' | 'read' | 'keepOnly' | 'remove' | 'pathOf'>;
   readonly runSet: RunSet;
   readonly spillBufferBytes: number;
   /** Of the time, for rewriting: above 0, at most 1. */
@@ -45,12 +58,15 @@ export interface HousekeepingOptions {
   atBoundary(action: () => void): Promise<void>;
   /** Resolves in a later turn of the event loop. */
   nextTurn(): Promise<void>;
-  /** Resolves after so long, or at once when the shard ends. */
-  pause(ms: number): Promise<void>;
+  /** Resolves after so long, or as soon as the signal comes. */
+  pause(ms: number, signal: AbortSignal): Promise<void>;
   /** A checkpoint whose cut comes after this call. */
   checkpoint(): Promise<void>;
   /** The disk had no room. */
   diskFull(): void;
+  readonly alarms: Pick<Alarms, 'raise' | 'lower'>;
+  /** Something is done: others may go on. */
+  readonly wake: () => void;
   readonly failed: (error: unknown) => void;
 }
 
@@ -71,8 +87,12 @@ export interface HousekeepingStats {
 const LOOK_MS = 100;
 const SWEEP_MS = 2000;
 const RETRY_MS = 1000;
+/** Of a damaged run, named in the alarm. */
+const NAMED_PIECES = 8;
+/** A run of one stream that is at least so large is left to the stream's retention. */
+const WHOLE_BYTES = 8 << 20;
 
-export class Housekeeping {
+export class Housekeeping implements RunRecords {
   readonly #options: HousekeepingOptions;
   readonly #sweep: WantedSweep;
   readonly #stats = {
@@ -92,12 +112,12 @@ export class Housekeeping {
   #sweepAt = 0;
   #spillAt = 0;
   #isLate = false;
+  readonly #ended = new AbortController();
   #stopped = false;
 
   constructor(options: HousekeepingOptions) {
     this.#options = options;
     this.#sweep = new WantedSweep({ ...options, rest: this.#slices() });
-    this.#sweep.all();
   }
 
   get stats(): HousekeepingStats {
@@ -134,19 +154,75 @@ export class Housekeeping {
       this.#spilling = this.#guarded(() => this.#spill()).finally(() => {
         this.#spilling = undefined;
         this.#judgeLate();
+        this.#options.wake();
       });
     }
     if (this.#tidying === undefined && now >= this.#sweepAt && this.#sweep.isDue) {
       this.#tidying = this.#guarded(() => this.#tidy()).finally(() => {
         this.#tidying = undefined;
         this.#sweepAt = this.#options.monotonicMs() + SWEEP_MS;
+        this.#options.wake();
       });
     }
+  }
+
+  /** Damage was found in a run. */
+  damaged(run: Run, detail: string): void {
+    if (run.isDamaged) return;
+    run.isDamaged = true;
+    const { runSet, machine, alarms } = this.#options;
+    const pieces = runSet.piecesOf(run.runId);
+    const named = pieces.slice(0, NAMED_PIECES).map(({ queueId, first, last }) => {
+      return `${machine.definition(queueId)?.name ?? `#${queueId}`} ${first}-${last}`;
+    });
+    if (pieces.length > NAMED_PIECES) named.push('...');
+    alarms.raise('run-damaged', `${detail} (the run holds ${named.join(', ')})`);
+  }
+
+  // --- Checkpoints.
+
+  freeze(): ReturnType<RunRecords['freeze']> {
+    const { runSet, window, locations } = this.#options;
+    const { puts, deletions } = runSet.freeze();
+    const records = puts.map((run) => ({ key: runKey(run.runId), data: encodeRun(run) }));
+    const data = [locations.spilledBelow, window.encode()];
+    return { puts: [...records, { key: WINDOW_KEY, data }], deletions };
+  }
+
+  async saved(): Promise<void> {
+    const { runs, runSet } = this.#options;
+    await runs.remove(runSet.saved());
+  }
+
+  /**
+   * At start, before any replay: what the checkpoint says, held against the files. What it does not
+   * name is removed, what it names and is not there is damage.
+   */
+  async restore(records: Pick<RecordStore, 'get' | 'iterate'>): Promise<void> {
+    const { runs, runSet, window, locations } = this.#options;
+    for await (const page of records.iterate(RUN_PREFIX)) {
+      for (const { value } of page) runSet.restore(decodeRecord(value));
+    }
+    const stored = await records.get(WINDOW_KEY);
+    if (stored !== undefined) {
+      const [spilledBelow, state] = decodeRecord(stored) as readonly PlainData[];
+      locations.restoreSpilled(spilledBelow as LogIndex);
+      window.restore(state);
+    }
+    const { missing } = await runs.keepOnly(runSet.named());
+    for (const runId of missing) {
+      const run = runSet.run(runId);
+      if (run === undefined) continue;
+      run.lost = `${runs.pathOf(runId)} is missing`;
+      this.damaged(run, run.lost);
+    }
+    this.#sweep.all();
   }
 
   /** Ends both tasks at their next step, and waits for that. Again: nothing. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#ended.abort();
     await this.#spilling;
     await this.#tidying;
   }
@@ -154,16 +230,20 @@ export class Housekeeping {
   // --- The spill.
 
   #judgeLate(): void {
-    const { window, log } = this.#options;
-    const isLate = window.isLate(log.start, log.bytes);
-    if (isLate && !this.#isLate) this.#stats.late++;
+    const { window, log, alarms } = this.#options;
+    const isLate = window.isLate(log);
+    if (isLate === this.#isLate) return;
     this.#isLate = isLate;
+    if (isLate) this.#stats.late++;
+    const words = `the log has ${log.bytes} bytes, more than twice its window: publishes wait`;
+    if (isLate) alarms.raise('spill-late', words);
+    else alarms.lower('spill-late');
   }
 
   /** Entries below it are to leave the log; 0: none. */
   #leaving(): LogIndex {
     const { log, window, appliedIndex } = this.#options;
-    const below = window.leftBelow(log.sealed, log.bytes);
+    const below = window.leftBelow(log);
     return Math.min(below, appliedIndex() + 1) as LogIndex;
   }
 
@@ -171,7 +251,8 @@ export class Housekeeping {
     const { log, locations, machine, loader, runs, runSet, spillBufferBytes } = this.#options;
     const boundary = this.#leaving();
     if (boundary <= locations.spilledBelow) {
-      // Nothing wanted lies there any more: the next checkpoint gives it back.
+      // Nothing wanted lies there any more: a checkpoint gives it back.
+      this.#spillAt = this.#options.monotonicMs() + RETRY_MS;
       await this.#options.checkpoint();
       return;
     }
@@ -208,75 +289,66 @@ export class Housekeeping {
       this.#stats.dropped += this.#options.runSet.dropUnwanted();
       const chosen = chooseRewrite(this.#states());
       if (chosen.length === 0) return;
-      if (!(await this.#rewrite(chosen))) return;
+      await this.#rewrite(chosen);
       await this.#options.checkpoint();
     }
   }
 
   #states(): RunState[] {
+    const { machine } = this.#options;
     const states: RunState[] = [];
     for (const run of this.#options.runSet.runs()) {
-      const { runId, bytes, values, wanted, isDamaged, lost } = run;
-      const isFixed = isDamaged || lost !== undefined || this.#options.isWhole(runId);
-      states.push({ runId, bytes, values, wanted, isFixed });
+      const { runId, bytes, values, wanted, only, lost } = run;
+      const isDamaged = run.isDamaged || lost !== undefined;
+      const isStream = only !== undefined && machine.definition(only)?.type === 'stream';
+      const goesWhole = isStream && bytes >= WHOLE_BYTES;
+      states.push({ runId, bytes, values, wanted, isDamaged, goesWhole });
     }
     return states;
   }
 
-  /** False: one of them is damaged, or the task ends. */
-  async #rewrite(runIds: readonly number[]): Promise<boolean> {
+  /** Copies what is wanted of these runs into a new one, which takes their place. */
+  async #rewrite(runIds: readonly number[]): Promise<void> {
+    const { runs, runSet } = this.#options;
+    const output = await runs.create(runSet.takeId());
+    try {
+      const outcome = await this.#copy(output, new Set(runIds));
+      if (outcome.kind === 'damaged') {
+        const run = runSet.run(outcome.damage.runId);
+        if (run !== undefined) this.damaged(run, outcome.damage.detail);
+        await output.abandon();
+        return;
+      }
+      const record = outcome.pieces.length === 0 ? undefined : await finished(output, outcome);
+      if (record === undefined) await output.abandon();
+      await this.#options.atBoundary(() => runSet.replace(runIds, record));
+      this.#stats.rewrites++;
+      this.#stats.rewrittenBytes += record?.bytes ?? 0;
+    } catch (error) {
+      await output.abandon();
+      throw error;
+    }
+  }
+
+  #copy(output: RunWriter, inputs: ReadonlySet<number>): Promise<CopyOutcome> {
     const { runs, runSet, machine, loader } = this.#options;
     const pieces: CopiedFrom[] = [];
-    const inputs = new Set(runIds);
     for (const queueId of runSet.queueIds().sort((a, b) => a - b)) {
       for (const { runId, first, last } of runSet.pieces(queueId)) {
         if (inputs.has(runId)) pieces.push({ runId, stream: queueId, first, last });
       }
     }
-    const output = await runs.create(runSet.takeId());
-    try {
-      const outcome = await copyWanted({
-        runs,
-        output,
-        pieces,
-        prepare: async (stream, from, to) => {
-          const [queueId, first, end] = [stream as QueueId, from as Offset, to as Offset];
-          await loader.until(() => machine.wantedKeys(queueId, first, end));
-        },
-        wants: (stream, offset) => machine.isWanted(stream as QueueId, offset as Offset),
-        rest: this.#paced(),
-      });
-      if (outcome.kind === 'damaged') {
-        const run = runSet.run(outcome.damage.runId);
-        if (run !== undefined) run.isDamaged = true;
-        await output.abandon();
-        return true;
-      }
-      let record: RunRecord | undefined;
-      if (outcome.pieces.length === 0) await output.abandon();
-      else {
-        const { runId, fileBytes, values } = await output.finish();
-        record = {
-          runId,
-          bytes: fileBytes,
-          values,
-          lost: undefined,
-          pieces: outcome.pieces.map((piece) => ({
-            queueId: piece.stream as QueueId,
-            first: piece.first as Offset,
-            last: piece.last as Offset,
-            values: piece.values,
-          })),
-        };
-        this.#stats.rewrittenBytes += fileBytes;
-      }
-      await this.#options.atBoundary(() => runSet.replace(runIds, record));
-      this.#stats.rewrites++;
-      return true;
-    } catch (error) {
-      await output.abandon();
-      throw error;
-    }
+    return copyWanted({
+      runs,
+      output,
+      pieces,
+      prepare: async (stream, from, to) => {
+        const [queueId, first, end] = [stream as QueueId, from as Offset, to as Offset];
+        await loader.until(() => machine.wantedKeys(queueId, first, end));
+      },
+      wants: (stream, offset) => machine.isWanted(stream as QueueId, offset as Offset),
+      rest: this.#paced(),
+    });
   }
 
   // --- Making way.
@@ -301,7 +373,7 @@ export class Housekeeping {
     return async () => {
       if (this.#stopped) throw new Stopped();
       const worked = monotonicMs() - began;
-      await pause(worked * (1 / compactionShare - 1));
+      await pause(worked * (1 / compactionShare - 1), this.#ended.signal);
       if (this.#stopped) throw new Stopped();
       began = monotonicMs();
     };
@@ -322,6 +394,25 @@ export class Housekeeping {
       this.#options.failed(error);
     }
   }
+}
+
+async function finished(
+  output: RunWriter,
+  { pieces }: Extract<CopyOutcome, { kind: 'copied' }>,
+): Promise<RunRecord> {
+  const { runId, fileBytes, values } = await output.finish();
+  return {
+    runId,
+    bytes: fileBytes,
+    values,
+    lost: undefined,
+    pieces: pieces.map((piece) => ({
+      queueId: piece.stream as QueueId,
+      first: piece.first as Offset,
+      last: piece.last as Offset,
+      values: piece.values,
+    })),
+  };
 }
 
 class Stopped extends Error {

@@ -9,7 +9,7 @@
 
 import type { LogIndex } from '../machine/ids.ts';
 import type { PlainData } from './record-codec.ts';
-import type { SegmentExtent } from './shard-log.ts';
+import type { ShardLog } from './shard-log.ts';
 
 export interface WindowLimits {
   readonly windowBytes: number;
@@ -56,11 +56,12 @@ export class LogWindow {
     this.#messages++;
   }
 
-  /** Everything below has left the window; 0: nothing has. `sealed` ascends. */
-  leftBelow(sealed: readonly SegmentExtent[], logBytes: number): LogIndex {
+  /** Everything below has left the window; 0: nothing has. */
+  leftBelow(log: Pick<ShardLog, 'sealed' | 'bytes' | 'start'>): LogIndex {
     let below = 0 as LogIndex;
-    let behind = logBytes;
-    for (const { last, bytes } of sealed) {
+    let behind = log.bytes;
+    if (behind < this.#limits.windowBytes && !this.#isFull(log.start, 1)) return below;
+    for (const { last, bytes } of log.sealed) {
       behind -= bytes;
       if (behind < this.#limits.windowBytes && !this.#isFull(last + 1, 1)) break;
       below = (last + 1) as LogIndex;
@@ -69,8 +70,8 @@ export class LogWindow {
   }
 
   /** The log is so long that publishes must wait for the spill. */
-  isLate(start: LogIndex, logBytes: number): boolean {
-    return logBytes >= this.#limits.windowBytes * LATE_FACTOR || this.#isFull(start, LATE_FACTOR);
+  isLate({ start, bytes }: Pick<ShardLog, 'start' | 'bytes'>): boolean {
+    return bytes >= this.#limits.windowBytes * LATE_FACTOR || this.#isFull(start, LATE_FACTOR);
   }
 
   encode(): PlainData {

@@ -25,6 +25,8 @@ export interface Run {
   /** Of the file; 0: there is none. */
   readonly bytes: number;
   readonly values: number;
+  /** All of it is of this queue; undefined: of several. */
+  readonly only: QueueId | undefined;
   /** As far as is known; never too low. */
   wanted: number;
   /** Why nothing of it can be read; undefined where it can. */
@@ -128,6 +130,17 @@ export class RunSet {
     return pieces;
   }
 
+  /** The pieces of one run; looks at those of all. */
+  piecesOf(runId: number): PieceRecord[] {
+    const found: PieceRecord[] = [];
+    for (const queueId of this.#pieces.keys()) {
+      for (const { runId: of, first, last, values } of this.pieces(queueId)) {
+        if (of === runId) found.push({ queueId, first, last, values });
+      }
+    }
+    return found;
+  }
+
   /** Runs that a spill has written. Their pieces lie behind all that are known of their queues. */
   add(records: readonly RunRecord[]): void {
     for (const record of records) {
@@ -201,14 +214,6 @@ export class RunSet {
     this.#add(decodeRun(data));
   }
 
-  /** At start: of the runs that are named, these have no file. */
-  missing(runIds: readonly number[], words: (runId: number) => string): void {
-    for (const runId of runIds) {
-      const run = this.#runs.get(runId);
-      if (run !== undefined && run.bytes > 0) run.lost = words(runId);
-    }
-  }
-
   /** Ids of all runs that have a file, for `Runs.keepOnly`. */
   named(): Set<number> {
     const named = new Set<number>();
@@ -218,7 +223,10 @@ export class RunSet {
 
   #add(record: RunRecord): void {
     const { runId, bytes, values, lost, pieces } = record;
-    const run: Run = { runId, bytes, values, wanted: values, lost, isDamaged: lost !== undefined };
+    const first = pieces[0]?.queueId;
+    const only = pieces.every(({ queueId }) => queueId === first) ? first : undefined;
+    const isDamaged = lost !== undefined;
+    const run: Run = { runId, bytes, values, only, wanted: values, lost, isDamaged };
     this.#runs.set(runId, run);
     this.#bytes += bytes;
     this.#nextId = Math.max(this.#nextId, runId + 1);

@@ -29,7 +29,7 @@ export interface SpillOptions {
   readonly locations: LocationIndex;
   readonly machine: Pick<Machine, 'wantedKeys' | 'isWanted'>;
   readonly loader: Pick<RecordLoader, 'until' | 'one'>;
-  readonly runs: Runs;
+  readonly runs: Pick<Runs, 'create'>;
   /** An id that no run ever had. */
   takeRunId(): number;
   readonly bufferBytes: number;

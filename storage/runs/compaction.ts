@@ -24,8 +24,10 @@ export interface RunState {
   readonly values: number;
   /** Values that are still wanted, as far as is known. */
   readonly wanted: number;
-  /** It is left alone: damaged, or its contents go as a whole. */
-  readonly isFixed: boolean;
+  /** It is left as it is, so that what is lost keeps its name. */
+  readonly isDamaged: boolean;
+  /** What it holds becomes unwanted from one end on, soon: it is not worth a copy. */
+  readonly goesWhole: boolean;
 }
 
 const MIB = 1024 * 1024;
@@ -37,14 +39,15 @@ const CLASS_FACTOR = 8;
 /** Largest sum of wanted bytes that one rewrite takes on. */
 const REWRITE_BYTES = 64 * MIB;
 
-/** About how many bytes of it are wanted. */
-function wantedBytes({ bytes, values, wanted }: RunState): number {
+/** About how many bytes of it would be copied. */
+function wantedBytes({ bytes, values, wanted, goesWhole }: RunState): number {
+  if (goesWhole) return bytes;
   return values === 0 ? 0 : bytes * (wanted / values);
 }
 
 /** Runs to rewrite into one; empty: nothing is to be done. */
 export function chooseRewrite(runs: readonly RunState[]): readonly number[] {
-  const free = runs.filter((run) => !run.isFixed && run.wanted > 0);
+  const free = runs.filter((run) => !run.isDamaged && run.wanted > 0);
   const classes = new Map<number, RunState[]>();
   for (const run of free) {
     const bytes = wantedBytes(run);
@@ -58,9 +61,10 @@ export function chooseRewrite(runs: readonly RunState[]): readonly number[] {
   for (const [, members] of [...classes].sort(([a], [b]) => a - b)) {
     if (members.length >= MERGE_RUNS) return bounded(members);
   }
-  const sparse = free.filter(
-    (run) => run.wanted * 2 < run.values && run.bytes > SMALLEST_CLASS_BYTES,
-  );
+  const sparse = free.filter((run) => {
+    const isSparse = run.wanted * 2 < run.values && run.bytes > SMALLEST_CLASS_BYTES;
+    return isSparse && !run.goesWhole;
+  });
   return bounded(sparse.toSorted((a, b) => a.wanted / a.values - b.wanted / b.values));
 }
 
@@ -88,7 +92,7 @@ export interface CopiedPiece extends Piece {
 }
 
 export interface CopyOptions {
-  readonly runs: Runs;
+  readonly runs: Pick<Runs, 'read'>;
   readonly output: RunWriter;
   /** Ascending by (stream, first), without overlaps. */
   readonly pieces: readonly Piece[];
@@ -184,12 +188,12 @@ function isBlock(found: RunBlock | RunDamage): found is RunBlock {
 
 /** The blocks of one run, read ahead in order. */
 class Source {
-  readonly #runs: Runs;
+  readonly #runs: Pick<Runs, 'read'>;
   readonly #runId: number;
   #blocks: readonly RunBlock[] = [];
   #at = 0;
 
-  constructor(runs: Runs, runId: number) {
+  constructor(runs: Pick<Runs, 'read'>, runId: number) {
     this.#runs = runs;
     this.#runId = runId;
   }
