@@ -112,6 +112,8 @@ export class Housekeeping implements RunRecords {
   #sweepAt = 0;
   #spillAt = 0;
   #isLate = false;
+  /** Runs have come since the last look at them. */
+  #runsChanged = false;
   readonly #ended = new AbortController();
   #stopped = false;
 
@@ -129,14 +131,15 @@ export class Housekeeping implements RunRecords {
     return this.#isLate;
   }
 
-  get isSpilling(): boolean {
-    return this.#spilling !== undefined;
+  /** A task is under way. */
+  get isBusy(): boolean {
+    return this.#spilling !== undefined || this.#tidying !== undefined;
   }
 
   /** Monotonic milliseconds at which `look` is wanted although nothing happens. */
   get nextLook(): number {
     if (this.#stopped || this.#tidying !== undefined) return Number.POSITIVE_INFINITY;
-    return this.#sweep.isDue ? this.#sweepAt : Number.POSITIVE_INFINITY;
+    return this.#tidyIsDue ? this.#sweepAt : Number.POSITIVE_INFINITY;
   }
 
   /** Something of this queue may be wanted no more. */
@@ -157,7 +160,8 @@ export class Housekeeping implements RunRecords {
         this.#options.wake();
       });
     }
-    if (this.#tidying === undefined && now >= this.#sweepAt && this.#sweep.isDue) {
+    if (this.#tidying === undefined && now >= this.#sweepAt && this.#tidyIsDue) {
+      this.#runsChanged = false;
       this.#tidying = this.#guarded(() => this.#tidy()).finally(() => {
         this.#tidying = undefined;
         this.#sweepAt = this.#options.monotonicMs() + SWEEP_MS;
@@ -216,6 +220,7 @@ export class Housekeeping implements RunRecords {
       run.lost = `${runs.pathOf(runId)} is missing`;
       this.damaged(run, run.lost);
     }
+    this.#runsChanged = runSet.size > 0;
     this.#sweep.all();
   }
 
@@ -225,6 +230,10 @@ export class Housekeeping implements RunRecords {
     this.#ended.abort();
     await this.#spilling;
     await this.#tidying;
+  }
+
+  get #tidyIsDue(): boolean {
+    return this.#runsChanged || this.#sweep.isDue;
   }
 
   // --- The spill.
@@ -274,6 +283,7 @@ export class Housekeeping implements RunRecords {
       locations.spilled(boundary, outcome.queues);
       runSet.add(outcome.records);
     });
+    this.#runsChanged ||= outcome.records.length > 0;
     this.#stats.spills++;
     this.#stats.spilledMessages += outcome.messages;
     this.#stats.spilledBytes += outcome.bytes;
