@@ -335,6 +335,7 @@ export class SpaceWorld {
       this.#work();
       while (!this.#applier.idle) await new Promise((resolve) => setImmediate(resolve));
     });
+    this.#stampMs = Math.max(this.#stampMs, this.machine.lastStamp);
     await this.log.startTerm();
     this.log.onCommitted((entries) => {
       this.#applier.push(entries);
