@@ -319,11 +319,6 @@ export class Machine {
     };
   }
 
-  leaving(queueId: QueueId): number {
-    void queueId;
-    return 0;
-  }
-
   /** What `isWanted` needs for offsets from `from` to below `to`. */
   wantedKeys(queueId: QueueId, from: Offset, to: Offset): readonly RecordKey[] {
     return this.#keysOf(queueId, (state, keys) => state.wantedNeeds(from, to, keys));
