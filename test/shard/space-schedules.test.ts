@@ -186,7 +186,8 @@ async function powerCuts(
       schedule.crashed();
       continue;
     }
-    await disk.run(schedule.check());
+    disk.cutPowerAfter(Number.MAX_SAFE_INTEGER);
+    await schedule.check();
     disk.cutPowerAfter(random.below(random.pick([200, 1000, 4000])));
     const worked = await disk.run(schedule.work(random.between(20, 120)));
     if (worked.cut) coverage.set('cut while working', 1);
