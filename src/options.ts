@@ -3,6 +3,9 @@
  * Every key is used here, and changes what comes out; a test holds it. Pure.
  */
 
+import { join, resolve } from 'node:path';
+import { ADMIN_DEFAULTS } from './admin/limits.ts';
+import type { AdminServerOptions } from './admin/server.ts';
 import {
   CATCH_ALL_QUEUE,
   type Config,
@@ -94,6 +97,9 @@ export interface StorageSettings {
   readonly reserveBytes?: number;
 }
 
+/** In the data directory. */
+const ADMIN_SOCKET = 'admin.sock';
+
 /** What a stored message may have beside its payload. */
 const PROPERTIES_BYTES = 65_536;
 
@@ -158,6 +164,16 @@ export function mqttListeners({ server, sessions }: Config): MqttListenerOptions
     },
   };
   return [options];
+}
+
+/** Undefined where there is none. `directory` is that of the data, absolute. */
+export function adminOptions({ admin }: Config, directory: string): AdminServerOptions | undefined {
+  if (admin.socket === 'off') return undefined;
+  const place =
+    admin.socket === 'auto'
+      ? { path: join(directory, ADMIN_SOCKET), ownFolder: true }
+      : { path: resolve(admin.socket), ownFolder: false };
+  return { place, limits: ADMIN_DEFAULTS };
 }
 
 /** Undefined: off. */

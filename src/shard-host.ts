@@ -11,6 +11,7 @@ import { DiskReserve, Log, nodeFiles, Runs, openDataDirectory, openLevelRecords 
 import type { DataDirectory, Files, RecordStore } from '#storage';
 import type { ShardSettings } from './options.ts';
 import type { BatchPort } from './shard/port.ts';
+import type { ThreadPulse } from './ops/thread-pulse.ts';
 import { DEFAULT_SHARD_LIMITS } from './shard/shard-limits.ts';
 import { Shard } from './shard/shard.ts';
 import { SingleLog } from './shard/single-log.ts';
@@ -34,8 +35,12 @@ export interface ShardHostParts {
   readonly settings: ShardSettings;
   readonly port: BatchPort;
   readonly logger: Logger;
+  /** Hears of each write of the log. */
+  readonly pulse?: ThreadPulse;
   /** Called once, after the start: the store failed, and the process is to end. */
   readonly onFailure: (error: Error) => void;
+  /** Numbers of the thread that it runs in, for the statistics. */
+  readonly moreStats?: () => Iterable<readonly [name: string, value: number]>;
 }
 
 export interface ShardHost {
@@ -102,7 +107,7 @@ interface Opened {
 }
 
 async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
-  const { settings, logger, port, onFailure } = parts;
+  const { settings, logger, port, pulse, onFailure } = parts;
   const { reserveBytes: _reserve, ...storage } = settings.storage;
   let shard: Shard | undefined;
   let early: Error | undefined;
@@ -111,6 +116,8 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
     directory: await on.data.folder(SHARD_FOLDER, LOG_FOLDER),
     now: Date.now,
     ...storage,
+    writing: () => pulse?.writing(),
+    written: () => pulse?.written(),
     onFailure: (error) => {
       if (error.code === 'full') on.reserve.noteFull();
       if (shard === undefined) early = error;
@@ -138,6 +145,7 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
     }),
     port,
     queues: settings.queues,
+    groups: settings.groups,
     limits: {
       ...DEFAULT_SHARD_LIMITS,
       checkpointBytes: settings.checkpointBytes,
@@ -162,6 +170,12 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
       spent = bytesWritten;
       return on.reserve.state === 'inside-reserve';
     },
+    moreStats: () => [
+      ['disk/free', on.reserve.space.freeBytes],
+      ['disk/inside-reserve', on.reserve.state === 'inside-reserve' ? 1 : 0],
+      ['bytes/log', log.stats.bytesWritten],
+      ...(parts.moreStats?.() ?? []),
+    ],
     onFailure,
   });
   if (early !== undefined) shard.logFailed(early);

@@ -11,6 +11,8 @@ import { DeclarationError } from './shard/declarations.ts';
 export interface WorkerInput {
   readonly settings: ShardSettings;
   readonly port: MessagePort;
+  /** Where the thread tells of itself: `src/ops/thread-pulse.ts`. */
+  readonly pulse: SharedArrayBuffer;
 }
 
 /** An error that crossed a thread: what kind it was, and its words. */

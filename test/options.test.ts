@@ -12,6 +12,7 @@ import type { Key, Leaf } from '../src/config/schema.ts';
 import { defaultDefinition } from '../src/machine/default-definition.ts';
 import { QUEUE_TYPES, definitionProblem } from '../src/machine/definitions.ts';
 import {
+  adminOptions,
   brokerOptions,
   logSettings,
   mqttListeners,
@@ -32,6 +33,7 @@ function broker(config: Config): unknown {
 /** Everything that the parts are told. */
 function told(config: Config): unknown {
   return {
+    admin: adminOptions(config, '/data'),
     broker: broker(config),
     listeners: mqttListeners(config),
     ops: opsOptions(config),
@@ -144,6 +146,17 @@ describe('O1: each key changes behaviour', () => {
   it('no key escapes', () => {
     expect(NAMED.length).toBeGreaterThan(40);
     expect([...RULES_ONLY].filter((path) => !NAMED.some((n) => n.path === path))).toEqual([]);
+  });
+});
+
+describe('admin.socket', () => {
+  const place = (written: string): unknown =>
+    adminOptions(parseConfig({ overrides: [`admin.socket=${written}`] }), '/data')?.place;
+
+  it('is in the data directory, where it is asked for, or not at all', () => {
+    expect(place('auto')).toEqual({ path: '/data/admin.sock', ownFolder: true });
+    expect(place('/run/flux.sock')).toEqual({ path: '/run/flux.sock', ownFolder: false });
+    expect(place('off')).toBeUndefined();
   });
 });
 

@@ -97,8 +97,18 @@ function take(shards: ShardThreads, count: number): Promise<string[]> {
   const texts: string[] = [];
   return new Promise((resolve) => {
     const consumer = shards.queues.consume(
-      { queueId, clientId: 'k', credit: 100 },
       {
+        queueId,
+        clientId: 'k',
+        credit: 100,
+        group: undefined,
+        filter: '',
+        start: undefined,
+        manual: false,
+      },
+      {
+        attached: () => undefined,
+        ended: () => undefined,
         delivered: ({ offset, term, deliveryNumber, message }: Delivery) => {
           texts.push(Buffer.from(message.payload).toString());
           consumer.settle(offset, term, deliveryNumber, 'complete');

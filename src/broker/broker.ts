@@ -9,6 +9,7 @@
  */
 
 import type { Committed } from '../machine/committed.ts';
+import { AutoQueues, type HeldPublish } from './auto-queues.ts';
 import type { Message } from './message.ts';
 import type {
   Broker,
@@ -17,13 +18,19 @@ import type {
   ConsumerSink,
   EnqueueRefusal,
   EnqueueWaiter,
+  Origin,
+  PublishKey,
   PublishOutcome,
   Publisher,
   PublishRefusal,
   QueueClient,
   QueueConsumer,
+  QueueDefinition,
   QueueInfo,
+  MakeRefusal,
   RetainedCursor,
+  SettleRequest,
+  SettleWaiter,
   Subscriber,
   SubscribeResult,
   SubscriptionOptions,
@@ -44,6 +51,13 @@ export interface BrokerOptions {
   readonly maxRetainedMessages?: number;
   /** Bytes of all retained messages, with a fixed share for each. Default 256 MiB, from 0. */
   readonly maxRetainedBytes?: number;
+  /**
+   * What a queue is to be that is made on its first use, by a publish or a subscription; undefined
+   * where the name is none that a queue may have. Default: no queue is made so.
+   */
+  readonly autoQueue?: (name: string) => QueueDefinition | undefined;
+  /** With so many queues of any origin, none is made on its first use. Default 10,000, from 0. */
+  readonly maxQueues?: number;
 }
 
 export const BROKER_DEFAULTS = {
@@ -51,14 +65,20 @@ export const BROKER_DEFAULTS = {
   maxRoutes: 16_384,
   maxRetainedMessages: 100_000,
   maxRetainedBytes: 256 * 1024 * 1024,
-} as const satisfies Required<BrokerOptions>;
+  maxQueues: 10_000,
+} as const satisfies Required<Omit<BrokerOptions, 'autoQueue'>>;
 
 /** Plain numbers, copied by whoever shows them. */
 export interface BrokerCounters {
   published: number;
   /** Copies handed to live subscribers. */
   fannedOut: number;
+  /** Publishes to `$queue/...` that were handed to the shard. */
   enqueued: number;
+  /** Copies of ordinary publishes that were handed to the shard, for the queues that capture. */
+  captured: number;
+  /** Of these: nobody waited (`capture: async`, QoS 0, wills), and it was not stored. */
+  captureLost: number;
   /** Messages for queues that nobody waits for (QoS 0, wills) and that were not stored. */
   unansweredRefused: number;
   /** Publishes refused during the call. */
@@ -76,6 +96,8 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     published: 0,
     fannedOut: 0,
     enqueued: 0,
+    captured: 0,
+    captureLost: 0,
     unansweredRefused: 0,
     refused: 0,
   };
@@ -83,6 +105,13 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   readonly #router: Router;
   readonly #retained: Retained;
   readonly #wills: Wills;
+  readonly #autoQueues: AutoQueues | undefined;
+  /** Hears what became of copies that nobody waits for. */
+  readonly #captureLosses: EnqueueWaiter = {
+    enqueued: (_tag, outcome) => {
+      if (typeof outcome === 'string') this.counters.captureLost++;
+    },
+  };
   #queueVersion = -1;
   #ticker: NodeJS.Timeout | undefined;
 
@@ -97,6 +126,16 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       maxBytes: settings.maxRetainedBytes,
     });
     this.#wills = new Wills(clock, (will) => this.#publishWill(will));
+    const { autoQueue } = options;
+    if (autoQueue === undefined) return;
+    this.#autoQueues = new AutoQueues({
+      definitionOf: autoQueue,
+      maxQueues: settings.maxQueues,
+      queueCount: () => this.#router.queueCount,
+      queue: (name) => this.queue(name),
+      declare: (definition) => queues.admin.declare(definition),
+      release: (held, refusal) => this.#release(held, refusal),
+    });
   }
 
   /** Begins the work that time brings: wills that are due, retained messages that expired. */
@@ -127,14 +166,28 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.counters.published++;
     const route = this.#router.route(message.topic);
     if (route === undefined) return this.#refuse('topic-too-deep');
-    if (!route.forQueues) return this.#publishLive(message, route, publisher.subscriber);
-    if (route.queues.length === 0) {
-      if (tag === undefined) this.counters.unansweredRefused++;
-      return this.#refuse('no-queue');
+    const { origin, key } = publisher;
+    if (!route.forQueues) {
+      const refusal = this.#publishLive(message, route, publisher.subscriber);
+      if (refusal !== undefined) return this.#refuse(refusal);
+      if (route.unawaited.length > 0) this.#captureUnawaited(message, route, origin);
+      if (route.queues.length === 0) return UNLOGGED;
+      this.counters.captured++;
+      const losses = this.#captureLosses;
+      const waiter = tag === undefined ? losses : (publisher.waiter ?? losses);
+      this.#queues.enqueue(route.queues, message, origin, waiter, tag ?? 0, key);
+      return 'waiting';
     }
+    const auto = this.#autoQueues;
+    if (auto !== undefined && (auto.busy || route.missing !== undefined)) {
+      const held = auto.hold(route.missing, message, { publisher, tag });
+      if (held === 'waiting') return held;
+      if (held !== undefined) return this.#refuseQueued(held, tag);
+    }
+    if (route.queues.length === 0) return this.#refuseQueued('no-queue', tag);
     this.counters.enqueued++;
     const waiter = tag === undefined ? this : (publisher.waiter ?? this);
-    this.#queues.enqueue(route.queues, message, publisher.origin, waiter, tag ?? 0);
+    this.#queues.enqueue(route.queues, message, origin, waiter, tag ?? 0, key);
     return 'waiting';
   }
 
@@ -143,13 +196,18 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     if (typeof outcome === 'string') this.counters.unansweredRefused++;
   }
 
-  #publishLive(message: Message, route: Route, publisher: Subscriber | undefined): PublishOutcome {
+  /** All but what queues do; undefined: done. */
+  #publishLive(
+    message: Message,
+    route: Route,
+    publisher: Subscriber | undefined,
+  ): PublishRefusal | undefined {
     const { targets } = route;
-    if (targets.length === 0 && !message.retain) return UNLOGGED;
+    if (targets.length === 0 && !message.retain) return undefined;
     // Without an expiry nobody asks when it was published, and the clock is spared.
     const publishedAtMs = message.properties?.expirySeconds === undefined ? 0 : this.clock.now();
     const publication = new LivePublication(message, publishedAtMs, false);
-    if (message.retain && !this.#retained.set(publication)) return this.#refuse('retained-full');
+    if (message.retain && !this.#retained.set(publication)) return 'retained-full';
     publication.fanningOut = targets.length > 1;
     for (const target of targets) {
       const match = target.match.subscriber === publisher ? target.ownMatch : target.match;
@@ -160,12 +218,35 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     // Sessions that keep the message must not keep an encoder with it.
     publication.fanningOut = false;
     publication.encoder = undefined;
-    return UNLOGGED;
+    return undefined;
+  }
+
+  #captureUnawaited(message: Message, { unawaited }: Route, origin: Origin): void {
+    this.counters.captured++;
+    this.#queues.enqueue(unawaited, message, origin, this.#captureLosses, 0);
   }
 
   #refuse(refusal: PublishRefusal): PublishRefusal {
     this.counters.refused++;
     return refusal;
+  }
+
+  #refuseQueued(refusal: PublishRefusal, tag: number | undefined): PublishRefusal {
+    if (tag === undefined) this.counters.unansweredRefused++;
+    return this.#refuse(refusal);
+  }
+
+  /** A publish that waited for its queue to be made. */
+  #release(held: HeldPublish, refusal: EnqueueRefusal | undefined): void {
+    const { message, publisher, tag } = held;
+    const waiter = tag === undefined ? this : (publisher.waiter ?? this);
+    const queues = this.#router.route(message.topic)?.queues ?? [];
+    if (refusal !== undefined || queues.length === 0) {
+      waiter.enqueued(tag ?? 0, refusal ?? 'no-queue');
+      return;
+    }
+    this.counters.enqueued++;
+    this.#queues.enqueue(queues, message, publisher.origin, waiter, tag ?? 0, publisher.key);
   }
 
   subscribe(subscriber: Subscriber, filter: string, options: SubscriptionOptions): SubscribeResult {
@@ -185,8 +266,24 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     return this.#router.queue(name);
   }
 
+  makeQueue(name: string): Promise<QueueInfo | MakeRefusal> | undefined {
+    return this.#autoQueues?.make(name);
+  }
+
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer {
     return this.#queues.consume(request, sink);
+  }
+
+  settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void {
+    this.#queues.settle(request, waiter, tag);
+  }
+
+  release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void {
+    this.#queues.release(key, waiter, tag);
+  }
+
+  endSession(session: string): void {
+    this.#queues.endSession(session);
   }
 
   get writable(): boolean {
@@ -211,7 +308,8 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
 
   #publishWill(will: Will): void {
     const { origin, message } = will;
-    this.publish(message, { origin, subscriber: undefined, waiter: undefined }, undefined);
+    const publisher = { origin, subscriber: undefined, waiter: undefined, key: undefined };
+    this.publish(message, publisher, undefined);
   }
 
   #readQueues(): void {

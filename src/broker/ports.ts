@@ -156,6 +156,8 @@ export const SETTLE_ANSWERS = [
   'unavailable',
 ] as const;
 export type SettleAnswer = (typeof SETTLE_ANSWERS)[number];
+/** The answers that prove a settlement: a protocol may acknowledge it. */
+export type SettleProof = Extract<SettleAnswer, 'done' | 'already'>;
 
 export interface SettleWaiter {
   /** Once for each `settle`; never during the call. */
@@ -283,6 +285,7 @@ export interface QueueAdmin {
   /** In order of name, behind `after`; at most `max` (1 to 1,000). */
   list(after: string, max: number): Promise<readonly QueueSummary[]>;
   show(name: string): Promise<QueueDetail>;
+  /** When it resolves, `QueueClient.queues` shows the queue. */
   declare(definition: QueueDefinition): Promise<'created' | 'same' | 'updated'>;
   delete(name: string): Promise<void>;
   /** Settles everything but what is delivered; of one group, or (undefined) of all. How many. */
@@ -322,6 +325,8 @@ export const PUBLISH_REFUSALS = [
   'retained-full',
   /** More topic levels than configured. */
   'topic-too-deep',
+  /** No queue takes it, and there are too many to make one more. */
+  'too-many-queues',
 ] as const;
 export type PublishRefusal = (typeof PUBLISH_REFUSALS)[number];
 
@@ -330,6 +335,9 @@ export type PublishRefusal = (typeof PUBLISH_REFUSALS)[number];
  * `waiting`: the outcome comes through the waiter.
  */
 export type PublishOutcome = Unlogged | 'waiting' | PublishRefusal;
+
+/** Why a queue was not made on its first use. */
+export type MakeRefusal = Extract<PublishRefusal, 'no-queue' | 'too-many-queues' | 'unavailable'>;
 
 /** A message on its way to live subscribers; one object for all of them. */
 export interface Publication {
@@ -397,6 +405,8 @@ export interface Publisher {
   readonly subscriber: Subscriber | undefined;
   /** Undefined for one who never gives a tag. */
   readonly waiter: EnqueueWaiter | undefined;
+  /** Of the publish in hand, at QoS 2 of a session that is kept; read during the call only. */
+  readonly key: PublishKey | undefined;
 }
 
 export interface Broker {
@@ -404,9 +414,9 @@ export interface Broker {
   /** The most levels that a topic name or a filter may have. */
   readonly maxTopicLevels: number;
   /**
-   * Routes a message. With a tag, `waiting` promises one call of the publisher's waiter; without
-   * one nobody waits: a message for a queue is enqueued unanswered (QoS 0), and a refusal is
-   * counted.
+   * Routes a message: to live subscribers at once, whatever becomes of it in a queue that takes it
+   * too. With a tag, `waiting` promises one call of the publisher's waiter; without one nobody
+   * waits: a message for a queue is enqueued unanswered (QoS 0), and a refusal is counted.
    */
   publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome;
   /** `filter` is valid, within `maxTopicLevels`, and does not begin with `$queue/`. */
@@ -416,8 +426,16 @@ export interface Broker {
   retained(filter: string): RetainedCursor;
   /** The queue of that name, from the newest state. */
   queue(name: string): QueueInfo | undefined;
+  /**
+   * Makes a queue on its first use, where that is configured; otherwise undefined at once, as for a
+   * name that no queue may have. Resolves with the queue, or why there is none; never rejects.
+   */
+  makeQueue(name: string): Promise<QueueInfo | MakeRefusal> | undefined;
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer;
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void;
+  /** As the client of the queues does it. */
+  release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void;
+  endSession(session: string): void;
   /** False while the shard is behind: who publishes to queues stops reading until `onWritable`. */
   readonly writable: boolean;
   onWritable(listener: () => void): void;

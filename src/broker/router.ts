@@ -3,22 +3,20 @@
  * store it.
  *
  * Routes are kept for the topics in use. A subscription with an exact filter makes the route of
- * that one topic stale, one with a wildcard or a new set of queues makes all stale. What is kept is
- * bounded by the number of topics and by the subscribers in all routes together, and long topics
- * are never kept, so that no client can fill the memory with names.
+ * that one topic stale; one with a wildcard makes all of ordinary topics stale, and a change of the
+ * queues all of `$queue/` (those of ordinary topics only if a pattern that captures them changed).
+ * What is kept is bounded by the number of topics and by the subscribers in all routes together,
+ * and long topics are never kept, so that no client can fill the memory with names.
  *
- * A topic that begins with `$queue/` goes to queues only: to every queue with a matching pattern,
- * otherwise to the catch-all queue. The pattern `$queue/#` of the catch-all itself therefore never
- * counts as a match.
+ * A topic that begins with `$queue/` goes to queues only; see `queue-routes.ts`. An ordinary topic
+ * goes to its subscribers, and into the queues that capture it.
  */
 
 import type { QueueId } from '../machine/ids.ts';
 import type { Match, QueueInfo, Subscriber, SubscriptionOptions } from './ports.ts';
+import { QueueRoutes } from './queue-routes.ts';
+import { QUEUE_PREFIX } from './queue-topic.ts';
 import { countLevels, hasWildcard, TopicTrie } from './topic-trie.ts';
-
-const QUEUE_PREFIX = '$queue/';
-const CATCH_ALL_QUEUE = 'mqtt';
-const CATCH_ALL_PATTERN = '$queue/#';
 
 /**
  * Not kept: a topic longer than this (UTF-16 units), as names from the wire may have 65,535 bytes.
@@ -39,7 +37,12 @@ export interface Route {
   readonly version: number;
   /** True when the topic belongs to queues; then `targets` is empty. */
   readonly forQueues: boolean;
+  /** Each stores it once; the publisher's acknowledgement waits for them. */
   readonly queues: readonly QueueId[];
+  /** The same, but nobody waits (`capture: async`). */
+  readonly unawaited: readonly QueueId[];
+  /** The name of a queue that does not exist and whose topic this is, where no queue takes it. */
+  readonly missing: string | undefined;
   readonly targets: readonly RouteTarget[];
 }
 
@@ -48,19 +51,22 @@ interface Subscription {
   readonly options: SubscriptionOptions;
 }
 
+const NO_QUEUES: readonly QueueId[] = [];
+const NO_TARGETS: readonly RouteTarget[] = [];
+
 export class Router {
   readonly #maxTopicLevels: number;
   readonly #maxRoutes: number;
   readonly #subscriptions = new TopicTrie<Subscription>();
   /** By subscriber and filter, to find what an unsubscribe means. */
   readonly #bySubscriber = new Map<Subscriber, Map<string, Subscription>>();
+  readonly #queues = new QueueRoutes();
   readonly #routes = new Map<string, Route>();
   #keptSubscribers = 0;
+  /** Routes of ordinary topics with another number are stale. */
   #version = 0;
-
-  #queues: readonly QueueInfo[] = [];
-  #queuePatterns = new TopicTrie<QueueId>();
-  #queuesByName = new Map<string, QueueInfo>();
+  /** The same for those of `$queue/`. */
+  #queueVersion = 0;
 
   constructor(options: { maxTopicLevels: number; maxRoutes: number }) {
     this.#maxTopicLevels = options.maxTopicLevels;
@@ -72,21 +78,17 @@ export class Router {
   }
 
   setQueues(queues: readonly QueueInfo[]): void {
-    this.#queues = queues;
-    this.#queuePatterns = new TopicTrie();
-    this.#queuesByName = new Map();
-    for (const queue of this.#queues) {
-      this.#queuesByName.set(queue.name, queue);
-      for (const pattern of queue.topics) {
-        if (queue.name === CATCH_ALL_QUEUE && pattern === CATCH_ALL_PATTERN) continue;
-        this.#queuePatterns.add(pattern, queue.queueId);
-      }
-    }
-    this.#forgetAll();
+    const changed = this.#queues.set(queues);
+    if (changed !== 'nothing') this.#queueVersion++;
+    if (changed === 'captures') this.#version++;
+  }
+
+  get queueCount(): number {
+    return this.#queues.count;
   }
 
   queue(name: string): QueueInfo | undefined {
-    return this.#queuesByName.get(name);
+    return this.#queues.named(name);
   }
 
   /** Returns whether the filter is new for this subscriber; otherwise its options are replaced. */
@@ -120,7 +122,7 @@ export class Router {
   route(topic: string): Route | undefined {
     const kept = this.#routes.get(topic);
     if (kept !== undefined) {
-      if (kept.version === this.#version) return kept;
+      if (kept.version === (kept.forQueues ? this.#queueVersion : this.#version)) return kept;
       this.#forget(topic, kept);
     }
     if (countLevels(topic, this.#maxTopicLevels) > this.#maxTopicLevels) return undefined;
@@ -130,19 +132,9 @@ export class Router {
   }
 
   #queueRoute(topic: string): Route {
-    const found: QueueId[] = [];
-    // `$queue//x` and `$queue/` name no queue, so no queue takes them, the catch-all neither.
-    // `$queue/<name>/$...` is reserved for settlement by publishing: it never lands in a queue.
-    const named =
-      topic.length > QUEUE_PREFIX.length &&
-      topic[QUEUE_PREFIX.length] !== '/' &&
-      !topic.includes('/$', QUEUE_PREFIX.length);
-    if (named) this.#queuePatterns.match(topic, found);
-    const catchAll = this.#queuesByName.get(CATCH_ALL_QUEUE);
-    if (named && found.length === 0 && catchAll !== undefined) found.push(catchAll.queueId);
-    // Two patterns of one queue may match: it stores the message once.
-    const queues = found.length > 1 ? [...new Set(found)] : found;
-    return { version: this.#version, forQueues: true, queues, targets: [] };
+    const version = this.#queueVersion;
+    const { queues, missing } = this.#queues.route(topic);
+    return { version, forQueues: true, queues, unawaited: NO_QUEUES, missing, targets: NO_TARGETS };
   }
 
   #liveRoute(topic: string): Route {
@@ -157,7 +149,15 @@ export class Router {
         ownMatch: options.noLocal ? before?.ownMatch : merge(subscriber, before?.ownMatch, options),
       });
     }
-    return { version: this.#version, forQueues: false, queues: [], targets: [...targets.values()] };
+    const { awaited, unawaited } = this.#queues.capturing(topic);
+    return {
+      version: this.#version,
+      forQueues: false,
+      queues: awaited,
+      unawaited,
+      missing: undefined,
+      targets: [...targets.values()],
+    };
   }
 
   #keep(topic: string, route: Route): void {

@@ -33,7 +33,8 @@ export class TopicTrie<T> {
     return this.#size;
   }
 
-  add(filter: string, value: T): void {
+  /** False when the value was there. */
+  add(filter: string, value: T): boolean {
     let node = this.#root;
     for (const level of filter.split('/')) {
       node.children ??= new Map();
@@ -45,9 +46,10 @@ export class TopicTrie<T> {
       node = child;
     }
     node.values ??= new Set();
-    if (node.values.has(value)) return;
+    if (node.values.has(value)) return false;
     node.values.add(value);
     this.#size++;
+    return true;
   }
 
   /** False when the value was not there. Nodes that hold nothing any more are removed. */

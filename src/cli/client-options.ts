@@ -28,6 +28,15 @@ function wholeNumber(min: number, max: number): (written: string) => number {
 }
 
 export const positiveCount = wholeNumber(1, 1_000_000_000);
+export const sequenceNumber = wholeNumber(0, 9_999_999_999);
+export const priorityLevel = wholeNumber(0, 9);
+
+/** Milliseconds from 1; written with a unit. */
+export function readSpan(written: string): number {
+  const read = readDuration(written);
+  if ('value' in read && read.value > 0) return read.value;
+  throw new InvalidArgumentError("Write a duration, such as '10s'.");
+}
 
 function readVersion(written: string): MqttVersion {
   if (written === '4' || written === '3.1.1') return 4;

@@ -7,7 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { Checker } from './check.ts';
 import { NO_PLACE, emptyMap, override, readYaml } from './document.ts';
-import { type Config, KEYS, type QueueConfig, isLaterKey } from './keys.ts';
+import { type Config, KEYS, type QueueConfig, isLaterKey, nameHere } from './keys.ts';
 import { ConfigError, type ConfigProblem } from './problem.ts';
 import { CATCH_ALL_QUEUE } from './queue-names.ts';
 import { brokenRules } from './rules.ts';
@@ -36,7 +36,7 @@ const FILE_BYTES_MAX = 4 * 1024 * 1024;
 export function parseConfig({ file, overrides = [] }: ConfigSource): Config {
   const tree = file === undefined ? emptyMap(NO_PLACE) : readYaml(file.yaml, file.name);
   for (const assignment of overrides) override(tree, assignment);
-  const checker = new Checker(isLaterKey);
+  const checker = new Checker({ later: isLaterKey, nameHere });
   // The checker gives what the table says; without a problem it has the table's type.
   const config = checker.section(KEYS, tree, '') as Config;
   const problems =

@@ -4,6 +4,7 @@
  * means.
  */
 
+import { admin } from './admin-keys.ts';
 import { autoCreate, queues } from './queue-keys.ts';
 import { type ValueOf, choice, duration, onOff, section, size, text, whole } from './schema.ts';
 import { server } from './server-keys.ts';
@@ -104,6 +105,7 @@ export const KEYS = section('FluxMQ', {
     fallback: false,
   }),
   server,
+  admin,
   sessions,
   retained,
   queues,
@@ -119,7 +121,6 @@ export type GroupConfig = QueueConfig['groups'][number];
 
 /** Keys that later versions will have: refused by name, so that nobody believes they work. */
 const LATER = [
-  'admin',
   'auth',
   'cluster',
   'hooks',
@@ -137,7 +138,35 @@ const LATER = [
   'shards.count',
 ] as const;
 
+/** Keys of the FluxMQ in Go that have another name here: told by it. */
+const ELSEWHERE: ReadonlyMap<string, string> = new Map([
+  ['broker', 'shards.max_message_size, retained.* and queues[].retry'],
+  ['queue_manager', 'queues and shards'],
+  ['session', 'sessions'],
+  ['queues[].limits', 'max_length and message_ttl'],
+  ['queues[].primary_group', 'groups'],
+  ['queues[].retry.initial_backoff', 'retry.min'],
+  ['queues[].retry.max_backoff', 'retry.max'],
+  ['queues[].retry.max_retries', 'delivery_limit'],
+  ['queues[].retention.max_age', 'retention.age'],
+  ['queues[].retention.max_length_bytes', 'retention.bytes'],
+  ['queues[].retention.max_length_messages', 'retention.messages'],
+  ['server.tcp', 'server.mqtt.tcp'],
+  ['server.tcp_addr', 'server.mqtt.tcp.addr'],
+  ['server.tcp_max_connections', 'server.mqtt.tcp.max_connections'],
+  ['storage.badger_dir', 'data_dir'],
+]);
+
+/** What a key is called here that another FluxMQ has. */
+export function nameHere(key: string): string | undefined {
+  return ELSEWHERE.get(plainKey(key));
+}
+
 export function isLaterKey(key: string): boolean {
-  const plain = key.replaceAll(/\[\d+\]/g, '[]');
+  const plain = plainKey(key);
   return LATER.some((later) => plain === later || plain.startsWith(`${later}.`));
+}
+
+function plainKey(key: string): string {
+  return key.replaceAll(/\[\d+\]/g, '[]');
 }

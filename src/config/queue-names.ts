@@ -18,7 +18,8 @@ export const QUEUE_NAME_RULE =
   '`$`, not `.` or `..`; or `$dlq/` and such a name';
 
 export const QUEUE_TOPIC_RULE =
-  'a topic filter of MQTT, such as `$queue/orders/+/new`, or `sensors/#` to capture ordinary topics';
+  'a topic filter of MQTT, such as `$queue/orders/+/new`, or `sensors/#` to capture ordinary ' +
+  'topics';
 
 export const GROUP_NAME_RULE =
   '1 to 255 characters, without `@`, `/`, `+`, `#` and control characters, not beginning with `$`';

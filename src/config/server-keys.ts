@@ -130,15 +130,15 @@ const ops = section(
         'one sum.',
       fallback: 200,
       min: 0,
-      max: 10_000,
+      max: 2_000,
     }),
     max_groups: whole({
       about:
-        'Groups of queues that have series of their own, the deepest of each queue first; all ' +
+        'Groups of these queues that have series of their own, those that lag most first; all ' +
         'others are one sum for each queue.',
       fallback: 500,
       min: 0,
-      max: 10_000,
+      max: 2_000,
     }),
     live_within: duration({
       about:

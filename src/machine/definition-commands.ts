@@ -53,6 +53,11 @@ export class Definitions implements RecordHolder {
     this.#table = table;
   }
 
+  /** How many different limits are remembered. */
+  get knownLimits(): number {
+    return this.#limits.size;
+  }
+
   /** Goes up with each change. */
   get version(): number {
     return this.#version;

@@ -159,16 +159,18 @@ export class Serving {
 
   /** Declares queues through the log, or gives them new limits. */
   declare(queues: readonly QueueDefinition[]): Promise<DeclareOutcome> {
-    return this.#declarations.declare(queues, this.#options.machine, (command) => {
-      this.#proposed(command);
+    const declared = this.#declarations.declare(queues, this.#options.machine, (command) => {
+      this.#plain(command);
     });
+    this.#proposals.submit();
+    return declared;
   }
 
   /** Explicit groups that are to be there. */
   async createGroups(groups: readonly Omit<CreateGroupCommand, 'kind'>[]): Promise<void> {
-    let index: LogIndex | undefined;
-    for (const group of groups) index = this.#proposed({ kind: 'create-group', ...group });
-    if (index !== undefined) await this.#options.applier.whenApplied(index);
+    for (const group of groups) this.#plain({ kind: 'create-group', ...group });
+    this.#proposals.submit();
+    await this.#options.applier.whenApplied(this.#options.log.last);
   }
 
   /** Until `deadline`; true: call again. Nothing is delivered once `delivers` is false. */
@@ -335,10 +337,9 @@ export class Serving {
     return this.#options.log.last;
   }
 
-  #proposed(command: PlainCommand): LogIndex {
-    const index = this.#propose(command);
-    if (index === undefined) throw new AdminError('unavailable', 'the shard has stopped');
-    return index;
+  #plain(command: PlainCommand): void {
+    if (!this.#proposals.plain(command, ''))
+      throw new AdminError('unavailable', 'the shard has stopped');
   }
 
   async #request(request: ShardRequest): Promise<Uint8Array> {

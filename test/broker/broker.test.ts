@@ -13,7 +13,7 @@ import { FakeQueueClient } from '../support/fake-queue-client.ts';
 import { TestClock } from '../support/mqtt-server.ts';
 
 const ORIGIN = { clientId: 'publisher', protocol: 'mqtt' } as const;
-const PUBLISHER = { origin: ORIGIN, subscriber: undefined, waiter: undefined };
+const PUBLISHER = { origin: ORIGIN, subscriber: undefined, waiter: undefined, key: undefined };
 
 function message(topic: string, fields: Partial<Message> = {}): Message {
   const payload = new TextEncoder().encode(topic);
@@ -46,7 +46,7 @@ function setup(limits: BrokerOptions = {}): {
   const clock = new TestClock();
   const broker = new MemoryBroker(queues, clock, limits);
   const publish = (what: Message, from?: Subscriber): PublishOutcome =>
-    broker.publish(what, { origin: ORIGIN, subscriber: from, waiter: undefined }, undefined);
+    broker.publish(what, { ...PUBLISHER, subscriber: from }, undefined);
   return { broker, queues, clock, publish };
 }
 
@@ -158,15 +158,30 @@ describe('queues', () => {
   test('Q16: hostile queue names lie in the catch-all as text, or are refused', () => {
     const { queues, publish } = setup();
     const taken = ['$queue/..', '$queue/../../etc/passwd', `$queue/${'x'.repeat(65_000)}`];
-    for (const topic of [...taken, '$queue/$dlq', '$queue/__proto__']) {
+    for (const topic of [...taken, '$queue/__proto__']) {
       expect(publish(message(topic))).toBe('waiting');
     }
-    expect(queues.texts('mqtt')).toEqual([...taken, '$queue/$dlq', '$queue/__proto__']);
-    expect(publish(message('$queue/'))).toBe('no-queue');
-    expect(publish(message('$queue//x'))).toBe('no-queue');
+    expect(queues.texts('mqtt')).toEqual([...taken, '$queue/__proto__']);
+    for (const topic of ['$queue/', '$queue//x', '$queue/$dlq', '$queue/$dlq/', '$queue/$x/y']) {
+      expect(publish(message(topic))).toBe('no-queue');
+    }
     // Reserved for settlement by publishing: it must not land in the queue as a message.
     expect(publish(message('$queue/orders/$ack'))).toBe('no-queue');
-    expect(publish(message('$queue/$dlq'))).not.toBe('no-queue');
+    expect(publish(message('$queue/orders/eu/$later'))).toBe('no-queue');
+  });
+
+  test('a dead-letter queue is addressed by the name of its queue, and by nothing else', () => {
+    const { queues, publish } = setup();
+    queues.declare('$dlq/orders');
+    queues.declare('every', ['$queue/#']);
+    expect(publish(message('$queue/$dlq/orders'))).toBe('waiting');
+    expect(publish(message('$queue/$dlq/orders/eu'))).toBe('waiting');
+    expect(queues.texts('$dlq/orders')).toEqual(['$queue/$dlq/orders', '$queue/$dlq/orders/eu']);
+    expect(publish(message('$queue/$dlq/nobody'))).toBe('no-queue');
+    expect(publish(message('$queue/$dlq/orders/$ack'))).toBe('no-queue');
+    expect(publish(message('$queue/$dlq/$dlq'))).toBe('no-queue');
+    expect(queues.texts('mqtt')).toEqual([]);
+    expect(queues.texts('every')).toEqual([]);
   });
 
   test('Q20: a retained publish to a queue is enqueued too, and nothing is retained', () => {

@@ -161,6 +161,9 @@ describe('O1: what would have no effect is refused, with words', () => {
     ['groups: [{name: b, start: 7}]', 'groups[0].start: a queue of type classic keeps nothing'],
     ['groups: [{name: b, start: soon}]', "'soon' is not a place in a queue"],
     ['groups: [{name: b, start: 2026-13-01T00:00:00Z}]', 'is not a place in a queue'],
+    ['limits: {max_depth: 7}', 'limits: unknown key: here it is called max_length and message_ttl'],
+    ['retry: {initial_backoff: 5s}', 'initial_backoff: unknown key: here it is called retry.min'],
+    ['retention: {max_age: 5d}', 'max_age: unknown key: here it is called retention.age'],
     ['groups: [{name: b, star: 7}]', 'groups[0].star: unknown key: did you mean start?'],
   ])('%.60s', (keys, text) => {
     expect(refusal(`{name: a, ${keys}}`)).toContain(text);
@@ -168,7 +171,8 @@ describe('O1: what would have no effect is refused, with words', () => {
 
   it('a default that is written out is no contradiction', () => {
     const keys =
-      'message_ttl: 0s, max_length: {messages: 0, bytes: 0B}, delivery_limit: 20, max_priority: 0, ' +
+      'message_ttl: 0s, max_length: {messages: 0, bytes: 0B}, delivery_limit: 20, ' +
+      'max_priority: 0, ' +
       'dlq: off, expires: 1h';
     expect(refusal(`{name: a, type: stream, ${keys}}`)).toBe('accepted');
     expect(refusal('{name: a, type: ephemeral, retention: {age: 0s}, dlq: auto}')).toBe('accepted');

@@ -6,10 +6,12 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { STORAGE_ERROR_CODES } from '#storage';
-import { PUBLISH_REFUSALS } from '../../src/broker/ports.ts';
+import { status } from '@grpc/grpc-js';
+import { ADMIN_CALL_ERRORS, REFUSAL_STATUS } from '../../src/admin/status.ts';
+import { ADMIN_REFUSALS, PUBLISH_REFUSALS } from '../../src/broker/ports.ts';
 import { ExitCode } from '../../src/cli/exit-codes.ts';
 import { CONFIG_ERROR_CODES } from '../../src/config/problem.ts';
-import { REFUSALS } from '../../src/protocol/mqtt/refusals.ts';
+import { REFUSALS, SETTLE_REFUSALS } from '../../src/protocol/mqtt/refusals.ts';
 import { SHARD_ERROR_CODES } from '../../src/shard/shard-error.ts';
 
 /** The cells of each row of the table below a heading, without the head. */
@@ -34,6 +36,9 @@ describe('docs/errors.md', () => {
   it.each([
     ['Configuration', CONFIG_ERROR_CODES],
     ['A publish that was not taken', PUBLISH_REFUSALS],
+    ['A settlement that was not done', SETTLE_REFUSALS],
+    ['What operators ask for', ADMIN_REFUSALS],
+    ['A request that has no answer', ADMIN_CALL_ERRORS],
     ['The storage engine', STORAGE_ERROR_CODES],
     ['The shard', SHARD_ERROR_CODES],
   ] as const)('%s: every code, and no other', async (heading, codes) => {
@@ -42,11 +47,21 @@ describe('docs/errors.md', () => {
     expect(new Set(told)).toEqual(new Set<string>(codes));
   });
 
-  it('has the reason code of MQTT for each refusal', async () => {
-    for (const [name, reason] of await tableBelow('A publish that was not taken')) {
-      const [code] = REFUSALS[name as keyof typeof REFUSALS];
-      expect(reason, name).toBe(`0x${code.toString(16)}`);
-    }
+  it.each(['A publish that was not taken', 'A settlement that was not done'])(
+    '%s: has the reason code of MQTT for each refusal',
+    async (heading) => {
+      for (const [name, reason] of await tableBelow(heading)) {
+        const [code] = REFUSALS[name as keyof typeof REFUSALS];
+        expect(reason, name).toBe(`0x${code.toString(16)}`);
+      }
+    },
+  );
+
+  it('has the status of gRPC for each refusal of an operator', async () => {
+    const rows = await tableBelow('What operators ask for');
+    const told = Object.fromEntries(rows.map(([name, code]) => [name, code]));
+    const codes = Object.entries(REFUSAL_STATUS).map(([name, code]) => [name, status[code]]);
+    expect(told).toEqual(Object.fromEntries(codes));
   });
 
   it('each error class of the product is one of them, or ends at its own edge', async () => {
@@ -65,6 +80,11 @@ describe('docs/errors.md', () => {
       'ConfigError',
       'CliError',
       'ListenError',
+      'AdminError',
+      'AdminCallError',
+      'AdminSocketError',
+      'Busy',
+      'Late',
       'DeclarationError',
       'CodecError',
       'RecordFormatError',

@@ -39,6 +39,7 @@ function replayed(entries: readonly ShardEntry[]): Map<string, unknown> {
       confirmed: () => undefined,
       enqueued: () => undefined,
       settled: () => undefined,
+      ranged: () => undefined,
       requeued: () => undefined,
       rare: () => undefined,
     },

@@ -197,6 +197,14 @@ class Worker implements ConsumerSink {
     this.watch.changed();
   }
 
+  attached(): void {
+    this.watch.changed();
+  }
+
+  ended(): void {
+    throw new Error('this consumer settles by itself');
+  }
+
   cancelled(reason: string): void {
     this.cancelledFor = reason;
     this.watch.changed();
@@ -207,9 +215,11 @@ class Worker implements ConsumerSink {
   }
 }
 
+const plainly = { group: undefined, filter: '', start: undefined, manual: false };
+
 function consume(client: QueueClient, queueId: QueueId, credit: number, settles = true): Worker {
   const worker = new Worker(settles);
-  worker.consumer = client.consume({ queueId, clientId: 'w', credit }, worker);
+  worker.consumer = client.consume({ ...plainly, queueId, clientId: 'w', credit }, worker);
   return worker;
 }
 

@@ -1,116 +1,52 @@
 /**
- * A `QueueClient` in memory for tests of the broker and of the frontends: queues with one group,
- * credit and settlement, and outcomes that the test gives when it wants to.
+ * A `QueueClient` in memory, with what its port promises and no more: copies at the call, outcomes
+ * in order and never during the call, groups with filters and starts, deliveries one at a time to
+ * the members of a group with credit, settlements by delivery number and by id.
  *
- * Deliveries are posted with `setImmediate`, never made during a call, like those of a worker.
+ * Messages stay for ever; what a group has settled is known by offset. There is no backoff, no
+ * limit and no time: a test says when a delivery is out of time (`expire`).
  */
 
 import { setImmediate } from 'node:timers';
 
-import { ownedMessage, type Message } from '../../src/broker/message.ts';
-import type {
-  Committed,
-  ConsumeRequest,
-  ConsumerSink,
-  EnqueueRefusal,
-  EnqueueWaiter,
-  Offset,
-  Origin,
-  QueueClient,
-  QueueConsumer,
-  QueueId,
-  QueueInfo,
-  SettleOutcome,
+import { type Message, ownedMessage } from '../../src/broker/message.ts';
+import {
+  AdminError,
+  type CancelReason,
+  type Committed,
+  type ConsumeRequest,
+  type ConsumerSink,
+  type EnqueueRefusal,
+  type EnqueueWaiter,
+  type Origin,
+  type PublishKey,
+  type QueueAdmin,
+  type QueueClient,
+  type QueueConsumer,
+  type QueueDefinition,
+  type QueueId,
+  type QueueInfo,
+  type SettleAnswer,
+  type SettleRequest,
+  type SettleWaiter,
 } from '../../src/broker/ports.ts';
+import { type FakeConsumer, FakeQueue, type FakeMessage } from './fake-queue.ts';
 
-export interface FakeMessage {
-  readonly offset: Offset;
-  readonly message: Message;
-  readonly origin: Origin;
-  attempt: number;
-  redelivered: boolean;
-}
+export type { FakeMessage } from './fake-queue.ts';
 
 export interface Settlement {
   readonly queue: string;
   readonly offset: number;
-  readonly outcome: SettleOutcome;
+  readonly outcome: SettleRequest['outcome'];
+  /** Of the consumer; of a settlement by id: its group. */
   readonly clientId: string;
-}
-
-class FakeQueue {
-  readonly info: QueueInfo;
-  readonly ready: FakeMessage[] = [];
-  readonly consumers: FakeConsumer[] = [];
-  nextOffset = 0;
-  turn = 0;
-
-  constructor(info: QueueInfo) {
-    this.info = info;
-  }
-}
-
-class FakeConsumer implements QueueConsumer {
-  readonly held = new Map<number, { message: FakeMessage; number: number }>();
-  readonly client: FakeQueueClient;
-  readonly queue: FakeQueue;
-  readonly request: ConsumeRequest;
-  readonly sink: ConsumerSink;
-  credit: number;
-  closed: 'lost' | 'returned' | undefined;
-
-  constructor(
-    client: FakeQueueClient,
-    queue: FakeQueue,
-    request: ConsumeRequest,
-    sink: ConsumerSink,
-  ) {
-    this.client = client;
-    this.queue = queue;
-    this.request = request;
-    this.sink = sink;
-    this.credit = request.credit;
-  }
-
-  grant(deliveries: number): void {
-    this.credit += deliveries;
-    this.client.dispatchSoon(this.queue);
-  }
-
-  settle(offset: Offset, _term: number, deliveryNumber: number, outcome: SettleOutcome): void {
-    const held = this.held.get(offset);
-    const { clientId } = this.request;
-    this.client.settlements.push({ queue: this.queue.info.name, offset, outcome, clientId });
-    if (held === undefined || held.number !== deliveryNumber) return;
-    this.held.delete(offset);
-    if (outcome === 'requeue') this.#back(held.message, 1);
-    this.client.dispatchSoon(this.queue);
-  }
-
-  close(how: 'lost' | 'returned'): void {
-    if (this.closed !== undefined) return;
-    this.closed = how;
-    const { queue } = this;
-    queue.consumers.splice(queue.consumers.indexOf(this), 1);
-    const { clientId } = this.request;
-    this.client.closings.push({ queue: queue.info.name, clientId, how });
-    for (const { message } of [...this.held.values()].reverse()) {
-      this.#back(message, how === 'lost' ? 1 : 0);
-    }
-    this.held.clear();
-    this.client.dispatchSoon(queue);
-  }
-
-  #back(message: FakeMessage, attempts: number): void {
-    message.attempt += attempts;
-    message.redelivered = true;
-    this.queue.ready.unshift(message);
-  }
 }
 
 interface Waiting {
   readonly waiter: EnqueueWaiter;
   readonly tag: number;
+  /** The key that it took. */
+  readonly key: string | undefined;
 }
 
 export class FakeQueueClient implements QueueClient {
@@ -119,38 +55,73 @@ export class FakeQueueClient implements QueueClient {
   writable = true;
   readonly settlements: Settlement[] = [];
   readonly closings: { queue: string; clientId: string; how: 'lost' | 'returned' }[] = [];
-  /** `manual`: outcomes come with `answer` only. */
+  /** What was asked, in order. */
+  readonly requests: ConsumeRequest[] = [];
+  readonly keys: (PublishKey | undefined)[] = [];
+  readonly releases: PublishKey[] = [];
+  readonly endedSessions: string[] = [];
+  readonly declared: QueueDefinition[] = [];
+  /** `manual`: outcomes of enqueues and releases come with `answer` only. */
   mode: 'at-once' | 'manual' = 'at-once';
+  /** `manual`: consumers wait for `attach` or `refuse`. */
+  attachMode: 'at-once' | 'manual' = 'at-once';
+  /** Every settlement by id is answered so. */
+  settleAnswer: SettleAnswer | undefined;
+  /** Declarations wait for it, and are refused if it rejects. */
+  declareGate: Promise<void> = Promise.resolve();
+  readonly admin: QueueAdmin;
   readonly #queues = new Map<QueueId, FakeQueue>();
   readonly #waiting: Waiting[] = [];
+  readonly #attaching: FakeConsumer[] = [];
   readonly #writable: (() => void)[] = [];
+  readonly #keys = new Set<string>();
+  #nextQueueId = 1;
   #stream = 0;
   #deliveries = 0;
   #answerSoon = false;
 
   constructor(...names: readonly string[]) {
+    this.admin = fakeAdmin(this);
     for (const name of names) this.declare(name);
   }
 
-  declare(name: string, topics: readonly string[] = [`$queue/${name}/#`]): void {
-    const queueId = (this.#queues.size + 1) as QueueId;
-    const info: QueueInfo = { queueId, name, type: 'classic', topics };
+  declare(
+    name: string,
+    topics: readonly string[] = [`$queue/${name}/#`],
+    set: Partial<QueueInfo> = {},
+  ): void {
+    const queueId = this.#nextQueueId++ as QueueId;
+    const defaults = { type: 'classic', defaultGroup: 'shared', capture: 'sync' } as const;
+    const info: QueueInfo = { queueId, name, topics, ...defaults, ...set };
     this.#queues.set(queueId, new FakeQueue(info));
     this.queues = [...this.queues, info];
     this.version++;
   }
 
-  /** What lies in a queue and is not delivered now. */
-  ready(name: string): readonly FakeMessage[] {
-    return this.#named(name).ready;
+  /** The queue is gone, and its consumers hear it. */
+  remove(name: string): void {
+    const queue = this.#named(name);
+    this.cancel(name, 'queue-deleted');
+    this.#queues.delete(queue.info.queueId);
+    this.queues = this.queues.filter((info) => info !== queue.info);
+    this.version++;
   }
 
-  texts(name: string): readonly string[] {
-    return this.ready(name).map(({ message }) => new TextDecoder().decode(message.payload));
+  /** What waits in a group and is not delivered now. */
+  ready(name: string, group = 'default'): readonly FakeMessage[] {
+    return this.#named(name).group(group).ready;
+  }
+
+  texts(name: string, group = 'default'): readonly string[] {
+    return this.ready(name, group).map(({ message }) => new TextDecoder().decode(message.payload));
+  }
+
+  groups(name: string): readonly string[] {
+    return [...this.#named(name).groups.keys()];
   }
 
   consumers(name: string): readonly { credit: number; held: number }[] {
-    return this.#named(name).consumers.map(({ credit, held }) => ({ credit, held: held.size }));
+    return this.#members(name).map(({ credit, held }) => ({ credit, held: held.size }));
   }
 
   get unanswered(): number {
@@ -163,26 +134,40 @@ export class FakeQueueClient implements QueueClient {
     origin: Origin,
     waiter: EnqueueWaiter,
     tag: number,
+    key?: PublishKey,
   ): void {
-    const owned = ownedMessage(message);
-    for (const target of targets) {
-      const queue = this.#byId(target);
-      const offset = queue.nextOffset++ as Offset;
-      queue.ready.push({ offset, message: owned, origin, attempt: 1, redelivered: false });
-      this.dispatchSoon(queue);
+    this.keys.push(key);
+    const name = key === undefined ? undefined : nameOf(key);
+    // A second publish of a key is told that it is stored, which it is.
+    const known = name !== undefined && this.#keys.has(name);
+    if (!known) {
+      const owned = ownedMessage(message);
+      for (const target of new Set(targets)) {
+        const queue = this.#byId(target);
+        queue.append(owned, origin);
+        this.dispatchSoon(queue);
+      }
     }
-    this.#waiting.push({ waiter, tag });
-    if (this.mode === 'manual' || this.#answerSoon) return;
-    this.#answerSoon = true;
-    setImmediate(() => {
-      this.#answerSoon = false;
-      this.answer(this.#waiting.length);
-    });
+    if (name !== undefined) this.#keys.add(name);
+    this.#answerLater({ waiter, tag, key: known ? undefined : name });
   }
 
-  /** Gives the outcome of the oldest `count` enqueues. */
+  release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void {
+    this.releases.push(key);
+    this.#keys.delete(nameOf(key));
+    this.#answerLater({ waiter, tag, key: undefined });
+  }
+
+  endSession(session: string): void {
+    this.endedSessions.push(session);
+    for (const name of this.#keys) if (name.startsWith(`${session}/`)) this.#keys.delete(name);
+  }
+
+  /** Gives the outcome of the oldest `count` enqueues and releases. */
   answer(count: number, outcome: 'committed' | EnqueueRefusal = 'committed'): void {
-    for (const { waiter, tag } of this.#waiting.splice(0, count)) {
+    for (const { waiter, tag, key } of this.#waiting.splice(0, count)) {
+      // What was refused for certain took no key.
+      if (outcome !== 'committed' && outcome !== 'timeout') this.#keys.delete(key ?? '');
       waiter.enqueued(tag, outcome === 'committed' ? (++this.#stream as Committed) : outcome);
     }
   }
@@ -197,61 +182,85 @@ export class FakeQueueClient implements QueueClient {
   }
 
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer {
-    const queue = this.#byId(request.queueId);
-    const consumer = new FakeConsumer(this, queue, request, sink);
-    queue.consumers.push(consumer);
-    this.dispatchSoon(queue);
+    this.requests.push(request);
+    const queue = this.#queues.get(request.queueId);
+    if (queue === undefined) {
+      setImmediate(() => sink.cancelled('queue-deleted', 'there is no such queue'));
+      return { grant: () => {}, settle: () => {}, close: () => {} };
+    }
+    const consumer = queue.consumer(request, sink, {
+      settled: (offset, outcome) => {
+        const { clientId } = request;
+        this.settlements.push({ queue: queue.info.name, offset, outcome, clientId });
+      },
+      closed: (how) => {
+        this.closings.push({ queue: queue.info.name, clientId: request.clientId, how });
+      },
+      dispatch: () => this.dispatchSoon(queue),
+    });
+    this.#attaching.push(consumer);
+    if (this.attachMode === 'at-once') setImmediate(() => this.attach());
     return consumer;
   }
 
-  cancel(name: string, reason: 'queue-deleted' | 'unavailable'): void {
-    for (const consumer of this.#named(name).consumers.splice(0)) consumer.sink.cancelled(reason);
+  /** Those that wait to be members are. */
+  attach(): void {
+    for (const consumer of this.#attaching.splice(0)) {
+      if (consumer.closed !== undefined) continue;
+      consumer.join();
+      this.dispatchSoon(consumer.queue);
+    }
+  }
+
+  /** Those that wait to be members are not. */
+  refuse(reason: CancelReason, detail: string): void {
+    for (const consumer of this.#attaching.splice(0)) {
+      if (consumer.closed === undefined) consumer.sink.cancelled(reason, detail);
+    }
+  }
+
+  settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void {
+    const queue = this.#queues.get(request.queueId);
+    const { offset, outcome, group } = request;
+    const name = queue?.info.name ?? '';
+    this.settlements.push({ queue: name, offset, outcome, clientId: group });
+    setImmediate(() => {
+      const answer = this.settleAnswer ?? queue?.settle(request) ?? 'no-queue';
+      if (queue !== undefined) this.dispatchSoon(queue);
+      waiter.settled(tag, answer);
+    });
+  }
+
+  /** Everything that consumers of the queue hold is out of time. */
+  expire(name: string): void {
+    const queue = this.#named(name);
+    for (const consumer of this.#members(name)) consumer.expire();
+    this.dispatchSoon(queue);
+  }
+
+  cancel(name: string, reason: CancelReason, detail = 'as the test says'): void {
+    for (const consumer of this.#members(name)) {
+      consumer.leave();
+      consumer.sink.cancelled(reason, detail);
+    }
   }
 
   dispatchSoon(queue: FakeQueue): void {
-    setImmediate(() => this.#dispatch(queue));
+    setImmediate(() => queue.dispatch(() => ++this.#deliveries));
   }
 
-  /** Round robin over the consumers with credit. */
-  #dispatch(queue: FakeQueue): void {
-    const touched = new Set<FakeConsumer>();
-    while (queue.ready.length > 0) {
-      const count = queue.consumers.length;
-      let chosen: FakeConsumer | undefined;
-      for (let step = 0; step < count && chosen === undefined; step++) {
-        const consumer = queue.consumers[(queue.turn + step) % count];
-        if (consumer === undefined || consumer.credit === 0) continue;
-        chosen = consumer;
-        queue.turn = (queue.turn + step + 1) % count;
-      }
-      const message = chosen === undefined ? undefined : queue.ready.shift();
-      if (chosen === undefined || message === undefined) break;
-      this.#deliver(queue, chosen, message);
-      touched.add(chosen);
-    }
-    for (const consumer of touched) consumer.sink.batchEnd();
-  }
-
-  #deliver(queue: FakeQueue, consumer: FakeConsumer, message: FakeMessage): void {
-    const number = ++this.#deliveries;
-    consumer.credit--;
-    consumer.held.set(message.offset, { message, number });
-    // A view that is wrong after the call, as that of a receive buffer would be.
-    const payload = new Uint8Array(message.message.payload);
-    consumer.sink.delivered({
-      queueId: queue.info.queueId,
-      queueName: queue.info.name,
-      groupName: 'default',
-      offset: message.offset,
-      term: 1,
-      deliveryNumber: number,
-      attempt: message.attempt,
-      redelivered: message.redelivered,
-      origin: message.origin,
-      publishedAtMs: Date.now(),
-      message: { ...message.message, payload },
+  #answerLater(waiting: Waiting): void {
+    this.#waiting.push(waiting);
+    if (this.mode === 'manual' || this.#answerSoon) return;
+    this.#answerSoon = true;
+    setImmediate(() => {
+      this.#answerSoon = false;
+      this.answer(this.#waiting.length);
     });
-    payload.fill(0xee);
+  }
+
+  #members(name: string): readonly FakeConsumer[] {
+    return [...this.#named(name).groups.values()].flatMap(({ consumers }) => [...consumers]);
   }
 
   #byId(queueId: QueueId): FakeQueue {
@@ -264,4 +273,38 @@ export class FakeQueueClient implements QueueClient {
     for (const queue of this.#queues.values()) if (queue.info.name === name) return queue;
     throw new Error(`no queue ${name}`);
   }
+}
+
+function nameOf({ session, packetId }: PublishKey): string {
+  return `${session}/${packetId}`;
+}
+
+/** Declares and deletes; the rest is no matter of those who use this double. */
+function fakeAdmin(client: FakeQueueClient): QueueAdmin {
+  const none = (): Promise<never> =>
+    Promise.reject(new AdminError('unavailable', 'the double does not do this'));
+  const exists = (name: string): boolean => client.queues.some((info) => info.name === name);
+  return {
+    declare: async (definition) => {
+      client.declared.push(definition);
+      await client.declareGate;
+      const { name, topics, type, limits } = definition;
+      if (exists(name)) return 'same';
+      const { defaultGroup, capture } = limits;
+      client.declare(name, topics, { type, defaultGroup, capture });
+      return 'created';
+    },
+    delete: (name) => {
+      if (!exists(name)) return Promise.reject(new AdminError('no-queue', 'no such queue'));
+      client.remove(name);
+      return Promise.resolve();
+    },
+    list: none,
+    show: none,
+    purge: none,
+    peek: none,
+    move: none,
+    seek: none,
+    deleteGroup: none,
+  };
 }

@@ -1,6 +1,6 @@
 /** What a connection has from CONNACK to its end, and how its parts are put together. */
 
-import type { Will } from '../../broker/ports.ts';
+import type { CancelReason, Will } from '../../broker/ports.ts';
 import { Consumers } from './consumers.ts';
 import type { Ending, MqttContext } from './context.ts';
 import { willMessage } from './convert.ts';
@@ -12,11 +12,15 @@ import type { ConnectPacket } from './packet.ts';
 import { PublishFlow } from './publish.ts';
 import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
 import type { Session } from './session.ts';
-import type { SubscribeParts } from './subscribe.ts';
+import { Subscriptions } from './subscribe.ts';
 
 export type ServerEnding = Ending<ServerDisconnectReason>;
 
-export interface Client extends SubscribeParts {
+export interface Client {
+  readonly session: Session;
+  readonly outbound: Outbound;
+  readonly consumers: Consumers;
+  readonly subscriptions: Subscriptions;
   readonly grant: Grant;
   readonly recipient: Recipient;
   readonly flow: PublishFlow;
@@ -39,7 +43,7 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
   const outbound = new Outbound({ context, session, output, recipient, maxInflight, aliasMaximum });
   const consumers = new Consumers({
     broker: context.broker,
-    clientId: session.clientId,
+    clientId: grant.assigned ? '' : session.clientId,
     outbound,
     maxInflight,
     maxBufferedBytes: context.options.maxBufferedBytes,
@@ -47,14 +51,15 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
     cancelled: (queue, reason) => end(queueEnded(queue, reason)),
   });
   const { will } = packet;
+  const shared = { context, session, output, recipient, terse };
   return {
-    context,
     session,
     grant,
     recipient,
-    flow: new PublishFlow({ context, session, output, recipient, terse, refuse: end }),
+    flow: new PublishFlow({ ...shared, end }),
     outbound,
     consumers,
+    subscriptions: new Subscriptions({ ...shared, outbound, consumers, end }),
     will: will && { origin: session.origin, message: willMessage(will) },
     willDelaySeconds: will?.properties?.willDelayInterval ?? 0,
   };
@@ -63,9 +68,10 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
 /**
  * MQTT has no word for the end of one subscription: a consumer must not wait for what never comes.
  */
-function queueEnded(queue: string, reason: 'queue-deleted' | 'unavailable'): ServerEnding {
-  if (reason === 'queue-deleted') {
-    const text = `the queue '${queue}' was deleted`;
+function queueEnded(queue: string, reason: CancelReason): ServerEnding {
+  if (reason === 'queue-deleted' || reason === 'group-deleted') {
+    const what = reason === 'queue-deleted' ? 'the queue' : 'the consumer group in the queue';
+    const text = `${what} '${queue}' was deleted`;
     return { reasonCode: ReasonCode.administrativeAction, text };
   }
   return {

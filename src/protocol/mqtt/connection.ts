@@ -19,14 +19,7 @@ import type { Socket } from 'node:net';
 import { type Client, makeClient, type ServerEnding } from './client.ts';
 import type { MqttContext } from './context.ts';
 import { PacketDecoder } from './decode.ts';
-import {
-  encodeConnack,
-  encodeDisconnect,
-  encodePingresp,
-  encodeSuback,
-  encodeUnsuback,
-  type Recipient,
-} from './encode.ts';
+import { encodeConnack, encodeDisconnect, encodePingresp, type Recipient } from './encode.ts';
 import {
   connackProperties,
   connectReason,
@@ -36,17 +29,10 @@ import {
   judgeConnect,
 } from './handshake.ts';
 import { Output } from './output.ts';
-import type {
-  ClientPacket,
-  ConnectPacket,
-  DisconnectPacket,
-  SubscribePacket,
-  UnsubscribePacket,
-} from './packet.ts';
+import type { ClientPacket, ConnectPacket, DisconnectPacket } from './packet.ts';
 import type { ProtocolError } from './protocol-error.ts';
 import { ReasonCode } from './reason-codes.ts';
 import type { SessionOwner } from './sessions.ts';
-import { consumeAgain, subscribe, unsubscribe } from './subscribe.ts';
 import type { TurnMember } from './turn.ts';
 
 /** Packets read and deliveries made for one connection in one turn, about. */
@@ -177,10 +163,10 @@ export class Connection implements TurnMember, SessionOwner {
         this.#endIf(client.outbound.completed(packet.packetId));
         return;
       case 'subscribe':
-        this.#subscribe(packet, client);
+        client.subscriptions.subscribe(packet);
         return;
       case 'unsubscribe':
-        this.#unsubscribe(packet, client);
+        client.subscriptions.unsubscribe(packet);
         return;
       case 'pingreq':
         encodePingresp(this.#output.writer);
@@ -206,34 +192,6 @@ export class Connection implements TurnMember, SessionOwner {
       this.#stopped.shard = true;
       this.#hooks.awaitShard(this);
     }
-  }
-
-  #subscribe(packet: SubscribePacket, client: Client): void {
-    const { reasonCodes, properties, begin } = subscribe(client, packet);
-    const { packetId } = packet;
-    const told = client.grant.terse ? undefined : properties;
-    const suback = { packetId, reasonCodes, properties: told };
-    if (!encodeSuback(this.#output.writer, client.recipient, suback)) {
-      this.end({
-        reasonCode: ReasonCode.packetTooLarge,
-        text: 'SUBACK is larger than the client takes',
-      });
-      return;
-    }
-    this.#output.appended();
-    for (const start of begin) start();
-  }
-
-  #unsubscribe({ packetId, topicFilters }: UnsubscribePacket, client: Client): void {
-    const reasonCodes = unsubscribe(client, topicFilters);
-    if (!encodeUnsuback(this.#output.writer, client.recipient, { packetId, reasonCodes })) {
-      this.end({
-        reasonCode: ReasonCode.packetTooLarge,
-        text: 'UNSUBACK is larger than the client takes',
-      });
-      return;
-    }
-    this.#output.appended();
   }
 
   // --- CONNECT
@@ -295,9 +253,7 @@ export class Connection implements TurnMember, SessionOwner {
     }
     this.#output.appended();
     session.channel = client.outbound;
-    for (const filter of consumeAgain(client)) {
-      log.warn({ client_id: session.clientId, filter }, 'the queue of a subscription is gone');
-    }
+    client.subscriptions.resume();
   }
 
   #refuse(packet: ConnectPacket, refusal: ConnectRefusal): void {
@@ -428,6 +384,7 @@ export class Connection implements TurnMember, SessionOwner {
     );
     if (client === undefined) return;
     client.flow.close();
+    client.subscriptions.close();
     client.consumers.closeAll(how.returned ? 'returned' : 'lost');
     const will = how.willless === true ? undefined : client.will;
     sessions.detach(this, client.session, { will, willDelaySeconds: client.willDelaySeconds });

@@ -4,40 +4,58 @@
  * Credit is only granted while the socket takes what it is given, and never more than the client
  * may hold, so that a client that does not read costs what was under way to it and then nothing.
  * How much is under way at once begins small and grows with what the client took; large messages
- * make it small again.
+ * make it small again. What a client may hold is the same for both ways to settle: deliveries that
+ * are not settled, by PUBACK or (`ack: manual`) by message id or time.
  *
  * A delivery that was settled is no longer ours; closing says what becomes of the rest.
  */
 
 import type {
   Broker,
+  CancelReason,
   ConsumerSink,
   Delivery,
+  MakeRefusal,
+  Offset,
   QueueConsumer,
   QueueInfo,
 } from '../../broker/ports.ts';
 import type { Outbound } from './deliver.ts';
+import { type QueueWish, sameWish, type SubscribeRefusal } from './queue-wish.ts';
+import { ReasonCode } from './reason-codes.ts';
 import type { HeldDelivery, QueueSource } from './session.ts';
 
 const FIRST_BURST = 8;
 
 export interface ConsumersParts {
   readonly broker: Broker;
+  /** '' where the broker made it up: nobody can come back to it. */
   readonly clientId: string;
   readonly outbound: Outbound;
-  /** What this client may hold unacknowledged at once. */
+  /** What this client may hold unsettled at once. */
   readonly maxInflight: number;
   /** Bytes of deliveries under way to this client that are aimed at. */
   readonly maxBufferedBytes: number;
   /** Something is to be done at the end of the turn. */
   readonly ask: () => void;
-  /** The queue ended; nothing follows on it. */
-  readonly cancelled: (queueName: string, reason: 'queue-deleted' | 'unavailable') => void;
+  /** The queue or its group ended; nothing follows on it. */
+  readonly cancelled: (queueName: string, reason: CancelReason) => void;
+}
+
+export interface WantedConsumer {
+  /** A promise while it is being made. */
+  readonly queue: QueueInfo | Promise<QueueInfo | MakeRefusal>;
+  readonly wish: QueueWish;
+  readonly identifier: number;
+  /** Once; undefined: it is a member of its group. */
+  readonly answered: (refusal: SubscribeRefusal | undefined) => void;
 }
 
 export class Consumers {
   readonly #parts: ConsumersParts;
   readonly #byFilter = new Map<string, QueueSubscription>();
+  /** Those whose queue has not said yet whether it takes them. */
+  unanswered = 0;
 
   constructor(parts: ConsumersParts) {
     this.#parts = parts;
@@ -47,19 +65,36 @@ export class Consumers {
     return this.#byFilter.size;
   }
 
-  open(filter: string, queue: QueueInfo, identifier: number): void {
+  open(filter: string, wanted: WantedConsumer): void {
     const known = this.#byFilter.get(filter);
-    if (known !== undefined && known.queue.queueId === queue.queueId) {
-      known.identifier = identifier;
+    if (known !== undefined && known.isAs(wanted)) {
+      known.identifier = wanted.identifier;
+      wanted.answered(undefined);
       return;
     }
-    known?.close('returned');
-    this.#byFilter.set(filter, new QueueSubscription(this.#parts, this, { queue, identifier }));
+    this.close(filter);
+    this.unanswered++;
+    const subscription = new QueueSubscription(this.#parts, this, {
+      ...wanted,
+      answered: (refusal) => {
+        this.unanswered--;
+        if (refusal !== undefined && this.#byFilter.get(filter) === subscription) {
+          this.#byFilter.delete(filter);
+        }
+        wanted.answered(refusal);
+      },
+    });
+    this.#byFilter.set(filter, subscription);
+    subscription.begin(wanted.queue);
   }
 
-  close(filter: string): void {
-    this.#byFilter.get(filter)?.close('returned');
+  /** False: there is none with this filter. */
+  close(filter: string): boolean {
+    const subscription = this.#byFilter.get(filter);
+    if (subscription === undefined) return false;
     this.#byFilter.delete(filter);
+    subscription.close('returned');
+    return true;
   }
 
   closeAll(how: 'lost' | 'returned'): void {
@@ -67,7 +102,7 @@ export class Consumers {
     this.#byFilter.clear();
   }
 
-  /** Grants credit for what was acknowledged, once a turn. */
+  /** Grants credit for what was settled, once a turn. */
   grant(): void {
     if (!this.#parts.outbound.roomy) return;
     for (const subscription of this.#byFilter.values()) subscription.grant();
@@ -75,41 +110,91 @@ export class Consumers {
 }
 
 class QueueSubscription implements ConsumerSink, QueueSource {
-  readonly queue: QueueInfo;
   identifier: number;
+  isStream = false;
   readonly #parts: ConsumersParts;
   readonly #siblings: Consumers;
-  readonly #consumer: QueueConsumer;
+  readonly #wish: QueueWish;
+  readonly #answered: (refusal: SubscribeRefusal | undefined) => void;
+  #state: 'asked' | 'attached' | 'closed' = 'asked';
+  #consumer: QueueConsumer | undefined;
+  #queueId = -1;
   /** Granted and not arrived. */
   #credit: number;
   /** Arrived and not settled. */
   #held = 0;
+  /** The same by offset, of a manual consumer: which delivery it was. */
+  readonly #manual: Map<Offset, number> | undefined;
   #burst: number;
   #largestBytes = 1;
-  #closed = false;
 
   constructor(
     parts: ConsumersParts,
     siblings: Consumers,
-    wanted: { readonly queue: QueueInfo; readonly identifier: number },
+    wanted: Pick<WantedConsumer, 'wish' | 'identifier' | 'answered'>,
   ) {
-    const { queue, identifier } = wanted;
     this.#parts = parts;
     this.#siblings = siblings;
-    this.queue = queue;
-    this.identifier = identifier;
+    this.#wish = wanted.wish;
+    this.#answered = wanted.answered;
+    this.identifier = wanted.identifier;
+    this.#manual = wanted.wish.manual ? new Map() : undefined;
     this.#burst = Math.min(FIRST_BURST, parts.maxInflight);
     this.#credit = this.#burst;
-    this.#consumer = parts.broker.consume(
-      { queueId: queue.queueId, clientId: parts.clientId, credit: this.#credit },
-      this,
+  }
+
+  /** Another SUBSCRIBE of the same filter asks for what this one is. */
+  isAs({ queue, wish }: WantedConsumer): boolean {
+    return (
+      this.#state === 'attached' &&
+      'queueId' in queue &&
+      queue.queueId === this.#queueId &&
+      sameWish(this.#wish, wish)
     );
   }
 
+  begin(queue: QueueInfo | Promise<QueueInfo | MakeRefusal>): void {
+    if ('queueId' in queue) this.#consume(queue);
+    else void queue.then((made) => this.#made(made));
+  }
+
+  #made(made: QueueInfo | MakeRefusal): void {
+    if (this.#state !== 'asked') return;
+    if (typeof made === 'object') this.#consume(made);
+    else this.#refuse(MAKE_REFUSALS[made]);
+  }
+
+  #consume({ queueId, type }: QueueInfo): void {
+    const { group, filter, manual, start } = this.#wish;
+    this.isStream = type === 'stream';
+    if (start !== undefined && !this.isStream) {
+      this.#refuse(NO_STREAM);
+      return;
+    }
+    const { broker, clientId } = this.#parts;
+    this.#queueId = queueId;
+    const credit = this.#credit;
+    const from = start === 'resume' ? undefined : start;
+    const request = { queueId, clientId, group, filter, start: from, credit, manual };
+    this.#consumer = broker.consume(request, this);
+  }
+
+  #refuse(refusal: SubscribeRefusal): void {
+    this.#state = 'closed';
+    this.#answered(refusal);
+  }
+
+  attached(): void {
+    if (this.#state !== 'asked') return;
+    this.#state = 'attached';
+    this.#answered(undefined);
+  }
+
   delivered(delivery: Delivery): void {
-    if (this.#closed) return;
+    if (this.#state === 'closed') return;
     this.#credit--;
-    this.#held++;
+    if (this.#manual === undefined) this.#held++;
+    else this.#manual.set(delivery.offset, delivery.deliveryNumber);
     const bytes = delivery.message.payload.length;
     // It forgets slowly: one small message among large ones says nothing.
     this.#largestBytes = Math.max(bytes, 1, this.#largestBytes * 0.98);
@@ -118,42 +203,95 @@ class QueueSubscription implements ConsumerSink, QueueSource {
   }
 
   batchEnd(): void {
-    if (this.#closed) return;
+    if (this.#state === 'closed') return;
     // All that was under way has arrived: more may be next time, once the socket has taken it.
     if (this.#credit === 0) this.#burst = Math.min(this.#burst * 2, this.#parts.maxInflight);
     this.#parts.ask();
   }
 
-  cancelled(reason: 'queue-deleted' | 'unavailable'): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#parts.cancelled(this.queue.name, reason);
+  ended(offset: Offset, deliveryNumber: number): void {
+    if (this.#manual?.get(offset) !== deliveryNumber) return;
+    this.#manual.delete(offset);
+    if (this.#state !== 'closed') this.#parts.ask();
   }
 
-  settled(delivery: HeldDelivery, outcome: 'complete' | 'requeue'): void {
+  cancelled(reason: CancelReason, detail: string): void {
+    const before = this.#state;
+    if (before === 'closed') return;
+    if (before === 'asked') {
+      this.#refuse(cancelRefusal(reason, detail));
+      return;
+    }
+    this.#state = 'closed';
+    this.#parts.cancelled(this.#wish.queueName, reason);
+  }
+
+  acknowledged(delivery: HeldDelivery, positive: boolean): void {
+    // PUBACK says that it arrived; what becomes of it is said by its message id.
+    if (this.#manual !== undefined) return;
     // After an unsubscribe nothing is held any more; that it was processed still counts.
-    if (this.#closed && outcome !== 'complete') return;
+    if (this.#state === 'closed' && !positive) return;
     this.#held--;
+    this.#settle(delivery, positive ? 'complete' : 'requeue');
+  }
+
+  undeliverable(delivery: HeldDelivery): void {
+    if (this.#state === 'closed') return;
+    if (this.#manual === undefined) this.#held--;
+    this.#settle(delivery, 'requeue');
+  }
+
+  #settle(delivery: HeldDelivery, outcome: 'complete' | 'requeue'): void {
     const { offset, term, deliveryNumber } = delivery;
-    this.#consumer.settle(offset, term, deliveryNumber, outcome);
+    this.#consumer?.settle(offset, term, deliveryNumber, outcome);
     this.#parts.ask();
   }
 
   grant(): void {
-    if (this.#closed) return;
+    if (this.#state !== 'attached') return;
     const window = Math.max(1, Math.floor(this.#parts.maxInflight / this.#siblings.count));
     const byBytes = Math.max(1, Math.floor(this.#parts.maxBufferedBytes / this.#largestBytes));
     const underWay = Math.min(this.#burst, byBytes);
-    const credit = Math.min(window - this.#held, underWay) - this.#credit;
+    const held = this.#manual?.size ?? this.#held;
+    const credit = Math.min(window - held, underWay) - this.#credit;
     if (credit <= 0) return;
     this.#credit += credit;
-    this.#consumer.grant(credit);
+    this.#consumer?.grant(credit);
   }
 
   close(how: 'lost' | 'returned'): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    const before = this.#state;
+    if (before === 'closed') return;
+    this.#state = 'closed';
     this.#parts.outbound.dropWaiting(this);
-    this.#consumer.close(how);
+    this.#consumer?.close(how);
+    if (before === 'asked') this.#answered(GIVEN_UP);
   }
 }
+
+function cancelRefusal(reason: CancelReason, detail: string): SubscribeRefusal {
+  const gone = reason === 'queue-deleted' || reason === 'group-deleted';
+  const reasonCode = gone ? ReasonCode.unspecifiedError : ReasonCode.implementationSpecificError;
+  return { reasonCode, text: detail === '' ? reason : detail };
+}
+
+const MAKE_REFUSALS = {
+  'no-queue': { reasonCode: ReasonCode.unspecifiedError, text: 'no queue can have that name' },
+  'too-many-queues': {
+    reasonCode: ReasonCode.quotaExceeded,
+    text: 'there is no such queue, and there are too many to make it',
+  },
+  unavailable: {
+    reasonCode: ReasonCode.implementationSpecificError,
+    text: 'there is no such queue, and it could not be made now',
+  },
+} as const satisfies Record<MakeRefusal, SubscribeRefusal>;
+
+const NO_STREAM: SubscribeRefusal = {
+  reasonCode: ReasonCode.implementationSpecificError,
+  text: "the queue is no stream: the user property 'x-stream-offset' has no meaning for it",
+};
+const GIVEN_UP: SubscribeRefusal = {
+  reasonCode: ReasonCode.unspecifiedError,
+  text: 'the subscription was given up before its queue answered',
+};

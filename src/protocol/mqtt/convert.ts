@@ -8,7 +8,11 @@
 
 import { type Message, type MessageProperties, remainingExpiry } from '../../broker/message.ts';
 import type { Delivery } from '../../broker/ports.ts';
+import { QUEUE_PREFIX } from '../../broker/queue-topic.ts';
+import { utf8Size } from '../bytes.ts';
+import { FIELD_BYTES_MAX } from './fields.ts';
 import type { PublishProperties, UserProperties, Will } from './packet.ts';
+import { messageIdOf } from './settle.ts';
 
 const RESERVED = '_flux.';
 
@@ -80,27 +84,46 @@ export function publishProperties(
  * time, as the queue counts it, for what is left of the expiry (at least 1: whether it is over is
  * for the queue).
  */
-export function queueDeliveryProperties(delivery: Delivery, nowMs: number): Outgoing {
-  const { message, origin } = delivery;
-  const left = remainingExpiry(message, delivery.publishedAtMs, nowMs);
+export function queueDeliveryProperties(
+  delivery: Delivery,
+  isStream: boolean,
+  nowMs: number,
+): Outgoing {
+  const { message, origin, publishedAtMs } = delivery;
+  const left = remainingExpiry(message, publishedAtMs, nowMs);
   const expirySeconds = left === undefined ? undefined : Math.max(1, left);
   const properties = publishProperties(message.properties, expirySeconds);
-  return {
-    ...properties,
-    userProperties: [
-      ...(properties?.userProperties ?? []),
-      ['message-id', messageIdOf(delivery)],
-      ['group-id', delivery.groupName],
-      ['queue', delivery.queueName],
-      ['offset', String(delivery.offset)],
-      ['delivery-count', String(delivery.attempt)],
-      [`${RESERVED}client_id`, origin.clientId],
-      [`${RESERVED}protocol`, origin.protocol],
-    ],
-  };
+  const offset = String(delivery.offset);
+  const userProperties: (readonly [string, string])[] = [
+    ...(properties?.userProperties ?? []),
+    ['message-id', messageIdOf(delivery)],
+    ['group-id', delivery.groupName],
+    ['queue', delivery.queueName],
+    ['offset', offset],
+    ['delivery-count', String(delivery.attempt)],
+  ];
+  if (isStream) {
+    userProperties.push(['x-stream-offset', offset], ['x-stream-timestamp', String(publishedAtMs)]);
+  }
+  if (isCaptured(message)) userProperties.push(['source-topic', message.topic]);
+  userProperties.push(
+    [`${RESERVED}client-id`, origin.clientId],
+    [`${RESERVED}protocol`, origin.protocol],
+  );
+  return { ...properties, userProperties };
 }
 
-/** Opaque to clients; names this one delivery. */
-function messageIdOf({ queueId, offset, term, deliveryNumber }: Delivery): string {
-  return `${queueId}-${offset}-${term}-${deliveryNumber}`;
+/** A queue took it from an ordinary topic. */
+function isCaptured({ topic }: Message): boolean {
+  return !topic.startsWith(QUEUE_PREFIX);
+}
+
+/**
+ * The topic of a delivery. A captured message comes below the name of its queue, so that the topic
+ * matches the subscription ([MQTT-3.3.2-3]) and 3.1.1, which has no properties, is told it too.
+ */
+export function queueDeliveryTopic({ message, queueName }: Delivery): string {
+  if (!isCaptured(message)) return message.topic;
+  const topic = `${QUEUE_PREFIX}${queueName}/${message.topic}`;
+  return utf8Size(topic) <= FIELD_BYTES_MAX ? topic : message.topic;
 }

@@ -14,7 +14,7 @@
 import { ownedMessage } from '../../broker/message.ts';
 import type { Delivery, Match, Publication } from '../../broker/ports.ts';
 import type { Ending, MqttContext } from './context.ts';
-import { publishProperties, queueDeliveryProperties } from './convert.ts';
+import { publishProperties, queueDeliveryProperties, queueDeliveryTopic } from './convert.ts';
 import { encodePubrel, type Recipient } from './encode.ts';
 import { type OutgoingMessage, PublishEncoder } from './encode-publish.ts';
 import { Fifo } from './fifo.ts';
@@ -157,7 +157,7 @@ export class Outbound implements Channel {
       if (held.qos === 2) return WRONG_ACKNOWLEDGEMENT;
       session.drop(held);
     } else {
-      held.source.settled(held, reasonCode < 0x80 ? 'complete' : 'requeue');
+      held.source.acknowledged(held, reasonCode < 0x80);
     }
     session.inflight.delete(packetId);
     this.#giveBackQuota();
@@ -310,11 +310,11 @@ export class Outbound implements Channel {
     const packetId = session.nextPacketId();
     const { offset, term, deliveryNumber, message } = delivery;
     const held: HeldDelivery = { kind: 'queue', source, offset, term, deliveryNumber };
+    const told = recipient.version === 5;
     const encoder = new PublishEncoder({
-      topic: message.topic,
+      topic: queueDeliveryTopic(delivery),
       payload: message.payload,
-      properties:
-        recipient.version === 5 ? queueDeliveryProperties(delivery, Date.now()) : undefined,
+      properties: told ? queueDeliveryProperties(delivery, source.isStream, Date.now()) : undefined,
     });
     const identifiers = identifier === 0 ? NO_IDENTIFIERS : [identifier];
     const how = {
@@ -330,7 +330,7 @@ export class Outbound implements Channel {
         { client_id: session.clientId, queue: delivery.queueName, offset },
         'a message of a queue is larger than the client takes',
       );
-      source.settled(held, 'requeue');
+      source.undeliverable(held);
       return;
     }
     session.inflight.set(packetId, held);

@@ -3,7 +3,8 @@
  * to what a connection sends this turn.
  *
  * A positive acknowledgement demands the proof that the message is where it must be
- * (`Acknowledgeable`), so that acknowledging early does not compile.
+ * (`Acknowledgeable`), or that the settlement is (`SettleProof`), so that acknowledging early does
+ * not compile.
  *
  * No packet is larger than the recipient's Maximum Packet Size [MQTT-3.1.2-24]: user properties and
  * then the reason string, which are there for people, are left out where they do not fit
@@ -11,7 +12,7 @@
  * written and the function says false.
  */
 
-import type { Acknowledgeable } from '../../broker/ports.ts';
+import type { Acknowledgeable, SettleProof } from '../../broker/ports.ts';
 import type { ByteWriter } from '../bytes.ts';
 import { sizeOfVarint, writeVarint } from './fields.ts';
 import {
@@ -135,13 +136,15 @@ const PUBREC = PacketType.pubrec << 4;
 const PUBREL = (PacketType.pubrel << 4) | 2;
 const PUBCOMP = PacketType.pubcomp << 4;
 
+export type Proof = Acknowledgeable | SettleProof;
+
 /** Both versions. The proof is all that it is for: its value is not sent. */
-export function encodePuback(out: ByteWriter, packetId: number, _proof: Acknowledgeable): void {
+export function encodePuback(out: ByteWriter, packetId: number, _proof: Proof): void {
   writeShort(out, PUBACK, packetId);
 }
 
 /** Both versions; the first half of QoS 2, which takes the message over [MQTT-4.3.3-8]. */
-export function encodePubrec(out: ByteWriter, packetId: number, _proof: Acknowledgeable): void {
+export function encodePubrec(out: ByteWriter, packetId: number, _proof: Proof): void {
   writeShort(out, PUBREC, packetId);
 }
 

@@ -66,7 +66,7 @@ export function judgeConnect(
   }
   return {
     // Unguessable, so that nobody takes over the session of a stranger.
-    clientId: clientId === '' ? `auto-${randomUUID()}` : clientId,
+    clientId: clientId === '' ? `auto${randomUUID().replaceAll('-', '')}` : clientId,
     assigned: clientId === '',
     keepAliveSeconds: keepAlive(packet, options.keepAliveMaximumSeconds),
     sessionExpirySeconds: sessionExpiry(packet, options),

@@ -8,17 +8,27 @@
  * after the connection is gone writes nothing, but still settles what the session knows of a QoS 2
  * publish, so that the client may repeat it on its next connection and is told the same.
  *
+ * A QoS 2 publish to queues, of a session that is kept, has a key in the log. It is released before
+ * PUBCOMP, and before a PUBREC that tells of an unknown outcome: only then may the packet id be used
+ * again. A release that is not confirmed ends the connection, and the client repeats what it said.
+ *
+ * A publish that settles (`settle.ts`) is answered like any other, once its settlement is certain.
+ *
  * MQTT 5.0 sections 3.3.4, 3.3.5, 4.3, 4.9.
  */
 
 import type { Message } from '../../broker/message.ts';
 import type {
   Acknowledgeable,
+  Committed,
   EnqueueRefusal,
   EnqueueWaiter,
   Publisher,
-  PublishRefusal,
+  PublishKey,
+  SettleAnswer,
+  SettleWaiter,
 } from '../../broker/ports.ts';
+import { QUEUE_PREFIX } from '../../broker/queue-topic.ts';
 import type { Ending, MqttContext } from './context.ts';
 import { messageProperties } from './convert.ts';
 import {
@@ -27,13 +37,15 @@ import {
   encodePubcomp,
   encodePubrec,
   encodePubrecRefused,
+  type Proof,
   type Recipient,
 } from './encode.ts';
 import type { Output } from './output.ts';
 import type { PublishPacket } from './packet.ts';
 import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
-import { REFUSALS } from './refusals.ts';
+import { type Refusal, REFUSALS, SETTLE_ANSWERS_REFUSED } from './refusals.ts';
 import type { Received, Session } from './session.ts';
+import { settlementOf } from './settle.ts';
 
 export type PublishEnding = Ending<ServerDisconnectReason>;
 
@@ -48,10 +60,17 @@ const ENDINGS = {
     reasonCode: ReasonCode.topicAliasInvalid,
     text: 'a topic alias above the maximum, or one that stands for nothing',
   },
+  notReleased: {
+    reasonCode: ReasonCode.implementationSpecificError,
+    text: 'the store did not confirm in time that a packet id is free',
+  },
   earlyRelease: { reasonCode: ReasonCode.protocolError, text: 'PUBREL before PUBREC' },
 } as const satisfies Record<string, PublishEnding>;
 
-type Outcome = Acknowledgeable | PublishRefusal | 'waiting';
+type Outcome = Proof | Refusal | 'waiting';
+
+/** The tag of a settlement at QoS 0: nobody hears what became of it. */
+const UNANSWERED = -1;
 
 interface Slot {
   packetId: number;
@@ -74,13 +93,13 @@ export interface PublishFlowParts {
   readonly recipient: Recipient;
   /** The client asked not to be told reason strings. */
   readonly terse: boolean;
-  /** A refused publish of a 3.1.1 client ends its connection. */
-  readonly refuse: (ending: PublishEnding) => void;
+  /** Ends the connection: a refused publish of a 3.1.1 client, a release that is not confirmed. */
+  readonly end: (ending: PublishEnding) => void;
 }
 
-export class PublishFlow implements EnqueueWaiter {
+export class PublishFlow implements EnqueueWaiter, SettleWaiter {
   readonly #parts: PublishFlowParts;
-  readonly #publisher: Publisher;
+  readonly #publisher: Publisher & { key: PublishKey | undefined };
   readonly #aliases = new Map<number, string>();
   /** A power of two; slot of number n at n & (length - 1). */
   #ring: Slot[] = [];
@@ -90,12 +109,21 @@ export class PublishFlow implements EnqueueWaiter {
   #unfinished = 0;
   /** QoS 2 publishes that came on this connection and count in `#unfinished`. */
   readonly #counted = new Set<Received>();
+  /** Whose PUBREL has come, by packet id, until the release of its key is confirmed. */
+  readonly #releasing = new Map<number, Received>();
+  readonly #releases: EnqueueWaiter = {
+    enqueued: (packetId, outcome) => this.#released(packetId, outcome),
+  };
+  /** The same for those that timed out, by their running number. */
+  readonly #undone: EnqueueWaiter = {
+    enqueued: (sequence, outcome) => this.#undoneOrNot(sequence, outcome),
+  };
   #closed = false;
 
   constructor(parts: PublishFlowParts) {
     this.#parts = parts;
     const { session } = parts;
-    this.#publisher = { origin: session.origin, subscriber: session, waiter: this };
+    this.#publisher = { origin: session.origin, subscriber: session, waiter: this, key: undefined };
   }
 
   /** So many wait for an answer that no more are read: a 3.1.1 client knows no receive maximum. */
@@ -106,7 +134,7 @@ export class PublishFlow implements EnqueueWaiter {
   /** True if the message went to a queue: its publisher obeys the back-pressure of the shard. */
   publish(packet: PublishPacket): PublishEnding | boolean {
     const { context, session } = this.#parts;
-    const { broker, options, counters } = context;
+    const { options, counters } = context;
     counters.received++;
     if (packet.qos > options.maxQos) return ENDINGS.qos;
     if (packet.retain && !options.retainAvailable) return ENDINGS.retain;
@@ -120,9 +148,10 @@ export class PublishFlow implements EnqueueWaiter {
       properties: messageProperties(packet.properties),
     };
     if (packet.qos === 0) {
-      const outcome = broker.publish(message, this.#publisher, undefined);
+      this.#publisher.key = undefined;
+      const outcome = this.#handOver(message, UNANSWERED);
       if (typeof outcome === 'string' && outcome !== 'waiting') counters.refusedPublishes++;
-      return outcome === 'waiting';
+      return outcome === 'waiting' && isForQueues(topic);
     }
     const known = packet.qos === 2 ? session.received.get(packet.packetId) : undefined;
     const counts = known === undefined || !this.#counted.has(known);
@@ -137,42 +166,117 @@ export class PublishFlow implements EnqueueWaiter {
       this.#repeat(sequence, known);
       return false;
     }
-    if (packet.qos === 2) this.#receive(packet.packetId, sequence);
-    const outcome = broker.publish(message, this.#publisher, sequence);
-    if (outcome === 'waiting') return true;
+    const received = packet.qos === 2 ? this.#receive(packet.packetId, sequence) : undefined;
+    this.#publisher.key = received && session.publishKey(packet.packetId);
+    const outcome = this.#handOver(message, sequence);
+    if (outcome === 'waiting') {
+      if (received !== undefined) received.keyed = this.#publisher.key !== undefined;
+      return isForQueues(topic);
+    }
     this.resolve(sequence, outcome);
     return false;
   }
 
+  #handOver(message: Message, tag: number): Outcome {
+    const { broker } = this.#parts.context;
+    const { topic, properties } = message;
+    const settlement = settlementOf(topic, properties?.userProperties, broker);
+    if (settlement === undefined) {
+      return broker.publish(message, this.#publisher, tag === UNANSWERED ? undefined : tag);
+    }
+    if (typeof settlement === 'string') return settlement;
+    // Settling twice is settling once.
+    this.#publisher.key = undefined;
+    broker.settle(settlement, this, tag);
+    return 'waiting';
+  }
+
   /** PUBREL: the client will not repeat the PUBLISH; its id is free [MQTT-4.3.3-11]. */
   release(packetId: number): PublishEnding | undefined {
-    const { session, output, recipient } = this.#parts;
+    const { session, context } = this.#parts;
     const received = session.received.get(packetId);
     if (received !== undefined && received.proof === undefined) return ENDINGS.earlyRelease;
+    const key = received?.keyed === true ? session.publishKey(packetId) : undefined;
+    if (received === undefined || key === undefined) {
+      this.#complete(packetId, received);
+    } else if (!this.#releasing.has(packetId)) {
+      this.#releasing.set(packetId, received);
+      context.broker.release(key, this.#releases, packetId);
+    }
+    return undefined;
+  }
+
+  #released(packetId: number, outcome: Committed | EnqueueRefusal): void {
+    const received = this.#releasing.get(packetId);
+    this.#releasing.delete(packetId);
+    if (typeof outcome === 'number') this.#complete(packetId, received);
+    // It says PUBREL again on its next connection.
+    else if (!this.#closed) this.#parts.end(ENDINGS.notReleased);
+  }
+
+  #complete(packetId: number, received: Received | undefined): void {
+    const { session, output, recipient } = this.#parts;
     if (received !== undefined) {
-      session.received.delete(packetId);
+      if (session.received.get(packetId) === received) session.received.delete(packetId);
       if (this.#counted.delete(received)) this.#unfinished--;
     }
+    if (this.#closed) return;
     const unknown = received === undefined && recipient.version === 5;
     const reason = unknown ? ReasonCode.packetIdentifierNotFound : ReasonCode.success;
     encodePubcomp(output.writer, packetId, reason);
     output.appended();
-    return undefined;
   }
 
   enqueued(tag: number, outcome: Acknowledgeable | EnqueueRefusal): void {
     this.resolve(tag, outcome);
   }
 
+  settled(tag: number, answer: SettleAnswer): void {
+    const outcome =
+      answer === 'done' || answer === 'already' ? answer : SETTLE_ANSWERS_REFUSED[answer];
+    if (tag !== UNANSWERED) this.resolve(tag, outcome);
+    else if (!isProof(outcome)) this.#parts.context.counters.refusedPublishes++;
+  }
+
   /** The outcome of one publish is known; answers it, and those behind it that waited for it. */
-  resolve(sequence: number, outcome: Acknowledgeable | PublishRefusal): void {
+  resolve(sequence: number, outcome: Proof | Refusal): void {
+    const { received, packetId, repeated } = this.#slot(sequence);
+    if (outcome === 'timeout' && received?.keyed === true && !repeated) {
+      const key = this.#parts.session.publishKey(packetId);
+      const told = !this.#closed || received.repeats.length > 0;
+      if (key !== undefined && told) {
+        this.#parts.context.broker.release(key, this.#undone, sequence);
+        return;
+      }
+    }
+    this.#conclude(sequence, outcome);
+  }
+
+  /** Whether the packet id of a publish that timed out is free. */
+  #undoneOrNot(sequence: number, outcome: Committed | EnqueueRefusal): void {
+    if (typeof outcome === 'string') this.giveUp(sequence);
+    else this.#conclude(sequence, 'timeout');
+  }
+
+  /** Nothing true can be said of it: the client repeats it, and its key tells that it is known. */
+  giveUp(sequence: number): void {
+    const { received, packetId } = this.#slot(sequence);
+    const repeats = received?.repeats ?? [];
+    const { session, end } = this.#parts;
+    if (session.received.get(packetId) === received) session.received.delete(packetId);
+    if (!this.#closed) end(ENDINGS.notReleased);
+    if (received !== undefined) received.repeats = [];
+    for (const repeat of repeats) repeat.flow.giveUp(repeat.sequence);
+  }
+
+  #conclude(sequence: number, outcome: Proof | Refusal): void {
     const slot = this.#slot(sequence);
     const { received } = slot;
     slot.outcome = outcome;
     if (received !== undefined) {
       slot.received = undefined;
       if (!slot.repeated) this.#settleReceived(slot.packetId, received, outcome);
-      if (typeof outcome !== 'number') this.#counted.delete(received);
+      if (!isProof(outcome)) this.#counted.delete(received);
     }
     if (sequence === this.#first && !this.#closed) this.#answerWaiting();
     if (received === undefined || slot.repeated) return;
@@ -194,11 +298,12 @@ export class PublishFlow implements EnqueueWaiter {
     return packet.topic;
   }
 
-  #receive(packetId: number, sequence: number): void {
-    const received: Received = { proof: undefined, repeats: [] };
+  #receive(packetId: number, sequence: number): Received {
+    const received: Received = { keyed: false, proof: undefined, repeats: [] };
     this.#parts.session.received.set(packetId, received);
     this.#counted.add(received);
     this.#slot(sequence).received = received;
+    return received;
   }
 
   /** The same QoS 2 publish again: not published, only answered [MQTT-4.3.3-10]. */
@@ -211,12 +316,8 @@ export class PublishFlow implements EnqueueWaiter {
     else received.repeats.push({ flow: this, sequence });
   }
 
-  #settleReceived(
-    packetId: number,
-    received: Received,
-    outcome: Acknowledgeable | PublishRefusal,
-  ): void {
-    if (typeof outcome === 'number') {
+  #settleReceived(packetId: number, received: Received, outcome: Proof | Refusal): void {
+    if (isProof(outcome)) {
       received.proof = outcome;
       return;
     }
@@ -236,9 +337,9 @@ export class PublishFlow implements EnqueueWaiter {
     this.#parts.output.appended();
   }
 
-  #answer(slot: Slot, outcome: Acknowledgeable | PublishRefusal): void {
+  #answer(slot: Slot, outcome: Proof | Refusal): void {
     const { output } = this.#parts;
-    if (typeof outcome === 'number') {
+    if (isProof(outcome)) {
       if (slot.qos === 2) {
         encodePubrec(output.writer, slot.packetId, outcome);
       } else {
@@ -251,13 +352,13 @@ export class PublishFlow implements EnqueueWaiter {
     this.#answerRefused(slot, outcome);
   }
 
-  #answerRefused(slot: Slot, refusal: PublishRefusal): void {
+  #answerRefused(slot: Slot, refusal: Refusal): void {
     const { context, output, recipient, terse } = this.#parts;
     context.counters.refusedPublishes++;
     const [reasonCode, text] = REFUSALS[refusal];
     if (recipient.version !== 5) {
       const reason = ReasonCode.implementationSpecificError;
-      this.#parts.refuse({ reasonCode: reason, text: `publish refused: ${text}` });
+      this.#parts.end({ reasonCode: reason, text: `publish refused: ${text}` });
       return;
     }
     const properties = terse ? undefined : { reasonString: text };
@@ -304,4 +405,16 @@ export class PublishFlow implements EnqueueWaiter {
     }
     this.#ring = grown;
   }
+}
+
+function isProof(outcome: Proof | Refusal): outcome is Proof {
+  return typeof outcome === 'number' || outcome === 'done' || outcome === 'already';
+}
+
+/**
+ * Its publisher obeys the back-pressure of the shard. That of an ordinary topic does not, or a
+ * stalled queue that captures would keep the topic from its subscribers (Q12).
+ */
+function isForQueues(topic: string): boolean {
+  return topic.startsWith(QUEUE_PREFIX);
 }

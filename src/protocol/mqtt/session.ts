@@ -8,21 +8,25 @@
  * one.
  */
 
+import { randomUUID } from 'node:crypto';
+
 import type { Message } from '../../broker/message.ts';
 import { keptBytes, remainingExpiry } from '../../broker/message.ts';
 import type {
-  Acknowledgeable,
   Clock,
   Match,
   Offset,
   Origin,
   Publication,
-  PublishRefusal,
+  PublishKey,
   RetainedCursor,
   Subscriber,
   SubscriptionOptions,
 } from '../../broker/ports.ts';
+import type { Proof } from './encode.ts';
 import { Fifo } from './fifo.ts';
+import type { QueueWish } from './queue-wish.ts';
+import type { Refusal } from './refusals.ts';
 
 /** A QoS 1 or 2 message on its way to this session. */
 export interface HeldMessage {
@@ -40,7 +44,18 @@ export interface HeldMessage {
 
 /** Who gave a delivery that came from a queue, and hears how it ended. */
 export interface QueueSource {
-  settled(delivery: HeldDelivery, outcome: 'complete' | 'requeue'): void;
+  /** The queue is a stream, whose deliveries tell more. */
+  readonly isStream: boolean;
+  /** PUBACK has come; a negative one has a reason of 0x80 or above. */
+  acknowledged(delivery: HeldDelivery, positive: boolean): void;
+  /** It was not sent: the client takes nothing so large. */
+  undeliverable(delivery: HeldDelivery): void;
+}
+
+/** A subscription as the session keeps it. */
+export interface SessionSubscription extends SubscriptionOptions {
+  /** Undefined for one of ordinary topics. */
+  readonly wish: QueueWish | undefined;
 }
 
 /** A delivery from a queue; always QoS 1, and gone with its connection. */
@@ -52,16 +67,20 @@ export interface HeldDelivery {
   readonly deliveryNumber: number;
 }
 
-/** A QoS 2 PUBLISH whose PUBREL has not come. */
+/** A QoS 2 PUBLISH whose PUBREL has not come, or whose PUBCOMP has not gone. */
 export interface Received {
+  /** It went to queues with a key, which is released before the packet id is free. */
+  keyed: boolean;
   /** Undefined while the outcome is open. */
-  proof: Acknowledgeable | undefined;
+  proof: Proof | undefined;
   /** Its PUBLISH came again before the outcome: these wait for it too. */
   repeats: { readonly flow: PublishAnswerer; readonly sequence: number }[];
 }
 
 export interface PublishAnswerer {
-  resolve(sequence: number, outcome: Acknowledgeable | PublishRefusal): void;
+  resolve(sequence: number, outcome: Proof | Refusal): void;
+  /** Nothing will be known of it. */
+  giveUp(sequence: number): void;
 }
 
 /** Retained messages that a new subscription has still to get. */
@@ -100,7 +119,7 @@ export class Session implements Subscriber {
   /** Fixed for a connection: what is in flight is kept to be sent again. */
   durable: boolean;
   /** By filter, as the client wrote it; those of queues too. */
-  readonly subscriptions = new Map<string, SubscriptionOptions>();
+  readonly subscriptions = new Map<string, SessionSubscription>();
   /** By packet id, in the order of sending; a released one goes behind (see `release`). */
   readonly inflight = new Map<number, HeldMessage | HeldDelivery>();
   readonly received = new Map<number, Received>();
@@ -108,6 +127,10 @@ export class Session implements Subscriber {
   /** 0 ends with the connection. */
   expirySeconds = 0;
   channel: Channel | undefined;
+  /** Connections that it has had: a key from an earlier one does not undo what a later one did. */
+  ownerEpoch = 0;
+  /** Names it in the keys of its publishes, unlike any before it; undefined until the first key. */
+  incarnation: string | undefined;
   readonly #settings: SessionSettings;
   readonly #totals: HeldTotals;
   readonly #pending = new Fifo<HeldMessage>();
@@ -164,6 +187,13 @@ export class Session implements Subscriber {
     this.#pendingBytes += bytes;
     totals.bytes += bytes;
     this.#pending.push({ kind: 'message', publication, ...how, bytes, released: false });
+  }
+
+  /** Of a QoS 2 publish; a session that ends with its connection cannot repeat one. */
+  publishKey(packetId: number): PublishKey | undefined {
+    if (!this.durable) return undefined;
+    this.incarnation ??= randomUUID();
+    return { session: this.incarnation, ownerEpoch: this.ownerEpoch, packetId };
   }
 
   /** The next message that has not expired, taken out. */

@@ -84,6 +84,7 @@ export class Sessions {
     entry.owner = owner;
     entry.endsAtMs = Number.POSITIVE_INFINITY;
     entry.session.expirySeconds = expirySeconds;
+    entry.session.ownerEpoch++;
     return { session: entry.session, present: resumed };
   }
 
@@ -150,6 +151,7 @@ export class Sessions {
     this.#waiting.delete(entry);
     if (session.durable) this.#durable--;
     for (const filter of session.subscriptions.keys()) this.#broker.unsubscribe(session, filter);
+    if (session.incarnation !== undefined) this.#broker.endSession(session.incarnation);
     session.discard();
     this.#broker.publishWill(session.clientId);
   }

@@ -1,193 +1,279 @@
 /**
- * SUBSCRIBE and UNSUBSCRIBE: what is granted, refused with which words, and begun.
+ * SUBSCRIBE and UNSUBSCRIBE of one connection: what is granted, refused with which words, and begun.
  *
- * A filter that begins with `$queue/` consumes a queue and never becomes a subscription of the
- * topic tree: `$queue/<name>` and `$queue/<name>/#` are the whole queue, at QoS 1 at most (a
- * delivery is settled by its PUBACK). What this broker does not do is refused and named, never
- * taken and ignored.
+ * A filter that begins with `$queue/` consumes a queue and never becomes a subscription of the topic
+ * tree; it is granted QoS 1, as a delivery is settled by its PUBACK or by its message id. Whether it
+ * is granted is for the queue to say, and SUBACK waits for that: then it has the honest code.
+ * Meanwhile the connection goes on; how many SUBSCRIBEs may wait is bounded. What this broker does
+ * not do is refused and named, never taken and ignored.
  *
  * MQTT 5.0 sections 3.8.4, 3.10.4.
  */
 
-import type { QueueInfo, SubscriptionOptions } from '../../broker/ports.ts';
+import type { MakeRefusal, QueueInfo, SubscriptionOptions } from '../../broker/ports.ts';
+import { QUEUE_PREFIX } from '../../broker/queue-topic.ts';
 import type { Consumers } from './consumers.ts';
-import type { MqttContext } from './context.ts';
+import type { Ending, MqttContext } from './context.ts';
 import type { Outbound } from './deliver.ts';
-import type { DiagnosticProperties, Subscription, SubscribePacket } from './packet.ts';
-import { ReasonCode, type SubscribeReason, type UnsubscribeReason } from './reason-codes.ts';
+import { encodeSuback, encodeUnsuback, type Recipient } from './encode.ts';
+import type { Output } from './output.ts';
+import type { Subscription, SubscribePacket, UnsubscribePacket } from './packet.ts';
+import {
+  queueWish,
+  type QueueWish,
+  type SubscribeRefusal,
+  type Wishes,
+  wishesOf,
+} from './queue-wish.ts';
+import {
+  ReasonCode,
+  type ServerDisconnectReason,
+  type SubscribeReason,
+  type UnsubscribeReason,
+} from './reason-codes.ts';
 import type { Session } from './session.ts';
 import { topicLevels } from './topic.ts';
 
-const QUEUE_PREFIX = '$queue/';
+/** SUBSCRIBEs of one connection that wait for queues; further ones to queues are refused. */
+const MAX_PENDING = 64;
+/** The words of a SUBACK, all together. */
+const MAX_TEXT_LENGTH = 1024;
 
-/** User properties of SUBSCRIBE that ask for something that does not exist yet. */
-const UNKNOWN_WISHES = ['consumer-group', 'ack', 'x-stream-offset'];
-
-export interface SubscribeParts {
+export interface SubscriptionsParts {
   readonly context: MqttContext;
   readonly session: Session;
   readonly outbound: Outbound;
   readonly consumers: Consumers;
+  readonly output: Output;
+  readonly recipient: Recipient;
+  /** The client asked not to be told reason strings. */
+  readonly terse: boolean;
+  readonly end: (ending: Ending<ServerDisconnectReason>) => void;
 }
 
-interface Refused {
-  readonly reasonCode: Exclude<SubscribeReason, 0 | 1 | 2>;
-  readonly text: string;
-}
-
-interface Granted {
-  readonly reasonCode: 0 | 1 | 2;
-  /** Begins what was granted; called after SUBACK is written. */
-  readonly begin: () => void;
-}
-
-export interface SubscribeAnswer {
-  readonly reasonCodes: readonly SubscribeReason[];
-  /** Why something was refused, for people. */
-  readonly properties: DiagnosticProperties | undefined;
-  readonly begin: readonly (() => void)[];
-}
-
-export function subscribe(parts: SubscribeParts, packet: SubscribePacket): SubscribeAnswer {
-  const reasonCodes: SubscribeReason[] = [];
-  const texts = new Set<string>();
-  const begin: (() => void)[] = [];
-  const identifier = packet.properties?.subscriptionIdentifiers?.[0] ?? 0;
-  const wish = unknownWish(packet);
-  for (const subscription of packet.subscriptions) {
-    const answer = subscribeOne(parts, { subscription, identifier, wish });
-    reasonCodes.push(answer.reasonCode);
-    if ('begin' in answer) begin.push(answer.begin);
-    else texts.add(answer.text);
-  }
-  const reasonString = [...texts].join('; ');
-  return { reasonCodes, properties: texts.size === 0 ? undefined : { reasonString }, begin };
+/** One SUBSCRIBE whose SUBACK is not written. */
+interface Pending {
+  readonly packetId: number;
+  readonly reasonCodes: SubscribeReason[];
+  readonly texts: Set<string>;
+  /** Begins what was granted, after SUBACK. */
+  readonly begin: (() => void)[];
+  unanswered: number;
 }
 
 interface Request {
   readonly subscription: Subscription;
   readonly identifier: number;
-  readonly wish: string | undefined;
+  readonly wishes: Wishes | SubscribeRefusal;
 }
 
-function subscribeOne(parts: SubscribeParts, request: Request): Granted | Refused {
-  const { context, session } = parts;
-  const { subscription } = request;
-  const { filter, topicFilter } = subscription;
-  if (subscription.shareName !== undefined) {
-    return {
-      reasonCode: ReasonCode.sharedSubscriptionsNotSupported,
-      text: 'there are no shared subscriptions; consumers of $queue/<name> share its messages',
+export class Subscriptions {
+  readonly #parts: SubscriptionsParts;
+  #pending = 0;
+  #closed = false;
+
+  constructor(parts: SubscriptionsParts) {
+    this.#parts = parts;
+  }
+
+  subscribe(packet: SubscribePacket): void {
+    const { packetId, subscriptions, properties } = packet;
+    const identifier = properties?.subscriptionIdentifiers?.[0] ?? 0;
+    const wishes = wishesOf(packet);
+    const pending: Pending = {
+      packetId,
+      reasonCodes: [],
+      texts: new Set(),
+      begin: [],
+      unanswered: subscriptions.length,
     };
+    this.#pending++;
+    for (const [at, subscription] of subscriptions.entries()) {
+      // Taken back as long as it is not known to be true.
+      pending.reasonCodes.push(ReasonCode.unspecifiedError);
+      const answered = (answer: SubscribeReason | SubscribeRefusal): void => {
+        this.#answered(pending, at, answer);
+      };
+      const request = { subscription, identifier, wishes };
+      const now = this.#subscribeOne(pending, request, answered);
+      if (now !== 'later') answered(now);
+    }
   }
-  if (topicLevels(filter, context.broker.maxTopicLevels) > context.broker.maxTopicLevels) {
-    return { reasonCode: ReasonCode.topicFilterInvalid, text: 'the filter has too many levels' };
+
+  /** The connection is over: nothing more is written, and the session keeps what it has. */
+  close(): void {
+    this.#closed = true;
   }
-  const isNew = !session.subscriptions.has(topicFilter);
-  if (isNew && session.subscriptions.size >= context.options.maxSubscriptions) {
-    return { reasonCode: ReasonCode.quotaExceeded, text: 'too many subscriptions' };
-  }
-  if (filter.startsWith(QUEUE_PREFIX)) return consume(parts, request);
-  const options: SubscriptionOptions = {
-    qos: subscription.qos,
-    noLocal: subscription.noLocal,
-    retainAsPublished: subscription.retainAsPublished,
-    identifier: request.identifier,
-  };
-  session.subscriptions.set(filter, options);
-  context.broker.subscribe(session, filter, options);
-  return {
-    reasonCode: subscription.qos,
-    begin: () => {
-      const { retainHandling } = subscription;
-      if (retainHandling === 2 || (retainHandling === 1 && !isNew)) return;
-      parts.outbound.replay({
-        cursor: context.broker.retained(filter),
-        qos: subscription.qos,
-        identifiers: request.identifier === 0 ? [] : [request.identifier],
-        next: undefined,
+
+  #answered(pending: Pending, at: number, answer: SubscribeReason | SubscribeRefusal): void {
+    if (this.#closed) return;
+    const { reasonCodes, texts, begin } = pending;
+    if (typeof answer === 'object') texts.add(answer.text);
+    reasonCodes[at] = typeof answer === 'object' ? answer.reasonCode : answer;
+    if (--pending.unanswered > 0) return;
+    this.#pending--;
+    const { output, recipient, terse, end } = this.#parts;
+    const reasonString = [...texts].join('; ').slice(0, MAX_TEXT_LENGTH);
+    const properties = terse || texts.size === 0 ? undefined : { reasonString };
+    const suback = { packetId: pending.packetId, reasonCodes, properties };
+    if (!encodeSuback(output.writer, recipient, suback)) {
+      end({
+        reasonCode: ReasonCode.packetTooLarge,
+        text: 'SUBACK is larger than the client takes',
       });
-    },
-  };
-}
+      return;
+    }
+    output.appended();
+    for (const start of begin) start();
+  }
 
-function consume(parts: SubscribeParts, request: Request): Granted | Refused {
-  const { context, session, consumers } = parts;
-  const { filter, qos } = request.subscription;
-  if (request.wish !== undefined) {
-    return {
-      reasonCode: ReasonCode.implementationSpecificError,
-      text: `the user property '${request.wish}' means something that this version does not do`,
+  #subscribeOne(
+    pending: Pending,
+    request: Request,
+    answered: (answer: SubscribeReason | SubscribeRefusal) => void,
+  ): SubscribeReason | SubscribeRefusal | 'later' {
+    const { context, session, consumers } = this.#parts;
+    const { filter, topicFilter, shareName } = request.subscription;
+    const ofQueue = filter.startsWith(QUEUE_PREFIX);
+    if (shareName !== undefined && !ofQueue) return NOT_SHARED;
+    const { maxTopicLevels } = context.broker;
+    if (topicLevels(filter, maxTopicLevels) > maxTopicLevels) return TOO_DEEP;
+    const isNew = !session.subscriptions.has(topicFilter);
+    const count = session.subscriptions.size + consumers.unanswered;
+    if (isNew && count >= context.options.maxSubscriptions) return TOO_MANY;
+    if (!ofQueue) {
+      const replay = this.#subscribeTopic(request, isNew);
+      if (replay !== undefined) pending.begin.push(replay);
+      return request.subscription.qos;
+    }
+    if (this.#pending > MAX_PENDING) return TOO_MANY_PENDING;
+    return this.#consume(request, answered);
+  }
+
+  /** What is to be done behind SUBACK. */
+  #subscribeTopic(request: Request, isNew: boolean): (() => void) | undefined {
+    const { context, session, outbound } = this.#parts;
+    const { subscription, identifier } = request;
+    const { filter, qos, noLocal, retainAsPublished, retainHandling } = subscription;
+    const options: SubscriptionOptions = { qos, noLocal, retainAsPublished, identifier };
+    session.subscriptions.set(filter, { ...options, wish: undefined });
+    context.broker.subscribe(session, filter, options);
+    if (retainHandling === 2 || (retainHandling === 1 && !isNew)) return undefined;
+    return () => {
+      const cursor = context.broker.retained(filter);
+      const identifiers = identifier === 0 ? [] : [identifier];
+      outbound.replay({ cursor, qos, identifiers, next: undefined });
     };
   }
-  const name = queueName(filter);
-  if (name === undefined) {
-    return {
-      reasonCode: ReasonCode.topicFilterInvalid,
-      text: 'a filter inside a queue is not supported: subscribe to $queue/<name>',
-    };
-  }
-  const queue = context.broker.queue(name);
-  if (queue === undefined) {
-    return {
-      reasonCode: ReasonCode.unspecifiedError,
-      text: "there is no such queue; what is published to its name lies in the queue 'mqtt'",
-    };
-  }
-  if (qos === 0) {
-    return {
-      reasonCode: ReasonCode.implementationSpecificError,
-      text: 'a classic queue is consumed at QoS 1: PUBACK settles',
-    };
-  }
-  const { identifier } = request;
-  session.subscriptions.set(filter, {
-    qos: 1,
-    noLocal: false,
-    retainAsPublished: false,
-    identifier,
-  });
-  return {
-    reasonCode: ReasonCode.grantedQos1,
-    begin: () => consumers.open(filter, queue, identifier),
-  };
-}
 
-/** Undefined for a filter that is not the whole of one queue. */
-function queueName(filter: string): string | undefined {
-  const rest = filter.slice(QUEUE_PREFIX.length);
-  const name = rest.endsWith('/#') ? rest.slice(0, -2) : rest;
-  return name === '' || /[/+#]/.test(name) ? undefined : name;
-}
-
-function unknownWish({ properties }: SubscribePacket): string | undefined {
-  const names = properties?.userProperties?.map(([name]) => name) ?? [];
-  return UNKNOWN_WISHES.find((wish) => names.includes(wish));
-}
-
-/** Opens again the queues of a session that was resumed; gives those that no longer exist. */
-export function consumeAgain({ context, session, consumers }: SubscribeParts): readonly string[] {
-  const missing: string[] = [];
-  for (const [filter, { identifier }] of session.subscriptions) {
-    if (!filter.startsWith(QUEUE_PREFIX)) continue;
-    const name = queueName(filter);
-    const queue: QueueInfo | undefined =
-      name === undefined ? undefined : context.broker.queue(name);
-    if (queue === undefined) missing.push(filter);
-    else consumers.open(filter, queue, identifier);
+  #consume(
+    request: Request,
+    answered: (answer: SubscribeReason | SubscribeRefusal) => void,
+  ): SubscribeRefusal | 'later' {
+    const { session } = this.#parts;
+    const { subscription, wishes, identifier } = request;
+    const wish = 'text' in wishes ? wishes : queueWish(subscription, wishes);
+    if ('text' in wish) return wish;
+    if (subscription.qos === 0) return QOS_0;
+    const queue = this.#queue(wish);
+    if (queue === undefined) return NO_QUEUE;
+    const { topicFilter } = subscription;
+    this.#parts.consumers.open(topicFilter, {
+      queue,
+      wish,
+      identifier,
+      answered: (refusal) => {
+        if (this.#closed) return;
+        if (refusal === undefined) this.#granted(topicFilter, identifier, wish);
+        else session.subscriptions.delete(topicFilter);
+        answered(refusal ?? ReasonCode.grantedQos1);
+      },
+    });
+    return 'later';
   }
-  for (const filter of missing) session.subscriptions.delete(filter);
-  return missing;
-}
 
-export function unsubscribe(
-  { context, session, consumers }: SubscribeParts,
-  topicFilters: readonly string[],
-): readonly UnsubscribeReason[] {
-  return topicFilters.map((filter) => {
-    if (!session.subscriptions.delete(filter)) return ReasonCode.noSubscriptionExisted;
-    if (filter.startsWith(QUEUE_PREFIX)) consumers.close(filter);
-    else context.broker.unsubscribe(session, filter);
+  #granted(topicFilter: string, identifier: number, wish: QueueWish): void {
+    const options = { qos: 1, noLocal: false, retainAsPublished: false, identifier } as const;
+    // Where it begins is done: when it is resumed, the group knows where it stands.
+    const kept = { ...wish, start: undefined };
+    this.#parts.session.subscriptions.set(topicFilter, { ...options, wish: kept });
+  }
+
+  #queue({ queueName }: QueueWish): QueueInfo | Promise<QueueInfo | MakeRefusal> | undefined {
+    const { broker } = this.#parts.context;
+    return broker.queue(queueName) ?? broker.makeQueue(queueName);
+  }
+
+  /** Consumes again what a resumed session consumes; who finds nothing there hears it. */
+  resume(): void {
+    const { session, consumers } = this.#parts;
+    for (const [topicFilter, { wish, identifier }] of session.subscriptions) {
+      if (wish === undefined) continue;
+      const queue = this.#queue(wish);
+      const answered = (refusal: SubscribeRefusal | undefined): void => {
+        if (refusal !== undefined && !this.#closed) this.#notResumed(topicFilter, refusal);
+      };
+      if (queue === undefined) answered(NO_QUEUE);
+      else consumers.open(topicFilter, { queue, wish, identifier, answered });
+    }
+  }
+
+  /**
+   * MQTT has no word for the end of one subscription: its client must not wait for what never comes.
+   */
+  #notResumed(topicFilter: string, { text }: SubscribeRefusal): void {
+    const { context, session, end } = this.#parts;
+    session.subscriptions.delete(topicFilter);
+    const fields = { client_id: session.clientId, filter: topicFilter, reason: text };
+    context.log.warn(fields, 'a subscription of a resumed session is refused');
+    const words = `a subscription of the session is refused: ${text}`;
+    end({ reasonCode: ReasonCode.administrativeAction, text: words });
+  }
+
+  unsubscribe({ packetId, topicFilters }: UnsubscribePacket): void {
+    const { output, recipient, end } = this.#parts;
+    const reasonCodes = topicFilters.map((filter) => this.#unsubscribeOne(filter));
+    if (!encodeUnsuback(output.writer, recipient, { packetId, reasonCodes })) {
+      const text = 'UNSUBACK is larger than the client takes';
+      end({ reasonCode: ReasonCode.packetTooLarge, text });
+      return;
+    }
+    output.appended();
+  }
+
+  #unsubscribeOne(topicFilter: string): UnsubscribeReason {
+    const { context, session, consumers } = this.#parts;
+    const subscription = session.subscriptions.get(topicFilter);
+    session.subscriptions.delete(topicFilter);
+    // One that was not granted yet is there too.
+    if (consumers.close(topicFilter)) return ReasonCode.success;
+    if (subscription === undefined) return ReasonCode.noSubscriptionExisted;
+    context.broker.unsubscribe(session, topicFilter);
     return ReasonCode.success;
-  });
+  }
 }
+
+const NOT_SHARED: SubscribeRefusal = {
+  reasonCode: ReasonCode.sharedSubscriptionsNotSupported,
+  text: 'there are no shared subscriptions of topics; consumers of $queue/<name> share its messages',
+};
+const TOO_DEEP: SubscribeRefusal = {
+  reasonCode: ReasonCode.topicFilterInvalid,
+  text: 'the filter has too many levels',
+};
+const TOO_MANY: SubscribeRefusal = {
+  reasonCode: ReasonCode.quotaExceeded,
+  text: 'too many subscriptions',
+};
+const TOO_MANY_PENDING: SubscribeRefusal = {
+  reasonCode: ReasonCode.quotaExceeded,
+  text: 'too many SUBSCRIBEs wait for their queues',
+};
+const QOS_0: SubscribeRefusal = {
+  reasonCode: ReasonCode.implementationSpecificError,
+  text: 'a queue is consumed at QoS 1: its messages are settled',
+};
+const NO_QUEUE: SubscribeRefusal = {
+  reasonCode: ReasonCode.unspecifiedError,
+  text: "there is no such queue; what is published to its name lies in the queue 'mqtt'",
+};

@@ -39,7 +39,7 @@ describe('CONNECT', () => {
       const properties = connack?.['properties'] as Record<string, unknown> | undefined;
       names.push(properties?.['assignedClientIdentifier']);
     }
-    expect(names[0]).toMatch(/^auto-[0-9a-f-]{36}$/);
+    expect(names[0]).toMatch(/^auto[0-9a-f]{32}$/);
     expect(names[0]).not.toBe(names[1]);
   });
 

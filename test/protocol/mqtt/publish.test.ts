@@ -230,6 +230,8 @@ describe('QoS 2 from a client', () => {
     second.destroy();
     const third = await server.client(session);
     third.send({ cmd: 'pubrel', messageId: 1 });
+    await third.quiet();
+    server.queues.answer(1);
     expect(await third.expect('pubcomp')).toMatchObject({ messageId: 1, reasonCode: 0 });
     expect(server.queues.texts('orders')).toEqual(['one']);
   });

@@ -48,7 +48,7 @@ describe('packet ids', () => {
     const totals = { bytes: 0, maxBytes: 0, dropped: 0, expired: 0 };
     const settings = { clientId: 'a', durable: false, maxMessages: 1, maxBytes: 1 };
     const session = new Session(settings, totals);
-    const source = { settled: (): void => {} };
+    const source = { isStream: false, acknowledged: (): void => {}, undeliverable: (): void => {} };
     const offset = 0 as Offset;
     for (const id of [1, 7, 65_535]) {
       session.inflight.set(id, { kind: 'queue', source, offset, term: 1, deliveryNumber: 1 });

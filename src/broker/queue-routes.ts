@@ -1,0 +1,171 @@
+/**
+ * Which queues store a message, by its topic.
+ *
+ * A topic of `$queue/` goes to every queue with a matching pattern, otherwise to the catch-all
+ * queue; the pattern `$queue/#` of the catch-all itself therefore never counts as a match. An
+ * ordinary topic goes to every queue with a pattern that captures it. A queue whose patterns match
+ * twice stores it once.
+ *
+ * Nearly every queue has its own pattern alone (`$queue/<name>/#`): such a one is found by its name
+ * and costs an entry of a map, nothing in the tree; only other patterns lie there. A new list of
+ * queues is compared with the last one: what is at the same place from the front or from the end
+ * and is the same object is passed over, so that one change among many queues touches one.
+ */
+
+import type { QueueId } from '../machine/ids.ts';
+import type { QueueInfo } from './ports.ts';
+import { isReserved, parseQueueTopic, QUEUE_PREFIX } from './queue-topic.ts';
+import { TopicTrie } from './topic-trie.ts';
+
+const CATCH_ALL_QUEUE = 'mqtt';
+const CATCH_ALL_PATTERN = '$queue/#';
+
+export interface QueueRoute {
+  readonly queues: readonly QueueId[];
+  /** The name of a queue that does not exist, where nothing matched. */
+  readonly missing: string | undefined;
+}
+
+export interface Captures {
+  readonly awaited: readonly QueueId[];
+  readonly unawaited: readonly QueueId[];
+}
+
+/** `captures`: patterns of ordinary topics are among what changed. */
+export type QueueChange = 'nothing' | 'queues' | 'captures';
+
+const NONE: readonly QueueId[] = [];
+const NO_ROUTE: QueueRoute = { queues: NONE, missing: undefined };
+const NO_CAPTURES: Captures = { awaited: NONE, unawaited: NONE };
+
+export class QueueRoutes {
+  #list: readonly QueueInfo[] = [];
+  readonly #byName = new Map<string, QueueInfo>();
+  readonly #patterns = new TopicTrie<QueueInfo>();
+  /** Patterns of ordinary topics. */
+  #captures = 0;
+
+  get count(): number {
+    return this.#byName.size;
+  }
+
+  named(name: string): QueueInfo | undefined {
+    return this.#byName.get(name);
+  }
+
+  set(queues: readonly QueueInfo[]): QueueChange {
+    const before = this.#list;
+    this.#list = queues;
+    const shorter = Math.min(before.length, queues.length);
+    let from = 0;
+    while (from < shorter && before[from] === queues[from]) from++;
+    let tail = 0;
+    const ends = { before: before.length - 1, now: queues.length - 1 };
+    while (tail < shorter - from && before[ends.before - tail] === queues[ends.now - tail]) tail++;
+    const coming = queues.slice(from, queues.length - tail);
+    let change: QueueChange = 'nothing';
+    const staying = new Set(coming.map(({ name }) => name));
+    for (const queue of before.slice(from, before.length - tail)) {
+      if (!staying.has(queue.name)) change = stronger(change, this.#remove(queue.name));
+    }
+    for (const queue of coming) {
+      const known = this.#byName.get(queue.name);
+      if (known !== undefined && sameRoutes(known, queue)) continue;
+      change = stronger(change, this.#remove(queue.name));
+      change = stronger(change, this.#add(queue));
+    }
+    return change;
+  }
+
+  /** `topic` begins with `$queue/`. */
+  route(topic: string): QueueRoute {
+    const parsed = parseQueueTopic(topic);
+    // No queue takes it, the catch-all neither: it names none, or is kept for verbs (`$ack`).
+    if (parsed === undefined || isReserved(parsed.rest)) return NO_ROUTE;
+    const { name } = parsed;
+    const own = this.#byName.get(name);
+    if (name.startsWith('$')) {
+      return own === undefined ? NO_ROUTE : { queues: [own.queueId], missing: undefined };
+    }
+    const found: QueueInfo[] = [];
+    if (own?.topics.includes(ownPattern(name)) === true) found.push(own);
+    if (this.#patterns.size > this.#captures) this.#patterns.match(topic, found);
+    if (found.length > 0) return { queues: idsOf(found), missing: undefined };
+    const catchAll = this.#byName.get(CATCH_ALL_QUEUE);
+    return {
+      queues: catchAll === undefined ? NONE : [catchAll.queueId],
+      missing: own === undefined ? name : undefined,
+    };
+  }
+
+  /** `topic` is an ordinary one. */
+  capturing(topic: string): Captures {
+    if (this.#captures === 0) return NO_CAPTURES;
+    const found: QueueInfo[] = [];
+    this.#patterns.match(topic, found);
+    if (found.length === 0) return NO_CAPTURES;
+    return {
+      awaited: idsOf(found.filter(({ capture }) => capture === 'sync')),
+      unawaited: idsOf(found.filter(({ capture }) => capture === 'async')),
+    };
+  }
+
+  #add(queue: QueueInfo): QueueChange {
+    this.#byName.set(queue.name, queue);
+    let change: QueueChange = 'queues';
+    for (const pattern of queue.topics) {
+      if (!isInTree(queue, pattern)) continue;
+      const added = this.#patterns.add(pattern, queue);
+      if (!added || pattern.startsWith(QUEUE_PREFIX)) continue;
+      this.#captures++;
+      change = 'captures';
+    }
+    return change;
+  }
+
+  #remove(name: string): QueueChange {
+    const queue = this.#byName.get(name);
+    if (queue === undefined) return 'nothing';
+    this.#byName.delete(name);
+    let change: QueueChange = 'queues';
+    for (const pattern of queue.topics) {
+      const removed = isInTree(queue, pattern) && this.#patterns.remove(pattern, queue);
+      if (!removed || pattern.startsWith(QUEUE_PREFIX)) continue;
+      this.#captures--;
+      change = 'captures';
+    }
+    return change;
+  }
+}
+
+function ownPattern(name: string): string {
+  return `${QUEUE_PREFIX}${name}/#`;
+}
+
+function isInTree({ name }: QueueInfo, pattern: string): boolean {
+  if (name === CATCH_ALL_QUEUE && pattern === CATCH_ALL_PATTERN) return false;
+  return pattern !== ownPattern(name);
+}
+
+function sameRoutes(a: QueueInfo, b: QueueInfo): boolean {
+  return (
+    a.queueId === b.queueId &&
+    a.type === b.type &&
+    a.defaultGroup === b.defaultGroup &&
+    a.capture === b.capture &&
+    a.topics.length === b.topics.length &&
+    a.topics.every((topic, at) => topic === b.topics[at])
+  );
+}
+
+function stronger(a: QueueChange, b: QueueChange): QueueChange {
+  if (a === 'captures' || b === 'captures') return 'captures';
+  return a === 'queues' || b === 'queues' ? 'queues' : 'nothing';
+}
+
+/** Each once: several patterns of one queue may match. */
+function idsOf(queues: readonly QueueInfo[]): readonly QueueId[] {
+  if (queues.length === 0) return NONE;
+  const ids = queues.map(({ queueId }) => queueId);
+  return ids.length === 1 ? ids : [...new Set(ids)];
+}

@@ -1,0 +1,167 @@
+import { afterEach, describe, expect, test } from 'vitest';
+
+import { MqttServer, type RawClient, until } from '../../support/mqtt-server.ts';
+
+let server: MqttServer;
+afterEach(() => server.stop());
+
+const ORDERS = '$queue/orders';
+const KEPT = { clientId: 'a', clean: false, properties: { sessionExpiryInterval: 60 } };
+
+async function start(): Promise<RawClient> {
+  server = await new MqttServer().start();
+  server.queues.mode = 'manual';
+  return server.client(KEPT);
+}
+
+function publish(client: RawClient, text: string, messageId = 1, dup = false): void {
+  client.publish(ORDERS, text, { qos: 2, messageId, dup });
+}
+
+function texts(): readonly string[] {
+  return server.queues.texts('orders');
+}
+
+describe('a QoS 2 publish of a session that is kept', () => {
+  test('Q26: its key is released, and that is stored, before PUBCOMP frees the packet id', async () => {
+    const client = await start();
+    publish(client, 'one');
+    await client.quiet();
+    server.queues.answer(1);
+    await client.expect('pubrec');
+    client.send({ cmd: 'pubrel', messageId: 1 });
+    client.send({ cmd: 'pubrel', messageId: 1 });
+    await client.quiet();
+    expect(server.queues.releases).toEqual(server.queues.keys);
+    expect(server.queues.releases).toMatchObject([{ ownerEpoch: 1, packetId: 1 }]);
+    server.queues.answer(1);
+    expect(await client.expect('pubcomp')).toMatchObject({ messageId: 1, reasonCode: 0 });
+    publish(client, 'two');
+    await client.quiet();
+    server.queues.answer(1);
+    await client.expect('pubrec');
+    expect(texts()).toEqual(['one', 'two']);
+  });
+
+  test('Q26: a retry before PUBCOMP, on another connection, is not stored again', async () => {
+    const client = await start();
+    publish(client, 'one');
+    await client.quiet();
+    client.destroy();
+    await until(() => server.listener.sessions.waiting === 1);
+    // The outcome is not known: nobody hears it, and the session forgets it.
+    server.queues.answer(1, 'timeout');
+    const again = await server.client(KEPT);
+    publish(again, 'one', 1, true);
+    await again.quiet();
+    expect(server.queues.keys).toMatchObject([
+      { ownerEpoch: 1, packetId: 1 },
+      { ownerEpoch: 2, packetId: 1 },
+    ]);
+    server.queues.answer(1);
+    expect(await again.expect('pubrec')).toMatchObject({ messageId: 1 });
+    expect(texts()).toEqual(['one']);
+  });
+
+  test('Q33: PUBREC tells of an unknown outcome only behind the release', async () => {
+    const client = await start();
+    publish(client, 'one');
+    await client.quiet();
+    server.queues.answer(1, 'timeout');
+    await client.quiet();
+    expect(server.queues.releases).toHaveLength(1);
+    server.queues.answer(1);
+    expect(await client.expect('pubrec')).toMatchObject({ messageId: 1, reasonCode: 0x80 });
+    publish(client, 'another');
+    await client.quiet();
+    server.queues.answer(1);
+    expect(await client.expect('pubrec')).toMatchObject({ messageId: 1 });
+    expect(texts()).toEqual(['one', 'another']);
+  });
+
+  test('without the release the connection ends, and the retry finds its key', async () => {
+    const client = await start();
+    publish(client, 'one');
+    await client.quiet();
+    server.queues.answer(1, 'timeout');
+    await client.quiet();
+    server.queues.answer(1, 'timeout');
+    expect(await client.ended()).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x83 }]);
+    expect(server.queues.releases).toHaveLength(1);
+  });
+
+  test('a PUBREL whose release is not confirmed ends the connection, and is said again', async () => {
+    const client = await start();
+    publish(client, 'one');
+    await client.quiet();
+    server.queues.answer(1);
+    await client.expect('pubrec');
+    client.send({ cmd: 'pubrel', messageId: 1 });
+    await client.quiet();
+    server.queues.answer(1, 'timeout');
+    expect(await client.ended()).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x83 }]);
+    const again = await server.client(KEPT);
+    again.send({ cmd: 'pubrel', messageId: 1 });
+    await again.quiet();
+    server.queues.answer(1);
+    expect(await again.expect('pubcomp')).toMatchObject({ messageId: 1, reasonCode: 0 });
+  });
+
+  test('what was refused for certain is told at once, and has nothing to release', async () => {
+    const client = await start();
+    publish(client, 'one');
+    await client.quiet();
+    server.queues.answer(1, 'disk-full');
+    expect(await client.expect('pubrec')).toMatchObject({ reasonCode: 0x97 });
+    expect(server.queues.releases).toEqual([]);
+  });
+
+  test('an ordinary topic has no key, a captured one has', async () => {
+    const client = await start();
+    client.publish('t', 'x', { qos: 2, messageId: 1 });
+    await client.expect('pubrec');
+    client.send({ cmd: 'pubrel', messageId: 1 });
+    await client.expect('pubcomp');
+    expect(server.queues.keys).toEqual([]);
+    server.queues.declare('archive', ['t']);
+    client.publish('t', 'x', { qos: 2, messageId: 2 });
+    await client.quiet();
+    expect(server.queues.keys).toMatchObject([{ packetId: 2 }]);
+  });
+
+  test('all keys go when the session ends; the next of that client id has another name', async () => {
+    const client = await start();
+    publish(client, 'one');
+    await client.quiet();
+    const clean = await server.client({ ...KEPT, clean: true });
+    const [first] = server.queues.keys;
+    expect(server.queues.endedSessions).toEqual([first?.session]);
+    publish(clean, 'two');
+    await clean.quiet();
+    expect(server.queues.keys[1]).toMatchObject({ packetId: 1 });
+    expect(server.queues.keys[1]?.session).not.toBe(first?.session);
+    expect(texts()).toEqual(['one', 'two']);
+  });
+});
+
+test('a session that ends with its connection cannot repeat a publish, and has no keys', async () => {
+  await start();
+  const client = await server.client();
+  publish(client, 'one');
+  await client.quiet();
+  server.queues.answer(1);
+  await client.expect('pubrec');
+  client.send({ cmd: 'pubrel', messageId: 1 });
+  await client.expect('pubcomp');
+  expect(server.queues.keys).toEqual([undefined]);
+  client.destroy();
+  await until(() => server.listener.sessions.count === 1);
+  expect(server.queues.endedSessions).toEqual([]);
+});
+
+test('at QoS 1 there is no key', async () => {
+  const client = await start();
+  client.publish(ORDERS, 'one', { qos: 1, messageId: 1 });
+  await client.quiet();
+  expect(server.queues.keys).toEqual([undefined]);
+});
