@@ -176,6 +176,7 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
       ['bytes/log', log.stats.bytesWritten],
       ...(parts.moreStats?.() ?? []),
     ],
+    diskFull: () => on.reserve.noteFull(),
     onFailure,
   });
   if (early !== undefined) shard.logFailed(early);

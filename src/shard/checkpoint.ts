@@ -293,8 +293,8 @@ export class Checkpoints {
   }
 
   async #slice(): Promise<void> {
-    const { monotonicMs, sliceMs, nextTurn } = this.#options;
-    await nextTurn();
+    const { monotonicMs, sliceMs } = this.#options;
+    await this.#options.nextTurn();
     this.#sliceEnd = monotonicMs() + sliceMs;
   }
 }

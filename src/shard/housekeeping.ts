@@ -53,17 +53,17 @@ export interface HousekeepingOptions {
   readonly sliceMs: number;
   readonly monotonicMs: () => number;
   /** The last entry that is applied whole. */
-  appliedIndex(): LogIndex;
+  readonly appliedIndex: () => LogIndex;
   /** Calls `action` once between two entries. */
-  atBoundary(action: () => void): Promise<void>;
+  readonly atBoundary: (action: () => void) => Promise<void>;
   /** Resolves in a later turn of the event loop. */
-  nextTurn(): Promise<void>;
+  readonly nextTurn: () => Promise<void>;
   /** Resolves after so long, or as soon as the signal comes. */
-  pause(ms: number, signal: AbortSignal): Promise<void>;
+  readonly pause: (ms: number, signal: AbortSignal) => Promise<void>;
   /** A checkpoint whose cut comes after this call. */
-  checkpoint(): Promise<void>;
+  readonly checkpoint: () => Promise<void>;
   /** The disk had no room. */
-  diskFull(): void;
+  readonly diskFull: () => void;
   readonly alarms: Pick<Alarms, 'raise' | 'lower'>;
   /** Something is done: others may go on. */
   readonly wake: () => void;

@@ -12,6 +12,35 @@ export const FIELDS = 4;
 export const STRETCH_BYTES = 15;
 export const SUMMARY_PREFIX = 'locations/';
 
+/** Inside the location index alone. */
+export interface Chunk {
+  readonly queue: QueueLocations;
+  readonly number: number;
+  /** `FIELDS` numbers for each. */
+  stretches: number[];
+  dirty: boolean;
+  /** Frozen by a checkpoint that is not durable yet: the store has an older state, or none. */
+  saving: boolean;
+  /** Older stretches of this chunk lie in the store only. */
+  partial: boolean;
+}
+
+export interface QueueLocations {
+  readonly queueId: QueueId;
+  readonly chunks: Map<number, Chunk>;
+  tail: Chunk | undefined;
+  next: number;
+  stretchIndex: number;
+  stretchEpoch: number;
+  /** 0: nothing wanted. */
+  lowest: number;
+  /** Entry of the last append since the start; 0: none. */
+  topIndex: number;
+  firstChunk: number;
+  /** Highest chunk that the store may hold; -1: none. */
+  storedTop: number;
+}
+
 /** Neighbouring messages of one queue in one entry. */
 export interface LocatedStretch {
   readonly first: number;
@@ -94,4 +123,19 @@ export function decodeStretches(number: number, data: PlainData): number[] {
     stretches.push(first, index, view.getUint32(at + 7, true), view.getUint32(at + 11, true));
   }
   return stretches;
+}
+
+export function newQueue(queueId: QueueId, firstChunk: number): QueueLocations {
+  return {
+    queueId,
+    chunks: new Map(),
+    tail: undefined,
+    next: -1,
+    stretchIndex: 0,
+    stretchEpoch: 0,
+    lowest: 0,
+    topIndex: 0,
+    firstChunk,
+    storedTop: -1,
+  };
 }

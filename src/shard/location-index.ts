@@ -22,14 +22,17 @@ import {
   decodeStretches,
   encodeStretches,
   FIELDS,
+  newQueue,
   STRETCH_BYTES,
   SUMMARY_PREFIX,
   summaryKey,
 } from './location-chunks.ts';
 import type {
+  Chunk,
   ChunkBelow,
   FrozenLocations,
   LocatedStretch,
+  QueueLocations,
   SpilledQueue,
 } from './location-chunks.ts';
 import type { PlainData } from './record-codec.ts';
@@ -48,34 +51,6 @@ export interface Location {
   position: number;
   /** The offset whose command stands at `position`. */
   first: Offset;
-}
-
-interface Chunk {
-  readonly queue: QueueLocations;
-  readonly number: number;
-  /** `FIELDS` numbers for each. */
-  stretches: number[];
-  dirty: boolean;
-  /** Frozen by a checkpoint that is not durable yet: the store has an older state, or none. */
-  saving: boolean;
-  /** Older stretches of this chunk lie in the store only. */
-  partial: boolean;
-}
-
-interface QueueLocations {
-  readonly queueId: QueueId;
-  readonly chunks: Map<number, Chunk>;
-  tail: Chunk | undefined;
-  next: number;
-  stretchIndex: number;
-  stretchEpoch: number;
-  /** 0: nothing wanted. */
-  lowest: number;
-  /** Entry of the last append since the start; 0: none. */
-  topIndex: number;
-  firstChunk: number;
-  /** Highest chunk that the store may hold; -1: none. */
-  storedTop: number;
 }
 
 export class LocationIndex {
@@ -280,7 +255,7 @@ export class LocationIndex {
    */
   spilled(boundary: LogIndex, queues: ReadonlyMap<QueueId, SpilledQueue>): void {
     this.#spilledBelow = boundary;
-    for (const queue of [...this.#queues.values()]) {
+    for (const queue of this.#queues.values()) {
       if (queue.lowest === 0 || queue.lowest >= boundary) continue;
       const found = queues.get(queue.queueId);
       if (found === undefined) throw new Error(`queue ${queue.queueId} was not spilled`);
@@ -480,21 +455,6 @@ export class LocationIndex {
       return { key: summaryKey(number), data: fields };
     });
   }
-}
-
-function newQueue(queueId: QueueId, firstChunk: number): QueueLocations {
-  return {
-    queueId,
-    chunks: new Map(),
-    tail: undefined,
-    next: -1,
-    stretchIndex: 0,
-    stretchEpoch: 0,
-    lowest: 0,
-    topIndex: 0,
-    firstChunk,
-    storedTop: -1,
-  };
 }
 
 function topChunk(queue: QueueLocations): number {

@@ -29,6 +29,8 @@ export interface ShardOptions {
   readonly logger: ShardLogger;
   /** The disk is inside its reserve. */
   inReserve(): boolean;
+  /** A write of a run found no room. */
+  diskFull(): void;
   /** Numbers of what is around the shard, for its statistics. */
   readonly moreStats?: () => Iterable<readonly [name: string, value: number]>;
   /** Once; nothing works any more, and the process is to end. */

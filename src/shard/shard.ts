@@ -134,7 +134,7 @@ export class Shard {
   }
 
   #keeping(runs: Runs): Housekeeping {
-    const { log, limits, clock, inReserve } = this.#options;
+    const { log, limits, clock } = this.#options;
     return new Housekeeping({
       log,
       machine: this.#machine,
@@ -150,7 +150,7 @@ export class Shard {
       nextTurn: () => this.#turns.next(),
       pause: (ms, signal) => setTimeout(ms, undefined, { signal }).catch(() => undefined),
       checkpoint: () => this.#checkpointBehind(),
-      diskFull: () => inReserve(),
+      diskFull: () => this.#options.diskFull(),
       alarms: this.#alarms,
       wake: () => this.#turns.wake(),
       failed: (error) => this.#fail(error),

@@ -31,10 +31,10 @@ export interface SpillOptions {
   readonly loader: Pick<RecordLoader, 'until' | 'one'>;
   readonly runs: Pick<Runs, 'create'>;
   /** An id that no run ever had. */
-  takeRunId(): number;
+  readonly takeRunId: () => number;
   readonly bufferBytes: number;
   /** Called often: makes way for other work when it is time. Rejects to end the spill. */
-  rest(): Promise<void>;
+  readonly rest: () => Promise<void>;
 }
 
 export interface SpillOutcome {

@@ -21,7 +21,7 @@ export interface SweepOptions {
   >;
   readonly loader: Pick<RecordLoader, 'until'>;
   readonly runSet: RunSet;
-  rest(): Promise<void>;
+  readonly rest: () => Promise<void>;
 }
 
 /** Offsets that are asked about one by one in a round. */

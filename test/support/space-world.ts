@@ -72,7 +72,7 @@ export class SpaceWorld {
   readonly locations: LocationIndex;
   readonly runs: Runs;
   readonly rawLog: Log;
-  failure: unknown;
+  failure: Error | undefined;
   monotonicMs = 0;
   readonly #loader: RecordLoader;
   readonly #applier: Applier;
@@ -112,7 +112,7 @@ export class SpaceWorld {
     this.log = new SingleLog(log, NODE);
     this.#records = records;
     const point = recoveryPoint(this.log, records);
-    const failed = (error: unknown): void => void (this.failure ??= error);
+    const failed = (error: unknown): void => void (this.failure ??= error as Error);
     const monotonicMs = (): number => (this.monotonicMs += 0.01);
     const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
     this.machine = new Machine({ maxResidentRecords: limits.residentRecordsMax });
