@@ -31,6 +31,11 @@ export function logDirectory(dataDirectory: string): string {
   return join(dataDirectory, SHARD_FOLDER, LOG_FOLDER);
 }
 
+/** Where the runs lie in a data directory. */
+export function runsDirectory(dataDirectory: string): string {
+  return join(dataDirectory, SHARD_FOLDER, RUNS_FOLDER);
+}
+
 export interface ShardHostParts {
   readonly settings: ShardSettings;
   readonly port: BatchPort;
