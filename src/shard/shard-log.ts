@@ -56,9 +56,6 @@ export interface ShardLogStats {
   /** On the disk now. */
   readonly bytes: number;
   readonly segments: number;
-  /** Written since the start: entries and their headers, and zeros ahead of them. */
-  readonly bytesWritten: number;
-  readonly bytesPrewritten: number;
 }
 
 export interface ShardLog {

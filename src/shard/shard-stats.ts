@@ -90,6 +90,7 @@ function partStats(sources: StatsSources): [string, number][] {
     ['checkpoint/index', checkpoint.index],
     ['checkpoint/last-ms', Math.round(checkpoint.lastMs)],
     ['checkpoint/last-bytes', checkpoint.lastBytes],
+    ['bytes/records', checkpoint.bytes],
     ['records/resident', machine.residentRecords],
     ['records/loaded', loader.loaded],
     ['payloads/cached-bytes', payloads.cachedBytes],
@@ -99,14 +100,10 @@ function partStats(sources: StatsSources): [string, number][] {
 }
 
 function spaceStats(sources: StatsSources): [string, number][] {
-  const { log, checkpoints, housekeeping, runSet, runs, payloads } = sources;
-  const { bytesWritten, bytesPrewritten } = log.stats;
+  const { housekeeping, runSet, runs, payloads } = sources;
   const kept = housekeeping?.stats;
   return [
-    ['bytes/log', bytesWritten],
-    ['bytes/prewritten', bytesPrewritten],
     ['bytes/runs', runs?.bytesWritten ?? 0],
-    ['bytes/records', checkpoints.stats.bytes],
     ['runs/count', runSet.size],
     ['runs/bytes', runSet.bytes],
     ['runs/wanted', runSet.wantedValues],

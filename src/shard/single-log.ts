@@ -72,9 +72,9 @@ export class SingleLog implements ShardLog {
   }
 
   get stats(): ShardLogStats {
-    const { appends, writes, syncs, bytesWritten, bytesPrewritten } = this.#log.stats;
+    const { appends, writes, syncs } = this.#log.stats;
     const { bytes, segments } = this.#log;
-    return { appends, writes, syncs, bytes, segments, bytesWritten, bytesPrewritten };
+    return { appends, writes, syncs, bytes, segments };
   }
 
   async startTerm(): Promise<number> {

@@ -10,7 +10,6 @@ import { assert } from '../assert.ts';
 import type { OpenFile } from '../files.ts';
 import { writeWhole } from './file-bytes.ts';
 import { Prewriter } from './prewriter.ts';
-import type { PrewriteOptions } from './prewriter.ts';
 import type { LogSettings } from './settings.ts';
 
 export interface ActiveFile {
@@ -37,7 +36,7 @@ export class ActiveSegment {
   static async open(
     settings: LogSettings,
     active: ActiveFile,
-    listeners: Pick<PrewriteOptions, 'onZeros' | 'onFailure'>,
+    onFailure: (error: unknown) => void,
   ): Promise<ActiveSegment> {
     const { files, directory, prewriteBytes: pieceBytes, segmentBytes } = settings;
     const { path, fileBytes } = active;
@@ -64,7 +63,8 @@ export class ActiveSegment {
       pieceBytes,
       limit: segmentBytes,
       hasRoom: async () => (await files.space(directory)).freeBytes >= 2 * pieceBytes,
-      ...listeners,
+      prewritten: (bytes) => settings.prewritten(bytes),
+      onFailure,
     });
     return new ActiveSegment(file, prewriter, active);
   }

@@ -25,7 +25,6 @@ export interface Counters {
   writes: number;
   syncs: number;
   bytesWritten: number;
-  bytesPrewritten: number;
   marks: number;
   segmentsCreated: number;
 }
@@ -56,7 +55,6 @@ export class LogState {
     writes: 0,
     syncs: 0,
     bytesWritten: 0,
-    bytesPrewritten: 0,
     marks: 0,
     segmentsCreated: 0,
   };

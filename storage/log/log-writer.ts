@@ -46,10 +46,6 @@ export class LogWriter {
   readonly #listeners: WriterListeners;
   readonly #spare: SpareSegment;
   readonly #fail = (cause: unknown): StorageError => this.fail(cause);
-  readonly #zeros = {
-    onZeros: (bytes: number): void => void (this.#state.counters.bytesPrewritten += bytes),
-    onFailure: this.#fail,
-  };
   #active: Active | undefined;
   /** Index files on their way, one after the other. */
   #background: Promise<void> = Promise.resolve();
@@ -65,8 +61,11 @@ export class LogWriter {
   /** Goes on in the last segment, whose data ends soundly. */
   async resume(segment: LogSegment): Promise<void> {
     const { path, end, fileBytes } = segment;
-    const { settings } = this.#state;
-    const file = await ActiveSegment.open(settings, { path, end, fileBytes }, this.#zeros);
+    const file = await ActiveSegment.open(
+      this.#state.settings,
+      { path, end, fileBytes },
+      this.#fail,
+    );
     this.#active = { segment, file };
   }
 
@@ -224,9 +223,7 @@ export class LogWriter {
     await this.saveManifest();
     state.counters.segmentsCreated += 1;
     const { path, fileBytes } = segment;
-    state.counters.bytesPrewritten += fileBytes;
-    const opened = { path, end: 0, fileBytes };
-    const file = await ActiveSegment.open(state.settings, opened, this.#zeros);
+    const file = await ActiveSegment.open(state.settings, { path, end: 0, fileBytes }, this.#fail);
     this.#active = { segment, file };
     if (sealed !== undefined) this.indexInBackground(sealed.segment);
     return this.#active;

@@ -25,8 +25,7 @@ export interface PrewriteOptions {
   readonly limit: number;
   /** Whether the disk has room for another piece. */
   hasRoom(): Promise<boolean>;
-  /** So many more zeros are on the disk. */
-  onZeros(bytes: number): void;
+  prewritten(bytes: number): void;
   onFailure(error: unknown): void;
 }
 
@@ -111,7 +110,7 @@ export class Prewriter {
       const to = Math.min(from + pieceBytes, limit);
       if (await writeZeros(this.#file, from, to)) {
         this.#end = to;
-        this.#options.onZeros(to - from);
+        this.#options.prewritten(to - from);
       } else this.#stopped = true;
     } catch (error) {
       this.#stopped = true;

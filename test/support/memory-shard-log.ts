@@ -91,8 +91,6 @@ export class MemoryShardLog implements ShardLog {
       syncs: this.#syncs,
       bytes: this.bytes,
       segments: 1,
-      bytesWritten: this.bytes,
-      bytesPrewritten: 0,
     };
   }
 
