@@ -298,9 +298,9 @@ export class SpaceWorld {
     return this.machine.isWanted(queueId, from);
   }
 
-  /** Lets housekeeping do all that is due now. */
-  async tidy(): Promise<void> {
-    for (let idle = 0; idle < 40; idle += 1) {
+  /** Lets housekeeping do all that is due now; where it never ends, so many turns of it. */
+  async tidy(turns = Number.POSITIVE_INFINITY): Promise<void> {
+    for (let idle = 0, turn = 0; idle < 40 && turn < turns; idle += 1, turn += 1) {
       this.monotonicMs += 3000;
       this.housekeeping.look();
       if (this.failure !== undefined) throw this.failure;
