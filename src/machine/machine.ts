@@ -258,7 +258,6 @@ export class Machine {
       nextOffset: state.queue.nextOffset as Offset,
       limits: state.definition.limits,
       settled: group.copySettled(),
-      priorities: undefined,
       requeued: group.requeued(),
       filter: entry.filter,
       filterFrom: entry.filterFrom as Offset,
