@@ -75,16 +75,16 @@ export function createGroupNeeds(
   state.missing(keys);
   if (keys.length > 0 || refusalOf(state, command) !== undefined) return;
   if (state.named(command.name) !== undefined) return;
-  const from = beginOf(state, command, needs);
+  const begin = beginOf(state, command, needs);
   if (command.groupKind === 'automatic') {
     parts.timers.needsToAdd(stamp + state.definition.limits.groupExpiresMs, stamp, keys);
   }
   const lowest = lowestGroup(state);
   if (keys.length > 0 || state.isStream || lowest === undefined) return;
   for (const chunk of lowest.group.ranges.chunks()) {
-    const begin = chunk * SETTLED_CHUNK;
-    if (begin + SETTLED_CHUNK <= from) continue;
-    for (const group of groupsOf(state)) group.missingBits(begin, begin + SETTLED_CHUNK, keys);
+    const [from, to] = [chunk * SETTLED_CHUNK, (chunk + 1) * SETTLED_CHUNK];
+    if (to <= begin) continue;
+    for (const group of groupsOf(state)) group.missingBits(from, to, keys);
   }
 }
 
