@@ -65,7 +65,8 @@ async function stored(world: ShardWorld): Promise<Map<string, unknown>> {
   const records = new Map<string, unknown>();
   for await (const page of store.iterate('')) {
     for (const { key, value } of page) {
-      if (!key.startsWith('location')) records.set(key, decodeRecord(value));
+      const isOfMachine = !key.startsWith('location') && key !== 'log-window';
+      if (isOfMachine) records.set(key, decodeRecord(value));
     }
   }
   await store.close();
