@@ -65,8 +65,8 @@ async function stored(world: ShardWorld): Promise<Map<string, unknown>> {
   const records = new Map<string, unknown>();
   for await (const page of store.iterate('')) {
     for (const { key, value } of page) {
-      const isOfMachine = !key.startsWith('location') && key !== 'log-window';
-      if (isOfMachine) records.set(key, decodeRecord(value));
+      const isMachines = !/^(location|log-window|run)/.test(key);
+      if (isMachines) records.set(key, decodeRecord(value));
     }
   }
   await store.close();

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryRecords } from '../../storage/storage.ts';
+import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import type { QueueId } from '../../src/machine/ids.ts';
 import { MemoryFiles } from '../support/memory-files.ts';
 import { RUNS_FOLDER, SMALL_SPACE, SpaceWorld } from '../support/space-world.ts';
 
+const NO_RETENTION = DEFAULT_LIMITS.retention;
 const PAYLOAD = 'x'.repeat(100);
 
 function runFiles(files: MemoryFiles): string[] {
@@ -174,6 +176,59 @@ describe('space comes back', () => {
     await world.checkpoint();
     expect(before).toBeGreaterThan(10_000);
     expect(runFiles(files)).toEqual([]);
+    await world.stop();
+  });
+
+  it('Q31: but what is on its way elsewhere stays, also past the end of its queue', async () => {
+    const files = new MemoryFiles();
+    const records = new MemoryRecords();
+    let world = await open(files, records);
+    const queue = await world.declare('a', { deadLetter: 'dead' });
+    await fill(world, [queue], 400);
+    await world.settle(queue, [7, 390], 'discard');
+    await world.settle(
+      queue,
+      range(0, 400).filter((offset) => offset !== 7 && offset !== 390),
+    );
+    await world.plain({ kind: 'delete-queue', queueId: queue });
+    const other = await world.declare('b');
+    await fill(world, [other], 400);
+    await world.tidy();
+    await world.checkpoint();
+    await world.stop();
+    world = await open(files, records);
+    expect(world.log.bytes).toBeLessThan(SMALL_SPACE.windowBytes + 2 * SMALL_SPACE.segmentBytes);
+    await expectAll(world, queue, [7, 390]);
+    for (const intent of world.machine.openIntents(0, 10)) {
+      world.intents.set(intent.number, intent.queueId);
+      await world.plain({ kind: 'skip-intent', intent: intent.number, reason: 'no-target' });
+    }
+    await world.settle(other, range(0, 400));
+    await world.tidy();
+    await world.checkpoint();
+    expect(runFiles(files)).toEqual([]);
+    await world.stop();
+  });
+
+  it('Q7: of a stream by its retention, whole files at once and without a copy', async () => {
+    const files = new MemoryFiles();
+    const world = await open(files, new MemoryRecords());
+    const queue = await world.declare(
+      's',
+      { retention: { ...NO_RETENTION, messages: 200 } },
+      'stream',
+    );
+    for (let from = 0; from < 2000; from += 100) {
+      await fillFrom(world, queue, from, 50);
+      await fillFrom(world, queue, from + 50, 50);
+      await world.tidy();
+    }
+    await world.checkpoint();
+    const start = world.machine.start(queue) ?? 0;
+    expect(start).toBeGreaterThan(1500);
+    await expectAll(world, queue, range(start, 2000));
+    expect(world.runSet.bytes + world.log.bytes).toBeLessThan(60_000);
+    expect(world.housekeeping.stats.dropped).toBeGreaterThan(3);
     await world.stop();
   });
 

@@ -5,6 +5,7 @@
  */
 import { Log, Runs } from '../../storage/storage.ts';
 import type { Files, RecordStore } from '../../storage/storage.ts';
+import type { SettleOutcome } from '../../src/machine/command.ts';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import type { QueueLimits, QueueType } from '../../src/machine/definitions.ts';
 import { DEFAULT_GROUP } from '../../src/machine/ids.ts';
@@ -62,6 +63,8 @@ export class SpaceWorld {
   readonly machine: Machine;
   readonly runSet = new RunSet();
   readonly alarmLines: string[] = [];
+  /** Of those that were opened in this life: the queues of their messages. */
+  readonly intents = new Map<number, QueueId>();
   readonly log: SingleLog;
   readonly housekeeping: Housekeeping;
   readonly checkpoints: Checkpoints;
@@ -201,6 +204,12 @@ export class SpaceWorld {
         requeued: () => undefined,
         rare: (effect) => {
           if (effect.kind === 'stream-opened') this.#boot = effect.boot;
+          if (effect.kind === 'intent-opened') {
+            this.intents.set(effect.intent.number, effect.intent.queueId);
+          }
+          if (effect.kind === 'intent-closed') {
+            less(this.intents.get(effect.intent) as QueueId);
+          }
           if ('queueId' in effect) less(effect.queueId);
         },
       },
@@ -259,7 +268,11 @@ export class SpaceWorld {
     await this.#propose(writer.written().slice(), place);
   }
 
-  async settle(queueId: QueueId, offsets: readonly number[]): Promise<void> {
+  async settle(
+    queueId: QueueId,
+    offsets: readonly number[],
+    outcome: SettleOutcome = 'complete',
+  ): Promise<void> {
     const writer = new WireWriter(256);
     for (const offset of offsets) {
       writePlainCommand(writer, {
@@ -267,7 +280,7 @@ export class SpaceWorld {
         queueId,
         groupId: DEFAULT_GROUP,
         offset: offset as Offset,
-        outcome: 'complete',
+        outcome,
         cause: 'client',
       });
     }
@@ -298,9 +311,9 @@ export class SpaceWorld {
     return this.machine.isWanted(queueId, from);
   }
 
-  /** Lets housekeeping do all that is due now. */
-  async tidy(): Promise<void> {
-    for (let idle = 0; idle < 40; idle += 1) {
+  /** Lets housekeeping do all that is due now; where it never ends, so many turns of it. */
+  async tidy(turns = Number.POSITIVE_INFINITY): Promise<void> {
+    for (let idle = 0, turn = 0; idle < 40 && turn < turns; idle += 1, turn += 1) {
       this.monotonicMs += 3000;
       this.housekeeping.look();
       if (this.failure !== undefined) throw this.failure;
