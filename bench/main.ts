@@ -12,11 +12,17 @@ import { parseArgs } from 'node:util';
 import { ROOT } from './peers/peer.ts';
 import { table, type Finding } from './report.ts';
 import { appendSuite } from './suites/append.ts';
+import { backlogSuite } from './suites/backlog.ts';
+import { coldStreamSuite } from './suites/cold-stream.ts';
 import { consumeSuite } from './suites/consume.ts';
 import { fanOutSuite } from './suites/fan-out.ts';
+import { groupsSuite } from './suites/groups.ts';
+import { idleQueuesSuite } from './suites/idle-queues.ts';
 import { openSuite } from './suites/open.ts';
+import { pendingSuite } from './suites/pending.ts';
 import { publishSuite } from './suites/publish.ts';
 import { queuesSuite } from './suites/queues.ts';
+import { spillSuite } from './suites/spill.ts';
 import type { Suite } from './suites/suite.ts';
 
 const SUITES: Readonly<Record<string, Suite>> = {
@@ -26,6 +32,12 @@ const SUITES: Readonly<Record<string, Suite>> = {
   queues: queuesSuite,
   consume: consumeSuite,
   'fan-out': fanOutSuite,
+  groups: groupsSuite,
+  pending: pendingSuite,
+  'idle-queues': idleQueuesSuite,
+  backlog: backlogSuite,
+  spill: spillSuite,
+  'cold-stream': coldStreamSuite,
 };
 
 const { values } = parseArgs({

@@ -8,12 +8,14 @@ import type { Logger } from './telemetry/logger.ts';
 import { createLogger } from './telemetry/pino-logger.ts';
 
 export { type Config, ConfigError, loadConfig, parseConfig } from './config/config.ts';
+export { AdminSocketError } from './admin/socket.ts';
 export { ListenError, type Listening, type Node } from './node.ts';
 export type { Logger } from './telemetry/logger.ts';
 
 /**
- * Starts a node; rejects with a `StorageError`, a `ListenError` or a `ConfigError`. Whoever calls
- * it ends the process when `failed` resolves: a node whose store failed cannot be used again.
+ * Starts a node; rejects with a `StorageError`, a `ListenError`, an `AdminSocketError` or a
+ * `ConfigError`. Whoever calls it ends the process when `failed` resolves: a node whose store
+ * failed cannot be used again.
  */
 export function startNode(config: Config, log?: Logger): Promise<Node> {
   const terminal = process.stderr.isTTY;

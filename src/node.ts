@@ -1,16 +1,26 @@
 /**
- * One node, composed: shards, then the broker on top of them, then the listeners; stopped in the
- * opposite order, so that what is under way ends before what it needs is gone.
+ * One node, composed: health and metrics, shards, then the broker on top of them, then the
+ * listeners; stopped in the opposite order, so that what is under way ends before what it needs is
+ * gone.
  *
  * Knows every part, and none of them knows this. The end of the process is not decided here: who
  * started the node hears of a failure through `failed`.
  */
 
 import { resolve } from 'node:path';
+import { AdminServer } from './admin/server.ts';
 import { MemoryBroker } from './broker/broker.ts';
 import type { QueueClient } from './broker/ports.ts';
 import type { Config } from './config/config.ts';
-import { type ShardSettings, brokerOptions, mqttListeners, shardSettings } from './options.ts';
+import { NodeWatch } from './node-watch.ts';
+import {
+  type ShardSettings,
+  adminOptions,
+  brokerOptions,
+  mqttListeners,
+  opsOptions,
+  shardSettings,
+} from './options.ts';
 import type { Frontend } from './protocol/frontend.ts';
 import { MqttListener } from './protocol/mqtt/listener.ts';
 import type { Logger } from './telemetry/logger.ts';
@@ -18,6 +28,10 @@ import type { Logger } from './telemetry/logger.ts';
 /** The shards of this node, wherever they run. */
 export interface ShardThreads {
   readonly queues: QueueClient;
+  /** Plain numbers by name. */
+  readonly stats: () => Promise<ReadonlyMap<string, number>>;
+  /** What their thread tells of itself: `src/ops/thread-pulse.ts`. */
+  readonly pulse: SharedArrayBuffer;
   /** Resolves with the reason when the store failed or its thread ended; never rejects. */
   readonly failed: Promise<Error>;
   /** Stores what is under way, and lets the data directory go. */
@@ -27,6 +41,11 @@ export interface ShardThreads {
 /** Locks the data directory, recovers, and resolves when publishes can be stored. */
 export type StartShards = (settings: ShardSettings, log: Logger) => Promise<ShardThreads>;
 
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
 export interface Listening {
   readonly protocol: 'MQTT';
   readonly host: string;
@@ -35,10 +54,12 @@ export interface Listening {
 
 /** A listener could not be opened; `cause` is the error of the system. */
 export class ListenError extends Error {
-  constructor(host: string, port: number, cause: unknown) {
+  /** `key` says where it was configured. */
+  constructor(address: Address | undefined, key: string, cause: unknown) {
+    const { host, port } = address ?? { host: '', port: 0 };
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
     const why = LISTEN_ERRORS.get(code) ?? (cause instanceof Error ? cause.message : String(cause));
-    super(`cannot listen on ${host}:${port}: ${why}`, { cause });
+    super(`cannot listen on ${host}:${port} (${key}): ${why}`, { cause });
     this.name = 'ListenError';
   }
 }
@@ -62,13 +83,16 @@ export class Node {
   readonly dataDirectory: string;
   readonly failed: Promise<Error>;
   readonly #shards: ShardThreads;
+  readonly #watch: NodeWatch;
   readonly #broker: MemoryBroker;
   readonly #frontends: readonly Frontend[];
+  readonly #admin: AdminServer | undefined;
   readonly #log: Logger;
   #stopping: Promise<void> | undefined;
 
-  private constructor(shards: ShardThreads, { config, log }: NodeParts, dataDirectory: string) {
-    this.dataDirectory = dataDirectory;
+  private constructor(shards: ShardThreads, { config, log }: NodeParts, watch: NodeWatch) {
+    this.dataDirectory = resolve(config.data_dir);
+    this.#watch = watch;
     this.failed = shards.failed;
     this.#shards = shards;
     this.#log = log;
@@ -78,31 +102,60 @@ export class Node {
       brokerOptions(config),
     );
     this.#broker = broker;
-    this.#frontends = mqttListeners(config).map(
-      (options) => new MqttListener(broker, log, options),
-    );
+    const mqtt = mqttListeners(config).map((options) => new MqttListener(broker, log, options));
+    this.#frontends = mqtt;
+    const { stats, pulse, failed } = shards;
+    watch.watch({ broker, mqtt, stats, pulse, failed });
+    const admin = adminOptions(config, this.dataDirectory);
+    this.#admin = admin && new AdminServer(shards.queues.admin, log, admin);
   }
 
-  /** Rejects with a `StorageError` or a `ListenError`, and then nothing is left running. */
+  /**
+   * Rejects with a `StorageError`, a `ListenError` or an `AdminSocketError`, and then nothing is left
+   * running.
+   */
   static async start(parts: NodeParts): Promise<Node> {
     const { config, log, startShards, terminal } = parts;
-    const directory = resolve(config.data_dir);
-    const shards = await startShards(shardSettings(config, directory, terminal), log);
-    const node = new Node(shards, parts, directory);
+    const settings = shardSettings(config, resolve(config.data_dir), terminal);
+    const watch = new NodeWatch(opsOptions(config), log);
+    // Before the recovery, which may take long: a supervisor wants to see that it is under way.
+    const watching = watch.listen().then(() => undefined, asListenError(config));
+    let node: Node;
     try {
+      node = new Node(await startShards(settings, log), parts, watch);
+    } catch (error) {
+      await watch.stop();
+      throw error;
+    }
+    try {
+      // Told after what the shards say: that another broker has the data explains it better.
+      const refused = await watching;
+      if (refused !== undefined) throw refused;
       await node.#listen(config);
     } catch (error) {
       await node.stop();
       throw error;
     }
-    log.info({ dataDirectory: directory, listening: node.listening }, 'started');
+    watch.running();
+    const { dataDirectory, listening, ops } = node;
+    log.info({ dataDirectory, listening, ops }, 'started');
     return node;
+  }
+
+  /** Where health and metrics are; undefined: off. */
+  get ops(): { readonly host: string; readonly port: number } | undefined {
+    return this.#watch.address;
   }
 
   get listening(): Listening[] {
     return this.#frontends.flatMap(({ address }) =>
       address === undefined ? [] : [{ protocol: 'MQTT' as const, ...address }],
     );
+  }
+
+  /** The socket of the command line; undefined where there is none. */
+  get adminSocket(): string | undefined {
+    return this.#admin?.path;
   }
 
   get queueNames(): string[] {
@@ -123,17 +176,27 @@ export class Node {
       try {
         await frontend.start();
       } catch (cause) {
-        const { host, port } = config.server.mqtt.tcp.addr ?? { host: '', port: 0 };
-        throw new ListenError(host, port, cause);
+        throw new ListenError(config.server.mqtt.tcp.addr, 'server.mqtt.tcp.addr', cause);
       }
     }
+    await this.#admin?.start();
   }
 
   async #stop(): Promise<void> {
     this.#log.info({}, 'stopping');
-    await Promise.all(this.#frontends.map((frontend) => frontend.stop()));
+    this.#watch.stopping();
+    const stops = this.#frontends.map((frontend) => frontend.stop());
+    await Promise.all([this.#admin?.stop(), ...stops]);
     this.#broker.stop();
-    await this.#shards.stop();
+    try {
+      await this.#shards.stop();
+    } finally {
+      await this.#watch.stop();
+    }
     this.#log.info({}, 'stopped');
   }
+}
+
+function asListenError({ server }: Config): (cause: unknown) => ListenError {
+  return (cause) => new ListenError(server.ops.addr, 'server.ops.addr', cause);
 }

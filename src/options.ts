@@ -3,9 +3,29 @@
  * Every key is used here, and changes what comes out; a test holds it. Pure.
  */
 
-import { CATCH_ALL_QUEUE, type Config, type QueueConfig, catchAllQueue } from './config/config.ts';
+import { join, resolve } from 'node:path';
+import { ADMIN_DEFAULTS } from './admin/limits.ts';
+import type { AdminServerOptions } from './admin/server.ts';
+import {
+  CATCH_ALL_QUEUE,
+  type Config,
+  type QueueConfig,
+  catchAllQueue,
+  filteredGroupName,
+  isDeadLetterQueue,
+  queueNameProblem,
+  readPosition,
+} from './config/config.ts';
 import type { BrokerOptions } from './broker/broker.ts';
-import { DEFAULT_LIMITS, type QueueDefinition } from './machine/definitions.ts';
+import type { Position } from './machine/command.ts';
+import {
+  defaultDeadLetter,
+  defaultDefinition,
+  defaultLimits,
+  defaultTopics,
+} from './machine/default-definition.ts';
+import type { QueueDefinition, QueueLimits, QueueType } from './machine/definitions.ts';
+import type { OpsOptions } from './ops/ops-options.ts';
 import type { MqttListenerOptions } from './protocol/mqtt/listener.ts';
 import type { LoggerOptions } from './telemetry/pino-logger.ts';
 
@@ -16,18 +36,56 @@ export interface ShardSettings {
   readonly thread: 'worker' | 'main';
   /** The queues of the configuration, the catch-all last. */
   readonly queues: readonly QueueDefinition[];
-  readonly ackTimeoutMs: number;
+  /** To be made at the start if they are not there. */
+  readonly groups: readonly GroupSettings[];
+  readonly client: ClientSettings;
   readonly checkpointBytes: number;
   readonly checkpointLogBytes: number;
   readonly checkpointIntervalMs: number;
   /** As it is stored, with topic and properties. */
   readonly maxMessageBytes: number;
   readonly cacheBytes: number;
+  readonly readCacheBytes: number;
+  readonly locationBytes: number;
+  readonly maxResidentRecords: number;
   readonly maxUncommittedBytes: number;
+  readonly maxOutstandingBytes: number;
+  readonly runs: RunSettings;
   readonly storage: StorageSettings;
   readonly log: LogSettings;
 }
 
+/** An explicit group of the configuration. */
+export interface GroupSettings {
+  readonly queue: string;
+  /** With `@` and its filter, if it has one. */
+  readonly name: string;
+  readonly filter: string;
+  /** Undefined: as the queue's `groupStart` says. */
+  readonly start: Position | undefined;
+}
+
+/** The main thread's half of the shard. */
+export interface ClientSettings {
+  readonly ackTimeoutMs: number;
+  readonly windowBytes: number;
+  readonly highWaterBytes: number;
+  readonly pendingBytesMax: number;
+}
+
+/** What becomes of payloads that outlive their part of the log. */
+export interface RunSettings {
+  /** So much of the log keeps its payloads; what is older and wanted lies in runs. */
+  readonly windowBytes: number;
+  readonly windowMessages: number;
+  /** Of the time, for rewriting runs of which little is wanted. */
+  readonly compactionShare: number;
+  readonly blockBytes: number;
+  /** Payloads in memory while a run is written. */
+  readonly spillBufferBytes: number;
+}
+
+/** The log. */
 export interface StorageSettings {
   readonly segmentBytes: number;
   readonly indexIntervalBytes: number;
@@ -38,6 +96,9 @@ export interface StorageSettings {
   /** Absent: a share of the disk. */
   readonly reserveBytes?: number;
 }
+
+/** In the data directory. */
+const ADMIN_SOCKET = 'admin.sock';
 
 /** What a stored message may have beside its payload. */
 const PROPERTIES_BYTES = 65_536;
@@ -50,12 +111,22 @@ export function logSettings(config: Config, terminal: boolean): LogSettings {
   return { level, format: format === 'auto' ? auto : format, node: config.node.id };
 }
 
-export function brokerOptions({ server, retained }: Config): BrokerOptions {
+export function brokerOptions(config: Config): BrokerOptions {
+  const { server, retained } = config;
+  const { type, max_queues: maxQueues } = config.auto_create;
   return {
+    maxQueues,
+    ...(type === 'off' ? {} : { autoQueue: (name) => autoQueue(name, type) }),
     maxTopicLevels: server.mqtt.max_topic_levels,
     maxRetainedMessages: retained.max_messages,
     maxRetainedBytes: retained.max_bytes,
   };
+}
+
+/** The dead-letter queue of a queue is made when it is needed, and not by its name. */
+function autoQueue(name: string, type: QueueType): QueueDefinition | undefined {
+  if (isDeadLetterQueue(name) || queueNameProblem(name) !== undefined) return undefined;
+  return defaultDefinition(name, type);
 }
 
 /** One for each address that is not `off`. */
@@ -88,6 +159,31 @@ export function mqttListeners({ server, sessions }: Config): MqttListenerOptions
   return [options];
 }
 
+/** Undefined where there is none. `directory` is that of the data, absolute. */
+export function adminOptions({ admin }: Config, directory: string): AdminServerOptions | undefined {
+  if (admin.socket === 'off') return undefined;
+  const place =
+    admin.socket === 'auto'
+      ? { path: join(directory, ADMIN_SOCKET), ownFolder: true }
+      : { path: resolve(admin.socket), ownFolder: false };
+  return { place, limits: ADMIN_DEFAULTS };
+}
+
+/** Undefined: off. */
+export function opsOptions({ server }: Config): OpsOptions | undefined {
+  const { addr, ...ops } = server.ops;
+  if (addr === undefined) return undefined;
+  return {
+    host: addr.host,
+    port: addr.port,
+    maxConnections: ops.max_connections,
+    requestTimeoutMs: ops.request_timeout,
+    maxQueues: ops.max_queues,
+    maxGroups: ops.max_groups,
+    liveWithinMs: ops.live_within,
+  };
+}
+
 /** `directory` is absolute; `terminal` says whether standard error is one. */
 export function shardSettings(config: Config, directory: string, terminal: boolean): ShardSettings {
   const { shards, storage, queues, node } = config;
@@ -96,13 +192,30 @@ export function shardSettings(config: Config, directory: string, terminal: boole
     dataDirectory: directory,
     thread: shards.thread,
     queues: queueDefinitions(queues),
-    ackTimeoutMs: shards.ack_timeout,
+    groups: queues.flatMap(groupSettings),
+    client: {
+      ackTimeoutMs: shards.ack_timeout,
+      windowBytes: shards.max_under_way,
+      highWaterBytes: shards.high_water,
+      pendingBytesMax: shards.max_pending,
+    },
     checkpointBytes: shards.checkpoint_bytes,
     checkpointLogBytes: shards.checkpoint_log_bytes,
     checkpointIntervalMs: shards.checkpoint_interval,
     maxMessageBytes: shards.max_message_size + PROPERTIES_BYTES,
     cacheBytes: shards.cache_size,
+    readCacheBytes: shards.read_cache_size,
+    locationBytes: shards.location_index_size,
+    maxResidentRecords: shards.max_resident_records,
     maxUncommittedBytes: shards.max_uncommitted_bytes,
+    maxOutstandingBytes: shards.max_outstanding_bytes,
+    runs: {
+      windowBytes: storage.window,
+      windowMessages: storage.window_messages,
+      compactionShare: storage.compaction.share,
+      blockBytes: storage.run_block_size,
+      spillBufferBytes: storage.spill_buffer,
+    },
     storage: {
       segmentBytes: storage.segment_size,
       indexIntervalBytes: storage.index_interval,
@@ -117,28 +230,77 @@ export function shardSettings(config: Config, directory: string, terminal: boole
 }
 
 function queueDefinitions(queues: Config['queues']): QueueDefinition[] {
-  const definitions = queues.map((queue) => definitionOf(queue));
+  const definitions = queues.map((queue) => queueDefinition(queue));
   if (queues.some(({ name }) => name === CATCH_ALL_QUEUE)) return definitions;
-  return [...definitions, definitionOf(catchAllQueue())];
+  return [...definitions, queueDefinition(catchAllQueue())];
 }
 
-function definitionOf(queue: QueueConfig): QueueDefinition {
-  const own = queue.name === CATCH_ALL_QUEUE ? '$queue/#' : `$queue/${queue.name}/#`;
+/** What a queue of the configuration is, with every default of its type. */
+export function queueDefinition(queue: QueueConfig): QueueDefinition {
+  const { name, type } = queue;
   return {
-    name: queue.name,
-    type: queue.type,
-    topics: queue.topics ?? [own],
-    limits: {
-      ...DEFAULT_LIMITS,
-      retry: {
-        minMs: queue.retry.min,
-        maxMs: queue.retry.max,
-        multiplier: queue.retry.multiplier,
-        jitter: queue.retry.jitter,
-      },
-      deliveryLimit: queue.delivery_limit,
-      visibilityTimeoutMs: queue.visibility_timeout,
-      maxUnsettledSpan: queue.max_unsettled_span,
-    },
+    name,
+    type,
+    topics: queue.topics ?? defaultTopics(name),
+    limits: { ...limitsOf(queue), ...groupLimitsOf(queue), deadLetter: deadLetterOf(queue) },
   };
+}
+
+function limitsOf(queue: QueueConfig): Omit<QueueLimits, keyof GroupLimits | 'deadLetter'> {
+  const { retry, retention, max_length: length } = queue;
+  return {
+    retry: {
+      minMs: retry.min,
+      maxMs: retry.max,
+      multiplier: retry.multiplier,
+      jitter: retry.jitter,
+    },
+    deliveryLimit: queue.delivery_limit,
+    visibilityTimeoutMs: queue.visibility_timeout,
+    maxUnsettledSpan: queue.max_unsettled_span,
+    ttlMs: queue.message_ttl,
+    maxMessages: length.messages,
+    maxBytes: length.bytes,
+    overflow: length.overflow,
+    retention: { ageMs: retention.age, bytes: retention.bytes, messages: retention.messages },
+    singleActiveConsumer: queue.single_active_consumer,
+    maxPriority: queue.max_priority,
+    maxProducers: queue.max_producers,
+    producerExpiresMs: queue.producer_expires,
+    expiresMs: queue.type === 'ephemeral' ? queue.expires : 0,
+    capture: queue.capture,
+  };
+}
+
+type GroupLimits = Pick<
+  QueueLimits,
+  'defaultGroup' | 'groupStart' | 'groupExpiresMs' | 'maxGroups'
+>;
+
+function groupLimitsOf(queue: QueueConfig): GroupLimits {
+  const defaults = defaultLimits(queue.name, queue.type);
+  const { default_group: group, group_start: start } = queue;
+  return {
+    defaultGroup: group === 'auto' ? defaults.defaultGroup : group,
+    groupStart: start === 'auto' ? defaults.groupStart : start,
+    groupExpiresMs: queue.group_expires,
+    maxGroups: queue.max_groups,
+  };
+}
+
+function deadLetterOf({ name, type, dlq }: QueueConfig): string {
+  if (dlq === 'auto') return defaultDeadLetter(name, type);
+  return dlq === 'off' ? '' : dlq;
+}
+
+function groupSettings({ name: queue, groups }: QueueConfig): GroupSettings[] {
+  return groups.map(({ name, filter, start }) => {
+    const position = readPosition(start);
+    return {
+      queue,
+      name: filteredGroupName(name, filter),
+      filter,
+      start: 'value' in position ? position.value : undefined,
+    };
+  });
 }

@@ -11,6 +11,7 @@ import { DiskReserve, Log, nodeFiles, openDataDirectory, openLevelRecords } from
 import type { DataDirectory, Files, RecordStore } from '#storage';
 import type { ShardSettings } from './options.ts';
 import type { BatchPort } from './shard/port.ts';
+import type { ThreadPulse } from './ops/thread-pulse.ts';
 import { DEFAULT_SHARD_LIMITS } from './shard/shard-limits.ts';
 import { Shard } from './shard/shard.ts';
 import { SingleLog } from './shard/single-log.ts';
@@ -31,8 +32,12 @@ export interface ShardHostParts {
   readonly settings: ShardSettings;
   readonly port: BatchPort;
   readonly logger: Logger;
+  /** Hears of each write of the log. */
+  readonly pulse?: ThreadPulse;
   /** Called once, after the start: the store failed, and the process is to end. */
   readonly onFailure: (error: Error) => void;
+  /** Numbers of the thread that it runs in, for the statistics. */
+  readonly moreStats?: () => Iterable<readonly [name: string, value: number]>;
 }
 
 export interface ShardHost {
@@ -99,15 +104,21 @@ interface Opened {
 }
 
 async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
-  const { settings, logger, port, onFailure } = parts;
+  const { settings, logger, port, pulse, onFailure } = parts;
   const { reserveBytes: _reserve, ...storage } = settings.storage;
   let shard: Shard | undefined;
   let early: Error | undefined;
+  let zeros = 0;
   const { log, recovery } = await Log.open({
     files: on.files,
     directory: await on.data.folder(SHARD_FOLDER, LOG_FOLDER),
     now: Date.now,
     ...storage,
+    writing: () => pulse?.writing(),
+    written: () => pulse?.written(),
+    prewritten: (bytes) => {
+      zeros += bytes;
+    },
     onFailure: (error) => {
       if (error.code === 'full') on.reserve.noteFull();
       if (shard === undefined) early = error;
@@ -127,13 +138,18 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
     records: on.records,
     port,
     queues: settings.queues,
+    groups: settings.groups,
     limits: {
       ...DEFAULT_SHARD_LIMITS,
       checkpointBytes: settings.checkpointBytes,
       checkpointLogBytes: settings.checkpointLogBytes,
       checkpointIntervalMs: settings.checkpointIntervalMs,
       tailBytes: settings.cacheBytes,
+      readBytes: settings.readCacheBytes,
+      locationBytes: settings.locationBytes,
+      residentRecordsMax: settings.maxResidentRecords,
       uncommittedBytesMax: settings.maxUncommittedBytes,
+      outstandingBytesMax: settings.maxOutstandingBytes,
     },
     clock: systemClock,
     logger,
@@ -143,6 +159,13 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
       spent = bytesWritten;
       return on.reserve.state === 'inside-reserve';
     },
+    moreStats: () => [
+      ['disk/free', on.reserve.space.freeBytes],
+      ['disk/inside-reserve', on.reserve.state === 'inside-reserve' ? 1 : 0],
+      ['bytes/log', log.stats.bytesWritten],
+      ['bytes/prewritten', zeros],
+      ...(parts.moreStats?.() ?? []),
+    ],
     onFailure,
   });
   if (early !== undefined) shard.logFailed(early);

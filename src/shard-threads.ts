@@ -8,6 +8,7 @@
 
 import { MessageChannel, Worker, type WorkerOptions } from 'node:worker_threads';
 import { ConfigError } from './config/config.ts';
+import { ThreadPulse, pulseMemory } from './ops/thread-pulse.ts';
 import type { StartShards, ShardThreads } from './node.ts';
 import type { ShardSettings } from './options.ts';
 import { openShardHost } from './shard-host.ts';
@@ -45,6 +46,7 @@ interface Host {
   stop(): Promise<void>;
   /** Ends what can be ended from outside, after a stop that failed. */
   abandon(): Promise<unknown>;
+  readonly pulse: SharedArrayBuffer;
   /** Resolves when nothing of it runs any more, which is some time after the port was closed. */
   readonly ended: Promise<void>;
 }
@@ -77,7 +79,7 @@ async function withClient(
       port: host.port,
       node: settings.node,
       logger,
-      limits: { ackTimeoutMs: settings.ackTimeoutMs, messageBytesMax: settings.maxMessageBytes },
+      limits: { ...settings.client, messageBytesMax: settings.maxMessageBytes },
       onFailed: (why) => failure.tell(new Error(why)),
     });
   } catch (error) {
@@ -93,6 +95,8 @@ async function withClient(
   };
   return {
     queues: client,
+    stats: () => client.stats(),
+    pulse: host.pulse,
     failed: failure.happened,
     stop: async () => {
       failure.stopping = true;
@@ -126,10 +130,17 @@ async function inTime(host: Host, stopped: Promise<void>): Promise<void> {
 async function startHere(settings: ShardSettings, logger: Logger, failure: Failure): Promise<Host> {
   const [near, far] = loopback();
   const onFailure = (error: Error): void => failure.tell(error);
-  const host = await openShardHost({ settings, port: far, logger, onFailure });
+  const memory = pulseMemory();
+  const pulse = new ThreadPulse(memory);
+  const opening = openShardHost({ settings, port: far, logger, pulse, onFailure });
+  const host = await opening.catch((error: unknown) => {
+    pulse.stop();
+    throw error;
+  });
   return {
     port: near,
-    stop: () => host.stop(),
+    pulse: memory,
+    stop: () => host.stop().finally(() => pulse.stop()),
     abandon: () => Promise.resolve(),
     ended: Promise.resolve(),
   };
@@ -149,7 +160,8 @@ function newWorker(options: WorkerOptions): Worker {
 
 async function startWorker(settings: ShardSettings, failure: Failure): Promise<Host> {
   const { port1, port2 } = new MessageChannel();
-  const input: WorkerInput = { settings, port: port2 };
+  const pulse = pulseMemory();
+  const input: WorkerInput = { settings, port: port2, pulse };
   const worker = newWorker({
     name: 'shards',
     workerData: input,
@@ -188,6 +200,7 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
   });
   return {
     port: new ThreadBatchPort(port1),
+    pulse,
     stop: async () => {
       const done = new Promise<void>((resolve, reject) => {
         stopped = (error) => (error === undefined ? resolve() : reject(error));

@@ -11,6 +11,8 @@ import { DeclarationError } from './shard/declarations.ts';
 export interface WorkerInput {
   readonly settings: ShardSettings;
   readonly port: MessagePort;
+  /** Where the thread tells of itself: `src/ops/thread-pulse.ts`. */
+  readonly pulse: SharedArrayBuffer;
 }
 
 /** An error that crossed a thread: what kind it was, and its words. */
@@ -37,7 +39,7 @@ export function refusalOf(error: unknown): Refusal {
     error instanceof StorageError
       ? error.code
       : error instanceof DeclarationError
-        ? 'declaration'
+        ? `declaration ${error.code}`
         : (systemCode(error) ?? 'unexpected');
   return { kind, message, ...(stack === undefined ? {} : { stack }) };
 }
@@ -47,7 +49,8 @@ export function errorOf(refusal: Refusal): Error {
   const { kind, message, stack } = refusal;
   const code = STORAGE_ERROR_CODES.find((each) => each === kind);
   if (code !== undefined) return new StorageError(code, message);
-  if (kind === 'declaration') return new DeclarationError(message);
+  if (kind === 'declaration exists') return new DeclarationError('exists', message);
+  if (kind === 'declaration invalid') return new DeclarationError('invalid', message);
   const error = new Error(message);
   if (stack !== undefined) error.stack = stack;
   return SYSTEM_CODE.test(kind) ? Object.assign(error, { code: kind }) : error;

@@ -10,6 +10,7 @@
  */
 
 import { parentPort, workerData } from 'node:worker_threads';
+import { ThreadPulse } from './ops/thread-pulse.ts';
 import { openShardHost } from './shard-host.ts';
 import { ThreadBatchPort } from './shard/port.ts';
 import { type WorkerHears, type WorkerInput, type WorkerSays, refusalOf } from './worker-talk.ts';
@@ -19,12 +20,13 @@ async function run(): Promise<void> {
   const control = parentPort;
   if (control === null) throw new Error('this file runs as a worker only');
   const say = (words: WorkerSays): void => control.postMessage(words);
-  const { settings, port } = workerData as WorkerInput;
+  const { settings, port, pulse } = workerData as WorkerInput;
   try {
     const host = await openShardHost({
       settings,
       port: new ThreadBatchPort(port),
       logger: createLogger(settings.log),
+      pulse: new ThreadPulse(pulse),
       onFailure: (error) => say({ kind: 'failed', message: error.message }),
     });
     control.on('message', (_words: WorkerHears) => {

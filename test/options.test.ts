@@ -9,17 +9,34 @@ import { BROKER_DEFAULTS } from '../src/broker/broker.ts';
 import { type Config, parseConfig } from '../src/config/config.ts';
 import { KEYS } from '../src/config/keys.ts';
 import type { Key, Leaf } from '../src/config/schema.ts';
-import { DEFAULT_LIMITS, definitionProblem } from '../src/machine/definitions.ts';
-import { brokerOptions, logSettings, mqttListeners, shardSettings } from '../src/options.ts';
+import { defaultDefinition } from '../src/machine/default-definition.ts';
+import { QUEUE_TYPES, definitionProblem } from '../src/machine/definitions.ts';
+import {
+  adminOptions,
+  brokerOptions,
+  logSettings,
+  mqttListeners,
+  opsOptions,
+  queueDefinition,
+  shardSettings,
+} from '../src/options.ts';
 import { MQTT_DEFAULTS, mqttOptions } from '../src/protocol/mqtt/options.ts';
 import { SHARD_CLIENT_DEFAULTS } from '../src/shard/client.ts';
 import { DEFAULT_SHARD_LIMITS } from '../src/shard/shard-limits.ts';
 
+/** Two functions are never equal: what it says counts. */
+function broker(config: Config): unknown {
+  const { autoQueue, ...options } = brokerOptions(config);
+  return { ...options, made: autoQueue?.('fresh') };
+}
+
 /** Everything that the parts are told. */
 function told(config: Config): unknown {
   return {
-    broker: brokerOptions(config),
+    admin: adminOptions(config, '/data'),
+    broker: broker(config),
     listeners: mqttListeners(config),
+    ops: opsOptions(config),
     shards: shardSettings(config, config.data_dir, true),
     log: [logSettings(config, true), logSettings(config, false)],
   };
@@ -40,10 +57,10 @@ function leaves(keys: Readonly<Record<string, Key>>, path = ''): Named[] {
 }
 
 /** Values at the ends of the range, and another one than the default. */
-function others(key: Leaf): string[] {
+function others({ path, key }: Named): string[] {
   switch (key.kind) {
     case 'text':
-      return ['another'];
+      return path.endsWith('.start') ? ['first', 'last', '7'] : ['another'];
     case 'choice':
       return key.choices.filter((name) => name !== key.fallback);
     case 'switch':
@@ -61,52 +78,85 @@ function others(key: Leaf): string[] {
   }
 }
 
-/** The key set, with what a rule between keys wants beside it. */
-function assignments(path: string, value: string): string[] {
-  const [, inQueue] = /^queues\[\]\.(.+)$/.exec(path) ?? [];
-  if (inQueue === 'name') return [`queues=[{name: ${value}}]`];
-  if (inQueue?.startsWith('retry.') === true) {
-    const retry = `${inQueue.slice('retry.'.length)}: ${value}`;
-    const bound = { 'retry.min': ', max: 30d', 'retry.max': ', min: 1ms' }[inQueue] ?? '';
-    return [`queues=[{name: orders, retry: {${retry}${bound}}}]`];
+/** What a rule between keys wants beside a key of a queue, without the key and with it. */
+const BESIDE_IN_QUEUE: Readonly<Record<string, readonly [string, string]>> = {
+  'retry.min': ['retry: {max: 30d}', 'retry: {max: 30d, min: <value>}'],
+  'retry.max': ['retry: {min: 1ms}', 'retry: {min: 1ms, max: <value>}'],
+  'max_length.overflow': [
+    'max_length: {messages: 10}',
+    'max_length: {messages: 10, overflow: <value>}',
+  ],
+  capture: ['topics: ["m/#"]', 'topics: ["m/#"], capture: <value>'],
+  expires: ['type: ephemeral', 'type: ephemeral, expires: <value>'],
+  // On each type `auto` is one of the others.
+  'default_group: shared': ['type: stream', 'type: stream, default_group: <value>'],
+  'group_start: first': ['type: stream', 'type: stream, group_start: <value>'],
+  'groups[].name': ['', 'groups: [{name: <value>}]'],
+  'groups[].filter': ['groups: [{name: g}]', 'groups: [{name: g, filter: <value>}]'],
+  'groups[].start': [
+    'type: stream, groups: [{name: g}]',
+    'type: stream, groups: [{name: g, start: <value>}]',
+  ],
+};
+
+const BESIDE: Readonly<Record<string, readonly string[]>> = {
+  'storage.reserve': ['storage.segment_size=1MiB'],
+  'storage.prewrite_size': ['storage.window=2GiB', 'storage.segment_size=1GiB'],
+  'storage.segment_size': ['storage.window=2GiB'],
+  'storage.window': ['storage.segment_size=1MiB'],
+  'shards.high_water': ['shards.max_pending=16GiB'],
+  'shards.max_pending': ['shards.high_water=64KiB'],
+};
+
+/** What is set beside a key, and the same with the key. */
+function assignments(path: string, value: string): readonly [string[], string[]] {
+  const name = /^queues\[\]\.(.+)$/.exec(path)?.[1];
+  if (name === undefined) {
+    const beside = [...(BESIDE[path] ?? [])];
+    return [beside, [...beside, `${path}=${value}`]];
   }
-  if (inQueue !== undefined) return [`queues=[{name: orders, ${inQueue}: ${value}}]`];
-  const beside =
-    path === 'storage.reserve'
-      ? ['storage.segment_size=1MiB']
-      : path === 'storage.prewrite_size'
-        ? ['storage.segment_size=1GiB']
-        : [];
-  return [...beside, `${path}=${value}`];
+  if (name === 'name') return [['queues=[{name: orders}]'], [`queues=[{name: ${value}}]`]];
+  const [section, key] = name.split('.');
+  const plain = key === undefined ? `${name}: <value>` : `${section}: {${key}: <value>}`;
+  const [without, written] = BESIDE_IN_QUEUE[`${name}: ${value}`] ??
+    BESIDE_IN_QUEUE[name] ?? ['', plain];
+  const queue = (keys: string): string[] => [
+    `queues=[{${['name: orders', keys].join(', ').replace('<value>', value)}}]`,
+  ];
+  return [queue(without), queue(written)];
 }
 
 const NAMED = leaves(KEYS.keys);
 /** Decides at the start whether a listener may be opened: test/config/config.test.ts. */
 const RULES_ONLY = new Set(['allow_anonymous']);
-/** `classic` is the only one yet. */
-const ONE_VALUE = new Set(['queues[].type']);
-
 describe('O1: each key changes behaviour', () => {
-  const changing = NAMED.filter(({ path }) => !RULES_ONLY.has(path) && !ONE_VALUE.has(path));
+  const changing = NAMED.filter(({ path }) => !RULES_ONLY.has(path));
 
   it.each(changing)('$path', ({ path, key }) => {
-    const values = others(key);
+    const values = others({ path, key });
     expect(values.length).toBeGreaterThan(0);
     for (const value of values) {
-      const set = assignments(path, value);
-      const [without, changed] = [set.slice(0, -1), set].map((overrides) =>
+      const [without, changed] = assignments(path, value).map((overrides) =>
         told(parseConfig({ overrides })),
       );
-      // A list of queues replaces the default one, which is no change by itself.
       expect(changed, value).not.toEqual(without);
     }
   });
 
   it('no key escapes', () => {
     expect(NAMED.length).toBeGreaterThan(40);
-    expect(
-      [...RULES_ONLY, ...ONE_VALUE].filter((path) => !NAMED.some((n) => n.path === path)),
-    ).toEqual([]);
+    expect([...RULES_ONLY].filter((path) => !NAMED.some((n) => n.path === path))).toEqual([]);
+  });
+});
+
+describe('admin.socket', () => {
+  const place = (written: string): unknown =>
+    adminOptions(parseConfig({ overrides: [`admin.socket=${written}`] }), '/data')?.place;
+
+  it('is in the data directory, where it is asked for, or not at all', () => {
+    expect(place('auto')).toEqual({ path: '/data/admin.sock', ownFolder: true });
+    expect(place('/run/flux.sock')).toEqual({ path: '/run/flux.sock', ownFolder: false });
+    expect(place('off')).toBeUndefined();
   });
 });
 
@@ -116,11 +166,13 @@ describe('the ranges of the file are within those of the parts', () => {
       ({ key }) => key.kind === 'number' || key.kind === 'duration' || key.kind === 'size',
     ),
   )('$path', ({ path, key }) => {
-    for (const value of others(key)) {
-      const config = parseConfig({ overrides: assignments(path, value) });
+    for (const value of others({ path, key })) {
+      const config = parseConfig({ overrides: assignments(path, value)[1] });
       for (const { mqtt } of mqttListeners(config)) expect(() => mqttOptions(mqtt)).not.toThrow();
-      const { queues, storage, ackTimeoutMs, maxMessageBytes } = shardSettings(config, '/', false);
+      const { queues, storage, client, maxMessageBytes } = shardSettings(config, '/', false);
+      const { ackTimeoutMs } = client;
       // The client's own range, and the largest batch that the log takes.
+      expect(client.windowBytes).toBeGreaterThanOrEqual(65_536);
       expect(ackTimeoutMs).toBeGreaterThanOrEqual(100);
       expect(ackTimeoutMs).toBeLessThanOrEqual(600_000);
       expect(maxMessageBytes).toBeLessThanOrEqual(LOG_LIMITS.maxBatchBytes.default / 1.5);
@@ -149,20 +201,39 @@ describe('the defaults of the file are those of the parts', () => {
 
   it('of queues, the catch-all among them', () => {
     expect(shards.queues).toEqual([
-      { name: 'orders', type: 'classic', topics: ['$queue/orders/#'], limits: DEFAULT_LIMITS },
-      { name: 'mqtt', type: 'classic', topics: ['$queue/#'], limits: DEFAULT_LIMITS },
+      defaultDefinition('orders', 'classic'),
+      defaultDefinition('mqtt', 'classic'),
     ]);
+    expect(shards.queues.map(({ topics }) => topics)).toEqual([['$queue/orders/#'], ['$queue/#']]);
+  });
+
+  it.each(QUEUE_TYPES)('of a queue of type %s', (type) => {
+    for (const name of ['a', '$dlq/a']) {
+      if (type === 'ephemeral' && name !== 'a') continue;
+      const set = `queues=[{name: ${name}, type: ${type}}]`;
+      const [queue] = parseConfig({ overrides: [set] }).queues;
+      expect(queue && queueDefinition(queue)).toEqual(defaultDefinition(name, type));
+    }
   });
 
   it('of the shards and the storage', () => {
     expect(shards).toMatchObject({
-      ackTimeoutMs: SHARD_CLIENT_DEFAULTS.ackTimeoutMs,
+      client: {
+        ackTimeoutMs: SHARD_CLIENT_DEFAULTS.ackTimeoutMs,
+        windowBytes: SHARD_CLIENT_DEFAULTS.windowBytes,
+        highWaterBytes: SHARD_CLIENT_DEFAULTS.highWaterBytes,
+        pendingBytesMax: SHARD_CLIENT_DEFAULTS.pendingBytesMax,
+      },
       maxMessageBytes: SHARD_CLIENT_DEFAULTS.messageBytesMax,
       checkpointBytes: DEFAULT_SHARD_LIMITS.checkpointBytes,
       checkpointLogBytes: DEFAULT_SHARD_LIMITS.checkpointLogBytes,
       checkpointIntervalMs: DEFAULT_SHARD_LIMITS.checkpointIntervalMs,
       cacheBytes: DEFAULT_SHARD_LIMITS.tailBytes,
+      readCacheBytes: DEFAULT_SHARD_LIMITS.readBytes,
+      locationBytes: DEFAULT_SHARD_LIMITS.locationBytes,
+      maxResidentRecords: DEFAULT_SHARD_LIMITS.residentRecordsMax,
       maxUncommittedBytes: DEFAULT_SHARD_LIMITS.uncommittedBytesMax,
+      maxOutstandingBytes: DEFAULT_SHARD_LIMITS.outstandingBytesMax,
     });
     const { reserveBytes, syncMode, ...numbers } = shards.storage;
     expect([reserveBytes, syncMode]).toEqual([undefined, 'prewritten-dsync']);

@@ -37,13 +37,30 @@ function settings(thread: 'worker' | 'main', more: Partial<ShardSettings> = {}):
     dataDirectory: join(directory, 'data'),
     thread,
     queues: [queue('orders')],
-    ackTimeoutMs: 10_000,
+    groups: [],
+    client: {
+      ackTimeoutMs: 10_000,
+      windowBytes: MIB,
+      highWaterBytes: MIB,
+      pendingBytesMax: 16 * MIB,
+    },
     checkpointBytes: MIB,
     checkpointLogBytes: 16 * MIB,
     checkpointIntervalMs: 60_000,
     maxMessageBytes: MIB,
     cacheBytes: MIB,
+    readCacheBytes: MIB,
+    locationBytes: MIB,
+    maxResidentRecords: 10_000,
     maxUncommittedBytes: MIB,
+    maxOutstandingBytes: MIB,
+    runs: {
+      windowBytes: 64 * MIB,
+      windowMessages: 1_000_000,
+      compactionShare: 0.25,
+      blockBytes: 65_536,
+      spillBufferBytes: MIB,
+    },
     storage: {
       segmentBytes: MIB,
       indexIntervalBytes: 4_096,
@@ -80,8 +97,18 @@ function take(shards: ShardThreads, count: number): Promise<string[]> {
   const texts: string[] = [];
   return new Promise((resolve) => {
     const consumer = shards.queues.consume(
-      { queueId, clientId: 'k', credit: 100 },
       {
+        queueId,
+        clientId: 'k',
+        credit: 100,
+        group: undefined,
+        filter: '',
+        start: undefined,
+        manual: false,
+      },
+      {
+        attached: () => undefined,
+        ended: () => undefined,
         delivered: ({ offset, term, deliveryNumber, message }: Delivery) => {
           texts.push(Buffer.from(message.payload).toString());
           consumer.settle(offset, term, deliveryNumber, 'complete');

@@ -17,6 +17,9 @@ export interface Peer {
   cpuSeconds(): Promise<number>;
   /** Resident memory in bytes. */
   residentBytes(): Promise<number>;
+  /** Ends it and leaves its data. */
+  halt(): Promise<void>;
+  /** Ends it and removes its data. */
   stop(): Promise<void>;
 }
 
@@ -75,6 +78,12 @@ export async function startPeer(program: PeerProgram): Promise<Peer> {
   });
   await untilListening(child, program);
   const pid = child.pid ?? 0;
+  const halt = async (): Promise<void> => {
+    child.kill('SIGTERM');
+    const force = setTimeout(() => child.kill('SIGKILL'), 20_000);
+    await ended;
+    clearTimeout(force);
+  };
   return {
     name: program.name,
     port: program.port,
@@ -88,11 +97,9 @@ export async function startPeer(program: PeerProgram): Promise<Peer> {
       const status = await readFile(`/proc/${pid}/status`, 'utf8');
       return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
     },
+    halt,
     async stop() {
-      child.kill('SIGTERM');
-      const force = setTimeout(() => child.kill('SIGKILL'), 20_000);
-      await ended;
-      clearTimeout(force);
+      await halt();
       await rm(program.directory, { recursive: true, force: true });
     },
   };

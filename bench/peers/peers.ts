@@ -21,6 +21,8 @@ export async function startFluxmq(port: number, settings: readonly string[]): Pr
       '--set',
       `server.mqtt.tcp.addr=127.0.0.1:${port}`,
       '--set',
+      'server.ops.addr=off',
+      '--set',
       'log.level=error',
       ...settings,
     ],

@@ -9,7 +9,9 @@ import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 
 /** dist/examples/demo is three levels below the package. */
-const LAUNCHER = fileURLToPath(new URL('../../src/cli/launcher.cjs', import.meta.url));
+export const LAUNCHER = fileURLToPath(new URL('../../src/cli/launcher.cjs', import.meta.url));
+/** The configuration is no program: it stays where it is written. */
+const CONFIGURATION = fileURLToPath(new URL('../../../examples/demo/broker.yaml', import.meta.url));
 const START_DEADLINE_MS = 20_000;
 
 export class BrokerProcess {
@@ -25,7 +27,10 @@ export class BrokerProcess {
 
   async start(): Promise<void> {
     const address = `server.mqtt.tcp.addr=127.0.0.1:${this.#port}`;
-    const args = [LAUNCHER, 'start', '--data-dir', this.#dataDirectory, '--set', address];
+    const data = ['--data-dir', this.#dataDirectory];
+    // The demonstration takes no other port than its own.
+    const set = ['--set', address, '--set', 'server.ops.addr=off'];
+    const args = [LAUNCHER, 'start', '--config', CONFIGURATION, ...data, ...set];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#child = child;
     this.#output = '';

@@ -1,26 +1,29 @@
 /**
- * `npm run demo`: three producers, a durable queue, four consumers, and a broker that is killed in
- * the middle.
+ * `npm run demo`: three producers, two groups of workers, a broker that is killed in the middle, dead
+ * letters that are repaired and sent back, and a reader of the history who comes late.
  *
- * The clients are MQTT.js, unchanged: it sends again what was not acknowledged when the broker
- * comes back, so an order may arrive twice (at least once), but none may be missing. Exit status 1
- * if one is.
+ * Orders may arrive twice (at least once), but none may be missing in any group or in the stream.
+ * Exit status 1 if one is.
  */
 
+import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { Presets, SingleBar } from 'cli-progress';
-import mqtt, { type MqttClient } from 'mqtt';
-import { BrokerProcess } from './broker-process.ts';
+import type { MqttClient } from 'mqtt';
+import { BrokerProcess, LAUNCHER } from './broker-process.ts';
+import { type Decision, type Order, connectClient, produce, readStream, work } from './clients.ts';
 import { OrderBook } from './orders.ts';
 
 const ORDERS = 10_000;
 const PRODUCERS = 3;
-const CONSUMERS = 4;
-const IN_FLIGHT = 50;
-const DEADLINE_MS = 55_000;
+const WORKERS = 2;
+const REJECTED_EVERY = 100;
+const NACKED_EVERY = 50;
+const DEADLINE_MS = 110_000;
 
 async function freePort(): Promise<number> {
   const server = createServer();
@@ -34,137 +37,164 @@ async function freePort(): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
-function connectClient(port: number, clientId: string): MqttClient {
-  const client = mqtt.connect({
-    host: '127.0.0.1',
-    port,
-    clientId,
-    protocolVersion: 5,
-    reconnectPeriod: 100,
-    queueQoSZero: false,
-  });
-  client.on('error', () => {
-    // The broker is away between its kill and its start; the client connects again by itself.
-  });
-  return client;
-}
-
-/**
- * Publishes its share with a window of unacknowledged orders; resolves when every one is
- * acknowledged.
- */
-function produce(client: MqttClient, name: string, count: number, book: OrderBook): Promise<void> {
-  return new Promise((resolve) => {
-    let next = 0;
-    let acknowledged = 0;
-    const send = (): void => {
-      if (next >= count) return;
-      const id = `${name}-${next}`;
-      next += 1;
-      const order = JSON.stringify({ id, article: 'tea', amount: 1 + (next % 9) });
-      client.publish('$queue/orders', order, { qos: 1 }, (error) => {
-        if (error) return;
-        book.acknowledge(id);
-        acknowledged += 1;
-        if (acknowledged === count) resolve();
-        else send();
-      });
-    };
-    for (let i = 0; i < IN_FLIGHT; i += 1) send();
-  });
-}
-
-function consume(client: MqttClient, book: OrderBook): void {
-  client.on('packetsend', (packet) => {
-    if (packet.cmd === 'puback') book.settle();
-  });
-  client.on('message', (_topic, payload, packet) => {
-    const { id } = JSON.parse(payload.toString()) as { id: string };
-    const attempt = packet.properties?.userProperties?.['delivery-count'];
-    book.deliver(id, packet.dup || (attempt !== undefined && attempt !== '1'));
-  });
-  client.subscribe('$queue/orders', { qos: 1 });
-}
-
-function report(book: OrderBook, lost: readonly string[], seconds: number): string {
-  const rows: readonly (readonly [string, number])[] = [
-    ['acknowledged', book.acknowledged],
-    ['delivered', book.delivered],
-    ['redelivered', book.redelivered],
-    ['settled', book.settled],
-    ['lost', lost.length],
-  ];
-  const lines = rows.map(([name, count]) => `  ${name.padEnd(14)}${String(count).padStart(8)}`);
-  return ['', ...lines, '', `  one kill -9 in the middle, ${seconds.toFixed(1)} s in all`, ''].join(
-    '\n',
-  );
-}
-
-async function main(): Promise<number> {
-  const directory = await mkdtemp(join(tmpdir(), 'fluxmq-demo-'));
-  const port = await freePort();
-  const broker = new BrokerProcess(port, join(directory, 'data'));
-  const startedAt = performance.now();
-  const book = new OrderBook();
-  const clients: MqttClient[] = [];
-  const bar = new SingleBar(
-    { format: 'orders {bar} {value}/{total} delivered, {note}', hideCursor: true },
+/** One run of the demo: its broker, its clients and its book. */
+class Demo {
+  readonly #directory: string;
+  readonly #port: number;
+  readonly #broker: BrokerProcess;
+  readonly #book = new OrderBook();
+  readonly #clients: MqttClient[] = [];
+  readonly #deadline = performance.now() + DEADLINE_MS;
+  readonly #bar = new SingleBar(
+    { format: '{what} {bar} {value}/{total}', hideCursor: true },
     Presets.shades_classic,
   );
-  process.stdout.write(
-    'a broker of its own, 3 producers, 10,000 orders, 4 consumers, one kill -9\n',
-  );
-  await broker.start();
-  bar.start(ORDERS, 0, { note: 'producing' });
-  const progress = setInterval(() => bar.update(book.distinct), 100);
-  try {
-    for (let i = 0; i < CONSUMERS; i += 1) {
-      const client = connectClient(port, `worker-${i}`);
-      clients.push(client);
-      consume(client, book);
+  /** Shipping cannot handle some orders, until it is repaired. */
+  #repaired = false;
+
+  constructor(directory: string, port: number) {
+    this.#directory = directory;
+    this.#port = port;
+    this.#broker = new BrokerProcess(port, join(directory, 'data'));
+  }
+
+  async run(): Promise<number> {
+    const startedAt = performance.now();
+    say('a broker of its own, 3 producers, 10,000 orders, the groups billing and shipping');
+    await this.#broker.start();
+    try {
+      this.#startWorkers();
+      await this.#produceOverKill();
+      await this.#finish('billing', 'billing    ');
+      await this.#finish('shipping', 'shipping   ');
+      await this.#replay();
+      await this.#readLate();
+      return this.#verdict((performance.now() - startedAt) / 1000);
+    } finally {
+      await Promise.all(this.#clients.map((client) => client.endAsync(true)));
+      await this.#broker.stop();
+      await rm(this.#directory, { recursive: true, force: true });
     }
+  }
+
+  #client(id: string): MqttClient {
+    const client = connectClient(this.#port, id);
+    this.#clients.push(client);
+    return client;
+  }
+
+  #startWorkers(): void {
+    const book = this.#book;
+    for (let i = 0; i < WORKERS; i += 1) {
+      work(
+        this.#client(`billing-${i}`),
+        'billing',
+        () => 'ack',
+        ({ id }) => book.done('billing', id),
+      );
+      work(
+        this.#client(`shipping-${i}`),
+        'shipping',
+        (order, attempt) => this.#ship(order, attempt),
+        ({ id }, decision) => {
+          book.count(decision);
+          if (decision !== 'nack') book.done('shipping', id);
+          if (decision === 'reject') book.done('dead', id);
+          if (decision === 'ack') book.done('shipped', id);
+        },
+      );
+    }
+  }
+
+  #ship({ id }: Order, attempt: number): Decision {
+    const number = Number(id.slice(id.lastIndexOf('-') + 1));
+    if (number % REJECTED_EVERY === 0 && !this.#repaired) return 'reject';
+    return number % NACKED_EVERY === 1 && attempt === 1 ? 'nack' : 'ack';
+  }
+
+  async #produceOverKill(): Promise<void> {
+    const book = this.#book;
     const producers = Array.from({ length: PRODUCERS }, (_, i) => {
-      const client = connectClient(port, `shop-${i}`);
-      clients.push(client);
       const share = Math.floor(ORDERS / PRODUCERS) + (i < ORDERS % PRODUCERS ? 1 : 0);
-      return produce(client, `shop-${i}`, share, book);
+      const name = `shop-${i}`;
+      return produce(this.#client(name), { name, count: share }, (id) => {
+        book.acknowledged.add(id);
+      });
     });
-    const deadline = startedAt + DEADLINE_MS;
-    const until = async (condition: () => boolean): Promise<void> => {
-      while (!condition() && performance.now() < deadline) {
-        await new Promise((resolve) => {
-          setTimeout(resolve, 5);
-        });
-      }
-    };
-    await until(() => book.acknowledged >= ORDERS / 3);
-    bar.update(book.distinct, { note: 'kill -9' });
-    await broker.kill();
-    await broker.start();
-    bar.update(book.distinct, { note: 'started again' });
     let produced = false;
     void Promise.all(producers).then(() => {
       produced = true;
     });
-    await until(() => produced && book.lost().length === 0 && book.settled >= book.delivered);
-    clearInterval(progress);
-    bar.update(book.distinct, { note: 'done' });
-    bar.stop();
-    const lost = book.lost();
-    process.stdout.write(report(book, lost, (performance.now() - startedAt) / 1000));
-    if (book.acknowledged < ORDERS) {
-      process.stdout.write(
-        `  only ${book.acknowledged} of ${ORDERS} orders were acknowledged in time\n`,
-      );
+    await this.#until('published  ', ORDERS / 3, () => book.acknowledged.size);
+    await this.#broker.kill();
+    say('kill -9, and a new start');
+    await this.#broker.start();
+    await this.#until('published  ', ORDERS, () => (produced ? ORDERS : book.acknowledged.size));
+  }
+
+  async #finish(group: string, what: string): Promise<void> {
+    const { acknowledged } = this.#book;
+    await this.#until(what, acknowledged.size, () => this.#book.finished(group));
+  }
+
+  async #replay(): Promise<void> {
+    const book = this.#book;
+    const dead = book.finished('dead');
+    say(`${dead} orders are dead letters; shipping is repaired, and they are sent back`);
+    this.#repaired = true;
+    const move = ['queue', 'move', '$dlq/orders', '--to-source'];
+    const on = ['--data', join(this.#directory, 'data')];
+    const { stdout } = await promisify(execFile)(process.execPath, [LAUNCHER, ...move, ...on]);
+    say(stdout.trimEnd());
+    await this.#until('shipped    ', book.acknowledged.size, () => book.finished('shipped'));
+  }
+
+  async #readLate(): Promise<void> {
+    const book = this.#book;
+    say('a reader of the stream joins, and begins with the first message');
+    readStream(this.#client('late-1'), ({ id }, offset) => book.read(id, offset));
+    await this.#until('history    ', book.acknowledged.size, () => book.readDistinct);
+  }
+
+  /** Shows a bar until `now` has reached `total`, or the time of the demo is over. */
+  async #until(what: string, total: number, now: () => number): Promise<void> {
+    this.#bar.start(total, 0, { what });
+    while (now() < total && performance.now() < this.#deadline) {
+      this.#bar.update(now());
+      await new Promise((resolve) => {
+        setTimeout(resolve, 20);
+      });
     }
-    if (lost.length > 0) process.stdout.write(`  lost: ${lost.slice(0, 20).join(', ')}\n`);
-    return lost.length === 0 && book.acknowledged === ORDERS ? 0 : 1;
-  } finally {
-    clearInterval(progress);
-    await Promise.all(clients.map((client) => client.endAsync(true)));
-    await broker.stop();
-    await rm(directory, { recursive: true, force: true });
+    this.#bar.update(now());
+    this.#bar.stop();
+  }
+
+  #verdict(seconds: number): number {
+    const book = this.#book;
+    const lost = [...book.missing('billing'), ...book.missing('shipped'), ...book.unread()];
+    const rows: readonly (readonly [string, number])[] = [
+      ['acknowledged', book.acknowledged.size],
+      ['billed', book.finished('billing')],
+      ['shipped', book.finished('shipped')],
+      ['handed back', book.counted('nack')],
+      ['dead letters', book.finished('dead')],
+      ['in the stream', book.readDistinct],
+      ['lost', new Set(lost).size],
+    ];
+    const lines = rows.map(([name, count]) => `  ${name.padEnd(14)}${String(count).padStart(8)}`);
+    say(
+      ['', ...lines, '', `  one kill -9 in the middle, ${seconds.toFixed(1)} s in all`].join('\n'),
+    );
+    if (!book.historyInOrder) say('  the stream was not in order');
+    if (lost.length > 0) say(`  lost: ${[...new Set(lost)].slice(0, 20).join(', ')}`);
+    const whole = book.acknowledged.size === ORDERS && lost.length === 0 && book.historyInOrder;
+    return whole ? 0 : 1;
   }
 }
 
-process.exit(await main());
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+const directory = await mkdtemp(join(tmpdir(), 'fluxmq-demo-'));
+process.exit(await new Demo(directory, await freePort()).run());

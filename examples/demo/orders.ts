@@ -1,52 +1,59 @@
 /**
- * What the demo knows of each order: who sent it, whether the broker acknowledged it, and how often
- * it was delivered. The verdict compares ids, not counts.
+ * What the demo knows of each order: whether the broker acknowledged it, and what became of it in
+ * each group. The verdict compares ids, not counts.
  */
 
 export class OrderBook {
-  readonly #acknowledged = new Set<string>();
-  readonly #deliveries = new Map<string, number>();
-  #delivered = 0;
-  #redelivered = 0;
-  #settled = 0;
+  readonly acknowledged = new Set<string>();
+  readonly #done = new Map<string, Set<string>>();
+  readonly #counts = new Map<string, number>();
+  readonly #history = new Map<string, number>();
+  #historyOffset = -1;
+  #historyInOrder = true;
 
-  acknowledge(id: string): void {
-    this.#acknowledged.add(id);
+  /** A worker of the group is done with it, as the broker confirmed. */
+  done(group: string, id: string): void {
+    const ids = this.#done.get(group) ?? new Set();
+    this.#done.set(group, ids.add(id));
   }
 
-  deliver(id: string, redelivery: boolean): void {
-    this.#delivered += 1;
-    if (redelivery) this.#redelivered += 1;
-    this.#deliveries.set(id, (this.#deliveries.get(id) ?? 0) + 1);
+  count(what: string): void {
+    this.#counts.set(what, this.counted(what) + 1);
   }
 
-  settle(): void {
-    this.#settled += 1;
+  counted(what: string): number {
+    return this.#counts.get(what) ?? 0;
   }
 
-  get acknowledged(): number {
-    return this.#acknowledged.size;
+  /** Orders that the group is done with. */
+  finished(group: string): number {
+    return this.#done.get(group)?.size ?? 0;
   }
 
-  get delivered(): number {
-    return this.#delivered;
+  /** The late reader saw it. */
+  read(id: string, offset: number): void {
+    if (this.#history.has(id) && offset > this.#historyOffset) this.count('stored twice');
+    this.#history.set(id, offset);
+    if (offset < this.#historyOffset) this.#historyInOrder = false;
+    this.#historyOffset = Math.max(this.#historyOffset, offset);
   }
 
-  get redelivered(): number {
-    return this.#redelivered;
+  get readDistinct(): number {
+    return this.#history.size;
   }
 
-  get settled(): number {
-    return this.#settled;
+  get historyInOrder(): boolean {
+    return this.#historyInOrder;
   }
 
-  /** Orders that reached a consumer at least once. */
-  get distinct(): number {
-    return this.#deliveries.size;
+  /** Acknowledged, and not finished in the group: must be empty at the end. */
+  missing(group: string): string[] {
+    const ids = this.#done.get(group);
+    return [...this.acknowledged].filter((id) => ids?.has(id) !== true);
   }
 
-  /** Acknowledged by the broker and never delivered: must be empty at the end. */
-  lost(): string[] {
-    return [...this.#acknowledged].filter((id) => !this.#deliveries.has(id));
+  /** Acknowledged, and not in the stream: must be empty at the end. */
+  unread(): string[] {
+    return [...this.acknowledged].filter((id) => !this.#history.has(id));
   }
 }

@@ -19,15 +19,24 @@ export interface ClientFlags {
 
 const TOPIC_BYTES_MAX = 65_535;
 
-function wholeNumber(min: number, max: number): (written: string) => number {
+export function wholeNumber(min: number, max: number): (written: string) => number {
   return (written) => {
-    const value = /^\d{1,10}$/.test(written) ? Number(written) : Number.NaN;
+    const value = /^\d{1,16}$/.test(written) ? Number(written) : Number.NaN;
     if (value >= min && value <= max) return value;
     throw new InvalidArgumentError(`Write a whole number from ${min} to ${max}.`);
   };
 }
 
 export const positiveCount = wholeNumber(1, 1_000_000_000);
+export const sequenceNumber = wholeNumber(0, 9_999_999_999);
+export const priorityLevel = wholeNumber(0, 9);
+
+/** Milliseconds from 1; written with a unit. */
+export function readSpan(written: string): number {
+  const read = readDuration(written);
+  if ('value' in read && read.value > 0) return read.value;
+  throw new InvalidArgumentError("Write a duration, such as '10s'.");
+}
 
 function readVersion(written: string): MqttVersion {
   if (written === '4' || written === '3.1.1') return 4;
@@ -35,7 +44,7 @@ function readVersion(written: string): MqttVersion {
   throw new InvalidArgumentError('Write 4 (MQTT 3.1.1) or 5 (MQTT 5.0).');
 }
 
-function readTimeout(written: string): number {
+export function readTimeout(written: string): number {
   const read = readDuration(written);
   if ('value' in read && read.value > 0 && read.value < 2 ** 31) return read.value;
   throw new InvalidArgumentError("Write a duration, such as '10s'.");

@@ -30,10 +30,21 @@ export interface OutgoingMessage {
   readonly qos: Qos;
   readonly retain: boolean;
   readonly userProperties: UserProperties | undefined;
+  /** Seconds; MQTT 5.0. */
+  readonly expiry?: number | undefined;
 }
 
-/** Resolves when the message was dealt with; only then it is acknowledged. */
-export type Receiver = (message: IPublishPacket) => Promise<void>;
+export interface Wanted {
+  readonly topics: readonly string[];
+  readonly qos: Qos;
+  readonly userProperties: UserProperties | undefined;
+}
+
+/**
+ * Resolves when the message was dealt with; only then it is acknowledged, with this reason code
+ * (MQTT 5.0).
+ */
+export type Receiver = (message: IPublishPacket) => Promise<number>;
 
 const PUBLISHES_WAITING_MAX = 1000;
 const PACKET_ID_MAX = 65_535;
@@ -105,12 +116,17 @@ export class MqttClient {
 
   /** Resolves when the broker has acknowledged it; at QoS 0 when it was handed to the socket. */
   async publish(message: OutgoingMessage): Promise<void> {
-    const { userProperties, ...rest } = message;
-    const properties =
-      this.#options.version === 5 && userProperties !== undefined
-        ? { properties: { userProperties } }
-        : {};
-    const packet: IPublishPacket = { cmd: 'publish', dup: false, ...rest, ...properties };
+    const { userProperties, expiry, ...rest } = message;
+    const properties = {
+      ...(userProperties === undefined ? {} : { userProperties }),
+      ...(expiry === undefined ? {} : { messageExpiryInterval: expiry }),
+    };
+    const packet: IPublishPacket = {
+      cmd: 'publish',
+      dup: false,
+      ...rest,
+      ...(this.#options.version === 5 ? { properties } : {}),
+    };
     if (message.qos === 0) {
       if (!this.#send(packet)) await this.#drained();
       return;
@@ -119,6 +135,8 @@ export class MqttClient {
     try {
       const messageId = this.#packetId();
       this.#send({ ...packet, messageId });
+      // A reader of messages may publish, too: the answer comes behind the messages under way.
+      this.#socket.resume();
       const first = await this.#answer(messageId, 'the acknowledgement');
       this.#accepted(first, message.topic);
       if (message.qos === 2) {
@@ -132,11 +150,12 @@ export class MqttClient {
   }
 
   /** From now on each message goes to `receiver`, one after the other. */
-  async subscribe(topics: readonly string[], qos: Qos, receiver: Receiver): Promise<void> {
+  async subscribe({ topics, qos, userProperties }: Wanted, receiver: Receiver): Promise<void> {
     this.#receiver = receiver;
     const messageId = this.#packetId();
     const subscriptions = topics.map((topic) => ({ topic, qos }));
-    this.#send({ cmd: 'subscribe', messageId, subscriptions });
+    const properties = userProperties === undefined ? {} : { properties: { userProperties } };
+    this.#send({ cmd: 'subscribe', messageId, subscriptions, ...properties });
     const answer = await this.#answer(messageId, 'the SUBACK');
     const granted = answer.cmd === 'suback' ? answer.granted : [];
     const said = answer.cmd === 'suback' ? answer.properties?.reasonString : undefined;
@@ -262,11 +281,11 @@ export class MqttClient {
     if (packet.qos === 2) this.#taken.add(id);
     // A reader who cannot follow stops the socket, and so the broker.
     this.#socket.pause();
-    const handled = again ? Promise.resolve() : (this.#receiver?.(packet) ?? Promise.resolve());
+    const handled = again ? Promise.resolve(0) : (this.#receiver?.(packet) ?? Promise.resolve(0));
     handled.then(
-      () => {
+      (reasonCode) => {
         if (this.#end !== undefined || this.#closing) return;
-        if (packet.qos === 1) this.#send({ cmd: 'puback', messageId: id });
+        if (packet.qos === 1) this.#send({ cmd: 'puback', messageId: id, reasonCode });
         if (packet.qos === 2) this.#send({ cmd: 'pubrec', messageId: id });
         this.#socket.resume();
       },

@@ -12,11 +12,14 @@ import {
   collect,
   connectOptions,
   positiveCount,
+  priorityLevel,
   readProperties,
+  readSpan,
   readTopic,
+  sequenceNumber,
 } from './client-options.ts';
 import { CliError, ExitCode } from './exit-codes.ts';
-import { MqttClient } from './mqtt-client.ts';
+import { MqttClient, type UserProperties } from './mqtt-client.ts';
 
 interface PubFlags extends ClientFlags {
   readonly topic: string;
@@ -26,6 +29,11 @@ interface PubFlags extends ClientFlags {
   readonly count: number;
   readonly retain?: boolean;
   readonly property?: readonly string[];
+  readonly ttl?: number;
+  readonly delay?: number;
+  readonly priority?: number;
+  readonly producer?: string;
+  readonly sequence?: number;
 }
 
 const STANDARD_INPUT = '-';
@@ -40,6 +48,11 @@ export function pubCommand(): Command {
     .option('-c, --count <n>', 'publish it so many times', positiveCount, 1)
     .option('-r, --retain', 'keep it for later subscribers')
     .option('-P, --property <name=value>', 'a user property (MQTT 5.0), repeatable', collect)
+    .option('--ttl <duration>', 'the message expires after so long', readSpan)
+    .option('--delay <duration>', 'a queue delivers it after so long, not before', readSpan)
+    .option('--priority <0-9>', 'in a queue with priorities, 9 goes first', priorityLevel)
+    .option('--producer <id>', 'number the messages, so that a queue stores each one once')
+    .option('--sequence <n>', 'the number of the first message, with --producer', sequenceNumber)
     .option('--json', 'tell the result as JSON');
   return command.action((flags: PubFlags) => publish(flags));
 }
@@ -71,23 +84,59 @@ function checkFlags(flags: PubFlags): void {
   if (named.length !== 1) {
     throw new CliError(ExitCode.usage, 'say one of --message, --file and --lines');
   }
-  if (flags.property !== undefined && flags.mqttVersion !== 5) {
-    throw new CliError(ExitCode.usage, 'user properties need MQTT 5.0 (-V 5)');
+  if (flags.mqttVersion !== 5) {
+    for (const name of ['property', 'ttl', 'delay', 'priority', 'producer'] as const) {
+      if (flags[name] === undefined) continue;
+      throw new CliError(ExitCode.usage, `--${name} needs MQTT 5.0 (-V 5)`);
+    }
   }
+  if ((flags.producer === undefined) !== (flags.sequence === undefined)) {
+    throw new CliError(ExitCode.usage, '--producer and --sequence belong together');
+  }
+  if (flags.ttl !== undefined && flags.ttl % 1000 !== 0) {
+    throw new CliError(ExitCode.usage, '--ttl is in whole seconds: MQTT knows no finer ones');
+  }
+}
+
+/** What the broker reads from user properties, beside those of the user. */
+function wishes(flags: PubFlags): UserProperties {
+  return {
+    ...readProperties(flags.property),
+    ...(flags.delay === undefined ? {} : { 'x-delay': String(flags.delay) }),
+    ...(flags.priority === undefined ? {} : { 'x-priority': String(flags.priority) }),
+    ...(flags.producer === undefined ? {} : { 'producer-id': flags.producer }),
+  };
+}
+
+/** Those of the message in place `at`. */
+function properties(
+  flags: PubFlags,
+  common: UserProperties,
+  at: number,
+): UserProperties | undefined {
+  if (flags.sequence !== undefined) {
+    return { ...common, 'producer-seq': String(flags.sequence + at) };
+  }
+  // An empty group of user properties is more than mqtt-packet can write.
+  return Object.keys(common).length === 0 ? undefined : common;
 }
 
 async function publish(flags: PubFlags): Promise<void> {
   checkFlags(flags);
-  const userProperties = readProperties(flags.property);
+  const common = wishes(flags);
+  const expiry = flags.ttl === undefined ? undefined : flags.ttl / 1000;
   const client = await MqttClient.connect(connectOptions(flags));
   const { topic, qos } = flags;
   const retain = flags.retain === true;
   const waiting = new Set<Promise<void>>();
   let failure: Error | undefined;
   let acknowledged = 0;
+  let published = 0;
   try {
     for await (const payload of messages(flags)) {
-      const one = client.publish({ topic, payload, qos, retain, userProperties }).then(
+      const userProperties = properties(flags, common, published);
+      published += 1;
+      const one = client.publish({ topic, payload, qos, retain, userProperties, expiry }).then(
         () => {
           acknowledged += 1;
         },

@@ -158,17 +158,6 @@ class Dump {
 }
 
 function queueIds({ command }: DumpedCommand): readonly QueueId[] {
-  switch (command.kind) {
-    case 'enqueue':
-      return command.targets;
-    case 'settle':
-    case 'update-queue':
-    case 'delete-queue':
-      return [command.queueId];
-    case 'declare-queue':
-    case 'open-stream':
-    case 'void':
-    case 'set-version':
-      return [];
-  }
+  if ('targets' in command) return command.targets;
+  return 'queueId' in command ? [command.queueId] : [];
 }

@@ -6,6 +6,7 @@
  */
 
 import { Command } from 'commander';
+import { AdminSocketError } from '../admin/socket.ts';
 import { type Config, isLoopback, loadConfig } from '../config/config.ts';
 import { ListenError, type Listening, Node, type StartShards } from '../node.ts';
 import { logSettings } from '../options.ts';
@@ -67,7 +68,7 @@ async function startNode(parts: Parameters<typeof Node.start>[0]): Promise<Node>
   try {
     return await Node.start(parts);
   } catch (error) {
-    if (error instanceof ListenError) {
+    if (error instanceof ListenError || error instanceof AdminSocketError) {
       throw new CliError(ExitCode.listener, error.message, { cause: error });
     }
     const code = storageExitCode(error);
@@ -108,8 +109,10 @@ function endOnBugs(log: Logger): void {
 function greeting(node: Node, config: Config): string {
   const rows = [
     ...node.listening.map(({ host, port }) => ['MQTT 3.1.1, 5.0', `${host}:${port}`]),
+    ...opsRow(node),
     ['data', node.dataDirectory],
     ['queues', node.queueNames.join(', ')],
+    ['admin', node.adminSocket ?? 'off'],
   ];
   const [first] = node.listening;
   const name = config.queues[0]?.name ?? 'mqtt';
@@ -122,6 +125,12 @@ function greeting(node: Node, config: Config): string {
     '',
   ];
   return lines.join('\n');
+}
+
+function opsRow({ ops }: Node): string[][] {
+  if (ops === undefined) return [];
+  const host = ops.host.includes(':') ? `[${ops.host}]` : ops.host;
+  return [['health, metrics', `http://${host}:${ops.port}/readyz, /metrics`]];
 }
 
 function firstSteps({ host, port }: Listening, queue: string): string[] {

@@ -1,9 +1,13 @@
 /**
- * `fluxmq sub`: prints messages as they come. A message is acknowledged when its line was taken by
+ * `fluxmq sub`: prints messages as they come. A message is settled when its line was taken by
  * standard output, and not before: a reader that is gone gets it again.
+ *
+ * `--settle` says what becomes of a message of a queue: `ack` is a PUBACK, `nack` a PUBACK with an
+ * error code, `reject` a publish to `$queue/<queue>/$reject` before the PUBACK of a consumer that
+ * settles by hand.
  */
 
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import type { IPublishPacket } from 'mqtt-packet';
 import {
   type ClientFlags,
@@ -12,13 +16,22 @@ import {
   connectOptions,
   positiveCount,
 } from './client-options.ts';
-import { MqttClient } from './mqtt-client.ts';
+import { CliError, ExitCode } from './exit-codes.ts';
+import { MqttClient, type UserProperties } from './mqtt-client.ts';
+
+const SETTLES = ['ack', 'nack', 'reject'] as const;
+type Settle = (typeof SETTLES)[number];
 
 interface SubFlags extends ClientFlags {
   readonly topic: readonly string[];
   readonly count?: number;
   readonly verbose?: boolean;
+  readonly group?: string;
+  readonly from?: string;
+  readonly settle: Settle;
 }
+
+const UNSPECIFIED_ERROR = 0x80;
 
 export function subCommand(): Command {
   const command = addClientOptions(new Command('sub'))
@@ -30,28 +43,76 @@ export function subCommand(): Command {
     )
     .option('-c, --count <n>', 'end after so many messages', positiveCount)
     .option('-v, --verbose', 'print the topic in front of each message')
+    .option('-g, --group <name>', 'the consumer group in a queue')
+    .option('--from <position>', 'where in a stream: first, last, next, N, timestamp:TIME')
+    .addOption(
+      new Option('--settle <how>', 'what becomes of the messages of a queue')
+        .choices(SETTLES)
+        .default('ack'),
+    )
     .option('--json', 'print each message as one line of JSON');
   return command.action((flags: SubFlags) => subscribe(flags));
 }
 
+function wishes({ mqttVersion, group, from, settle }: SubFlags): UserProperties | undefined {
+  const wished: UserProperties = {
+    ...(group === undefined ? {} : { 'consumer-group': group }),
+    ...(from === undefined ? {} : { 'x-stream-offset': from }),
+    ...(settle === 'reject' ? { ack: 'manual' } : {}),
+  };
+  const any = Object.keys(wished).length > 0 || settle === 'nack';
+  if (any && mqttVersion !== 5) {
+    const text = '--group, --from and --settle need MQTT 5.0 (-V 5)';
+    throw new CliError(ExitCode.usage, text);
+  }
+  return any ? wished : undefined;
+}
+
+/** The reason code of the PUBACK; a rejection is done when it resolves. */
+async function settled(
+  client: MqttClient,
+  message: IPublishPacket,
+  settle: Settle,
+): Promise<number> {
+  const told = message.properties?.userProperties;
+  const queue = told?.['queue'];
+  if (settle === 'ack' || typeof queue !== 'string') return 0;
+  if (settle === 'nack') return UNSPECIFIED_ERROR;
+  await client.publish({
+    topic: `$queue/${queue}/$reject`,
+    payload: Buffer.alloc(0),
+    qos: 1,
+    retain: false,
+    userProperties: {
+      'message-id': told?.['message-id'] ?? '',
+      'group-id': told?.['group-id'] ?? '',
+    },
+  });
+  return 0;
+}
+
 async function subscribe(flags: SubFlags): Promise<void> {
+  const userProperties = wishes(flags);
   const client = await MqttClient.connect(connectOptions(flags));
   let received = 0;
   let stop: () => void = () => {};
   const stopped = new Promise<undefined>((resolve) => {
     stop = () => resolve(undefined);
   });
-  const receiver = async (message: IPublishPacket): Promise<void> => {
+  const receiver = async (message: IPublishPacket): Promise<number> => {
     // Handed out beyond the count: not printed and so not acknowledged.
     if (flags.count !== undefined && received >= flags.count) return new Promise(() => {});
     received += 1;
+    const last = received === flags.count;
     await print(format(message, flags));
+    const reasonCode = await settled(client, message, flags.settle);
     // After the acknowledgement of this one has been written.
-    if (received === flags.count) setImmediate(stop);
+    if (last) setImmediate(stop);
+    return reasonCode;
   };
   process.once('SIGINT', stop).once('SIGTERM', stop);
   try {
-    await client.subscribe(flags.topic, flags.qos, receiver);
+    await client.subscribe({ topics: flags.topic, qos: flags.qos, userProperties }, receiver);
     const error = await Promise.race([client.ended, stopped]);
     if (error !== undefined) throw error;
   } finally {

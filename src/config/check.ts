@@ -12,8 +12,13 @@ import type { ConfigProblem, Place } from './problem.ts';
 import type { Key, SectionKey, SectionsKey, TextsKey } from './schema.ts';
 import { type Read, quote } from './values.ts';
 
-/** A key of a later version: known, so that the answer is not that it is a typing error. */
-export type LaterKeys = (key: string) => boolean;
+/** Keys that are not there and known all the same, so that the answer is no guess. */
+export interface KnownElsewhere {
+  /** A key of a later version. */
+  later(key: string): boolean;
+  /** What a key is called here. */
+  nameHere(key: string): string | undefined;
+}
 
 /** Where the values of a configuration come from, by key. */
 export type Places = Map<string, Place>;
@@ -25,10 +30,10 @@ const KINDS = { map: 'a group of keys', list: 'a list' } as const;
 export class Checker {
   readonly problems: ConfigProblem[] = [];
   readonly places: Places = new Map();
-  readonly #later: LaterKeys;
+  readonly #known: KnownElsewhere;
 
-  constructor(later: LaterKeys) {
-    this.#later = later;
+  constructor(known: KnownElsewhere) {
+    this.#known = known;
   }
 
   #wrong(place: Place, key: string, text: string): undefined {
@@ -69,9 +74,15 @@ export class Checker {
   }
 
   #unknown(schema: SectionKey, name: string, { place, key }: Located): void {
-    if (this.#later(key)) {
+    if (this.#known.later(key)) {
       const text = 'not available in this version; take the key out';
       this.problems.push({ code: 'not-available', place, key, text });
+      return;
+    }
+    const here = this.#known.nameHere(key);
+    if (here !== undefined) {
+      const text = `unknown key: here it is called ${here}`;
+      this.problems.push({ code: 'unknown-key', place, key, text });
       return;
     }
     const names = Object.keys(schema.keys);

@@ -40,9 +40,6 @@ export function readLeaf(key: ScalarKey, scalar: ScalarNode): Read<unknown> {
 
 function readChoice(key: ChoiceKey, written: string): Read<string> {
   if (key.choices.includes(written)) return { value: written };
-  if (key.later?.includes(written) === true) {
-    return { problem: `${quote(written)} is not available in this version` };
-  }
   const near = nearest(written, key.choices);
   const hint = near === undefined ? '' : `; did you mean ${near}?`;
   return { problem: `${quote(written)} is not one of ${key.choices.join(', ')}${hint}` };

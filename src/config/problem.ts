@@ -29,6 +29,9 @@ export interface ConfigProblem {
   readonly text: string;
 }
 
+/** Adds a problem; `key` as in a `ConfigProblem`. */
+export type Tell = (code: ConfigErrorCode, key: string, text: string) => void;
+
 function writePlace({ source, line, column }: Place): string {
   return line === 0 ? source : `${source}:${line}:${column}`;
 }

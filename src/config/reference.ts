@@ -120,6 +120,7 @@ function rangeOf(key: Leaf): string {
 
 function fallbackOf(key: Leaf): string {
   if (key.kind === 'texts') return key.otherwise;
+  if (key.kind === 'text' && key.otherwise !== undefined) return key.otherwise;
   return key.fallback === '' ? '(required)' : `\`${String(key.fallback)}\``;
 }
 
@@ -189,16 +190,33 @@ queues:
   - name: orders
     visibility_timeout: 2m
     retry: { min: 500ms, max: 30s }
+    max_length: { messages: 1000000, overflow: drop-head }
   - name: bills
     topics: ['$queue/bills/#', '$queue/invoices/#']
+    dlq: unpaid
+  - name: readings
+    type: stream
+    topics: ['sensors/#']
+    retention: { age: 7d, bytes: 10GiB }
+    groups:
+      - name: archive
+        start: first
 \`\`\`
 
 ## How the parts of a queue's name work
 
 A publish to \`$queue/orders\` or \`$queue/orders/eu/new\` is stored in every queue with a matching
 pattern, once each. Without \`topics\` the pattern is \`$queue/<name>/#\`. What matches no queue
-goes to the queue \`mqtt\`, which always exists. Messages of a consumer are given back when its
-connection ends, or after \`visibility_timeout\`; every attempt is counted.
+goes to the queue \`mqtt\`, which always exists (\`auto_create\` makes queues instead). Patterns of
+ordinary topics capture them: the publish goes to its subscribers and into the queue. Messages of
+a consumer are given back when its connection ends, or after \`visibility_timeout\`; every attempt
+is counted.
+
+## What a changed file does
+
+Queues of the file are declared at the start. One that exists gets the limits and topics of the
+file, and the log says which changed. One that exists with another type refuses the start, and the
+message tells both. A key that has no effect on the type of its queue is refused.
 `;
 
 export function configurationPage(): string {
@@ -225,7 +243,10 @@ function yamlLines(keys: Readonly<Record<string, Key>>, indent: string): string[
     if (key.kind === 'section') {
       return [...about, `${indent}${name}:`, ...yamlLines(key.keys, `${indent}  `)];
     }
-    if (key.kind === 'sections') return [...about, `${indent}${name}:`, ...yamlList(key, indent)];
+    if (key.kind === 'sections') {
+      if (key.fallback.length === 0) return [...about, `${indent}${name}: []`];
+      return [...about, `${indent}${name}:`, ...yamlList(key, indent)];
+    }
     const range = comment(plain(`${typeOf(key)}: ${rangeOf(key)}`.replace(/: $/, '')), indent);
     const value = key.kind === 'texts' ? "['$queue/orders/#']" : String(key.fallback);
     return [...about, ...range, `${indent}${name}: ${value}`];

@@ -16,14 +16,14 @@ export interface TextKey extends Described {
   readonly kind: 'text';
   readonly fallback: string;
   readonly rule: string;
+  /** What the empty text means; without this a text without a default is required. */
+  readonly otherwise?: string;
   check(text: string): string | undefined;
 }
 
 export interface ChoiceKey<Name extends string = string> extends Described {
   readonly kind: 'choice';
   readonly choices: readonly Name[];
-  /** What later versions will take: refused as such. */
-  readonly later?: readonly string[];
   readonly fallback: Name;
 }
 

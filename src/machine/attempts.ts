@@ -51,12 +51,23 @@ export class AttemptsChunk {
 
   /** False when there was none. */
   remove(at: number): boolean {
-    const i = this.#find(at);
-    if (!this.#isAt(i, at)) return false;
-    this.#at.copyWithin(i, i + 1, this.#size);
-    this.#attempts.copyWithin(i, i + 1, this.#size);
-    this.#notBefore.copyWithin(i, i + 1, this.#size);
-    this.#size -= 1;
+    return this.removeRange(at, at + 1);
+  }
+
+  /** Are there any in [from, to)? */
+  hasIn(from: number, to: number): boolean {
+    return this.#find(from) < this.#find(to);
+  }
+
+  /** Forgets those in [from, to); false when there were none. */
+  removeRange(from: number, to: number): boolean {
+    const first = this.#find(from);
+    const last = this.#find(to);
+    if (first === last) return false;
+    this.#at.copyWithin(first, last, this.#size);
+    this.#attempts.copyWithin(first, last, this.#size);
+    this.#notBefore.copyWithin(first, last, this.#size);
+    this.#size -= last - first;
     return true;
   }
 

@@ -25,7 +25,14 @@ export type SettleOutcome = (typeof SETTLE_OUTCOMES)[number];
  * unprocessed, the leader because the message has expired, the leader because the filter of the
  * group does not match a message that is older than the group.
  */
-export const SETTLE_CAUSES = ['client', 'timeout', 'lost', 'returned', 'expired', 'filtered'] as const;
+export const SETTLE_CAUSES = [
+  'client',
+  'timeout',
+  'lost',
+  'returned',
+  'expired',
+  'filtered',
+] as const;
 export type SettleCause = (typeof SETTLE_CAUSES)[number];
 
 /** Starts the stream of a sender anew: its boot goes up by one, its numbers start again at 1. */

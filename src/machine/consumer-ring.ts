@@ -8,6 +8,8 @@
 
 export class Consumer {
   readonly id: number;
+  /** It hears of each of its deliveries that ends. */
+  readonly isWatched: boolean;
   credit = 0;
   isOpen = true;
   /** The first and last slot that it holds, in the order of delivery; -1 when it holds none. */
@@ -17,8 +19,9 @@ export class Consumer {
   next: Consumer | undefined;
   previous: Consumer | undefined;
 
-  constructor(id: number) {
+  constructor(id: number, isWatched = false) {
     this.id = id;
+    this.isWatched = isWatched;
   }
 }
 
@@ -39,6 +42,18 @@ export class ConsumerRing {
     if (this.#last === undefined) this.#first = consumer;
     else this.#last.next = consumer;
     this.#last = consumer;
+  }
+
+  /** It was served, and nothing came of it: the credit comes back, and its turn is next. */
+  repeat(consumer: Consumer): void {
+    this.leave(consumer);
+    consumer.credit += 1;
+    if (!consumer.isOpen) return;
+    consumer.isReady = true;
+    consumer.next = this.#first;
+    if (this.#first === undefined) this.#last = consumer;
+    else this.#first.previous = consumer;
+    this.#first = consumer;
   }
 
   leave(consumer: Consumer): void {

@@ -3,27 +3,38 @@
  *
  * Declaring what is there already is no error: with the same arguments nothing happens, with other
  * limits or topics the queue gets the new ones, with another type it is refused. A deleted queue
- * takes all its records along, at most some two for each 4,096 offsets of its unsettled span; its
- * id never comes back, so a settlement that comes late finds nothing.
+ * takes all its records along, for each group at most some two for each 4,096 offsets of its
+ * unsettled span; its id never comes back, so a settlement that comes late finds nothing.
+ *
+ * Dead letters that would come back to where they came from are refused, as far as the queues that
+ * are defined show it (S9); what closes the circle later is what is refused then.
+ *
+ * Limits that are equal are one object, since most of 100,000 queues have the same.
  */
 
 import { assert } from './assert.ts';
 import type { DeclareQueueCommand, DeleteQueueCommand, UpdateQueueCommand } from './command.ts';
 import {
+  DEFAULT_LIMITS,
   DEFINITIONS_CHUNK,
   DefinitionsChunk,
   type QueueDefinition,
+  type QueueLimits,
   definitionProblem,
+  limitsData,
   limitsProblem,
   sameLimits,
   sameTopics,
 } from './definitions.ts';
 import type { Effects } from './effect.ts';
-import type { QueueId } from './ids.ts';
+import { DELAYED_QUEUE, type QueueId } from './ids.ts';
 import { QueueState } from './queue.ts';
 import { type RecordData, definitionsKey } from './record-data.ts';
 import { type RecordHolder, type RecordTable, Resident } from './record-table.ts';
 import type { Meta } from './version.ts';
+
+/** Limits that no queue has any more are kept up to so many. */
+const MAX_UNUSED_LIMITS = 1_024;
 
 export interface DefinedQueue {
   readonly queueId: QueueId;
@@ -35,10 +46,25 @@ export class Definitions implements RecordHolder {
   readonly #queues = new Map<QueueId, QueueState>();
   readonly #names = new Map<string, QueueState>();
   readonly #chunks = new Map<number, Resident<DefinitionsChunk>>();
+  /** By what they say. */
+  #limits = new Map<string, QueueLimits>();
   #version = 0;
+  readonly waiting: QueueState;
 
   constructor(table: RecordTable) {
     this.#table = table;
+    const definition: QueueDefinition = {
+      name: '',
+      type: 'classic',
+      topics: [],
+      limits: DEFAULT_LIMITS,
+    };
+    this.waiting = new QueueState(DELAYED_QUEUE, definition, table);
+  }
+
+  /** How many different limits are remembered. */
+  get knownLimits(): number {
+    return this.#limits.size;
   }
 
   /** Goes up with each change. */
@@ -72,11 +98,13 @@ export class Definitions implements RecordHolder {
     if (this.#chunks.has(chunk)) return;
     const content = DefinitionsChunk.fromData(data);
     this.#chunks.set(chunk, new Resident(definitionsKey(chunk), content, this));
-    for (const [queueId, definition] of content.entries()) {
+    for (const [queueId, read] of content.entries()) {
       assert(
         Math.floor(queueId / DEFINITIONS_CHUNK) === chunk,
         'definitions: a queue in a wrong chunk',
       );
+      const definition = this.#shared(read);
+      content.set(queueId, definition);
       this.#add(new QueueState(queueId, definition, this.#table));
     }
     this.#version += 1;
@@ -84,8 +112,8 @@ export class Definitions implements RecordHolder {
 
   declare(command: DeclareQueueCommand, meta: Meta, effects: Effects): void {
     const { name, type, topics, limits } = command;
-    const definition: QueueDefinition = { name, type, topics, limits };
-    const problem = definitionProblem(definition);
+    const definition = this.#shared({ name, type, topics, limits });
+    const problem = definitionProblem(definition) ?? this.#cycleProblem(name, limits);
     const there = this.#names.get(name);
     if (there !== undefined && there.definition.type !== type) {
       const detail = `queue ${name} exists and is of another type`;
@@ -109,7 +137,9 @@ export class Definitions implements RecordHolder {
   update(command: UpdateQueueCommand, effects: Effects): void {
     const { queueId, limits } = command;
     const state = this.#queues.get(queueId);
-    const problem = limitsProblem(limits);
+    const problem =
+      limitsProblem(limits) ??
+      (state === undefined ? undefined : this.#cycleProblem(state.definition.name, limits));
     if (state === undefined) {
       effects.addRare({
         kind: 'queue-refused',
@@ -119,11 +149,11 @@ export class Definitions implements RecordHolder {
     } else if (problem !== undefined) {
       effects.addRare({ kind: 'queue-refused', reason: 'invalid', detail: problem });
     } else {
-      this.#redefine(state, { ...state.definition, limits }, effects);
+      this.#redefine(state, this.#shared({ ...state.definition, limits }), effects);
     }
   }
 
-  /** The records of queue and group are resident. */
+  /** The records of the queue and of all its groups are resident. */
   remove(command: DeleteQueueCommand, meta: Meta, effects: Effects): void {
     const { queueId } = command;
     const state = this.#queues.get(queueId);
@@ -158,6 +188,33 @@ export class Definitions implements RecordHolder {
     assert(!this.#names.has(state.definition.name), 'definitions: a name twice');
     this.#queues.set(state.queueId, state);
     this.#names.set(state.definition.name, state);
+  }
+
+  /** The definition with the limits that are there already, if they say the same. */
+  #shared(definition: QueueDefinition): QueueDefinition {
+    const key = limitsData(definition.limits).join();
+    const known = this.#limits.get(key);
+    if (known !== undefined) return { ...definition, limits: known };
+    if (this.#limits.size > this.#queues.size + MAX_UNUSED_LIMITS) this.#forgetUnusedLimits();
+    this.#limits.set(key, definition.limits);
+    return definition;
+  }
+
+  #forgetUnusedLimits(): void {
+    this.#limits = new Map();
+    for (const { definition } of this.#queues.values()) {
+      this.#limits.set(limitsData(definition.limits).join(), definition.limits);
+    }
+  }
+
+  /** Follows the dead letters of a queue that would have these limits. */
+  #cycleProblem(name: string, limits: QueueLimits): string | undefined {
+    let next = limits.deadLetter;
+    for (let hops = 0; next !== '' && hops <= this.#queues.size; hops += 1) {
+      if (next === name) return `dlq: dead letters of ${name} would come back to it`;
+      next = this.#names.get(next)?.definition.limits.deadLetter ?? '';
+    }
+    return undefined;
   }
 
   #declareAgain(state: QueueState, definition: QueueDefinition, effects: Effects): void {

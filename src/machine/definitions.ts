@@ -119,12 +119,16 @@ export const DEFAULT_LIMITS: QueueLimits = {
 };
 
 const MAX_NAME_LENGTH = 255;
+/** The dead-letter queue of the queue of the name behind it, unless that queue names another. */
+export const DEAD_LETTER_PREFIX = '$dlq/';
 const MAX_TOPICS = 64;
 const MAX_TOPIC_LENGTH = 65_535;
 const MAX_MS = 30 * 24 * 3_600_000;
 const MAX_UNSETTLED_SPAN = 4_194_304;
-const MAX_LIFE_MS = 3_650 * 24 * 3_600_000;
-const MAX_AMOUNT = 2 ** 50;
+/** Ten years. */
+export const MAX_LIFE_MS = 3_650 * 24 * 3_600_000;
+/** 2^50. */
+const MAX_AMOUNT = 1_125_899_906_842_624;
 export const DEFINITIONS_CHUNK = 64;
 
 /** What is wrong with a definition, in words; undefined when it may be declared. */
@@ -137,7 +141,13 @@ export function definitionProblem(definition: QueueDefinition): string | undefin
   );
 }
 
+/** The name of a queue: one topic level, or that behind `$dlq/`. */
 function nameProblem(name: string): string | undefined {
+  const isDeadLetter = name.startsWith(DEAD_LETTER_PREFIX);
+  return levelProblem(isDeadLetter ? name.slice(DEAD_LETTER_PREFIX.length) : name);
+}
+
+function levelProblem(name: string): string | undefined {
   if (name.length === 0 || name.length > MAX_NAME_LENGTH) {
     return `the name must have 1 to ${MAX_NAME_LENGTH} characters`;
   }
@@ -207,8 +217,9 @@ function lengthLimitsProblem(limits: QueueLimits): string | undefined {
   if (!within(retention.messages, 0, MAX_AMOUNT)) return 'retention.messages is outside its range';
   if (limits.expiresMs !== 0 && !within(limits.expiresMs, 1_000, MAX_LIFE_MS))
     return 'expires is outside its range';
-  if (limits.deadLetter.length > MAX_NAME_LENGTH) return 'dlq is too long';
-  return undefined;
+  if (limits.deadLetter === '') return undefined;
+  const problem = nameProblem(limits.deadLetter);
+  return problem === undefined ? undefined : `dlq: ${problem}`;
 }
 
 function within(value: number, low: number, high: number): boolean {
@@ -219,6 +230,10 @@ export function sameLimits(a: QueueLimits, b: QueueLimits): boolean {
   const left = limitsData(a).flat();
   const right = limitsData(b).flat();
   return left.every((value, at) => value === right[at]);
+}
+
+export function sameRetention(a: RetentionLimits, b: RetentionLimits): boolean {
+  return a.ageMs === b.ageMs && a.bytes === b.bytes && a.messages === b.messages;
 }
 
 export function sameTopics(a: readonly string[], b: readonly string[]): boolean {

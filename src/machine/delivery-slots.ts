@@ -15,7 +15,7 @@ export const SlotState = { free: 0, held: 1, settling: 2, later: 3, due: 4, with
 export type SlotState = (typeof SlotState)[keyof typeof SlotState];
 
 export const NO_SLOT = -1;
-const FIRST_CAPACITY = 64;
+const FIRST_CAPACITY = 8;
 
 /** Bits of a slot's flags. */
 export const REDELIVERED = 1;
@@ -114,6 +114,11 @@ export class DeliverySlots {
     return this.#holder[slot];
   }
 
+  /** As if nobody ever held it. */
+  forgetHolder(slot: number): void {
+    this.#holder[slot] = undefined;
+  }
+
   has(slot: number, flag: number): boolean {
     return ((this.#flags[slot] as number) & flag) !== 0;
   }
@@ -149,12 +154,7 @@ export class DeliverySlots {
     this.#holder[slot] = consumer;
     this.#time[slot] = now;
     this.#held += 1;
-
-    this.#older[slot] = this.#youngest;
-    this.#younger[slot] = NO_SLOT;
-    if (this.#youngest === NO_SLOT) this.#oldest = slot;
-    else this.#younger[this.#youngest] = slot;
-    this.#youngest = slot;
+    this.#becomeYoungest(slot);
 
     this.#heldBefore[slot] = consumer.lastHeld;
     this.#heldAfter[slot] = NO_SLOT;
@@ -168,13 +168,7 @@ export class DeliverySlots {
     assert(this.#state[slot] === SlotState.held, 'slots: released without a holder');
     this.#state[slot] = state;
     this.#held -= 1;
-
-    const older = this.#older[slot] as number;
-    const younger = this.#younger[slot] as number;
-    if (older === NO_SLOT) this.#oldest = younger;
-    else this.#younger[older] = younger;
-    if (younger === NO_SLOT) this.#youngest = older;
-    else this.#older[younger] = older;
+    this.#leaveAges(slot);
 
     const consumer = this.#holder[slot] as Consumer;
     const before = this.#heldBefore[slot] as number;
@@ -183,6 +177,46 @@ export class DeliverySlots {
     else this.#heldAfter[before] = after;
     if (after === NO_SLOT) consumer.lastHeld = before;
     else this.#heldBefore[after] = before;
+  }
+
+  /** As if it were delivered only now: the youngest, by the same consumer. */
+  renew(slot: number, now: number): void {
+    assert(this.#state[slot] === SlotState.held, 'slots: renewed without a holder');
+    this.#leaveAges(slot);
+    this.#time[slot] = now;
+    this.#becomeYoungest(slot);
+  }
+
+  /** Offsets of [from, to) that are held, ascending. */
+  heldIn(from: number, to: number): number[] {
+    const held: number[] = [];
+    for (let slot = this.#oldest; slot !== NO_SLOT; slot = this.#younger[slot] as number) {
+      const offset = this.#offset[slot] as number;
+      if (offset >= from && offset < to) held.push(offset);
+    }
+    return held.sort((a, b) => a - b);
+  }
+
+  /** Offsets that have a slot. */
+  offsets(): IterableIterator<number> {
+    return this.#byOffset.keys();
+  }
+
+  #becomeYoungest(slot: number): void {
+    this.#older[slot] = this.#youngest;
+    this.#younger[slot] = NO_SLOT;
+    if (this.#youngest === NO_SLOT) this.#oldest = slot;
+    else this.#younger[this.#youngest] = slot;
+    this.#youngest = slot;
+  }
+
+  #leaveAges(slot: number): void {
+    const older = this.#older[slot] as number;
+    const younger = this.#younger[slot] as number;
+    if (older === NO_SLOT) this.#oldest = younger;
+    else this.#younger[older] = younger;
+    if (younger === NO_SLOT) this.#youngest = older;
+    else this.#older[younger] = older;
   }
 
   #grow(): void {

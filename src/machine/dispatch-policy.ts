@@ -3,112 +3,79 @@
  * decides, the caller delivers and proposes. A delivery costs no log write, and nothing of this
  * survives a restart.
  *
- * - First in, first out; a redelivery that is due goes ahead of new messages, the lowest offset
- *   first.
+ * - First in, first out, the higher priority first; a redelivery that is due goes ahead of new
+ *   messages, the lowest offset first.
  * - Round robin over the consumers with credit (`consumer-ring.ts`). A redelivery prefers another
  *   consumer than the one that had the message last; a lone consumer gets its own again.
+ *   With a single active consumer the one that is attached longest gets all, the next when it ends.
  * - A delivery is named by (term, number). `requeue` and `discard` count only from the current one;
  *   a `complete` counts always, late or from a former holder.
  * - What a consumer holds longer than the visibility timeout, or held when it was lost, is proposed
  *   as a requeue: an attempt. What it hands back unprocessed is due at once and no attempt. A
  *   consumer that holds nothing has no deadline, however long it is idle.
+ * - A stream counts no attempts: what would be one is due at once, and nothing is proposed. A
+ *   client's requeue leaves the delivery with its consumer.
  * - New messages go out only within `maxUnsettledSpan` of the floor; `stuck` names who holds them
  *   back.
  *
- * The invariant: every offset from the floor up to `cursor` is settled or has a slot; from `cursor`
- * on a message is new unless its bit is set in `#skip`. Claim and settlement cost the same however
- * many messages are delivered; a message that waits for its redelivery costs O(log n) of those that
- * wait.
+ * The invariant: a message is new (`new-messages.ts`), or settled, or has a slot, and never two of
+ * them; what was settled in a stretch has none. Claim and settlement cost the same however many
+ * messages are delivered or new, whatever their priorities; a message that waits for its redelivery
+ * costs O(log n) of those that wait, a stretch no more than the lesser of its length and the slots.
  *
  * Times are stamps, the same clock as `notBefore`. Consumers are named by numbers of the caller,
  * each used once. An effect may be told that the start knew already.
  */
 
 import { assert, isCount } from './assert.ts';
-import type { Claims } from './claims.ts';
+import { Claims } from './claims.ts';
 import type { SettleOutcome } from './command.ts';
 import { Consumer, ConsumerRing } from './consumer-ring.ts';
 import type { QueueLimits } from './definitions.ts';
 import { DeliverySlots, ENDING, NO_SLOT, REDELIVERED, SlotState } from './delivery-slots.ts';
+import type { DeliveryName, DispatchPolicyOptions, SettleVerdict } from './dispatch-start.ts';
 import type { Offset } from './ids.ts';
-import { SETTLED_CHUNK, SettledChunk, chunkOf } from './settled-ranges.ts';
-import { SlotHeap } from './slot-heap.ts';
+import { NewMessages } from './new-messages.ts';
+import { WaitingSlots } from './waiting-slots.ts';
 
+export type {
+  DeliveryName,
+  DispatchPolicyOptions,
+  DispatchStart,
+  SettleVerdict,
+} from './dispatch-start.ts';
 export { Claims } from './claims.ts';
-
-/** A group as it was when dispatching began; the policy owns the bitmaps from then on. */
-export interface DispatchStart {
-  readonly floor: Offset;
-  readonly nextOffset: Offset;
-  readonly limits: QueueLimits;
-  /** Settled offsets above the floor, by chunk. */
-  readonly settled: Map<number, SettledChunk>;
-  /** Messages that were requeued and are not settled. */
-  readonly requeued: readonly RequeuedMessage[];
-}
-
-export interface RequeuedMessage {
-  readonly offset: number;
-  readonly attempts: number;
-  readonly notBefore: number;
-}
-
-/** What is to be done with a settlement that a client asked for. */
-export type SettleVerdict =
-  /** Propose a Settle command; tell `proposalFailed` if that cannot be done. */
-  | 'propose'
-  /** Settled already, or that is under way: nothing to do, and nothing wrong. */
-  | 'settled'
-  /**
-   * A requeue or discard that is not from the current delivery, or an offset that does not exist.
-   */
-  | 'stale';
-
-export interface DispatchPolicyOptions {
-  readonly term: number;
-  readonly start: DispatchStart;
-  /**
-   * Messages below this may have been delivered before the start: their delivery is a redelivery.
-   */
-  readonly seenBelow: number;
-}
-
-/**
- * Bounds what one claim does for messages whose backoff has ended; the rest follows with the next
- * one.
- */
-const MAX_DUE_MOVES = 4096;
 
 export class DispatchPolicy {
   readonly #term: number;
   readonly #seenBelow: number;
+  readonly #isStream: boolean;
   #limits: QueueLimits;
-  #floor: number;
-  #nextOffset: number;
-  /** The next offset that may be new. */
-  #cursor: number;
-  /** Offsets from `#cursor` on that are not new: settled, or in a slot. */
-  readonly #skip: Map<number, SettledChunk>;
+  readonly #new: NewMessages;
   readonly #consumers = new Map<number, Consumer>();
+  /** The one that is attached longest. */
+  #eldest: Consumer | undefined;
   readonly #ring = new ConsumerRing();
   readonly #slots = new DeliverySlots();
-  /** Slots that are due, by offset, and those that will be, by time. */
-  readonly #due = new SlotHeap();
-  readonly #later = new SlotHeap();
+  readonly #waiting = new WaitingSlots(this.#slots);
   readonly #withheld = new Set<number>();
-  #deliveryNumber = 0;
+  #nextDeliveryNumber: number;
   #now = 0;
-  #cursorSteps = 0;
+  #rangeSteps = 0;
+  /**
+   * Deliveries of watched consumers that ended, but by `close`: (consumer, offset, number). The
+   * caller reads and clears them.
+   */
+  readonly ended = new Claims();
 
   constructor(options: DispatchPolicyOptions) {
     const { start } = options;
     this.#term = options.term;
     this.#seenBelow = options.seenBelow;
+    this.#isStream = options.isStream;
+    this.#nextDeliveryNumber = options.firstDeliveryNumber;
     this.#limits = start.limits;
-    this.#floor = start.floor;
-    this.#cursor = start.floor;
-    this.#nextOffset = start.nextOffset;
-    this.#skip = start.settled;
+    this.#new = new NewMessages(start);
     for (const message of start.requeued) {
       this.requeued(message.offset as Offset, message.attempts, message.notBefore);
     }
@@ -125,7 +92,7 @@ export class DispatchPolicy {
 
   /** Messages that wait for a redelivery. */
   get waiting(): number {
-    return this.#due.size + this.#later.size;
+    return this.#waiting.size;
   }
 
   /** Messages remembered one by one: delivered, being settled, waiting, withheld. */
@@ -133,35 +100,87 @@ export class DispatchPolicy {
     return this.#slots.size;
   }
 
+  get withheldCount(): number {
+    return this.#withheld.size;
+  }
+
   /** Messages whose payload cannot be read, ascending. */
   get withheld(): readonly Offset[] {
     return [...this.#withheld].sort((a, b) => a - b) as Offset[];
   }
 
-  /** What loops in here have cost so far: entries moved in heaps, words passed by the cursor. */
+  /** The lowest unsettled offset. */
+  get floor(): Offset {
+    return this.#new.floor as Offset;
+  }
+
+  get nextOffset(): Offset {
+    return this.#new.nextOffset as Offset;
+  }
+
+  /** For a policy that replaces this one. */
+  get nextDeliveryNumber(): number {
+    return this.#nextDeliveryNumber;
+  }
+
+  /**
+   * What loops in here have cost so far: entries moved in heaps, words passed by cursors, offsets
+   * looked up for stretches.
+   */
   get steps(): number {
-    return this.#due.steps + this.#later.steps + this.#cursorSteps;
+    return this.#waiting.steps + this.#new.steps + this.#rangeSteps;
+  }
+
+  /** A complete or discard of this message is proposed. */
+  isEnding(offset: Offset): boolean {
+    const slot = this.#slots.find(offset);
+    return slot !== NO_SLOT && this.#slots.has(slot, ENDING);
+  }
+
+  /** What consumers hold of [from, to), ascending. */
+  heldIn(from: Offset, to: Offset): Offset[] {
+    return this.#slots.heldIn(from, to) as Offset[];
   }
 
   // What apply did, told in its order.
 
-  enqueued(offset: Offset): void {
-    if (offset >= this.#nextOffset) this.#nextOffset = offset + 1;
+  enqueued(offset: Offset, priority: number): void {
+    this.#new.enqueued(offset, Math.min(priority, this.#limits.maxPriority));
   }
 
   settled(offset: Offset, floor: Offset): void {
     const slot = this.#slots.find(offset);
-    if (slot !== NO_SLOT) this.#forget(slot);
-    else if (offset >= this.#cursor) this.#skipAt(offset);
-    if (floor > this.#floor) this.#floor = floor;
+    if (slot === NO_SLOT) this.#new.take(offset);
+    else this.#forget(slot);
+    this.#new.raiseFloor(floor);
+  }
+
+  /** All of [from, to) is settled. */
+  ranged(from: Offset, to: Offset, floor: Offset): void {
+    const slots = this.#slots;
+    const end = Math.min(to, this.#new.nextOffset);
+    if (slots.size < end - from) {
+      this.#rangeSteps += slots.size;
+      for (const offset of slots.offsets()) {
+        if (offset >= from && offset < end) this.#forget(slots.find(offset));
+      }
+    } else {
+      this.#rangeSteps += Math.max(0, end - from);
+      for (let offset: number = from; offset < end; offset += 1) {
+        const slot = slots.find(offset);
+        if (slot !== NO_SLOT) this.#forget(slot);
+      }
+    }
+    this.#new.takeRange(from, end);
+    this.#new.raiseFloor(floor);
   }
 
   requeued(offset: Offset, attempts: number, notBefore: number): void {
     let slot = this.#slots.find(offset);
     if (slot === NO_SLOT) {
       // Settled in the meantime, or not yet delivered by this policy.
-      if (offset < this.#cursor || this.#isSkipped(offset)) return;
-      this.#skipAt(offset);
+      if (!this.#new.has(offset)) return;
+      this.#new.take(offset);
       slot = this.#slots.add(offset);
     } else {
       this.#leaveState(slot);
@@ -171,7 +190,7 @@ export class DispatchPolicy {
     this.#slots.set(slot, REDELIVERED);
     // A complete proposed behind the requeue will settle it: not to be delivered meanwhile.
     if (this.#slots.has(slot, ENDING)) this.#slots.setState(slot, SlotState.settling);
-    else this.#wait(slot, notBefore);
+    else this.#waiting.add(slot, notBefore);
   }
 
   limitsChanged(limits: QueueLimits): void {
@@ -180,11 +199,18 @@ export class DispatchPolicy {
 
   // Consumers.
 
-  attach(id: number, credit: number): void {
+  /** `isWatched`: its deliveries that end are told in `ended`. */
+  attach(id: number, credit: number, isWatched = false): void {
     assert(!this.#consumers.has(id), 'policy: the consumer is attached already');
-    const consumer = new Consumer(id);
+    const consumer = new Consumer(id, isWatched);
     this.#consumers.set(id, consumer);
+    this.#eldest ??= consumer;
     this.grant(id, credit);
+  }
+
+  /** What the consumer may still be given. */
+  credit(id: number): number {
+    return this.#consumers.get(id)?.credit ?? 0;
   }
 
   /**
@@ -207,18 +233,26 @@ export class DispatchPolicy {
     const consumer = this.#consumers.get(id);
     if (consumer === undefined) return;
     this.#consumers.delete(id);
+    if (consumer === this.#eldest) this.#eldest = this.#consumers.values().next().value;
     this.#ring.leave(consumer);
     consumer.isOpen = false;
+    const isAttempt = how === 'lost' && !this.#isStream;
     for (let slot = consumer.firstHeld; slot !== NO_SLOT; slot = consumer.firstHeld) {
-      if (how === 'lost') {
+      if (isAttempt) {
         this.#slots.release(slot, SlotState.settling);
         requeue.push(this.#slots.offset(slot) as Offset);
       } else {
         this.#slots.release(slot, SlotState.due);
-        this.#slots.endDelivery(slot);
-        this.#slots.set(slot, REDELIVERED);
-        this.#wait(slot, 0);
+        this.#waitAgain(slot);
       }
+    }
+  }
+
+  /** Nothing is delivered by this policy any more: what is held ends for those who are watched. */
+  retire(): void {
+    const slots = this.#slots;
+    for (let slot = slots.oldest; slot !== NO_SLOT; slot = slots.oldest) {
+      this.#release(slot, SlotState.settling);
     }
   }
 
@@ -227,19 +261,20 @@ export class DispatchPolicy {
   /** Decides up to `max` deliveries and adds them to `into`; how many. */
   claim(now: number, max: number, into: Claims): number {
     this.#tick(now);
-    this.#moveDue();
+    this.#waiting.tick(this.#now);
     let count = 0;
+    const { maxUnsettledSpan, singleActiveConsumer } = this.#limits;
     while (count < max) {
-      let consumer = this.#ring.first;
+      let consumer = this.#turn();
       if (consumer === undefined) break;
-      let slot = this.#due.pop();
+      let slot = this.#waiting.pop();
       if (slot === NO_SLOT) {
-        if (!this.#hasNew()) break;
-        slot = this.#slots.add(this.#cursor);
-        this.#cursor += 1;
-        if (this.#cursor % SETTLED_CHUNK === 0) this.#skip.delete(chunkOf(this.#cursor - 1));
-      } else if (consumer === this.#slots.holder(slot) && consumer.next !== undefined) {
-        consumer = consumer.next;
+        const offset = this.#new.next(maxUnsettledSpan);
+        if (offset === -1) break;
+        this.#new.take(offset);
+        slot = this.#slots.add(offset);
+      } else if (!singleActiveConsumer && consumer === this.#slots.holder(slot)) {
+        consumer = consumer.next ?? consumer;
       }
       this.#deliver(slot, consumer, into);
       count += 1;
@@ -259,7 +294,8 @@ export class DispatchPolicy {
     if (outcome !== 'complete') {
       if (slot === NO_SLOT || slots.state(slot) !== SlotState.held) return 'stale';
       if (term !== this.#term || deliveryNumber !== slots.number(slot)) return 'stale';
-      slots.release(slot, SlotState.settling);
+      if (outcome === 'requeue' && this.#isStream) return 'settled';
+      this.#release(slot, SlotState.settling);
       if (outcome === 'discard') slots.set(slot, ENDING);
       return 'propose';
     }
@@ -270,9 +306,20 @@ export class DispatchPolicy {
     return 'propose';
   }
 
+  /** Its visibility timeout begins anew; false when it is not the current delivery. */
+  extend({ offset, term, deliveryNumber }: DeliveryName, now: number): boolean {
+    this.#tick(now);
+    const slots = this.#slots;
+    const slot = slots.find(offset);
+    if (slot === NO_SLOT || slots.state(slot) !== SlotState.held) return false;
+    if (term !== this.#term || deliveryNumber !== slots.number(slot)) return false;
+    slots.renew(slot, this.#now);
+    return true;
+  }
+
   /**
-   * Adds up to `max` offsets whose visibility timeout passed: propose Settle requeue, cause
-   * `timeout`.
+   * Ends up to `max` deliveries whose visibility timeout passed and adds them to `requeue`: propose
+   * Settle requeue, cause `timeout`. Those of a stream are due again instead. How many ended.
    */
   expire(now: number, max: number, requeue: Offset[]): number {
     this.#tick(now);
@@ -280,17 +327,18 @@ export class DispatchPolicy {
     let count = 0;
     while (count < max) {
       const slot = slots.oldest;
-      if (slot === NO_SLOT || slots.time(slot) + this.#limits.visibilityTimeoutMs > this.#now)
-        break;
-      slots.release(slot, SlotState.settling);
-      requeue.push(slots.offset(slot) as Offset);
+      if (slot === NO_SLOT) break;
+      if (slots.time(slot) + this.#limits.visibilityTimeoutMs > this.#now) break;
+      this.#release(slot, SlotState.settling);
+      if (this.#isStream) this.#waitAgain(slot);
+      else requeue.push(slots.offset(slot) as Offset);
       count += 1;
     }
     return count;
   }
 
   /**
-   * A proposal that `settle`, `expire` or `close` asked for was refused: the delivery goes on with
+   * A proposal that `settle`, `expire`, `close` or `passOver` asked for was refused: the delivery goes on with
    * a new visibility timeout, or the message is due again if nobody holds it.
    */
   proposalFailed(offset: Offset, now: number): void {
@@ -300,15 +348,9 @@ export class DispatchPolicy {
     if (slot === NO_SLOT || slots.state(slot) !== SlotState.settling) return;
     slots.unset(slot, ENDING);
     const holder = slots.holder(slot);
-    if (slots.number(slot) === 0) {
-      this.#wait(slot, slots.time(slot));
-    } else if (holder?.isOpen === true) {
-      slots.hold(slot, holder, this.#now);
-    } else {
-      slots.endDelivery(slot);
-      slots.set(slot, REDELIVERED);
-      this.#wait(slot, 0);
-    }
+    if (slots.number(slot) === 0) this.#waiting.add(slot, slots.time(slot));
+    else if (holder?.isOpen === true) slots.hold(slot, holder, this.#now);
+    else this.#waitAgain(slot);
   }
 
   /**
@@ -316,7 +358,9 @@ export class DispatchPolicy {
    */
   unclaim(offset: Offset): void {
     const slot = this.#takeBack(offset);
-    if (slot !== NO_SLOT) this.#wait(slot, 0);
+    if (slot === NO_SLOT) return;
+    this.#slots.forgetHolder(slot);
+    this.#waiting.add(slot, 0);
   }
 
   /**
@@ -330,55 +374,61 @@ export class DispatchPolicy {
     this.#withheld.add(offset);
   }
 
+  /**
+   * A claimed delivery is not for this group, or its message has expired: propose Settle complete.
+   * Never delivered again by this policy, credit back; false when it is not claimed any more.
+   */
+  passOver(offset: Offset): boolean {
+    const slot = this.#takeBack(offset);
+    if (slot === NO_SLOT) return false;
+    this.#slots.setState(slot, SlotState.settling);
+    this.#slots.set(slot, ENDING);
+    return true;
+  }
+
   /** When to call `expire` and `claim` although nothing happens: 0 is now, Infinity not at all. */
   nextWake(): number {
     const { oldest } = this.#slots;
     const deadline =
       oldest === NO_SLOT ? Infinity : this.#slots.time(oldest) + this.#limits.visibilityTimeoutMs;
-    if (this.#ring.first === undefined) return deadline;
-    if (this.#due.size > 0 || this.#hasNew()) return 0;
-    return Math.min(deadline, this.#later.peekKey());
+    if (this.#turn() === undefined) return deadline;
+    if (this.#new.next(this.#limits.maxUnsettledSpan) !== -1) return 0;
+    return Math.min(deadline, this.#waiting.next);
   }
 
   /** The unsettled offset that holds new messages back, if one does. */
   stuck(): Offset | undefined {
-    if (this.#hasNew() || this.#cursor >= this.#nextOffset) return undefined;
-    return this.#floor as Offset;
+    if (this.#new.next(this.#limits.maxUnsettledSpan) !== -1) return undefined;
+    return this.#new.areBeyond ? this.floor : undefined;
+  }
+
+  /** Whose turn it is; undefined: nobody can take a message now. */
+  #turn(): Consumer | undefined {
+    if (!this.#limits.singleActiveConsumer) return this.#ring.first;
+    return this.#eldest?.isReady === true ? this.#eldest : undefined;
   }
 
   #tick(now: number): void {
     if (now > this.#now) this.#now = now;
   }
 
-  #moveDue(): void {
-    for (let moves = 0; moves < MAX_DUE_MOVES && this.#later.peekKey() <= this.#now; moves += 1) {
-      const slot = this.#later.pop();
-      this.#slots.setState(slot, SlotState.due);
-      this.#due.add(slot, this.#slots.offset(slot), 0);
-    }
-  }
-
   #deliver(slot: number, consumer: Consumer, into: Claims): void {
     const slots = this.#slots;
     const offset = slots.offset(slot);
-    this.#deliveryNumber += 1;
+    const number = this.#nextDeliveryNumber++;
     slots.hold(slot, consumer, this.#now);
-    slots.setNumber(slot, this.#deliveryNumber);
+    slots.setNumber(slot, number);
     this.#ring.serve(consumer);
     const redelivered = slots.has(slot, REDELIVERED) || offset < this.#seenBelow;
-    into.finish(
-      into.add(consumer.id, offset, this.#deliveryNumber),
-      slots.attempts(slot) + 1,
-      redelivered,
-    );
+    into.finish(into.add(consumer.id, offset, number), slots.attempts(slot) + 1, redelivered);
   }
 
   /** A complete for a message that this policy does not remember. */
   #completeUnknown(offset: Offset): SettleVerdict {
-    if (offset < 0 || offset >= this.#nextOffset) return 'stale';
-    if (offset < this.#cursor || this.#isSkipped(offset)) return 'settled';
+    if (offset < 0 || offset >= this.#new.nextOffset) return 'stale';
+    if (!this.#new.has(offset)) return 'settled';
     // It was delivered in an earlier term and is new in this one: not to be delivered any more.
-    this.#skipAt(offset);
+    this.#new.take(offset);
     this.#slots.set(this.#slots.add(offset), ENDING | REDELIVERED);
     return 'propose';
   }
@@ -391,9 +441,19 @@ export class DispatchPolicy {
     const holder = slots.holder(slot) as Consumer;
     slots.release(slot, SlotState.due);
     slots.endDelivery(slot);
-    holder.credit += 1;
-    this.#ring.join(holder);
+    this.#ring.repeat(holder);
     return slot;
+  }
+
+  /** Its consumer holds it no more, and hears of it if it is watched. */
+  #release(slot: number, state: SlotState): void {
+    const slots = this.#slots;
+    const holder = slots.holder(slot);
+    if (holder?.isWatched === true) {
+      const { ended } = this;
+      ended.finish(ended.add(holder.id, slots.offset(slot), slots.number(slot)), 0, false);
+    }
+    slots.release(slot, state);
   }
 
   /** Takes a slot out of the list or heap that its state has; it is `settling` then. */
@@ -401,13 +461,11 @@ export class DispatchPolicy {
     const slots = this.#slots;
     switch (slots.state(slot)) {
       case SlotState.held:
-        slots.release(slot, SlotState.settling);
+        this.#release(slot, SlotState.settling);
         return;
       case SlotState.later:
-        this.#later.remove(slot);
-        break;
       case SlotState.due:
-        this.#due.remove(slot);
+        this.#waiting.remove(slot);
         break;
       case SlotState.withheld:
         this.#withheld.delete(slots.offset(slot));
@@ -425,50 +483,10 @@ export class DispatchPolicy {
     this.#slots.remove(slot);
   }
 
-  /** The message waits for its redelivery. */
-  #wait(slot: number, notBefore: number): void {
-    const offset = this.#slots.offset(slot);
-    if (notBefore === 0) {
-      this.#slots.setState(slot, SlotState.due);
-      this.#due.add(slot, offset, 0);
-    } else {
-      this.#slots.setState(slot, SlotState.later);
-      this.#later.add(slot, notBefore, offset);
-    }
-  }
-
-  /**
-   * Moves the cursor over what is not new; true when there is a new message that may be delivered.
-   */
-  #hasNew(): boolean {
-    while (this.#skip.size > 0) {
-      const chunk = chunkOf(this.#cursor);
-      const bits = this.#skip.get(chunk);
-      if (bits === undefined) break;
-      const at = this.#cursor - chunk * SETTLED_CHUNK;
-      const next = bits.nextClear(at);
-      this.#cursorSteps += (next - at + 31) >>> 5;
-      this.#cursor += next - at;
-      if (next < SETTLED_CHUNK) break;
-      this.#skip.delete(chunk);
-    }
-    return (
-      this.#cursor < this.#nextOffset && this.#cursor - this.#floor < this.#limits.maxUnsettledSpan
-    );
-  }
-
-  #isSkipped(offset: number): boolean {
-    const chunk = chunkOf(offset);
-    return this.#skip.get(chunk)?.has(offset - chunk * SETTLED_CHUNK) === true;
-  }
-
-  #skipAt(offset: number): void {
-    const chunk = chunkOf(offset);
-    let bits = this.#skip.get(chunk);
-    if (bits === undefined) {
-      bits = new SettledChunk();
-      this.#skip.set(chunk, bits);
-    }
-    bits.set(offset - chunk * SETTLED_CHUNK);
+  /** Due at once, marked as a redelivery, and no attempt. */
+  #waitAgain(slot: number): void {
+    this.#slots.endDelivery(slot);
+    this.#slots.set(slot, REDELIVERED);
+    this.#waiting.add(slot, 0);
   }
 }

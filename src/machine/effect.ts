@@ -116,7 +116,10 @@ export type RareEffect =
   | { readonly kind: 'group-check'; readonly queueId: QueueId; readonly groupId: GroupId }
   /** Nothing below is wanted any more. */
   | { readonly kind: 'start-raised'; readonly queueId: QueueId; readonly start: Offset }
-  /** A message of `count` was dropped because its queue is full, or expired. */
+  /**
+   * `count` messages were dropped, the first of them `from`, because the queue is full or they have
+   * expired. One effect may stand for what several commands of the entry dropped.
+   */
   | {
       readonly kind: 'dropped';
       readonly queueId: QueueId;
@@ -186,6 +189,12 @@ export interface Intent {
   readonly refusals: number;
 }
 
+export interface Dropped {
+  readonly from: number;
+  readonly count: number;
+  readonly why: 'drop-head' | 'expired';
+}
+
 const FIRST_CAPACITY = 1024;
 
 export class Effects {
@@ -202,6 +211,8 @@ export class Effects {
   #e = new Float64Array(FIRST_CAPACITY);
   readonly #nodes: string[] = [];
   readonly #rare: RareEffect[] = [];
+  /** The last one of these. */
+  #dropped: { readonly queueId: QueueId; readonly why: Dropped['why']; count: number } | undefined;
 
   get length(): number {
     return this.#length;
@@ -211,6 +222,7 @@ export class Effects {
     this.#length = 0;
     this.#nodes.length = 0;
     this.#rare.length = 0;
+    this.#dropped = undefined;
   }
 
   kind(at: number): EffectKind {
@@ -357,6 +369,19 @@ export class Effects {
   finishRequeued(at: number, attempts: number, notBefore: number): void {
     this.#c[at] = attempts;
     this.#d[at] = notBefore;
+  }
+
+  /** Joins what was dropped last, if it was of the same queue: the effect is there for counts. */
+  addDropped(queueId: QueueId, dropped: Dropped): void {
+    const last = this.#dropped;
+    if (last !== undefined && last.queueId === queueId && last.why === dropped.why) {
+      last.count += dropped.count;
+      return;
+    }
+    const { from, count, why } = dropped;
+    const effect = { kind: 'dropped' as const, queueId, from: from as Offset, count, why };
+    this.addRare(effect);
+    this.#dropped = effect;
   }
 
   addRare(effect: RareEffect): void {

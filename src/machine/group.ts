@@ -3,13 +3,14 @@
  *
  * `Group` is the record: floor, and which chunks of settled bits and attempts exist. `GroupState`
  * is the group with those of its records that are in memory; it tells the record table of every
- * change before it makes it. It never decides whose delivery a settlement comes from: the leader
- * did, before it proposed.
+ * change before it makes it, and exists only as long as one of its records is in memory. It never
+ * decides whose delivery a settlement comes from: the leader did, before it proposed. Its name and
+ * filter stand in the record of its queue.
  */
 
 import { assert } from './assert.ts';
 import { AttemptsChunk } from './attempts.ts';
-import { DEFAULT_GROUP } from './ids.ts';
+import type { GroupId, QueueId } from './ids.ts';
 import {
   type RecordData,
   type RecordKey,
@@ -58,16 +59,27 @@ export class Group {
   }
 }
 
+/** Who has the states of the groups: the queue. */
+export interface GroupHolder {
+  readonly queueId: QueueId;
+  /** The group's own record is about to leave the memory. */
+  groupLeaving(group: GroupState): void;
+  /** Nothing of it is in memory any more. */
+  groupLeft(group: GroupState): void;
+}
+
 export class GroupState implements SettledChunks, RecordHolder {
-  readonly #queueId: number;
+  readonly groupId: GroupId;
+  readonly #holder: GroupHolder;
   readonly #table: RecordTable;
   #record: Resident<Group> | undefined;
   /** Made when first needed: an idle queue has none. */
   #settled: Map<number, Resident<SettledChunk>> | undefined;
   #attempts: Map<number, Resident<AttemptsChunk>> | undefined;
 
-  constructor(queueId: number, table: RecordTable) {
-    this.#queueId = queueId;
+  constructor(groupId: GroupId, holder: GroupHolder, table: RecordTable) {
+    this.groupId = groupId;
+    this.#holder = holder;
     this.#table = table;
   }
 
@@ -80,8 +92,22 @@ export class GroupState implements SettledChunks, RecordHolder {
     return this.#record.content;
   }
 
-  create(): void {
-    this.#record = new Resident(this.#groupKey(), new Group(), this);
+  /** The lowest unsettled offset. */
+  get floor(): number {
+    return this.group.ranges.floor;
+  }
+
+  /** Unsettled messages of a queue whose next offset is this. */
+  depth(nextOffset: number): number {
+    const { floor, above } = this.group.ranges;
+    return nextOffset - floor - above;
+  }
+
+  /** A new group, with everything below `floor` settled. */
+  create(floor: number): void {
+    const group = new Group();
+    group.ranges.reset(floor, this);
+    this.#record = new Resident(this.#groupKey(), group, this);
     this.#table.create(this.#record);
   }
 
@@ -91,7 +117,7 @@ export class GroupState implements SettledChunks, RecordHolder {
   }
 
   loadSettled(chunk: number, data: RecordData): void {
-    const key = settledKey(this.#queueId, DEFAULT_GROUP, chunk);
+    const key = this.#settledKey(chunk);
     const resident = new Resident(key, SettledChunk.fromData(data), this);
     this.#settled ??= new Map();
     this.#settled.set(chunk, resident);
@@ -99,7 +125,7 @@ export class GroupState implements SettledChunks, RecordHolder {
   }
 
   loadAttempts(chunk: number, data: RecordData): void {
-    const key = attemptsKey(this.#queueId, DEFAULT_GROUP, chunk);
+    const key = this.#attemptsKey(chunk);
     const resident = new Resident(key, AttemptsChunk.fromData(data), this);
     this.#attempts ??= new Map();
     this.#attempts.set(chunk, resident);
@@ -133,10 +159,10 @@ export class GroupState implements SettledChunks, RecordHolder {
     }
     record.used = true;
     const missing = record.content.ranges.missing(offset, this);
-    if (missing !== -1) keys.push(settledKey(this.#queueId, DEFAULT_GROUP, missing));
+    if (missing !== -1) keys.push(this.#settledKey(missing));
     const chunk = chunkOf(offset);
     if (record.content.attempts.has(chunk) && !this.hasAttempts(chunk)) {
-      keys.push(attemptsKey(this.#queueId, DEFAULT_GROUP, chunk));
+      keys.push(this.#attemptsKey(chunk));
     }
   }
 
@@ -153,17 +179,90 @@ export class GroupState implements SettledChunks, RecordHolder {
     return ranges.missing(offset, this) === -1;
   }
 
+  /** What `settleRange` needs and is not resident; the rest of it when asked again. */
+  needsRange(from: number, to: number, keys: RecordKey[]): void {
+    const record = this.#record;
+    if (record === undefined) {
+      keys.push(this.#groupKey());
+      return;
+    }
+    record.used = true;
+    const { attempts, ranges } = record.content;
+    const missing = ranges.missingInRange(from, to, this);
+    if (missing !== -1) keys.push(this.#settledKey(missing));
+    for (const chunk of attempts.keys()) {
+      if (isCutBy(chunk, from, to) && !this.hasAttempts(chunk)) keys.push(this.#attemptsKey(chunk));
+    }
+  }
+
+  /** The offset behind the first `count` unsettled ones, at most `limit`; -1: a key was added. */
+  behind(count: number, limit: number, keys: RecordKey[]): number {
+    const at = this.group.ranges.behind(count, limit, this);
+    if (at >= 0) return at;
+    keys.push(this.#settledKey(-1 - at));
+    return -1;
+  }
+
+  /** Keys of the bitmaps in [from, to) that are not resident. */
+  missingBits(from: number, to: number, keys: RecordKey[]): void {
+    const { ranges } = this.group;
+    for (let chunk = chunkOf(from); chunk * SETTLED_CHUNK < to; chunk += 1) {
+      if ((chunk + 1) * SETTLED_CHUNK <= ranges.floor) continue;
+      if (ranges.hasBitmap(chunk) && !this.hasSettled(chunk)) keys.push(this.#settledKey(chunk));
+    }
+  }
+
+  /** Keys of the attempts in [from, to) that are not resident. */
+  missingAttempts(from: number, to: number, keys: RecordKey[]): void {
+    for (const chunk of this.group.attempts.keys()) {
+      const isIn = chunk * SETTLED_CHUNK < to && (chunk + 1) * SETTLED_CHUNK > from;
+      if (isIn && !this.hasAttempts(chunk)) keys.push(this.#attemptsKey(chunk));
+    }
+  }
+
+  /**
+   * What `settleRange` needs for several ranges one after the other: their edges, and what the
+   * floor may come to while they are settled.
+   */
+  needsBatch(ranges: readonly { from: number; to: number }[], keys: RecordKey[]): void {
+    const { ranges: settled } = this.group;
+    const needed = new Set<number>();
+    const counts = new Map<number, number>();
+    for (const { from, to } of ranges) {
+      this.missingAttempts(from, to, keys);
+      needed
+        .add(chunkOf(from))
+        .add(chunkOf(to - 1))
+        .add(chunkOf(to));
+      for (let chunk = chunkOf(from); chunk * SETTLED_CHUNK < to; chunk += 1) {
+        const begin = Math.max(from, chunk * SETTLED_CHUNK);
+        const count = Math.min(to, (chunk + 1) * SETTLED_CHUNK) - begin;
+        counts.set(chunk, (counts.get(chunk) ?? 0) + count);
+      }
+    }
+    // The floor passes a chunk only if nothing in it stays unsettled.
+    let chunk = chunkOf(settled.floor);
+    needed.add(chunk);
+    let passes = counts.has(chunk);
+    while (passes) {
+      chunk += 1;
+      needed.add(chunk);
+      passes = (counts.get(chunk) ?? 0) + settled.countIn(chunk) >= SETTLED_CHUNK;
+    }
+    for (const each of needed) {
+      if (settled.hasBitmap(each) && !this.hasSettled(each)) keys.push(this.#settledKey(each));
+    }
+  }
+
   /** Keys of every chunk that exists and is not resident. */
-  missingChunks(): RecordKey[] {
+  missingChunks(keys: RecordKey[]): void {
     const { ranges, attempts } = this.group;
-    const keys: RecordKey[] = [];
     for (const chunk of ranges.bitmaps()) {
-      if (!this.hasSettled(chunk)) keys.push(settledKey(this.#queueId, DEFAULT_GROUP, chunk));
+      if (!this.hasSettled(chunk)) keys.push(this.#settledKey(chunk));
     }
     for (const chunk of ascending(attempts.keys())) {
-      if (!this.hasAttempts(chunk)) keys.push(attemptsKey(this.#queueId, DEFAULT_GROUP, chunk));
+      if (!this.hasAttempts(chunk)) keys.push(this.#attemptsKey(chunk));
     }
-    return keys;
   }
 
   isSettled(offset: number): boolean {
@@ -175,6 +274,33 @@ export class GroupState implements SettledChunks, RecordHolder {
     const record = this.#touched();
     record.ranges.settle(offset, this);
     if (record.attempts.size > 0) this.#forgetAttempts(record, offset);
+  }
+
+  /** Settles all of [from, to) that is not settled, and forgets attempts; how many that were. */
+  settleRange(from: number, to: number): number {
+    const record = this.#touched();
+    const settled = record.ranges.settleRange(from, to, this);
+    for (const chunk of record.attempts.keys()) this.#forgetAttemptsIn(record, chunk, { from, to });
+    return settled;
+  }
+
+  /** Everything below `floor` is settled and nothing else, whatever was before. */
+  reset(floor: number): void {
+    const record = this.#touched();
+    record.ranges.reset(floor, this);
+    for (const chunk of ascending(record.attempts.keys())) this.#dropAttempts(chunk);
+    record.attempts.clear();
+  }
+
+  /** Settles in this new group what all of `groups` have settled of a chunk; all is resident. */
+  adoptCommon(chunk: number, groups: readonly GroupState[]): void {
+    const bits = SettledChunk.whole();
+    for (const group of groups) {
+      const theirs = group.#bitsOf(chunk);
+      if (theirs === undefined) return;
+      bits.intersect(theirs);
+    }
+    this.#touched().ranges.adopt(chunk, bits, this);
   }
 
   attempts(offset: number): number {
@@ -192,11 +318,7 @@ export class GroupState implements SettledChunks, RecordHolder {
       resident = this.#attemptsOf(chunk);
       this.#table.touch(resident);
     } else {
-      resident = new Resident(
-        attemptsKey(this.#queueId, DEFAULT_GROUP, chunk),
-        new AttemptsChunk(),
-        this,
-      );
+      resident = new Resident(this.#attemptsKey(chunk), new AttemptsChunk(), this);
       this.#attempts ??= new Map();
       this.#attempts.set(chunk, resident);
       this.#table.create(resident);
@@ -256,11 +378,7 @@ export class GroupState implements SettledChunks, RecordHolder {
       this.#table.touch(resident);
       return resident.content;
     }
-    const resident = new Resident(
-      settledKey(this.#queueId, DEFAULT_GROUP, chunk),
-      new SettledChunk(),
-      this,
-    );
+    const resident = new Resident(this.#settledKey(chunk), new SettledChunk(), this);
     this.#settled ??= new Map();
     this.#settled.set(chunk, resident);
     this.#table.create(resident);
@@ -270,7 +388,7 @@ export class GroupState implements SettledChunks, RecordHolder {
   dropSettledChunk(chunk: number): void {
     const resident = this.#settled?.get(chunk);
     if (resident === undefined) {
-      this.#table.removeAbsent(settledKey(this.#queueId, DEFAULT_GROUP, chunk));
+      this.#table.removeAbsent(this.#settledKey(chunk));
       return;
     }
     this.#table.remove(resident);
@@ -279,21 +397,30 @@ export class GroupState implements SettledChunks, RecordHolder {
 
   evicted(resident: Resident<RecordContent>): void {
     if (resident === this.#record) {
+      this.#holder.groupLeaving(this);
       this.#record = undefined;
-      return;
+    } else {
+      const chunk = Number(resident.key.slice(resident.key.lastIndexOf('/') + 1));
+      if (this.#settled?.get(chunk) === resident) this.#settled.delete(chunk);
+      else if (this.#attempts?.get(chunk) === resident) this.#attempts.delete(chunk);
     }
-    const chunk = Number(resident.key.slice(resident.key.lastIndexOf('/') + 1));
-    if (this.#settled?.get(chunk) === resident) {
-      this.#settled.delete(chunk);
-      if (this.#settled.size === 0) this.#settled = undefined;
-    } else if (this.#attempts?.get(chunk) === resident) {
-      this.#attempts.delete(chunk);
-      if (this.#attempts.size === 0) this.#attempts = undefined;
+    if (this.#settled?.size === 0) this.#settled = undefined;
+    if (this.#attempts?.size === 0) this.#attempts = undefined;
+    if ((this.#record ?? this.#settled ?? this.#attempts) === undefined) {
+      this.#holder.groupLeft(this);
     }
   }
 
   #groupKey(): RecordKey {
-    return groupKey(this.#queueId, DEFAULT_GROUP);
+    return groupKey(this.#holder.queueId, this.groupId);
+  }
+
+  #settledKey(chunk: number): RecordKey {
+    return settledKey(this.#holder.queueId, this.groupId, chunk);
+  }
+
+  #attemptsKey(chunk: number): RecordKey {
+    return attemptsKey(this.#holder.queueId, this.groupId, chunk);
   }
 
   /** The record, about to change. */
@@ -311,31 +438,63 @@ export class GroupState implements SettledChunks, RecordHolder {
     return resident;
   }
 
+  /** The settled bits of a chunk, those below the floor included; undefined: none. A copy. */
+  #bitsOf(chunk: number): SettledChunk | undefined {
+    const { ranges } = this.group;
+    const begin = chunk * SETTLED_CHUNK;
+    const count = ranges.countIn(chunk);
+    if (begin + SETTLED_CHUNK <= ranges.floor || count === SETTLED_CHUNK) {
+      return SettledChunk.whole();
+    }
+    if (count === 0 && begin >= ranges.floor) return undefined;
+    const bits = count === 0 ? new SettledChunk() : this.settledChunk(chunk)?.copy();
+    assert(bits !== undefined, 'group: a bitmap is not loaded');
+    if (begin < ranges.floor) bits.fill(0, ranges.floor - begin);
+    return bits;
+  }
+
   #forgetAttempts(record: Group, offset: number): void {
     const chunk = chunkOf(offset);
     if (!record.attempts.has(chunk)) return;
-    const resident = this.#attemptsOf(chunk);
-    const at = offset - chunk * SETTLED_CHUNK;
-    if (resident.content.attempts(at) === 0) return;
-    if (resident.content.size === 1) {
-      record.attempts.delete(chunk);
-      this.#dropAttempts(chunk);
-      return;
+    this.#forgetAttemptsIn(record, chunk, { from: offset, to: offset + 1 });
+  }
+
+  /** Forgets the attempts of one chunk that lie in the range. */
+  #forgetAttemptsIn(record: Group, chunk: number, range: { from: number; to: number }): void {
+    const begin = chunk * SETTLED_CHUNK;
+    const from = Math.max(0, range.from - begin);
+    const to = Math.min(SETTLED_CHUNK, range.to - begin);
+    if (from >= to) return;
+    if (to - from < SETTLED_CHUNK) {
+      const resident = this.#attemptsOf(chunk);
+      if (!resident.content.hasIn(from, to)) return;
+      this.#table.touch(resident);
+      resident.content.removeRange(from, to);
+      if (resident.content.size > 0) {
+        record.attempts.set(chunk, resident.content.size);
+        return;
+      }
     }
-    this.#table.touch(resident);
-    resident.content.remove(at);
-    record.attempts.set(chunk, resident.content.size);
+    record.attempts.delete(chunk);
+    this.#dropAttempts(chunk);
   }
 
   #dropAttempts(chunk: number): void {
     const resident = this.#attempts?.get(chunk);
     if (resident === undefined) {
-      this.#table.removeAbsent(attemptsKey(this.#queueId, DEFAULT_GROUP, chunk));
+      this.#table.removeAbsent(this.#attemptsKey(chunk));
       return;
     }
     this.#table.remove(resident);
     this.#attempts?.delete(chunk);
   }
+}
+
+/** Does the range hold a part of the chunk, and not all of it? */
+function isCutBy(chunk: number, from: number, to: number): boolean {
+  const begin = chunk * SETTLED_CHUNK;
+  const end = begin + SETTLED_CHUNK;
+  return from < end && to > begin && (from > begin || to < end);
 }
 
 function ascending(chunks: Iterable<number>): number[] {

@@ -12,33 +12,29 @@
  * resident, and ignores what does not exist any more. An assertion that fails in here is a bug or a
  * store that lied; the process must end.
  *
- * The parts: `definitions` `queue` `group` (`settled-ranges`, `attempts`) `streams` `version` are
- * the records, `record-table` is their memory and their checkpoint, `backoff` says when a requeued
- * message is due. Deliveries are no state of the machine: `dispatch-policy`.
+ * The parts: `definitions` `queue` `group` (`settled-ranges`, `attempts`) `streams` `version` and
+ * those of `parts` are the records, `record-table` is their memory and their checkpoint, `commands`
+ * leads to the files that say what the commands do. Deliveries are no state of the machine:
+ * `dispatch-policy`.
  */
 
 import { assert, isCount } from './assert.ts';
-import { notBefore } from './backoff.ts';
-import {
-  type Command,
-  type EnqueueCommand,
-  MAX_TARGETS,
-  type SettleCommand,
-  type SetVersionCommand,
-  type VoidCommand,
-} from './command.ts';
+import type { Command, Position } from './command.ts';
+import { Commands } from './commands.ts';
 import { Definitions, type DefinedQueue } from './definition-commands.ts';
 import type { QueueDefinition } from './definitions.ts';
 import type { DispatchStart } from './dispatch-policy.ts';
-import type { Effects } from './effect.ts';
+import type { Effects, GroupView, Intent } from './effect.ts';
+import { offsetOf } from './group-commands.ts';
 import {
-  DEFAULT_GROUP,
+  DELAYED_QUEUE,
   type GroupId,
   type LogIndex,
   type Offset,
   type QueueId,
   type StampMs,
 } from './ids.ts';
+import { Parts } from './parts.ts';
 import type { QueueState } from './queue.ts';
 import {
   type CapturedRecord,
@@ -47,30 +43,39 @@ import {
   type RecordKey,
   definitionsKey,
   queueKey,
-  streamKey,
+  stored,
 } from './record-data.ts';
-import { type RecordContent, type RecordHolder, RecordTable, Resident } from './record-table.ts';
-import { IN_TURN, Stream, outcomeCode } from './streams.ts';
-import { Meta, isVersionAllowed } from './version.ts';
+import { RecordTable, Resident } from './record-table.ts';
+import { Senders } from './senders.ts';
+import { Meta } from './version.ts';
 
 export interface MachineOptions {
   /** Clean records kept beyond this many are evicted by `evict`; definitions do not count. */
   readonly maxResidentRecords: number;
 }
 
-const NONE: readonly RecordKey[] = Object.freeze([]);
-const ACCEPTED = outcomeCode('accepted');
-const NO_QUEUE = outcomeCode('no-queue');
+/** From what the deliveries of a group start. */
+export interface GroupDispatchStart extends DispatchStart {
+  readonly filter: string;
+  /** Older messages are not yet filtered: the leader looks at their topics. */
+  readonly filterFrom: Offset;
+  /**
+   * By chunk of 4,096 offsets, two priorities a byte, the even offset in the low half; a chunk that
+   * is missing has none above 0. Undefined: no message has one.
+   */
+  readonly priorities: ReadonlyMap<number, Uint8Array> | undefined;
+}
 
-export class Machine implements RecordHolder {
+const NONE: readonly RecordKey[] = Object.freeze([]);
+
+export class Machine {
   readonly #options: MachineOptions;
   readonly #table = new RecordTable();
   readonly #definitions = new Definitions(this.#table);
+  readonly #senders = new Senders(this.#table);
+  readonly #parts = new Parts(this.#table);
+  readonly #commands = new Commands(this.#definitions, this.#senders, this.#parts);
   #meta: Resident<Meta> | undefined;
-  readonly #streams = new Map<string, Resident<Stream>>();
-  /** The stream that was used last: a section of a log entry holds many commands of one sender. */
-  #lastStream: Resident<Stream> | undefined;
-  #lastNode = '';
 
   constructor(options: MachineOptions) {
     assert(isCount(options.maxResidentRecords), 'machine: maxResidentRecords must be a count');
@@ -84,28 +89,16 @@ export class Machine implements RecordHolder {
     const missing = meta.content.definitionChunks.filter(
       (chunk) => !this.#definitions.hasChunk(chunk),
     );
-    return missing.length === 0 ? NONE : missing.map(definitionsKey);
+    const keys = [...missing.map(definitionsKey), ...this.#parts.startKeys()];
+    return keys.length === 0 ? NONE : keys;
   }
 
   /**
-   * What `apply(command)` needs and what is not resident. Load and ask again, until it is empty.
+   * What `apply(command)` with this stamp needs and what is not resident. Load and ask again, until
+   * it is empty.
    */
-  keys(command: Command): readonly RecordKey[] {
-    switch (command.kind) {
-      case 'enqueue':
-        return this.#enqueueKeys(command);
-      case 'settle':
-        return this.#settleKeys(command);
-      case 'void':
-      case 'open-stream':
-        return this.#stream(command.node) === undefined ? [streamKey(command.node)] : NONE;
-      case 'delete-queue':
-        return this.queueKeys(command.queueId);
-      case 'declare-queue':
-      case 'update-queue':
-      case 'set-version':
-        return NONE;
-    }
+  keys(command: Command, stamp: StampMs): readonly RecordKey[] {
+    return this.#commands.keys(command, stamp);
   }
 
   /**
@@ -121,28 +114,17 @@ export class Machine implements RecordHolder {
       this.#meta ??= new Resident(
         META_KEY,
         data === undefined ? new Meta() : Meta.fromData(data),
-        this,
+        this.#definitions,
       );
-      return;
-    }
-    if (kind === 'stream') {
-      if (this.#streams.has(rest)) return;
-      const stream = new Resident(
-        key,
-        data === undefined ? new Stream() : Stream.fromData(data),
-        this,
-      );
-      this.#streams.set(rest, stream);
-      this.#table.adopt(stream);
-      return;
-    }
-    if (kind !== 'definitions') {
+    } else if (kind === 'stream') {
+      this.#senders.load(rest, data);
+    } else if (kind === 'definitions') {
+      const chunk = Number(rest);
+      if (!this.#started().definitionChunks.includes(chunk)) return;
+      this.#definitions.load(chunk, stored(data));
+    } else if (!this.#parts.load(kind, rest, data)) {
       this.#loadOfQueue(kind, rest, data);
-      return;
     }
-    const chunk = Number(rest);
-    if (!this.#started().definitionChunks.includes(chunk)) return;
-    this.#definitions.load(chunk, stored(data));
   }
 
   /** `keys(command)` was empty just before. `index` may repeat: an entry has many commands. */
@@ -155,32 +137,7 @@ export class Machine implements RecordHolder {
     this.#table.touch(meta);
     state.lastIndex = index;
     state.lastStamp = stamp;
-    switch (command.kind) {
-      case 'enqueue':
-        this.#enqueue(command, effects);
-        return;
-      case 'settle':
-        this.#settle(command, effects);
-        return;
-      case 'void':
-        this.#void(command, effects);
-        return;
-      case 'open-stream':
-        this.#openStream(command.node, effects);
-        return;
-      case 'declare-queue':
-        this.#definitions.declare(command, state, effects);
-        return;
-      case 'update-queue':
-        this.#definitions.update(command, effects);
-        return;
-      case 'delete-queue':
-        this.#definitions.remove(command, state, effects);
-        return;
-      case 'set-version':
-        setVersion(command, state, effects);
-        return;
-    }
+    this.#commands.apply(command, state, effects);
   }
 
   /** Version of the rules in force. */
@@ -216,64 +173,146 @@ export class Machine implements RecordHolder {
   }
 
   /**
-   * Lowest unsettled offset (`nextOffset` when there is none); undefined until `queueKeys` were
-   * loaded.
+   * Records to load so that `start`, `groups`, `groupNamed` and `depth` are known and `lowestWanted`
+   * is exact; load and ask again until it is empty.
    */
-  floor(queueId: QueueId): Offset | undefined {
-    return this.#definitions.get(queueId)?.floor;
+  queueKeys(queueId: QueueId): readonly RecordKey[] {
+    return this.#keysOf(queueId, (state, keys) => state.missing(keys));
   }
 
-  /** Undefined until `queueKeys` were loaded. */
+  /** The first offset that is kept; undefined until `queueKeys` were loaded. */
+  start(queueId: QueueId): Offset | undefined {
+    const state = this.#queue(queueId);
+    return state?.hasQueue === true ? (state.queue.start as Offset) : undefined;
+  }
+
+  /** Undefined until `queueKeys` were loaded once. */
   nextOffset(queueId: QueueId): Offset | undefined {
-    return this.#definitions.get(queueId)?.nextOffset;
-  }
-
-  /** Messages that are not settled; undefined when `queueKeys` is not empty. */
-  depth(queueId: QueueId): number | undefined {
-    const state = this.#definitions.get(queueId);
-    if (state === undefined || !state.isResident) return undefined;
-    const { floor, above } = state.group.group.ranges;
-    return state.queue.nextOffset - floor - above;
+    return this.#queue(queueId)?.nextOffset;
   }
 
   /**
-   * Records to load so that `floor`, `nextOffset` and `depth` are known; empty when all is
-   * resident.
+   * Nothing below is wanted by a group, kept by the queue, or needed by an open intent. Never too
+   * high, and exact after `queueKeys` were loaded; undefined until they were loaded once, and when
+   * the queue is gone and no intent needs a message of it.
    */
-  queueKeys(queueId: QueueId): readonly RecordKey[] {
-    const state = this.#definitions.get(queueId);
-    if (state === undefined || state.isResident) return NONE;
-    const keys: RecordKey[] = [];
-    state.missing(keys);
-    return keys;
+  lowestWanted(queueId: QueueId): Offset | undefined {
+    const leaving = this.#parts.outbox.lowestWanted(queueId);
+    const state = this.#queue(queueId);
+    if (state === undefined) return leaving === Infinity ? undefined : (leaving as Offset);
+    const own = state.lowestWanted;
+    return own === undefined || own <= leaving ? own : (leaving as Offset);
+  }
+
+  /** All queues that may hold payloads: beside those that are defined, deleted ones with intents. */
+  heldQueues(): QueueId[] {
+    const ids = this.#definitions.list().map(({ queueId }) => queueId);
+    const gone = this.#parts.outbox.queues().filter((each) => this.#queue(each) === undefined);
+    return [DELAYED_QUEUE, ...ids, ...gone];
+  }
+
+  /**
+   * Unsettled messages of the group that has most of them; of a stream and of a queue without
+   * groups, all that is kept. Undefined when `queueKeys` is not empty.
+   */
+  depth(queueId: QueueId): number | undefined {
+    const state = this.#queue(queueId);
+    return state?.isResident === true ? state.length() : undefined;
+  }
+
+  /** In order of groupId; undefined when `queueKeys` is not empty. */
+  groups(queueId: QueueId): GroupView[] | undefined {
+    const state = this.#queue(queueId);
+    if (state?.isResident !== true) return undefined;
+    return state.queue.groups.map((entry) => state.view(entry));
+  }
+
+  /** Undefined: there is no such group, or `queueKeys` is not empty. */
+  groupNamed(queueId: QueueId, name: string): GroupView | undefined {
+    const state = this.#queue(queueId);
+    const entry = state?.isResident === true ? state.named(name) : undefined;
+    return entry === undefined ? undefined : state?.view(entry);
   }
 
   /** What `dispatchStart` needs and is not resident; load and ask again until it is empty. */
   dispatchKeys(queueId: QueueId, groupId: GroupId): readonly RecordKey[] {
-    const state = this.#definitions.get(queueId);
-    if (state === undefined || groupId !== DEFAULT_GROUP) return NONE;
-    return state.isResident ? state.group.missingChunks() : this.queueKeys(queueId);
+    return this.#keysOf(queueId, (state, keys) => {
+      if (!state.isGroupReady(groupId, keys)) return;
+      const group = state.loadedGroup(groupId);
+      group.missingChunks(keys);
+      if (hasLevels(state)) this.#parts.levels.needsToCopy(queueId, group.floor, keys);
+    });
   }
 
   /**
    * From what a dispatch policy starts; afterwards it lives by the effects. Undefined: no such
    * group.
    */
-  dispatchStart(queueId: QueueId, groupId: GroupId): DispatchStart | undefined {
-    const state = this.#definitions.get(queueId);
-    if (state === undefined || groupId !== DEFAULT_GROUP) return undefined;
+  dispatchStart(queueId: QueueId, groupId: GroupId): GroupDispatchStart | undefined {
+    const state = this.#queue(queueId);
+    const entry = state?.entry(groupId);
+    if (state === undefined || entry === undefined) return undefined;
+    const group = state.loadedGroup(groupId);
     return {
-      floor: state.group.group.ranges.floor as Offset,
+      floor: group.floor as Offset,
       nextOffset: state.queue.nextOffset as Offset,
       limits: state.definition.limits,
-      settled: state.group.copySettled(),
-      requeued: state.group.requeued(),
+      settled: group.copySettled(),
+      requeued: group.requeued(),
+      filter: entry.filter,
+      filterFrom: entry.filterFrom as Offset,
+      priorities: hasLevels(state) ? this.#parts.levels.copy(queueId, group.floor) : undefined,
     };
   }
 
-  /** Records changed since the last freeze. */
+  /** What `isWanted` needs for offsets from `from` to below `to`. */
+  wantedKeys(queueId: QueueId, from: Offset, to: Offset): readonly RecordKey[] {
+    return this.#keysOf(queueId, (state, keys) => state.wantedNeeds(from, to, keys));
+  }
+
+  /** Must the message be kept? False also for one that never was. */
+  isWanted(queueId: QueueId, offset: Offset): boolean {
+    if (this.#parts.outbox.wants(queueId, offset)) return true;
+    return this.#queue(queueId)?.isWanted(offset) === true;
+  }
+
+  /** Open intents above `after`, in order, at most `max`. */
+  openIntents(after: number, max: number): Intent[] {
+    return this.#parts.outbox.after(after, max);
+  }
+
+  get openIntentCount(): number {
+    return this.#parts.outbox.openCount;
+  }
+
+  /** Messages of the queue that are on their way to another one. */
+  leaving(queueId: QueueId): number {
+    return this.#parts.outbox.leaving(queueId);
+  }
+
+  /** The stamp from which on a `fire-timers` does something; Infinity: none is needed. */
+  nextTimer(): number {
+    return this.#parts.nextTimer();
+  }
+
+  /** What `offsetAt` needs. */
+  positionKeys(queueId: QueueId, position: Position): readonly RecordKey[] {
+    return this.#keysOf(queueId, (state, keys) => {
+      if (state.use()) offsetOf(state, position, { parts: this.#parts, keys });
+      else keys.push(queueKey(queueId));
+    });
+  }
+
+  /** From `start` to `nextOffset`. Undefined: there is no such queue. */
+  offsetAt(queueId: QueueId, position: Position): Offset | undefined {
+    const state = this.#queue(queueId);
+    if (state === undefined) return undefined;
+    return offsetOf(state, position, { parts: this.#parts, keys: [] }) as Offset;
+  }
+
+  /** Records changed since the last freeze, a large one counted as several. */
   get dirtyRecords(): number {
-    return this.#table.changed;
+    return this.#table.changedWeight;
   }
 
   get residentRecords(): number {
@@ -304,169 +343,56 @@ export class Machine implements RecordHolder {
     return this.#table.evict(this.#options.maxResidentRecords, maxSteps);
   }
 
-  /** Called by the record table: a stream was evicted. */
-  evicted(resident: Resident<RecordContent>): void {
-    if (resident === this.#lastStream) this.#lastStream = undefined;
-    this.#streams.delete(resident.key.slice(resident.key.indexOf('/') + 1));
-  }
-
   #started(): Meta {
     assert(this.#meta !== undefined, 'machine: not started');
     return this.#meta.content;
   }
 
-  #stream(node: string): Resident<Stream> | undefined {
-    let stream = this.#lastStream;
-    if (stream === undefined || node !== this.#lastNode) {
-      stream = this.#streams.get(node);
-      if (stream === undefined) return undefined;
-      this.#lastStream = stream;
-      this.#lastNode = node;
-    }
-    stream.used = true;
-    return stream;
+  #queue(queueId: QueueId): QueueState | undefined {
+    const definitions = this.#definitions;
+    return queueId === DELAYED_QUEUE ? definitions.waiting : definitions.get(queueId);
   }
 
-  #enqueueKeys(command: EnqueueCommand): readonly RecordKey[] {
-    let missing: RecordKey[] | undefined;
-    if (this.#stream(command.node) === undefined) missing = [streamKey(command.node)];
-    const { targets } = command;
-    for (let i = 0; i < targets.length; i += 1) {
-      const state = this.#definitions.get(targets[i] as QueueId);
-      if (state === undefined || state.use()) continue;
-      missing ??= [];
-      missing.push(queueKey(state.queueId));
-    }
-    return missing ?? NONE;
-  }
-
-  #settleKeys(command: SettleCommand): readonly RecordKey[] {
-    const state = this.#definitions.get(command.queueId);
-    if (state === undefined || command.groupId !== DEFAULT_GROUP) return NONE;
-    if (state.use() && state.group.isReadyFor(command.offset)) return NONE;
-    if (!state.isResident) return this.queueKeys(command.queueId);
+  /** Keys for something that concerns one queue; none if it does not exist. */
+  #keysOf(
+    queueId: QueueId,
+    collect: (state: QueueState, keys: RecordKey[]) => void,
+  ): readonly RecordKey[] {
+    const state = this.#queue(queueId);
+    if (state === undefined) return NONE;
     const keys: RecordKey[] = [];
-    state.group.needs(command.offset, keys);
-    return keys;
+    collect(state, keys);
+    return keys.length === 0 ? NONE : keys;
   }
 
   #loadOfQueue(kind: string, rest: string, data: RecordData | undefined): void {
-    const [queueId, , chunk = Number.NaN] = rest.split('/').map(Number);
-    const state = this.#definitions.get(queueId as QueueId);
+    const [queueId, groupId, chunk = Number.NaN] = rest.split('/').map(Number);
+    const state = this.#queue(queueId as QueueId);
     // The queue was deleted since its record was asked for.
     if (state === undefined) return;
-    const { group } = state;
     switch (kind) {
       case 'queue':
-        if (!state.hasQueue()) state.loadQueue(stored(data));
+        if (!state.hasQueue) state.loadQueue(queueId === DELAYED_QUEUE ? data : stored(data));
         return;
       case 'group':
-        if (!group.isResident) state.loadGroup(stored(data));
+        state.loadGroup(groupId as GroupId, data);
         return;
-      case 'settled':
-        if (group.lacksSettled(chunk)) group.loadSettled(chunk, stored(data));
+      case 'settled': {
+        const group = state.group(groupId as GroupId);
+        if (group?.lacksSettled(chunk) === true) group.loadSettled(chunk, stored(data));
         return;
-      case 'attempts':
-        if (group.lacksAttempts(chunk)) group.loadAttempts(chunk, stored(data));
+      }
+      case 'attempts': {
+        const group = state.group(groupId as GroupId);
+        if (group?.lacksAttempts(chunk) === true) group.loadAttempts(chunk, stored(data));
         return;
+      }
       default:
         assert(false, 'load: an unknown kind of record');
     }
   }
-
-  #enqueue(command: EnqueueCommand, effects: Effects): void {
-    const { targets } = command;
-    const stream = this.#inTurn(command, effects);
-    if (stream === undefined) return;
-    assert(targets.length <= MAX_TARGETS, 'enqueue: too many targets');
-    let stored = 0;
-    for (let i = 0; i < targets.length; i += 1) {
-      const state = this.#definitions.get(targets[i] as QueueId);
-      if (state === undefined || (i > 0 && targets.indexOf(targets[i] as QueueId) !== i)) continue;
-      effects.addEnqueued(state.queueId, state.append(command.bytes), command.bytes);
-      stored += 1;
-    }
-    if (stored === 0) stream.refuse(NO_QUEUE);
-    else stream.accept();
-    effects.addConfirmed(command, stored === 0 ? NO_QUEUE : ACCEPTED);
-  }
-
-  #void(command: VoidCommand, effects: Effects): void {
-    const stream = this.#inTurn(command, effects);
-    if (stream === undefined) return;
-    const code = outcomeCode(command.reason);
-    stream.refuse(code);
-    effects.addConfirmed(command, code);
-  }
-
-  /**
-   * The stream, about to change, if this number's turn is now; otherwise its outcome is told again.
-   */
-  #inTurn(command: EnqueueCommand | VoidCommand, effects: Effects): Stream | undefined {
-    const resident = this.#stream(command.node);
-    assert(resident !== undefined, 'apply: the stream is not loaded');
-    this.#table.touch(resident);
-    const stream = resident.content;
-    stream.answered(command.boot, command.answeredUpTo);
-    const outcome = stream.check(command.boot, command.number);
-    if (outcome === IN_TURN) return stream;
-    effects.addConfirmed(command, outcome);
-    return undefined;
-  }
-
-  #openStream(node: string, effects: Effects): void {
-    const resident = this.#stream(node);
-    assert(resident !== undefined, 'apply: the stream is not loaded');
-    this.#table.touch(resident);
-    effects.addRare({ kind: 'stream-opened', node, boot: resident.content.open() });
-  }
-
-  /**
-   * A queue, group or offset that does not exist, or an offset that is settled: nothing, and no
-   * effect.
-   */
-  #settle(command: SettleCommand, effects: Effects): void {
-    const { queueId, groupId, offset } = command;
-    const state = this.#definitions.get(queueId);
-    if (state === undefined || groupId !== DEFAULT_GROUP || !state.isUnsettled(offset)) return;
-    if (command.outcome === 'requeue') {
-      this.#requeue(state, command, effects);
-      return;
-    }
-    const floor = state.settle(offset);
-    effects.finishSettled(
-      effects.addSettled(queueId, groupId, offset),
-      floor,
-      command.outcome === 'discard',
-    );
-  }
-
-  #requeue(state: QueueState, command: SettleCommand, effects: Effects): void {
-    const { queueId, groupId, offset, cause } = command;
-    let attempts = state.group.attempts(offset);
-    let due = 0;
-    if (cause !== 'returned') {
-      attempts += 1;
-      const ended = { queueId, offset, attempts, cause };
-      due = notBefore(ended, state.definition.limits, this.#started().lastStamp);
-      state.group.setAttempts(offset, attempts, due);
-    }
-    effects.finishRequeued(effects.addRequeued(queueId, groupId, offset), attempts, due);
-  }
 }
 
-/** Data of a record that another record says exists. */
-function stored(data: RecordData | undefined): RecordData {
-  assert(data !== undefined, 'load: a record is missing in the store');
-  return data;
-}
-
-function setVersion(command: SetVersionCommand, meta: Meta, effects: Effects): void {
-  const { version } = command;
-  if (isVersionAllowed(version, meta.version)) {
-    meta.version = version;
-    effects.addRare({ kind: 'version-set', version });
-  } else {
-    effects.addRare({ kind: 'version-refused', version, inForce: meta.version });
-  }
+function hasLevels(state: QueueState): boolean {
+  return state.definition.limits.maxPriority > 0;
 }

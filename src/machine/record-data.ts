@@ -55,6 +55,12 @@ export function streamKey(node: string): RecordKey {
   return `stream/${node}` as RecordKey;
 }
 
+/** Data of a record that another record says exists. */
+export function stored(data: RecordData | undefined): RecordData {
+  assert(data !== undefined, 'load: a record is missing in the store');
+  return data;
+}
+
 export function numberOf(data: RecordData | undefined): number {
   assert(typeof data === 'number', 'record: a number was expected');
   return data;

@@ -19,8 +19,13 @@ import { assert } from './assert.ts';
 import type { CapturedRecord, RecordData, RecordKey } from './record-data.ts';
 
 export interface RecordContent {
-  /** Shares no memory with the record. */
-  toData(): RecordData;
+  /** What it counts in bounds, about one for each 400 bytes; 1 when it does not say. */
+  readonly weight?: number;
+  /**
+   * Shares no memory with the record. Undefined: it is as if new, and the store need not have it;
+   * only for records of which nothing else says whether they exist.
+   */
+  toData(): RecordData | undefined;
 }
 
 /** Who refers to a resident record, and forgets it when it is evicted. */
@@ -32,6 +37,7 @@ export class Resident<T extends RecordContent> {
   readonly key: RecordKey;
   readonly content: T;
   readonly holder: RecordHolder;
+  readonly weight: number;
   /** Set by every use; taken away by the hand. */
   used = true;
   /** The era of the last change; 0 when it is as the store has it. */
@@ -45,6 +51,7 @@ export class Resident<T extends RecordContent> {
     this.key = key;
     this.content = content;
     this.holder = holder;
+    this.weight = content.weight ?? 1;
   }
 }
 
@@ -55,11 +62,13 @@ type Changes = Map<RecordKey, AnyResident | undefined>;
 export class RecordTable {
   #era = 1;
   #changes: Changes = new Map();
+  #changedWeight = 0;
   /** The changes of the era before, as long as its cut is not durable. */
   #frozen: Changes | undefined;
   #uncaptured: Iterator<[RecordKey, AnyResident | undefined]> | undefined;
   #early: CapturedRecord[] = [];
   readonly #round: AnyResident[] = [];
+  #weight = 0;
   #hand = 0;
 
   /** Records changed since the last freeze. */
@@ -67,8 +76,18 @@ export class RecordTable {
     return this.#changes.size;
   }
 
+  /** What they weigh; a removed one weighs 1. */
+  get changedWeight(): number {
+    return this.#changedWeight;
+  }
+
   get size(): number {
     return this.#round.length;
+  }
+
+  /** Of all that may be evicted. */
+  get weight(): number {
+    return this.#weight;
   }
 
   get isFrozen(): boolean {
@@ -79,6 +98,7 @@ export class RecordTable {
   adopt(resident: AnyResident): void {
     resident.place = this.#round.length;
     this.#round.push(resident);
+    this.#weight += resident.weight;
   }
 
   /** A record that the store does not have yet. */
@@ -92,17 +112,19 @@ export class RecordTable {
     if (resident.changedIn === this.#era) return;
     this.#captureFirst(resident);
     resident.changedIn = this.#era;
+    this.#changedWeight += resident.weight;
     this.#changes.set(resident.key, resident);
   }
 
   /** The record is gone from the state; it never changes again, so a cut that has it may wait. */
   remove(resident: AnyResident): void {
-    this.#changes.set(resident.key, undefined);
+    this.removeAbsent(resident.key);
     if (resident.place !== -1) this.#leaveRound(resident);
   }
 
   /** The same for one that is not resident, and so is as the store has it. */
   removeAbsent(key: RecordKey): void {
+    this.#changedWeight += 1;
     this.#changes.set(key, undefined);
   }
 
@@ -111,6 +133,7 @@ export class RecordTable {
     this.#frozen = this.#changes;
     this.#uncaptured = this.#frozen.entries();
     this.#changes = new Map();
+    this.#changedWeight = 0;
     this.#era += 1;
   }
 
@@ -149,14 +172,15 @@ export class RecordTable {
   }
 
   /**
-   * Drops clean records, those not used lately first, until `bound` are left or `maxSteps` were
-   * looked at; none is looked at more than twice, so it ends also where all are unsaved.
+   * Drops clean records, those not used lately first, until the rest weighs no more than `bound` or
+   * `maxSteps` were looked at; none is looked at more than twice, so it ends also where all are
+   * unsaved.
    */
   evict(bound: number, maxSteps: number): number {
     const round = this.#round;
     const steps = Math.min(maxSteps, round.length * 2);
     let evicted = 0;
-    for (let step = 0; step < steps && round.length > bound; step += 1) {
+    for (let step = 0; step < steps && this.#weight > bound; step += 1) {
       if (this.#hand >= round.length) this.#hand = 0;
       const resident = round[this.#hand] as AnyResident;
       if (resident.used || this.#isUnsaved(resident)) {
@@ -185,6 +209,7 @@ export class RecordTable {
   }
 
   #leaveRound(resident: AnyResident): void {
+    this.#weight -= resident.weight;
     const last = this.#round.pop() as AnyResident;
     if (last !== resident) {
       last.place = resident.place;

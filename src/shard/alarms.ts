@@ -1,12 +1,12 @@
 /**
  * What is wrong and needs a person: messages that cannot be read, and a message that nobody settles
- * and that holds its queue's span. Each is logged once when it appears, and stays readable in the
- * statistics until it is over; nothing here is state of the machine.
+ * and that holds the span of its group. Each is logged once when it appears, and stays readable in
+ * the statistics until it is over; nothing here is state of the machine.
  *
- * Bounded: of each queue at most `RANGES_MAX` ranges of offsets are kept, and then the count alone.
+ * Bounded: of each group at most `RANGES_MAX` ranges of offsets are kept, and then the count alone.
  */
 
-import type { Offset, QueueId } from '../machine/ids.ts';
+import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
 
 export interface AlarmLog {
   warn(fields: Record<string, unknown>, message: string): void;
@@ -17,6 +17,7 @@ export interface Alarm {
   readonly kind: 'damaged' | 'stuck' | 'log-damaged' | 'disk-reserve';
   readonly queueId?: QueueId;
   readonly queue?: string;
+  readonly group?: string;
   /** Ranges of offsets, both ends included. */
   readonly offsets?: readonly (readonly [from: Offset, through: Offset])[];
   /** How many messages; may be more than `offsets` names. */
@@ -24,11 +25,25 @@ export interface Alarm {
   readonly detail: string;
 }
 
+/** The group that it is about. */
+export interface AlarmPlace {
+  readonly queueId: QueueId;
+  readonly groupId: GroupId;
+  readonly name: string;
+}
+
 interface Damage {
   readonly queueId: QueueId;
-  readonly ranges: [Offset, Offset][];
+  readonly group: string;
+  ranges: [Offset, Offset][];
   count: number;
   detail: string;
+}
+
+interface Stuck {
+  readonly queueId: QueueId;
+  readonly group: string;
+  readonly offset: Offset;
 }
 
 const RANGES_MAX = 64;
@@ -36,8 +51,8 @@ const RANGES_MAX = 64;
 export class Alarms {
   readonly #log: AlarmLog;
   readonly #nameOf: (queueId: QueueId) => string | undefined;
-  readonly #damaged = new Map<QueueId, Damage>();
-  readonly #stuck = new Map<QueueId, Offset>();
+  readonly #damaged = new Map<string, Damage>();
+  readonly #stuck = new Map<string, Stuck>();
   readonly #whole = new Map<'log-damaged' | 'disk-reserve', string>();
 
   constructor(log: AlarmLog, nameOf: (queueId: QueueId) => string | undefined) {
@@ -45,38 +60,64 @@ export class Alarms {
     this.#nameOf = nameOf;
   }
 
-  /** One message cannot be read; the queue delivers the rest. */
-  damaged(queueId: QueueId, offset: Offset, detail: string): void {
-    let damage = this.#damaged.get(queueId);
+  /** One message cannot be read; the group gets the rest. */
+  damaged(of: AlarmPlace, offset: Offset, detail: string): void {
+    const { queueId, name: group } = of;
+    let damage = this.#damaged.get(keyOf(of));
     if (damage === undefined) {
-      damage = { queueId, ranges: [], count: 0, detail };
-      this.#damaged.set(queueId, damage);
+      damage = { queueId, group, ranges: [], count: 0, detail };
+      this.#damaged.set(keyOf(of), damage);
     }
     if (damage.ranges.some(([from, through]) => from <= offset && offset <= through)) return;
     damage.count++;
     damage.detail = detail;
-    const last = damage.ranges.at(-1);
-    if (last !== undefined && last[1] + 1 === offset) last[1] = offset;
-    else if (damage.ranges.length < RANGES_MAX) damage.ranges.push([offset, offset]);
+    addTo(damage.ranges, offset);
     const queue = this.#nameOf(queueId);
     this.#log.error(
-      { queue, queueId, offset, detail },
-      'a message cannot be read; the queue goes on without it',
+      { queue, queueId, group, offset, detail },
+      'a message cannot be read; its group goes on without it',
     );
   }
 
-  stuck(queueId: QueueId, offset: Offset): void {
-    if (this.#stuck.get(queueId) === offset) return;
-    this.#stuck.set(queueId, offset);
+  /** Of what could not be read this much is not settled yet, ascending; the rest is over. */
+  damageLeft(of: AlarmPlace, offsets: readonly Offset[]): void {
+    const damage = this.#damaged.get(keyOf(of));
+    if (damage === undefined) return;
+    if (offsets.length === 0) {
+      this.#damaged.delete(keyOf(of));
+      return;
+    }
+    damage.ranges = [];
+    damage.count = offsets.length;
+    for (const offset of offsets) addTo(damage.ranges, offset);
+  }
+
+  /** Ranges that a group of the queue cannot read, with both ends. */
+  damagedOf(queueId: QueueId): readonly (readonly [from: Offset, through: Offset])[] {
+    const seen = new Set<string>();
+    return [...this.#damaged.values()]
+      .filter((damage) => damage.queueId === queueId)
+      .flatMap(({ ranges }) => ranges)
+      .filter(
+        ([from, through]) => !seen.has(`${from}-${through}`) && seen.add(`${from}-${through}`),
+      )
+      .sort(([a], [b]) => a - b);
+  }
+
+  stuck(of: AlarmPlace, offset: Offset): void {
+    const key = keyOf(of);
+    if (this.#stuck.get(key)?.offset === offset) return;
+    const { queueId, name: group } = of;
+    this.#stuck.set(key, { queueId, group, offset });
     const queue = this.#nameOf(queueId);
     this.#log.warn(
-      { queue, queueId, offset },
-      'an unsettled message holds back new deliveries of its queue',
+      { queue, queueId, group, offset },
+      'an unsettled message holds back new deliveries of its group',
     );
   }
 
-  unstuck(queueId: QueueId): void {
-    this.#stuck.delete(queueId);
+  unstuck(of: AlarmPlace): void {
+    this.#stuck.delete(keyOf(of));
   }
 
   /** Something that is wrong with the shard as a whole. */
@@ -90,34 +131,23 @@ export class Alarms {
     if (this.#whole.delete(kind)) this.#log.warn({ kind }, 'alarm is over');
   }
 
-  /** The queue is gone. */
-  clear(queueId: QueueId): void {
-    this.#damaged.delete(queueId);
-    this.#stuck.delete(queueId);
+  /** The group is gone, or its deliveries end. */
+  clearGroup(of: AlarmPlace): void {
+    this.#damaged.delete(keyOf(of));
+    this.#stuck.delete(keyOf(of));
   }
 
   list(): Alarm[] {
     const list: Alarm[] = [...this.#whole].map(([kind, detail]) => ({ kind, detail }));
-    for (const { queueId, ranges, count, detail } of this.#damaged.values()) {
+    for (const { queueId, group, ranges, count, detail } of this.#damaged.values()) {
       const offsets = ranges.map(([from, through]) => [from, through] as const);
-      list.push({
-        kind: 'damaged',
-        queueId,
-        ...named(this.#nameOf(queueId)),
-        offsets,
-        count,
-        detail,
-      });
+      const queue = named(this.#nameOf(queueId));
+      list.push({ kind: 'damaged', queueId, ...queue, group, offsets, count, detail });
     }
-    for (const [queueId, offset] of this.#stuck) {
+    for (const { queueId, group, offset } of this.#stuck.values()) {
       const detail = 'an unsettled message holds back new deliveries';
-      list.push({
-        kind: 'stuck',
-        queueId,
-        ...named(this.#nameOf(queueId)),
-        offsets: [[offset, offset]],
-        detail,
-      });
+      const queue = named(this.#nameOf(queueId));
+      list.push({ kind: 'stuck', queueId, ...queue, group, offsets: [[offset, offset]], detail });
     }
     return list;
   }
@@ -125,4 +155,14 @@ export class Alarms {
 
 function named(queue: string | undefined): { queue?: string } {
   return queue === undefined ? {} : { queue };
+}
+
+function keyOf({ queueId, groupId }: AlarmPlace): string {
+  return `${queueId}/${groupId}`;
+}
+
+function addTo(ranges: [Offset, Offset][], offset: Offset): void {
+  const last = ranges.at(-1);
+  if (last !== undefined && last[1] + 1 === offset) last[1] = offset;
+  else if (ranges.length < RANGES_MAX) ranges.push([offset, offset]);
 }

@@ -21,19 +21,16 @@ import type { LocationIndex } from './location-index.ts';
 import type { RecordLoader } from './record-loader.ts';
 import type { ShardEntry } from './shard-log.ts';
 
-/** Attempts so far, and the stamp before which it is not delivered again. */
-export interface Requeued {
-  readonly attempts: number;
-  readonly notBefore: number;
-}
-
+/** `effects` and the place in it are valid during the call only. */
 export interface AppliedSink {
   /** The entry is about to be applied. */
   begun(entry: ShardEntry): void;
   confirmed(effects: Effects, at: number): void;
-  enqueued(queueId: QueueId, offset: Offset): void;
-  settled(queueId: QueueId, offset: Offset, floor: Offset): void;
-  requeued(queueId: QueueId, offset: Offset, requeued: Requeued): void;
+  enqueued(queueId: QueueId, offset: Offset, priority: number): void;
+  settled(effects: Effects, at: number): void;
+  /** All of a stretch of offsets. */
+  ranged(effects: Effects, at: number): void;
+  requeued(effects: Effects, at: number): void;
   rare(effect: RareEffect): void;
 }
 
@@ -69,6 +66,11 @@ export class Applier {
   #term: number;
   #commands = 0;
   #boundary: (() => void)[] = [];
+  /** Those who wait for an entry to be applied. */
+  #waiting: { readonly index: LogIndex; resolve(): void; reject(error: Error): void }[] = [];
+  #failure: Error | undefined;
+  /** Ordinals of commands that did not put their message into every target, ascending. */
+  readonly #uneven: number[] = [];
 
   constructor(options: ApplierOptions) {
     this.#options = options;
@@ -102,6 +104,21 @@ export class Applier {
   atBoundary(action: () => void): void {
     if (this.#current === undefined) action();
     else this.#boundary.push(action);
+  }
+
+  /** Resolves when this entry is applied whole; rejects when it never will be. */
+  whenApplied(index: LogIndex): Promise<void> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (index <= this.#index) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ index, resolve, reject });
+    });
+  }
+
+  /** Nothing is applied any more. */
+  fail(error: Error): void {
+    this.#failure = error;
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(error);
   }
 
   /** Applies until nothing is left, the loop pauses, or `deadline` passes; true: call again. */
@@ -151,7 +168,7 @@ export class Applier {
         this.#options.locations.breakRuns();
         this.#section = reader.sections;
       }
-      if (machine.keys(command).length > 0) {
+      if (machine.keys(command, this.#reader.stampMs).length > 0) {
         this.#pause(command);
         return false;
       }
@@ -167,7 +184,14 @@ export class Applier {
       this.#boundary = [];
       for (const action of actions) action();
     }
+    if (this.#waiting.length > 0) this.#tell();
     return true;
+  }
+
+  #tell(): void {
+    const told = this.#waiting.filter(({ index }) => index <= this.#index);
+    this.#waiting = this.#waiting.filter(({ index }) => index > this.#index);
+    for (const waiting of told) waiting.resolve();
   }
 
   #apply(entry: ShardEntry, command: Command): void {
@@ -180,7 +204,15 @@ export class Applier {
     this.#positions[ordinal] = this.#reader.position;
     this.#effects.ordinal = ordinal;
     this.#commands++;
-    this.#options.machine.apply(entry.index, this.#reader.stampMs, command, this.#effects);
+    const effects = this.#effects;
+    const before = effects.length;
+    this.#options.machine.apply(entry.index, this.#reader.stampMs, command, effects);
+    if (command.kind !== 'enqueue' && command.kind !== 'transfer') return;
+    let stored = 0;
+    for (let at = before; at < effects.length; at++) {
+      if (effects.kind(at) === EffectKind.enqueued) stored++;
+    }
+    if (stored !== command.targets.length) this.#uneven.push(ordinal);
   }
 
   #pause(command: Command): void {
@@ -189,7 +221,7 @@ export class Applier {
     this.#pending = command;
     this.#paused = true;
     loader
-      .until(() => machine.keys(command))
+      .until(() => machine.keys(command, this.#reader.stampMs))
       .then(() => {
         this.#paused = false;
         wake();
@@ -201,35 +233,49 @@ export class Applier {
   #handOn(): void {
     const effects = this.#effects;
     const { sink, locations } = this.#options;
-    let stored = -1;
     for (let at = 0; at < effects.length; at++) {
       switch (effects.kind(at)) {
         case EffectKind.enqueued: {
           const queueId = effects.queueId(at);
           const offset = effects.offset(at);
-          stored = effects.ordinalOf(at);
-          locations.append(queueId, offset, this.#positions[stored] as number);
-          sink.enqueued(queueId, offset);
+          const ordinal = effects.ordinalOf(at);
+          if (this.#uneven.length > 0) this.#breakRuns(ordinal);
+          locations.append(queueId, offset, this.#positions[ordinal] as number);
+          sink.enqueued(queueId, offset, effects.priority(at));
           break;
         }
         case EffectKind.confirmed:
-          // Without a message of its own the command stands between those of a run.
-          if (effects.ordinalOf(at) !== stored) locations.breakRuns();
           sink.confirmed(effects, at);
           break;
         case EffectKind.settled:
-          sink.settled(effects.queueId(at), effects.offset(at), effects.floor(at));
+          sink.settled(effects, at);
+          break;
+        case EffectKind.ranged:
+          sink.ranged(effects, at);
           break;
         case EffectKind.requeued:
-          sink.requeued(effects.queueId(at), effects.offset(at), {
-            attempts: effects.attempts(at),
-            notBefore: effects.notBefore(at),
-          });
+          sink.requeued(effects, at);
           break;
         default:
           sink.rare(effects.rare(at));
       }
     }
+    if (this.#uneven.length > 0) {
+      locations.breakRuns();
+      this.#uneven.length = 0;
+    }
     effects.clear();
+  }
+
+  /**
+   * Who walks from the first command of a run counts every command that names the queue: no run may
+   * go on over, or up to, one that did not put its message into all that it names.
+   */
+  #breakRuns(ordinal: number): void {
+    const uneven = this.#uneven;
+    let passed = 0;
+    while (passed < uneven.length && (uneven[passed] as number) < ordinal) passed++;
+    if (passed > 0) uneven.splice(0, passed);
+    if (passed > 0 || uneven[0] === ordinal) this.#options.locations.breakRuns();
   }
 }

@@ -38,7 +38,7 @@ export interface CheckpointOptions {
 /** What a record of the machine costs in a checkpoint, about; to decide when one is due. */
 const RECORD_BYTES_ABOUT = 160;
 const CAPTURE_MAX = 64;
-const NOTE_FORMAT = 1;
+const NOTE_FORMAT = 2;
 const LOOK_UP_QUEUES = 256;
 
 interface Cut {
@@ -53,15 +53,18 @@ export interface CheckpointStats {
   readonly index: number;
   readonly lastMs: number;
   readonly lastBytes: number;
+  /** All of them together. */
+  readonly bytes: number;
 }
 
 /**
  * What may have been delivered already, at a clean stop: everything up to this log index, and in
- * each queue everything below this offset. Says nothing any more once the log has gone on.
+ * each group (`<queueId>/<groupId>`) everything below this offset. Says nothing any more once the
+ * log has gone on.
  */
 export interface DeliveryMarks {
   readonly inheritedThrough: number;
-  readonly seenBelow: ReadonlyMap<QueueId, number>;
+  readonly seenBelow: ReadonlyMap<string, number>;
 }
 
 export interface CheckpointNote {
@@ -70,12 +73,12 @@ export interface CheckpointNote {
   readonly marks: DeliveryMarks | undefined;
 }
 
-/** Queues whose marks are kept; with more, everything counts as delivered. Bounds the note. */
-const MARKED_QUEUES_MAX = 50_000;
+/** Groups whose marks are kept; with more, everything counts as delivered. Bounds the note. */
+const MARKED_GROUPS_MAX = 50_000;
 
 /** What a checkpoint says beside its index. */
 export function encodeNote({ logId, marks }: CheckpointNote): Uint8Array {
-  if (marks === undefined || marks.seenBelow.size > MARKED_QUEUES_MAX) {
+  if (marks === undefined || marks.seenBelow.size > MARKED_GROUPS_MAX) {
     return encodeRecord([NOTE_FORMAT, logId]);
   }
   return encodeRecord([NOTE_FORMAT, logId, marks.inheritedThrough, [...marks.seenBelow].flat()]);
@@ -90,9 +93,9 @@ export function decodeNote(bytes: Uint8Array): CheckpointNote | undefined {
   if (typeof inheritedThrough !== 'number' || !Array.isArray(pairs)) {
     return { logId, marks: undefined };
   }
-  const seenBelow = new Map<QueueId, number>();
+  const seenBelow = new Map<string, number>();
   for (let at = 0; at + 1 < pairs.length; at += 2) {
-    seenBelow.set(pairs[at] as QueueId, pairs[at + 1] as number);
+    seenBelow.set(String(pairs[at]), Number(pairs[at + 1]));
   }
   return { logId, marks: { inheritedThrough, seenBelow } };
 }
@@ -106,6 +109,7 @@ export class Checkpoints {
   #count = 0;
   #lastMs = 0;
   #lastBytes = 0;
+  #bytes = 0;
 
   /** `index`: of the checkpoint that is in the store, 0 for none. */
   constructor(options: CheckpointOptions, index: LogIndex) {
@@ -127,6 +131,7 @@ export class Checkpoints {
       index: this.#index,
       lastMs: this.#lastMs,
       lastBytes: this.#lastBytes,
+      bytes: this.#bytes,
     };
   }
 
@@ -201,6 +206,7 @@ export class Checkpoints {
     this.#index = cut.index;
     this.#count++;
     this.#lastBytes = bytes;
+    this.#bytes += bytes;
     const firstKept = Math.min(cut.index + 1, cut.lowest ?? Number.POSITIVE_INFINITY) as LogIndex;
     if (firstKept > log.start) await log.truncatePrefix(firstKept);
     this.#lastMs = this.#options.monotonicMs() - began;
@@ -236,13 +242,13 @@ export class Checkpoints {
   async #lowerFloor(queueId: QueueId): Promise<void> {
     const { machine, locations, loader } = this.#options;
     if (machine.queueKeys(queueId).length > 0) await loader.until(() => machine.queueKeys(queueId));
-    const floor = machine.floor(queueId);
+    const floor = machine.lowestWanted(queueId);
     const next = machine.nextOffset(queueId);
     if (floor === undefined || next === undefined) return;
     if (locations.settledBelow(queueId, floor, next)) return;
     const data = await loader.one(locations.keyOf(queueId, floor));
     locations.load(queueId, floor, data);
-    const newFloor = machine.floor(queueId) as Offset | undefined;
+    const newFloor = machine.lowestWanted(queueId) as Offset | undefined;
     const newNext = machine.nextOffset(queueId) as Offset | undefined;
     if (newFloor === undefined || newNext === undefined) return;
     // When the floor has left the chunk meanwhile, the next checkpoint looks again.

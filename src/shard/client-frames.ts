@@ -1,6 +1,6 @@
 /**
- * Batches from the client (main thread) to the shard: enqueues as commands that go into the log as
- * they are, then frames for all else.
+ * Batches from the client (main thread) to the shard: enqueues and releases as commands that go into
+ * the log as they are, then frames for all else.
  *
  * ```
  *  0                                       4         5
@@ -8,44 +8,72 @@
  *  | length of the batch, this included    | version | 0                           |
  *  +---------------------------------------+---------+-----------------------------+
  *  | boot of the stream, 0: not opened yet                                    u64  | 8
- *  | number of the first enqueue                                              u64  | 16
+ *  | number of the first command                                              u64  | 16
  *  | answered up to                                                           u64  | 24
  *  | bytes of the shard's batches that the client has worked off so far       u64  | 32
- *  | enqueues                         u32  | bytes of the enqueues            u32  | 40
+ *  | commands                         u32  | bytes of the commands            u32  | 40
  *  +-------------------------------------------------------------------------------+
- *  | enqueues (codec.ts) | frames: length u32, this included | kind u8 | by kind   | 48
+ *  | commands (codec.ts) | frames: length u32, this included | kind u8 | by kind   | 48
  *  +-------------------------------------------------------------------------------+
  *  1 hello    0 u24 | node id (the rest)
- *  2 settle   outcome u8 | 0 u16 | queueId u64 | offset u64 | term u64 | delivery number u64
- *  3 consume  0 u24 | consumer u32 | credit u32 | queueId u64 | client id (the rest)
+ *  2 settle   outcome u8 | 0 u16 | groupId u32 | queueId u64 | offset u64 | term u64
+ *             | delivery number u64
+ *  3 consume  flags u8 | 0 u16 | consumer u32 | credit u32 | queueId u64 | position
+ *             | client id text16 | group text16 | filter text16
+ *             flags: bit 0 manual, bit 1 a group is named, bit 2 the position counts
  *  4 grant    0 u24 | consumer u32 | deliveries u32
  *  5 close    how u8 | 0 u16 | consumer u32
  *  6 request  0 u24 | id u32 | body (the rest; requests.ts)
+ *  7 ask      outcome u8 | 0 u16 | tag u32 | queueId u64 | offset u64 | term u64
+ *             | delivery number u64 | group (the rest)
+ *  8 end      0 u24 | session (the rest)
  * ```
  *
  * What is worked off is told with every batch, and by an empty one when 64 KiB are untold. A
  * consumer's number is the client's, and is never used again in its life. `ClientBatch` checks the
- * whole frame of what it is given when it is made, each enqueue included: what it hands on may be
- * put into the log.
+ * whole frame of what it is given when it is made, each command included: what it hands on may be
+ * put into the log. Positions are those of rare-commands.ts.
  */
 
+import type { AskedOutcome, ConsumeRequest, SettleRequest } from '../broker/ports.ts';
 import { SETTLE_OUTCOMES, type SettleOutcome } from '../machine/command.ts';
-import type { Offset, QueueId } from '../machine/ids.ts';
-import { coded, commandEnd, storedMessageStart } from './codec.ts';
-import { CodecError, type WireWriter, asBuffer, readText, readU32, readU64 } from './wire.ts';
+import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
+import { coded, commandEnd, isSendersCommand } from './codec.ts';
+import { readPosition, writePosition } from './rare-commands.ts';
+import { CodecError, WireReader, asBuffer, readText, readU32, readU64 } from './wire.ts';
+import type { WireWriter } from './wire.ts';
 import { textRoom, writeText, writeU32, writeU64 } from './wire.ts';
 
 const CLIENT_BATCH_VERSION = 1;
 export const CLIENT_BATCH_HEADER_BYTES = 48;
 
-const FrameKind = { hello: 1, settle: 2, consume: 3, grant: 4, close: 5, request: 6 } as const;
+const FrameKind = {
+  hello: 1,
+  settle: 2,
+  consume: 3,
+  grant: 4,
+  close: 5,
+  request: 6,
+  ask: 7,
+  endSession: 8,
+} as const;
 
 const FRAME_HEADER_BYTES = 8;
-const SETTLE_FRAME_BYTES = 40;
+const SETTLE_FRAME_BYTES = 44;
 const CONSUME_HEADER_BYTES = 24;
+const ConsumeFlag = { manual: 1, group: 2, start: 4 } as const;
+const CONSUME_FLAGS_ALL = 7;
+const ASK_HEADER_BYTES = 44;
 const GRANT_BYTES = 16;
 const CLOSE_BYTES = 12;
 const REQUEST_HEADER_BYTES = 12;
+
+/** Stored nowhere; the first are those of the machine. */
+export const ASKED_OUTCOMES = [
+  ...SETTLE_OUTCOMES,
+  'commit',
+  'extend',
+] as const satisfies readonly AskedOutcome[];
 
 export const CLOSE_HOWS = ['lost', 'returned'] as const;
 export type CloseHow = (typeof CLOSE_HOWS)[number];
@@ -62,24 +90,30 @@ export interface ClientBatchHeader {
 export interface SettleFrame {
   readonly kind: 'settle';
   readonly queueId: QueueId;
+  readonly groupId: GroupId;
   readonly offset: Offset;
   readonly term: number;
   readonly deliveryNumber: number;
   readonly outcome: SettleOutcome;
 }
 
-export interface ConsumeFrame {
+export interface ConsumeFrame extends ConsumeRequest {
   readonly kind: 'consume';
   readonly consumer: number;
-  readonly credit: number;
-  readonly queueId: QueueId;
-  readonly clientId: string;
+}
+
+/** A settlement that is answered by its tag. */
+export interface AskFrame extends SettleRequest {
+  readonly kind: 'ask';
+  readonly tag: number;
 }
 
 export type ClientFrame =
   | { readonly kind: 'hello'; readonly node: string }
   | SettleFrame
   | ConsumeFrame
+  | AskFrame
+  | { readonly kind: 'end-session'; readonly session: string }
   | { readonly kind: 'grant'; readonly consumer: number; readonly deliveries: number }
   | { readonly kind: 'close'; readonly consumer: number; readonly how: CloseHow }
   /** The body is a view of the batch. */
@@ -121,18 +155,44 @@ export function writeSettleFrame(writer: WireWriter, settle: Omit<SettleFrame, '
   const at = begin(writer, FrameKind.settle, SETTLE_FRAME_BYTES);
   const { bytes } = writer;
   bytes[at + 5] = SETTLE_OUTCOMES.indexOf(settle.outcome);
-  writeU64(bytes, at + 8, settle.queueId);
-  writeU64(bytes, at + 16, settle.offset);
-  writeU64(bytes, at + 24, settle.term);
-  writeU64(bytes, at + 32, settle.deliveryNumber);
+  writeU32(bytes, at + 8, settle.groupId);
+  writeU64(bytes, at + 12, settle.queueId);
+  writeU64(bytes, at + 20, settle.offset);
+  writeU64(bytes, at + 28, settle.term);
+  writeU64(bytes, at + 36, settle.deliveryNumber);
 }
 
 export function writeConsume(writer: WireWriter, consume: Omit<ConsumeFrame, 'kind'>): void {
+  const { group, start, manual } = consume;
   const at = begin(writer, FrameKind.consume, CONSUME_HEADER_BYTES);
+  writer.bytes[at + 5] =
+    (manual ? ConsumeFlag.manual : 0) |
+    (group === undefined ? 0 : ConsumeFlag.group) |
+    (start === undefined ? 0 : ConsumeFlag.start);
   writeU32(writer.bytes, at + 8, consume.consumer);
   writeU32(writer.bytes, at + 12, consume.credit);
   writeU64(writer.bytes, at + 16, consume.queueId);
-  endWithText(writer, at, consume.clientId);
+  writePosition(writer, start ?? { kind: 'first' });
+  writer.text16(consume.clientId);
+  writer.text16(group ?? '');
+  writer.text16(consume.filter);
+  writeU32(writer.bytes, at, writer.length - at);
+}
+
+export function writeAsk(writer: WireWriter, tag: number, ask: SettleRequest): void {
+  const at = begin(writer, FrameKind.ask, ASK_HEADER_BYTES);
+  const { bytes } = writer;
+  bytes[at + 5] = ASKED_OUTCOMES.indexOf(ask.outcome);
+  writeU32(bytes, at + 8, tag);
+  writeU64(bytes, at + 12, ask.queueId);
+  writeU64(bytes, at + 20, ask.offset);
+  writeU64(bytes, at + 28, ask.term);
+  writeU64(bytes, at + 36, ask.deliveryNumber);
+  endWithText(writer, at, ask.group);
+}
+
+export function writeEndSession(writer: WireWriter, session: string): void {
+  endWithText(writer, begin(writer, FrameKind.endSession, FRAME_HEADER_BYTES), session);
 }
 
 export function writeGrant(writer: WireWriter, consumer: number, deliveries: number): void {
@@ -171,6 +231,7 @@ export class ClientBatch implements ClientBatchHeader {
   readonly #settle: Mutable<SettleFrame> = {
     kind: 'settle',
     queueId: 0 as QueueId,
+    groupId: 0 as GroupId,
     offset: 0 as Offset,
     term: 0,
     deliveryNumber: 0,
@@ -195,12 +256,12 @@ export class ClientBatch implements ClientBatchHeader {
     this.commands = readU32(bytes, 40);
     this.commandBytes = readU32(bytes, 44);
     this.#at = CLIENT_BATCH_HEADER_BYTES + this.commandBytes;
-    if (this.#at > bytes.length) throw new CodecError('truncated', 'a batch ends in its enqueues');
-    this.#checkEnqueues();
+    if (this.#at > bytes.length) throw new CodecError('truncated', 'a batch ends in its commands');
+    this.#checkCommands();
   }
 
-  /** A view of the enqueues, one command after the other; good for the log. */
-  get enqueues(): Uint8Array {
+  /** A view of the numbered commands, one after the other; good for the log. */
+  get numbered(): Uint8Array {
     const bytes = this.#bytes;
     const start = bytes.byteOffset + CLIENT_BATCH_HEADER_BYTES;
     return new Uint8Array(bytes.buffer, start, this.commandBytes);
@@ -226,14 +287,7 @@ export class ClientBatch implements ClientBatchHeader {
           deliveries: readU32(bytes, at + 12),
         };
       case FrameKind.consume:
-        atLeast(end - at, CONSUME_HEADER_BYTES);
-        return {
-          kind: 'consume',
-          consumer: readU32(bytes, at + 8),
-          credit: readU32(bytes, at + 12),
-          queueId: readU64(bytes, at + 16) as QueueId,
-          clientId: readText(asBuffer(bytes), at + CONSUME_HEADER_BYTES, end),
-        };
+        return readConsume(bytes, at, end);
       case FrameKind.close:
         exactly(end - at, CLOSE_BYTES);
         return {
@@ -241,6 +295,12 @@ export class ClientBatch implements ClientBatchHeader {
           consumer: readU32(bytes, at + 8),
           how: coded(CLOSE_HOWS, bytes[at + 5]),
         };
+      case FrameKind.ask:
+        return readAsk(bytes, at, end);
+      case FrameKind.endSession: {
+        const session = readText(asBuffer(bytes), at + FRAME_HEADER_BYTES, end);
+        return { kind: 'end-session', session };
+      }
       case FrameKind.hello:
         return { kind: 'hello', node: readText(asBuffer(bytes), at + FRAME_HEADER_BYTES, end) };
       case FrameKind.request:
@@ -260,25 +320,65 @@ export class ClientBatch implements ClientBatchHeader {
     const bytes = this.#bytes;
     const settle = this.#settle;
     settle.outcome = coded(SETTLE_OUTCOMES, bytes[at + 5]);
-    settle.queueId = readU64(bytes, at + 8) as QueueId;
-    settle.offset = readU64(bytes, at + 16) as Offset;
-    settle.term = readU64(bytes, at + 24);
-    settle.deliveryNumber = readU64(bytes, at + 32);
+    settle.groupId = readU32(bytes, at + 8) as GroupId;
+    settle.queueId = readU64(bytes, at + 12) as QueueId;
+    settle.offset = readU64(bytes, at + 20) as Offset;
+    settle.term = readU64(bytes, at + 28);
+    settle.deliveryNumber = readU64(bytes, at + 36);
     return settle;
   }
 
-  #checkEnqueues(): void {
+  #checkCommands(): void {
     const bytes = this.#bytes;
     let at = CLIENT_BATCH_HEADER_BYTES;
     for (let left = this.commands; left > 0; left--) {
       if (at >= this.#at)
-        throw new CodecError('bad-length', 'a batch has fewer enqueues than it says');
-      storedMessageStart(bytes, at);
+        throw new CodecError('bad-length', 'a batch has fewer commands than it says');
+      if (!isSendersCommand(bytes, at)) {
+        throw new CodecError('unknown-kind', 'a batch holds a command that no sender gives');
+      }
       at = commandEnd(bytes, at);
     }
     if (at !== this.#at)
-      throw new CodecError('bad-length', 'the enqueues of a batch do not add up');
+      throw new CodecError('bad-length', 'the commands of a batch do not add up');
   }
+}
+
+function readConsume(bytes: Uint8Array, at: number, end: number): ConsumeFrame {
+  atLeast(end - at, CONSUME_HEADER_BYTES);
+  const flags = bytes[at + 5] as number;
+  if (flags > CONSUME_FLAGS_ALL) throw new CodecError('bad-value', 'a consumer of unknown flags');
+  const reader = new WireReader(bytes, at + CONSUME_HEADER_BYTES, end);
+  const start = readPosition(reader);
+  const clientId = reader.text16();
+  const group = reader.text16();
+  const filter = reader.text16();
+  reader.finish();
+  return {
+    kind: 'consume',
+    consumer: readU32(bytes, at + 8),
+    credit: readU32(bytes, at + 12),
+    queueId: readU64(bytes, at + 16) as QueueId,
+    clientId,
+    group: (flags & ConsumeFlag.group) === 0 ? undefined : group,
+    filter,
+    start: (flags & ConsumeFlag.start) === 0 ? undefined : start,
+    manual: (flags & ConsumeFlag.manual) !== 0,
+  };
+}
+
+function readAsk(bytes: Uint8Array, at: number, end: number): AskFrame {
+  atLeast(end - at, ASK_HEADER_BYTES);
+  return {
+    kind: 'ask',
+    tag: readU32(bytes, at + 8),
+    queueId: readU64(bytes, at + 12) as QueueId,
+    offset: readU64(bytes, at + 20) as Offset,
+    term: readU64(bytes, at + 28),
+    deliveryNumber: readU64(bytes, at + 36),
+    outcome: coded(ASKED_OUTCOMES, bytes[at + 5]),
+    group: readText(asBuffer(bytes), at + ASK_HEADER_BYTES, end),
+  };
 }
 
 function exactly(length: number, expected: number): void {

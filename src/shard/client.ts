@@ -14,8 +14,8 @@
  * what was not confirmed, and nobody was told otherwise.
  */
 
-import type { QueueDefinition } from '../machine/definitions.ts';
 import { MAX_TARGETS } from '../machine/command.ts';
+import type { QueueDefinition } from '../machine/definitions.ts';
 import type { QueueId } from '../machine/ids.ts';
 import { STREAM_WINDOW } from '../machine/streams.ts';
 import type { Message } from '../broker/message.ts';
@@ -25,21 +25,30 @@ import type {
   EnqueueRefusal,
   EnqueueWaiter,
   Origin,
+  PublishKey,
+  QueueAdmin,
   QueueClient,
   QueueConsumer,
   QueueInfo,
+  SettleRequest,
+  SettleWaiter,
 } from '../broker/ports.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { writeHello, writeRequest } from './client-frames.ts';
+import { AdminClient } from './admin-client.ts';
+import { Asked } from './asked.ts';
+import { writeAsk, writeEndSession, writeHello } from './client-frames.ts';
 import { Consumers } from './consumers.ts';
 import { Outgoing, type PostState } from './outgoing.ts';
 import { PENDING_OVERHEAD_BYTES, Pending } from './pending.ts';
 import type { BatchPort } from './port.ts';
-import { decodeDeclared, decodeStats, decodeWords, encodeRequest } from './requests.ts';
-import type { Declared, ShardRequest, ShardStats } from './requests.ts';
+import { isKey, publishOptions } from './publish-options.ts';
+import { QueueTable } from './queue-table.ts';
+import { decodeDeclared, decodeStats } from './requests.ts';
+import type { Declared, ShardStats } from './requests.ts';
 import { ShardError } from './shard-error.ts';
 import { ShardBatch } from './shard-frames.ts';
 import type { ShardFrame } from './shard-frames.ts';
+import { ShardRequests } from './shard-requests.ts';
 import { type Clock, systemClock } from './stamp-clock.ts';
 import { CodecError } from './wire.ts';
 
@@ -92,9 +101,10 @@ const BATCH_ENQUEUES_MAX = 1024;
 /** The shard hears at the latest after so many bytes that they are worked off. */
 const TAKEN_UNTOLD_MAX = 65_536;
 
-interface Request {
-  resolve(body: Uint8Array): void;
-  reject(error: ShardError): void;
+/** The end of a session goes to the shard behind everything that was published before it. */
+interface EndedSession {
+  readonly session: string;
+  readonly behind: number;
 }
 
 export class ShardClient implements QueueClient {
@@ -106,15 +116,17 @@ export class ShardClient implements QueueClient {
   readonly #pending = new Pending();
   readonly #outgoing: Outgoing;
   readonly #consumers: Consumers;
-  readonly #requests = new Map<number, Request>();
+  readonly #asked = new Asked();
+  readonly #requests: ShardRequests;
+  readonly #queues = new QueueTable();
+  readonly admin: QueueAdmin;
+  #endedSessions: EndedSession[] = [];
   /** The last number of each batch that may be under way, ascending. */
   readonly #posted: number[] = [];
   readonly #writableListeners: (() => void)[] = [];
   readonly #turn = (): void => this.#endTurn();
   readonly #overdue = (): void => this.#expire();
   #ready: { resolve(): void; reject(error: ShardError): void } | undefined;
-  #queues: readonly QueueInfo[] = [];
-  #version = 0;
   #boot = 0;
   #busy = false;
   #writable = true;
@@ -123,7 +135,6 @@ export class ShardClient implements QueueClient {
   #timer: NodeJS.Timeout | undefined;
   #takenBytes = 0;
   #takenTold = 0;
-  #nextRequest = 1;
   #closed: string | undefined;
 
   /** Resolves when the stream is open and the queues are known; rejects with a ShardError. */
@@ -148,14 +159,16 @@ export class ShardClient implements QueueClient {
       logger: options.logger,
       wake: () => this.#wake(),
     });
+    this.#requests = new ShardRequests(this.#outgoing.control, () => this.#wake());
+    this.admin = new AdminClient(this.#requests);
   }
 
   get queues(): readonly QueueInfo[] {
-    return this.#queues;
+    return this.#queues.list;
   }
 
   get version(): number {
-    return this.#version;
+    return this.#queues.version;
   }
 
   get writable(): boolean {
@@ -172,8 +185,8 @@ export class ShardClient implements QueueClient {
     origin: Origin,
     waiter: EnqueueWaiter,
     tag: number,
+    key?: PublishKey,
   ): void {
-    const pending = this.#pending;
     this.#wake();
     const refusal = this.#refusal(targets, message);
     if (refusal !== undefined) {
@@ -181,40 +194,66 @@ export class ShardClient implements QueueClient {
       return;
     }
     const outgoing = this.#outgoing;
+    // Most messages ask for nothing, and pay for nothing here.
+    if (message.properties !== undefined || key !== undefined) {
+      const options = publishOptions(message, key);
+      if (options === 'invalid-option') {
+        this.#refuse(waiter, tag, options);
+        return;
+      }
+      outgoing.options = options;
+    }
     const bytes = outgoing.begin(targets, message, origin);
     if (bytes === 0 || bytes > this.#limits.messageBytesMax) {
       if (bytes !== 0) outgoing.drop();
       this.#refuse(waiter, tag, 'too-large');
       return;
     }
-    pending.add(waiter, tag, bytes);
-    outgoing.keep(pending.lastNumber, bytes + PENDING_OVERHEAD_BYTES);
-    if (pending.bytes > this.#limits.highWaterBytes) this.#writable = false;
-    while (outgoing.slabFull) {
-      if (!this.#postNext()) outgoing.hold();
+    this.#keep(waiter, tag, bytes);
+  }
+
+  release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void {
+    this.#wake();
+    if (this.#closed !== undefined || !isKey(key)) {
+      this.#refuse(waiter, tag, this.#closed === undefined ? 'invalid-option' : 'unavailable');
+      return;
     }
+    this.#keep(waiter, tag, this.#outgoing.beginRelease(key));
+  }
+
+  endSession(session: string): void {
+    if (this.#closed !== undefined) return;
+    this.#endedSessions.push({ session, behind: this.#pending.lastNumber });
+    this.#wake();
   }
 
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer {
-    const queue = this.#queues.find((each) => each.queueId === request.queueId);
+    const queue = this.#queues.get(request.queueId);
     return this.#consumers.consume(request, queue?.name, sink);
+  }
+
+  settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void {
+    this.#wake();
+    const asked = this.#asked.add(waiter, tag);
+    if (asked === undefined || this.#closed !== undefined) return;
+    writeAsk(this.#outgoing.control, asked, request);
   }
 
   /** Plain numbers by name. */
   async stats(): Promise<ShardStats> {
-    return decodeStats(await this.#request({ kind: 'stats' }));
+    return decodeStats(await this.#requests.make({ kind: 'stats' }));
   }
 
   /** Declares queues, or gives them new limits; refused as a whole when one of them cannot be. */
   async declare(queues: readonly QueueDefinition[]): Promise<readonly Declared[]> {
-    return decodeDeclared(await this.#request({ kind: 'declare', queues }));
+    return decodeDeclared(await this.#requests.make({ kind: 'declare', queues }));
   }
 
   /**
    * Asks the shard to stop cleanly; resolves when its log is closed. Close the client afterwards.
    */
   async stop(): Promise<void> {
-    await this.#request({ kind: 'stop' });
+    await this.#requests.make({ kind: 'stop' });
   }
 
   /** Everyone who waits hears `unavailable`, and the port is closed. */
@@ -249,16 +288,16 @@ export class ShardClient implements QueueClient {
     this.#refusedWaits = true;
   }
 
-  #request(request: ShardRequest): Promise<Uint8Array> {
-    if (this.#closed !== undefined) {
-      return Promise.reject(new ShardError('unavailable', this.#closed));
+  /** What was encoded last has the next number. */
+  #keep(waiter: EnqueueWaiter, tag: number, bytes: number): void {
+    const pending = this.#pending;
+    const outgoing = this.#outgoing;
+    pending.add(waiter, tag, bytes);
+    outgoing.keep(pending.lastNumber, bytes + PENDING_OVERHEAD_BYTES);
+    if (pending.bytes > this.#limits.highWaterBytes) this.#writable = false;
+    while (outgoing.slabFull) {
+      if (!this.#postNext()) outgoing.hold();
     }
-    const id = this.#nextRequest++;
-    writeRequest(this.#outgoing.control, id, encodeRequest(request));
-    this.#wake();
-    return new Promise((resolve, reject) => {
-      this.#requests.set(id, { resolve, reject });
-    });
   }
 
   // --- One turn of the event loop.
@@ -270,6 +309,7 @@ export class ShardClient implements QueueClient {
     if (this.#scheduled) return;
     this.#scheduled = true;
     this.#pending.now = this.#clock.monotonicMs();
+    this.#asked.now = this.#pending.now;
     this.#outgoing.publishedAtMs = this.#clock.wallMs();
     setImmediate(this.#turn);
   }
@@ -281,8 +321,11 @@ export class ShardClient implements QueueClient {
       if (this.#closed === undefined) this.#pending.tellRefused();
       else this.#pending.fail();
     }
+    if (this.#closed !== undefined) this.#asked.fail();
+    else if (this.#asked.tellable) this.#asked.tell();
     if (this.#closed !== undefined) return;
     this.#consumers.writeGrants();
+    if (this.#endedSessions.length > 0) this.#writeEndedSessions();
     while (this.#postNext()) {
       // Until the window is full or nothing is left.
     }
@@ -292,6 +335,16 @@ export class ShardClient implements QueueClient {
     }
     this.#watchTime();
     this.#checkWritable();
+  }
+
+  /** Those of which nothing is under way any more: an end must not overtake what it ends. */
+  #writeEndedSessions(): void {
+    const { answeredUpTo } = this.#pending;
+    const ready = this.#endedSessions.findIndex(({ behind }) => behind > answeredUpTo);
+    const count = ready === -1 ? this.#endedSessions.length : ready;
+    for (const { session } of this.#endedSessions.splice(0, count)) {
+      writeEndSession(this.#outgoing.control, session);
+    }
   }
 
   /** Posts the batch of enqueues whose turn it is; false: there is none, or it must wait. */
@@ -338,7 +391,7 @@ export class ShardClient implements QueueClient {
   // --- Time.
 
   #watchTime(): void {
-    const { oldest } = this.#pending;
+    const oldest = Math.min(this.#pending.oldest, this.#asked.oldest);
     if (this.#timer !== undefined || oldest === Number.POSITIVE_INFINITY) return;
     const waitMs = oldest + this.#limits.ackTimeoutMs - this.#clock.monotonicMs();
     this.#timer = setTimeout(this.#overdue, Math.max(1, Math.ceil(waitMs))).unref();
@@ -347,7 +400,9 @@ export class ShardClient implements QueueClient {
   #expire(): void {
     this.#timer = undefined;
     if (this.#closed !== undefined) return;
-    this.#pending.expire(this.#clock.monotonicMs() - this.#limits.ackTimeoutMs);
+    const before = this.#clock.monotonicMs() - this.#limits.ackTimeoutMs;
+    this.#pending.expire(before);
+    this.#asked.expire(before);
     this.#watchTime();
   }
 
@@ -363,12 +418,14 @@ export class ShardClient implements QueueClient {
         if (this.#closed !== undefined) return;
       }
       this.#consumers.batchEnd();
+      if (this.#asked.tellable) this.#asked.tell();
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
       this.#fail(`a batch of the shard cannot be read: ${error.message}`);
       return;
     }
     if (this.#outgoing.nextLast !== 0 || !this.#writable) this.#wake();
+    if (this.#endedSessions.length > 0) this.#wake();
     if (this.#takenBytes - this.#takenTold >= TAKEN_UNTOLD_MAX) this.#wake();
   }
 
@@ -387,19 +444,27 @@ export class ShardClient implements QueueClient {
         this.#busy = false;
         return;
       case 'cancelled':
-        this.#consumers.cancelled(frame.consumer, frame.reason);
+        this.#consumers.cancelled(frame);
+        return;
+      case 'attached':
+        this.#consumers.attached(frame);
+        return;
+      case 'ended':
+        this.#consumers.ended(frame);
+        return;
+      case 'settled':
+        this.#asked.answered(frame.tag, frame.answer);
         return;
       case 'opened':
         this.#boot = frame.boot;
         this.#checkReady();
         return;
       case 'queues':
-        this.#queues = frame.queues;
-        this.#version++;
+        this.#queues.take(frame);
         this.#checkReady();
         return;
       case 'reply':
-        this.#replied(frame);
+        this.#requests.replied(frame);
         return;
       case 'failed':
         this.#fail(frame.why);
@@ -407,17 +472,9 @@ export class ShardClient implements QueueClient {
   }
 
   #checkReady(): void {
-    if (this.#boot === 0 || this.#version === 0) return;
+    if (this.#boot === 0 || !this.#queues.known) return;
     this.#ready?.resolve();
     this.#ready = undefined;
-  }
-
-  #replied({ id, accepted, body }: Extract<ShardFrame, { kind: 'reply' }>): void {
-    const request = this.#requests.get(id);
-    if (request === undefined) return;
-    this.#requests.delete(id);
-    if (accepted) request.resolve(body);
-    else request.reject(new ShardError('refused', decodeWords(body)));
   }
 
   #fail(why: string): void {
@@ -432,11 +489,10 @@ export class ShardClient implements QueueClient {
     this.#port.close();
     clearTimeout(this.#timer);
     this.#pending.fail();
+    this.#asked.fail();
     this.#consumers.fail();
-    const error = new ShardError('unavailable', why);
-    this.#ready?.reject(error);
-    for (const request of this.#requests.values()) request.reject(error);
-    this.#requests.clear();
+    this.#ready?.reject(new ShardError('unavailable', why));
+    this.#requests.fail(why);
     // Who waited to write may come now, and hears `unavailable`.
     this.#checkWritable();
   }

@@ -1,112 +1,155 @@
 /**
  * Commands as bytes: what the log's entries hold, and what the client sends so that it can go into
- * the log as it is. `entry.ts` has the sections around them; docs/formats/commands.md has the
- * whole.
+ * the log as it is. This file has those that are frequent; `command-kinds.ts` the walk from one to
+ * the next, `rare-commands.ts` the others, `entry.ts` the sections around them.
  *
  * ```
- *  0                                       4         5
- *  +---------------------------------------+---------+----------------------------
- *  | length of the command, this included  | kind    | by kind
- *  +---------------------------------------+---------+----------------------------
+ *  1 enqueue   flags | targets u16 (1-256) | queueId u64 for each | options | stored message
+ *  9 transfer  flags | targets u16 | intent u64 | queueId u64 for each | options | stored message
+ *  2 void      reason
+ *  3 settle    outcome | cause | 0 | groupId u32 | queueId u64 | offset u64
+ * 19 release   session text16 | owner epoch u64 | packet id u16
  *
- *  1 enqueue       0 | targets u16 (1-256) | queueId u64 for each | stored message (the rest)
- *  2 void          reason
- *  3 settle        outcome | cause | 0 | groupId u32 | queueId u64 | offset u64
- *  4 open stream   (the sender is named by the section)
- *  5 declare queue definition (plain data, the rest; machine/definitions.ts, `definitionData`)
- *  6 update queue  queueId u64 | limits (plain data, the rest; `limitsData`)
- *  7 delete queue  queueId u64
- *  8 set version   version u32
+ *  flags: bit 0: there are options (enqueue-options.ts); the others 0.
  * ```
  *
- * Reasons, outcomes, causes and types are places in the machine's lists, which only grow at their
- * end. An enqueue has no number of its own: the section says the first, and each enqueue or void is
- * the next.
+ * An enqueue has no number of its own: the section says the first, and each enqueue, void or
+ * release is the next. The topic is read out of the stored message when somebody asks for it, and
+ * costs nothing otherwise. Whatever decodes a command checks all of its lengths first.
  */
 
 import { MAX_TARGETS, SETTLE_CAUSES, SETTLE_OUTCOMES, VOID_REASONS } from '../machine/command.ts';
 import type {
   Command,
-  DeclareQueueCommand,
+  EnqueueCommand,
+  EnqueueOptions,
+  PublishKey,
+  ReleaseCommand,
   SettleCommand,
-  UpdateQueueCommand,
+  TransferCommand,
+  VoidCommand,
   VoidReason,
 } from '../machine/command.ts';
-import { definitionData, definitionOf, limitsData, limitsOf } from '../machine/definitions.ts';
+import { DELAYED_QUEUE } from '../machine/ids.ts';
 import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
-import type { RecordData } from '../machine/record-data.ts';
-import { type PlainData, decodeRecord, encodeRecord } from './record-codec.ts';
+import {
+  COMMAND_HEADER_BYTES,
+  CommandKind,
+  coded,
+  commandEnd,
+  commandKind,
+} from './command-kinds.ts';
+import {
+  isDelayed,
+  optionsEnd,
+  readKey,
+  readOptions,
+  writeKey,
+  writeOptions,
+} from './enqueue-options.ts';
+import { type RareCommand, readRareCommand, writeRareCommand } from './rare-commands.ts';
 import { STORED_HEADER_BYTES } from './stored-message.ts';
-import { CodecError, WireReader, readU16, readU32, readU64 } from './wire.ts';
+import { CodecError, WireReader, asBuffer, readText, readU16, readU32, readU64 } from './wire.ts';
 import { type WireWriter, writeU16, writeU32, writeU64 } from './wire.ts';
 
-const CommandKind = {
-  enqueue: 1,
-  void: 2,
-  settle: 3,
-  openStream: 4,
-  declareQueue: 5,
-  updateQueue: 6,
-  deleteQueue: 7,
-  setVersion: 8,
-} as const;
+export { coded, commandEnd } from './command-kinds.ts';
 
-/** Length and kind. */
-const COMMAND_HEADER_BYTES = 5;
 const ENQUEUE_HEADER_BYTES = 8;
+const INTENT_BYTES = 8;
 const TARGET_BYTES = 8;
+const OPTIONS_FLAG = 1;
 const VOID_BYTES = 6;
 const SETTLE_BYTES = 28;
 
 // --- Walking over commands without decoding them.
 
-/** Where the command at `at` ends; checked against the end of `bytes`. */
-export function commandEnd(bytes: Uint8Array, at: number): number {
-  if (at + COMMAND_HEADER_BYTES > bytes.length) {
-    throw new CodecError('truncated', 'the bytes end within a command');
-  }
-  const length = readU32(bytes, at);
-  if (length < COMMAND_HEADER_BYTES)
-    throw new CodecError('bad-length', `a command of ${length} bytes`);
-  const end = at + length;
-  if (end > bytes.length) throw new CodecError('truncated', 'the bytes end within a command');
-  return end;
+/** True for an enqueue or a transfer. */
+function storesMessage(bytes: Uint8Array, at: number): boolean {
+  const kind = commandKind(bytes, at);
+  return kind === CommandKind.enqueue || kind === CommandKind.transfer;
 }
 
-function commandKind(bytes: Uint8Array, at: number): number {
-  return bytes[at + 4] as number;
-}
-
-/** True for an enqueue that names this queue among its targets. */
+/**
+ * True for a command that puts its message into this queue, unless it is refused. One that is
+ * delayed goes to `DELAYED_QUEUE` alone.
+ */
 export function enqueuesTo(bytes: Uint8Array, at: number, queueId: QueueId): boolean {
   const end = commandEnd(bytes, at);
-  if (commandKind(bytes, at) !== CommandKind.enqueue) return false;
-  const stored = storedStart(bytes, at, end);
-  for (let target = at + ENQUEUE_HEADER_BYTES; target < stored; target += TARGET_BYTES) {
+  if (!storesMessage(bytes, at)) return false;
+  const targetsEnd = targetsEndOf(bytes, at, end);
+  if (((bytes[at + 5] as number) & OPTIONS_FLAG) !== 0) {
+    optionsEnd(bytes, targetsEnd, end);
+    if (isDelayed(bytes, targetsEnd)) return queueId === DELAYED_QUEUE;
+  }
+  for (let target = firstTarget(bytes, at); target < targetsEnd; target += TARGET_BYTES) {
     if (readU64(bytes, target) === queueId) return true;
   }
   return false;
 }
 
-/** Where the stored message of the enqueue at `at` begins; it ends with the command. */
+/** Where the stored message of the command at `at` begins; it ends with the command. */
 export function storedMessageStart(bytes: Uint8Array, at: number): number {
   const end = commandEnd(bytes, at);
-  if (commandKind(bytes, at) !== CommandKind.enqueue) {
-    throw new CodecError('unknown-kind', 'the command is not an enqueue');
+  if (!storesMessage(bytes, at)) {
+    throw new CodecError('unknown-kind', 'the command stores no message');
   }
   return storedStart(bytes, at, end);
 }
 
-function storedStart(bytes: Uint8Array, at: number, end: number): number {
+/** True for what may stand in a batch of a sender: a numbered command, whole. */
+export function isSendersCommand(bytes: Uint8Array, at: number): boolean {
+  const end = commandEnd(bytes, at);
+  switch (commandKind(bytes, at)) {
+    case CommandKind.enqueue: {
+      const stored = storedStart(bytes, at, end);
+      const targetsEnd = targetsEndOf(bytes, at, end);
+      for (let from = firstTarget(bytes, at); from < targetsEnd; from += TARGET_BYTES) {
+        readU64(bytes, from);
+      }
+      if (targetsEnd !== stored) readOptions(bytes, targetsEnd, stored);
+      return true;
+    }
+    case CommandKind.release:
+      readRelease(bytes, at, end);
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** True for an enqueue: what takes space, and may be refused for want of it. */
+export function isEnqueue(bytes: Uint8Array, at: number): boolean {
+  return commandKind(bytes, at) === CommandKind.enqueue;
+}
+
+function firstTarget(bytes: Uint8Array, at: number): number {
+  const header = at + ENQUEUE_HEADER_BYTES;
+  return commandKind(bytes, at) === CommandKind.transfer ? header + INTENT_BYTES : header;
+}
+
+function targetsEndOf(bytes: Uint8Array, at: number, end: number): number {
   if (end - at < ENQUEUE_HEADER_BYTES)
     throw new CodecError('bad-length', 'an enqueue is too short');
   const targets = readU16(bytes, at + 6);
   if (targets === 0 || targets > MAX_TARGETS) {
     throw new CodecError('bad-value', `an enqueue with ${targets} targets`);
   }
-  const start = at + ENQUEUE_HEADER_BYTES + targets * TARGET_BYTES;
+  const targetsEnd = firstTarget(bytes, at) + targets * TARGET_BYTES;
+  if (targetsEnd > end) throw new CodecError('bad-length', 'an enqueue is too short');
+  return targetsEnd;
+}
+
+function storedStart(bytes: Uint8Array, at: number, end: number): number {
+  let start = targetsEndOf(bytes, at, end);
+  const flags = bytes[at + 5] as number;
+  if (flags > OPTIONS_FLAG) throw new CodecError('bad-value', `an enqueue with the flags ${flags}`);
+  if (flags !== 0) start = optionsEnd(bytes, start, end);
   if (end - start < STORED_HEADER_BYTES)
     throw new CodecError('bad-length', 'an enqueue is too short');
+  const topicBytes = readU16(bytes, start + 2);
+  if (topicBytes === 0 || topicBytes > end - start - STORED_HEADER_BYTES) {
+    throw new CodecError('bad-length', 'the topic of an enqueue is not inside of it');
+  }
   return start;
 }
 
@@ -116,18 +159,44 @@ function storedStart(bytes: Uint8Array, at: number, end: number): number {
  * Begins an enqueue; the stored message follows, then `finishCommand`. Gives where the command
  * begins.
  */
-export function beginEnqueue(writer: WireWriter, targets: readonly QueueId[]): number {
+export function beginEnqueue(
+  writer: WireWriter,
+  targets: readonly QueueId[],
+  options?: EnqueueOptions,
+): number {
+  const start = writer.reserve(ENQUEUE_HEADER_BYTES);
+  writer.bytes[start + 4] = CommandKind.enqueue;
+  finishHead(writer, start, { targets, options });
+  return start;
+}
+
+/** The same for a transfer. */
+export function beginTransfer(
+  writer: WireWriter,
+  transfer: Pick<TransferCommand, 'intent' | 'targets' | 'options'>,
+): number {
+  const start = writer.reserve(ENQUEUE_HEADER_BYTES);
+  writer.bytes[start + 4] = CommandKind.transfer;
+  writer.u64(transfer.intent);
+  finishHead(writer, start, transfer);
+  return start;
+}
+
+function finishHead(
+  writer: WireWriter,
+  start: number,
+  head: Pick<TransferCommand, 'targets' | 'options'>,
+): void {
+  const { targets, options } = head;
   const count = targets.length;
-  const start = writer.reserve(ENQUEUE_HEADER_BYTES + count * TARGET_BYTES);
+  let at = writer.reserve(count * TARGET_BYTES);
   const { bytes } = writer;
-  bytes[start + 4] = CommandKind.enqueue;
-  bytes[start + 5] = 0;
+  bytes[start + 5] = options === undefined ? 0 : OPTIONS_FLAG;
   writeU16(bytes, start + 6, count);
-  let at = start + ENQUEUE_HEADER_BYTES;
   for (let index = 0; index < count; index++, at += TARGET_BYTES) {
     writeU64(bytes, at, targets[index] as number);
   }
-  return start;
+  if (options !== undefined) writeOptions(writer, options);
 }
 
 /** Sets the length of the command that began at `start` and ends where the writer stands. */
@@ -142,8 +211,15 @@ export function writeVoid(writer: WireWriter, reason: VoidReason): void {
   writer.bytes[at + 5] = VOID_REASONS.indexOf(reason);
 }
 
-/** Commands without a number, and what opens a stream. */
-export type PlainCommand = Exclude<Command, { readonly kind: 'enqueue' | 'void' }>;
+export function writeRelease(writer: WireWriter, key: PublishKey): void {
+  const start = writer.reserve(COMMAND_HEADER_BYTES);
+  writer.bytes[start + 4] = CommandKind.release;
+  writeKey(writer, key);
+  finishCommand(writer, start);
+}
+
+/** Commands without a number, and what opens a stream; a transfer has a message and is no such. */
+export type PlainCommand = RareCommand | SettleCommand;
 
 export function writeSettle(writer: WireWriter, command: Omit<SettleCommand, 'kind'>): void {
   const at = writer.reserve(SETTLE_BYTES);
@@ -164,35 +240,20 @@ export function writePlainCommand(writer: WireWriter, command: PlainCommand): vo
     return;
   }
   const start = writer.reserve(4);
-  switch (command.kind) {
-    case 'open-stream':
-      writer.u8(CommandKind.openStream);
-      break;
-    case 'declare-queue':
-      writer.u8(CommandKind.declareQueue);
-      writer.append(encodeRecord(definitionData(command) as PlainData));
-      break;
-    case 'update-queue':
-      writer.u8(CommandKind.updateQueue);
-      writer.u64(command.queueId);
-      writer.append(encodeRecord(limitsData(command.limits)));
-      break;
-    case 'delete-queue':
-      writer.u8(CommandKind.deleteQueue);
-      writer.u64(command.queueId);
-      break;
-    case 'set-version':
-      writer.u8(CommandKind.setVersion);
-      writer.u32(command.version);
-  }
+  writeRareCommand(writer, command);
   finishCommand(writer, start);
 }
 
 // --- Reading. Hot kinds fill an object that is used again and again.
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
-type Enqueue = Mutable<Extract<Command, { kind: 'enqueue' }>> & { targets: QueueId[] };
-type Void = Mutable<Extract<Command, { kind: 'void' }>>;
+type Stores<T extends EnqueueCommand | TransferCommand> = Mutable<Omit<T, 'topic' | 'targets'>> & {
+  readonly topic: string;
+  targets: QueueId[];
+};
+type Enqueue = Stores<EnqueueCommand>;
+type Transfer = Stores<TransferCommand>;
+type Void = Mutable<VoidCommand>;
 
 /** The place in its sender's stream that the section gives to the commands in it. */
 export interface StreamPlace {
@@ -203,9 +264,31 @@ export interface StreamPlace {
   answeredUpTo: number;
 }
 
-/** Decodes one command at a time; what it gives is valid until its next call. */
-export class CommandDecoder {
-  readonly #enqueue: Enqueue = {
+/** The topic of the command that was decoded last, made into a text when it is asked for. */
+class LazyTopic {
+  #bytes: Uint8Array = new Uint8Array(0);
+  #stored = 0;
+  #text: string | undefined;
+
+  /** `stored`: where a message begins that `storedStart` has checked. */
+  set(bytes: Uint8Array, stored: number): void {
+    this.#bytes = bytes;
+    this.#stored = stored;
+    this.#text = undefined;
+  }
+
+  get text(): string {
+    if (this.#text === undefined) {
+      const from = this.#stored + STORED_HEADER_BYTES;
+      const to = from + readU16(this.#bytes, this.#stored + 2);
+      this.#text = readText(asBuffer(this.#bytes), from, to);
+    }
+    return this.#text;
+  }
+}
+
+function newEnqueue(topic: LazyTopic): Enqueue {
+  return {
     kind: 'enqueue',
     node: '',
     boot: 0,
@@ -213,7 +296,31 @@ export class CommandDecoder {
     answeredUpTo: 0,
     targets: [],
     bytes: 0,
+    get topic(): string {
+      return topic.text;
+    },
+    options: undefined,
   };
+}
+
+function newTransfer(topic: LazyTopic): Transfer {
+  return {
+    kind: 'transfer',
+    intent: 0,
+    targets: [],
+    bytes: 0,
+    get topic(): string {
+      return topic.text;
+    },
+    options: undefined,
+  };
+}
+
+/** Decodes one command at a time; what it gives is valid until its next call. */
+export class CommandDecoder {
+  readonly #topic = new LazyTopic();
+  readonly #enqueue = newEnqueue(this.#topic);
+  readonly #transfer = newTransfer(this.#topic);
   readonly #void: Void = {
     kind: 'void',
     node: '',
@@ -239,32 +346,41 @@ export class CommandDecoder {
     const end = commandEnd(bytes, at);
     switch (commandKind(bytes, at)) {
       case CommandKind.enqueue:
-        return this.#decodeEnqueue(bytes, at, place);
+        this.#decodeMessage(this.#enqueue, bytes, at);
+        return numbered(this.#enqueue, place);
       case CommandKind.void:
         return this.#decodeVoid(bytes, at, place);
       case CommandKind.settle:
         return this.#decodeSettle(bytes, at);
+      case CommandKind.transfer:
+        this.#decodeMessage(this.#transfer, bytes, at);
+        this.#transfer.intent = readU64(bytes, at + ENQUEUE_HEADER_BYTES);
+        return this.#transfer;
+      case CommandKind.release:
+        return numbered({ kind: 'release', ...NO_PLACE, key: readRelease(bytes, at, end) }, place);
       default: {
         const reader = new WireReader(bytes, at + 4, end);
-        const command = readPlainCommand(reader, place.node);
+        const command = readRareCommand(reader, place.node);
         reader.finish();
         return command;
       }
     }
   }
 
-  #decodeEnqueue(bytes: Uint8Array, at: number, place: StreamPlace): Command {
+  #decodeMessage(command: Enqueue | Transfer, bytes: Uint8Array, at: number): void {
     const stored = storedMessageStart(bytes, at);
-    const enqueue = this.#enqueue;
-    const { targets } = enqueue;
+    const { targets } = command;
     const count = readU16(bytes, at + 6);
     if (targets.length !== count) targets.length = count;
-    for (let index = 0, from = at + ENQUEUE_HEADER_BYTES; index < count; index++) {
+    let from = firstTarget(bytes, at);
+    for (let index = 0; index < count; index++) {
       targets[index] = readU64(bytes, from) as QueueId;
       from += TARGET_BYTES;
     }
-    enqueue.bytes = at + readU32(bytes, at) - stored;
-    return numbered(enqueue, place);
+    // What is left up to the stored message is options.
+    command.options = from === stored ? undefined : readOptions(bytes, from, stored);
+    command.bytes = at + readU32(bytes, at) - stored;
+    this.#topic.set(bytes, stored);
   }
 
   #decodeVoid(bytes: Uint8Array, at: number, place: StreamPlace): Command {
@@ -288,58 +404,23 @@ export class CommandDecoder {
   }
 }
 
-function numbered<T extends Enqueue | Void>(command: T, place: StreamPlace): T {
+const NO_PLACE = { node: '', boot: 0, number: 0, answeredUpTo: 0 } as const;
+
+function readRelease(bytes: Uint8Array, at: number, end: number): PublishKey {
+  const reader = new WireReader(bytes, at + COMMAND_HEADER_BYTES, end);
+  const key = readKey(reader);
+  reader.finish();
+  return key;
+}
+
+function numbered<T extends Enqueue | Void | Mutable<ReleaseCommand>>(
+  command: T,
+  place: StreamPlace,
+): T {
   if (place.boot === 0) throw new CodecError('bad-value', 'a numbered command outside of a stream');
   command.node = place.node;
   command.boot = place.boot;
   command.answeredUpTo = place.answeredUpTo;
   command.number = place.number++;
   return command;
-}
-
-/** The value that a code stands for. */
-export function coded<T>(codes: readonly T[], code: number | undefined): T {
-  const value = codes[code ?? -1];
-  if (value === undefined)
-    throw new CodecError('bad-value', `the code ${code ?? 'none'} is unknown`);
-  return value;
-}
-
-function readPlainCommand(reader: WireReader, node: string): Command {
-  switch (reader.u8()) {
-    case CommandKind.openStream:
-      if (node === '') throw new CodecError('bad-value', 'a stream is opened for nobody');
-      return { kind: 'open-stream', node };
-    case CommandKind.declareQueue:
-      return readDeclaration(reader);
-    case CommandKind.updateQueue:
-      return readUpdate(reader);
-    case CommandKind.deleteQueue:
-      return { kind: 'delete-queue', queueId: reader.u64() as QueueId };
-    case CommandKind.setVersion:
-      return { kind: 'set-version', version: reader.u32() };
-    default:
-      throw new CodecError('unknown-kind', 'a command of unknown kind');
-  }
-}
-
-function readDeclaration(reader: WireReader): DeclareQueueCommand {
-  return { kind: 'declare-queue', ...readPlain(reader, definitionOf) };
-}
-
-function readUpdate(reader: WireReader): UpdateQueueCommand {
-  return {
-    kind: 'update-queue',
-    queueId: reader.u64() as QueueId,
-    limits: readPlain(reader, limitsOf),
-  };
-}
-
-/** Plain data up to the end of the command. */
-function readPlain<T>(reader: WireReader, read: (data: RecordData) => T): T {
-  try {
-    return read(decodeRecord(reader.view(reader.remaining)) as RecordData);
-  } catch (cause) {
-    throw new CodecError('bad-value', cause instanceof Error ? cause.message : 'no plain data');
-  }
 }

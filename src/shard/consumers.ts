@@ -10,6 +10,7 @@
  */
 
 import type {
+  CancelReason,
   ConsumeRequest,
   ConsumerSink,
   Delivery,
@@ -17,7 +18,7 @@ import type {
   QueueConsumer,
   SettleOutcome,
 } from '../broker/ports.ts';
-import type { Offset, QueueId } from '../machine/ids.ts';
+import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import {
   type CloseHow,
@@ -26,19 +27,16 @@ import {
   writeGrant,
   writeSettleFrame,
 } from './client-frames.ts';
-import type { CancelReason, DeliveryFrame } from './shard-frames.ts';
+import type { DeliveryFrame, ShardFrame } from './shard-frames.ts';
 import { StoredMessageView } from './stored-message.ts';
 import { CodecError, type WireWriter } from './wire.ts';
-
-/** The name of the group that a consumer without one is in. */
-const DEFAULT_GROUP_NAME = 'shared';
 
 const CREDIT_MAX = 0xffff_ffff;
 
 class ReceivedDelivery implements Delivery {
   readonly queueId: QueueId;
   readonly queueName: string;
-  readonly groupName = DEFAULT_GROUP_NAME;
+  readonly groupName: string;
   readonly offset: Offset;
   readonly term: number;
   readonly deliveryNumber: number;
@@ -46,9 +44,10 @@ class ReceivedDelivery implements Delivery {
   readonly redelivered: boolean;
   readonly message: StoredMessageView;
 
-  constructor(frame: DeliveryFrame, queueName: string, message: StoredMessageView) {
+  constructor(frame: DeliveryFrame, consumer: Consumer, message: StoredMessageView) {
     this.queueId = frame.queueId;
-    this.queueName = queueName;
+    this.queueName = consumer.queueName;
+    this.groupName = consumer.groupName;
     this.offset = frame.offset;
     this.term = frame.term;
     this.deliveryNumber = frame.deliveryNumber;
@@ -74,12 +73,24 @@ export interface ConsumersOptions {
   readonly wake: () => void;
 }
 
+interface Cancelled {
+  readonly consumer: number;
+  readonly reason: CancelReason;
+  readonly detail: string;
+}
+
+const STORE_GONE = { reason: 'unavailable', detail: 'the store is gone' } as const;
+const QUEUE_GONE = { reason: 'queue-deleted', detail: 'there is no such queue' } as const;
+
 class Consumer implements QueueConsumer {
   readonly id: number;
   readonly queueId: QueueId;
   readonly queueName: string;
   readonly sink: ConsumerSink;
   readonly #consumers: Consumers;
+  /** Known when it is attached, which is before its first delivery. */
+  groupId = 0 as GroupId;
+  groupName = '';
   /** Granted and not yet told to the shard. */
   granted = 0;
   /** Got a delivery from the batch that is being read. */
@@ -104,8 +115,8 @@ class Consumer implements QueueConsumer {
 
   settle(offset: Offset, term: number, deliveryNumber: number, outcome: SettleOutcome): void {
     if (!this.open && outcome !== 'complete') return;
-    const { queueId } = this;
-    this.#consumers.settle({ queueId, offset, term, deliveryNumber, outcome });
+    const { queueId, groupId } = this;
+    this.#consumers.settle({ queueId, groupId, offset, term, deliveryNumber, outcome });
   }
 
   close(how: CloseHow): void {
@@ -135,16 +146,16 @@ export class Consumers {
     queueName: string | undefined,
     sink: ConsumerSink,
   ): QueueConsumer {
-    const { queueId, clientId, credit } = request;
+    const { queueId } = request;
     const place = { queueId, queueName: queueName ?? '', sink };
     const consumer = new Consumer(this, this.#nextId++, place);
     this.#open.set(consumer.id, consumer);
     if (this.#failed || queueName === undefined) {
-      const reason = this.#failed ? 'unavailable' : 'queue-deleted';
-      setImmediate(() => this.cancelled(consumer.id, reason));
+      const why = this.#failed ? STORE_GONE : QUEUE_GONE;
+      setImmediate(() => this.cancelled({ consumer: consumer.id, ...why }));
       return consumer;
     }
-    writeConsume(this.#options.control, { consumer: consumer.id, credit, queueId, clientId });
+    writeConsume(this.#options.control, { ...request, consumer: consumer.id });
     this.#options.wake();
     return consumer;
   }
@@ -180,6 +191,18 @@ export class Consumers {
     this.#granting = [];
   }
 
+  attached({ consumer: id, groupId, group }: Extract<ShardFrame, { kind: 'attached' }>): void {
+    const consumer = this.#open.get(id);
+    if (consumer === undefined) return;
+    consumer.groupId = groupId;
+    consumer.groupName = group;
+    consumer.sink.attached(group);
+  }
+
+  ended({ consumer, offset, deliveryNumber }: Extract<ShardFrame, { kind: 'ended' }>): void {
+    this.#open.get(consumer)?.sink.ended(offset, deliveryNumber);
+  }
+
   delivered(frame: DeliveryFrame): void {
     const consumer = this.#open.get(frame.consumer);
     if (consumer === undefined) return;
@@ -189,7 +212,7 @@ export class Consumers {
       consumer.touched = true;
       this.#touched.push(consumer);
     }
-    consumer.sink.delivered(new ReceivedDelivery(frame, consumer.queueName, message));
+    consumer.sink.delivered(new ReceivedDelivery(frame, consumer, message));
   }
 
   /** The batch is read whole. */
@@ -203,11 +226,11 @@ export class Consumers {
     }
   }
 
-  cancelled(id: number, reason: CancelReason): void {
+  cancelled({ consumer: id, reason, detail }: Cancelled): void {
     const consumer = this.#open.get(id);
     if (consumer === undefined) return;
     this.#forget(consumer);
-    consumer.sink.cancelled(reason);
+    consumer.sink.cancelled(reason, detail);
   }
 
   /** The store is gone: everyone hears it, and later consumers too. */
@@ -215,7 +238,7 @@ export class Consumers {
     this.#failed = true;
     // Not those that a sink opens meanwhile: they hear it in a later turn.
     const open = Array.from(this.#open.keys());
-    for (const id of open) this.cancelled(id, 'unavailable');
+    for (const consumer of open) this.cancelled({ consumer, ...STORE_GONE });
   }
 
   #message(consumer: Consumer, frame: DeliveryFrame): StoredMessageView | undefined {

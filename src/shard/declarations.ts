@@ -16,11 +16,17 @@ export type DeclarationAnswer = Extract<
   { readonly kind: 'queue-declared' | 'queue-updated' | 'queue-refused' }
 >;
 
+/** What a topic may have in UTF-8; its length in characters is the machine's to judge. */
+const TOPIC_BYTES_MAX = 65_535;
+
 /** A queue that exists cannot be what was asked for. */
 export class DeclarationError extends Error {
-  constructor(message: string) {
+  readonly code: 'exists' | 'invalid';
+
+  constructor(code: 'exists' | 'invalid', message: string) {
     super(message);
     this.name = 'DeclarationError';
+    this.code = code;
   }
 }
 
@@ -47,10 +53,16 @@ export class Declarations {
       const there = machine.queueNamed(queue.name)?.definition;
       if (there !== undefined && there.type !== queue.type) {
         throw new DeclarationError(
+          'exists',
           `queue ${queue.name} exists with type ${String(there.type)}, ` +
             `and is declared with type ${String(queue.type)}`,
         );
       }
+    }
+    for (const { name, topics } of queues) {
+      const long = topics.find((topic) => Buffer.byteLength(topic) > TOPIC_BYTES_MAX);
+      if (long === undefined) continue;
+      throw new DeclarationError('invalid', `queue ${name} has a topic of over 65,535 bytes`);
     }
     const answers = queues.map((queue) => {
       const answer = new Promise<DeclarationAnswer>((resolve, reject) => {
@@ -73,6 +85,8 @@ export class Declarations {
 
   /** The machine's answer to the oldest declaration; during a replay nobody waits for it. */
   answered(answer: DeclarationAnswer): void {
+    // Of another command: a declaration makes the queue that it names.
+    if (answer.kind === 'queue-refused' && answer.reason === 'no-queue') return;
     this.#waiting.shift()?.resolve(answer);
   }
 
@@ -88,7 +102,10 @@ function outcomeOf(answer: DeclarationAnswer, name: string): Declared {
     case 'queue-updated':
       return 'updated';
     case 'queue-refused':
-      throw new DeclarationError(`queue ${name} cannot be declared: ${answer.detail}`);
+      throw new DeclarationError(
+        answer.reason === 'type-differs' ? 'exists' : 'invalid',
+        `queue ${name} cannot be declared: ${answer.detail}`,
+      );
   }
 }
 

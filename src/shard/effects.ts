@@ -11,7 +11,7 @@
 import { committed } from '../machine/committed.ts';
 import type { Committed } from '../machine/committed.ts';
 import type { Effects, Outcome } from '../machine/effect.ts';
-import type { Refusal, RefusalReason, ShardBatchWriter } from './shard-frames.ts';
+import type { Refusal, ShardBatchWriter } from './shard-frames.ts';
 
 /** Outcomes that are no refusals of this number: they say that the sender is out of step. */
 type OutOfStep = 'answered' | 'gap' | 'window' | 'stale-boot' | 'unknown-boot';
@@ -57,10 +57,15 @@ export class StreamConfirms {
     if (number <= this.#upTo) return;
     if (!effects.accepted(at)) {
       const outcome = effects.outcome(at);
+      // A duplicate is stored already: its sender has the proof as for the first.
+      if (outcome === 'duplicate') {
+        this.#upTo = number;
+        return;
+      }
       // The leader proposes only numbers in turn, so that none of these can be the first of its
       // number.
       if (isOutOfStep(outcome)) return;
-      this.#refusals.push({ number, reason: outcome as RefusalReason });
+      if (outcome !== 'accepted') this.#refusals.push({ number, reason: outcome });
     }
     this.#upTo = number;
   }

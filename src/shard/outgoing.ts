@@ -14,11 +14,12 @@
  * posted by itself.
  */
 
+import type { EnqueueOptions, PublishKey } from '../machine/command.ts';
 import type { QueueId } from '../machine/ids.ts';
 import type { Message } from '../broker/message.ts';
 import type { Origin } from '../broker/ports.ts';
 import { CLIENT_BATCH_HEADER_BYTES, writeClientBatchHeader } from './client-frames.ts';
-import { beginEnqueue, finishCommand } from './codec.ts';
+import { beginEnqueue, finishCommand, writeRelease } from './codec.ts';
 import { StoredMessageWriter } from './stored-message.ts';
 import { WireWriter } from './wire.ts';
 
@@ -56,6 +57,8 @@ export class Outgoing {
   readonly #messages = new StoredMessageWriter();
   /** Frames; the first bytes are kept free for the header of a batch that holds nothing else. */
   readonly control: WireWriter;
+  /** What the next `begin` asks for, and none after it; a field, as most ask for nothing. */
+  options: EnqueueOptions | undefined;
   #first = 0;
   #count = 0;
   #cost = 0;
@@ -116,7 +119,8 @@ export class Outgoing {
    */
   begin(targets: readonly QueueId[], message: Message, origin: Origin): number {
     const slab = this.#slab;
-    const start = beginEnqueue(slab, targets);
+    const start = beginEnqueue(slab, targets, this.options);
+    this.options = undefined;
     this.#begun = start;
     const storedAt = slab.length;
     if (!this.#messages.write(slab, message, origin)) {
@@ -127,7 +131,14 @@ export class Outgoing {
     return slab.length - storedAt;
   }
 
-  /** What `begin` encoded is this number's. */
+  /** Encodes a release; its size. */
+  beginRelease(key: PublishKey): number {
+    this.#begun = this.#slab.length;
+    writeRelease(this.#slab, key);
+    return this.#slab.length - this.#begun;
+  }
+
+  /** What `begin` or `beginRelease` encoded is this number's. */
   keep(number: number, cost: number): void {
     if (this.#count++ === 0) this.#first = number;
     this.#cost += cost;

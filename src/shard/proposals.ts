@@ -6,16 +6,16 @@
  * their bytes are copied once, by the log. Bounded by back-pressure: above `uncommittedBytesMax`
  * the caller is to say `busy` to its senders; what was under way is still taken. Inside the disk's
  * reserve an enqueue becomes a small void with its number, so that the sender hears the refusal and
- * the stream goes on; settlements are taken for as long as the log takes anything. A number is
+ * the stream goes on; settlements and releases are taken for as long as the log takes anything. A number is
  * proposed once: the sender's place is kept here, and what comes again is skipped, because its
  * outcome is told when the first is.
  */
 
 import type { Offset, StampMs } from '../machine/ids.ts';
 import { STREAM_WINDOW } from '../machine/streams.ts';
-import { commandEnd, writePlainCommand, writeSettle, writeVoid } from './codec.ts';
+import { commandEnd, isEnqueue, writePlainCommand, writeSettle, writeVoid } from './codec.ts';
 import type { PlainCommand } from './codec.ts';
-import type { SettleProposals, SettleReason, SettledGroup } from './dispatcher.ts';
+import type { SettleProposals, SettleReason, GroupPlace } from './dispatcher.ts';
 import { writeSectionHeader } from './entry.ts';
 import type { Proposal, ShardEntry, ShardLog } from './shard-log.ts';
 import { WireWriter } from './wire.ts';
@@ -102,13 +102,13 @@ export class Proposals implements SettleProposals {
     }
     if (end - 1 - batch.answeredUpTo > STREAM_WINDOW) return 'window';
     sender.next = end;
-    if (this.#options.inReserve()) bytes = voids(commands);
+    if (this.#options.inReserve()) bytes = withoutEnqueues(bytes);
     const { boot, answeredUpTo } = batch;
     this.#sections(bytes, { node, boot, firstNumber, answeredUpTo, commands });
     return 'taken';
   }
 
-  settle(of: SettledGroup, offset: Offset, reason: SettleReason): boolean {
+  settle(of: GroupPlace, offset: Offset, reason: SettleReason): boolean {
     if (this.#closed) return false;
     const { queueId, groupId } = of;
     const { outcome, cause } = reason;
@@ -130,6 +130,13 @@ export class Proposals implements SettleProposals {
       answeredUpTo: 0,
       commands: 1,
     });
+    return true;
+  }
+
+  /** A transfer, encoded; its bytes are the log's from now on. False: nothing is taken any more. */
+  transfer(bytes: Uint8Array): boolean {
+    if (this.#closed) return false;
+    this.#section(bytes, { node: '', boot: 0, firstNumber: 0, answeredUpTo: 0, commands: 1 });
     return true;
   }
 
@@ -239,8 +246,14 @@ interface SectionPlace {
   readonly commands: number;
 }
 
-function voids(count: number): Uint8Array {
-  const writer = new WireWriter(count * 8);
-  for (let left = count; left > 0; left--) writeVoid(writer, 'disk-full');
+/** The same numbers, with a void for each enqueue. */
+function withoutEnqueues(commands: Uint8Array): Uint8Array {
+  const writer = new WireWriter(1024);
+  for (let at = 0; at < commands.length;) {
+    const end = commandEnd(commands, at);
+    if (isEnqueue(commands, at)) writeVoid(writer, 'disk-full');
+    else writer.append(commands.subarray(at, end));
+    at = end;
+  }
   return writer.written();
 }

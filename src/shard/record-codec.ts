@@ -64,6 +64,71 @@ export function decodeRecord(bytes: Uint8Array): PlainData {
   return plain(value, 0);
 }
 
+/** The same for bytes that no checksum of ours covers: nothing is allocated by a length alone. */
+export function decodeForeign(bytes: Uint8Array): PlainData {
+  checkLengths(bytes);
+  return decodeRecord(bytes);
+}
+
+const MSGPACK_FIXED_BYTES: Readonly<Record<number, number>> = {
+  0xc0: 0,
+  0xc2: 0,
+  0xc3: 0,
+  0xca: 4,
+  0xcb: 8,
+  0xcc: 1,
+  0xcd: 2,
+  0xce: 4,
+  0xcf: 8,
+  0xd0: 1,
+  0xd1: 2,
+  0xd2: 4,
+  0xd3: 8,
+};
+/** Of texts, byte arrays and lists that tell their length: how many bytes tell it. */
+const MSGPACK_LENGTH_BYTES: Readonly<Record<number, number>> = {
+  0xc4: 1,
+  0xc5: 2,
+  0xc6: 4,
+  0xd9: 1,
+  0xda: 2,
+  0xdb: 4,
+  0xdc: 2,
+  0xdd: 4,
+};
+
+/** Each value takes a byte at least, so that no list may have more elements than bytes are left. */
+function checkLengths(bytes: Uint8Array): void {
+  let at = 1;
+  let values = 1;
+  while (values > 0) {
+    const type = bytes[at++];
+    if (type === undefined) throw new RecordFormatError('record ends too early');
+    values--;
+    if (type < 0x80 || type >= 0xe0) continue;
+    let elements = 0;
+    if (type >= 0x90 && type < 0xa0) elements = type & 0x0f;
+    else if (type >= 0xa0 && type < 0xc0) at += type & 0x1f;
+    else {
+      const lengthBytes = MSGPACK_LENGTH_BYTES[type];
+      const fixedBytes = MSGPACK_FIXED_BYTES[type];
+      if (lengthBytes !== undefined) {
+        let length = 0;
+        for (let left = lengthBytes; left > 0; left--) length = length * 256 + (bytes[at++] ?? 0);
+        if (type >= 0xdc) elements = length;
+        else at += length;
+      } else if (fixedBytes === undefined) {
+        throw new RecordFormatError(
+          `record holds a value of type ${type}, which is not plain data`,
+        );
+      } else at += fixedBytes;
+    }
+    values += elements;
+    if (at + values > bytes.length) throw new RecordFormatError('record ends too early');
+  }
+  if (at !== bytes.length) throw new RecordFormatError('record is longer than what it holds');
+}
+
 function plain(value: unknown, level: number): PlainData {
   if (level > LEVELS_MAX) throw new RecordFormatError('record is nested too deep');
   switch (typeof value) {

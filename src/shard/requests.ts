@@ -6,18 +6,29 @@
  *  request   ["stats"]
  *            ["declare", definition, ...]     machine/definitions.ts, `definitionData`
  *            ["stop"]
+ *            what operators ask: admin-requests.ts
  *  reply     stats:   [name, number, name, number, ...]
  *            declare: ["created" | "same" | "updated", ...]
- *            stop:    []
- *            refused: the reason, for people
+ *            stop:    null
+ *            refused: [code, words]           a code of ADMIN_REFUSALS or "", words for people
  * ```
  *
  * `stop` is answered when the log is closed with its mark of a clean stop; nothing follows it.
  */
 
-import { definitionData, definitionOf } from '../machine/definitions.ts';
+import { ADMIN_REFUSALS, AdminError } from '../broker/ports.ts';
+import { definitionData } from '../machine/definitions.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
-import { type PlainData, decodeRecord, encodeRecord } from './record-codec.ts';
+import {
+  ADMIN_REQUESTS,
+  adminRequestData,
+  adminRequestOf,
+  definitionIn,
+} from './admin-requests.ts';
+import type { AdminRequest } from './admin-requests.ts';
+import { listIn, numberIn, textIn } from './plain-fields.ts';
+import { type PlainData, decodeForeign, encodeRecord } from './record-codec.ts';
+import { ShardError } from './shard-error.ts';
 import { CodecError } from './wire.ts';
 
 /** What a declaration did: it stood there already, or with other limits, or not at all. */
@@ -30,23 +41,36 @@ export type ShardStats = ReadonlyMap<string, number>;
 export type ShardRequest =
   | { readonly kind: 'stats' }
   | { readonly kind: 'declare'; readonly queues: readonly QueueDefinition[] }
-  | { readonly kind: 'stop' };
+  | { readonly kind: 'stop' }
+  | AdminRequest;
 
 export function encodeRequest(request: ShardRequest): Uint8Array {
-  if (request.kind !== 'declare') return encodeRecord([request.kind]);
-  return encodeRecord([request.kind, ...request.queues.map((queue) => definitionData(queue) as PlainData)]);
+  switch (request.kind) {
+    case 'stats':
+    case 'stop':
+      return encodeRecord([request.kind]);
+    case 'declare': {
+      const queues = request.queues.map((queue) => definitionData(queue) as PlainData);
+      return encodeRecord([request.kind, ...queues]);
+    }
+    default:
+      return encodeRecord(adminRequestData(request));
+  }
 }
 
 export function decodeRequest(body: Uint8Array): ShardRequest {
-  const [kind, ...rest] = list(decodeBody(body));
+  const [kind, ...rest] = listIn(decodeBody(body));
   switch (kind) {
     case 'stats':
     case 'stop':
       return { kind };
     case 'declare':
-      return { kind, queues: rest.map(declarationOf) };
-    default:
-      throw new CodecError('unknown-kind', 'a request of unknown kind');
+      return { kind, queues: rest.map(definitionIn) };
+    default: {
+      const asked = ADMIN_REQUESTS.find((each) => each === kind);
+      if (asked === undefined) throw new CodecError('unknown-kind', 'a request of unknown kind');
+      return adminRequestOf(asked, rest);
+    }
   }
 }
 
@@ -55,9 +79,11 @@ export function encodeStats(stats: ShardStats): Uint8Array {
 }
 
 export function decodeStats(body: Uint8Array): ShardStats {
-  const fields = list(decodeBody(body));
+  const fields = listIn(decodeBody(body));
   const stats = new Map<string, number>();
-  for (let at = 0; at < fields.length; at += 2) stats.set(text(fields[at]), number(fields[at + 1]));
+  for (let at = 0; at < fields.length; at += 2) {
+    stats.set(textIn(fields[at]), numberIn(fields[at + 1]));
+  }
   return stats;
 }
 
@@ -66,49 +92,30 @@ export function encodeDeclared(outcomes: readonly Declared[]): Uint8Array {
 }
 
 export function decodeDeclared(body: Uint8Array): Declared[] {
-  return list(decodeBody(body)).map((each) => {
+  return listIn(decodeBody(body)).map((each) => {
     const known = DECLARED.find((declared) => declared === each);
     if (known === undefined) throw new CodecError('bad-value', 'the outcome of a declaration');
     return known;
   });
 }
 
-/** Why a request was refused, or that it was done and has no more to tell. */
-export function encodeWords(words: string): Uint8Array {
-  return encodeRecord(words);
+/** Why a request was refused; an AdminError keeps its code. */
+export function encodeRefusal(error: unknown): Uint8Array {
+  const code = error instanceof AdminError ? error.code : '';
+  return encodeRecord([code, error instanceof Error ? error.message : String(error)]);
 }
 
-export function decodeWords(body: Uint8Array): string {
-  return text(decodeBody(body));
+export function decodeRefusal(body: Uint8Array): Error {
+  const [code, words] = listIn(decodeBody(body));
+  const known = ADMIN_REFUSALS.find((each) => each === code);
+  if (known === undefined) return new ShardError('refused', textIn(words));
+  return new AdminError(known, textIn(words));
 }
 
-function declarationOf(data: PlainData): QueueDefinition {
+export function decodeBody(body: Uint8Array): PlainData {
   try {
-    return definitionOf(data as Parameters<typeof definitionOf>[0]);
-  } catch (cause) {
-    throw new CodecError('bad-value', cause instanceof Error ? cause.message : 'a definition');
-  }
-}
-
-function decodeBody(body: Uint8Array): PlainData {
-  try {
-    return decodeRecord(body);
+    return decodeForeign(body);
   } catch (cause) {
     throw new CodecError('bad-value', cause instanceof Error ? cause.message : 'no plain data');
   }
-}
-
-function list(data: PlainData | undefined): readonly PlainData[] {
-  if (!Array.isArray(data)) throw new CodecError('bad-value', 'a list was expected');
-  return data as readonly PlainData[];
-}
-
-function text(data: PlainData | undefined): string {
-  if (typeof data !== 'string') throw new CodecError('bad-value', 'a text was expected');
-  return data;
-}
-
-function number(data: PlainData | undefined): number {
-  if (typeof data !== 'number') throw new CodecError('bad-value', 'a number was expected');
-  return data;
 }

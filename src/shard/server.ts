@@ -1,16 +1,18 @@
 /**
  * The shard's side of the port: batches of bytes in, one batch of bytes a turn out.
  *
- * What it takes: enqueues (handed to the proposals as they are), settlements, consumers and their
- * credit, rare requests. What it gives: confirms, deliveries, queues, busy and resume. The bytes
- * that the other side has not worked off are bounded: above `outstandingBytesMax` nothing is
- * delivered until it has. One server serves one sender; a batch that it cannot read, or a sender
- * out of step, ends the session with `failed`, and nothing of that batch is taken. Holds no state
- * that outlives the process.
+ * What it takes: numbered commands (handed to the proposals as they are), settlements, consumers
+ * and their credit, rare requests. What it gives: confirms, deliveries, changes of queues, answers,
+ * busy and resume. The bytes that the other side has not worked off are bounded: above
+ * `outstandingBytesMax` nothing is delivered until it has, and neither queues nor replies go out. A
+ * reply comes behind the queues that were changed before it. One server serves one sender; a batch
+ * that it cannot read, or a sender out of step, ends the session with `failed`, and nothing of that
+ * batch is taken. Holds no state that outlives the process.
  */
 
+import type { CancelReason, QueueInfo, SettleAnswer } from '../broker/ports.ts';
 import type { Effects } from '../machine/effect.ts';
-import type { QueueInfo } from '../broker/ports.ts';
+import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
 import type { AlarmLog } from './alarms.ts';
 import { ClientBatch } from './client-frames.ts';
 import type { ClientFrame } from './client-frames.ts';
@@ -19,7 +21,7 @@ import { StreamConfirms } from './effects.ts';
 import type { StoredMessage } from './payloads.ts';
 import type { BatchPort } from './port.ts';
 import type { EnqueueAnswer, Proposals } from './proposals.ts';
-import { decodeRequest, encodeWords } from './requests.ts';
+import { decodeRequest, encodeRefusal } from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { ShardBatchWriter } from './shard-frames.ts';
 import { CodecError } from './wire.ts';
@@ -30,7 +32,9 @@ export interface ServerOptions {
   readonly logger: AlarmLog;
   readonly outstandingBytesMax: number;
   readonly term: number;
-  queues(): readonly QueueInfo[];
+  queueIds(): Iterable<QueueId>;
+  /** Undefined: the queue is gone. */
+  queue(queueId: QueueId): QueueInfo | undefined;
   /** The body of the reply; rejects with words for people. */
   request(request: ShardRequest): Promise<Uint8Array>;
   /** Something stands in the output: call `post` at the end of the turn. */
@@ -41,6 +45,16 @@ export interface ServerOptions {
   readonly failed: (error: unknown) => void;
 }
 
+interface Reply {
+  readonly id: number;
+  readonly accepted: boolean;
+  readonly body: Uint8Array;
+}
+
+/** So many queues are told in one frame, and about so many bytes of queues and replies in a batch. */
+const FRAME_QUEUES_MAX = 256;
+const BATCH_BYTES_ABOUT = 262_144;
+
 export class ShardServer implements DeliveryOutput {
   readonly #options: ServerOptions;
   readonly #writer = new ShardBatchWriter();
@@ -49,6 +63,11 @@ export class ShardServer implements DeliveryOutput {
   #postedBytes = 0;
   #takenBytes = 0;
   #busy = false;
+  /** Queues whose state the other side does not know, in the order in which they are told. */
+  readonly #untold = new Set<QueueId>();
+  /** Everything was told once. */
+  #toldAll = false;
+  #replies: Reply[] = [];
   /**
    * Something came after a stop began: it is told when the stop is over, and the last confirms are
    * out.
@@ -77,8 +96,20 @@ export class ShardServer implements DeliveryOutput {
     this.#writer.delivery(header, message);
   }
 
-  cancelled(consumer: number, reason: 'queue-deleted' | 'unavailable'): void {
-    if (!this.#over) this.#writer.cancelled(consumer, reason);
+  attached(consumer: number, group: { readonly groupId: GroupId; readonly name: string }): void {
+    if (!this.#over) this.#writer.attached(consumer, group);
+  }
+
+  ended(consumer: number, offset: Offset, deliveryNumber: number): void {
+    if (!this.#over) this.#writer.ended(consumer, offset, deliveryNumber);
+  }
+
+  cancelled(consumer: number, reason: CancelReason, detail: string): void {
+    if (!this.#over) this.#writer.cancelled(consumer, reason, detail);
+  }
+
+  settled(tag: number, answer: SettleAnswer): void {
+    if (!this.#over) this.#writer.settled(tag, answer);
   }
 
   confirmed(effects: Effects, at: number): void {
@@ -92,8 +123,9 @@ export class ShardServer implements DeliveryOutput {
     this.#writer.opened(boot);
   }
 
-  queuesChanged(): void {
-    if (this.#node !== undefined && !this.#over) this.#writer.queues(this.#options.queues());
+  /** Declared, updated or deleted. */
+  queueChanged(queueId: QueueId): void {
+    if (this.#node !== undefined && !this.#over) this.#untold.add(queueId);
   }
 
   /** The store is gone: the sender hears why, and nothing follows. */
@@ -113,8 +145,44 @@ export class ShardServer implements DeliveryOutput {
       this.#busy = false;
       this.#writer.resume();
     }
+    if (this.#node !== undefined) this.#tellQueues();
+    if (this.#replies.length > 0) this.#tellReplies();
     if (!this.#writer.empty) this.#send();
     if (this.#refused && this.#options.closed()) this.fail('the shard takes nothing any more');
+  }
+
+  /** As many as there is room for; the rest follows in later turns. */
+  #tellQueues(): void {
+    const untold = this.#untold;
+    while ((untold.size > 0 || !this.#toldAll) && this.#hasRoom) {
+      const queues: QueueInfo[] = [];
+      const gone: QueueId[] = [];
+      for (const queueId of untold) {
+        if (queues.length + gone.length === FRAME_QUEUES_MAX) break;
+        untold.delete(queueId);
+        const queue = this.#options.queue(queueId);
+        if (queue === undefined) gone.push(queueId);
+        else queues.push(queue);
+      }
+      const complete = untold.size === 0;
+      this.#writer.queues({ queues, gone, complete });
+      this.#toldAll ||= complete;
+    }
+    if (untold.size > 0 && this.open) this.#options.wake();
+  }
+
+  #tellReplies(): void {
+    let told = 0;
+    while (told < this.#replies.length && this.#untold.size === 0 && this.#hasRoom) {
+      const { id, accepted, body } = this.#replies[told++] as Reply;
+      this.#writer.reply(id, accepted, body);
+    }
+    this.#replies.splice(0, told);
+    if (this.#replies.length > 0 && this.open) this.#options.wake();
+  }
+
+  get #hasRoom(): boolean {
+    return this.open && this.#writer.length < BATCH_BYTES_ABOUT;
   }
 
   #send(): void {
@@ -145,8 +213,8 @@ export class ShardServer implements DeliveryOutput {
     const wasOpen = this.open;
     this.#takenBytes = Math.max(this.#takenBytes, batch.takenBytes);
     if (batch.commands > 0) {
-      const { boot, firstNumber, answeredUpTo, commands, enqueues } = batch;
-      const sent = { boot, firstNumber, answeredUpTo, commands, bytes: enqueues };
+      const { boot, firstNumber, answeredUpTo, commands, numbered } = batch;
+      const sent = { boot, firstNumber, answeredUpTo, commands, bytes: numbered };
       const answer = proposals.enqueue(this.#node ?? '', sent);
       if (answer !== 'taken') this.#outOfStep(answer);
     }
@@ -159,7 +227,8 @@ export class ShardServer implements DeliveryOutput {
       this.#writer.busy();
     }
     if (!wasOpen && this.open) dispatcher.resume();
-    if (!this.#writer.empty) this.#options.wake();
+    const waiting = this.#untold.size > 0 || this.#replies.length > 0 || !this.#toldAll;
+    if (waiting || !this.#writer.empty) this.#options.wake();
   }
 
   #takeFrame(frame: ClientFrame, dispatcher: Dispatcher): void {
@@ -171,14 +240,20 @@ export class ShardServer implements DeliveryOutput {
         dispatcher.grant(frame.consumer, frame.deliveries);
         return;
       case 'consume':
-        dispatcher.attach(frame.consumer, frame.queueId, frame.credit);
+        dispatcher.attach(frame.consumer, frame);
+        return;
+      case 'ask':
+        dispatcher.ask(frame);
+        return;
+      case 'end-session':
+        this.#options.proposals.plain({ kind: 'end-session', session: frame.session }, '');
         return;
       case 'close':
         dispatcher.close(frame.consumer, frame.how);
         return;
       case 'hello':
         this.#node = frame.node;
-        this.#writer.queues(this.#options.queues());
+        for (const queueId of this.#options.queueIds()) this.#untold.add(queueId);
         this.#options.proposals.plain({ kind: 'open-stream', node: frame.node }, frame.node);
         return;
       case 'request':
@@ -189,14 +264,14 @@ export class ShardServer implements DeliveryOutput {
   #answer(id: number, body: Uint8Array): void {
     // The body is a view of the batch, and the request outlives it.
     this.#options.request(decodeRequest(body)).then(
-      (reply) => this.#reply(id, true, reply),
-      (error: unknown) => this.#reply(id, false, encodeWords(wordsOf(error))),
+      (body) => this.#reply({ id, accepted: true, body }),
+      (error: unknown) => this.#reply({ id, accepted: false, body: encodeRefusal(error) }),
     );
   }
 
-  #reply(id: number, accepted: boolean, body: Uint8Array): void {
+  #reply(reply: Reply): void {
     if (this.#over) return;
-    this.#writer.reply(id, accepted, body);
+    this.#replies.push(reply);
     this.#options.wake();
   }
 
@@ -213,8 +288,4 @@ export class ShardServer implements DeliveryOutput {
     this.#options.logger.error({ node: this.#node, answer }, 'a sender is out of step');
     this.fail(`out of step: ${answer}`);
   }
-}
-
-function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -9,27 +9,33 @@
  *  | frames: length u32, this included | kind u8 | by kind                         | 8
  *  +-------------------------------------------------------------------------------+
  *  1 opened     0 u24 | boot u64
- *  2 queues     0 u24 | count u32 | for each: queueId u64 | type u8 | name text16
- *               | topics u16 | topic text16 for each
+ *  2 queues     flags u8 | 0 u16 | queues u32 | gone u32 | for each queue: queueId u64 | type u8
+ *               | default group u8 | capture u8 | name text16 | topics u16 | topic text16 for each
+ *               | queueId u64 for each that is gone; flags: bit 0 nothing is left to be told
  *  3 confirmed  0 u24 | refusals u32 | up to u64 | for each refusal: number u64 | reason u8
  *  4 busy       0 u24
  *  5 resume     0 u24
  *  6 delivery   flags u8 | 0 u16 | consumer u32 | attempt u32 | queueId u64 | offset u64 | term u64
  *               | delivery number u64 | stored message (the rest); flags: bit 0 redelivered
- *  7 cancelled  reason u8 | 0 u16 | consumer u32
+ *  7 cancelled  reason u8 | 0 u16 | consumer u32 | detail, for people (the rest)
  *  8 reply      accepted u8 | 0 u16 | id u32 | body (the rest; requests.ts)
  *  9 failed     0 u24 | why, for people (the rest)
+ * 10 attached   0 u24 | consumer u32 | groupId u32 | group (the rest)
+ * 11 settled    answer u8 | 0 u16 | tag u32
+ * 12 ended      0 u24 | consumer u32 | offset u64 | delivery number u64
  * ```
  *
  * `confirmed` says that all numbers up to `up to` have their outcome: committed, but for the
- * refusals, which ascend and lie above the `up to` of the confirmed frame before. `busy` asks for
- * no more enqueues until `resume`; what is under way is still taken. After `failed` nothing
- * follows.
+ * refusals, which ascend and lie above the `up to` of the confirmed frame before. `queues` tells
+ * what is new, what has changed and what is gone since the `queues` before; the first ones tell
+ * all, in as many frames as it takes. `busy` asks for no more enqueues until `resume`; what is
+ * under way is still taken. After `failed` nothing follows.
  */
 
-import { QUEUE_TYPES } from '../machine/definitions.ts';
-import type { Offset, QueueId } from '../machine/ids.ts';
-import type { EnqueueRefusal, QueueInfo } from '../broker/ports.ts';
+import { CANCEL_REASONS, SETTLE_ANSWERS } from '../broker/ports.ts';
+import type { CancelReason, EnqueueRefusal, QueueInfo, SettleAnswer } from '../broker/ports.ts';
+import { CAPTURES, DEFAULT_GROUPS, QUEUE_TYPES } from '../machine/definitions.ts';
+import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
 import { coded, commandEnd } from './codec.ts';
 import {
   CodecError,
@@ -55,6 +61,9 @@ const FrameKind = {
   cancelled: 7,
   reply: 8,
   failed: 9,
+  attached: 10,
+  settled: 11,
+  ended: 12,
 } as const;
 
 const FRAME_HEADER_BYTES = 8;
@@ -62,7 +71,11 @@ const OPENED_BYTES = 16;
 const CONFIRMED_HEADER_BYTES = 20;
 const REFUSAL_BYTES = 9;
 const DELIVERY_HEADER_BYTES = 48;
-const CANCELLED_BYTES = 12;
+const CANCELLED_HEADER_BYTES = 12;
+const ATTACHED_HEADER_BYTES = 16;
+const SETTLED_BYTES = 12;
+const ENDED_BYTES = 28;
+const ALL_TOLD_FLAG = 1;
 const REPLY_HEADER_BYTES = 12;
 const REDELIVERED_FLAG = 1;
 
@@ -73,11 +86,18 @@ export const REFUSAL_REASONS = [
   'queue-full',
   'too-large',
   'unavailable',
+  'producer-refused',
+  'stale-owner',
 ] as const satisfies readonly EnqueueRefusal[];
 export type RefusalReason = (typeof REFUSAL_REASONS)[number];
 
-export const CANCEL_REASONS = ['queue-deleted', 'unavailable'] as const;
-export type CancelReason = (typeof CANCEL_REASONS)[number];
+/** What changed since it was told last. */
+export interface QueueChanges {
+  readonly queues: readonly QueueInfo[];
+  readonly gone: readonly QueueId[];
+  /** Nothing is left to be told. */
+  readonly complete: boolean;
+}
 
 export interface Refusal {
   readonly number: number;
@@ -136,17 +156,22 @@ export class ShardBatchWriter {
     writeU64(this.#writer.bytes, at + 8, boot);
   }
 
-  queues(queues: readonly QueueInfo[]): void {
+  queues({ queues, gone, complete }: QueueChanges): void {
     const start = this.#begin(FrameKind.queues, FRAME_HEADER_BYTES);
     const writer = this.#writer;
+    writer.bytes[start + 5] = complete ? ALL_TOLD_FLAG : 0;
     writer.u32(queues.length);
-    for (const { queueId, type, name, topics } of queues) {
+    writer.u32(gone.length);
+    for (const { queueId, type, name, topics, defaultGroup, capture } of queues) {
       writer.u64(queueId);
       writer.u8(QUEUE_TYPES.indexOf(type));
+      writer.u8(DEFAULT_GROUPS.indexOf(defaultGroup));
+      writer.u8(CAPTURES.indexOf(capture));
       writer.text16(name);
       writer.u16(topics.length);
       for (const topic of topics) writer.text16(topic);
     }
+    for (const queueId of gone) writer.u64(queueId);
     this.#end(start);
   }
 
@@ -187,10 +212,31 @@ export class ShardBatchWriter {
     bytes.set(new Uint8Array(message.bytes.buffer, from, size), at + DELIVERY_HEADER_BYTES);
   }
 
-  cancelled(consumer: number, reason: CancelReason): void {
-    const at = this.#begin(FrameKind.cancelled, CANCELLED_BYTES);
-    this.#writer.bytes[at + 5] = CANCEL_REASONS.indexOf(reason);
+  cancelled(consumer: number, reason: CancelReason, detail: string): void {
+    const start = this.#begin(FrameKind.cancelled, CANCELLED_HEADER_BYTES);
+    this.#writer.bytes[start + 5] = CANCEL_REASONS.indexOf(reason);
+    writeU32(this.#writer.bytes, start + 8, consumer);
+    this.#endWithText(start, detail);
+  }
+
+  attached(consumer: number, group: { readonly groupId: GroupId; readonly name: string }): void {
+    const start = this.#begin(FrameKind.attached, ATTACHED_HEADER_BYTES);
+    writeU32(this.#writer.bytes, start + 8, consumer);
+    writeU32(this.#writer.bytes, start + 12, group.groupId);
+    this.#endWithText(start, group.name);
+  }
+
+  settled(tag: number, answer: SettleAnswer): void {
+    const at = this.#begin(FrameKind.settled, SETTLED_BYTES);
+    this.#writer.bytes[at + 5] = SETTLE_ANSWERS.indexOf(answer);
+    writeU32(this.#writer.bytes, at + 8, tag);
+  }
+
+  ended(consumer: number, offset: Offset, deliveryNumber: number): void {
+    const at = this.#begin(FrameKind.ended, ENDED_BYTES);
     writeU32(this.#writer.bytes, at + 8, consumer);
+    writeU64(this.#writer.bytes, at + 12, offset);
+    writeU64(this.#writer.bytes, at + 20, deliveryNumber);
   }
 
   reply(id: number, accepted: boolean, body: Uint8Array): void {
@@ -203,10 +249,7 @@ export class ShardBatchWriter {
 
   failed(why: string): void {
     const start = this.#begin(FrameKind.failed, FRAME_HEADER_BYTES);
-    const writer = this.#writer;
-    writer.room(textRoom(why));
-    writer.length = writeText(writer.bytes, writer.length, why);
-    this.#end(start);
+    this.#endWithText(start, why);
   }
 
   #begin(kind: number, bytes: number): number {
@@ -214,6 +257,13 @@ export class ShardBatchWriter {
     writeU32(this.#writer.bytes, at, bytes);
     writeU32(this.#writer.bytes, at + 4, kind);
     return at;
+  }
+
+  #endWithText(start: number, text: string): void {
+    const writer = this.#writer;
+    writer.room(textRoom(text));
+    writer.length = writeText(writer.bytes, writer.length, text);
+    this.#end(start);
   }
 
   #end(start: number): void {
@@ -228,12 +278,30 @@ export interface DeliveryFrame extends DeliveryFrameHeader, StoredSlice {
 
 export type ShardFrame =
   | { readonly kind: 'opened'; readonly boot: number }
-  | { readonly kind: 'queues'; readonly queues: readonly QueueInfo[] }
+  | ({ readonly kind: 'queues' } & QueueChanges)
   | { readonly kind: 'confirmed'; readonly upTo: number; readonly refusals: readonly Refusal[] }
   | { readonly kind: 'busy' }
   | { readonly kind: 'resume' }
   | DeliveryFrame
-  | { readonly kind: 'cancelled'; readonly consumer: number; readonly reason: CancelReason }
+  | {
+      readonly kind: 'cancelled';
+      readonly consumer: number;
+      readonly reason: CancelReason;
+      readonly detail: string;
+    }
+  | {
+      readonly kind: 'attached';
+      readonly consumer: number;
+      readonly groupId: GroupId;
+      readonly group: string;
+    }
+  | { readonly kind: 'settled'; readonly tag: number; readonly answer: SettleAnswer }
+  | {
+      readonly kind: 'ended';
+      readonly consumer: number;
+      readonly offset: Offset;
+      readonly deliveryNumber: number;
+    }
   /** The body is a view of the batch. */
   | {
       readonly kind: 'reply';
@@ -298,7 +366,7 @@ export class ShardBatch {
         exactly(end - at, OPENED_BYTES);
         return { kind: 'opened', boot: readU64(bytes, at + 8) };
       case FrameKind.queues:
-        return readQueues(new WireReader(bytes, at + FRAME_HEADER_BYTES, end));
+        return readQueues(bytes, at, end);
       case FrameKind.busy:
         exactly(end - at, FRAME_HEADER_BYTES);
         return BUSY;
@@ -344,27 +412,56 @@ function readConfirmed(bytes: Uint8Array, start: number, end: number): ShardFram
   return { kind: 'confirmed', upTo, refusals };
 }
 
-function readQueues(reader: WireReader): ShardFrame {
+function readQueues(bytes: Uint8Array, at: number, end: number): ShardFrame {
+  const reader = new WireReader(bytes, at + FRAME_HEADER_BYTES, end);
   const queues: QueueInfo[] = [];
-  for (let left = reader.u32(); left > 0; left--) {
+  const gone: QueueId[] = [];
+  let left = reader.u32();
+  let goneLeft = reader.u32();
+  for (; left > 0; left--) {
     const queueId = reader.u64() as QueueId;
     const type = reader.code(QUEUE_TYPES);
+    const defaultGroup = reader.code(DEFAULT_GROUPS);
+    const capture = reader.code(CAPTURES);
     const name = reader.text16();
     const topics: string[] = [];
     for (let more = reader.u16(); more > 0; more--) topics.push(reader.text16());
-    queues.push({ queueId, name, type, topics });
+    queues.push({ queueId, name, type, topics, defaultGroup, capture });
   }
+  for (; goneLeft > 0; goneLeft--) gone.push(reader.u64() as QueueId);
   reader.finish();
-  return { kind: 'queues', queues };
+  return { kind: 'queues', queues, gone, complete: bytes[at + 5] === ALL_TOLD_FLAG };
 }
 
 function readRare(bytes: Uint8Array, at: number, end: number): ShardFrame {
   switch (bytes[at + 4]) {
     case FrameKind.cancelled: {
-      exactly(end - at, CANCELLED_BYTES);
+      atLeast(end - at, CANCELLED_HEADER_BYTES);
       const reason = coded(CANCEL_REASONS, bytes[at + 5]);
-      return { kind: 'cancelled', consumer: readU32(bytes, at + 8), reason };
+      const detail = readText(asBuffer(bytes), at + CANCELLED_HEADER_BYTES, end);
+      return { kind: 'cancelled', consumer: readU32(bytes, at + 8), reason, detail };
     }
+    case FrameKind.attached:
+      atLeast(end - at, ATTACHED_HEADER_BYTES);
+      return {
+        kind: 'attached',
+        consumer: readU32(bytes, at + 8),
+        groupId: readU32(bytes, at + 12) as GroupId,
+        group: readText(asBuffer(bytes), at + ATTACHED_HEADER_BYTES, end),
+      };
+    case FrameKind.settled: {
+      exactly(end - at, SETTLED_BYTES);
+      const answer = coded(SETTLE_ANSWERS, bytes[at + 5]);
+      return { kind: 'settled', tag: readU32(bytes, at + 8), answer };
+    }
+    case FrameKind.ended:
+      exactly(end - at, ENDED_BYTES);
+      return {
+        kind: 'ended',
+        consumer: readU32(bytes, at + 8),
+        offset: readU64(bytes, at + 12) as Offset,
+        deliveryNumber: readU64(bytes, at + 20),
+      };
     case FrameKind.reply: {
       atLeast(end - at, REPLY_HEADER_BYTES);
       const body = bytes.subarray(at + REPLY_HEADER_BYTES, end);

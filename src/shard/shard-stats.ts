@@ -1,15 +1,20 @@
 /**
- * The numbers of a shard, by name: for the log, the CLI, tests, and later the metrics. Nothing is
- * changed.
+ * The numbers of a shard, by name: for the log, the CLI, tests and the metrics. Nothing is changed.
+ *
+ * Of each queue `depth`, `delivered` and `leaving`, of each group `lag`, `held` and `members`, with
+ * the names behind a NUL each, which no name holds (one may hold a slash); of those whose records
+ * are in memory. `alarm/...` for each alarm, with the number of messages that it concerns.
  */
 
+import type { QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Alarms } from './alarms.ts';
 import type { Applier } from './applier.ts';
 import type { Checkpoints } from './checkpoint.ts';
-import type { Dispatcher } from './dispatcher.ts';
+import type { MessageCounters } from './message-counters.ts';
 import type { Payloads } from './payloads.ts';
 import type { RecordLoader } from './record-loader.ts';
+import type { Serving } from './serving.ts';
 import type { ShardLog } from './shard-log.ts';
 
 export interface StatsSources {
@@ -20,24 +25,46 @@ export interface StatsSources {
   readonly loader: RecordLoader;
   readonly payloads: Payloads;
   readonly alarms: Alarms;
-  readonly dispatcher: Dispatcher | undefined;
-  readonly uncommittedBytes: number;
+  readonly messages: MessageCounters;
+  /** Undefined: nobody is served yet. */
+  readonly serving: Serving | undefined;
+  /** The leader's time. */
+  readonly nowMs: number;
   /** Milliseconds of work in turns since the start. */
   readonly applyMs: number;
+  readonly moreStats: Iterable<readonly [name: string, value: number]>;
 }
 
 /** Depths of at most so many queues. */
-const DEPTHS_MAX = 1_000;
+export const STATS_QUEUES_MAX = 1_000;
 
-/**
- * `depth/<queue>` and `delivered/<queue>` for queues whose records are in memory; `alarm/...` for
- * each alarm, with the number of messages that it concerns.
- */
 export function collectStats(sources: StatsSources): Map<string, number> {
-  const { log, machine, applier, checkpoints, loader, payloads, alarms, dispatcher } = sources;
+  const stats = new Map<string, number>([
+    ...partStats(sources),
+    ...messageStats(sources),
+    ...sources.moreStats,
+  ]);
+  let left = STATS_QUEUES_MAX;
+  for (const { queueId, definition } of sources.machine.queues()) {
+    if (sources.machine.depth(queueId) === undefined) continue;
+    if (left-- === 0) break;
+    for (const [name, value] of queueStats(sources, { queueId, name: definition.name })) {
+      stats.set(name, value);
+    }
+  }
+  for (const alarm of sources.alarms.list()) {
+    const subject = alarm.queue === undefined ? alarm.kind : `${alarm.kind}/${alarm.queue}`;
+    const offsets = (alarm.offsets ?? []).map(([from, through]) => `${from}-${through}`).join(',');
+    stats.set(`alarm/${subject}${offsets === '' ? '' : `/${offsets}`}`, alarm.count ?? 1);
+  }
+  return stats;
+}
+
+function partStats(sources: StatsSources): [string, number][] {
+  const { log, machine, applier, checkpoints, loader, payloads, serving } = sources;
   const { appends, writes, syncs, bytes, segments } = log.stats;
   const checkpoint = checkpoints.stats;
-  const stats = new Map<string, number>([
+  return [
     ['log/start', log.start],
     ['log/last', log.last],
     ['log/committed', log.committed],
@@ -50,29 +77,57 @@ export function collectStats(sources: StatsSources): Map<string, number> {
     ['apply/term', applier.term],
     ['apply/commands', applier.commands],
     ['apply/busy-ms', Math.round(sources.applyMs)],
-    ['proposals/uncommitted-bytes', sources.uncommittedBytes],
+    ['proposals/uncommitted-bytes', serving?.proposals.uncommittedBytes ?? 0],
     ['checkpoint/count', checkpoint.count],
     ['checkpoint/index', checkpoint.index],
     ['checkpoint/last-ms', Math.round(checkpoint.lastMs)],
     ['checkpoint/last-bytes', checkpoint.lastBytes],
+    ['bytes/records', checkpoint.bytes],
     ['records/resident', machine.residentRecords],
     ['records/loaded', loader.loaded],
     ['payloads/cached-bytes', payloads.cachedBytes],
-    ['deliveries/count', dispatcher?.deliveries ?? 0],
-    ['deliveries/consumers', dispatcher?.consumers ?? 0],
-  ]);
-  let left = DEPTHS_MAX;
-  for (const { queueId, definition } of machine.queues()) {
-    const depth = machine.depth(queueId);
-    if (depth === undefined) continue;
-    if (left-- === 0) break;
-    stats.set(`depth/${definition.name}`, depth);
-    stats.set(`delivered/${definition.name}`, dispatcher?.delivered(queueId) ?? 0);
-  }
-  for (const alarm of alarms.list()) {
-    const subject = alarm.queue === undefined ? alarm.kind : `${alarm.kind}/${alarm.queue}`;
-    const offsets = (alarm.offsets ?? []).map(([from, through]) => `${from}-${through}`).join(',');
-    stats.set(`alarm/${subject}${offsets === '' ? '' : `/${offsets}`}`, alarm.count ?? 1);
+    ['deliveries/count', serving?.dispatcher.deliveries ?? 0],
+    ['deliveries/consumers', serving?.dispatcher.consumers ?? 0],
+  ];
+}
+
+function messageStats({ messages, machine, serving, nowMs }: StatsSources): [string, number][] {
+  const outbox = serving?.outbox.counters;
+  const due = machine.nextTimer();
+  return [
+    ['messages/enqueued', messages.enqueued],
+    ['messages/completed', messages.completed],
+    ['messages/requeued', messages.requeued],
+    ['messages/discarded', messages.discarded],
+    ['messages/expired', messages.expired],
+    ['messages/dropped', messages.dropped],
+    ['messages/dead-lettered', outbox?.deadLettered ?? 0],
+    ['outbox/open', machine.openIntentCount],
+    ['outbox/transferred', outbox?.transferred ?? 0],
+    ['outbox/refused', outbox?.refused ?? 0],
+    ['outbox/skipped', outbox?.skipped ?? 0],
+    ['timers/due-ms', due === Number.POSITIVE_INFINITY ? 0 : Math.max(0, nowMs - due)],
+    ['timers/fired', serving?.timers.fired ?? 0],
+  ];
+}
+
+function queueStats(
+  { machine, serving }: StatsSources,
+  queue: { readonly queueId: QueueId; readonly name: string },
+): [string, number][] {
+  const { queueId, name } = queue;
+  const stats: [string, number][] = [
+    [`depth\0${name}`, machine.depth(queueId) ?? 0],
+    [`delivered\0${name}`, serving?.dispatcher.delivered(queueId) ?? 0],
+    [`leaving\0${name}`, machine.leaving(queueId)],
+  ];
+  for (const { groupId, name: group, depth } of machine.groups(queueId) ?? []) {
+    const activity = serving?.dispatcher.activity({ queueId, groupId });
+    stats.push(
+      [`lag\0${name}\0${group}`, depth],
+      [`held\0${name}\0${group}`, activity?.delivered ?? 0],
+      [`members\0${name}\0${group}`, activity?.consumers ?? 0],
+    );
   }
   return stats;
 }

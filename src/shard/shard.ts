@@ -11,43 +11,33 @@
  */
 
 import type { RecordStore } from '#storage';
-import type { QueueInfo } from '../broker/ports.ts';
+import type { Position } from '../machine/command.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, RareEffect } from '../machine/effect.ts';
-import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
+import type { LogIndex } from '../machine/ids.ts';
 import { Machine } from '../machine/machine.ts';
-import type { DispatchStart } from '../machine/dispatch-policy.ts';
-import { DEFAULT_GROUP } from '../machine/ids.ts';
 import { Alarms } from './alarms.ts';
 import { Applier } from './applier.ts';
 import type { AppliedSink } from './applier.ts';
 import { Checkpoints } from './checkpoint.ts';
 import type { DeliveryMarks } from './checkpoint.ts';
-import { Declarations } from './declarations.ts';
-import { Dispatcher } from './dispatcher.ts';
 import { LocationIndex } from './location-index.ts';
+import { MessageCounters } from './message-counters.ts';
 import { Payloads } from './payloads.ts';
 import type { BatchPort } from './port.ts';
-import { Proposals } from './proposals.ts';
 import { decodeRecord } from './record-codec.ts';
 import { RecordLoader } from './record-loader.ts';
 import { recoveryPoint, replay } from './recovery.ts';
 import type { RecoveryPoint } from './recovery.ts';
-import { encodeDeclared, encodeStats, encodeWords } from './requests.ts';
-import type { ShardRequest } from './requests.ts';
-import { ShardServer } from './server.ts';
+import { encodeStats } from './requests.ts';
+import { Serving } from './serving.ts';
 import type { ShardLimits } from './shard-limits.ts';
 import type { ShardEntry, ShardLog } from './shard-log.ts';
-import { collectStats } from './shard-stats.ts';
+import type { ShardLogger } from './shard-logger.ts';
+import { STATS_QUEUES_MAX, collectStats } from './shard-stats.ts';
 import { StampClock } from './stamp-clock.ts';
 import type { Clock } from './stamp-clock.ts';
 import { Turns } from './turns.ts';
-
-export interface ShardLogger {
-  info(fields: Record<string, unknown>, message: string): void;
-  warn(fields: Record<string, unknown>, message: string): void;
-  error(fields: Record<string, unknown>, message: string): void;
-}
 
 export interface ShardOptions {
   readonly node: string;
@@ -60,13 +50,25 @@ export interface ShardOptions {
    * served.
    */
   readonly queues: readonly QueueDefinition[];
+  /** Explicit groups of theirs, made where they are missing. */
+  readonly groups?: readonly ConfiguredGroup[];
   readonly limits: ShardLimits;
   readonly clock: Clock;
   readonly logger: ShardLogger;
   /** The disk is inside its reserve. */
   inReserve(): boolean;
+  /** Numbers of what is around the shard, for its statistics. */
+  readonly moreStats?: () => Iterable<readonly [name: string, value: number]>;
   /** Once; nothing works any more, and the process is to end. */
   readonly onFailure: (error: Error) => void;
+}
+
+export interface ConfiguredGroup {
+  readonly queue: string;
+  /** With its filter: `mail@eu/+`. */
+  readonly name: string;
+  readonly filter: string;
+  readonly start: Position | undefined;
 }
 
 export class Shard {
@@ -78,18 +80,16 @@ export class Shard {
   readonly #alarms: Alarms;
   readonly #checkpoints: Checkpoints;
   readonly #applier: Applier;
-  readonly #declarations = new Declarations();
   readonly #turns: Turns;
+  readonly #messages = new MessageCounters();
   #stamps: StampClock;
-  #serving: { server: ShardServer; dispatcher: Dispatcher; proposals: Proposals } | undefined;
+  #serving: Serving | undefined;
   #failure: Error | undefined;
   #stopping: Promise<void> | undefined;
   /** Log and records are closed; what is said still goes out. */
   #closed = false;
   #logBytes = 0;
   #checkpointDue = Number.POSITIVE_INFINITY;
-  #queueInfos: readonly QueueInfo[] = [];
-  #queuesVersion = -1;
 
   /** Recovers, begins a term, declares the queues, and serves the port. */
   static async open(options: ShardOptions): Promise<Shard> {
@@ -194,10 +194,23 @@ export class Shard {
       loader: this.#loader,
       payloads: this.#payloads,
       alarms: this.#alarms,
-      dispatcher: this.#serving?.dispatcher,
-      uncommittedBytes: this.#serving?.proposals.uncommittedBytes ?? 0,
+      messages: this.#messages,
+      serving: this.#serving,
+      nowMs: this.#stamps.now(),
+      moreStats: this.#options.moreStats?.() ?? [],
       applyMs: this.#turns.busyMs,
     });
+  }
+
+  /** Also of queues that nobody has touched since the start, where there are few enough. */
+  async #statsOfAll(): Promise<Uint8Array> {
+    const queues = this.#machine.queues();
+    if (queues.length <= STATS_QUEUES_MAX) {
+      await this.#loader.until(() =>
+        queues.flatMap(({ queueId }) => this.#machine.queueKeys(queueId)),
+      );
+    }
+    return encodeStats(this.stats());
   }
 
   // --- Start.
@@ -217,80 +230,54 @@ export class Shard {
   }
 
   async #serve(marks: DeliveryMarks): Promise<void> {
-    const { log, limits, clock, logger, port, queues } = this.#options;
+    const { log, limits, clock, logger, port, queues, groups = [] } = this.#options;
     const term = await log.startTerm();
     this.#stamps = new StampClock(clock, this.#machine.lastStamp);
-    const failed = (error: unknown): void => this.#fail(error);
-    const proposals = new Proposals({
-      log,
-      entryBytesMax: limits.entryBytesMax,
-      uncommittedBytesMax: limits.uncommittedBytesMax,
-      inReserve: () => this.#inReserve(),
-      now: () => this.#stamps.now(),
-      failed,
-    });
-    const server = new ShardServer({
-      port,
-      proposals,
-      logger,
-      outstandingBytesMax: limits.outstandingBytesMax,
-      term,
-      queues: () => this.#queues(),
-      request: (request) => this.#request(request),
-      wake: () => this.#turns.wake(),
-      closed: () => this.#closed,
-      failed,
-    });
-    const dispatcher = new Dispatcher({
+    const serving = new Serving({
       term,
       marks,
+      machine: this.#machine,
+      loader: this.#loader,
       payloads: this.#payloads,
-      proposals,
-      output: server,
       alarms: this.#alarms,
-      now: () => this.#stamps.now(),
-      start: (queueId, began) => this.#dispatchStart(queueId, began),
+      log,
+      port,
+      limits,
+      logger,
+      stamps: this.#stamps,
+      applier: this.#applier,
+      inReserve: () => this.#inReserve(),
+      monotonicMs: () => clock.monotonicMs(),
+      atBoundary: (action) => this.#atBoundary(action),
+      stats: () => this.#statsOfAll(),
+      stop: () => this.stop(),
+      closed: () => this.#closed,
       wake: () => this.#turns.wake(),
-      failed,
+      failed: (error) => this.#fail(error),
     });
-    this.#serving = { server, dispatcher, proposals };
+    this.#serving = serving;
     log.onCommitted((entries) => this.#committed(entries));
-    await this.#declare(queues);
-    server.start(dispatcher);
+    await this.#declare(serving, queues);
+    await serving.createGroups(groups.flatMap((group) => this.#groupOf(group)));
+    serving.start();
   }
 
-  async #declare(queues: readonly QueueDefinition[]): Promise<void> {
-    const { outcomes, lines } = await this.#declared(queues);
+  async #declare(serving: Serving, queues: readonly QueueDefinition[]): Promise<void> {
+    const { outcomes, lines } = await serving.declare(queues);
     for (const line of lines) this.#options.logger.info(line, 'queue has new limits');
     const created = outcomes.filter((outcome) => outcome === 'created').length;
     if (created > 0) this.#options.logger.info({ created }, 'queues created');
   }
 
-  #declared(queues: readonly QueueDefinition[]): ReturnType<Declarations['declare']> {
-    const proposals = this.#serving?.proposals;
-    return this.#declarations.declare(queues, this.#machine, (command) => {
-      if (proposals?.plain(command, '') !== true)
-        throw this.#failure ?? new Error('the shard has stopped');
-      proposals.submit();
-    });
-  }
-
-  async #dispatchStart(
-    queueId: QueueId,
-    began: (start: DispatchStart | undefined) => void,
-  ): Promise<void> {
-    const machine = this.#machine;
-    let done = false;
-    while (!done) {
-      await this.#loader.until(() => machine.dispatchKeys(queueId, DEFAULT_GROUP));
-      // Between two entries no effect is made and not handed on; what is missing again by then is
-      // loaded.
-      await this.#atBoundary(() => {
-        if (machine.dispatchKeys(queueId, DEFAULT_GROUP).length > 0) return;
-        began(machine.dispatchStart(queueId, DEFAULT_GROUP));
-        done = true;
-      });
-    }
+  #groupOf({
+    queue,
+    name,
+    filter,
+    start,
+  }: ConfiguredGroup): Parameters<Serving['createGroups']>[0] {
+    const there = this.#machine.queueNamed(queue);
+    if (there === undefined) return [];
+    return [{ queueId: there.queueId, name, groupKind: 'explicit', filter, start }];
   }
 
   // --- Turns.
@@ -315,13 +302,7 @@ export class Shard {
     let more = this.#applier.run(deadline);
     const serving = this.#serving;
     if (serving !== undefined) {
-      const { dispatcher, proposals, server } = serving;
-      // What went out is written down by a stop: nothing more may go out behind it.
-      if (this.#stopping === undefined) {
-        more = dispatcher.serve(deadline, () => this.#options.clock.monotonicMs()) || more;
-      }
-      proposals.submit();
-      server.post();
+      more = serving.work(deadline, this.#stopping === undefined) || more;
       this.#startCheckpointIfDue();
     }
     if (!this.#loader.busy) this.#machine.evict(EVICT_STEPS);
@@ -347,9 +328,9 @@ export class Shard {
   /** In milliseconds from now. */
   #nextWake(): number {
     const { clock } = this.#options;
-    const deliveries = this.#serving?.dispatcher.nextWake ?? Number.POSITIVE_INFINITY;
+    const due = this.#serving?.nextWake ?? Number.POSITIVE_INFINITY;
     return Math.min(
-      deliveries - this.#stamps.now(),
+      due - this.#stamps.now(),
       this.#checkpoints.running
         ? Number.POSITIVE_INFINITY
         : this.#checkpointDue - clock.monotonicMs(),
@@ -374,57 +355,45 @@ export class Shard {
   #sink(): AppliedSink {
     return {
       begun: (entry) => this.#payloads.applied(entry),
-      confirmed: (effects: Effects, at: number) => this.#serving?.server.confirmed(effects, at),
-      enqueued: (queueId, offset) => this.#serving?.dispatcher.enqueued(queueId, offset),
-      settled: (queueId: QueueId, offset: Offset, floor: Offset) => {
-        this.#checkpoints.settled(queueId);
-        this.#serving?.dispatcher.settled(queueId, offset, floor);
+      confirmed: (effects: Effects, at: number) => this.#serving?.confirmed(effects, at),
+      enqueued: (queueId, offset, priority) => {
+        this.#messages.enqueued++;
+        this.#serving?.enqueued(queueId, offset, priority);
       },
-      requeued: (queueId, offset, requeued) =>
-        this.#serving?.dispatcher.requeued(queueId, offset, requeued),
+      settled: (effects, at) => {
+        this.#messages.settled(effects, at);
+        this.#checkpoints.settled(effects.queueId(at));
+        this.#serving?.dispatcher.settled(effects, at);
+      },
+      ranged: (effects, at) => {
+        this.#checkpoints.settled(effects.queueId(at));
+        this.#serving?.dispatcher.ranged(effects, at);
+      },
+      requeued: (effects, at) => {
+        this.#messages.requeued++;
+        this.#serving?.dispatcher.requeued(effects, at);
+      },
       rare: (effect) => this.#rare(effect),
     };
   }
 
   #rare(effect: RareEffect): void {
-    const serving = this.#serving;
+    this.#messages.rare(effect);
     switch (effect.kind) {
       case 'queue-deleted':
         this.#checkpoints.deleted(effect.queueId);
-        serving?.dispatcher.queueDeleted(effect.queueId);
-        serving?.server.queuesChanged();
         break;
-      case 'queue-updated':
-        serving?.dispatcher.limitsChanged(effect.queueId, effect.definition.limits);
-        serving?.server.queuesChanged();
-        this.#declarations.answered(effect);
-        break;
-      case 'queue-declared':
-        if (effect.created) serving?.server.queuesChanged();
-        this.#declarations.answered(effect);
-        break;
-      case 'queue-refused':
-        this.#declarations.answered(effect);
-        break;
-      case 'stream-opened':
-        serving?.proposals.opened(effect.node, effect.boot);
-        serving?.server.streamOpened(effect.node, effect.boot);
+      case 'start-raised':
+      case 'group-deleted':
+        this.#checkpoints.settled(effect.queueId);
         break;
       case 'version-set':
       case 'version-refused':
         this.#options.logger.info({ ...effect }, 'rules of the state machine');
+        break;
+      default:
     }
-  }
-
-  #queues(): readonly QueueInfo[] {
-    if (this.#queuesVersion !== this.#machine.definitionsVersion) {
-      this.#queuesVersion = this.#machine.definitionsVersion;
-      this.#queueInfos = this.#machine.queues().map(({ queueId, definition }) => {
-        const { name, type, topics } = definition;
-        return { queueId, name, type, topics };
-      });
-    }
-    return this.#queueInfos;
+    this.#serving?.rare(effect);
   }
 
   #inReserve(): boolean {
@@ -435,25 +404,12 @@ export class Shard {
     return inside;
   }
 
-  async #request(request: ShardRequest): Promise<Uint8Array> {
-    switch (request.kind) {
-      case 'stats':
-        return encodeStats(this.stats());
-      case 'declare':
-        return encodeDeclared((await this.#declared(request.queues)).outcomes);
-      case 'stop':
-        await this.stop();
-        return encodeWords('');
-    }
-  }
-
   // --- End.
 
   async #stop(): Promise<void> {
     const { log, records, logger } = this.#options;
     const serving = this.#serving;
-    serving?.proposals.submit();
-    serving?.proposals.close();
+    serving?.close();
     while (this.#applier.index < log.last && this.#failure === undefined) await this.#turns.next();
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#checkpoints.running) await this.checkpoint();
@@ -469,14 +425,12 @@ export class Shard {
     if (this.#failure !== undefined) return;
     this.#failure = error instanceof Error ? error : new Error(String(error));
     this.#turns.stop();
+    this.#applier.fail(this.#failure);
     const serving = this.#serving;
     // Before anybody is served, whoever opens the shard is told by the rejection.
     if (serving === undefined) return;
     this.#options.logger.error({ error: this.#failure.message }, 'the shard failed');
-    serving.proposals.close();
-    serving.dispatcher.cancelEverything();
-    serving.server.fail(this.#failure.message);
-    this.#declarations.failed(this.#failure);
+    serving.fail(this.#failure);
     this.#options.onFailure(this.#failure);
   }
 

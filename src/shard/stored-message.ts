@@ -42,7 +42,7 @@ const PRIORITY_MAX = 9;
 
 const PROTOCOLS = ['mqtt'] as const satisfies readonly Origin['protocol'][];
 
-const Tag = {
+export const Tag = {
   contentType: 1,
   correlationId: 2,
   replyTo: 3,

@@ -31,6 +31,11 @@ export interface LogOptions {
   readonly idleMarkMs?: number;
   /** 16 hexadecimal digits for a log that is created; default: random. */
   newLogId?(): string;
+  /** Around each write with its sync, one after the other: for whoever measures them. */
+  writing?(): void;
+  written?(): void;
+  /** So many zeros were written ahead of the data. */
+  prewritten?(bytes: number): void;
   /** Called once, with the first failed write or sync. The log takes nothing more after it. */
   onFailure(error: StorageError): void;
 }

@@ -174,7 +174,9 @@ export class LogWriter {
     const end = buffer.place(from, placement);
     state.chain = placement.chain;
     state.largestTimeMs = placement.largestTimeMs;
+    state.settings.writing();
     await file.write(buffer.bytes(from, end));
+    state.settings.written();
     const { counters } = state;
     counters.writes += 1;
     counters.syncs += 1;

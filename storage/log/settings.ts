@@ -16,6 +16,9 @@ export interface LogSettings {
   readonly prewriteBytes: number;
   readonly idleMarkMs: number;
   now(): number;
+  writing(): void;
+  written(): void;
+  prewritten(bytes: number): void;
 }
 
 export function settingsOf(options: LogOptions): LogSettings {
@@ -34,5 +37,8 @@ export function settingsOf(options: LogOptions): LogSettings {
     prewriteBytes: checkedLimit('prewriteBytes', options.prewriteBytes),
     idleMarkMs: checkedLimit('idleMarkMs', options.idleMarkMs),
     now: () => options.now(),
+    writing: () => options.writing?.(),
+    written: () => options.written?.(),
+    prewritten: (bytes) => options.prewritten?.(bytes),
   };
 }

@@ -39,7 +39,7 @@ interface Started {
 /** Resolves when the broker has greeted. */
 async function start(args: readonly string[] = [], folder = newFolder()): Promise<Started> {
   const port = await freePort();
-  const set = ['--set', `server.mqtt.tcp.addr=127.0.0.1:${port}`];
+  const set = ['--set', `server.mqtt.tcp.addr=127.0.0.1:${port}`, '-s', 'server.ops.addr=off'];
   const broker = new Running(['start', '--data-dir', folder, ...set, ...args], scratch);
   running.push(broker);
   await broker.says('Ctrl-C stops it.');
@@ -48,7 +48,7 @@ async function start(args: readonly string[] = [], folder = newFolder()): Promis
 
 /** For starts that are refused. */
 function refused(args: readonly string[]): Promise<{ code: number | null; stderr: string }> {
-  const broker = new Running(['start', ...args], scratch);
+  const broker = new Running(['start', '-s', 'server.ops.addr=off', ...args], scratch);
   running.push(broker);
   return broker.ended;
 }
@@ -92,8 +92,9 @@ describe('a broker that runs', () => {
 
   it('a signal in the middle of the start stops what was started, in order, with 0', async () => {
     const folder = newFolder();
-    const set = ['--set', 'log.format=json', '--set', 'server.mqtt.tcp.addr=127.0.0.1:0'];
-    const broker = new Running(['start', '--data-dir', folder, ...set], scratch);
+    const set = ['log.format=json', 'server.mqtt.tcp.addr=127.0.0.1:0', 'server.ops.addr=off'];
+    const args = set.flatMap((each) => ['--set', each]);
+    const broker = new Running(['start', '--data-dir', folder, ...args], scratch);
     running.push(broker);
     // The first line comes from the thread of the shards, before anybody may publish.
     await once(broker.child.stderr ?? broker.child, 'data');
@@ -235,7 +236,9 @@ describe('a broker that cannot run says why, with a code of its own', () => {
     const args = ['--data-dir', folder, '--set', `server.mqtt.tcp.addr=127.0.0.1:${port}`];
     const { code, stderr } = await refused(args);
     expect(code, stderr).toBe(ExitCode.listener);
-    expect(stderr).toContain(`cannot listen on 127.0.0.1:${port}: another program listens there`);
+    expect(stderr).toContain(
+      `cannot listen on 127.0.0.1:${port} (server.mqtt.tcp.addr): another program listens there`,
+    );
     server.close();
     await once(server, 'close');
     const { broker } = await start([], folder);

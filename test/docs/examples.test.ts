@@ -1,5 +1,5 @@
 /**
- * The examples of README.md and docs/mqtt.md, run as they stand against a real broker process with
+ * The examples of README.md, docs/mqtt.md and docs/queues.md, run as they stand against a real broker process with
  * the default configuration: one broker a page, its blocks in order. Only the port is another one,
  * and `npx fluxmq` is the launcher that npx would find.
  */
@@ -13,17 +13,19 @@ import { BrokerProcess, REPOSITORY } from '../support/broker-process.ts';
 import { documentedBlocks, outputPattern, strayOutputs } from './documented-blocks.ts';
 import type { DocumentedBlock, Language } from './documented-blocks.ts';
 
-const PAGES = ['README.md', 'docs/mqtt.md'];
+const PAGES = ['README.md', 'docs/mqtt.md', 'docs/queues.md'];
 const LAUNCHER = join(REPOSITORY, 'dist/src/cli/launcher.cjs');
 const DEFAULT_PORT = 1883;
 
 /** The same with the port of the broker under test. */
-function withPort(source: string, language: Language, port: number): string {
+function withPort(source: string, language: Language, broker: BrokerProcess): string {
+  const { port, dataDirectory } = broker;
   const moved = source.replaceAll(`127.0.0.1:${DEFAULT_PORT}`, `127.0.0.1:${port}`);
   if (language === 'js') return moved;
   return moved
     .replaceAll(/\bmosquitto_(pub|sub)\b/g, `mosquitto_$1 -p ${port}`)
     .replaceAll(/\bnpx fluxmq (pub|sub)\b/g, `npx fluxmq $1 -p ${port}`)
+    .replaceAll(/\bnpx fluxmq (queue|group) (\w+)\b/g, `npx fluxmq $1 $2 --data '${dataDirectory}'`)
     .replaceAll(/\bnpx fluxmq\b/g, `'${process.execPath}' '${LAUNCHER}'`);
 }
 
@@ -48,7 +50,7 @@ async function runProgram(program: string, args: readonly string[]): Promise<End
 }
 
 async function runBlock(block: DocumentedBlock, broker: BrokerProcess): Promise<Ended> {
-  const source = withPort(block.source, block.language, broker.port);
+  const source = withPort(block.source, block.language, broker);
   if (block.language === 'sh') return runProgram('bash', ['-euo', 'pipefail', '-c', source]);
   // Below the package, so that it finds the client that it imports.
   const file = join(broker.dataDirectory, '..', `line-${block.line}.mjs`);

@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { STORAGE_ERROR_CODES } from '#storage';
-import { PUBLISH_REFUSALS } from '../../src/broker/ports.ts';
+import { status } from '@grpc/grpc-js';
+import { ADMIN_CALL_ERRORS, REFUSAL_STATUS } from '../../src/admin/status.ts';
+import { ADMIN_REFUSALS, PUBLISH_REFUSALS } from '../../src/broker/ports.ts';
 import { ExitCode } from '../../src/cli/exit-codes.ts';
 import { CONFIG_ERROR_CODES } from '../../src/config/problem.ts';
 import { REFUSALS, SETTLE_REFUSALS } from '../../src/protocol/mqtt/refusals.ts';
@@ -35,6 +37,8 @@ describe('docs/errors.md', () => {
     ['Configuration', CONFIG_ERROR_CODES],
     ['A publish that was not taken', PUBLISH_REFUSALS],
     ['A settlement that was not done', SETTLE_REFUSALS],
+    ['What operators ask for', ADMIN_REFUSALS],
+    ['A request that has no answer', ADMIN_CALL_ERRORS],
     ['The storage engine', STORAGE_ERROR_CODES],
     ['The shard', SHARD_ERROR_CODES],
   ] as const)('%s: every code, and no other', async (heading, codes) => {
@@ -53,6 +57,13 @@ describe('docs/errors.md', () => {
     },
   );
 
+  it('has the status of gRPC for each refusal of an operator', async () => {
+    const rows = await tableBelow('What operators ask for');
+    const told = Object.fromEntries(rows.map(([name, code]) => [name, code]));
+    const codes = Object.entries(REFUSAL_STATUS).map(([name, code]) => [name, status[code]]);
+    expect(told).toEqual(Object.fromEntries(codes));
+  });
+
   it('each error class of the product is one of them, or ends at its own edge', async () => {
     const args = ['-rhoE', 'class \\w+ extends \\w*Error', 'src', 'storage'];
     const cwd = join(import.meta.dirname, '../..');
@@ -69,6 +80,11 @@ describe('docs/errors.md', () => {
       'ConfigError',
       'CliError',
       'ListenError',
+      'AdminError',
+      'AdminCallError',
+      'AdminSocketError',
+      'Busy',
+      'Late',
       'DeclarationError',
       'CodecError',
       'RecordFormatError',

@@ -125,11 +125,33 @@ const FORBIDDEN: readonly Probe[] = [
   ...imports('src/protocol/mqtt', '#storage', 'StorageError'),
   ...imports('src/protocol/mqtt', '../../../storage/errors.ts', 'StorageError'),
   ...imports('src/protocol/mqtt', 'node:fs', 'readFileSync'),
+  ...imports('src/admin', '../shard/probe-target.ts', 'target'),
+  ...imports('src/admin', '../machine/probe-target.ts', 'target'),
+  ...imports('src/admin', '../broker/probe-target.ts', 'target'),
+  ...imports('src/admin', '../protocol/mqtt/reason-codes.ts', 'ReasonCode'),
+  ...imports('src/admin', '../telemetry/probe-target.ts', 'target'),
+  ...imports('src/admin', '../probe-target.ts', 'target'),
+  ...imports('src/admin', '#storage', 'StorageError'),
+  ...imports('src/admin', '../../storage/errors.ts', 'StorageError'),
+  ...imports('src/admin', 'node:http2', 'createServer'),
+  ...imports('src/broker', '../admin/probe-target.ts', 'target'),
+  ...imports('src/shard', '../admin/probe-target.ts', 'target'),
+  ...imports('src/protocol/mqtt', '../../admin/probe-target.ts', 'target'),
   ...imports('src/config', '../machine/probe-target.ts', 'target'),
   ...imports('src/config', '../broker/ports.ts', 'ENQUEUE_REFUSALS'),
   ...imports('src/config', '#storage', 'StorageError'),
   ...imports('src/telemetry', '../broker/ports.ts', 'ENQUEUE_REFUSALS'),
   ...imports('src/telemetry', '../config/probe-target.ts', 'target'),
+  ...imports('src/ops', '../broker/ports.ts', 'ENQUEUE_REFUSALS'),
+  ...imports('src/ops', '../config/probe-target.ts', 'target'),
+  ...imports('src/ops', '../shard/probe-target.ts', 'target'),
+  ...imports('src/ops', '../probe-target.ts', 'target'),
+  ...imports('src/ops', '#storage', 'StorageError'),
+  ...imports('src/ops', 'node:fs', 'readFileSync'),
+  ...imports('src/ops', 'node:worker_threads', 'Worker'),
+  ...imports('src/config', '../ops/probe-target.ts', 'target'),
+  ...imports('src/shard', '../ops/probe-target.ts', 'target'),
+  ...imports('src/broker', '../ops/probe-target.ts', 'target'),
   // The proof of durability is made in one file.
   ...['src/shard', 'src', 'src/cli'].flatMap((folder) =>
     imports(
@@ -178,6 +200,27 @@ const ALLOWED: readonly Probe[] = [
       'export const probe = [createServer, ENQUEUE_REFUSALS] as const;\n' +
       'export type Probe = Logger;',
     what: 'ports and sockets',
+  },
+  {
+    folder: 'src/ops',
+    code:
+      "import { createServer } from 'node:http';\n" +
+      "import { Registry } from 'prom-client';\n" +
+      "import type { Logger } from '../telemetry/logger.ts';\n" +
+      'export const probe = [createServer, Registry] as const;\nexport type Probe = Logger;',
+    what: 'HTTP and prom-client',
+  },
+  {
+    folder: 'src/admin',
+    code:
+      "import { createServer } from 'node:net';\n" +
+      "import { lstat } from 'node:fs/promises';\n" +
+      "import { Server } from '@grpc/grpc-js';\n" +
+      "import { AdminError } from '../broker/ports.ts';\n" +
+      "import type { Logger } from '../telemetry/logger.ts';\n" +
+      'export const probe = [createServer, lstat, Server, AdminError] as const;\n' +
+      'export type Probe = Logger;',
+    what: 'ports, sockets and gRPC',
   },
 ];
 
@@ -235,7 +278,17 @@ describe('layers', () => {
     for (const name of ['storage', 'src', 'package.json', '.oxlintrc.json', 'tsconfig.base.json']) {
       await cp(join(ROOT, name), join(directory, name), { recursive: true });
     }
-    const targets = ['broker', 'config', 'telemetry', 'machine', 'shard', '.', 'protocol/other'];
+    const targets = [
+      'admin',
+      'broker',
+      'config',
+      'ops',
+      'telemetry',
+      'machine',
+      'shard',
+      '.',
+      'protocol/other',
+    ];
     for (const folder of targets) {
       await mkdir(join(directory, 'src', folder), { recursive: true });
       const path = join(directory, 'src', folder, 'probe-target.ts');

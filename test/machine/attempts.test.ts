@@ -30,6 +30,22 @@ describe('the attempts of a chunk', () => {
     );
   });
 
+  it('go by stretches too', () => {
+    const chunk = new AttemptsChunk();
+    for (const at of [0, 3, 4, 9, 4095]) chunk.set(at, at + 1, at * 10);
+    expect([chunk.hasIn(1, 3), chunk.hasIn(1, 4), chunk.hasIn(10, 4095)]).toEqual([
+      false,
+      true,
+      false,
+    ]);
+    expect([chunk.removeRange(3, 9), chunk.removeRange(3, 9)]).toEqual([true, false]);
+    expect(chunk.rows()).toEqual(
+      [0, 9, 4095].map((at) => ({ at, attempts: at + 1, notBefore: at * 10 })),
+    );
+    chunk.removeRange(0, 4096);
+    expect(chunk.size).toBe(0);
+  });
+
   it('refuse data of another format or with a place outside the chunk', () => {
     expect(() => AttemptsChunk.fromData([2, []])).toThrow('unknown format');
     expect(() => AttemptsChunk.fromData([1, [4096, 1, 0]])).toThrow('outside the chunk');

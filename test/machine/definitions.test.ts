@@ -45,7 +45,20 @@ describe('a definition', () => {
     for (const name of hostile) {
       expect([name, definitionProblem({ ...ORDERS, name })]).not.toEqual([name, undefined]);
     }
-    for (const name of ['orders', 'Aufträge', '訂單', 'a.b-c_d', '...', 'x'.repeat(255), '🚀']) {
+    hostile.push('$dlq/', '$dlq/a/b', '$dlq/..', '$dlq/$dlq/x', '$dlq/+', '$dlqx/y');
+    for (const name of hostile.slice(-6)) {
+      expect([name, definitionProblem({ ...ORDERS, name })]).not.toEqual([name, undefined]);
+    }
+    for (const name of [
+      '$dlq/orders',
+      'orders',
+      'Aufträge',
+      '訂單',
+      'a.b-c_d',
+      '...',
+      'x'.repeat(255),
+      '🚀',
+    ]) {
       expect([name, definitionProblem({ ...ORDERS, name })]).toEqual([name, undefined]);
     }
   });
@@ -54,7 +67,7 @@ describe('a definition', () => {
     for (const topics of [[], Array.from({ length: 65 }, () => 'a'), [''], ['x'.repeat(65_536)]]) {
       expect(definitionProblem({ ...ORDERS, topics })).toMatch(/topic/);
     }
-    expect(definitionProblem({ ...ORDERS, type: 'stream' as 'classic' })).toBe(
+    expect(definitionProblem({ ...ORDERS, type: 'later' as 'classic' })).toBe(
       'the type is unknown',
     );
   });
@@ -75,11 +88,30 @@ describe('a definition', () => {
       { visibilityTimeoutMs: Infinity },
       { maxUnsettledSpan: 0 },
       { maxUnsettledSpan: 4_194_305 },
+      { groupExpiresMs: 999 },
+      { maxGroups: 0 },
+      { maxGroups: 10_001 },
+      { ttlMs: -1 },
+      { ttlMs: 1.5 },
+      { maxMessages: -1 },
+      { maxMessages: 2 ** 50 + 1 },
+      { maxBytes: -1 },
+      { retention: { ageMs: 999, bytes: 0, messages: 0 } },
+      { retention: { ageMs: 0, bytes: -1, messages: 0 } },
+      { retention: { ageMs: 0, bytes: 0, messages: 0.5 } },
+      { maxPriority: 10 },
+      { maxProducers: -1 },
+      { producerExpiresMs: 1 },
+      { expiresMs: 999 },
     ];
     for (const limits of wrong) {
       expect(limitsProblem({ ...DEFAULT_LIMITS, ...limits })).toMatch(/outside its range/);
     }
     expect(limitsProblem(DEFAULT_LIMITS)).toBeUndefined();
+    for (const deadLetter of ['a/b', '$x', '$dlq/', 'x'.repeat(256)]) {
+      expect(limitsProblem({ ...DEFAULT_LIMITS, deadLetter })).toMatch(/^dlq: /);
+    }
+    expect(limitsProblem({ ...DEFAULT_LIMITS, deadLetter: '$dlq/orders' })).toBeUndefined();
   });
 
   it('limits are the same only if each is', () => {
@@ -93,6 +125,13 @@ describe('a definition', () => {
       { deliveryLimit: 2 },
       { visibilityTimeoutMs: 2 },
       { maxUnsettledSpan: 2 },
+      { defaultGroup: 'client' },
+      { groupStart: 'next' },
+      { overflow: 'drop-head' },
+      { retention: { ageMs: 0, bytes: 0, messages: 9 } },
+      { deadLetter: 'x' },
+      { singleActiveConsumer: true },
+      { capture: 'async' },
     ];
     for (const other of others) {
       expect(sameLimits(DEFAULT_LIMITS, { ...DEFAULT_LIMITS, ...other })).toBe(false);
@@ -111,8 +150,8 @@ describe('a definition', () => {
       [7, ORDERS],
     ]);
     expect(() => DefinitionsChunk.fromData([2])).toThrow('unknown format');
-    expect(() => DefinitionsChunk.fromData([1, [1, 'x', 'later', [], []]])).toThrow(
-      'unknown queue type',
+    expect(() => DefinitionsChunk.fromData([1, [1, ['x', 'later', [], []]]])).toThrow(
+      'unknown word',
     );
   });
 });

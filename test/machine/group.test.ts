@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Group, GroupState } from '../../src/machine/group.ts';
+import { DEFAULT_GROUP, type QueueId } from '../../src/machine/ids.ts';
 import {
   type CapturedRecord,
   type RecordKey,
@@ -12,8 +13,14 @@ import { SETTLED_CHUNK } from '../../src/machine/settled-ranges.ts';
 
 function setUp() {
   const table = new RecordTable();
-  const group = new GroupState(1, table);
-  group.create();
+  const left: GroupState[] = [];
+  const holder = {
+    queueId: 1 as QueueId,
+    groupLeaving: () => {},
+    groupLeft: (gone: GroupState) => void left.push(gone),
+  };
+  const group = new GroupState(DEFAULT_GROUP, holder, table);
+  group.create(0);
   /** A durable checkpoint, and everything out of memory. */
   const evicted = () => {
     const cut: CapturedRecord[] = [];
@@ -28,26 +35,28 @@ function setUp() {
     group.needs(offset, keys);
     return keys;
   };
-  return { table, group, evicted, needs };
+  const missing = () => {
+    const keys: RecordKey[] = [];
+    group.missingChunks(keys);
+    return keys;
+  };
+  return { table, group, evicted, needs, missing, left };
 }
 
 describe('a group', () => {
   it('names what a settlement needs, and works on with exactly that', () => {
-    const { group, evicted, needs } = setUp();
+    const { group, evicted, needs, missing, left } = setUp();
     group.settle(3);
     group.setAttempts(7, 2, 500);
     group.settle(SETTLED_CHUNK + 1);
     const store = evicted();
     expect(group.isResident).toBe(false);
+    expect(left).toEqual([group]);
     expect(group.isReadyFor(7)).toBe(false);
     expect(needs(7)).toEqual([groupKey(1, 0)]);
     group.load(store.get(groupKey(1, 0)) ?? null);
     expect(needs(7)).toEqual([settledKey(1, 0, 0), attemptsKey(1, 0, 0)]);
-    expect(group.missingChunks()).toEqual([
-      settledKey(1, 0, 0),
-      settledKey(1, 0, 1),
-      attemptsKey(1, 0, 0),
-    ]);
+    expect(missing()).toEqual([settledKey(1, 0, 0), settledKey(1, 0, 1), attemptsKey(1, 0, 0)]);
     expect(() => group.isSettled(3)).toThrow('not loaded');
     expect(() => group.attempts(7)).toThrow('not loaded');
     group.loadSettled(0, store.get(settledKey(1, 0, 0)) ?? null);

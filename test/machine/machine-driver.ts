@@ -6,11 +6,26 @@
  * The store holds copies, so a record that shares memory with what was captured shows.
  */
 
-import type { Command, SettleCause, SettleOutcome } from '../../src/machine/command.ts';
-import { DEFAULT_LIMITS, type QueueLimits } from '../../src/machine/definitions.ts';
-import { EffectKind, Effects, type Outcome, type RareEffect } from '../../src/machine/effect.ts';
+import type {
+  Command,
+  CreateGroupCommand,
+  EnqueueOptions,
+  Position,
+  RangeCause,
+  SettleCause,
+  SettleOutcome,
+} from '../../src/machine/command.ts';
+import { DEFAULT_LIMITS, type QueueLimits, type QueueType } from '../../src/machine/definitions.ts';
+import {
+  EffectKind,
+  Effects,
+  type GroupView,
+  type Outcome,
+  type RareEffect,
+} from '../../src/machine/effect.ts';
 import {
   DEFAULT_GROUP,
+  type GroupId,
   type LogIndex,
   type Offset,
   type QueueId,
@@ -19,12 +34,18 @@ import {
 import { Machine } from '../../src/machine/machine.ts';
 import type { CapturedRecord, RecordData, RecordKey } from '../../src/machine/record-data.ts';
 
+interface OfGroup {
+  queueId: number;
+  groupId: number;
+}
+
 /** An effect as an object, easy to compare. */
 export type SeenEffect =
   | { kind: 'confirmed'; node: string; boot: number; number: number; outcome: Outcome }
-  | { kind: 'enqueued'; queueId: number; offset: number; bytes: number }
-  | { kind: 'settled'; queueId: number; offset: number; floor: number; discarded: boolean }
-  | { kind: 'requeued'; queueId: number; offset: number; attempts: number; notBefore: number }
+  | { kind: 'enqueued'; queueId: number; offset: number; bytes: number; priority: number }
+  | (OfGroup & { kind: 'settled'; offset: number; floor: number; discarded: boolean })
+  | (OfGroup & { kind: 'ranged'; from: number; to: number; floor: number })
+  | (OfGroup & { kind: 'requeued'; offset: number; attempts: number; notBefore: number })
   | RareEffect;
 
 export function seen(effects: Effects, at: number): SeenEffect {
@@ -45,21 +66,31 @@ export function seen(effects: Effects, at: number): SeenEffect {
         queueId: effects.queueId(at),
         offset: effects.offset(at),
         bytes: effects.bytes(at),
+        priority: effects.priority(at),
       };
     case EffectKind.settled:
-      if (effects.groupId(at) !== DEFAULT_GROUP) throw new Error('group');
       return {
         kind: 'settled',
         queueId: effects.queueId(at),
+        groupId: effects.groupId(at),
         offset: effects.offset(at),
         floor: effects.floor(at),
         discarded: effects.discarded(at),
       };
+    case EffectKind.ranged:
+      return {
+        kind: 'ranged',
+        queueId: effects.queueId(at),
+        groupId: effects.groupId(at),
+        from: effects.offset(at),
+        to: effects.rangeEnd(at),
+        floor: effects.floor(at),
+      };
     case EffectKind.requeued:
-      if (effects.groupId(at) !== DEFAULT_GROUP) throw new Error('group');
       return {
         kind: 'requeued',
         queueId: effects.queueId(at),
+        groupId: effects.groupId(at),
         offset: effects.offset(at),
         attempts: effects.attempts(at),
         notBefore: effects.notBefore(at),
@@ -99,11 +130,11 @@ export class MachineDriver {
     return this.#apply(this.index, this.now, command);
   }
 
-  declare(name: string, limits: Partial<QueueLimits> = {}): QueueId {
+  declare(name: string, limits: Partial<QueueLimits> = {}, type: QueueType = 'classic'): QueueId {
     const [effect] = this.run({
       kind: 'declare-queue',
       name,
-      type: 'classic',
+      type,
       topics: [`$queue/${name}/#`],
       limits: { ...DEFAULT_LIMITS, ...limits },
     });
@@ -124,14 +155,68 @@ export class MachineDriver {
     outcome: SettleOutcome = 'complete',
     cause: SettleCause = 'client',
   ): SeenEffect[] {
-    return this.run({
-      kind: 'settle',
-      queueId,
-      groupId: DEFAULT_GROUP,
-      offset: offset as Offset,
-      outcome,
-      cause,
-    });
+    return this.settleOf({ queueId, groupId: DEFAULT_GROUP, cause }, offset, outcome);
+  }
+
+  /** The same for any group. */
+  settleOf(
+    of: { queueId: QueueId; groupId: GroupId; cause?: SettleCause },
+    offset: number,
+    outcome: SettleOutcome = 'complete',
+  ): SeenEffect[] {
+    const settlement = { cause: 'client', offset: offset as Offset, outcome, ...of } as const;
+    return this.run({ kind: 'settle', ...settlement });
+  }
+
+  /** Settles [from, to). */
+  settleRange(
+    queueId: QueueId,
+    [from, to]: readonly [number, number],
+    { cause = 'purged', groupId = DEFAULT_GROUP }: { cause?: RangeCause; groupId?: GroupId } = {},
+  ): SeenEffect[] {
+    const range = { from: from as Offset, to: to as Offset };
+    return this.run({ kind: 'settle-range', queueId, groupId, ...range, cause });
+  }
+
+  /** The id of a group that is made, or was there. */
+  group(queueId: QueueId, name: string, more: Partial<CreateGroupCommand> = {}): GroupId {
+    const [effect] = this.createGroup(queueId, name, more);
+    if (effect?.kind !== 'group-created') throw new Error(`refused: ${JSON.stringify(effect)}`);
+    return effect.group.groupId;
+  }
+
+  createGroup(
+    queueId: QueueId,
+    name: string,
+    more: Partial<CreateGroupCommand> = {},
+  ): SeenEffect[] {
+    const asked = { groupKind: 'explicit', filter: '', start: undefined } as const;
+    return this.run({ kind: 'create-group', queueId, name, ...asked, ...more });
+  }
+
+  /** All of a queue's groups, whatever is in memory. */
+  groups(queueId: QueueId): readonly GroupView[] {
+    this.#load(() => this.machine.queueKeys(queueId));
+    return this.machine.groups(queueId) ?? [];
+  }
+
+  isWanted(queueId: QueueId, offset: number): boolean {
+    this.loadWanted(queueId, offset, offset + 1);
+    return this.machine.isWanted(queueId, offset as Offset);
+  }
+
+  loadWanted(queueId: QueueId, from: number, to: number): void {
+    this.#load(() => this.machine.wantedKeys(queueId, from as Offset, to as Offset));
+  }
+
+  offsetAt(queueId: QueueId, position: Position): number | undefined {
+    this.#load(() => this.machine.positionKeys(queueId, position));
+    return this.machine.offsetAt(queueId, position);
+  }
+
+  lowestWanted(queueId: QueueId): number | undefined {
+    this.#load(() => this.machine.queueKeys(queueId));
+    return this.machine.lowestWanted(queueId);
   }
 
   freeze(): void {
@@ -179,11 +264,11 @@ export class MachineDriver {
   }
 
   /** Brings everything of a queue into memory, and gives its state for a dispatch policy. */
-  dispatchStart(queueId: QueueId) {
-    this.#load(() => this.machine.dispatchKeys(queueId, DEFAULT_GROUP));
+  dispatchStart(queueId: QueueId, groupId = DEFAULT_GROUP) {
+    this.#load(() => this.machine.dispatchKeys(queueId, groupId));
     this.#load(() => this.machine.queueKeys(queueId));
-    const start = this.machine.dispatchStart(queueId, DEFAULT_GROUP);
-    if (start === undefined) throw new Error('no such queue');
+    const start = this.machine.dispatchStart(queueId, groupId);
+    if (start === undefined) throw new Error('no such group');
     return start;
   }
 
@@ -194,7 +279,7 @@ export class MachineDriver {
   }
 
   #apply(index: number, stamp: number, command: Command): SeenEffect[] {
-    this.#load(() => this.machine.keys(command));
+    this.#load(() => this.machine.keys(command, stamp as StampMs));
     this.#effects.clear();
     this.machine.apply(index as LogIndex, stamp as StampMs, command, this.#effects);
     return Array.from({ length: this.#effects.length }, (_, at) => seen(this.#effects, at));
@@ -213,6 +298,13 @@ export class MachineDriver {
   }
 }
 
+/** What may be said of a message. */
+export interface Sent {
+  readonly bytes?: number;
+  readonly topic?: string;
+  readonly options?: EnqueueOptions | undefined;
+}
+
 /** A sender that numbers its enqueues. */
 export class Sender {
   readonly driver: MachineDriver;
@@ -228,20 +320,21 @@ export class Sender {
   }
 
   /** Enqueues the next number; all that came of it. */
-  send(targets: readonly QueueId[], bytes = 100): SeenEffect[] {
+  send(targets: readonly QueueId[], bytes = 100, more: Sent = {}): SeenEffect[] {
     this.number += 1;
-    return this.sendNumber(this.number, targets, bytes);
+    return this.sendNumber(this.number, targets, { bytes, ...more });
   }
 
-  sendNumber(number: number, targets: readonly QueueId[], bytes = 100): SeenEffect[] {
+  sendNumber(number: number, targets: readonly QueueId[], more: Sent = {}): SeenEffect[] {
     const { driver, node, boot, answeredUpTo } = this;
-    return driver.run({ kind: 'enqueue', node, boot, number, answeredUpTo, targets, bytes });
+    const sent = { bytes: 100, topic: '$queue/orders', options: undefined, ...more };
+    return driver.run({ kind: 'enqueue', node, boot, number, answeredUpTo, targets, ...sent });
   }
 
   /** Fills a queue and takes note of the answers. */
-  fill(queueId: QueueId, count: number): void {
+  fill(queueId: QueueId, count: number, topic = '$queue/orders'): void {
     for (let i = 0; i < count; i += 1) {
-      this.send([queueId]);
+      this.send([queueId], 100, { topic });
       this.answeredUpTo = this.number;
     }
   }

@@ -5,7 +5,12 @@
 
 import type { SettleCause, SettleOutcome } from '../../src/machine/command.ts';
 import { DEFAULT_LIMITS, type QueueLimits } from '../../src/machine/definitions.ts';
-import { Claims, DispatchPolicy, type SettleVerdict } from '../../src/machine/dispatch-policy.ts';
+import {
+  Claims,
+  DispatchPolicy,
+  type DispatchPolicyOptions,
+  type SettleVerdict,
+} from '../../src/machine/dispatch-policy.ts';
 import type { Offset, QueueId } from '../../src/machine/ids.ts';
 import { MachineDriver, type SeenEffect, Sender } from './machine-driver.ts';
 
@@ -43,9 +48,16 @@ export class PolicyDriver {
   }
 
   /** As after a restart or a change of leader: the soft state is gone. */
-  newPolicy(seenBelow = 0, term = TERM): DispatchPolicy {
+  newPolicy(seenBelow = 0, term = TERM, options: Partial<DispatchPolicyOptions> = {}) {
     const start = this.driver.dispatchStart(this.queueId);
-    this.policy = new DispatchPolicy({ term, start, seenBelow });
+    this.policy = new DispatchPolicy({
+      term,
+      start,
+      seenBelow,
+      isStream: false,
+      firstDeliveryNumber: 1,
+      ...options,
+    });
     return this.policy;
   }
 
@@ -102,7 +114,7 @@ export class PolicyDriver {
 
   tell(effects: readonly SeenEffect[]): void {
     for (const effect of effects) {
-      if (effect.kind === 'enqueued') this.policy.enqueued(effect.offset as Offset);
+      if (effect.kind === 'enqueued') this.policy.enqueued(effect.offset as Offset, 0);
       else if (effect.kind === 'settled') {
         this.policy.settled(effect.offset as Offset, effect.floor as Offset);
       } else if (effect.kind === 'requeued') {

@@ -43,7 +43,10 @@ describe('the machine is pure', () => {
     const outside = 'process console Buffer TextEncoder TextDecoder fetch require';
     const global = 'globalThis global eval Function';
     const words = [time, waiting, outside, global].join(' ').replaceAll(' ', '|');
-    expect(lines(await sources(), new RegExp(`\\b(${words})\\b`))).toEqual([]);
+    const spoken = [...(await sources())].map(
+      ([name, text]) => [name, text.replaceAll(/'[^'\n]*'/g, "''")] as const,
+    );
+    expect(lines(new Map(spoken), new RegExp(`\\b(${words})\\b`))).toEqual([]);
   });
 
   it('has no mathematics whose last bit is the engine’s business', async () => {

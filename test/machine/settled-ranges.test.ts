@@ -148,4 +148,94 @@ describe('settled ranges', () => {
     expect(SettledChunk.fromData(data).has(8)).toBe(false);
     expect(SettledChunk.fromData(data).has(7)).toBe(true);
   });
+
+  it('settle stretches of any length as they settle one offset after the other', () => {
+    const edge = fc.constantFrom(0, 1, SETTLED_CHUNK, SETTLED_CHUNK + 1, 2 * SETTLED_CHUNK - 1);
+    const any = fc.oneof(edge, fc.nat({ max: 4 * SETTLED_CHUNK }));
+    const step = fc.record({
+      from: any,
+      count: fc.oneof(fc.nat({ max: 40 }), edge, fc.nat({ max: 3 * SETTLED_CHUNK })),
+      atFloor: fc.boolean(),
+      single: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 14, size: 'max' }), (steps) => {
+        const [ranges, chunks] = [new SettledRanges(), new Chunks()];
+        const [naive, others] = [new SettledRanges(), new Chunks()];
+        for (const { from: place, count, atFloor, single } of steps) {
+          const from = atFloor ? ranges.floor : place;
+          const to = from + (single ? 1 : count);
+          let settled = 0;
+          for (let offset = from; offset < to; offset += 1) {
+            if (naive.has(offset, others)) continue;
+            naive.settle(offset, others);
+            settled += 1;
+          }
+          expect(ranges.missingInRange(from, to, chunks)).toBe(-1);
+          expect(ranges.settleRange(from, to, chunks)).toBe(settled);
+          expect([ranges.floor, ranges.above]).toEqual([naive.floor, naive.above]);
+        }
+        for (let offset = 0; offset < 8 * SETTLED_CHUNK; offset += 1) {
+          if (ranges.has(offset, chunks) !== naive.has(offset, others)) {
+            expect(offset).toBe('wrong');
+          }
+        }
+        expect(ranges.bitmaps()).toEqual([...chunks.bitmaps.keys()].sort((a, b) => a - b));
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('ask for no more bitmaps than a stretch cuts, and for each of those', () => {
+    const [ranges, all] = [new SettledRanges(), new Chunks()];
+    for (let chunk = 0; chunk < 6; chunk += 1) ranges.settle(chunk * SETTLED_CHUNK + 9, all);
+    const none = new Chunks();
+    const missing = (from: number, to: number) => ranges.missingInRange(from, to, none);
+    expect(missing(SETTLED_CHUNK, 4 * SETTLED_CHUNK)).toBe(-1);
+    expect(missing(SETTLED_CHUNK + 1, 4 * SETTLED_CHUNK)).toBe(1);
+    expect(missing(SETTLED_CHUNK, 4 * SETTLED_CHUNK - 1)).toBe(3);
+    expect(missing(0, 2 * SETTLED_CHUNK)).toBe(2);
+    expect(missing(0, 9 * SETTLED_CHUNK)).toBe(-1);
+    expect(() => ranges.settleRange(SETTLED_CHUNK + 1, SETTLED_CHUNK + 5, none)).toThrow();
+    // The whole chunks lost their bitmaps without being looked at.
+    ranges.settleRange(SETTLED_CHUNK, 4 * SETTLED_CHUNK, all);
+    expect(ranges.wholeChunks()).toEqual([1, 2, 3]);
+    expect([...all.bitmaps.keys()]).toEqual([0, 4, 5]);
+  });
+
+  it('find the offset behind so many unsettled ones', () => {
+    const places = fc.uniqueArray(fc.nat({ max: 3 * SETTLED_CHUNK }), { maxLength: 300 });
+    const count = fc.oneof(fc.nat({ max: 20 }), fc.nat({ max: 3 * SETTLED_CHUNK }));
+    const property = fc.property(places, fc.boolean(), count, (offsets, whole, wanted) => {
+      const [ranges, chunks] = [new SettledRanges(), new Chunks()];
+      if (whole) ranges.settleRange(SETTLED_CHUNK, 2 * SETTLED_CHUNK, chunks);
+      for (const offset of offsets) {
+        if (!ranges.has(offset, chunks)) ranges.settle(offset, chunks);
+      }
+      let at = ranges.floor;
+      for (let left = wanted; left > 0; at += 1) if (!ranges.has(at, chunks)) left -= 1;
+      expect(ranges.behind(wanted, Number.MAX_SAFE_INTEGER, chunks)).toBe(at);
+      expect(ranges.behind(wanted, ranges.floor + 7, chunks)).toBe(Math.min(at, ranges.floor + 7));
+    });
+    fc.assert(property, { numRuns: 200 });
+    // Just behind a chunk, and the last one before its end.
+    const [ranges, chunks] = [new SettledRanges(), new Chunks()];
+    ranges.settle(5, chunks);
+    expect(ranges.behind(SETTLED_CHUNK - 1, 1e9, chunks)).toBe(SETTLED_CHUNK);
+    expect(ranges.behind(SETTLED_CHUNK, 1e9, chunks)).toBe(SETTLED_CHUNK + 1);
+    expect(ranges.behind(SETTLED_CHUNK - 2, 1e9, chunks)).toBe(SETTLED_CHUNK - 1);
+    expect(ranges.behind(6, 1e9, new Chunks())).toBe(-1);
+  });
+
+  it('begin anew where they are told', () => {
+    const [ranges, chunks] = [new SettledRanges(), new Chunks()];
+    ranges.settleRange(10, 3 * SETTLED_CHUNK, chunks);
+    ranges.reset(7, chunks);
+    expect([ranges.floor, ranges.above, chunks.bitmaps.size]).toEqual([7, 0, 0]);
+    expect([ranges.has(6, chunks), ranges.has(7, chunks), ranges.has(10, chunks)]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+  });
 });

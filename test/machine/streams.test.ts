@@ -87,11 +87,14 @@ describe('a stream', () => {
       '3 queue-full',
       '4 too-large',
       '5 unavailable',
-      '6 answered',
-      '7 gap',
-      '8 window',
-      '9 stale-boot',
-      '10 unknown-boot',
+      '6 duplicate',
+      '7 producer-refused',
+      '8 stale-owner',
+      '9 answered',
+      '10 gap',
+      '11 window',
+      '12 stale-boot',
+      '13 unknown-boot',
     ]);
   });
 });

@@ -4,20 +4,14 @@
  */
 
 import { notBefore } from '../../src/machine/backoff.ts';
-import type { Command, NumberedCommand } from '../../src/machine/command.ts';
-import { type QueueDefinition, limitsProblem } from '../../src/machine/definitions.ts';
-import type { Outcome } from '../../src/machine/effect.ts';
-import type { QueueId } from '../../src/machine/ids.ts';
+import type { Command, NumberedCommand, SettleRangeCommand } from '../../src/machine/command.ts';
+import { type QueueDefinition, definitionProblem } from '../../src/machine/definitions.ts';
+import type { GroupRefusal, Outcome, QueueRefusal } from '../../src/machine/effect.ts';
+import type { Offset, QueueId } from '../../src/machine/ids.ts';
 import type { SeenEffect } from '../machine/machine-driver.ts';
+import { type ModelGroup, ModelQueue, modelFilterIsSound } from './machine-model-queue.ts';
 
-interface ModelQueue {
-  readonly id: QueueId;
-  definition: QueueDefinition;
-  next: number;
-  readonly settled: Set<number>;
-  readonly requeued: Map<number, { attempts: number; notBefore: number }>;
-  floor: number;
-}
+type Of<Kind extends Command['kind']> = Extract<Command, { kind: Kind }>;
 
 interface ModelStream {
   boot: number;
@@ -39,40 +33,34 @@ export class MachineModel {
         return [{ kind: 'stream-opened', node: command.node, boot }];
       }
       case 'enqueue':
-        return this.#numbered(command, (effects) => {
-          for (const id of new Set(command.targets)) {
-            const queue = this.queues.get(id);
-            if (queue === undefined) continue;
-            effects.push({
-              kind: 'enqueued',
-              queueId: id,
-              offset: queue.next,
-              bytes: command.bytes,
-            });
-            queue.next += 1;
-          }
-          return effects.length > 0 ? 'accepted' : 'no-queue';
-        });
+        return this.#numbered(command, (effects) => this.#enqueue(command, effects));
       case 'void':
         return this.#numbered(command, () => command.reason);
       case 'settle':
         return this.#settle(command, stamp);
+      case 'settle-range':
+        return this.#settleRange(command);
+      case 'create-group':
+        return this.#createGroup(command);
+      case 'delete-group':
+        return this.#deleteGroup(command);
+      case 'seek-group':
+        return this.#seekGroup(command);
+      case 'idle-group':
+        return [];
+      case 'retain':
+        return this.#retain(command);
       case 'declare-queue':
         return this.#declare(command);
       case 'update-queue': {
         const queue = this.queues.get(command.queueId);
-        const detail = `there is no queue ${command.queueId}`;
-        if (queue === undefined) return [{ kind: 'queue-refused', reason: 'no-queue', detail }];
-        const problem = limitsProblem(command.limits);
-        if (problem !== undefined) {
-          return [{ kind: 'queue-refused', reason: 'invalid', detail: problem }];
-        }
-        return [this.#redefine(queue, { ...queue.definition, limits: command.limits })];
+        if (queue === undefined) return [gone(command.queueId)];
+        const definition = { ...queue.definition, limits: command.limits };
+        return this.#refused(definition) ?? [this.#redefine(queue, definition)];
       }
       case 'delete-queue': {
         const queue = this.queues.get(command.queueId);
-        const detail = `there is no queue ${command.queueId}`;
-        if (queue === undefined) return [{ kind: 'queue-refused', reason: 'no-queue', detail }];
+        if (queue === undefined) return [gone(command.queueId)];
         this.queues.delete(command.queueId);
         return [{ kind: 'queue-deleted', queueId: queue.id, name: queue.definition.name }];
       }
@@ -82,6 +70,8 @@ export class MachineModel {
           ? [{ kind: 'version-set', version }]
           : [{ kind: 'version-refused', version, inForce: 1 }];
       }
+      default:
+        throw new Error(`the model knows no ${command.kind}`);
     }
   }
 
@@ -108,35 +98,124 @@ export class MachineModel {
     return effects;
   }
 
-  #settle(command: Extract<Command, { kind: 'settle' }>, stamp: number): SeenEffect[] {
-    const { queueId, groupId, offset, outcome, cause } = command;
-    const queue = this.queues.get(queueId);
-    if (queue === undefined || groupId !== 0) return [];
-    if (offset >= queue.next || queue.settled.has(offset)) return [];
-    if (outcome === 'requeue') {
-      let attempts = queue.requeued.get(offset)?.attempts ?? 0;
-      let due = 0;
-      if (cause !== 'returned') {
-        attempts += 1;
-        due = notBefore({ queueId, offset, attempts, cause }, queue.definition.limits, stamp);
-        queue.requeued.set(offset, { attempts, notBefore: due });
-      }
-      return [{ kind: 'requeued', queueId, offset, attempts, notBefore: due }];
-    }
-    queue.settled.add(offset);
-    queue.requeued.delete(offset);
-    while (queue.settled.has(queue.floor)) queue.floor += 1;
-    const { floor } = queue;
-    return [{ kind: 'settled', queueId, offset, floor, discarded: outcome === 'discard' }];
+  #enqueue({ targets, topic, bytes }: Of<'enqueue'>, effects: SeenEffect[]): Outcome {
+    const queues = [...new Set(targets)].flatMap((id) => this.queues.get(id) ?? []);
+    const isRefused = (queue: ModelQueue) =>
+      queue.definition.limits.overflow === 'reject-publish' && queue.isFull(topic);
+    if (queues.some(isRefused)) return 'queue-full';
+    for (const queue of queues) effects.push(...queue.append(topic, bytes));
+    return queues.length > 0 ? 'accepted' : 'no-queue';
   }
 
-  #declare(command: Extract<Command, { kind: 'declare-queue' }>): SeenEffect[] {
+  #settle(command: Of<'settle'>, stamp: number): SeenEffect[] {
+    const { queueId, groupId, offset, outcome, cause } = command;
+    const [queue, group] = this.#find(queueId, groupId);
+    if (queue === undefined || group === undefined) return [];
+    if (offset >= queue.next || group.has(offset)) return [];
+    if (outcome === 'requeue') {
+      let attempts = group.requeued.get(offset)?.attempts ?? 0;
+      let due = 0;
+      if (cause !== 'returned' && !queue.isStream) {
+        attempts += 1;
+        due = notBefore({ queueId, offset, attempts, cause }, queue.definition.limits, stamp);
+        group.requeued.set(offset, { attempts, notBefore: due });
+      }
+      return [{ kind: 'requeued', queueId, groupId, offset, attempts, notBefore: due }];
+    }
+    group.settle(offset);
+    const { floor } = group;
+    const discarded = outcome === 'discard' && !queue.isStream;
+    return [{ kind: 'settled', queueId, groupId, offset, floor, discarded }];
+  }
+
+  #settleRange(command: SettleRangeCommand): SeenEffect[] {
+    const { queueId, groupId, from, cause } = command;
+    const [queue, group] = this.#find(queueId, groupId);
+    if (queue === undefined || group === undefined) return [];
+    const end = Math.min(command.to, queue.next, Math.max(from, group.floor) + 65_536);
+    const to = Math.max(from, end);
+    const count = group.settleRange(from, to);
+    const ranged = { kind: 'ranged', queueId, groupId, from, to, floor: group.floor } as const;
+    if (cause !== 'expired' || count === 0) return [ranged];
+    return [ranged, { kind: 'dropped', queueId, from, count, why: 'expired' }];
+  }
+
+  #createGroup(command: Of<'create-group'>): SeenEffect[] {
+    const { queueId, name, groupKind: kind, filter } = command;
+    const queue = this.queues.get(queueId);
+    if (queue === undefined) return [refused(command, name, 'no-queue')];
+    if (name === '' || name.includes('\n') || !modelFilterIsSound(filter)) {
+      return [refused(command, name, 'invalid')];
+    }
+    const there = queue.groups.find((group) => group.name === name);
+    if (there !== undefined) {
+      if (there.filter !== filter) return [refused(command, name, 'filter-differs')];
+      return [{ kind: 'group-created', queueId, group: queue.view(there), created: false }];
+    }
+    const { maxGroups, groupStart } = queue.definition.limits;
+    if (queue.groups.length >= maxGroups) return [refused(command, name, 'too-many')];
+    const begin = queue.position(command.start ?? { kind: groupStart });
+    const group = queue.newGroup({ name, kind, filter }, begin);
+    return [{ kind: 'group-created', queueId, group: queue.view(group), created: true }];
+  }
+
+  #deleteGroup(command: Of<'delete-group'>): SeenEffect[] {
+    const { queueId, groupId } = command;
+    const [queue, group] = this.#find(queueId, groupId);
+    if (queue === undefined) return [refused(command, '', 'no-queue')];
+    if (group === undefined) return [refused(command, '', 'no-group')];
+    queue.groups = queue.groups.filter((each) => each !== group);
+    const { name } = group;
+    const effects: SeenEffect[] = [{ kind: 'group-deleted', queueId, groupId, name, why: 'asked' }];
+    const isLast = queue.groups.length === 0 && !queue.isStream;
+    if (isLast && group.floor > queue.start) queue.raise(group.floor, effects);
+    return effects;
+  }
+
+  #seekGroup(command: Of<'seek-group'>): SeenEffect[] {
+    const { queueId, groupId } = command;
+    const [queue, group] = this.#find(queueId, groupId);
+    if (queue === undefined) return [refused(command, '', 'no-queue')];
+    if (group === undefined) return [refused(command, '', 'no-group')];
+    const to = queue.position(command.position);
+    if (queue.isStream) {
+      group.settled.clear();
+      group.requeued.clear();
+      group.floor = to;
+      if (group.filter !== '' && group.filter !== '#') group.filterFrom = queue.next;
+    } else if (to < group.floor) {
+      return [refused(command, group.name, 'not-back')];
+    } else {
+      group.settleRange(group.floor, to);
+    }
+    return [{ kind: 'group-sought', queueId, groupId, floor: group.floor as Offset }];
+  }
+
+  #retain({ queueId, start }: Of<'retain'>): SeenEffect[] {
+    const queue = this.queues.get(queueId);
+    const effects: SeenEffect[] = [];
+    if (queue === undefined) return effects;
+    const to = Math.min(start, queue.furthest);
+    if (to > queue.start) queue.raise(to, effects);
+    return effects;
+  }
+
+  #find(queueId: number, groupId: number): [ModelQueue?, ModelGroup?] {
+    const queue = this.queues.get(queueId);
+    if (queue === undefined) return [];
+    const group = queue.groups.find(({ id }) => id === groupId);
+    return group === undefined ? [queue] : [queue, group];
+  }
+
+  #declare(command: Of<'declare-queue'>): SeenEffect[] {
     const { name, type, topics, limits } = command;
     const definition = { name, type, topics, limits };
-    const problem = limitsProblem(limits);
-    if (problem !== undefined)
-      return [{ kind: 'queue-refused', reason: 'invalid', detail: problem }];
-    const there = [...this.queues.values()].find((queue) => queue.definition.name === name);
+    const there = this.#named(name);
+    if (there !== undefined && there.definition.type !== type) {
+      return [refusal('type-differs')];
+    }
+    const problem = this.#refused(definition);
+    if (problem !== undefined) return problem;
     if (there !== undefined) {
       const same = JSON.stringify(there.definition) === JSON.stringify(definition);
       if (!same) return [this.#redefine(there, definition)];
@@ -144,15 +223,24 @@ export class MachineModel {
     }
     const id = this.nextId as QueueId;
     this.nextId += 1;
-    this.queues.set(id, {
-      id,
-      definition,
-      next: 0,
-      settled: new Set(),
-      requeued: new Map(),
-      floor: 0,
-    });
+    this.queues.set(id, new ModelQueue(id, definition));
     return [{ kind: 'queue-declared', queueId: id, definition, created: true }];
+  }
+
+  #named(name: string): ModelQueue | undefined {
+    return [...this.queues.values()].find(({ definition }) => definition.name === name);
+  }
+
+  /** Invalid, or its dead letters would come back to it. */
+  #refused(definition: QueueDefinition): SeenEffect[] | undefined {
+    if (definitionProblem(definition) !== undefined) return [refusal('invalid')];
+    const seen = new Set<string>();
+    for (let at = definition.limits.deadLetter; at !== '' && !seen.has(at);) {
+      if (at === definition.name) return [refusal('invalid')];
+      seen.add(at);
+      at = this.#named(at)?.definition.limits.deadLetter ?? '';
+    }
+    return undefined;
   }
 
   #redefine(queue: ModelQueue, definition: QueueDefinition): SeenEffect {
@@ -160,4 +248,21 @@ export class MachineModel {
     queue.definition = definition;
     return { kind: 'queue-updated', queueId: queue.id, definition, previous };
   }
+}
+
+/** Words for people are not compared. */
+function refusal(reason: QueueRefusal): SeenEffect {
+  return { kind: 'queue-refused', reason, detail: '' };
+}
+
+function gone(queueId: number): SeenEffect {
+  return { kind: 'queue-refused', reason: 'no-queue', detail: `${queueId}` };
+}
+
+function refused(
+  { queueId }: { queueId: QueueId },
+  name: string,
+  reason: GroupRefusal,
+): SeenEffect {
+  return { kind: 'group-refused', queueId, name, reason, detail: '' };
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
-import type { LogIndex, QueueId } from '../../src/machine/ids.ts';
+import type { LogIndex, Offset, QueueId } from '../../src/machine/ids.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { CapturedRecord } from '../../src/machine/record-data.ts';
 import { Applier } from '../../src/shard/applier.ts';
@@ -40,8 +40,8 @@ function entry(index: number, boot: number, write: (writer: WireWriter) => numbe
   };
 }
 
-function enqueue(writer: WireWriter, queueId: number): void {
-  const start = beginEnqueue(writer, [queueId as QueueId]);
+function enqueue(writer: WireWriter, ...queueIds: readonly number[]): void {
+  const start = beginEnqueue(writer, queueIds as readonly number[] as readonly QueueId[]);
   const payload = new Uint8Array(3);
   const message = { topic: 't', payload, qos: 1, retain: false, properties: undefined } as const;
   new StoredMessageWriter().write(writer, message, { clientId: 'c', protocol: 'mqtt' });
@@ -84,6 +84,7 @@ class GatedStore {
 class World {
   readonly store = new GatedStore();
   readonly seen: string[] = [];
+  readonly locations = new LocationIndex(1 << 20);
   machine = new Machine({ maxResidentRecords: 0 });
   applier = this.#open(0);
 
@@ -92,14 +93,15 @@ class World {
       begun: ({ index: at }) => void this.seen.push(`begun ${at}`),
       confirmed: (effects, at) => void this.seen.push(`confirmed ${effects.number(at)}`),
       enqueued: (queueId, offset) => void this.seen.push(`enqueued ${queueId} ${offset}`),
-      settled: () => undefined,
+      settled: (effects, at) => void this.seen.push(`settled ${effects.offset(at)}`),
+      ranged: () => undefined,
       requeued: () => undefined,
       rare: () => undefined,
     };
     const applier: Applier = new Applier({
       machine: this.machine,
       loader: new RecordLoader(this.store, this.machine),
-      locations: new LocationIndex(0),
+      locations: this.locations,
       sink,
       applied: { index: index as LogIndex, term: 1 },
       monotonicMs: () => 0,
@@ -174,6 +176,44 @@ describe('apply loop', () => {
     ]);
     expect(world.store.asked).toContain(`queue/${a}`);
     expect(world.store.asked).toContain(`queue/${b}`);
+  });
+
+  it('lets no run of locations go over a command that stored less than it names', async () => {
+    const world = new World();
+    await world.start();
+    const [a, b, gone] = [1, 2, 4_711];
+    world.applier.push([
+      DECLARE,
+      entry(2, 1, (writer) => {
+        for (const targets of [
+          [a],
+          [b],
+          [a],
+          [a, gone],
+          [a],
+          [a],
+          [a, a],
+          [a],
+          [gone],
+          [a, b],
+          [a],
+        ])
+          enqueue(writer, ...targets);
+        return 11;
+      }),
+    ]);
+    while (!world.applier.idle) {
+      world.applier.run(1);
+      await turn();
+    }
+    expect(world.machine.queues().map(({ queueId }) => queueId)).toEqual([a, b]);
+    const firsts = Array.from({ length: 9 }, (_none, offset) => {
+      const found = { index: 0 as LogIndex, position: 0, first: 0 as Offset };
+      expect(world.locations.find(a as QueueId, offset as Offset, found)).toBe(true);
+      return found.first;
+    });
+    // Walks begin anew at each uneven command, behind it, and behind one that stored nothing.
+    expect(firsts).toEqual([0, 0, 2, 3, 3, 5, 6, 7, 7]);
   });
 
   it('refuses an entry that does not follow the last one', async () => {

@@ -26,9 +26,9 @@ function replayed(entries: readonly ShardEntry[]): Map<string, unknown> {
   for (let keys = machine.startKeys(); keys.length > 0; keys = machine.startKeys()) load(keys);
   const applier = new Applier({
     machine: Object.assign(Object.create(machine) as Machine, {
-      keys: (command: Parameters<Machine['keys']>[0]) => {
-        load(machine.keys(command));
-        return machine.keys(command);
+      keys: (...asked: Parameters<Machine['keys']>) => {
+        load(machine.keys(...asked));
+        return machine.keys(...asked);
       },
       apply: machine.apply.bind(machine),
     }),
@@ -39,6 +39,7 @@ function replayed(entries: readonly ShardEntry[]): Map<string, unknown> {
       confirmed: () => undefined,
       enqueued: () => undefined,
       settled: () => undefined,
+      ranged: () => undefined,
       requeued: () => undefined,
       rare: () => undefined,
     },
@@ -160,7 +161,7 @@ describe('checkpoint', () => {
       if (delivery !== undefined) client.settle(delivery, 'complete');
     }
     client.send();
-    await until(() => world.shard?.stats().get('depth/orders') === 0);
+    await until(() => world.shard?.stats().get('depth\0orders') === 0);
     await world.shard?.checkpoint();
     expect(world.disk.start).toBe(stuckAt);
     client.consume(2, client.queues.get('bills') ?? 0, 1);
@@ -169,7 +170,7 @@ describe('checkpoint', () => {
     const delivery = client.deliveries[100];
     if (delivery !== undefined) client.settle(delivery, 'complete');
     client.send();
-    await until(() => world.shard?.stats().get('depth/bills') === 0);
+    await until(() => world.shard?.stats().get('depth\0bills') === 0);
     await world.shard?.checkpoint();
     expect(world.disk.start).toBe((world.log?.committed ?? 0) + 1);
     await world.stop();
@@ -189,7 +190,7 @@ describe('checkpoint', () => {
     client.settle(at(4), 'requeue');
     client.settle(at(5), 'discard');
     client.send();
-    await until(() => world.shard?.stats().get('depth/orders') === 3);
+    await until(() => world.shard?.stats().get('depth\0orders') === 3);
     world.crash();
     world.wallMs += 60_000;
     const again = await world.open({ queues: QUEUES });

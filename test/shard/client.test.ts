@@ -1,11 +1,12 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Message } from '../../src/broker/message.ts';
-import type { Delivery } from '../../src/broker/ports.ts';
-import type { Offset, QueueId } from '../../src/machine/ids.ts';
+import type { ConsumeRequest, Delivery, PublishKey, QueueInfo } from '../../src/broker/ports.ts';
+import type { SettleAnswer, SettleRequest, SettleWaiter } from '../../src/broker/ports.ts';
+import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
 import { ShardClient, type ShardClientLimits } from '../../src/shard/client.ts';
 import { loopback } from '../../src/shard/port.ts';
-import { encodeStats, encodeWords } from '../../src/shard/requests.ts';
+import { encodeRefusal, encodeStats } from '../../src/shard/requests.ts';
 import type { RefusalReason, StoredSlice } from '../../src/shard/shard-frames.ts';
 import { StoredMessageWriter } from '../../src/shard/stored-message.ts';
 import { WireWriter } from '../../src/shard/wire.ts';
@@ -264,7 +265,7 @@ describe('back-pressure', () => {
     shard.say((writer) => writer.busy());
     await quiet();
     send(1, 3);
-    const consumer = client.consume({ queueId: ORDERS, clientId: 'c', credit: 1 }, new Sink());
+    const consumer = client.consume(request(1), new Sink());
     consumer.settle(1 as Offset, 1, 1, 'complete');
     await quiet();
     expect(shard.enqueues).toEqual([]);
@@ -390,6 +391,12 @@ class Sink {
   batchEnd(): void {
     this.events.push('end');
   }
+  attached(group: string): void {
+    this.events.push(`in ${group}`);
+  }
+  ended(offset: number, deliveryNumber: number): void {
+    this.events.push(`ended ${offset} ${deliveryNumber}`);
+  }
   cancelled(reason: string): void {
     this.events.push(reason);
   }
@@ -412,7 +419,16 @@ const head = (consumer: number, offset: number) => ({
   attempt: 2,
   redelivered: true,
 });
-const request = (credit: number, queueId = ORDERS) => ({ queueId, clientId: 'c', credit });
+const request = (credit: number, queueId = ORDERS): ConsumeRequest => ({
+  queueId,
+  clientId: 'c',
+  credit,
+  group: undefined,
+  filter: '',
+  start: undefined,
+  manual: false,
+});
+const group = { groupId: 7 as GroupId, name: 'mail' };
 
 describe('consumers', () => {
   it('get their deliveries whole, and the end of a batch once', async () => {
@@ -424,18 +440,19 @@ describe('consumers', () => {
     await quiet();
     shard.say((writer) => {
       writer.term = 4;
+      for (const consumer of [1, 2, 3]) writer.attached(consumer, group);
       writer.delivery(head(1, 0), stored('a'));
       writer.delivery(head(2, 1), stored('b'));
       writer.delivery(head(1, 2), stored('c'));
     });
     await quiet();
-    expect(one.events).toEqual(['a', 'c', 'end']);
-    expect(other.events).toEqual(['b', 'end']);
-    expect(third.events).toEqual([]);
+    expect(one.events).toEqual(['in mail', 'a', 'c', 'end']);
+    expect(other.events).toEqual(['in mail', 'b', 'end']);
+    expect(third.events).toEqual(['in mail']);
     expect(one.got[1]).toMatchObject({
       queueId: ORDERS,
       queueName: 'orders',
-      groupName: 'shared',
+      groupName: 'mail',
       offset: 2,
       term: 4,
       deliveryNumber: 102,
@@ -456,7 +473,8 @@ describe('consumers', () => {
     shard.say((writer) => {
       writer.delivery(head(1, 0), stored('a'));
       writer.delivery(head(1, 1), stored('b'));
-      writer.cancelled(1, 'queue-deleted');
+      writer.ended(1, 0 as Offset, 100);
+      writer.cancelled(1, 'queue-deleted', '');
     });
     await quiet();
     shard.say((writer) => writer.delivery(head(1, 2), stored('c')));
@@ -468,6 +486,9 @@ describe('consumers', () => {
   it('settle before they close, and grant once a turn whatever the calls', async () => {
     const { client, shard } = await setting();
     const consumer = client.consume(request(3), new Sink());
+    await quiet();
+    shard.say((writer) => writer.attached(1, group));
+    await quiet();
     consumer.grant(1);
     consumer.grant(2);
     consumer.settle(8 as Offset, 1, 2, 'requeue');
@@ -480,9 +501,9 @@ describe('consumers', () => {
     consumer.settle(10 as Offset, 1, 4, 'requeue');
     consumer.settle(11 as Offset, 1, 5, 'complete');
     await quiet();
-    const settle = { kind: 'settle', queueId: ORDERS, term: 1 };
+    const settle = { kind: 'settle', queueId: ORDERS, groupId: 7, term: 1 };
     expect(shard.frames.slice(1)).toEqual([
-      { kind: 'consume', consumer: 1, credit: 3, queueId: ORDERS, clientId: 'c' },
+      { kind: 'consume', consumer: 1, ...request(3) },
       { ...settle, offset: 8, deliveryNumber: 2, outcome: 'requeue' },
       { kind: 'grant', consumer: 1, deliveries: 3 },
       { ...settle, offset: 9, deliveryNumber: 3, outcome: 'complete' },
@@ -499,8 +520,8 @@ describe('consumers', () => {
     expect(other.events).toEqual([]);
     await quiet();
     shard.say((writer) => {
-      writer.cancelled(1, 'queue-deleted');
-      writer.cancelled(1, 'queue-deleted');
+      writer.cancelled(1, 'queue-deleted', 'gone');
+      writer.cancelled(1, 'queue-deleted', 'gone');
     });
     await quiet();
     expect(one.events).toEqual(['queue-deleted']);
@@ -536,14 +557,226 @@ describe('consumers', () => {
   });
 });
 
-describe('queues', () => {
-  it('are replaced as a whole, with a version that goes up', async () => {
+describe('a manual consumer', () => {
+  it('hears of each delivery that ended, as long as it is open', async () => {
     const { client, shard } = await setting();
-    const more = { ...orders, queueId: 6 as QueueId, name: 'more' };
-    shard.say((writer) => writer.queues([orders, more]));
+    const sink = new Sink();
+    const consumer = client.consume({ ...request(2), manual: true }, sink);
     await quiet();
-    expect(client.queues.map((queue) => queue.name)).toEqual(['orders', 'more']);
+    expect(shard.frames.at(-1)).toMatchObject({ kind: 'consume', manual: true });
+    shard.say((writer) => {
+      writer.attached(1, group);
+      writer.ended(1, 5 as Offset, 9);
+    });
+    await quiet();
+    consumer.close('lost');
+    shard.say((writer) => writer.ended(1, 6 as Offset, 10));
+    await quiet();
+    expect(sink.events).toEqual(['in mail', 'ended 5 9']);
+  });
+});
+
+describe('options of a publish', () => {
+  const publish = async (
+    userProperties: readonly (readonly [string, string])[],
+    more: Partial<Message['properties'] & object> = {},
+    key?: PublishKey,
+  ): Promise<unknown> => {
+    const { client, shard, witness } = await setting();
+    const properties = { userProperties, ...more };
+    client.enqueue([ORDERS], { ...message('1'), properties }, ORIGIN, witness, 1, key);
+    await quiet();
+    client.close();
+    if (witness.told.length === 1 && witness.told[0]?.[1] === 'invalid-option') return 'refused';
+    return shard.enqueues[0]?.options;
+  };
+  const none = { ttlMs: 0, priority: 0, delayMs: 0, producer: undefined, key: undefined };
+
+  it('go with the message, and those that say nothing do not', async () => {
+    expect(await publish([['x', '1']])).toBeUndefined();
+    expect(await publish([['x-delay', '0']])).toBeUndefined();
+    expect(await publish([['x-delay', '250']])).toEqual({ ...none, delayMs: 250 });
+    expect(await publish([['x-priority', '9']])).toEqual({ ...none, priority: 9 });
+    expect(await publish([], { expirySeconds: 3 })).toEqual({ ...none, ttlMs: 3000 });
+    expect(await publish([], { expirySeconds: 0 })).toEqual({ ...none, ttlMs: 1 });
+    const producer = [
+      ['producer-id', 'p'],
+      ['producer-seq', '17'],
+    ] as const;
+    expect(await publish(producer)).toEqual({ ...none, producer: { id: 'p', sequence: 17 } });
+    const key = { session: 's', ownerEpoch: 2, packetId: 3 };
+    expect(await publish([], {}, key)).toEqual({ ...none, key });
+  });
+
+  it('refuse the publish when they cannot be meant', async () => {
+    const tenYears = 3_650 * 24 * 3_600_000;
+    expect(await publish([['x-delay', String(tenYears)]])).toEqual({ ...none, delayMs: tenYears });
+    for (const value of ['', '-1', '1.5', '1e3', ' 1', '0x10', 'soon', String(tenYears + 1)]) {
+      expect(await publish([['x-delay', value]]), value).toBe('refused');
+    }
+    expect(await publish([['x-priority', '10']])).toBe('refused');
+    expect(await publish([['producer-id', 'p']])).toBe('refused');
+    expect(await publish([['producer-seq', '1']])).toBe('refused');
+    const seq = ['producer-seq', '9007199254740992'] as const;
+    expect(await publish([['producer-id', 'p'], seq])).toBe('refused');
+    expect(
+      await publish([
+        ['producer-id', ''],
+        ['producer-seq', '1'],
+      ]),
+    ).toBe('refused');
+    const twice = ['x-delay', '1'] as const;
+    expect(await publish([twice, twice])).toBe('refused');
+    expect(await publish([], {}, { session: '', ownerEpoch: 0, packetId: 1 })).toBe('refused');
+  });
+});
+
+describe('the key of a publish', () => {
+  it('is released by a number behind it, told in the order of the calls', async () => {
+    const { client, shard, witness } = await setting();
+    const key = { session: 's', ownerEpoch: 2, packetId: 3 };
+    client.enqueue([ORDERS], message('1'), ORIGIN, witness, 1, key);
+    client.release(key, witness, 2);
+    client.release({ ...key, session: '' }, witness, 3);
+    client.enqueue([ORDERS], message('2'), ORIGIN, witness, 4, key);
+    await quiet();
+    expect(shard.enqueues.map(({ number }) => number)).toEqual([1, 3]);
+    expect(shard.releases).toEqual([{ number: 2, key }]);
+    shard.say((writer) => writer.confirmed(3, [{ number: 3, reason: 'stale-owner' }]));
+    await quiet();
+    expect(witness.told).toEqual([
+      [1, 1],
+      [2, 2],
+      [3, 'invalid-option'],
+      [4, 'stale-owner'],
+    ]);
+  });
+
+  it('goes with its session, whose end overtakes nothing that was published before it', async () => {
+    const { client, shard, send } = await setting();
+    send(1, 2);
+    client.endSession('s');
+    await quiet();
+    const ends = (): unknown[] => shard.frames.filter(({ kind }) => kind === 'end-session');
+    shard.say((writer) => writer.confirmed(1, []));
+    await quiet();
+    expect(ends()).toEqual([]);
+    shard.say((writer) => writer.confirmed(2, []));
+    await quiet();
+    expect(ends()).toEqual([{ kind: 'end-session', session: 's' }]);
+    client.endSession('t');
+    await quiet();
+    expect(ends()).toHaveLength(2);
+  });
+});
+
+describe('settlements that are asked for', () => {
+  class Asker implements SettleWaiter {
+    readonly told: [number, SettleAnswer][] = [];
+    settled(tag: number, answer: SettleAnswer): void {
+      this.told.push([tag, answer]);
+    }
+  }
+  const asked: SettleRequest = {
+    queueId: ORDERS,
+    group: 'mail',
+    offset: 4 as Offset,
+    term: 2,
+    deliveryNumber: 6,
+    outcome: 'commit',
+  };
+
+  it('are answered in the order of the calls, never during one', async () => {
+    const { client, shard } = await setting();
+    const waiter = new Asker();
+    for (const tag of [10, 11, 12]) client.settle(asked, waiter, tag);
+    await quiet();
+    const frames = shard.frames.filter((frame) => frame.kind === 'ask');
+    expect(frames[1]).toEqual({ kind: 'ask', tag: 1, ...asked });
+    shard.say((writer) => {
+      writer.settled(2, 'stale');
+      writer.settled(1, 'done');
+      writer.settled(77, 'done');
+    });
+    await quiet();
+    expect(waiter.told).toEqual([]);
+    shard.say((writer) => writer.settled(0, 'already'));
+    await quiet();
+    expect(waiter.told).toEqual([
+      [10, 'already'],
+      [11, 'done'],
+      [12, 'stale'],
+    ]);
+  });
+
+  it('are unavailable when their time is over, and hold nobody else up for longer', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const { client, shard, clock } = await setting({ ackTimeoutMs: 1000 });
+      const waiter = new Asker();
+      client.settle(asked, waiter, 1);
+      client.settle(asked, waiter, 2);
+      await quiet();
+      shard.say((writer) => writer.settled(1, 'done'));
+      await quiet();
+      clock.ms += 1001;
+      vi.advanceTimersByTime(1001);
+      expect(waiter.told).toEqual([
+        [1, 'unavailable'],
+        [2, 'done'],
+      ]);
+      client.settle(asked, waiter, 3);
+      await quiet();
+      shard.say((writer) => {
+        writer.settled(0, 'done');
+        writer.settled(2, 'stale');
+      });
+      await quiet();
+      expect(waiter.told.at(-1)).toEqual([3, 'stale']);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('C14: are unavailable when the shard is gone, now and later', async () => {
+    const { client, shard } = await setting();
+    const waiter = new Asker();
+    client.settle(asked, waiter, 1);
+    await quiet();
+    shard.leave();
+    await quiet();
+    expect(waiter.told).toEqual([[1, 'unavailable']]);
+    client.settle(asked, waiter, 2);
+    expect(waiter.told).toHaveLength(1);
+    await quiet();
+    expect(waiter.told.at(-1)).toEqual([2, 'unavailable']);
+  });
+});
+
+describe('queues', () => {
+  const other = (id: number, name: string): QueueInfo => ({
+    ...orders,
+    queueId: id as QueueId,
+    name,
+  });
+
+  it('are one list with a version that goes up, in which the unchanged are the same', async () => {
+    const { client, shard } = await setting();
+    const before = client.queues;
+    const queues = [other(6, 'more'), other(7, 'most')];
+    shard.say((writer) => writer.queues({ queues, gone: [], complete: true }));
+    await quiet();
+    expect(client.queues.map((queue) => queue.name)).toEqual(['orders', 'more', 'most']);
+    expect(client.queues[0]).toBe(before[0]);
     expect(client.version).toBe(2);
+    const list = client.queues;
+    expect(client.queues).toBe(list);
+    const changed = [other(6, 'other')];
+    shard.say((writer) => writer.queues({ queues: changed, gone: [ORDERS], complete: true }));
+    await quiet();
+    expect(client.queues.map((queue) => queue.name)).toEqual(['other', 'most']);
+    expect(client.queues[1]).toBe(list[2]);
+    expect(client.version).toBe(3);
   });
 });
 
@@ -555,7 +788,7 @@ describe('requests', () => {
     await quiet();
     expect(shard.frames.map((frame) => frame.kind)).toEqual(['hello', 'request', 'request']);
     shard.say((writer) => {
-      writer.reply(2, false, encodeWords('no room'));
+      writer.reply(2, false, encodeRefusal(new Error('no room')));
       writer.reply(1, true, encodeStats(new Map([['appends', 7]])));
       writer.reply(9, true, new Uint8Array(0));
     });

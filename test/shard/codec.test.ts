@@ -1,25 +1,31 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Message } from '../../src/broker/message.ts';
-import { SETTLE_CAUSES, SETTLE_OUTCOMES, VOID_REASONS } from '../../src/machine/command.ts';
-import type { Command } from '../../src/machine/command.ts';
-import type { QueueLimits } from '../../src/machine/definitions.ts';
-import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
+import { VOID_REASONS } from '../../src/machine/command.ts';
+import type { Command, EnqueueOptions, PublishKey } from '../../src/machine/command.ts';
+import { DELAYED_QUEUE } from '../../src/machine/ids.ts';
+import type { QueueId } from '../../src/machine/ids.ts';
 import { beginEnqueue, commandEnd, enqueuesTo, finishCommand } from '../../src/shard/codec.ts';
+import { CommandDecoder, beginTransfer, isSendersCommand } from '../../src/shard/codec.ts';
 import { storedMessageStart, writePlainCommand, writeVoid } from '../../src/shard/codec.ts';
+import { writeRelease } from '../../src/shard/codec.ts';
 import type { PlainCommand } from '../../src/shard/codec.ts';
 import { EntryReader, encodeSectionHeader } from '../../src/shard/entry.ts';
 import { StoredMessageView, StoredMessageWriter } from '../../src/shard/stored-message.ts';
 import { CodecError, WireWriter } from '../../src/shard/wire.ts';
-import { comparable, damaged, message, queueIds } from '../support/shard-messages.ts';
+import { comparable, damaged, enqueueOptions, message } from '../support/shard-messages.ts';
+import { plainCommand, publishKey, queueIds } from '../support/shard-messages.ts';
 
 interface Enqueue {
   readonly kind: 'enqueue';
   readonly targets: readonly QueueId[];
+  readonly options: EnqueueOptions | undefined;
   readonly message: Message;
 }
+type Transfer = Omit<Enqueue, 'kind'> & { readonly kind: 'transfer'; readonly intent: number };
 type Void = { readonly kind: 'void'; readonly reason: (typeof VOID_REASONS)[number] };
-type Given = Enqueue | Void | PlainCommand;
+type Release = { readonly kind: 'release'; readonly key: PublishKey };
+type Given = Enqueue | Transfer | Void | Release | PlainCommand;
 
 interface Section {
   readonly node: string;
@@ -30,46 +36,19 @@ interface Section {
   readonly given: readonly Given[];
 }
 
-const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
-const number = fc.double({ noNaN: true });
-const queueId = fc.maxSafeNat().map((id) => id as QueueId);
-const limits: fc.Arbitrary<QueueLimits> = fc.record({
-  retry: fc.record({
-    minMs: fc.maxSafeNat(),
-    maxMs: fc.maxSafeNat(),
-    multiplier: number,
-    jitter: number,
-  }),
-  deliveryLimit: u32,
-  visibilityTimeoutMs: fc.maxSafeNat(),
-  maxUnsettledSpan: u32,
-});
-
-const plainCommand: fc.Arbitrary<PlainCommand> = fc.oneof(
-  fc.record({
-    kind: fc.constant('settle' as const),
-    queueId,
-    groupId: u32.map((id) => id as GroupId),
-    offset: fc.maxSafeNat().map((offset) => offset as Offset),
-    outcome: fc.constantFrom(...SETTLE_OUTCOMES),
-    cause: fc.constantFrom(...SETTLE_CAUSES),
-  }),
-  fc.record({
-    kind: fc.constant('declare-queue' as const),
-    name: fc.string({ unit: 'grapheme' }),
-    type: fc.constant('classic' as const),
-    topics: fc.array(fc.string({ unit: 'grapheme' }), { maxLength: 4 }),
-    limits,
-  }),
-  fc.record({ kind: fc.constant('update-queue' as const), queueId, limits }),
-  fc.record({ kind: fc.constant('delete-queue' as const), queueId }),
-  fc.record({ kind: fc.constant('set-version' as const), version: u32 }),
-  fc.constant({ kind: 'open-stream' as const, node: '' }),
-);
+const options = fc.option(enqueueOptions, { nil: undefined });
 
 const given: fc.Arbitrary<Given> = fc.oneof(
-  fc.record({ kind: fc.constant('enqueue' as const), targets: queueIds, message }),
+  fc.record({ kind: fc.constant('enqueue' as const), targets: queueIds, options, message }),
+  fc.record({
+    kind: fc.constant('transfer' as const),
+    intent: fc.maxSafeNat(),
+    targets: queueIds,
+    options,
+    message,
+  }),
   fc.record({ kind: fc.constant('void' as const), reason: fc.constantFrom(...VOID_REASONS) }),
+  fc.record({ kind: fc.constant('release' as const), key: publishKey }),
   plainCommand,
 );
 
@@ -84,8 +63,12 @@ const section: fc.Arbitrary<Section> = fc.record({
 
 function write(writer: WireWriter, command: Given): void {
   if (command.kind === 'void') writeVoid(writer, command.reason);
-  else if (command.kind === 'enqueue') {
-    const start = beginEnqueue(writer, command.targets);
+  else if (command.kind === 'release') writeRelease(writer, command.key);
+  else if (command.kind === 'enqueue' || command.kind === 'transfer') {
+    const start =
+      command.kind === 'transfer'
+        ? beginTransfer(writer, command)
+        : beginEnqueue(writer, command.targets, command.options);
     new StoredMessageWriter().write(writer, command.message, { clientId: 'c', protocol: 'mqtt' });
     finishCommand(writer, start);
   } else writePlainCommand(writer, command);
@@ -115,13 +98,17 @@ function expected(each: Section): Command[] {
   let next = each.firstNumber;
   return each.given.map((command) => {
     if (command.kind === 'open-stream') return { kind: 'open-stream', node };
-    if (command.kind === 'void') return { ...command, node, boot, answeredUpTo, number: next++ };
-    if (command.kind !== 'enqueue') return command;
+    if (command.kind === 'void' || command.kind === 'release') {
+      return { ...command, node, boot, answeredUpTo, number: next++ };
+    }
+    if (command.kind !== 'enqueue' && command.kind !== 'transfer') return command;
     const writer = new WireWriter(8);
     new StoredMessageWriter().write(writer, command.message, { clientId: 'c', protocol: 'mqtt' });
-    const { targets } = command;
-    const bytes = writer.length;
-    return { kind: 'enqueue', node, boot, answeredUpTo, number: next++, targets, bytes };
+    const { targets, options: wanted } = command;
+    const { topic } = command.message;
+    const stored = { targets, bytes: writer.length, topic, options: wanted };
+    if (command.kind === 'transfer') return { kind: 'transfer', intent: command.intent, ...stored };
+    return { kind: 'enqueue', node, boot, answeredUpTo, number: next++, ...stored };
   });
 }
 
@@ -161,12 +148,16 @@ describe('entries', () => {
             expect(reader.next()?.kind).toBe(command.kind);
             expect(reader.sections).toBe(index + 1);
             expect(reader.stampMs).toBe(each.stampMs);
-            if (command.kind !== 'enqueue') continue;
+            if (command.kind !== 'enqueue' && command.kind !== 'transfer') continue;
             const at = reader.position;
             const start = storedMessageStart(whole, at);
             const view = new StoredMessageView(whole, start, commandEnd(whole, at));
             expect(comparable(view)).toEqual(comparable(command.message));
-            for (const target of command.targets) expect(enqueuesTo(whole, at, target)).toBe(true);
+            const delayed = (command.options?.delayMs ?? 0) > 0;
+            for (const target of command.targets) {
+              expect(enqueuesTo(whole, at, target)).toBe(delayed === (target === DELAYED_QUEUE));
+            }
+            if (delayed) expect(enqueuesTo(whole, at, DELAYED_QUEUE)).toBe(true);
           }
         }
         expect(reader.next()).toBeUndefined();
@@ -272,6 +263,98 @@ describe('a walk over commands', () => {
     expect(() => commandEnd(new Uint8Array([255, 255, 255, 255, 1]), 0)).toThrow(CodecError);
   });
 });
+
+function encoded(command: Given): Uint8Array {
+  const writer = new WireWriter(8);
+  write(writer, command);
+  return writer.take();
+}
+
+describe('the commands of a sender', () => {
+  const some: Message = {
+    topic: '$queue/orders/a',
+    payload: new Uint8Array([1]),
+    qos: 1,
+    retain: false,
+    properties: undefined,
+  };
+  const targets = [1 as QueueId, 2 as QueueId];
+
+  it('are enqueues and releases, and nothing else', () => {
+    const key = { session: 's', ownerEpoch: 1, packetId: 7 };
+    const enqueue: Given = { kind: 'enqueue', targets, options: undefined, message: some };
+    expect(isSendersCommand(encoded(enqueue), 0)).toBe(true);
+    expect(isSendersCommand(encoded({ kind: 'release', key }), 0)).toBe(true);
+    expect(isSendersCommand(encoded({ kind: 'void', reason: 'disk-full' }), 0)).toBe(false);
+    expect(isSendersCommand(encoded({ ...enqueue, kind: 'transfer', intent: 1 }), 0)).toBe(false);
+  });
+
+  it('that pass the check can be decoded, whatever was done to their bytes', () => {
+    fc.assert(
+      fc.property(queueIds, options, message, (ids, wanted, given) => {
+        const whole = encoded({ kind: 'enqueue', targets: ids, options: wanted, message: given });
+        if (whole.length > 600) return;
+        for (const bytes of damaged(whole)) {
+          if (!passes(bytes)) continue;
+          const place = { node: 'n', boot: 1, number: 1, answeredUpTo: 0 };
+          const command = structuredClone(new CommandDecoder().decode(bytes, 0, place));
+          expect(['enqueue', 'release']).toContain(command.kind);
+        }
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  it('are refused with options that say nothing, say too much, or are cut', () => {
+    const wanted = { ttlMs: 5, priority: 3, delayMs: 7, producer: undefined, key: undefined };
+    const whole = encoded({ kind: 'enqueue', targets, options: wanted, message: some });
+    const at = 8 + 2 * 8;
+    const changed = (where: number, value: number): Uint8Array => {
+      const bytes = whole.slice();
+      bytes[where] = value;
+      return bytes;
+    };
+    expect(passes(whole)).toBe(true);
+    expect(passes(changed(5, 2))).toBe(false);
+    expect(passes(changed(at, 0))).toBe(false);
+    expect(passes(changed(at, 17))).toBe(false);
+    expect(passes(changed(at, 19))).toBe(false);
+    expect(passes(changed(at + 1, 255))).toBe(false);
+    expect(passes(changed(at + 2, 0))).toBe(false);
+    expect(passes(changed(at + 2, 39))).toBe(false);
+    expect(passes(changed(at + 3, 0))).toBe(false);
+    expect(passes(changed(at + 11, 10))).toBe(false);
+  });
+
+  it('tell a topic that lies inside of them', () => {
+    const whole = encoded({ kind: 'enqueue', targets, options: undefined, message: some });
+    const topicBytes = 8 + 2 * 8 + 2;
+    for (const wrong of [0, 0xffff]) {
+      const bytes = whole.slice();
+      new DataView(bytes.buffer).setUint16(topicBytes, wrong, true);
+      expect(() => storedMessageStart(bytes, 0)).toThrow(CodecError);
+    }
+  });
+
+  it('a definition announces no more than it has', () => {
+    // An array of 2^31 elements, or a text of as many bytes, in a few bytes.
+    for (const type of [0xdd, 0xdb]) {
+      const bytes = new Uint8Array([0, 0, 0, 0, 5, 1, type, 0x80, 0, 0, 0, 1, 1]);
+      new DataView(bytes.buffer).setUint32(0, bytes.length, true);
+      const place = { node: 'n', boot: 0, number: 0, answeredUpTo: 0 };
+      expect(() => new CommandDecoder().decode(bytes, 0, place)).toThrow(CodecError);
+    }
+  });
+});
+
+function passes(bytes: Uint8Array): boolean {
+  try {
+    return isSendersCommand(bytes, 0);
+  } catch (error) {
+    if (error instanceof CodecError) return false;
+    throw error;
+  }
+}
 
 function outcome(bytes: Uint8Array): unknown {
   try {

@@ -2,25 +2,29 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Message } from '../../src/broker/message.ts';
 import { SETTLE_OUTCOMES } from '../../src/machine/command.ts';
-import type { Offset, QueueId } from '../../src/machine/ids.ts';
+import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
 import {
   CLIENT_BATCH_HEADER_BYTES,
   CLOSE_HOWS,
   ClientBatch,
   writeClose,
 } from '../../src/shard/client-frames.ts';
+import { ASKED_OUTCOMES, writeAsk, writeEndSession } from '../../src/shard/client-frames.ts';
 import { writeConsume, writeGrant, writeHello } from '../../src/shard/client-frames.ts';
 import { writeRequest, writeSettleFrame } from '../../src/shard/client-frames.ts';
 import type { ClientFrame } from '../../src/shard/client-frames.ts';
 import { Outgoing } from '../../src/shard/outgoing.ts';
-import { CANCEL_REASONS, REFUSAL_REASONS, ShardBatch } from '../../src/shard/shard-frames.ts';
+import { CANCEL_REASONS, SETTLE_ANSWERS } from '../../src/broker/ports.ts';
+import { CAPTURES, DEFAULT_GROUPS, QUEUE_TYPES } from '../../src/machine/definitions.ts';
+import { REFUSAL_REASONS, ShardBatch } from '../../src/shard/shard-frames.ts';
 import { SHARD_BATCH_HEADER_BYTES, ShardBatchWriter } from '../../src/shard/shard-frames.ts';
 import type { Refusal, ShardFrame } from '../../src/shard/shard-frames.ts';
 import { CodecError, type WireWriter } from '../../src/shard/wire.ts';
-import { damaged, message, queueIds, shortened } from '../support/shard-messages.ts';
+import { damaged, message, position, queueIds, shortened } from '../support/shard-messages.ts';
 
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const queueId = fc.maxSafeNat().map((id) => id as QueueId);
+const groupId = u32.map((id) => id as GroupId);
 const offset = fc.maxSafeNat().map((at) => at as Offset);
 const text = fc.string({ unit: 'grapheme' });
 const body = fc.uint8Array({ maxLength: 50 });
@@ -30,17 +34,33 @@ const clientFrame: fc.Arbitrary<ClientFrame> = fc.oneof(
   fc.record({
     kind: fc.constant('settle' as const),
     queueId,
+    groupId,
     offset,
     term: fc.maxSafeNat(),
     deliveryNumber: fc.maxSafeNat(),
     outcome: fc.constantFrom(...SETTLE_OUTCOMES),
   }),
   fc.record({
+    kind: fc.constant('ask' as const),
+    tag: u32,
+    queueId,
+    group: text,
+    offset,
+    term: fc.maxSafeNat(),
+    deliveryNumber: fc.maxSafeNat(),
+    outcome: fc.constantFrom(...ASKED_OUTCOMES),
+  }),
+  fc.record({ kind: fc.constant('end-session' as const), session: text }),
+  fc.record({
     kind: fc.constant('consume' as const),
     consumer: u32,
     credit: u32,
     queueId,
     clientId: text,
+    group: fc.option(text, { nil: undefined }),
+    filter: text,
+    start: fc.option(position, { nil: undefined }),
+    manual: fc.boolean(),
   }),
   fc.record({ kind: fc.constant('grant' as const), consumer: u32, deliveries: u32 }),
   fc.record({
@@ -63,6 +83,10 @@ function writeFrame(writer: WireWriter, frame: ClientFrame): void {
       return writeGrant(writer, frame.consumer, frame.deliveries);
     case 'close':
       return writeClose(writer, frame.consumer, frame.how);
+    case 'ask':
+      return writeAsk(writer, frame.tag, frame);
+    case 'end-session':
+      return writeEndSession(writer, frame.session);
     case 'request':
       return writeRequest(writer, frame.id, frame.body);
   }
@@ -107,7 +131,7 @@ function readClient(bytes: Uint8Array): unknown {
     frames.push(structuredClone(frame));
   }
   const { boot, firstNumber, answeredUpTo, takenBytes, commands, commandBytes } = batch;
-  expect(batch.enqueues.length).toBe(commandBytes);
+  expect(batch.numbered.length).toBe(commandBytes);
   return { boot, firstNumber, answeredUpTo, takenBytes, commands, frames };
 }
 
@@ -199,8 +223,10 @@ const queues = fc.array(
   fc.record({
     queueId,
     name: text,
-    type: fc.constant('classic' as const),
+    type: fc.constantFrom(...QUEUE_TYPES),
     topics: fc.array(text, { maxLength: 3 }),
+    defaultGroup: fc.constantFrom(...DEFAULT_GROUPS),
+    capture: fc.constantFrom(...CAPTURES),
   }),
   { maxLength: 4 },
 );
@@ -220,7 +246,12 @@ const confirmed: fc.Arbitrary<Extract<ShardFrame, { kind: 'confirmed' }>> = fc
 
 const shardFrame: fc.Arbitrary<ShardFrame> = fc.oneof(
   fc.record({ kind: fc.constant('opened' as const), boot: fc.maxSafeNat() }),
-  fc.record({ kind: fc.constant('queues' as const), queues }),
+  fc.record({
+    kind: fc.constant('queues' as const),
+    queues,
+    gone: fc.array(queueId, { maxLength: 3 }),
+    complete: fc.boolean(),
+  }),
   confirmed,
   fc.constant({ kind: 'busy' as const }),
   fc.constant({ kind: 'resume' as const }),
@@ -241,6 +272,19 @@ const shardFrame: fc.Arbitrary<ShardFrame> = fc.oneof(
     kind: fc.constant('cancelled' as const),
     consumer: u32,
     reason: fc.constantFrom(...CANCEL_REASONS),
+    detail: text,
+  }),
+  fc.record({ kind: fc.constant('attached' as const), consumer: u32, groupId, group: text }),
+  fc.record({
+    kind: fc.constant('settled' as const),
+    tag: u32,
+    answer: fc.constantFrom(...SETTLE_ANSWERS),
+  }),
+  fc.record({
+    kind: fc.constant('ended' as const),
+    consumer: u32,
+    offset,
+    deliveryNumber: fc.maxSafeNat(),
   }),
   fc.record({ kind: fc.constant('reply' as const), id: u32, accepted: fc.boolean(), body }),
   fc.record({ kind: fc.constant('failed' as const), why: text }),
@@ -251,7 +295,7 @@ function writeShardFrame(writer: ShardBatchWriter, frame: ShardFrame): void {
     case 'opened':
       return writer.opened(frame.boot);
     case 'queues':
-      return writer.queues(frame.queues);
+      return writer.queues(frame);
     case 'confirmed':
       return writer.confirmed(frame.upTo, frame.refusals);
     case 'busy':
@@ -261,7 +305,13 @@ function writeShardFrame(writer: ShardBatchWriter, frame: ShardFrame): void {
     case 'delivery':
       return writer.delivery(frame, { bytes: frame.bytes, start: 0, end: frame.bytes.length });
     case 'cancelled':
-      return writer.cancelled(frame.consumer, frame.reason);
+      return writer.cancelled(frame.consumer, frame.reason, frame.detail);
+    case 'attached':
+      return writer.attached(frame.consumer, { groupId: frame.groupId, name: frame.group });
+    case 'settled':
+      return writer.settled(frame.tag, frame.answer);
+    case 'ended':
+      return writer.ended(frame.consumer, frame.offset, frame.deliveryNumber);
     case 'reply':
       return writer.reply(frame.id, frame.accepted, frame.body);
     case 'failed':

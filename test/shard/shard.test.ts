@@ -28,7 +28,7 @@ async function consume(client: PlainClient, count: number, consumer = 1): Promis
 async function settled(client: PlainClient, depth: number): Promise<void> {
   client.send();
   for (;;) {
-    if ((await client.stats()).get('depth/orders') === depth) return;
+    if ((await client.stats()).get('depth\0orders') === depth) return;
   }
 }
 
@@ -223,7 +223,7 @@ describe('shard: deliveries', () => {
     client.settle(first, 'requeue');
     client.settle(first, 'discard');
     await client.stats();
-    expect((await client.stats()).get('delivered/orders')).toBe(1);
+    expect((await client.stats()).get('delivered\0orders')).toBe(1);
     client.settle(first, 'complete');
     await settled(client, 0);
     await world.stop();
@@ -315,7 +315,7 @@ describe('shard: deliveries', () => {
     again.send();
     await consume(again, 1);
     expect(texts(again)).toEqual(['new']);
-    expect((await again.stats()).get('depth/orders')).toBe(1);
+    expect((await again.stats()).get('depth\0orders')).toBe(1);
     await world.stop();
   });
 

@@ -127,7 +127,9 @@ export class BrokerProcess {
 
   #spawn(): ChildProcess {
     const address = `server.mqtt.tcp.addr=127.0.0.1:${this.port}`;
-    const args = [LAUNCHER, 'start', '--data-dir', this.dataDirectory, '--set', address];
+    // Health and metrics have one port by default, and tests run many brokers.
+    const set = ['--set', address, '--set', 'server.ops.addr=off'];
+    const args = [LAUNCHER, 'start', '--data-dir', this.dataDirectory, ...set];
     const child = spawn(process.execPath, [...args, ...this.#args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...this.#env },

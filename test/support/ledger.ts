@@ -86,9 +86,14 @@ export class Ledger {
 
 /**
  * One consumer drains the queue up to a marker that was published last: order decides, not time.
+ * `filter` names the queue, and the group if it is not the default one.
  */
-export async function drain(current: BrokerProcess, ledger: Ledger): Promise<void> {
-  await current.start();
+export async function drain(
+  current: BrokerProcess,
+  ledger: Ledger,
+  filter = '$queue/orders',
+): Promise<void> {
+  if (current.pid === 0) await current.start();
   const lastSeen = new Map<string, number>();
   const consumer = mqttClient(current.port, 'drain');
   const marker = mqttClient(current.port, 'marker');
@@ -108,7 +113,7 @@ export async function drain(current: BrokerProcess, ledger: Ledger): Promise<voi
       }
     });
     marker.publish('$queue/orders', 'the end', { qos: 1 }, () => {
-      consumer.subscribe('$queue/orders', { qos: 1 });
+      consumer.subscribe(filter, { qos: 1 });
     });
   });
   await Promise.all([consumer.endAsync(), marker.endAsync()]);

@@ -5,6 +5,7 @@
  */
 
 import type { EnqueueRefusal, EnqueueWaiter, QueueInfo } from '../../src/broker/ports.ts';
+import type { EnqueueOptions, PublishKey } from '../../src/machine/command.ts';
 import type { Committed } from '../../src/machine/committed.ts';
 import type { QueueId } from '../../src/machine/ids.ts';
 import { ClientBatch, type ClientFrame } from '../../src/shard/client-frames.ts';
@@ -20,19 +21,29 @@ export const orders: QueueInfo = {
   name: 'orders',
   type: 'classic',
   topics: ['$queue/orders/#'],
+  defaultGroup: 'shared',
+  capture: 'sync',
 };
 
 export interface SentEnqueue {
   readonly number: number;
   readonly targets: readonly QueueId[];
   readonly payload: string;
+  readonly options: EnqueueOptions | undefined;
+}
+
+export interface SentRelease {
+  readonly number: number;
+  readonly key: PublishKey;
 }
 
 export class ScriptedShard {
   readonly #port: BatchPort;
   readonly #writer = new ShardBatchWriter(1024);
   readonly enqueues: SentEnqueue[] = [];
+  readonly releases: SentRelease[] = [];
   readonly frames: ClientFrame[] = [];
+  #last = 0;
   batches = 0;
   answeredUpTo = 0;
   takenBytes = 0;
@@ -70,7 +81,7 @@ export class ScriptedShard {
       this.frames.push(structuredClone(frame));
       if (frame.kind !== 'hello') continue;
       this.say((writer) => {
-        writer.queues([orders]);
+        writer.queues({ queues: [orders], gone: [], complete: true });
         writer.opened(3);
       });
     }
@@ -78,21 +89,25 @@ export class ScriptedShard {
 
   /** Through the reader of the log, so that it is what the real shard would see. */
   #takeEnqueues(batch: ClientBatch): void {
-    const { boot, firstNumber, answeredUpTo, commands, commandBytes, enqueues } = batch;
+    const { boot, firstNumber, answeredUpTo, commands, commandBytes, numbered } = batch;
     if (boot !== 3) throw new Error(`enqueues of boot ${boot}`);
-    const last = this.enqueues.at(-1)?.number ?? 0;
-    if (firstNumber !== last + 1) throw new Error(`${firstNumber} came after ${last}`);
+    if (firstNumber !== this.#last + 1) throw new Error(`${firstNumber} after ${this.#last}`);
+    this.#last = firstNumber + commands - 1;
     if (firstNumber + commands - 1 - answeredUpTo > 4096) throw new Error('the window is exceeded');
     const stream = { node: 'n', boot, firstNumber, answeredUpTo, stampMs: 1 };
     const reader = new EntryReader();
-    reader.reset([encodeSectionHeader({ ...stream, commands, commandBytes }), enqueues]);
+    reader.reset([encodeSectionHeader({ ...stream, commands, commandBytes }), numbered]);
     let at = 0;
     for (let command = reader.next(); command !== undefined; command = reader.next()) {
-      if (command.kind !== 'enqueue') throw new Error(`a ${command.kind} among the enqueues`);
-      const end = commandEnd(enqueues, at);
-      const message = new StoredMessageView(enqueues, storedMessageStart(enqueues, at), end);
-      const payload = Buffer.from(message.payload).toString();
-      this.enqueues.push({ number: command.number, targets: [...command.targets], payload });
+      const end = commandEnd(numbered, at);
+      const { kind } = command;
+      if (kind === 'release') this.releases.push({ number: command.number, key: command.key });
+      else if (kind === 'enqueue') {
+        const message = new StoredMessageView(numbered, storedMessageStart(numbered, at), end);
+        const payload = Buffer.from(message.payload).toString();
+        const { number, targets, options } = command;
+        this.enqueues.push({ number, targets: [...targets], payload, options });
+      } else throw new Error(`a ${kind} among the commands of a sender`);
       at = end;
     }
   }

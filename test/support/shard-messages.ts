@@ -2,7 +2,14 @@
 
 import fc from 'fast-check';
 import type { Message, MessageProperties } from '../../src/broker/message.ts';
-import type { QueueId } from '../../src/machine/ids.ts';
+import { GROUP_KINDS, RANGE_CAUSES, SETTLE_CAUSES } from '../../src/machine/command.ts';
+import { SETTLE_OUTCOMES, SKIP_REASONS } from '../../src/machine/command.ts';
+import type { EnqueueOptions, Position, PublishKey } from '../../src/machine/command.ts';
+import { CAPTURES, DEFAULT_GROUPS, GROUP_STARTS } from '../../src/machine/definitions.ts';
+import { OVERFLOWS, QUEUE_TYPES } from '../../src/machine/definitions.ts';
+import type { QueueLimits } from '../../src/machine/definitions.ts';
+import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
+import type { PlainCommand } from '../../src/shard/codec.ts';
 
 const text = fc.oneof(
   fc.string({ unit: 'grapheme', maxLength: 80 }),
@@ -40,6 +47,128 @@ export const clientId = text;
 export const queueIds: fc.Arbitrary<QueueId[]> = fc.array(
   fc.maxSafeNat().map((id) => id as QueueId),
   { minLength: 1, maxLength: 5 },
+);
+
+const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
+const number = fc.double({ noNaN: true });
+const queueId = fc.maxSafeNat().map((id) => id as QueueId);
+const groupId = u32.map((id) => id as GroupId);
+const offset = fc.maxSafeNat().map((at) => at as Offset);
+const name = fc.string({ unit: 'grapheme', maxLength: 20 });
+
+export const limits: fc.Arbitrary<QueueLimits> = fc.record({
+  retry: fc.record({
+    minMs: fc.maxSafeNat(),
+    maxMs: fc.maxSafeNat(),
+    multiplier: number,
+    jitter: number,
+  }),
+  deliveryLimit: u32,
+  visibilityTimeoutMs: fc.maxSafeNat(),
+  maxUnsettledSpan: u32,
+  defaultGroup: fc.constantFrom(...DEFAULT_GROUPS),
+  groupStart: fc.constantFrom(...GROUP_STARTS),
+  groupExpiresMs: fc.maxSafeNat(),
+  maxGroups: u32,
+  ttlMs: fc.maxSafeNat(),
+  maxMessages: fc.maxSafeNat(),
+  maxBytes: fc.maxSafeNat(),
+  overflow: fc.constantFrom(...OVERFLOWS),
+  retention: fc.record({
+    ageMs: fc.maxSafeNat(),
+    bytes: fc.maxSafeNat(),
+    messages: fc.maxSafeNat(),
+  }),
+  deadLetter: name,
+  singleActiveConsumer: fc.boolean(),
+  maxPriority: fc.integer({ min: 0, max: 9 }),
+  maxProducers: u32,
+  producerExpiresMs: fc.maxSafeNat(),
+  expiresMs: fc.maxSafeNat(),
+  capture: fc.constantFrom(...CAPTURES),
+});
+
+export const position: fc.Arbitrary<Position> = fc.oneof(
+  fc.constantFrom<Position>({ kind: 'first' }, { kind: 'last' }, { kind: 'next' }),
+  fc.record({ kind: fc.constant('offset' as const), offset: fc.maxSafeNat() }),
+  fc.record({ kind: fc.constant('time' as const), ms: fc.maxSafeNat() }),
+);
+
+export const publishKey: fc.Arbitrary<PublishKey> = fc.record({
+  session: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 }),
+  ownerEpoch: fc.maxSafeNat(),
+  packetId: fc.integer({ min: 0, max: 0xffff }),
+});
+
+/** Options that say something. */
+export const enqueueOptions: fc.Arbitrary<EnqueueOptions> = fc
+  .record({
+    ttlMs: fc.oneof(fc.constant(0), fc.maxSafeNat()),
+    priority: fc.integer({ min: 0, max: 9 }),
+    delayMs: fc.oneof(fc.constant(0), fc.maxSafeNat()),
+    producer: fc.option(fc.record({ id: name, sequence: fc.maxSafeNat() }), { nil: undefined }),
+    key: fc.option(publishKey, { nil: undefined }),
+  })
+  .map((given) =>
+    given.ttlMs + given.priority + given.delayMs === 0 && given.producer === undefined
+      ? { ...given, ttlMs: 1 }
+      : given,
+  );
+
+const groupOf = { queueId, groupId };
+
+export const plainCommand: fc.Arbitrary<PlainCommand> = fc.oneof(
+  fc.record({
+    kind: fc.constant('settle' as const),
+    ...groupOf,
+    offset,
+    outcome: fc.constantFrom(...SETTLE_OUTCOMES),
+    cause: fc.constantFrom(...SETTLE_CAUSES),
+  }),
+  fc.record({
+    kind: fc.constant('declare-queue' as const),
+    name: fc.string({ unit: 'grapheme' }),
+    type: fc.constantFrom(...QUEUE_TYPES),
+    topics: fc.array(fc.string({ unit: 'grapheme' }), { maxLength: 4 }),
+    limits,
+  }),
+  fc.record({ kind: fc.constant('update-queue' as const), queueId, limits }),
+  fc.record({ kind: fc.constant('delete-queue' as const), queueId }),
+  fc.record({ kind: fc.constant('set-version' as const), version: u32 }),
+  fc.constant({ kind: 'open-stream' as const, node: '' }),
+  fc.record({
+    kind: fc.constant('settle-range' as const),
+    ...groupOf,
+    from: offset,
+    to: offset,
+    cause: fc.constantFrom(...RANGE_CAUSES),
+  }),
+  fc.record({
+    kind: fc.constant('create-group' as const),
+    queueId,
+    name,
+    groupKind: fc.constantFrom(...GROUP_KINDS),
+    filter: name,
+    start: fc.option(position, { nil: undefined }),
+  }),
+  fc.record({ kind: fc.constant('delete-group' as const), ...groupOf }),
+  fc.record({ kind: fc.constant('seek-group' as const), ...groupOf, position }),
+  fc.record({ kind: fc.constant('idle-group' as const), ...groupOf, idle: fc.boolean() }),
+  fc.record({ kind: fc.constant('retain' as const), queueId, start: offset }),
+  fc.record({ kind: fc.constant('fire-timers' as const), max: u32 }),
+  fc.record({
+    kind: fc.constant('skip-intent' as const),
+    intent: fc.maxSafeNat(),
+    reason: fc.constantFrom(...SKIP_REASONS),
+  }),
+  fc.record({
+    kind: fc.constant('move-range' as const),
+    ...groupOf,
+    from: offset,
+    to: offset,
+    target: fc.oneof(fc.constant('source' as const), queueId),
+  }),
+  fc.record({ kind: fc.constant('end-session' as const), session: name }),
 );
 
 /** As it comes back from the log: no properties and empty ones are the same. */

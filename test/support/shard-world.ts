@@ -3,12 +3,16 @@
  * plainly: for tests of the shard's own half, with every crash at hand.
  */
 import { MemoryRecords } from '../../storage/records/memory-records.ts';
+import type { Message } from '../../src/broker/message.ts';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import type { QueueDefinition } from '../../src/machine/definitions.ts';
-import type { Offset, QueueId } from '../../src/machine/ids.ts';
-import type { SettleOutcome } from '../../src/machine/command.ts';
+import { DEFAULT_GROUP } from '../../src/machine/ids.ts';
+import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
+import type { EnqueueOptions, SettleOutcome } from '../../src/machine/command.ts';
+import type { ConsumeRequest, SettleAnswer, SettleRequest } from '../../src/broker/ports.ts';
 import {
   CLIENT_BATCH_HEADER_BYTES,
+  writeAsk,
   writeClientBatchHeader,
   writeClose,
   writeConsume,
@@ -23,7 +27,8 @@ import type { PlainCommand } from '../../src/shard/codec.ts';
 import { encodeSectionHeader } from '../../src/shard/entry.ts';
 import { loopback } from '../../src/shard/port.ts';
 import type { BatchPort } from '../../src/shard/port.ts';
-import { decodeStats, encodeRequest } from '../../src/shard/requests.ts';
+import { decodeRefusal, decodeStats, encodeRequest } from '../../src/shard/requests.ts';
+import type { ShardRequest } from '../../src/shard/requests.ts';
 import { DEFAULT_SHARD_LIMITS } from '../../src/shard/shard-limits.ts';
 import { Shard } from '../../src/shard/shard.ts';
 import type { ShardLimits } from '../../src/shard/shard-limits.ts';
@@ -46,6 +51,12 @@ export interface Delivered {
   readonly text: string;
 }
 
+export interface EnqueueMore {
+  readonly options?: EnqueueOptions;
+  readonly message?: Partial<Message>;
+  readonly publishedAtMs?: number;
+}
+
 export class PlainClient {
   readonly port: BatchPort;
   readonly node: string;
@@ -56,7 +67,12 @@ export class PlainClient {
   readonly refusals = new Map<number, RefusalReason>();
   readonly deliveries: Delivered[] = [];
   readonly cancelled: [number, string][] = [];
+  /** Group of each consumer that was attached. */
+  readonly attached = new Map<number, { readonly groupId: GroupId; readonly name: string }>();
+  readonly ended: [consumer: number, offset: number][] = [];
+  readonly answers = new Map<number, SettleAnswer>();
   readonly queues = new Map<string, number>();
+  knowsAll = false;
   readonly replies = new Map<number, { accepted: boolean; body: Uint8Array }>();
   failed: string | undefined;
   busy = false;
@@ -86,16 +102,18 @@ export class PlainClient {
   }
 
   /** Adds a publish to the batch; gives its number. */
-  enqueue(targets: readonly number[], text: string): number {
+  enqueue(targets: readonly number[], text: string, more: EnqueueMore = {}): number {
     if (this.#commands === 0) this.#first = this.next;
-    const start = beginEnqueue(this.#writer, targets as readonly QueueId[]);
-    const message = {
+    const start = beginEnqueue(this.#writer, targets as readonly QueueId[], more.options);
+    const message: Message = {
       topic: 't',
       payload: Buffer.from(text),
       qos: 1,
       retain: false,
       properties: undefined,
-    } as const;
+      ...more.message,
+    };
+    this.#messages.publishedAtMs = more.publishedAtMs ?? 0;
     this.#messages.write(this.#writer, message, { clientId: 'c', protocol: 'mqtt' });
     finishCommand(this.#writer, start);
     this.#commands++;
@@ -106,15 +124,20 @@ export class PlainClient {
     this.#frames.push(write);
   }
 
-  consume(consumer: number, queueId: number, credit: number): void {
-    this.frame((writer) =>
-      writeConsume(writer, {
-        consumer,
-        credit,
-        queueId: queueId as QueueId,
-        clientId: `c${consumer}`,
-      }),
-    );
+  consume(
+    consumer: number,
+    queueId: number,
+    credit: number,
+    more: Partial<ConsumeRequest> = {},
+  ): void {
+    const none = { group: undefined, filter: '', start: undefined, manual: false };
+    const request = { ...none, credit, queueId: queueId as QueueId, clientId: `c${consumer}` };
+    this.frame((writer) => writeConsume(writer, { ...request, ...more, consumer }));
+  }
+
+  /** Asks for a settlement by name. */
+  ask(tag: number, request: SettleRequest): void {
+    this.frame((writer) => writeAsk(writer, tag, request));
   }
 
   grant(consumer: number, deliveries: number): void {
@@ -125,8 +148,9 @@ export class PlainClient {
     const { term, deliveryNumber } = delivery;
     const queueId = delivery.queueId as QueueId;
     const offset = delivery.offset as Offset;
+    const groupId = this.attached.get(delivery.consumer)?.groupId ?? DEFAULT_GROUP;
     this.frame((writer) =>
-      writeSettleFrame(writer, { queueId, offset, term, deliveryNumber, outcome }),
+      writeSettleFrame(writer, { queueId, groupId, offset, term, deliveryNumber, outcome }),
     );
   }
 
@@ -135,11 +159,18 @@ export class PlainClient {
   }
 
   async stats(): Promise<Map<string, number>> {
+    return new Map(decodeStats(await this.request({ kind: 'stats' })));
+  }
+
+  /** The body of the reply; throws what the shard refused it with. */
+  async request(request: ShardRequest): Promise<Uint8Array> {
     const id = ++this.#request;
-    this.frame((writer) => writeRequest(writer, id, encodeRequest({ kind: 'stats' })));
+    this.frame((writer) => writeRequest(writer, id, encodeRequest(request)));
     this.send();
     await until(() => this.replies.has(id));
-    return new Map(decodeStats(this.replies.get(id)?.body ?? new Uint8Array()));
+    const { accepted, body } = this.replies.get(id) ?? { accepted: false, body: new Uint8Array() };
+    if (!accepted) throw decodeRefusal(body);
+    return body;
   }
 
   send(firstNumber = this.#first): void {
@@ -172,8 +203,11 @@ export class PlainClient {
           this.boot = frame.boot;
           break;
         case 'queues':
-          this.queues.clear();
+          for (const [name, queueId] of this.queues) {
+            if (frame.gone.includes(queueId as QueueId)) this.queues.delete(name);
+          }
           for (const { name, queueId } of frame.queues) this.queues.set(name, queueId);
+          this.knowsAll ||= frame.complete;
           break;
         case 'confirmed':
           this.confirmed = frame.upTo;
@@ -205,6 +239,15 @@ export class PlainClient {
         }
         case 'cancelled':
           this.cancelled.push([frame.consumer, frame.reason]);
+          break;
+        case 'attached':
+          this.attached.set(frame.consumer, { groupId: frame.groupId, name: frame.group });
+          break;
+        case 'ended':
+          this.ended.push([frame.consumer, frame.offset]);
+          break;
+        case 'settled':
+          this.answers.set(frame.tag, frame.answer);
           break;
         case 'reply':
           this.replies.set(frame.id, { accepted: frame.accepted, body: frame.body });
@@ -275,7 +318,7 @@ export class ShardWorld {
     const client = new PlainClient(near);
     client.hello();
     if (options.mode === 'by-hand') await this.syncUntil(until(() => client.boot > 0));
-    await until(() => client.boot > 0);
+    await until(() => client.boot > 0 && client.knowsAll);
     return client;
   }
 

@@ -29,7 +29,7 @@ export interface DumpedCommand {
   readonly stampMs: number;
   /** Copied: the command may be kept. */
   readonly command: Command;
-  /** Of an enqueue: the offset in each queue that took it; undefined where it is not known. */
+  /** Of what stores a message: the offset in each queue that took it; undefined where it is not known. */
   readonly offsets: ReadonlyMap<QueueId, Offset> | undefined;
   readonly outcome: string | undefined;
   readonly message: DumpedMessage | undefined;
@@ -73,13 +73,10 @@ export class EntryDecoder {
       out.push({
         stampMs: this.#reader.stampMs,
         command:
-          command.kind === 'enqueue'
-            ? { ...command, targets: [...command.targets] }
-            : { ...command },
+          'targets' in command ? { ...command, targets: [...command.targets] } : { ...command },
         offsets: applied?.offsets,
         outcome: applied?.outcome,
-        message:
-          command.kind === 'enqueue' ? this.#message(payload, this.#reader.position) : undefined,
+        message: 'targets' in command ? this.#message(payload, this.#reader.position) : undefined,
       });
     }
   }
@@ -101,7 +98,11 @@ export class EntryDecoder {
   ): { readonly offsets: ReadonlyMap<QueueId, Offset>; readonly outcome: string } | undefined {
     const machine = this.#machine;
     if (machine === undefined) return undefined;
-    for (let keys = machine.keys(command); keys.length > 0; keys = machine.keys(command)) {
+    for (
+      let keys = machine.keys(command, this.#reader.stampMs);
+      keys.length > 0;
+      keys = machine.keys(command, this.#reader.stampMs)
+    ) {
       for (const key of keys) machine.load(key, undefined);
     }
     const effects = this.#effects;
@@ -122,6 +123,9 @@ export class EntryDecoder {
           break;
         case EffectKind.requeued:
           outcomes.push(`requeued after ${effects.attempts(at)}`);
+          break;
+        case EffectKind.ranged:
+          outcomes.push(`settled ${effects.offset(at)} to ${effects.rangeEnd(at)}`);
           break;
         case EffectKind.rare:
           outcomes.push(effects.rare(at).kind);

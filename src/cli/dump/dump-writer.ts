@@ -107,33 +107,66 @@ function printable(text: string): string {
 }
 
 function commandText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload: boolean): string {
-  const { command, offsets, outcome, message } = event.dumped;
+  const { command, outcome } = event.dumped;
   const queues = event.queues.length === 0 ? '' : ` ${event.queues.map(printable).join(' ')}`;
-  const at = offsets === undefined ? '' : ` at ${[...offsets.values()].join(' ') || 'no queue'}`;
   const result = outcome === undefined ? '' : `: ${outcome}`;
   switch (command.kind) {
-    case 'enqueue': {
-      const place = `${printable(command.node)}/${command.boot}/${command.number}`;
-      const topic = message === undefined ? '' : ` topic ${printable(message.topic)}`;
-      const size = message === undefined ? '' : `, ${message.payload.length} B`;
-      const shown =
-        withPayload && message !== undefined ? `\n        ${payloadText(message.payload)}` : '';
-      return `enqueue ${place}${queues}${at}${topic}${size}${result}${shown}`;
-    }
+    case 'enqueue':
+    case 'transfer':
+      return `${command.kind} ${placeText(command)}${queues}${messageText(event, withPayload)}`;
     case 'settle':
       return (
-        `settle${queues} offset ${command.offset} ${command.outcome}` +
+        `settle${queues} ${groupText(command)}offset ${command.offset} ${command.outcome}` +
         ` (${command.cause})${result}`
       );
+    case 'settle-range':
+    case 'move-range': {
+      const { kind, from, to } = command;
+      const why = kind === 'move-range' ? `to ${command.target}` : `(${command.cause})`;
+      return `${kind}${queues} ${groupText(command)}offsets ${from} to ${to} ${why}${result}`;
+    }
     case 'declare-queue':
       return `declare-queue ${printable(command.name)} ${JSON.stringify(command.limits)}${result}`;
     case 'open-stream':
     case 'void':
+    case 'release':
     case 'update-queue':
     case 'delete-queue':
     case 'set-version':
+    case 'create-group':
+    case 'delete-group':
+    case 'seek-group':
+    case 'idle-group':
+    case 'retain':
+    case 'fire-timers':
+    case 'skip-intent':
+    case 'end-session':
       return `${command.kind} ${printable(JSON.stringify(commandFields(command)))}${result}`;
   }
+}
+
+/** Where in its sender's stream, or which intent of the outbox. */
+function placeText(command: Extract<Command, { kind: 'enqueue' | 'transfer' }>): string {
+  if (command.kind === 'transfer') return `intent ${command.intent}`;
+  return `${printable(command.node)}/${command.boot}/${command.number}`;
+}
+
+/** The default group is not worth a word. */
+function groupText({ groupId }: { readonly groupId: number }): string {
+  return groupId === 0 ? '' : `group ${groupId} `;
+}
+
+function messageText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload: boolean): string {
+  const { command, offsets, outcome, message } = event.dumped;
+  const at = offsets === undefined ? '' : ` at ${[...offsets.values()].join(' ') || 'no queue'}`;
+  const result = outcome === undefined ? '' : `: ${outcome}`;
+  const topic = message === undefined ? '' : ` topic ${printable(message.topic)}`;
+  const size = message === undefined ? '' : `, ${message.payload.length} B`;
+  const options = 'options' in command ? command.options : undefined;
+  const asked = options === undefined ? '' : ` ${printable(JSON.stringify(options))}`;
+  const shown =
+    withPayload && message !== undefined ? `\n        ${payloadText(message.payload)}` : '';
+  return `${at}${topic}${size}${asked}${result}${shown}`;
 }
 
 function payloadText(payload: Uint8Array): string {

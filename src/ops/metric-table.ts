@@ -1,0 +1,422 @@
+/**
+ * Every metric: its name, what it means, and which figures it is made of. The one source of
+ * `/metrics` and of docs/metrics.md.
+ *
+ * A figure that is not there gives no series: a missing number is not zero.
+ */
+
+import { SEPARATOR } from './figures.ts';
+
+export interface Series {
+  /** The name of a figure. */
+  readonly from: string;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+export interface MetricRow {
+  readonly name: string;
+  readonly kind: 'counter' | 'gauge';
+  readonly help: string;
+  readonly series: readonly Series[];
+  /** The figures have another unit: they are multiplied by this. */
+  readonly scale?: number;
+}
+
+function of(from: string): readonly Series[] {
+  return [{ from }];
+}
+
+/** `label` has the last part of each name. */
+function each(label: string, prefix: string, ...parts: string[]): readonly Series[] {
+  return parts.map((part) => ({ from: `${prefix}/${part}`, labels: { [label]: part } }));
+}
+
+const MILLIS = 0.001;
+
+export const METRICS: readonly MetricRow[] = [
+  {
+    name: 'fluxmq_mqtt_connections',
+    kind: 'gauge',
+    help: 'MQTT connections that are open.',
+    series: of('mqtt/connections'),
+  },
+  {
+    name: 'fluxmq_mqtt_accepted_total',
+    kind: 'counter',
+    help: 'MQTT connections accepted.',
+    series: of('mqtt/accepted'),
+  },
+  {
+    name: 'fluxmq_mqtt_connected_total',
+    kind: 'counter',
+    help: 'MQTT clients whose CONNECT was granted.',
+    series: of('mqtt/connected'),
+  },
+  {
+    name: 'fluxmq_mqtt_publishes_total',
+    kind: 'counter',
+    help: 'PUBLISH packets, from clients (in) and to clients (out, repeated ones included).',
+    series: each('direction', 'mqtt', 'in', 'out'),
+  },
+  {
+    name: 'fluxmq_mqtt_refused_total',
+    kind: 'counter',
+    help: 'Publishes of MQTT clients that were refused.',
+    series: of('mqtt/refused'),
+  },
+  {
+    name: 'fluxmq_mqtt_dropped_total',
+    kind: 'counter',
+    help:
+      'Deliveries that a client did not get: at QoS 0 because it reads too slowly, or because ' +
+      'they are larger than it takes.',
+    series: each('reason', 'mqtt-dropped', 'slow', 'too-large'),
+  },
+  {
+    name: 'fluxmq_mqtt_protocol_errors_total',
+    kind: 'counter',
+    help: 'Connections that ended because their client broke the protocol.',
+    series: of('mqtt/protocol-errors'),
+  },
+  {
+    name: 'fluxmq_sessions',
+    kind: 'gauge',
+    help: 'Sessions in memory, of clients that are connected and of others.',
+    series: of('mqtt/sessions'),
+  },
+  {
+    name: 'fluxmq_subscriptions',
+    kind: 'gauge',
+    help: 'Subscriptions to ordinary topics.',
+    series: of('broker/subscriptions'),
+  },
+  {
+    name: 'fluxmq_retained_messages',
+    kind: 'gauge',
+    help: 'Retained messages.',
+    series: of('broker/retained'),
+  },
+  {
+    name: 'fluxmq_published_total',
+    kind: 'counter',
+    help: 'Messages that came to the broker.',
+    series: of('broker/published'),
+  },
+  {
+    name: 'fluxmq_fanned_out_total',
+    kind: 'counter',
+    help: 'Copies handed to subscribers of ordinary topics.',
+    series: of('broker/fanned-out'),
+  },
+  {
+    name: 'fluxmq_refused_total',
+    kind: 'counter',
+    help: 'Messages that the broker refused before they went to a queue.',
+    series: of('broker/refused'),
+  },
+  {
+    name: 'fluxmq_unanswered_lost_total',
+    kind: 'counter',
+    help: 'Messages for queues that nobody waited for (QoS 0, wills) and that were not stored.',
+    series: of('broker/unanswered-lost'),
+  },
+  {
+    name: 'fluxmq_captured_total',
+    kind: 'counter',
+    help: 'Copies of ordinary publishes that went to the queues that capture their topics.',
+    series: of('broker/captured'),
+  },
+  {
+    name: 'fluxmq_capture_lost_total',
+    kind: 'counter',
+    help:
+      'Of these, those that were not stored and that nobody waited for: `capture: async`, QoS 0, ' +
+      'wills.',
+    series: of('broker/capture-lost'),
+  },
+  {
+    name: 'fluxmq_shard_up',
+    kind: 'gauge',
+    help: '1 if the thread of the shards answered in time; without it their series are missing.',
+    series: of('shard/up'),
+  },
+  {
+    name: 'fluxmq_enqueued_total',
+    kind: 'counter',
+    help: 'Messages appended to queues, counted once for each queue.',
+    series: of('messages/enqueued'),
+  },
+  {
+    name: 'fluxmq_delivered_total',
+    kind: 'counter',
+    help: 'Deliveries to consumers of queues, repeated ones included.',
+    series: of('deliveries/count'),
+  },
+  {
+    name: 'fluxmq_settled_total',
+    kind: 'counter',
+    help:
+      'Settlements by their outcome: acknowledged (completed), handed back or timed out ' +
+      '(requeued), rejected or out of attempts (discarded).',
+    series: each('outcome', 'messages', 'completed', 'requeued', 'discarded'),
+  },
+  {
+    name: 'fluxmq_left_total',
+    kind: 'counter',
+    help:
+      'Messages that left a queue although nobody settled them: by their time to live (expired), ' +
+      'by `drop-head` (dropped), by retention (retired).',
+    series: each('reason', 'messages', 'expired', 'dropped', 'retired'),
+  },
+  {
+    name: 'fluxmq_dead_lettered_total',
+    kind: 'counter',
+    help: 'Messages that reached a dead-letter queue.',
+    series: of('messages/dead-lettered'),
+  },
+  {
+    name: 'fluxmq_delayed_messages',
+    kind: 'gauge',
+    help: 'Messages whose delay is not over.',
+    series: of('messages/delayed'),
+  },
+  {
+    name: 'fluxmq_outbox_open',
+    kind: 'gauge',
+    help: 'Messages on their way from one queue to another: dead letters, moves, delayed ones.',
+    series: of('outbox/open'),
+  },
+  {
+    name: 'fluxmq_outbox_total',
+    kind: 'counter',
+    help:
+      'What became of messages in the outbox: transferred; refused by a full queue, and tried ' +
+      'again; skipped for good.',
+    series: each('outcome', 'outbox', 'transferred', 'refused', 'skipped'),
+  },
+  {
+    name: 'fluxmq_timers_fired_total',
+    kind: 'counter',
+    help: 'Timers of messages and groups that fired.',
+    series: of('timers/fired'),
+  },
+  {
+    name: 'fluxmq_timers_behind_seconds',
+    kind: 'gauge',
+    help: 'How long the next timer has been due; 0 if none is.',
+    series: of('timers/due-ms'),
+    scale: MILLIS,
+  },
+  {
+    name: 'fluxmq_consumers',
+    kind: 'gauge',
+    help: 'Consumers of queues.',
+    series: of('deliveries/consumers'),
+  },
+  {
+    name: 'fluxmq_alarms',
+    kind: 'gauge',
+    help: 'What is wrong and needs a person, by kind (see operations.md).',
+    series: each('kind', 'alarms', 'damaged', 'stuck', 'log-damaged', 'disk-reserve'),
+  },
+  {
+    name: 'fluxmq_written_bytes_total',
+    kind: 'counter',
+    help:
+      'Bytes written to the disk: entries of the log, zeros ahead of them (prewritten), runs, ' +
+      'records at checkpoints.',
+    series: each('kind', 'bytes', 'log', 'prewritten', 'runs', 'records'),
+  },
+  {
+    name: 'fluxmq_log_appends_total',
+    kind: 'counter',
+    help: 'Entries appended to the log; each holds many commands.',
+    series: of('log/appends'),
+  },
+  {
+    name: 'fluxmq_log_bytes',
+    kind: 'gauge',
+    help: 'Bytes of disk that the log takes.',
+    series: of('log/bytes'),
+  },
+  {
+    name: 'fluxmq_log_segments',
+    kind: 'gauge',
+    help: 'Files of the log.',
+    series: of('log/segments'),
+  },
+  {
+    name: 'fluxmq_runs',
+    kind: 'gauge',
+    help: 'Files of runs.',
+    series: of('runs/count'),
+  },
+  {
+    name: 'fluxmq_runs_bytes',
+    kind: 'gauge',
+    help: 'Bytes of disk that runs take.',
+    series: of('runs/bytes'),
+  },
+  {
+    name: 'fluxmq_disk_free_bytes',
+    kind: 'gauge',
+    help: 'Free bytes on the disk of the data directory, as last looked at.',
+    series: of('disk/free'),
+  },
+  {
+    name: 'fluxmq_disk_inside_reserve',
+    kind: 'gauge',
+    help: '1 while publishes into queues are refused because the disk is nearly full.',
+    series: of('disk/inside-reserve'),
+  },
+  {
+    name: 'fluxmq_uncommitted_bytes',
+    kind: 'gauge',
+    help: 'Bytes that wait for the disk.',
+    series: of('proposals/uncommitted-bytes'),
+  },
+  {
+    name: 'fluxmq_applied_commands_total',
+    kind: 'counter',
+    help: 'Commands that the state machine applied.',
+    series: of('apply/commands'),
+  },
+  {
+    name: 'fluxmq_apply_seconds_total',
+    kind: 'counter',
+    help: 'Time that the shard worked: applying commands and handing out deliveries.',
+    series: of('apply/busy-ms'),
+    scale: MILLIS,
+  },
+  {
+    name: 'fluxmq_checkpoints_total',
+    kind: 'counter',
+    help: 'Checkpoints that were written.',
+    series: of('checkpoint/count'),
+  },
+  {
+    name: 'fluxmq_checkpoint_last_seconds',
+    kind: 'gauge',
+    help: 'How long the last checkpoint took.',
+    series: of('checkpoint/last-ms'),
+    scale: MILLIS,
+  },
+  {
+    name: 'fluxmq_records_resident',
+    kind: 'gauge',
+    help: 'Records of the state that are in memory.',
+    series: of('records/resident'),
+  },
+  {
+    name: 'fluxmq_cached_bytes',
+    kind: 'gauge',
+    help: 'Bytes of the newest part of the log that are in memory.',
+    series: of('payloads/cached-bytes'),
+  },
+  {
+    name: 'fluxmq_event_loop_busy_seconds_total',
+    kind: 'counter',
+    help: 'Time that a thread was not waiting. Near 1 s a second it is the bottleneck.',
+    series: each('thread', 'thread-busy', 'main', 'shards'),
+    scale: MILLIS,
+  },
+  {
+    name: 'fluxmq_event_loop_delay_seconds',
+    kind: 'gauge',
+    help: 'How late the timers of a thread were over the last ten seconds.',
+    series: ['main', 'shards'].flatMap((thread) =>
+      ['p50', 'p99', 'max'].map((part) => ({
+        from: `thread-delay/${thread}/${part}`,
+        labels: { thread, part },
+      })),
+    ),
+    scale: MILLIS,
+  },
+  {
+    name: 'fluxmq_process_resident_bytes',
+    kind: 'gauge',
+    help: 'Memory of the process that is in RAM.',
+    series: of('process/resident-bytes'),
+  },
+  {
+    name: 'fluxmq_process_heap_bytes',
+    kind: 'gauge',
+    help: 'Heap of the main thread that is in use.',
+    series: of('process/heap-bytes'),
+  },
+  {
+    name: 'fluxmq_process_cpu_seconds_total',
+    kind: 'counter',
+    help: 'CPU time of the process, all threads.',
+    series: of('process/cpu-ms'),
+    scale: MILLIS,
+  },
+  {
+    name: 'fluxmq_uptime_seconds',
+    kind: 'gauge',
+    help: 'Since the start of the process.',
+    series: of('process/uptime-ms'),
+    scale: MILLIS,
+  },
+];
+
+/** Of queues and groups: `prefix` and their names behind it, with `SEPARATOR` between. */
+export interface NamedRow {
+  readonly name: string;
+  readonly help: string;
+  readonly prefix: string;
+}
+
+export const QUEUE_METRICS: readonly NamedRow[] = [
+  {
+    name: 'fluxmq_queue_depth_messages',
+    help:
+      'Messages of a queue that are wanted: of its group with most unsettled ones, or, without a ' +
+      'group, all that are kept.',
+    prefix: `depth${SEPARATOR}`,
+  },
+  {
+    name: 'fluxmq_queue_leaving_messages',
+    help: 'Messages of a queue on their way to another one.',
+    prefix: `leaving${SEPARATOR}`,
+  },
+];
+
+export const GROUP_METRICS: readonly NamedRow[] = [
+  {
+    name: 'fluxmq_group_lag_messages',
+    help: 'Messages that a group has not settled.',
+    prefix: `lag${SEPARATOR}`,
+  },
+  {
+    name: 'fluxmq_group_held_messages',
+    help: 'Messages that consumers of a group hold now.',
+    prefix: `held${SEPARATOR}`,
+  },
+  {
+    name: 'fluxmq_group_consumers',
+    help: 'Consumers of a group.',
+    prefix: `members${SEPARATOR}`,
+  },
+];
+
+/** Sums of those that have no series of their own. */
+export const OTHERS = {
+  queues: {
+    name: 'fluxmq_other_queues',
+    help: 'Queues without series of their own (`server.ops.max_queues`).',
+  },
+  depth: {
+    name: 'fluxmq_other_queues_depth_messages',
+    help: 'Messages in all queues without series of their own.',
+  },
+  lag: {
+    name: 'fluxmq_other_groups_lag_messages',
+    help: 'Messages that the groups of a queue without series of their own have not settled.',
+  },
+} as const;
+
+export const WRITE_SECONDS = {
+  name: 'fluxmq_log_write_seconds',
+  help: 'How long writes of the log took, each with its sync: what an acknowledgement waits for.',
+} as const;

@@ -1,0 +1,357 @@
+/**
+ * What a shard does while it leads: takes proposals, serves deliveries, fires timers, works off the
+ * outbox and answers operators. Made when the term has begun; before that, and during a replay,
+ * nobody is served.
+ *
+ * Everything in here is soft state of the leader. What apply did comes in through `confirmed` and
+ * its like, in its order and in the turn in which it was done; `work` does the rest in slices.
+ */
+
+import { AdminError } from '../broker/ports.ts';
+import type { QueueInfo } from '../broker/ports.ts';
+import type { CreateGroupCommand } from '../machine/command.ts';
+import type { QueueDefinition } from '../machine/definitions.ts';
+import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
+import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
+import type { Machine } from '../machine/machine.ts';
+import { Admin } from './admin.ts';
+import type { Alarms } from './alarms.ts';
+import type { DeliveryMarks } from './checkpoint.ts';
+import type { PlainCommand } from './codec.ts';
+import { DeclarationError, Declarations } from './declarations.ts';
+import type { DeclareOutcome } from './declarations.ts';
+import { Dispatcher } from './dispatcher.ts';
+import type { DispatcherOptions } from './dispatcher.ts';
+import { OutboxDriver } from './outbox.ts';
+import type { Payloads } from './payloads.ts';
+import type { BatchPort } from './port.ts';
+import { Proposals } from './proposals.ts';
+import { encodeRecord } from './record-codec.ts';
+import type { RecordLoader } from './record-loader.ts';
+import { encodeDeclared } from './requests.ts';
+import type { ShardRequest } from './requests.ts';
+import { ShardServer } from './server.ts';
+import type { ShardLimits } from './shard-limits.ts';
+import type { ShardLog } from './shard-log.ts';
+import type { ShardLogger } from './shard-logger.ts';
+import type { StampClock } from './stamp-clock.ts';
+import { TimerDriver } from './timer-driver.ts';
+
+export interface ServingOptions {
+  readonly term: number;
+  /** What may have been delivered before this term began. */
+  readonly marks: DeliveryMarks;
+  readonly machine: Machine;
+  readonly loader: RecordLoader;
+  readonly payloads: Payloads;
+  readonly alarms: Alarms;
+  readonly log: ShardLog;
+  readonly port: BatchPort;
+  readonly limits: ShardLimits;
+  readonly logger: ShardLogger;
+  readonly stamps: StampClock;
+  readonly applier: {
+    readonly index: LogIndex;
+    whenApplied(index: LogIndex): Promise<void>;
+  };
+  readonly inReserve: () => boolean;
+  readonly monotonicMs: () => number;
+  /** Calls `action` once between two entries. */
+  readonly atBoundary: (action: () => void) => Promise<void>;
+  /** The numbers of the whole shard, encoded. */
+  readonly stats: () => Promise<Uint8Array>;
+  readonly stop: () => Promise<void>;
+  /** The shard has stopped. */
+  readonly closed: () => boolean;
+  readonly wake: () => void;
+  readonly failed: (error: unknown) => void;
+}
+
+/** The parts of a queue that the client knows. */
+function infoOf(queueId: QueueId, definition: QueueDefinition): QueueInfo {
+  const { name, type, topics } = definition;
+  const { defaultGroup, capture } = definition.limits;
+  return { queueId, name, type, topics, defaultGroup, capture };
+}
+
+export class Serving {
+  readonly #options: ServingOptions;
+  readonly #proposals: Proposals;
+  readonly #server: ShardServer;
+  readonly #dispatcher: Dispatcher;
+  readonly #timers: TimerDriver;
+  readonly #outbox: OutboxDriver;
+  readonly #admin: Admin;
+  readonly #declarations = new Declarations();
+
+  constructor(options: ServingOptions) {
+    this.#options = options;
+    const { log, limits, machine, payloads, alarms, loader, logger, failed, wake } = options;
+    const now = (): number => options.stamps.now();
+    this.#proposals = new Proposals({
+      log,
+      entryBytesMax: limits.entryBytesMax,
+      uncommittedBytesMax: limits.uncommittedBytesMax,
+      inReserve: options.inReserve,
+      now: () => options.stamps.now(),
+      failed,
+    });
+    this.#server = this.#newServer();
+    this.#dispatcher = new Dispatcher(this.#dispatcherOptions());
+    this.#timers = new TimerDriver({
+      nextTimer: () => machine.nextTimer(),
+      applied: () => options.applier.index,
+      propose: (command) => this.#propose(command),
+      now,
+    });
+    this.#outbox = new OutboxDriver({
+      machine,
+      payloads,
+      proposals: this.#proposals,
+      declare: async (queue) => void (await this.declare([queue])),
+      groupName: (queueId, groupId) => this.#groupName(queueId, groupId),
+      told: (intent, what, detail) => this.#outboxTold(intent, what, detail),
+      now,
+      inReserve: options.inReserve,
+      wake,
+      failed,
+    });
+    this.#admin = new Admin({
+      machine,
+      loader,
+      payloads,
+      alarms,
+      dispatcher: this.#dispatcher,
+      logger,
+      propose: (command) => this.#propose(command),
+      applied: (index) => options.applier.whenApplied(index),
+    });
+  }
+
+  get dispatcher(): Dispatcher {
+    return this.#dispatcher;
+  }
+
+  get outbox(): OutboxDriver {
+    return this.#outbox;
+  }
+
+  get timers(): TimerDriver {
+    return this.#timers;
+  }
+
+  get proposals(): Proposals {
+    return this.#proposals;
+  }
+
+  get server(): ShardServer {
+    return this.#server;
+  }
+
+  /** From now on the port is served. */
+  start(): void {
+    this.#server.start(this.#dispatcher);
+  }
+
+  /** Declares queues through the log, or gives them new limits. */
+  declare(queues: readonly QueueDefinition[]): Promise<DeclareOutcome> {
+    const declared = this.#declarations.declare(queues, this.#options.machine, (command) => {
+      this.#plain(command);
+    });
+    this.#proposals.submit();
+    return declared;
+  }
+
+  /** Explicit groups that are to be there. */
+  async createGroups(groups: readonly Omit<CreateGroupCommand, 'kind'>[]): Promise<void> {
+    for (const group of groups) this.#plain({ kind: 'create-group', ...group });
+    this.#proposals.submit();
+    await this.#options.applier.whenApplied(this.#options.log.last);
+  }
+
+  /** Until `deadline`; true: call again. Nothing is delivered once `delivers` is false. */
+  work(deadline: number, delivers: boolean): boolean {
+    let more = false;
+    // What went out is written down by a stop: nothing more may go out behind it.
+    if (delivers) {
+      more = this.#dispatcher.serve(deadline, this.#options.monotonicMs);
+      this.#timers.drive();
+      this.#outbox.drive();
+    }
+    this.#proposals.submit();
+    this.#server.post();
+    return more;
+  }
+
+  /** Stamp of when `work` is wanted although nothing happens; Infinity: not at all. */
+  get nextWake(): number {
+    return Math.min(this.#dispatcher.nextWake, this.#timers.nextWake, this.#outbox.nextWake);
+  }
+
+  // --- What apply did.
+
+  confirmed(effects: Effects, at: number): void {
+    this.#server.confirmed(effects, at);
+  }
+
+  enqueued(queueId: QueueId, offset: Offset, priority: number): void {
+    this.#dispatcher.enqueued(queueId, offset, priority);
+  }
+
+  rare(effect: RareEffect): void {
+    this.#dispatcher.rare(effect);
+    this.#outbox.rare(effect);
+    this.#admin.rare(effect);
+    switch (effect.kind) {
+      case 'queue-deleted':
+      case 'queue-updated':
+      case 'queue-declared':
+        this.#server.queueChanged(effect.queueId);
+        if (effect.kind !== 'queue-deleted') this.#declarations.answered(effect);
+        return;
+      case 'queue-refused':
+        this.#declarations.answered(effect);
+        return;
+      case 'stream-opened':
+        this.#proposals.opened(effect.node, effect.boot);
+        this.#server.streamOpened(effect.node, effect.boot);
+        return;
+      default:
+    }
+  }
+
+  // --- End.
+
+  /** Nothing more is taken; what is under way goes on. */
+  close(): void {
+    this.#proposals.submit();
+    this.#proposals.close();
+  }
+
+  fail(error: Error): void {
+    this.#proposals.close();
+    this.#dispatcher.cancelEverything();
+    this.#server.fail(error.message);
+    this.#declarations.failed(error);
+  }
+
+  // --- Parts.
+
+  #newServer(): ShardServer {
+    const { machine, port, limits, term, logger, wake, closed, failed } = this.#options;
+    return new ShardServer({
+      port,
+      proposals: this.#proposals,
+      logger,
+      outstandingBytesMax: limits.outstandingBytesMax,
+      term,
+      queueIds: () => machine.queues().map(({ queueId }) => queueId),
+      queue: (queueId) => {
+        const definition = machine.definition(queueId);
+        return definition === undefined ? undefined : infoOf(queueId, definition);
+      },
+      request: (request) => this.#request(request),
+      wake,
+      closed,
+      failed,
+    });
+  }
+
+  #dispatcherOptions(): DispatcherOptions {
+    const { machine, term, marks, payloads, alarms, wake, failed, stamps } = this.#options;
+    return {
+      term,
+      marks,
+      payloads,
+      proposals: this.#proposals,
+      output: this.#server,
+      alarms,
+      now: () => stamps.now(),
+      definition: (queueId) => machine.definition(queueId),
+      groupNamed: (queueId, name, found) =>
+        this.#whenLoaded(
+          () => machine.queueKeys(queueId),
+          () => found(machine.groupNamed(queueId, name)),
+        ),
+      start: ({ queueId, groupId }, began) =>
+        this.#whenLoaded(
+          () => machine.dispatchKeys(queueId, groupId),
+          () => began(machine.dispatchStart(queueId, groupId)),
+        ),
+      wake,
+      failed,
+    };
+  }
+
+  /**
+   * Calls `action` once between two entries, in a turn in which all of it is there: no effect is
+   * made and not handed on there, and what is missing again by then is loaded.
+   */
+  async #whenLoaded(missing: () => readonly string[], action: () => void): Promise<void> {
+    const { loader, atBoundary } = this.#options;
+    for (let done = false; !done;) {
+      await loader.until(missing as Parameters<RecordLoader['until']>[0]);
+      await atBoundary(() => {
+        if (missing().length > 0) return;
+        action();
+        done = true;
+      });
+    }
+  }
+
+  async #groupName(queueId: QueueId, groupId: GroupId): Promise<string | undefined> {
+    const { loader, machine } = this.#options;
+    await loader.until(() => machine.queueKeys(queueId));
+    return machine.groups(queueId)?.find((group) => group.groupId === groupId)?.name;
+  }
+
+  #outboxTold(intent: Intent, what: string, detail: string): void {
+    const { machine, alarms, logger } = this.#options;
+    const { queueId, groupId, offset, reason } = intent;
+    if (what === 'unreadable') {
+      alarms.damaged({ queueId, groupId, name: '' }, offset, detail);
+      return;
+    }
+    const queue = machine.definition(queueId)?.name;
+    const fields = { queue, queueId, offset, reason, detail };
+    if (what === 'put-off') logger.warn(fields, 'a message cannot leave its queue yet');
+    else logger.error(fields, 'a message that was to leave its queue is given up');
+  }
+
+  // --- Proposals that somebody waits for.
+
+  /** The index of its entry; undefined: nothing is taken any more. */
+  #propose(command: PlainCommand): LogIndex | undefined {
+    if (!this.#proposals.plain(command, '')) return undefined;
+    this.#proposals.submit();
+    return this.#options.log.last;
+  }
+
+  #plain(command: PlainCommand): void {
+    if (!this.#proposals.plain(command, ''))
+      throw new AdminError('unavailable', 'the shard has stopped');
+  }
+
+  async #request(request: ShardRequest): Promise<Uint8Array> {
+    switch (request.kind) {
+      case 'stats':
+        return this.#options.stats();
+      case 'declare':
+        return encodeDeclared(await this.#declared(request.queues));
+      case 'stop':
+        await this.#options.stop();
+        return encodeRecord(null);
+      default:
+        return encodeRecord(await this.#admin.answer(request));
+    }
+  }
+
+  async #declared(queues: readonly QueueDefinition[]): Promise<DeclareOutcome['outcomes']> {
+    try {
+      return (await this.declare(queues)).outcomes;
+    } catch (error) {
+      if (error instanceof DeclarationError) throw new AdminError(error.code, error.message);
+      throw error;
+    }
+  }
+}

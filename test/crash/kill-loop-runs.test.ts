@@ -1,0 +1,74 @@
+/**
+ * D1, D11 with spills and compactions under way: a broker with a tiny window is killed with SIGKILL
+ * at random moments. One group consumes, one stands still, so that payloads move from the log into
+ * runs, and runs into other runs. In the end both groups have every acknowledged message, in order and
+ * whole, and no file is left over.
+ */
+
+import { readdir } from 'node:fs/promises';
+import type { MqttClient } from 'mqtt';
+import { afterEach, expect, test } from 'vitest';
+import type { BrokerProcess } from '../support/broker-process.ts';
+import { drain, Ledger, mqttClient, produce } from '../support/ledger.ts';
+import { brokerWith } from '../support/queue-user.ts';
+
+const KILLS = Number(process.env['CRASH_KILLS'] ?? 25);
+const PRODUCERS = 4;
+const BUSY = '$share/busy/$queue/orders';
+const STILL = '$share/still/$queue/orders';
+
+let broker: BrokerProcess | undefined;
+afterEach(async () => {
+  await broker?.remove();
+  broker = undefined;
+});
+
+async function oneRound(current: BrokerProcess, round: number, ledger: Ledger): Promise<void> {
+  if (round > 0) await current.start();
+  const clients: MqttClient[] = [];
+  const consumer = mqttClient(current.port, `busy-${round}`);
+  clients.push(consumer);
+  consumer.on('message', (_topic, payload) => ledger.receive(payload));
+  consumer.on('connect', () => consumer.subscribe(BUSY, { qos: 1 }));
+  let count = 0;
+  await new Promise<void>((resolve) => {
+    const killAt = 200 + Math.floor(Math.random() * 4000);
+    for (let i = 0; i < PRODUCERS; i += 1) {
+      const name = `r${round}p${i}`;
+      const producer = produce(current.port, name, (sequence) => {
+        ledger.acknowledge(name, sequence);
+        count += 1;
+        if (count === killAt) resolve();
+      });
+      clients.push(producer);
+    }
+  });
+  await current.kill();
+  await Promise.all(clients.map((one) => one.endAsync(true)));
+}
+
+test(
+  `D11: after ${KILLS} SIGKILLs with spills under way both groups have everything`,
+  { timeout: 300_000 },
+  async () => {
+    broker = await brokerWith(
+      'kill-loop-runs',
+      [{ name: 'orders', groups: [{ name: 'busy' }, { name: 'still' }] }],
+      {
+        storage: { segment_size: '1MiB', window: '2MiB', window_messages: 2000 },
+        log: { level: 'error' },
+      },
+    );
+    const ledger = new Ledger();
+    for (let round = 0; round < KILLS; round += 1) await oneRound(broker, round, ledger);
+    await drain(broker, ledger, BUSY);
+    expect(ledger.missing()).toEqual([]);
+    const still = new Ledger();
+    for (const [name, sequences] of ledger.acknowledged) still.acknowledged.set(name, sequences);
+    await drain(broker, still, STILL);
+    expect(still.missing()).toEqual([]);
+    expect(await broker.stop()).toBe(0);
+    const files = await readdir(broker.dataDirectory, { recursive: true });
+    expect(files.filter((file) => /\.(tmp|temp|part)$/.test(file))).toEqual([]);
+  },
+);

@@ -1,0 +1,257 @@
+/**
+ * A queue and its groups as one would write them without caring for memory or speed: what a group
+ * has settled is a floor and a set, and everything is looked through offset by offset.
+ */
+
+import type { GroupKind, Position } from '../../src/machine/command.ts';
+import type { QueueDefinition } from '../../src/machine/definitions.ts';
+import type { GroupView } from '../../src/machine/effect.ts';
+import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
+import type { SeenEffect } from '../machine/machine-driver.ts';
+
+/** As the machine has them; a test of their own holds each. */
+const DROP_STEP = 256;
+const RETENTION_STEP = 256;
+const MAX_RANGE = 65_536;
+
+export class ModelGroup {
+  readonly id: GroupId;
+  readonly name: string;
+  readonly kind: GroupKind;
+  readonly filter: string;
+  filterFrom: number;
+  floor: number;
+  /** Settled offsets above the floor. */
+  settled = new Set<number>();
+  readonly requeued = new Map<number, { attempts: number; notBefore: number }>();
+
+  constructor(id: GroupId, of: { name: string; kind: GroupKind; filter: string }, floor: number) {
+    this.id = id;
+    this.name = of.name;
+    this.kind = of.kind;
+    this.filter = of.filter;
+    this.floor = floor;
+    this.filterFrom = 0;
+  }
+
+  has(offset: number): boolean {
+    return offset < this.floor || this.settled.has(offset);
+  }
+
+  /** False if it was settled. */
+  settle(offset: number): boolean {
+    if (this.has(offset)) return false;
+    this.settled.add(offset);
+    this.requeued.delete(offset);
+    while (this.settled.delete(this.floor)) this.floor += 1;
+    return true;
+  }
+
+  /** How many were not settled. */
+  settleRange(from: number, to: number): number {
+    let count = 0;
+    for (let offset = Math.max(from, this.floor); offset < to; offset += 1) {
+      if (this.settle(offset)) count += 1;
+    }
+    return count;
+  }
+
+  depth(next: number): number {
+    return next - this.floor - this.settled.size;
+  }
+
+  /** The offset behind the first `count` unsettled ones. */
+  behind(count: number): number {
+    let at = this.floor;
+    for (let left = count; left > 0; at += 1) if (!this.has(at)) left -= 1;
+    return at;
+  }
+}
+
+export class ModelQueue {
+  readonly id: QueueId;
+  definition: QueueDefinition;
+  next = 0;
+  start = 0;
+  nextGroup = 1;
+  groups: ModelGroup[] = [];
+
+  constructor(id: QueueId, definition: QueueDefinition) {
+    this.id = id;
+    this.definition = definition;
+    if (definition.limits.defaultGroup === 'client') return;
+    const first = { name: 'default', kind: 'explicit', filter: '' } as const;
+    this.groups.push(new ModelGroup(0 as GroupId, first, 0));
+  }
+
+  get isStream(): boolean {
+    return this.definition.type === 'stream';
+  }
+
+  get lowestWanted(): number {
+    if (this.#isFromStart) return this.start;
+    return Math.min(...this.groups.map(({ floor }) => floor));
+  }
+
+  get length(): number {
+    if (this.#isFromStart) return this.next - this.start;
+    return Math.max(...this.groups.map((group) => group.depth(this.next)));
+  }
+
+  isWanted(offset: number): boolean {
+    if (offset < this.start || offset >= this.next) return false;
+    return this.#isFromStart || this.groups.some((group) => !group.has(offset));
+  }
+
+  position(position: Position): number {
+    switch (position.kind) {
+      case 'first':
+      case 'time':
+        return this.start;
+      case 'last':
+        return Math.max(this.start, this.next - 1);
+      case 'next':
+        return this.next;
+      case 'offset':
+        return Math.min(Math.max(this.start, position.offset), this.next);
+    }
+  }
+
+  view({ id, name, kind, filter, floor, ...group }: ModelGroup): GroupView {
+    const depth = this.next - floor - group.settled.size;
+    return { groupId: id, name, kind, filter, floor: floor as Offset, depth };
+  }
+
+  /** Would the message make it longer than it may be? */
+  isFull(topic: string): boolean {
+    const { maxMessages } = this.definition.limits;
+    if (maxMessages === 0) return false;
+    if (this.#isFromStart) return this.length >= maxMessages;
+    return this.groups.some((group) => this.#excess(group, topic) > 0);
+  }
+
+  append(topic: string, bytes: number): SeenEffect[] {
+    const effects: SeenEffect[] = [];
+    if (this.isFull(topic)) this.#drop(topic, effects);
+    else this.#retain(effects);
+    const offset = this.next;
+    this.next += 1;
+    effects.push({ kind: 'enqueued', queueId: this.id, offset, bytes, priority: 0 });
+    for (const group of this.groups) {
+      if (modelTakes(group.filter, topic, this.definition.name)) continue;
+      group.settle(offset);
+      effects.push(this.#settled(group, offset));
+    }
+    return effects;
+  }
+
+  raise(to: number, effects: SeenEffect[]): void {
+    for (const group of this.groups) {
+      const from = group.floor;
+      if (from >= to) continue;
+      group.settleRange(from, to);
+      effects.push(this.#ranged(group, from, to));
+    }
+    this.start = to;
+    effects.push({ kind: 'start-raised', queueId: this.id, start: to as Offset });
+  }
+
+  /** What one step may reach. */
+  get furthest(): number {
+    const floors = this.groups.map(({ floor }) => floor);
+    const from = floors.length === 0 ? this.start : Math.min(this.next, ...floors);
+    return Math.min(this.next, from + MAX_RANGE);
+  }
+
+  newGroup(of: { name: string; kind: GroupKind; filter: string }, begin: number): ModelGroup {
+    const others = this.isStream ? [] : this.groups;
+    const group = new ModelGroup(this.nextGroup as GroupId, of, begin);
+    if (others.length > 0) {
+      group.floor = Math.min(...others.map(({ floor }) => floor));
+      for (let offset = group.floor; offset < this.next; offset += 1) {
+        if (offset < begin || others.every((each) => each.has(offset))) group.settle(offset);
+      }
+    }
+    if (of.filter !== '' && of.filter !== '#') group.filterFrom = this.next;
+    this.nextGroup += 1;
+    this.groups = [...this.groups, group];
+    return group;
+  }
+
+  get #isFromStart(): boolean {
+    return this.isStream || this.groups.length === 0;
+  }
+
+  #excess(group: ModelGroup, topic: string): number {
+    if (!modelTakes(group.filter, topic, this.definition.name)) return 0;
+    return Math.max(0, group.depth(this.next) + 1 - this.definition.limits.maxMessages);
+  }
+
+  #drop(topic: string, effects: SeenEffect[]): void {
+    const { id: queueId } = this;
+    const why = 'drop-head';
+    if (this.#isFromStart) {
+      const from = this.start as Offset;
+      const excess = this.length + 1 - this.definition.limits.maxMessages;
+      this.raise(from + Math.min(DROP_STEP, excess), effects);
+      effects.push({ kind: 'dropped', queueId, from, count: this.start - from, why });
+      return;
+    }
+    const counts = this.groups.map((g) => Math.min(DROP_STEP, this.#excess(g, topic)));
+    const dropping = this.groups.filter((_, at) => (counts[at] as number) > 0);
+    const from = Math.min(...dropping.map(({ floor }) => floor)) as Offset;
+    for (const group of dropping) {
+      const count = counts[this.groups.indexOf(group)] as number;
+      const [begin, end] = [group.floor, group.behind(count)];
+      group.settleRange(begin, end);
+      effects.push(count === 1 ? this.#settled(group, begin) : this.#ranged(group, begin, end));
+    }
+    effects.push({ kind: 'dropped', queueId, from, count: Math.max(...counts), why });
+  }
+
+  #retain(effects: SeenEffect[]): void {
+    const { messages } = this.definition.limits.retention;
+    if (messages === 0 || this.length < messages + RETENTION_STEP) return;
+    let to = this.next - messages;
+    if (!this.#isFromStart) {
+      const long = this.groups.filter((group) => group.depth(this.next) > messages);
+      to = Math.max(...long.map((group) => group.behind(group.depth(this.next) - messages)));
+    }
+    to = Math.min(to, this.furthest);
+    if (to > this.start) this.raise(to, effects);
+  }
+
+  #settled({ id: groupId, floor }: ModelGroup, offset: number): SeenEffect {
+    return { kind: 'settled', queueId: this.id, groupId, offset, floor, discarded: false };
+  }
+
+  #ranged({ id: groupId, floor }: ModelGroup, from: number, to: number): SeenEffect {
+    return { kind: 'ranged', queueId: this.id, groupId, from, to, floor };
+  }
+}
+
+/** Filter matching by lists of levels. */
+export function modelTakes(filter: string, topic: string, name: string): boolean {
+  if (filter === '' || filter === '#') return true;
+  const own = `$queue/${name}`;
+  if (topic === own || topic === `${own}/`) return false;
+  const key = topic.startsWith(`${own}/`) ? topic.slice(own.length + 1) : topic;
+  const levels = key.split('/');
+  const wanted = filter.split('/');
+  if (wanted.at(-1) === '#') {
+    wanted.pop();
+    if (levels.length < wanted.length) return false;
+    levels.length = wanted.length;
+  }
+  if (levels.length !== wanted.length) return false;
+  return wanted.every((level, at) => level === '+' || level === levels[at]);
+}
+
+export function modelFilterIsSound(filter: string): boolean {
+  const levels = filter.split('/');
+  return levels.every(
+    (level, at) =>
+      (!level.includes('#') || (level === '#' && at === levels.length - 1)) &&
+      (!level.includes('+') || level === '+'),
+  );
+}

@@ -1,0 +1,75 @@
+/** A thread is seen from outside, also while it does not answer. */
+
+import { Worker } from 'node:worker_threads';
+import { describe, expect, it, vi } from 'vitest';
+import { DURATION_BOUNDS_MS } from '../../src/ops/figures.ts';
+import { ThreadPulse, pulseMemory, readPulse } from '../../src/ops/thread-pulse.ts';
+
+const TIMES = { beatMs: 10, beatsPerWindow: 5 };
+
+function block(ms: number): void {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
+}
+
+const after = (ms: number): Promise<void> =>
+  new Promise((done) => {
+    setTimeout(done, ms);
+  });
+
+describe('the pulse of a thread', () => {
+  it('beats while it turns, and is silent for as long as it does not', async () => {
+    const memory = pulseMemory();
+    const pulse = new ThreadPulse(memory, TIMES);
+    block(200);
+    expect(readPulse(memory).silentMs).toBeGreaterThan(150);
+    await vi.waitFor(() => expect(readPulse(memory).silentMs).toBeLessThan(100));
+    pulse.stop();
+    await after(150);
+    expect(readPulse(memory).silentMs).toBeGreaterThan(100);
+  });
+
+  it('tells how late its timers were and how long it was busy, until a better window', async () => {
+    const memory = pulseMemory();
+    const pulse = new ThreadPulse(memory, TIMES);
+    await after(30);
+    block(300);
+    await vi.waitFor(() => expect(readPulse(memory).delayMs.max).toBeGreaterThan(200));
+    expect(readPulse(memory).busyMs).toBeGreaterThan(250);
+    await vi.waitFor(() => expect(readPulse(memory).delayMs.max).toBeLessThan(150));
+    pulse.stop();
+  });
+
+  it('counts writes by how long they took, in buckets that include the lower ones', async () => {
+    const memory = pulseMemory();
+    const pulse = new ThreadPulse(memory, TIMES);
+    for (let each = 0; each < 3; each++) {
+      pulse.writing();
+      pulse.written();
+    }
+    pulse.writing();
+    block(60);
+    pulse.written();
+    await vi.waitFor(() => expect(readPulse(memory).writes.count).toBe(4));
+    const { sumMs, within } = readPulse(memory).writes;
+    const at = (bound: (typeof DURATION_BOUNDS_MS)[number]): number | undefined =>
+      within[DURATION_BOUNDS_MS.indexOf(bound)];
+    expect([at(50), at(5_000)]).toEqual([3, 4]);
+    expect(within).toEqual([...within].sort((a, b) => a - b));
+    expect(sumMs).toBeGreaterThanOrEqual(59);
+    pulse.stop();
+  });
+
+  it('is read in another thread', async () => {
+    const memory = pulseMemory();
+    const source =
+      'const { workerData } = require("node:worker_threads");' +
+      'new BigInt64Array(workerData)[0] = process.hrtime.bigint();';
+    const worker = new Worker(source, { eval: true, workerData: memory });
+    await new Promise((done) => {
+      worker.once('exit', done);
+    });
+    // The clock of both threads is the same.
+    expect(readPulse(memory).silentMs).toBeLessThan(10_000);
+  });
+});

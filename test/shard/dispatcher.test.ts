@@ -1,0 +1,594 @@
+import { describe, expect, it } from 'vitest';
+import type { GroupId, Offset } from '../../src/machine/ids.ts';
+import { DispatcherWorld, QUEUE, type SeenDelivery } from './dispatcher-world.ts';
+
+const DEFAULT = 0 as GroupId;
+
+describe('becoming a member', () => {
+  it('the default group of a queue is there, and costs no command', async () => {
+    const world = new DispatcherWorld();
+    world.publish(2);
+    await world.member(1);
+    expect(world.news()).toEqual(['1 attached default']);
+    expect(world.delivered()).toEqual(['1:0', '1:1']);
+    expect(world.log).toEqual([]);
+  });
+
+  it('a group that is named is made when it is missing, explicit, and not made twice', async () => {
+    const world = new DispatcherWorld();
+    world.publish(2);
+    world.attach(1, { group: 'audit' });
+    world.attach(2, { group: 'audit' });
+    await world.settle();
+    await world.member(3, { group: 'audit' });
+    expect(world.log).toEqual(['create explicit audit']);
+    expect(world.news()).toEqual(['1 attached audit', '2 attached audit', '3 attached audit']);
+    expect(world.delivered()).toEqual(['1:0', '2:1']);
+  });
+
+  it('Q10: each of two groups gets all, each its own way', async () => {
+    const world = new DispatcherWorld();
+    await world.member(1, { group: 'a' });
+    await world.member(2, { group: 'b' });
+    world.publish(3);
+    await world.settle();
+    expect(world.delivered().sort()).toEqual(['1:0', '1:1', '1:2', '2:0', '2:1', '2:2']);
+  });
+
+  it('Q10: one name with two filters is two groups', async () => {
+    const world = new DispatcherWorld();
+    world.publish(1, { topic: '$queue/orders/eu' });
+    world.publish(1, { topic: '$queue/orders/us' });
+    await world.member(1, { group: 'a', filter: 'eu' });
+    await world.member(2, { group: 'a', filter: 'us' });
+    expect(world.news()).toEqual(['1 attached a@eu', '2 attached a@us']);
+    expect(world.delivered()).toEqual(['1:0', '2:1']);
+  });
+
+  it('a group named like another one with its filter is refused with words', async () => {
+    const world = new DispatcherWorld();
+    await world.member(1, { group: 'a', filter: 'eu' });
+    await world.member(2, { group: 'a@eu' });
+    expect(world.news()).toEqual([
+      '1 attached a@eu',
+      '2 cancelled refused: the group a@eu has the filter eu',
+    ]);
+    world.addGroup('b@us', '');
+    await world.member(3, { group: 'b', filter: 'us' });
+    expect(world.news()).toEqual(['3 cancelled refused: the group b@us has no filter']);
+  });
+
+  it('without a name: by client id up to the first dash, automatic, and told when it is idle', async () => {
+    const world = new DispatcherWorld({ limits: { defaultGroup: 'client' } });
+    await world.member(1, { clientId: 'billing-1' });
+    await world.member(2, { clientId: 'billing-2' });
+    world.dispatcher.close(1, 'returned');
+    world.dispatcher.close(2, 'returned');
+    await world.settle();
+    await world.member(3, { clientId: 'billing-7' });
+    expect(world.log).toEqual(['create automatic billing', 'idle 1', 'busy 1']);
+    expect(world.news()).toEqual([1, 2, 3].map((id) => `${id} attached billing`));
+  });
+
+  it('with neither name nor client id: a group of its own that ends with it', async () => {
+    const world = new DispatcherWorld({ type: 'stream' });
+    await world.member(1, { clientId: '' });
+    await world.member(2, { clientId: '' });
+    world.publish(1);
+    await world.settle();
+    expect(world.delivered().sort()).toEqual(['1:0', '2:0']);
+    world.dispatcher.close(1, 'lost');
+    await world.settle();
+    expect(world.log).toEqual(['create automatic ~7.1', 'create automatic ~7.2', 'delete 1']);
+    expect(world.groups.size).toBe(1);
+  });
+
+  it('a refusal of the machine reaches who asked, and the name can be tried again', async () => {
+    const world = new DispatcherWorld();
+    const group = 'x'.repeat(300);
+    await world.member(1, { group });
+    await world.member(2, { group });
+    expect(world.news()).toEqual([
+      '1 cancelled refused: too long',
+      '2 cancelled refused: too long',
+    ]);
+    expect(world.dispatcher.consumers).toBe(0);
+  });
+
+  it('a queue that is not there, or goes at any moment of it, is told', async () => {
+    const world = new DispatcherWorld();
+    world.definition = undefined;
+    world.attach(1);
+    expect(world.news()).toEqual(['1 cancelled queue-deleted: the queue does not exist']);
+    for (const steps of [0, 1, 2, 3, 4, 5, 6]) {
+      const other = new DispatcherWorld();
+      other.attach(1, { group: 'a' });
+      for (let step = 0; step < steps; step++) {
+        await Promise.resolve();
+        if (step % 2 === 1) other.applyNext();
+      }
+      other.deleteQueue();
+      await other.settle();
+      expect(other.news().at(-1)).toBe('1 cancelled queue-deleted: the queue orders was deleted');
+      expect(other.dispatcher.consumers).toBe(0);
+      other.publish(1);
+      await other.settle();
+      expect(other.deliveries).toEqual([]);
+    }
+  });
+
+  it('a group that is deleted cancels its members, and a later one with its name is new', async () => {
+    const world = new DispatcherWorld();
+    await world.member(1, { group: 'a' });
+    world.deleteGroup(world.group('a').view.groupId);
+    world.publish(1);
+    await world.member(2, { group: 'a' });
+    expect(world.news()).toEqual([
+      '1 attached a',
+      '1 cancelled group-deleted: the group a was deleted',
+      '2 attached a',
+    ]);
+    expect(world.delivered()).toEqual(['2:0']);
+  });
+
+  it('a consumer that closes before it is a member leaves nothing behind', async () => {
+    const world = new DispatcherWorld({ limits: { defaultGroup: 'client' } });
+    world.attach(1, { clientId: 'a' });
+    world.dispatcher.close(1, 'lost');
+    await world.settle();
+    expect(world.log).toEqual([]);
+    world.attach(2, { clientId: 'b' });
+    await Promise.resolve();
+    await Promise.resolve();
+    expect(world.log).toEqual(['create automatic b']);
+    world.dispatcher.close(2, 'lost');
+    await world.settle();
+    expect(world.log).toEqual(['create automatic b', 'idle 1']);
+    expect(world.news()).toEqual([]);
+  });
+
+  it('Q29: a group that is asked about answers whether it has members', async () => {
+    const world = new DispatcherWorld({ limits: { defaultGroup: 'client' } });
+    await world.member(1, { clientId: 'a' });
+    const { groupId } = world.group('a').view;
+    const check = { kind: 'group-check', queueId: QUEUE, groupId } as const;
+    world.rare(check);
+    world.dispatcher.close(1, 'lost');
+    world.rare(check);
+    world.rare({ ...check, groupId: 99 as GroupId });
+    expect(world.log.slice(1)).toEqual(['busy 1', 'idle 1', 'idle 1', 'idle 99']);
+  });
+
+  it('credit that comes before the group is there counts', async () => {
+    const world = new DispatcherWorld();
+    world.publish(5);
+    world.attach(1, { credit: 1 });
+    world.dispatcher.grant(1, 2);
+    await world.settle();
+    expect(world.delivered()).toEqual(['1:0', '1:1', '1:2']);
+  });
+});
+
+describe('where a consumer begins', () => {
+  it('a new group begins where its first consumer says', async () => {
+    const world = new DispatcherWorld({ type: 'stream' });
+    world.publish(5);
+    await world.member(1, { clientId: 'a', start: { kind: 'offset', offset: 3 } });
+    expect(world.delivered()).toEqual(['1:3', '1:4']);
+    expect(world.log).toEqual(['create automatic a']);
+  });
+
+  it('Q9: a group without members is moved, and goes on from there', async () => {
+    const world = new DispatcherWorld({ type: 'stream' });
+    world.publish(4);
+    await world.member(1, { clientId: 'a' });
+    for (const delivery of world.deliveries) world.say(delivery);
+    world.dispatcher.close(1, 'returned');
+    await world.settle();
+    world.delivered();
+    await world.member(2, { clientId: 'a', start: { kind: 'offset', offset: 1 } });
+    expect(world.log.slice(-2)).toEqual(['busy 1', 'seek 1']);
+    expect(world.delivered()).toEqual(['2:1', '2:2', '2:3']);
+    expect(world.news()).toEqual(['1 attached a', '2 attached a']);
+  });
+
+  it('with other members the place is refused, and they hear nothing of it', async () => {
+    const world = new DispatcherWorld({ type: 'stream' });
+    await world.member(1, { clientId: 'a' });
+    await world.member(2, { clientId: 'a', start: { kind: 'first' } });
+    expect(world.news()).toEqual([
+      '1 attached a',
+      '2 cancelled refused: the group a has other members: where it stands cannot be changed',
+    ]);
+    expect(world.log).toEqual(['create automatic a']);
+  });
+
+  it('a classic queue has no way back: refused, and who comes next is served', async () => {
+    const world = new DispatcherWorld();
+    world.publish(3);
+    await world.member(1);
+    for (const delivery of world.deliveries) world.say(delivery);
+    world.dispatcher.close(1, 'returned');
+    await world.settle();
+    await world.member(2, { start: { kind: 'offset', offset: 0 } });
+    expect(world.news().at(-1)).toBe('2 cancelled refused: a classic queue has no way back');
+    world.delivered();
+    await world.member(3);
+    world.publish(1);
+    await world.settle();
+    expect(world.delivered()).toEqual(['3:3']);
+  });
+
+  it('a refusal hits who asked to begin elsewhere, not who came meanwhile', async () => {
+    const world = new DispatcherWorld();
+    world.publish(2);
+    await world.member(1, { credit: 2 });
+    world.say(world.deliveries[0] as SeenDelivery);
+    await world.settle();
+    world.dispatcher.close(1, 'returned');
+    world.attach(2, { start: { kind: 'offset', offset: 0 } });
+    world.dispatcher.close(2, 'returned');
+    world.attach(3);
+    world.news();
+    world.delivered();
+    await world.settle();
+    expect(world.news()).toEqual(['3 attached default']);
+    expect(world.delivered()).toEqual(['3:1']);
+  });
+
+  it('a group that is moved delivers anew; credit stays, and numbers are never used again', async () => {
+    const world = new DispatcherWorld({ type: 'stream' });
+    world.publish(6);
+    await world.member(1, { clientId: 'a', credit: 4 });
+    const before = world.deliveries;
+    expect(world.delivered()).toEqual(['1:0', '1:1', '1:2', '1:3']);
+    world.seek(world.group('a').view.groupId, 2);
+    await world.settle();
+    expect(world.delivered()).toEqual([]);
+    world.dispatcher.grant(1, 3);
+    await world.settle();
+    const after = world.deliveries;
+    expect(world.delivered()).toEqual(['1:2', '1:3', '1:4']);
+    const numbers = [...before, ...after].map(({ deliveryNumber }) => deliveryNumber);
+    expect(new Set(numbers).size).toBe(numbers.length);
+    world.say(before[2] as SeenDelivery, 'discard');
+    expect(world.proposals).toEqual([]);
+    world.say(before[2] as SeenDelivery, 'complete');
+    expect(world.log.at(-1)).toBe('complete/client 1:2');
+  });
+
+  it('numbers are not used again either when the group was forgotten between', async () => {
+    const world = new DispatcherWorld({ type: 'stream' });
+    world.publish(2);
+    await world.member(1, { clientId: 'a' });
+    const before = world.deliveries;
+    for (const delivery of before) world.say(delivery);
+    await world.settle();
+    world.dispatcher.close(1, 'returned');
+    await world.settle();
+    expect(world.dispatcher.activity({ queueId: QUEUE, groupId: 1 as GroupId })).toBeUndefined();
+    world.delivered();
+    await world.member(2, { clientId: 'a', start: { kind: 'offset', offset: 0 } });
+    const numbers = world.deliveries.map(({ deliveryNumber }) => deliveryNumber);
+    expect(numbers).toEqual([3, 4]);
+    expect(world.deliveries.map(({ redelivered }) => redelivered)).toEqual([true, true]);
+  });
+});
+
+describe('what is never delivered', () => {
+  it('Q8: a message whose expiry has passed: settled, and the credit goes on', async () => {
+    const world = new DispatcherWorld();
+    world.publish(1, { expirySeconds: 1 });
+    world.publish(1, { expirySeconds: 60 });
+    world.publish(1, { expirySeconds: 1 });
+    world.publish(1);
+    world.now += 1_000;
+    await world.member(1, { credit: 1 });
+    expect(world.delivered()).toEqual(['1:1']);
+    world.dispatcher.grant(1, 1);
+    await world.settle();
+    expect(world.delivered()).toEqual(['1:3']);
+    expect(world.log).toEqual(['complete/expired 0:0', 'complete/expired 0:2']);
+    expect(world.group('default').floor).toBe(1);
+  });
+
+  it('Q8: by the time to live of the queue too, in stretches, and on a stream', async () => {
+    for (const type of ['classic', 'stream'] as const) {
+      const world = new DispatcherWorld({ type, limits: { ttlMs: 500, defaultGroup: 'shared' } });
+      world.publish(30);
+      world.publish(1, { expirySeconds: 60 });
+      world.now += 499;
+      world.publish(1);
+      world.now += 1;
+      await world.member(1);
+      expect(world.delivered()).toEqual(['1:31']);
+      expect(world.log.every((each) => each.includes('/expired 0:'))).toBe(true);
+      expect(world.log.length).toBeLessThan(10);
+      expect(world.group('default').floor).toBe(31);
+    }
+  });
+
+  it('Q8: a redelivery that has expired meanwhile', async () => {
+    const world = new DispatcherWorld();
+    world.publish(1, { expirySeconds: 2 });
+    await world.member(1);
+    world.say(world.deliveries[0] as SeenDelivery, 'requeue');
+    await world.settle();
+    world.delivered();
+    world.now += 2_000;
+    await world.settle();
+    expect(world.delivered()).toEqual([]);
+    expect(world.log.at(-1)).toBe('complete/expired 0:0');
+    expect(world.group('default').floor).toBe(1);
+  });
+
+  it('messages older than the group that its filter does not take, in stretches', async () => {
+    const world = new DispatcherWorld();
+    world.publish(5, { topic: '$queue/orders/us' });
+    world.publish(1, { topic: '$queue/orders/eu' });
+    world.publish(1, { topic: '$queue/orders/us' });
+    await world.member(1, { group: 'a', filter: 'eu' });
+    expect(world.delivered()).toEqual(['1:5']);
+    expect(world.log).toEqual([
+      'create explicit a@eu',
+      'range/filtered 1:0-5',
+      'complete/filtered 1:6',
+    ]);
+    expect(world.group('a@eu').floor).toBe(5);
+  });
+
+  it('what could not be proposed is passed over again later', async () => {
+    const world = new DispatcherWorld();
+    world.publish(4, { expirySeconds: 1 });
+    world.now += 5_000;
+    await world.member(1, { credit: 0 });
+    world.takesProposals = false;
+    world.dispatcher.grant(1, 4);
+    world.dispatcher.serve(0, () => 1);
+    expect(world.deliveries).toEqual([]);
+    world.takesProposals = true;
+    await world.settle();
+    expect(world.group('default').floor).toBe(4);
+    expect(world.deliveries).toEqual([]);
+  });
+});
+
+describe('settlements', () => {
+  it('Q27: only the group of the delivery is touched, and a late complete counts', async () => {
+    const world = new DispatcherWorld();
+    await world.member(1, { group: 'a' });
+    await world.member(2, { group: 'b' });
+    world.publish(1);
+    await world.settle();
+    const [first] = world.deliveries as [SeenDelivery];
+    world.dispatcher.close(1, 'lost');
+    world.say(first);
+    await world.settle();
+    expect([world.group('a').floor, world.group('b').floor]).toEqual([1, 0]);
+  });
+
+  it('Q21: round robin is round robin', async () => {
+    const world = new DispatcherWorld();
+    for (const id of [1, 2, 3]) await world.member(id);
+    for (let i = 0; i < 6; i++) {
+      world.publish(1);
+      world.serve();
+    }
+    expect(world.delivered()).toEqual(['1:0', '2:1', '3:2', '1:3', '2:4', '3:5']);
+  });
+
+  it('Q22: an idle consumer is not a dead one', async () => {
+    const world = new DispatcherWorld();
+    await world.member(1);
+    world.now += 86_400_000;
+    await world.settle();
+    world.publish(1);
+    await world.settle();
+    expect(world.delivered()).toEqual(['1:0']);
+    expect(world.log).toEqual([]);
+  });
+
+  it('a stream: a requeue does nothing, what times out comes again, and nothing is proposed', async () => {
+    const world = new DispatcherWorld({ type: 'stream' });
+    await world.member(1, { clientId: 'a' });
+    world.publish(2);
+    await world.settle();
+    const before = world.log.length;
+    world.say(world.deliveries[0] as SeenDelivery, 'requeue');
+    await world.settle();
+    world.delivered();
+    world.now += 30_000;
+    await world.settle();
+    expect(world.deliveries).toMatchObject([
+      { offset: 0, attempt: 1, redelivered: true },
+      { offset: 1, attempt: 1, redelivered: true },
+    ]);
+    expect(world.log.length).toBe(before);
+  });
+
+  it('manual consumers hear of each delivery that ends, and others do not', async () => {
+    const world = new DispatcherWorld();
+    world.publish(4);
+    await world.member(1, { manual: true, credit: 3 });
+    await world.member(2, { credit: 1 });
+    world.news();
+    world.ask(7, 'default', { offset: 0 as Offset, deliveryNumber: 1 });
+    world.ask(8, 'default', { offset: 3 as Offset, deliveryNumber: 4 });
+    await world.settle();
+    expect(world.news()).toEqual(['1 ended 0', '#7 done', '#8 done']);
+    world.purge(DEFAULT, 1, 2);
+    expect(world.news()).toEqual(['1 ended 1']);
+    world.now += 30_000;
+    await world.settle();
+    expect(world.news()).toEqual(['1 ended 2']);
+    world.dispatcher.close(1, 'returned');
+    expect(world.news()).toEqual([]);
+  });
+
+  it('a single active consumer gets all, the next one when it is gone', async () => {
+    const world = new DispatcherWorld({ limits: { singleActiveConsumer: true } });
+    await world.member(1);
+    await world.member(2);
+    world.publish(2);
+    await world.settle();
+    world.dispatcher.close(1, 'returned');
+    await world.settle();
+    expect(world.delivered()).toEqual(['1:0', '1:1', '2:0', '2:1']);
+  });
+
+  it('new limits are in force at once', async () => {
+    const world = new DispatcherWorld({ limits: { maxUnsettledSpan: 1 } });
+    world.publish(3);
+    await world.member(1);
+    expect(world.delivered()).toEqual(['1:0']);
+    expect(world.alarms.list()).toMatchObject([
+      { kind: 'stuck', queueId: QUEUE, group: 'default', offsets: [[0, 0]] },
+    ]);
+    const previous = world.definition as NonNullable<typeof world.definition>;
+    const definition = { ...previous, limits: { ...previous.limits, maxUnsettledSpan: 3 } };
+    world.definition = definition;
+    world.rare({ kind: 'queue-updated', queueId: QUEUE, definition, previous });
+    await world.settle();
+    expect(world.delivered()).toEqual(['1:1', '1:2']);
+    expect(world.alarms.list()).toEqual([]);
+  });
+});
+
+describe('damage', () => {
+  it('Q24: what cannot be read is withheld with an alarm, and the rest goes on', async () => {
+    const world = new DispatcherWorld();
+    world.publish(5);
+    for (const offset of [1, 2]) world.lost.add(offset);
+    await world.member(1);
+    expect(world.delivered()).toEqual(['1:0', '1:3', '1:4']);
+    expect(world.logged).toHaveLength(2);
+    expect(world.alarms.list()).toMatchObject([
+      { kind: 'damaged', queue: 'orders', group: 'default', offsets: [[1, 2]], count: 2 },
+    ]);
+    expect(world.alarms.damagedOf(QUEUE)).toEqual([[1, 2]]);
+    expect(world.dispatcher.activity({ queueId: QUEUE, groupId: DEFAULT })).toMatchObject({
+      withheld: 2,
+      delivered: 3,
+    });
+  });
+
+  it('Q24: each group has its own alarm, and a purge of one ends its own', async () => {
+    const world = new DispatcherWorld();
+    world.publish(3);
+    world.lost.add(1);
+    await world.member(1);
+    await world.member(2, { group: 'b' });
+    expect(world.alarms.list()).toHaveLength(2);
+    world.purge(DEFAULT, 0, 2);
+    expect(world.alarms.list()).toMatchObject([{ group: 'b', offsets: [[1, 1]] }]);
+    world.purge(world.group('b').view.groupId, 1, 2);
+    expect(world.alarms.list()).toEqual([]);
+  });
+
+  it('a damaged message that holds the span is got rid of by a purge or a seek', async () => {
+    for (const way of ['purge', 'seek'] as const) {
+      const world = new DispatcherWorld({ limits: { maxUnsettledSpan: 2 } });
+      world.publish(4);
+      world.lost.add(0);
+      await world.member(1);
+      expect(world.delivered()).toEqual(['1:1']);
+      expect(world.alarms.list().map(({ kind }) => kind)).toEqual(['damaged', 'stuck']);
+      if (way === 'purge') world.purge(DEFAULT, 0, 1);
+      else world.seek(DEFAULT, 2);
+      await world.settle();
+      expect(world.delivered()).toContain('1:2');
+      expect(world.alarms.list().filter(({ kind }) => kind === 'damaged')).toEqual([]);
+    }
+  });
+
+  it('payloads that are away are read first, and the order stays', async () => {
+    const world = new DispatcherWorld();
+    world.publish(40);
+    for (let offset = 3; offset < 40; offset++) world.away.add(offset);
+    await world.member(1, { credit: 100 });
+    expect(world.delivered()).toEqual(Array.from({ length: 40 }, (_, offset) => `1:${offset}`));
+  });
+
+  it('an output that is closed puts deliveries back in their order', async () => {
+    const world = new DispatcherWorld();
+    world.publish(4);
+    await world.member(1, { credit: 0 });
+    await world.member(2, { credit: 0 });
+    world.dispatcher.grant(1, 9);
+    world.dispatcher.grant(2, 9);
+    world.open = false;
+    await world.settle();
+    expect(world.delivered()).toEqual([]);
+    world.open = true;
+    world.dispatcher.resume();
+    await world.settle();
+    expect(world.delivered()).toEqual(['1:0', '2:1', '1:2', '2:3']);
+  });
+});
+
+describe('what a stop writes down', () => {
+  it('is what each group may have delivered, also of groups that are forgotten', async () => {
+    const world = new DispatcherWorld();
+    world.publish(3);
+    await world.member(1, { credit: 2 });
+    await world.member(2, { group: 'b', credit: 3 });
+    for (const delivery of world.deliveries) if (delivery.consumer === 2) world.say(delivery);
+    await world.settle();
+    world.dispatcher.close(2, 'returned');
+    await world.settle();
+    expect([...world.dispatcher.marks.seenBelow].sort()).toEqual([
+      ['1/0', 2],
+      ['1/1', 3],
+    ]);
+  });
+
+  it('marks redeliveries in the next term, and not what a new group gets', async () => {
+    const marks = { inheritedThrough: 0, seenBelow: new Map([['1/0', 2]]) };
+    const world = new DispatcherWorld({ marks });
+    world.publish(3);
+    await world.member(1);
+    expect(world.deliveries.map(({ redelivered }) => redelivered)).toEqual([true, true, false]);
+
+    const crashed = new DispatcherWorld({ marks: { inheritedThrough: 99, seenBelow: new Map() } });
+    crashed.publish(1);
+    await crashed.member(1);
+    await crashed.member(2, { group: 'new' });
+    expect(crashed.deliveries.map(({ redelivered }) => redelivered)).toEqual([true, false]);
+  });
+});
+
+describe('what operators see and do', () => {
+  it('the stretches that no consumer holds, for a purge', async () => {
+    const world = new DispatcherWorld();
+    world.publish(10);
+    await world.member(1, { credit: 6 });
+    for (const at of [0, 2, 3]) world.say(world.deliveries[at] as SeenDelivery);
+    await world.settle();
+    const of = { queueId: QUEUE, groupId: DEFAULT };
+    const all = world.dispatcher.undelivered(of, 0 as Offset, 10 as Offset);
+    expect(all).toEqual([
+      [0, 1],
+      [2, 4],
+      [6, 10],
+    ]);
+    expect(world.dispatcher.undelivered(of, 4 as Offset, 6 as Offset)).toEqual([]);
+    expect(
+      world.dispatcher.undelivered({ ...of, groupId: 9 as GroupId }, 0 as Offset, 5 as Offset),
+    ).toEqual([[0, 5]]);
+    expect(world.dispatcher.delivered(QUEUE)).toBe(3);
+    expect(world.dispatcher.consumersOf(QUEUE)).toBe(1);
+  });
+
+  it('the store is gone: everybody hears it once', async () => {
+    const world = new DispatcherWorld();
+    await world.member(1);
+    await world.member(2, { group: 'b' });
+    world.attach(3, { group: 'c' });
+    world.news();
+    world.dispatcher.cancelEverything();
+    const words = 'the store cannot be used any more';
+    expect(world.news()).toEqual([1, 2, 3].map((id) => `${id} cancelled unavailable: ${words}`));
+    await world.settle();
+    expect(world.dispatcher.consumers).toBe(0);
+  });
+});
