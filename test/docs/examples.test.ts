@@ -13,7 +13,7 @@ import { BrokerProcess, REPOSITORY } from '../support/broker-process.ts';
 import { documentedBlocks, outputPattern, strayOutputs } from './documented-blocks.ts';
 import type { DocumentedBlock, Language } from './documented-blocks.ts';
 
-const PAGES = ['README.md', 'docs/mqtt.md', 'docs/queues.md'];
+const PAGES = ['README.md', 'docs/mqtt.md', 'docs/queues.md', 'docs/cli.md'];
 const LAUNCHER = join(REPOSITORY, 'dist/src/cli/launcher.cjs');
 const DEFAULT_PORT = 1883;
 
