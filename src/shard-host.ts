@@ -108,6 +108,7 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
   const { reserveBytes: _reserve, ...storage } = settings.storage;
   let shard: Shard | undefined;
   let early: Error | undefined;
+  let zeros = 0;
   const { log, recovery } = await Log.open({
     files: on.files,
     directory: await on.data.folder(SHARD_FOLDER, LOG_FOLDER),
@@ -115,6 +116,9 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
     ...storage,
     writing: () => pulse?.writing(),
     written: () => pulse?.written(),
+    prewritten: (bytes) => {
+      zeros += bytes;
+    },
     onFailure: (error) => {
       if (error.code === 'full') on.reserve.noteFull();
       if (shard === undefined) early = error;
@@ -159,6 +163,7 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
       ['disk/free', on.reserve.space.freeBytes],
       ['disk/inside-reserve', on.reserve.state === 'inside-reserve' ? 1 : 0],
       ['bytes/log', log.stats.bytesWritten],
+      ['bytes/prewritten', zeros],
       ...(parts.moreStats?.() ?? []),
     ],
     onFailure,

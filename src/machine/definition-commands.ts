@@ -15,6 +15,7 @@
 import { assert } from './assert.ts';
 import type { DeclareQueueCommand, DeleteQueueCommand, UpdateQueueCommand } from './command.ts';
 import {
+  DEFAULT_LIMITS,
   DEFINITIONS_CHUNK,
   DefinitionsChunk,
   type QueueDefinition,
@@ -26,7 +27,7 @@ import {
   sameTopics,
 } from './definitions.ts';
 import type { Effects } from './effect.ts';
-import type { QueueId } from './ids.ts';
+import { DELAYED_QUEUE, type QueueId } from './ids.ts';
 import { QueueState } from './queue.ts';
 import { type RecordData, definitionsKey } from './record-data.ts';
 import { type RecordHolder, type RecordTable, Resident } from './record-table.ts';
@@ -48,9 +49,17 @@ export class Definitions implements RecordHolder {
   /** By what they say. */
   #limits = new Map<string, QueueLimits>();
   #version = 0;
+  readonly waiting: QueueState;
 
   constructor(table: RecordTable) {
     this.#table = table;
+    const definition: QueueDefinition = {
+      name: '',
+      type: 'classic',
+      topics: [],
+      limits: DEFAULT_LIMITS,
+    };
+    this.waiting = new QueueState(DELAYED_QUEUE, definition, table);
   }
 
   /** How many different limits are remembered. */

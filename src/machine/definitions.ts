@@ -125,7 +125,8 @@ const MAX_TOPICS = 64;
 const MAX_TOPIC_LENGTH = 65_535;
 const MAX_MS = 30 * 24 * 3_600_000;
 const MAX_UNSETTLED_SPAN = 4_194_304;
-const MAX_LIFE_MS = 3_650 * 24 * 3_600_000;
+/** Ten years. */
+export const MAX_LIFE_MS = 3_650 * 24 * 3_600_000;
 /** 2^50. */
 const MAX_AMOUNT = 1_125_899_906_842_624;
 export const DEFINITIONS_CHUNK = 64;
@@ -229,6 +230,10 @@ export function sameLimits(a: QueueLimits, b: QueueLimits): boolean {
   const left = limitsData(a).flat();
   const right = limitsData(b).flat();
   return left.every((value, at) => value === right[at]);
+}
+
+export function sameRetention(a: RetentionLimits, b: RetentionLimits): boolean {
+  return a.ageMs === b.ageMs && a.bytes === b.bytes && a.messages === b.messages;
 }
 
 export function sameTopics(a: readonly string[], b: readonly string[]): boolean {

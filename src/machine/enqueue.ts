@@ -1,12 +1,14 @@
 /**
  * A message comes into its queues: all of them, or (one is full and refuses) none.
  *
- * Most queues are *plain*: no group has a filter, and nothing bounds their length; a message is
- * appended, and no group's record is needed. For the others, in this order:
+ * Most queues are *plain*: no group has a filter, nothing bounds their length or time, and nobody
+ * asks where a time lies in them; a message is appended, and no other record is needed. For the
+ * others, and for a message that asks for more, in this order:
  *
  *   full         `reject-publish`: the publish is refused, whatever the other targets say
- *   drop-head    the oldest unsettled message of each group that would be above the bound goes
- *   retention    in steps of `RETENTION_STEP`, before the message comes, so never too much goes
+ *   drop-head    the oldest unsettled messages of each group that would be above the bound go
+ *   retention    by messages and bytes, as if the message were there already; see `retaining`
+ *   append       with its mark, its priority, and the timer of its time to live
  *   filters      the message is settled at once for each group that does not take it
  *
  * `enqueueNeeds` and `enqueue` look at the same state and so come to the same decisions; whether
@@ -15,82 +17,119 @@
  */
 
 import { assert } from './assert.ts';
-import { MAX_TARGETS } from './command.ts';
-import type { Effects } from './effect.ts';
+import { type EnqueueOptions, MAX_TARGETS } from './command.ts';
+import { MAX_LIFE_MS } from './definitions.ts';
 import { filterTakes, takesAll } from './filters.ts';
-import type { GroupState } from './group.ts';
 import type { QueueId } from './ids.ts';
+import { boundNeeds, drop, hasMarks, isNearBound, isRefusing, markAsked } from './length-bounds.ts';
+import { MARK_CHUNK } from './marks.ts';
+import type { ApplyContext, NeedsContext } from './parts.ts';
 import type { GroupEntry, QueueState } from './queue.ts';
-import { RETENTION_STEP, raiseStart, raiseStartNeeds, startThatKeeps } from './queue-start.ts';
-import type { RecordKey } from './record-data.ts';
+import { enforceRetention, mayBeRetained, retentionNeeds } from './retaining.ts';
 import { outcomeCode } from './streams.ts';
 
 const ACCEPTED = outcomeCode('accepted');
 const NO_QUEUE = outcomeCode('no-queue');
 const QUEUE_FULL = outcomeCode('queue-full');
 
-/** The most messages that one publish drops, where a bound was lowered below what is there. */
-const DROP_STEP = 256;
+/** Chunks of marks that go at most when one comes. */
+const TRIM_CHUNKS = 1_024;
 
 export interface Incoming {
   readonly targets: readonly QueueId[];
   readonly bytes: number;
   readonly topic: string;
+  readonly options: EnqueueOptions | undefined;
 }
 
-/** Where queues are found. */
-export interface QueueSource {
-  get(queueId: QueueId): QueueState | undefined;
-}
-
-/** Adds what a queue that is not plain needs to take the message; its record is resident. */
-export function enqueueNeeds(state: QueueState, message: Incoming, keys: RecordKey[]): void {
+/**
+ * Adds what a queue that is not plain, or a message with options, needs; the queue's record is in
+ * memory.
+ */
+export function enqueueNeeds(state: QueueState, message: Incoming, needs: NeedsContext): void {
+  const { keys, parts, stamp } = needs;
+  const { queueId, definition } = state;
   const { groups, nextOffset } = state.queue;
+  const before = keys.length;
   for (const { groupId, filter } of groups) {
     if (takesAll(filter)) continue;
     if (state.isGroupReady(groupId, keys)) state.loadedGroup(groupId).needs(nextOffset, keys);
   }
-  const { maxMessages, overflow, retention } = state.definition.limits;
-  const isNearBound = maxMessages > 0 && state.mayReach(maxMessages);
-  if (!isNearBound && !mayBeRetained(state, retention.messages)) return;
-  const before = keys.length;
-  state.missing(keys);
-  if (keys.length > before) return;
-  if (isNearBound && overflow === 'drop-head' && isOverlong(state, message, maxMessages)) {
-    dropNeeds(state, message, keys);
-  } else if (mayBeRetained(state, retention.messages)) {
-    const to = retentionStart(state, keys);
-    if (to !== -1) raiseStartNeeds(state, to, keys);
+  const ttl = lifeOf(state, message);
+  if (ttl > 0) parts.timers.needsToAdd(stamp + ttl, stamp, keys);
+  if (levelOf(state, message) > 0) parts.levels.needsToSet(queueId, nextOffset, keys);
+  if (hasMarks(state)) {
+    parts.marks.needsToAppend(queueId, markAsked(state, stamp), keys);
+    const { ageMs } = definition.limits.retention;
+    if (ageMs > 0) parts.timers.needsToAdd(stamp + ageMs, stamp, keys);
   }
+  if (keys.length > before) return;
+  const isNear = isNearBound(state);
+  const isTrimming = trims(state, needs);
+  const opensLevels = levelOf(state, message) > 0 && parts.levels.opensChunk(queueId, nextOffset);
+  if (isNear || isTrimming || opensLevels || mayBeRetained(state, true)) state.missing(keys);
+  if (keys.length > before) return;
+  if (isTrimming) trimTo(state, needs);
+  if (isNear) boundNeeds(state, message, needs);
+  if (keys.length === before) retentionNeeds(state, message, needs);
 }
 
-/** All that the targets need is resident. The code of the outcome, as in `OUTCOMES`. */
-export function enqueue(queues: QueueSource, message: Incoming, effects: Effects): number {
-  const { targets, bytes } = message;
+/**
+ * All that the targets need is in memory. The code of the outcome, as in `OUTCOMES`; `refusedBy` of
+ * the context is told which queue was full.
+ */
+export function enqueue(
+  message: Incoming,
+  context: ApplyContext,
+  refusedBy?: (queueId: QueueId) => void,
+): number {
+  const { targets, bytes, options } = message;
+  const { queues, effects } = context;
   assert(targets.length <= MAX_TARGETS, 'enqueue: too many targets');
   for (let i = 0; i < targets.length; i += 1) {
     const state = queues.get(targets[i] as QueueId);
-    if (state !== undefined && !state.isPlain && isRefusing(state, message)) return QUEUE_FULL;
+    if (state === undefined || state.isPlain) continue;
+    if (!isRefusing(state, message, context.parts.marks)) continue;
+    refusedBy?.(state.queueId);
+    return QUEUE_FULL;
   }
   let stored = 0;
   for (let i = 0; i < targets.length; i += 1) {
     const state = queues.get(targets[i] as QueueId);
     if (state === undefined || (i > 0 && targets.indexOf(targets[i] as QueueId) !== i)) continue;
     stored += 1;
-    if (state.isPlain) effects.addEnqueued(state.queueId, state.append(bytes), bytes);
-    else appendBounded(state, message, effects);
+    if (options === undefined && state.isPlain) {
+      effects.addEnqueued(state.queueId, state.append(bytes), bytes);
+    } else {
+      appendBounded(state, message, context);
+    }
   }
   return stored === 0 ? NO_QUEUE : ACCEPTED;
 }
 
-function appendBounded(state: QueueState, message: Incoming, effects: Effects): void {
+function appendBounded(state: QueueState, message: Incoming, context: ApplyContext): void {
+  const { parts, effects, stamp } = context;
   const { queueId } = state;
-  const { maxMessages, retention } = state.definition.limits;
-  if (maxMessages > 0 && isOverlong(state, message, maxMessages)) drop(state, message, effects);
-  else if (mayBeRetained(state, retention.messages)) retainMessages(state, effects);
   const { bytes } = message;
+  if (!state.isPlain) {
+    drop(state, message, { marks: parts.marks, effects });
+    enforceRetention(state, message, context);
+    if (hasMarks(state)) mark(state, message, context);
+  }
   const offset = state.append(bytes);
   effects.addEnqueued(queueId, offset, bytes);
+  const level = levelOf(state, message);
+  if (level > 0) {
+    const { levels } = parts;
+    if (levels.opensChunk(queueId, offset)) levels.drop(queueId, lowestOf(state));
+    levels.set(queueId, offset, level);
+    effects.setPriority(level);
+  }
+  const ttl = lifeOf(state, message);
+  if (ttl > 0) {
+    parts.timers.add({ due: stamp + ttl, kind: 'expiry', queueId, number: offset }, stamp);
+  }
+  if (state.isPlain) return;
   for (const entry of state.queue.groups) {
     if (takes(state, entry, message)) continue;
     const group = state.loadedGroup(entry.groupId);
@@ -99,104 +138,60 @@ function appendBounded(state: QueueState, message: Incoming, effects: Effects): 
   }
 }
 
-function isRefusing(state: QueueState, message: Incoming): boolean {
-  const { maxMessages, overflow } = state.definition.limits;
-  if (maxMessages === 0 || overflow !== 'reject-publish') return false;
-  return isOverlong(state, message, maxMessages);
+/** The mark of a message that comes, and the timer of the queue's retention by age. */
+function mark(state: QueueState, message: Incoming, { parts, stamp }: ApplyContext): void {
+  const { marks, timers } = parts;
+  const { queueId } = state;
+  const asked = markAsked(state, stamp);
+  if (trims(state, { parts, stamp })) {
+    const index = trimTo(state, { parts, keys: [] });
+    const { first } = marks.range(queueId);
+    marks.drop(queueId, Math.min(index, first + TRIM_CHUNKS * MARK_CHUNK));
+  }
+  marks.append(queueId, asked, message.bytes);
+  const { ageMs } = state.definition.limits.retention;
+  if (ageMs === 0 || marks.checkAt(queueId) > 0) return;
+  const due = stamp + ageMs;
+  marks.setCheckAt(queueId, due);
+  timers.add({ due, kind: 'retention', queueId, number: 0 }, stamp);
 }
 
-/** Would the message make the queue longer than its bound? */
-function isOverlong(state: QueueState, message: Incoming, bound: number): boolean {
-  if (!state.mayReach(bound)) return false;
-  if (state.length() < bound) return false;
-  if (state.isCountedFromStart) return true;
-  return state.queue.groups.some((entry) => excessOf(state, entry, message) > 0);
+/** Now and then, with a new chunk of marks, those of what is gone go. */
+function trims(
+  state: QueueState,
+  { parts, stamp }: Pick<NeedsContext, 'parts' | 'stamp'>,
+): boolean {
+  if (!hasMarks(state)) return false;
+  return parts.marks.opensChunk(state.queueId, markAsked(state, stamp));
 }
 
-/** How many messages of the group have to go before it may take this one. */
-function excessOf(state: QueueState, entry: GroupEntry, message: Incoming): number {
-  const { maxMessages } = state.definition.limits;
-  const depth = state.loadedGroup(entry.groupId).depth(state.queue.nextOffset);
-  return depth >= maxMessages && takes(state, entry, message) ? depth + 1 - maxMessages : 0;
+/** The mark that has the lowest offset that is wanted; the records of all groups are in memory. */
+function trimTo(state: QueueState, { parts, keys }: Pick<NeedsContext, 'parts' | 'keys'>): number {
+  return parts.marks.find(state.queueId, { column: 'offset', value: lowestOf(state) }, keys);
+}
+
+function lowestOf(state: QueueState): number {
+  const { start, nextOffset, groups } = state.queue;
+  if (state.isCountedFromStart) return start;
+  let lowest = nextOffset;
+  for (const { groupId } of groups) lowest = Math.min(lowest, state.loadedGroup(groupId).floor);
+  return lowest;
+}
+
+/** How long the message lives in this queue; 0: for ever. What asks for more gets ten years. */
+function lifeOf(state: QueueState, { options }: Incoming): number {
+  const { ttlMs } = state.definition.limits;
+  const own = options === undefined ? 0 : Math.min(options.ttlMs, MAX_LIFE_MS);
+  if (own === 0) return ttlMs;
+  return ttlMs === 0 ? own : Math.min(own, ttlMs);
+}
+
+function levelOf(state: QueueState, { options }: Incoming): number {
+  return options === undefined
+    ? 0
+    : Math.min(options.priority, state.definition.limits.maxPriority);
 }
 
 function takes(state: QueueState, { filter }: GroupEntry, { topic }: Incoming): boolean {
   return filterTakes(filter, state.definition.name, topic);
-}
-
-function dropNeeds(state: QueueState, message: Incoming, keys: RecordKey[]): void {
-  if (state.isCountedFromStart) {
-    raiseStartNeeds(state, startWithRoom(state), keys);
-    return;
-  }
-  for (const entry of state.queue.groups) {
-    const count = Math.min(DROP_STEP, excessOf(state, entry, message));
-    if (count === 0) continue;
-    const group = state.loadedGroup(entry.groupId);
-    const to = group.behind(count, state.queue.nextOffset, keys);
-    if (to !== -1) group.needsRange(group.floor, to, keys);
-  }
-}
-
-/** The oldest go so that there is room for one more. */
-function drop(state: QueueState, message: Incoming, effects: Effects): void {
-  const { queueId } = state;
-  if (state.isCountedFromStart) {
-    const { start: from } = state.queue;
-    const to = startWithRoom(state);
-    raiseStart(state, to, effects);
-    effects.addDropped(queueId, { from, count: to - from, why: 'drop-head' });
-    return;
-  }
-  let from = state.queue.nextOffset;
-  let most = 0;
-  for (const entry of state.queue.groups) {
-    const count = Math.min(DROP_STEP, excessOf(state, entry, message));
-    if (count === 0) continue;
-    const group = state.loadedGroup(entry.groupId);
-    from = Math.min(from, group.floor);
-    most = Math.max(most, count);
-    dropOf(state, { group, count }, effects);
-  }
-  effects.addDropped(queueId, { from, count: most, why: 'drop-head' });
-}
-
-function dropOf(
-  state: QueueState,
-  { group, count }: { group: GroupState; count: number },
-  effects: Effects,
-): void {
-  const { queueId } = state;
-  const { groupId, floor: from } = group;
-  if (count === 1) {
-    group.settle(from);
-    effects.finishSettled(effects.addSettled(queueId, groupId, from), group.floor, false);
-    return;
-  }
-  const to = group.behind(count, state.queue.nextOffset, []);
-  assert(to !== -1, 'enqueue: a bitmap is not loaded');
-  group.settleRange(from, to);
-  effects.finishRanged(effects.addRanged(queueId, groupId, { from, to }), group.floor);
-}
-
-function startWithRoom(state: QueueState): number {
-  const { nextOffset, start } = state.queue;
-  const { maxMessages } = state.definition.limits;
-  return Math.min(nextOffset + 1 - maxMessages, start + DROP_STEP);
-}
-
-function mayBeRetained(state: QueueState, messages: number): boolean {
-  return messages > 0 && state.mayReach(messages + RETENTION_STEP);
-}
-
-function retainMessages(state: QueueState, effects: Effects): void {
-  const to = retentionStart(state, []);
-  if (to > state.queue.start) raiseStart(state, to, effects);
-}
-
-/** Where the queue is to start, its present start if it is not far enough above its retention. */
-function retentionStart(state: QueueState, keys: RecordKey[]): number {
-  const { messages } = state.definition.limits.retention;
-  if (state.length() < messages + RETENTION_STEP) return state.queue.start;
-  return startThatKeeps(state, messages, keys);
 }

@@ -22,9 +22,9 @@ import type { Effects, GroupRefusal } from './effect.ts';
 import { filterProblem, takesAll } from './filters.ts';
 import type { GroupState } from './group.ts';
 import type { GroupId, Offset, QueueId } from './ids.ts';
+import type { ApplyContext, NeedsContext } from './parts.ts';
 import type { QueueState } from './queue.ts';
 import { raiseStart } from './queue-start.ts';
-import type { RecordKey } from './record-data.ts';
 import { SETTLED_CHUNK } from './settled-ranges.ts';
 
 const MAX_GROUP_NAME_LENGTH = 255;
@@ -39,8 +39,14 @@ export function groupNameProblem(name: string): string | undefined {
     : undefined;
 }
 
-/** The offset of a position, from `start` to `nextOffset`; the record of the queue is resident. */
-export function offsetOf(state: QueueState, position: Position): number {
+/** What a look at the marks of a queue needs. */
+export type Look = Pick<NeedsContext, 'parts' | 'keys'>;
+
+/**
+ * The offset of a position, from `start` to `nextOffset`; the record of the queue is resident. Not
+ * to be used when a key was added. A time in a queue that has no marks: its start.
+ */
+export function offsetOf(state: QueueState, position: Position, { parts, keys }: Look): number {
   const { start, nextOffset } = state.queue;
   switch (position.kind) {
     case 'first':
@@ -51,33 +57,43 @@ export function offsetOf(state: QueueState, position: Position): number {
       return nextOffset;
     case 'offset':
       return Math.min(Math.max(start, position.offset), nextOffset);
-    case 'time':
-      return start;
+    case 'time': {
+      const { marks } = parts;
+      if (marks.needsHead(state.queueId, keys)) return start;
+      const asked = { ms: position.ms, end: nextOffset };
+      return Math.max(start, marks.offsetAt(state.queueId, asked, keys) ?? start);
+    }
   }
 }
 
 export function createGroupNeeds(
   state: QueueState,
   command: CreateGroupCommand,
-  keys: RecordKey[],
+  needs: NeedsContext,
 ): void {
+  const { keys, parts, stamp } = needs;
   state.missing(keys);
-  if (keys.length > 0 || state.isStream || refusalOf(state, command) !== undefined) return;
+  if (keys.length > 0 || refusalOf(state, command) !== undefined) return;
+  if (state.named(command.name) !== undefined) return;
+  const begin = beginOf(state, command, needs);
+  if (command.groupKind === 'automatic') {
+    parts.timers.needsToAdd(stamp + state.definition.limits.groupExpiresMs, stamp, keys);
+  }
   const lowest = lowestGroup(state);
-  if (lowest === undefined || state.named(command.name) !== undefined) return;
-  const from = Math.max(lowest.floor, beginOf(state, command));
+  if (keys.length > 0 || state.isStream || lowest === undefined) return;
   for (const chunk of lowest.group.ranges.chunks()) {
-    const begin = chunk * SETTLED_CHUNK;
-    if (begin + SETTLED_CHUNK <= from) continue;
-    for (const group of groupsOf(state)) group.missingBits(begin, begin + SETTLED_CHUNK, keys);
+    const [from, to] = [chunk * SETTLED_CHUNK, (chunk + 1) * SETTLED_CHUNK];
+    if (to <= begin) continue;
+    for (const group of groupsOf(state)) group.missingBits(from, to, keys);
   }
 }
 
 export function createGroup(
   state: QueueState,
   command: CreateGroupCommand,
-  effects: Effects,
+  context: ApplyContext,
 ): void {
+  const { parts, stamp, effects } = context;
   const { queueId } = state;
   const { name, groupKind: kind, filter } = command;
   const refusal = refusalOf(state, command);
@@ -89,15 +105,18 @@ export function createGroup(
   const created = entry === undefined;
   if (entry === undefined) {
     const others = groupsOf(state);
-    const begin = beginOf(state, command);
+    const begin = beginOf(state, command, { parts, keys: [] });
     const lowest = state.isStream ? undefined : lowestGroup(state);
-    const from = Math.max(lowest?.floor ?? 0, begin);
     entry = state.createGroup({ name, kind, filter }, lowest === undefined ? begin : lowest.floor);
     const group = state.loadedGroup(entry.groupId);
     for (const chunk of lowest?.group.ranges.chunks() ?? []) {
-      if ((chunk + 1) * SETTLED_CHUNK > from) group.adoptCommon(chunk, others);
+      if ((chunk + 1) * SETTLED_CHUNK > begin) group.adoptCommon(chunk, others);
     }
-    if (from > group.floor) group.settleRange(group.floor, from);
+    if (begin > group.floor) group.settleRange(group.floor, begin);
+    if (kind === 'automatic') {
+      const due = stamp + state.definition.limits.groupExpiresMs;
+      parts.timers.add({ due, kind: 'group', queueId, number: entry.groupId }, stamp);
+    }
   }
   effects.addRare({ kind: 'group-created', queueId, group: state.view(entry), created });
 }
@@ -134,15 +153,21 @@ export function removeGroup(
 export function seekGroupNeeds(
   state: QueueState,
   command: SeekGroupCommand,
-  keys: RecordKey[],
+  needs: NeedsContext,
 ): void {
-  if (!state.isGroupReady(command.groupId, keys) || state.isStream) return;
+  const { keys } = needs;
+  if (!state.isGroupReady(command.groupId, keys)) return;
   const group = state.loadedGroup(command.groupId);
-  const to = offsetOf(state, command.position);
+  const to = offsetOf(state, command.position, needs);
+  if (keys.length > 0 || state.isStream) return;
   if (to > group.floor) group.needsRange(group.floor, to, keys);
 }
 
-export function seekGroup(state: QueueState, command: SeekGroupCommand, effects: Effects): void {
+export function seekGroup(
+  state: QueueState,
+  command: SeekGroupCommand,
+  { parts, effects }: ApplyContext,
+): void {
   const { queueId, groupId, position } = command;
   const entry = state.entry(groupId);
   if (entry === undefined) {
@@ -150,7 +175,7 @@ export function seekGroup(state: QueueState, command: SeekGroupCommand, effects:
     return;
   }
   const group = state.loadedGroup(groupId);
-  const to = offsetOf(state, position);
+  const to = offsetOf(state, position, { parts, keys: [] });
   if (state.isStream) {
     group.reset(to);
     if (!takesAll(entry.filter)) {
@@ -207,9 +232,8 @@ function refusalOf(
 }
 
 /** Where the group is to begin, whatever others have settled. */
-function beginOf(state: QueueState, command: CreateGroupCommand): number {
-  const kind = command.start === undefined ? state.definition.limits.groupStart : undefined;
-  return offsetOf(state, command.start ?? { kind: kind ?? 'first' });
+function beginOf(state: QueueState, command: CreateGroupCommand, look: Look): number {
+  return offsetOf(state, command.start ?? { kind: state.definition.limits.groupStart }, look);
 }
 
 function groupsOf(state: QueueState): GroupState[] {

@@ -37,12 +37,15 @@ class LevelsChunk implements RecordContent {
 class LevelsHead implements RecordContent {
   /** Ascending. */
   chunks: number[] = [];
+  /** It was changed once; not in the record. */
+  isStored = false;
 
   static fromData(data: RecordData): LevelsHead {
     const [format, chunks] = listOf(data);
     assert(format === 1, 'levels: unknown format');
     const head = new LevelsHead();
     head.chunks = listOf(chunks).map(countOf);
+    head.isStored = true;
     return head;
   }
 
@@ -96,6 +99,12 @@ export class Levels {
     }
   }
 
+  /** Is it the first of its chunk? Then what is below may be dropped, now and then. */
+  opensChunk(queueId: number, offset: number): boolean {
+    const head = this.#heads.peek(queueId);
+    return head?.chunks.includes(Math.floor(offset / LEVELS_CHUNK)) === false;
+  }
+
   /** The priority of a message that comes, 1 to 9; a message that is not told of has 0. */
   set(queueId: number, offset: number, priority: number): void {
     assert(priority >= 1 && priority <= MAX_LEVEL, 'levels: no such priority');
@@ -106,7 +115,9 @@ export class Levels {
     if (chunks.includes(chunk)) {
       content = this.#chunks.change(name);
     } else {
-      this.#heads.change(queueId).chunks.push(chunk);
+      const head = this.#heads.change(queueId);
+      head.chunks.push(chunk);
+      head.isStored = true;
       content = this.#chunks.create(name);
     }
     const at = offset - chunk * LEVELS_CHUNK;
@@ -141,9 +152,9 @@ export class Levels {
 
   /** All of the queue; its head is in memory. */
   remove(queueId: number): void {
-    const { chunks } = this.#heads.get(queueId);
+    const { chunks, isStored } = this.#heads.get(queueId);
     for (const chunk of chunks) this.#chunks.remove(`${queueId}/${chunk}`);
-    this.#heads.remove(queueId);
+    if (isStored) this.#heads.remove(queueId);
   }
 
   #from(queueId: number, from: number): number[] {

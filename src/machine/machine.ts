@@ -12,30 +12,30 @@
  * resident, and ignores what does not exist any more. An assertion that fails in here is a bug or a
  * store that lied; the process must end.
  *
- * The parts: `definitions` `queue` `group` (`settled-ranges`, `attempts`) `streams` `version` are
- * the records, `record-table` is their memory and their checkpoint, `enqueue` `settlement`
- * `group-commands` `queue-start` say what the commands do, `backoff` says when a requeued message
- * is due. Deliveries are no state of the machine: `dispatch-policy`.
+ * The parts: `definitions` `queue` `group` (`settled-ranges`, `attempts`) `streams` `version` and
+ * those of `parts` are the records, `record-table` is their memory and their checkpoint, `commands`
+ * leads to the files that say what the commands do. Deliveries are no state of the machine:
+ * `dispatch-policy`.
  */
 
 import { assert, isCount } from './assert.ts';
-import type {
-  Command,
-  EnqueueCommand,
-  Position,
-  SettleCommand,
-  SetVersionCommand,
-  VoidCommand,
-} from './command.ts';
+import type { Command, Position } from './command.ts';
+import { Commands } from './commands.ts';
 import { Definitions, type DefinedQueue } from './definition-commands.ts';
 import type { QueueDefinition } from './definitions.ts';
 import type { DispatchStart } from './dispatch-policy.ts';
-import type { Effects, GroupView } from './effect.ts';
-import { enqueue, enqueueNeeds } from './enqueue.ts';
+import type { Effects, GroupView, Intent } from './effect.ts';
 import { offsetOf } from './group-commands.ts';
-import type { GroupId, LogIndex, Offset, QueueId, StampMs } from './ids.ts';
+import {
+  DELAYED_QUEUE,
+  type GroupId,
+  type LogIndex,
+  type Offset,
+  type QueueId,
+  type StampMs,
+} from './ids.ts';
+import { Parts } from './parts.ts';
 import type { QueueState } from './queue.ts';
-import { applyToQueue, applyWithoutQueue, queueCommandNeeds } from './queue-commands.ts';
 import {
   type CapturedRecord,
   META_KEY,
@@ -47,9 +47,7 @@ import {
 } from './record-data.ts';
 import { RecordTable, Resident } from './record-table.ts';
 import { Senders } from './senders.ts';
-import { isSettleReady, settle, settleNeeds } from './settlement.ts';
-import { outcomeCode } from './streams.ts';
-import { Meta, isVersionAllowed } from './version.ts';
+import { Meta } from './version.ts';
 
 export interface MachineOptions {
   /** Clean records kept beyond this many are evicted by `evict`; definitions do not count. */
@@ -61,16 +59,22 @@ export interface GroupDispatchStart extends DispatchStart {
   readonly filter: string;
   /** Older messages are not yet filtered: the leader looks at their topics. */
   readonly filterFrom: Offset;
+  /**
+   * By chunk of 4,096 offsets, two priorities a byte, the even offset in the low half; a chunk that
+   * is missing has none above 0. Undefined: no message has one.
+   */
+  readonly priorities: ReadonlyMap<number, Uint8Array> | undefined;
 }
 
 const NONE: readonly RecordKey[] = Object.freeze([]);
-const ACCEPTED = outcomeCode('accepted');
 
 export class Machine {
   readonly #options: MachineOptions;
   readonly #table = new RecordTable();
   readonly #definitions = new Definitions(this.#table);
   readonly #senders = new Senders(this.#table);
+  readonly #parts = new Parts(this.#table);
+  readonly #commands = new Commands(this.#definitions, this.#senders, this.#parts);
   #meta: Resident<Meta> | undefined;
 
   constructor(options: MachineOptions) {
@@ -85,45 +89,16 @@ export class Machine {
     const missing = meta.content.definitionChunks.filter(
       (chunk) => !this.#definitions.hasChunk(chunk),
     );
-    return missing.length === 0 ? NONE : missing.map(definitionsKey);
+    const keys = [...missing.map(definitionsKey), ...this.#parts.startKeys()];
+    return keys.length === 0 ? NONE : keys;
   }
 
   /**
-   * What `apply(command)` needs and what is not resident. Load and ask again, until it is empty.
+   * What `apply(command)` with this stamp needs and what is not resident. Load and ask again, until
+   * it is empty.
    */
-  keys(command: Command): readonly RecordKey[] {
-    switch (command.kind) {
-      case 'enqueue':
-        return this.#enqueueKeys(command);
-      case 'settle':
-        return this.#settleKeys(command);
-      case 'void':
-      case 'open-stream': {
-        const missing = this.#senders.missing(command.node);
-        return missing === undefined ? NONE : [missing];
-      }
-      case 'delete-queue':
-        return this.queueKeys(command.queueId);
-      case 'settle-range':
-      case 'create-group':
-      case 'delete-group':
-      case 'seek-group':
-      case 'idle-group':
-      case 'retain':
-        return this.#keysOf(command.queueId, (state, keys) =>
-          queueCommandNeeds(state, command, keys),
-        );
-      case 'fire-timers':
-      case 'transfer':
-      case 'skip-intent':
-      case 'move-range':
-      case 'release':
-      case 'end-session':
-      case 'declare-queue':
-      case 'update-queue':
-      case 'set-version':
-        return NONE;
-    }
+  keys(command: Command, stamp: StampMs): readonly RecordKey[] {
+    return this.#commands.keys(command, stamp);
   }
 
   /**
@@ -147,7 +122,7 @@ export class Machine {
       const chunk = Number(rest);
       if (!this.#started().definitionChunks.includes(chunk)) return;
       this.#definitions.load(chunk, stored(data));
-    } else {
+    } else if (!this.#parts.load(kind, rest, data)) {
       this.#loadOfQueue(kind, rest, data);
     }
   }
@@ -162,52 +137,7 @@ export class Machine {
     this.#table.touch(meta);
     state.lastIndex = index;
     state.lastStamp = stamp;
-    switch (command.kind) {
-      case 'enqueue':
-        this.#enqueue(command, effects);
-        return;
-      case 'settle': {
-        const queue = this.#definitions.get(command.queueId);
-        if (queue !== undefined) settle(queue, command, { stamp, effects });
-        return;
-      }
-      case 'settle-range':
-      case 'create-group':
-      case 'delete-group':
-      case 'seek-group':
-      case 'idle-group':
-      case 'retain': {
-        const queue = this.#definitions.get(command.queueId);
-        if (queue === undefined) applyWithoutQueue(command, effects);
-        else applyToQueue(queue, command, { stamp, effects });
-        return;
-      }
-      case 'void':
-        this.#void(command, effects);
-        return;
-      case 'open-stream':
-        this.#senders.open(command.node, effects);
-        return;
-      case 'declare-queue':
-        this.#definitions.declare(command, state, effects);
-        return;
-      case 'update-queue':
-        this.#definitions.update(command, effects);
-        return;
-      case 'delete-queue':
-        this.#definitions.remove(command, state, effects);
-        return;
-      case 'set-version':
-        setVersion(command, state, effects);
-        return;
-      case 'fire-timers':
-      case 'transfer':
-      case 'skip-intent':
-      case 'move-range':
-      case 'release':
-      case 'end-session':
-        assert(false, 'apply: not known yet');
-    }
+    this.#commands.apply(command, state, effects);
   }
 
   /** Version of the rules in force. */
@@ -252,21 +182,33 @@ export class Machine {
 
   /** The first offset that is kept; undefined until `queueKeys` were loaded. */
   start(queueId: QueueId): Offset | undefined {
-    const state = this.#definitions.get(queueId);
+    const state = this.#queue(queueId);
     return state?.hasQueue === true ? (state.queue.start as Offset) : undefined;
   }
 
   /** Undefined until `queueKeys` were loaded once. */
   nextOffset(queueId: QueueId): Offset | undefined {
-    return this.#definitions.get(queueId)?.nextOffset;
+    return this.#queue(queueId)?.nextOffset;
   }
 
   /**
-   * Nothing below is wanted by a group or kept by the queue. Never too high, and exact after
-   * `queueKeys` were loaded; undefined until they were loaded once.
+   * Nothing below is wanted by a group, kept by the queue, or needed by an open intent. Never too
+   * high, and exact after `queueKeys` were loaded; undefined until they were loaded once, and when
+   * the queue is gone and no intent needs a message of it.
    */
   lowestWanted(queueId: QueueId): Offset | undefined {
-    return this.#definitions.get(queueId)?.lowestWanted;
+    const leaving = this.#parts.outbox.lowestWanted(queueId);
+    const state = this.#queue(queueId);
+    if (state === undefined) return leaving === Infinity ? undefined : (leaving as Offset);
+    const own = state.lowestWanted;
+    return own === undefined || own <= leaving ? own : (leaving as Offset);
+  }
+
+  /** All queues that may hold payloads: beside those that are defined, deleted ones with intents. */
+  heldQueues(): QueueId[] {
+    const ids = this.#definitions.list().map(({ queueId }) => queueId);
+    const gone = this.#parts.outbox.queues().filter((each) => this.#queue(each) === undefined);
+    return [DELAYED_QUEUE, ...ids, ...gone];
   }
 
   /**
@@ -274,20 +216,20 @@ export class Machine {
    * groups, all that is kept. Undefined when `queueKeys` is not empty.
    */
   depth(queueId: QueueId): number | undefined {
-    const state = this.#definitions.get(queueId);
+    const state = this.#queue(queueId);
     return state?.isResident === true ? state.length() : undefined;
   }
 
   /** In order of groupId; undefined when `queueKeys` is not empty. */
   groups(queueId: QueueId): GroupView[] | undefined {
-    const state = this.#definitions.get(queueId);
+    const state = this.#queue(queueId);
     if (state?.isResident !== true) return undefined;
     return state.queue.groups.map((entry) => state.view(entry));
   }
 
   /** Undefined: there is no such group, or `queueKeys` is not empty. */
   groupNamed(queueId: QueueId, name: string): GroupView | undefined {
-    const state = this.#definitions.get(queueId);
+    const state = this.#queue(queueId);
     const entry = state?.isResident === true ? state.named(name) : undefined;
     return entry === undefined ? undefined : state?.view(entry);
   }
@@ -295,7 +237,10 @@ export class Machine {
   /** What `dispatchStart` needs and is not resident; load and ask again until it is empty. */
   dispatchKeys(queueId: QueueId, groupId: GroupId): readonly RecordKey[] {
     return this.#keysOf(queueId, (state, keys) => {
-      if (state.isGroupReady(groupId, keys)) state.loadedGroup(groupId).missingChunks(keys);
+      if (!state.isGroupReady(groupId, keys)) return;
+      const group = state.loadedGroup(groupId);
+      group.missingChunks(keys);
+      if (hasLevels(state)) this.#parts.levels.needsToCopy(queueId, group.floor, keys);
     });
   }
 
@@ -304,7 +249,7 @@ export class Machine {
    * group.
    */
   dispatchStart(queueId: QueueId, groupId: GroupId): GroupDispatchStart | undefined {
-    const state = this.#definitions.get(queueId);
+    const state = this.#queue(queueId);
     const entry = state?.entry(groupId);
     if (state === undefined || entry === undefined) return undefined;
     const group = state.loadedGroup(groupId);
@@ -316,6 +261,7 @@ export class Machine {
       requeued: group.requeued(),
       filter: entry.filter,
       filterFrom: entry.filterFrom as Offset,
+      priorities: hasLevels(state) ? this.#parts.levels.copy(queueId, group.floor) : undefined,
     };
   }
 
@@ -324,28 +270,49 @@ export class Machine {
     return this.#keysOf(queueId, (state, keys) => state.wantedNeeds(from, to, keys));
   }
 
-  /** Must the message be kept? False also for one that never was, and where the queue is gone. */
+  /** Must the message be kept? False also for one that never was. */
   isWanted(queueId: QueueId, offset: Offset): boolean {
-    return this.#definitions.get(queueId)?.isWanted(offset) === true;
+    if (this.#parts.outbox.wants(queueId, offset)) return true;
+    return this.#queue(queueId)?.isWanted(offset) === true;
+  }
+
+  /** Open intents above `after`, in order, at most `max`. */
+  openIntents(after: number, max: number): Intent[] {
+    return this.#parts.outbox.after(after, max);
+  }
+
+  get openIntentCount(): number {
+    return this.#parts.outbox.openCount;
+  }
+
+  /** Messages of the queue that are on their way to another one. */
+  leaving(queueId: QueueId): number {
+    return this.#parts.outbox.leaving(queueId);
+  }
+
+  /** The stamp from which on a `fire-timers` does something; Infinity: none is needed. */
+  nextTimer(): number {
+    return this.#parts.nextTimer();
   }
 
   /** What `offsetAt` needs. */
   positionKeys(queueId: QueueId, position: Position): readonly RecordKey[] {
-    void position;
     return this.#keysOf(queueId, (state, keys) => {
-      if (!state.use()) keys.push(queueKey(queueId));
+      if (state.use()) offsetOf(state, position, { parts: this.#parts, keys });
+      else keys.push(queueKey(queueId));
     });
   }
 
   /** From `start` to `nextOffset`. Undefined: there is no such queue. */
   offsetAt(queueId: QueueId, position: Position): Offset | undefined {
-    const state = this.#definitions.get(queueId);
-    return state === undefined ? undefined : (offsetOf(state, position) as Offset);
+    const state = this.#queue(queueId);
+    if (state === undefined) return undefined;
+    return offsetOf(state, position, { parts: this.#parts, keys: [] }) as Offset;
   }
 
-  /** Records changed since the last freeze. */
+  /** Records changed since the last freeze, a large one counted as several. */
   get dirtyRecords(): number {
-    return this.#table.changed;
+    return this.#table.changedWeight;
   }
 
   get residentRecords(): number {
@@ -381,52 +348,31 @@ export class Machine {
     return this.#meta.content;
   }
 
+  #queue(queueId: QueueId): QueueState | undefined {
+    const definitions = this.#definitions;
+    return queueId === DELAYED_QUEUE ? definitions.waiting : definitions.get(queueId);
+  }
+
   /** Keys for something that concerns one queue; none if it does not exist. */
   #keysOf(
     queueId: QueueId,
     collect: (state: QueueState, keys: RecordKey[]) => void,
   ): readonly RecordKey[] {
-    const state = this.#definitions.get(queueId);
+    const state = this.#queue(queueId);
     if (state === undefined) return NONE;
     const keys: RecordKey[] = [];
     collect(state, keys);
     return keys.length === 0 ? NONE : keys;
   }
 
-  #enqueueKeys(command: EnqueueCommand): readonly RecordKey[] {
-    const stream = this.#senders.missing(command.node);
-    let missing = stream === undefined ? undefined : [stream];
-    const { targets } = command;
-    for (let i = 0; i < targets.length; i += 1) {
-      const state = this.#definitions.get(targets[i] as QueueId);
-      if (state === undefined) continue;
-      if (!state.use()) {
-        missing ??= [];
-        missing.push(queueKey(state.queueId));
-      } else if (!state.isPlain) {
-        missing ??= [];
-        enqueueNeeds(state, command, missing);
-      }
-    }
-    return missing === undefined || missing.length === 0 ? NONE : missing;
-  }
-
-  #settleKeys(command: SettleCommand): readonly RecordKey[] {
-    const state = this.#definitions.get(command.queueId);
-    if (state === undefined || isSettleReady(state, command)) return NONE;
-    const keys: RecordKey[] = [];
-    settleNeeds(state, command, keys);
-    return keys.length === 0 ? NONE : keys;
-  }
-
   #loadOfQueue(kind: string, rest: string, data: RecordData | undefined): void {
     const [queueId, groupId, chunk = Number.NaN] = rest.split('/').map(Number);
-    const state = this.#definitions.get(queueId as QueueId);
+    const state = this.#queue(queueId as QueueId);
     // The queue was deleted since its record was asked for.
     if (state === undefined) return;
     switch (kind) {
       case 'queue':
-        if (!state.hasQueue) state.loadQueue(stored(data));
+        if (!state.hasQueue) state.loadQueue(queueId === DELAYED_QUEUE ? data : stored(data));
         return;
       case 'group':
         state.loadGroup(groupId as GroupId, data);
@@ -445,31 +391,8 @@ export class Machine {
         assert(false, 'load: an unknown kind of record');
     }
   }
-
-  #enqueue(command: EnqueueCommand, effects: Effects): void {
-    const stream = this.#senders.inTurn(command, effects);
-    if (stream === undefined) return;
-    const outcome = enqueue(this.#definitions, command, effects);
-    if (outcome === ACCEPTED) stream.accept();
-    else stream.refuse(outcome);
-    effects.addConfirmed(command, outcome);
-  }
-
-  #void(command: VoidCommand, effects: Effects): void {
-    const stream = this.#senders.inTurn(command, effects);
-    if (stream === undefined) return;
-    const code = outcomeCode(command.reason);
-    stream.refuse(code);
-    effects.addConfirmed(command, code);
-  }
 }
 
-function setVersion(command: SetVersionCommand, meta: Meta, effects: Effects): void {
-  const { version } = command;
-  if (isVersionAllowed(version, meta.version)) {
-    meta.version = version;
-    effects.addRare({ kind: 'version-set', version });
-  } else {
-    effects.addRare({ kind: 'version-refused', version, inForce: meta.version });
-  }
+function hasLevels(state: QueueState): boolean {
+  return state.definition.limits.maxPriority > 0;
 }

@@ -19,7 +19,9 @@ import { RecordsOfKind, numberName, wordName } from './records-of-kind.ts';
 
 export const MARK_MESSAGES = 256;
 export const MARK_MS = 1_000;
-const CHUNK = 256;
+/** Marks in a chunk. */
+export const MARK_CHUNK = 256;
+const CHUNK = MARK_CHUNK;
 const COLUMNS = 3;
 
 export interface Mark {
@@ -185,11 +187,16 @@ export class Marks {
 
   needsToAppend(queueId: number, asked: MarkAsked, keys: RecordKey[]): void {
     if (this.needsHead(queueId, keys)) return;
-    const head = this.#heads.get(queueId);
-    if (!isDue(head, asked)) return;
-    if (head.end % CHUNK > 0) this.#chunks.need(chunkName(queueId, head.end), keys);
+    if (isDue(this.#heads.get(queueId), asked)) this.needsToBegin(queueId, keys);
+  }
+
+  /** What a mark needs, due or not. */
+  needsToBegin(queueId: number, keys: RecordKey[]): void {
+    if (this.needsHead(queueId, keys)) return;
+    const { end } = this.#heads.get(queueId);
+    if (end % CHUNK > 0) this.#chunks.need(chunkName(queueId, end), keys);
     // Where there is a gap, two marks are made.
-    for (let index = head.end; index <= head.end + 1; index += 1) {
+    for (let index = end; index <= end + 1; index += 1) {
       const chunk = index / CHUNK;
       if (index % CHUNK === 0 && chunk % CHUNK > 0) {
         this.#above.need(aboveName(queueId, index), keys);
@@ -197,18 +204,27 @@ export class Marks {
     }
   }
 
+  /** Does the mark that the message makes begin a chunk, other than the first one? */
+  opensChunk(queueId: number, asked: MarkAsked): boolean {
+    const head = this.#heads.peek(queueId);
+    return head !== undefined && head.end > 0 && head.end % CHUNK === 0 && isDue(head, asked);
+  }
+
   /** The message at `offset` comes; makes a mark if one is due. */
   append(queueId: number, asked: MarkAsked, bytes: number): void {
     const head = this.#heads.change(queueId);
-    if (isDue(head, asked)) {
-      const { offset, stamp } = asked;
-      if (head.end > head.first && head.upTo < offset) {
-        this.#push(queueId, head, { offset: head.upTo, stamp, bytes: head.upToBytes });
-      }
-      this.#push(queueId, head, { offset, stamp, bytes: asked.bytes });
-    }
+    if (isDue(head, asked)) this.#pushBehind(queueId, head, asked);
     head.upTo = asked.offset + 1;
     head.upToBytes = asked.bytes + bytes;
+  }
+
+  /** Makes a mark where the queue ends, if it has none for what came last. */
+  begin(queueId: number, asked: MarkAsked): void {
+    const head = this.#heads.change(queueId);
+    if (head.end > head.first && head.upTo === asked.offset) return;
+    this.#pushBehind(queueId, head, asked);
+    head.upTo = asked.offset;
+    head.upToBytes = asked.bytes;
   }
 
   /** Undefined when there is no such mark, or (then a key was added) its chunk is missing. */
@@ -302,7 +318,8 @@ export class Marks {
 
   /** All of the queue; its head is in memory. */
   remove(queueId: number): void {
-    const { first, end } = this.#heads.get(queueId);
+    const { first, end, checkAt } = this.#heads.get(queueId);
+    if (end === 0 && checkAt === 0) return;
     for (let chunk = Math.floor(first / CHUNK); chunk * CHUNK < end; chunk += 1) {
       this.#chunks.remove(`${queueId}/${chunk}`);
     }
@@ -311,6 +328,14 @@ export class Marks {
       this.#above.remove(`${queueId}/${above}`);
     }
     this.#heads.remove(queueId);
+  }
+
+  /** The mark; and one where the gap before it begins, if there is one. */
+  #pushBehind(queueId: number, head: MarksHead, { offset, stamp, bytes }: Mark): void {
+    if (head.end > head.first && head.upTo < offset) {
+      this.#push(queueId, head, { offset: head.upTo, stamp, bytes: head.upToBytes });
+    }
+    this.#push(queueId, head, { offset, stamp, bytes });
   }
 
   #push(queueId: number, head: MarksHead, mark: Mark): void {

@@ -230,6 +230,12 @@ export class Producers {
     }
   }
 
+  /** When a producer was heard of last, 0 if it is gone; what `expire` needs is in memory. */
+  seenAt(queueId: number, serial: number): number {
+    const id = this.#serials.get(serialsName(queueId, serial)).ids.get(serial);
+    return id === undefined ? 0 : this.#producers.get(`${queueId}/${id}`).seenAt;
+  }
+
   /**
    * The timer of a producer fired: forgets it, unless it was heard of since; then the stamp at
    * which to look again. 0: it is gone.

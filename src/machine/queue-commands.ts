@@ -21,9 +21,10 @@ import {
   seekGroup,
   seekGroupNeeds,
 } from './group-commands.ts';
+import type { ApplyContext, NeedsContext } from './parts.ts';
 import type { QueueState } from './queue.ts';
 import { retain, retainNeeds } from './queue-start.ts';
-import { type RecordKey, queueKey } from './record-data.ts';
+import { queueKey } from './record-data.ts';
 import { settleRange, settleRangeNeeds } from './settlement.ts';
 
 export type QueueCommand =
@@ -34,30 +35,25 @@ export type QueueCommand =
   | IdleGroupCommand
   | RetainCommand;
 
-/** What every command may use beside its queue. */
-export interface ApplyContext {
-  readonly stamp: number;
-  readonly effects: Effects;
-}
-
 /** Adds what the command needs and is not resident; ask again until nothing is added. */
 export function queueCommandNeeds(
   state: QueueState,
   command: QueueCommand,
-  keys: RecordKey[],
+  needs: NeedsContext,
 ): void {
+  const { keys } = needs;
   switch (command.kind) {
     case 'settle-range':
       settleRangeNeeds(state, command, keys);
       return;
     case 'create-group':
-      createGroupNeeds(state, command, keys);
+      createGroupNeeds(state, command, needs);
       return;
     case 'delete-group':
       state.isGroupReady(command.groupId, keys);
       return;
     case 'seek-group':
-      seekGroupNeeds(state, command, keys);
+      seekGroupNeeds(state, command, needs);
       return;
     case 'idle-group':
       if (!state.use()) keys.push(queueKey(state.queueId));
@@ -71,20 +67,21 @@ export function queueCommandNeeds(
 export function applyToQueue(
   state: QueueState,
   command: QueueCommand,
-  { stamp, effects }: ApplyContext,
+  context: ApplyContext,
 ): void {
+  const { stamp, effects } = context;
   switch (command.kind) {
     case 'settle-range':
       settleRange(state, command, effects);
       return;
     case 'create-group':
-      createGroup(state, command, effects);
+      createGroup(state, command, context);
       return;
     case 'delete-group':
       deleteGroup(state, command, effects);
       return;
     case 'seek-group':
-      seekGroup(state, command, effects);
+      seekGroup(state, command, context);
       return;
     case 'idle-group':
       idleGroup(state, command, stamp);

@@ -13,9 +13,6 @@ import type { Offset } from './ids.ts';
 import type { QueueState } from './queue.ts';
 import type { RecordKey } from './record-data.ts';
 
-/** Messages by which a queue is above its retention before a step is made. */
-export const RETENTION_STEP = 256;
-
 /** Adds what `raiseStart` needs; the records of all groups are resident. */
 export function raiseStartNeeds(state: QueueState, to: number, keys: RecordKey[]): void {
   for (const { groupId } of state.queue.groups) {
@@ -73,8 +70,8 @@ function retainedFrom(state: QueueState, command: RetainCommand): number {
   return Math.min(command.start, state.queue.nextOffset, stepFrom(state) + MAX_RANGE);
 }
 
-/** What no group wants costs nothing to pass. */
-function stepFrom(state: QueueState): number {
+/** From where a step counts: what no group wants costs nothing to pass. */
+export function stepFrom(state: QueueState): number {
   const { start, nextOffset, groups } = state.queue;
   if (groups.length === 0) return start;
   let lowest = nextOffset;

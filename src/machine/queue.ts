@@ -15,10 +15,11 @@ import { GROUP_KINDS, type GroupKind } from './command.ts';
 import type { QueueDefinition } from './definitions.ts';
 import type { GroupView } from './effect.ts';
 import { takesAll } from './filters.ts';
-import { type GroupHolder, GroupState } from './group.ts';
+import { Group, type GroupHolder, GroupState } from './group.ts';
 import {
   DEFAULT_GROUP,
   DEFAULT_GROUP_NAME,
+  DELAYED_QUEUE,
   type GroupId,
   type Offset,
   type QueueId,
@@ -74,6 +75,20 @@ export class Queue {
     queue.start = countOf(start);
     queue.nextGroupId = countOf(nextGroupId);
     queue.groups = listOf(groups).map(entryOf);
+    return queue;
+  }
+
+  static shared(): Queue {
+    const queue = new Queue();
+    queue.groups.push({
+      groupId: DEFAULT_GROUP,
+      name: DEFAULT_GROUP_NAME,
+      kind: 'explicit',
+      filter: '',
+      filterFrom: 0,
+      idleSince: 0,
+      knownFloor: -1,
+    });
     return queue;
   }
 
@@ -189,8 +204,10 @@ export class QueueState implements RecordHolder, GroupHolder {
     this.#recognize();
   }
 
-  loadQueue(data: RecordData): void {
-    this.#record = new Resident(queueKey(this.queueId), Queue.fromData(data), this);
+  /** Without data: a queue that is as if new, with the group of all that are shared. */
+  loadQueue(data: RecordData | undefined): void {
+    const queue = data === undefined ? Queue.shared() : Queue.fromData(data);
+    this.#record = new Resident(queueKey(this.queueId), queue, this);
     this.#table.adopt(this.#record);
     this.#longestAtMost = -1;
     this.#recognize();
@@ -247,7 +264,7 @@ export class QueueState implements RecordHolder, GroupHolder {
   loadGroup(groupId: GroupId, data: RecordData | undefined): void {
     if (this.#record === undefined || this.entry(groupId) === undefined) return;
     if (this.#hasGroup(groupId)) return;
-    const content = stored(data);
+    const content = this.queueId === DELAYED_QUEUE ? (data ?? new Group().toData()) : stored(data);
     (this.group(groupId) ?? this.#newState(groupId)).load(content);
   }
 
@@ -422,9 +439,14 @@ export class QueueState implements RecordHolder, GroupHolder {
   }
 
   #recognize(): void {
-    const { maxMessages, retention } = this.#definition.limits;
+    const { maxMessages, maxBytes, ttlMs, retention } = this.#definition.limits;
     this.#isPlain =
+      !this.isStream &&
       maxMessages === 0 &&
+      maxBytes === 0 &&
+      ttlMs === 0 &&
+      retention.ageMs === 0 &&
+      retention.bytes === 0 &&
       retention.messages === 0 &&
       this.queue.groups.every(({ filter }) => takesAll(filter));
   }

@@ -22,6 +22,8 @@ export interface Kept {
   readonly bytes: number;
   readonly retention: RetentionLimits;
   readonly now: number;
+  /** The mark of a message that comes, if it makes one; its bytes count already. */
+  readonly coming: Mark | undefined;
 }
 
 export interface RetentionStep {
@@ -56,8 +58,9 @@ export function retentionStep(
     if (at === undefined) return undefined;
     const isBefore = at.offset > start;
     const behind = isBefore ? index : index + 1;
-    const end = isBefore ? at : marks.mark(queueId, behind, keys);
+    let end = isBefore ? at : marks.mark(queueId, behind, keys);
     if (end === undefined && behind < range.end) return undefined;
+    if (end === undefined && range.upTo === nextOffset) end = kept.coming;
     const block = { from: start, first: isBefore ? undefined : at, end };
     const goesAt = retention.ageMs === 0 ? Infinity : newestOf(block) + retention.ageMs;
     // A block that ends below the start is behind us already: it was cut by other means.

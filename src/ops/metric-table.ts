@@ -121,9 +121,17 @@ export const METRICS: readonly MetricRow[] = [
     series: of('broker/unanswered-lost'),
   },
   {
+    name: 'fluxmq_captured_total',
+    kind: 'counter',
+    help: 'Copies of ordinary publishes that went to the queues that capture their topics.',
+    series: of('broker/captured'),
+  },
+  {
     name: 'fluxmq_capture_lost_total',
     kind: 'counter',
-    help: 'Captured messages of queues with `capture: async` that were not stored.',
+    help:
+      'Of these, those that were not stored and that nobody waited for: `capture: async`, QoS 0, ' +
+      'wills.',
     series: of('broker/capture-lost'),
   },
   {

@@ -168,7 +168,7 @@ export class Applier {
         this.#options.locations.breakRuns();
         this.#section = reader.sections;
       }
-      if (machine.keys(command).length > 0) {
+      if (machine.keys(command, this.#reader.stampMs).length > 0) {
         this.#pause(command);
         return false;
       }
@@ -221,7 +221,7 @@ export class Applier {
     this.#pending = command;
     this.#paused = true;
     loader
-      .until(() => machine.keys(command))
+      .until(() => machine.keys(command, this.#reader.stampMs))
       .then(() => {
         this.#paused = false;
         wake();

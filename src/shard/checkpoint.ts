@@ -53,6 +53,8 @@ export interface CheckpointStats {
   readonly index: number;
   readonly lastMs: number;
   readonly lastBytes: number;
+  /** All of them together. */
+  readonly bytes: number;
 }
 
 /**
@@ -107,6 +109,7 @@ export class Checkpoints {
   #count = 0;
   #lastMs = 0;
   #lastBytes = 0;
+  #bytes = 0;
 
   /** `index`: of the checkpoint that is in the store, 0 for none. */
   constructor(options: CheckpointOptions, index: LogIndex) {
@@ -128,6 +131,7 @@ export class Checkpoints {
       index: this.#index,
       lastMs: this.#lastMs,
       lastBytes: this.#lastBytes,
+      bytes: this.#bytes,
     };
   }
 
@@ -202,6 +206,7 @@ export class Checkpoints {
     this.#index = cut.index;
     this.#count++;
     this.#lastBytes = bytes;
+    this.#bytes += bytes;
     const firstKept = Math.min(cut.index + 1, cut.lowest ?? Number.POSITIVE_INFINITY) as LogIndex;
     if (firstKept > log.start) await log.truncatePrefix(firstKept);
     this.#lastMs = this.#options.monotonicMs() - began;

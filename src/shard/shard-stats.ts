@@ -82,6 +82,7 @@ function partStats(sources: StatsSources): [string, number][] {
     ['checkpoint/index', checkpoint.index],
     ['checkpoint/last-ms', Math.round(checkpoint.lastMs)],
     ['checkpoint/last-bytes', checkpoint.lastBytes],
+    ['bytes/records', checkpoint.bytes],
     ['records/resident', machine.residentRecords],
     ['records/loaded', loader.loaded],
     ['payloads/cached-bytes', payloads.cachedBytes],

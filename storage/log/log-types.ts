@@ -34,6 +34,8 @@ export interface LogOptions {
   /** Around each write with its sync, one after the other: for whoever measures them. */
   writing?(): void;
   written?(): void;
+  /** So many zeros were written ahead of the data. */
+  prewritten?(bytes: number): void;
   /** Called once, with the first failed write or sync. The log takes nothing more after it. */
   onFailure(error: StorageError): void;
 }

@@ -279,7 +279,7 @@ export class MachineDriver {
   }
 
   #apply(index: number, stamp: number, command: Command): SeenEffect[] {
-    this.#load(() => this.machine.keys(command));
+    this.#load(() => this.machine.keys(command, stamp as StampMs));
     this.#effects.clear();
     this.machine.apply(index as LogIndex, stamp as StampMs, command, this.#effects);
     return Array.from({ length: this.#effects.length }, (_, at) => seen(this.#effects, at));
