@@ -171,6 +171,8 @@ export class Node {
   }
 
   async #listen(config: Config): Promise<void> {
+    // First, so that whoever sees the other listeners can use it.
+    await this.#admin?.start();
     this.#broker.start();
     for (const frontend of this.#frontends) {
       try {
@@ -179,7 +181,6 @@ export class Node {
         throw new ListenError(config.server.mqtt.tcp.addr, 'server.mqtt.tcp.addr', cause);
       }
     }
-    await this.#admin?.start();
   }
 
   async #stop(): Promise<void> {

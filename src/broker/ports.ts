@@ -265,7 +265,6 @@ export const ADMIN_REFUSALS = [
   'no-group',
   'exists',
   'invalid',
-  'in-use',
   'unavailable',
 ] as const;
 export type AdminRefusal = (typeof ADMIN_REFUSALS)[number];

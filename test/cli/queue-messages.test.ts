@@ -267,10 +267,16 @@ describe('group', () => {
     expect((await run('group', 'list', 'nope')).code).toBe(ExitCode.refused);
   });
 
-  it('delete: one in use is refused', async () => {
+  it('delete: says what is lost, and asks', async () => {
     admin.add(fakeDefinition('orders'), [{ name: 'a', consumers: 1 }, { name: 'b' }]);
-    expect((await run('group', 'delete', 'orders', 'a', '--yes')).code).toBe(ExitCode.refused);
-    expect((await run('group', 'delete', 'orders', 'b')).code).toBe(ExitCode.usage);
+    const unasked = await run('group', 'delete', 'orders', 'a');
+    expect(unasked.code).toBe(ExitCode.usage);
+    expect(unasked.stderr).toContain('0 unsettled messages, and end 1 consumer?');
+    const unknown = await run('group', 'delete', 'orders', 'nope', '--yes');
+    expect([unknown.code, unknown.stderr]).toEqual([
+      ExitCode.refused,
+      'fluxmq: orders has no group nope\n',
+    ]);
     expect(await told('group', 'delete', 'orders', 'b', '--yes')).toBe(
       'the group b of orders: deleted\n',
     );

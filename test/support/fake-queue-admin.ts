@@ -164,7 +164,6 @@ export class FakeQueueAdmin implements QueueAdmin {
     await this.#enter('deleteGroup', name, group);
     const queue = this.#queue(name);
     const found = this.#group(queue, group);
-    if (found.consumers > 0) throw new AdminError('in-use', `${group} has consumers`);
     queue.groups.splice(queue.groups.indexOf(found), 1);
   }
 

@@ -86,7 +86,6 @@ const REFUSALS = {
   'no-group': ExitCode.refused,
   exists: ExitCode.refused,
   invalid: ExitCode.refused,
-  'in-use': ExitCode.refused,
   unavailable: ExitCode.refused,
 } satisfies Record<AdminRefusal, ExitCode>;
 
