@@ -32,6 +32,7 @@ function start(set: readonly string[] = [], shards: StartShards = startShards): 
     'server.mqtt.tcp.addr=127.0.0.1:0',
     'server.ops.addr=127.0.0.1:0',
     'log.level=silent',
+    'admin.socket=off',
     'storage.segment_size=1MiB',
     ...set,
   ];
