@@ -111,8 +111,8 @@ export class Node {
   }
 
   /**
-   * Rejects with a `StorageError`, a `ListenError` or an `AdminSocketError`, and then nothing is left
-   * running.
+   * Rejects with a `StorageError`, a `ListenError` or an `AdminSocketError`, and then nothing is
+   * left running.
    */
   static async start(parts: NodeParts): Promise<Node> {
     const { config, log, startShards, terminal } = parts;

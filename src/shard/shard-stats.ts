@@ -6,7 +6,7 @@
  * are in memory. `alarm/...` for each alarm, with the number of messages that it concerns.
  */
 
-import type { QueueId } from '../machine/ids.ts';
+import { DELAYED_QUEUE, type QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Alarms } from './alarms.ts';
 import type { Applier } from './applier.ts';
@@ -102,6 +102,7 @@ function messageStats({ messages, machine, serving, nowMs }: StatsSources): [str
     ['messages/expired', messages.expired],
     ['messages/dropped', messages.dropped],
     ['messages/dead-lettered', outbox?.deadLettered ?? 0],
+    ['messages/delayed', machine.depth(DELAYED_QUEUE) ?? 0],
     ['outbox/open', machine.openIntentCount],
     ['outbox/transferred', outbox?.transferred ?? 0],
     ['outbox/refused', outbox?.refused ?? 0],

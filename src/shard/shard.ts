@@ -14,7 +14,7 @@ import type { RecordStore } from '#storage';
 import type { Position } from '../machine/command.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, RareEffect } from '../machine/effect.ts';
-import type { LogIndex } from '../machine/ids.ts';
+import { DELAYED_QUEUE, type LogIndex } from '../machine/ids.ts';
 import { Machine } from '../machine/machine.ts';
 import { Alarms } from './alarms.ts';
 import { Applier } from './applier.ts';
@@ -207,7 +207,9 @@ export class Shard {
     const queues = this.#machine.queues();
     if (queues.length <= STATS_QUEUES_MAX) {
       await this.#loader.until(() =>
-        queues.flatMap(({ queueId }) => this.#machine.queueKeys(queueId)),
+        [DELAYED_QUEUE, ...queues.map(({ queueId }) => queueId)].flatMap((queueId) =>
+          this.#machine.queueKeys(queueId),
+        ),
       );
     }
     return encodeStats(this.stats());
