@@ -28,10 +28,12 @@ import { AdminCallError, errorOf } from './status.ts';
 
 export class AdminClient implements QueueAdmin {
   readonly #client: Client;
+  readonly #path: string;
   readonly #timeoutMs: number;
 
-  private constructor(client: Client, timeoutMs: number) {
+  private constructor(client: Client, path: string, timeoutMs: number) {
     this.#client = client;
+    this.#path = path;
     this.#timeoutMs = timeoutMs;
   }
 
@@ -46,7 +48,7 @@ export class AdminClient implements QueueAdmin {
       'grpc.enable_channelz': 0,
       'grpc.use_local_subchannel_pool': 1,
     });
-    return new AdminClient(client, timeoutMs);
+    return new AdminClient(client, path, timeoutMs);
   }
 
   close(): void {
@@ -120,7 +122,7 @@ export class AdminClient implements QueueAdmin {
         metadata,
         options,
         (error, reply) => {
-          if (error !== null) reject(errorOf(error));
+          if (error !== null) reject(errorOf(error, this.#path));
           // The loader made the reply by the same file as the types.
           else resolve(reply as AdminCalls[Name]['reply']);
         },

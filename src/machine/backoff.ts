@@ -5,10 +5,9 @@
  * exponentially longer with each attempt, from `retry.min` by `retry.multiplier` to `retry.max`,
  * lengthened by a jitter so that what failed together does not come again together. A message whose
  * visibility timeout passed or whose consumer was lost goes to another member **at once**: it has
- * waited already, or the member is gone, and nothing speaks against the message itself. But
- * whatever the cause, from `deliveryLimit` attempts on it waits the longest backoff each time, so
- * that a message that kills its consumers cannot keep them busy. 'returned' is not an attempt and
- * never comes here.
+ * waited already, or the member is gone, and nothing speaks against the message itself. At
+ * `deliveryLimit` attempts it leaves the queue; where it cannot (no more intents may be open), it
+ * waits the longest backoff, whatever the cause. 'returned' is not an attempt and never comes here.
  *
  * Every replica must come to the same number: the jitter is a hash and not random, and powers are
  * multiplications, because the last bit of `Math.pow` is the engine's business.

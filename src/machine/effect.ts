@@ -118,7 +118,7 @@ export type RareEffect =
   | { readonly kind: 'start-raised'; readonly queueId: QueueId; readonly start: Offset }
   /**
    * `count` messages were dropped, the first of them `from`, because the queue is full or they have
-   * expired. One effect may stand for what several commands dropped, one behind the other.
+   * expired. One effect may stand for what several commands of the entry dropped.
    */
   | {
       readonly kind: 'dropped';
@@ -211,7 +211,7 @@ export class Effects {
   #e = new Float64Array(FIRST_CAPACITY);
   readonly #nodes: string[] = [];
   readonly #rare: RareEffect[] = [];
-  /** The rare effect that was added last, if it is one of these. */
+  /** The last one of these. */
   #dropped: { readonly queueId: QueueId; readonly why: Dropped['why']; count: number } | undefined;
 
   get length(): number {
@@ -371,7 +371,7 @@ export class Effects {
     this.#d[at] = notBefore;
   }
 
-  /** Joins what was dropped of the same queue just before. */
+  /** Joins what was dropped last, if it was of the same queue: the effect is there for counts. */
   addDropped(queueId: QueueId, dropped: Dropped): void {
     const last = this.#dropped;
     if (last !== undefined && last.queueId === queueId && last.why === dropped.why) {
@@ -385,7 +385,6 @@ export class Effects {
   }
 
   addRare(effect: RareEffect): void {
-    this.#dropped = undefined;
     this.#rare.push(effect);
     this.#a[this.#next(EffectKind.rare)] = this.#rare.length - 1;
   }

@@ -81,11 +81,10 @@ export function createGroupNeeds(
   }
   const lowest = lowestGroup(state);
   if (keys.length > 0 || state.isStream || lowest === undefined) return;
-  const from = Math.max(lowest.floor, begin);
   for (const chunk of lowest.group.ranges.chunks()) {
-    const begin = chunk * SETTLED_CHUNK;
-    if (begin + SETTLED_CHUNK <= from) continue;
-    for (const group of groupsOf(state)) group.missingBits(begin, begin + SETTLED_CHUNK, keys);
+    const [from, to] = [chunk * SETTLED_CHUNK, (chunk + 1) * SETTLED_CHUNK];
+    if (to <= begin) continue;
+    for (const group of groupsOf(state)) group.missingBits(from, to, keys);
   }
 }
 
@@ -108,13 +107,12 @@ export function createGroup(
     const others = groupsOf(state);
     const begin = beginOf(state, command, { parts, keys: [] });
     const lowest = state.isStream ? undefined : lowestGroup(state);
-    const from = Math.max(lowest?.floor ?? 0, begin);
     entry = state.createGroup({ name, kind, filter }, lowest === undefined ? begin : lowest.floor);
     const group = state.loadedGroup(entry.groupId);
     for (const chunk of lowest?.group.ranges.chunks() ?? []) {
-      if ((chunk + 1) * SETTLED_CHUNK > from) group.adoptCommon(chunk, others);
+      if ((chunk + 1) * SETTLED_CHUNK > begin) group.adoptCommon(chunk, others);
     }
-    if (from > group.floor) group.settleRange(group.floor, from);
+    if (begin > group.floor) group.settleRange(group.floor, begin);
     if (kind === 'automatic') {
       const due = stamp + state.definition.limits.groupExpiresMs;
       parts.timers.add({ due, kind: 'group', queueId, number: entry.groupId }, stamp);

@@ -76,14 +76,17 @@ function discard(
   context: ApplyContext,
 ): void {
   const { queueId, groupId, offset } = command;
-  const { deadLetter: name, retry } = state.definition.limits;
+  const { limits } = state.definition;
+  const { deadLetter: name } = limits;
   const { effects, parts, stamp } = context;
   const attempts = group.attempts(offset) + 1;
   if (name !== '' && parts.outbox.room === 0) {
-    // Not counted: it must not come to the limit by waiting.
-    const due = stamp + retry.maxMs;
-    group.setAttempts(offset, Math.max(1, attempts - 1), due);
-    tellRequeued(command, { attempts: Math.max(1, attempts - 1), due }, effects);
+    // This attempt is not counted: it is made again.
+    const counted = Math.max(1, attempts - 1);
+    const ended = { queueId, offset, attempts: limits.deliveryLimit, cause: command.cause };
+    const due = notBefore(ended, limits, stamp);
+    group.setAttempts(offset, counted, due);
+    tellRequeued(command, { attempts: counted, due }, effects);
     return;
   }
   group.settle(offset);

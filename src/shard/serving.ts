@@ -12,7 +12,6 @@ import type { QueueInfo } from '../broker/ports.ts';
 import type { CreateGroupCommand } from '../machine/command.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
-import { filterTakes } from '../machine/filters.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import { Admin } from './admin.ts';
@@ -279,7 +278,6 @@ export class Serving {
           () => machine.dispatchKeys(queueId, groupId),
           () => began(machine.dispatchStart(queueId, groupId)),
         ),
-      matches: filterTakes,
       wake,
       failed,
     };

@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await producer.client.endAsync(true);
+  await producer.die();
   await broker.remove();
 });
 

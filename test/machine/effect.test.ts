@@ -39,7 +39,7 @@ describe('effects', () => {
     expect(effects.rare(0)).toEqual({ kind: 'version-set', version: 2 });
   });
 
-  it('what was dropped of one queue, one message behind the other, is one effect', () => {
+  it('what was dropped of one queue, message by message, is one effect', () => {
     const effects = new Effects();
     const [a, b] = [1 as QueueId, 2 as QueueId];
     effects.addDropped(a, { from: 5, count: 1, why: 'drop-head' });
@@ -55,8 +55,7 @@ describe('effects', () => {
     expect(dropped).toEqual([
       { kind: 'dropped', queueId: a, from: 5, count: 3, why: 'drop-head' },
       { kind: 'dropped', queueId: a, from: 8, count: 1, why: 'expired' },
-      { kind: 'dropped', queueId: b, from: 0, count: 1, why: 'expired' },
-      { kind: 'dropped', queueId: b, from: 1, count: 1, why: 'expired' },
+      { kind: 'dropped', queueId: b, from: 0, count: 2, why: 'expired' },
     ]);
     effects.clear();
     effects.addDropped(b, { from: 7, count: 1, why: 'expired' });

@@ -45,7 +45,15 @@ class Rig {
     const { start, now, bytes } = this;
     const nextOffset = this.messages.length;
     const limits = { ...retention, messages: 0 };
-    const kept = { queueId: 1, start, nextOffset, bytes, retention: limits, now };
+    const kept = {
+      queueId: 1,
+      start,
+      nextOffset,
+      bytes,
+      retention: limits,
+      now,
+      coming: undefined,
+    };
     this.load((keys) => {
       if (!this.marks.needsHead(1, keys)) retentionStep(this.marks, kept, keys);
     });

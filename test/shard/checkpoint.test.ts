@@ -26,9 +26,9 @@ function replayed(entries: readonly ShardEntry[]): Map<string, unknown> {
   for (let keys = machine.startKeys(); keys.length > 0; keys = machine.startKeys()) load(keys);
   const applier = new Applier({
     machine: Object.assign(Object.create(machine) as Machine, {
-      keys: (command: Parameters<Machine['keys']>[0]) => {
-        load(machine.keys(command));
-        return machine.keys(command);
+      keys: (...asked: Parameters<Machine['keys']>) => {
+        load(machine.keys(...asked));
+        return machine.keys(...asked);
       },
       apply: machine.apply.bind(machine),
     }),

@@ -9,6 +9,7 @@ import type { QueueLimits, QueueType } from '../../src/machine/definitions.ts';
 import type { SettleOutcome } from '../../src/machine/command.ts';
 import { Effects, EffectKind, type GroupView, type RareEffect } from '../../src/machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../../src/machine/ids.ts';
+import type { GroupDispatchStart } from '../../src/machine/machine.ts';
 import { SettledChunk } from '../../src/machine/settled-ranges.ts';
 import { Alarms } from '../../src/shard/alarms.ts';
 import { Dispatcher } from '../../src/shard/dispatcher.ts';
@@ -16,7 +17,6 @@ import type {
   AttachRequest,
   DispatcherOptions,
   GroupCommand,
-  GroupDispatchStart,
   GroupPlace,
   SettleAsk,
   SettleReason,
@@ -429,7 +429,6 @@ export class DispatcherWorld {
           found(group === undefined ? undefined : this.#view(group));
         }),
       start: ({ groupId }, began) => this.#later(() => began(this.#start(groupId))),
-      matches: (filter, queueName, topic) => topic === `$queue/${queueName}/${filter}`,
       wake: () => undefined,
       failed: (error) => void (this.failure = error as Error),
     };

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 
+import type { SettleAnswer } from '../../../src/broker/ports.ts';
 import {
   MqttServer,
   type RawClient,
@@ -274,6 +275,32 @@ describe('the verbs', () => {
     client.publish(`${ORDERS}/$nack`, '');
     await until(() => server.listener.counters.refusedPublishes === 2);
     await client.quiet();
+  });
+
+  test('at QoS 0 so many may be under way as at QoS 1: the client is not read until they are done', async () => {
+    await start({ receiveMaximum: 4 });
+    await fill(ORDERS, 1);
+    const client = await manual();
+    const { words } = await next(client);
+    let atOnce = 0;
+    const { settle: real } = server.queues;
+    let open = 0;
+    server.queues.settle = (request, waiter, tag): void => {
+      atOnce = Math.max(atOnce, ++open);
+      const counting = {
+        settled: (its: number, answer: SettleAnswer): void => {
+          open--;
+          waiter.settled(its, answer);
+        },
+      };
+      real.call(server.queues, request, counting, tag);
+    };
+    const properties = { userProperties: names(words) };
+    for (let at = 0; at < 50; at++) client.publish(`${ORDERS}/$ack`, '', { properties });
+    await client.quiet();
+    await until(() => open === 0);
+    expect(server.queues.settlements).toHaveLength(50);
+    expect(atOnce).toBe(4);
   });
 
   test('answers keep the order of the publishes, settlements and messages alike', async () => {

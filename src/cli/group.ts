@@ -1,0 +1,86 @@
+/** `fluxmq group`: the groups of queues of a running broker. */
+
+import { Command } from 'commander';
+import type { AdminClient } from '../admin/client.ts';
+import type { GroupSummary } from '../broker/ports.ts';
+import { type BrokerFlags, addBrokerOptions, withBroker } from './operator/broker.ts';
+import { type ConfirmFlags, confirm } from './operator/confirm.ts';
+import { GROUP_COLUMNS } from './operator/groups-table.ts';
+import { allQueues } from './operator/list.ts';
+import { type WatchFlags, print, show, watchOption } from './operator/screen.ts';
+import { groupFields, jsonLine } from './operator/told.ts';
+import { visible } from './text/columns.ts';
+import { type Column, table } from './text/table.ts';
+import { several } from './text/units.ts';
+
+export function groupCommand(): Command {
+  return new Command('group')
+    .description('Look at and delete groups of consumers.')
+    .addCommand(listCommand())
+    .addCommand(deleteCommand());
+}
+
+interface Row {
+  readonly queue: string;
+  readonly group: GroupSummary;
+}
+
+const COLUMNS: readonly Column<Row>[] = [
+  { title: 'QUEUE', cut: true, of: ({ queue }) => queue },
+  ...GROUP_COLUMNS.map((column) => ({ ...column, of: ({ group }: Row) => column.of(group) })),
+];
+
+function listCommand(): Command {
+  return addBrokerOptions(new Command('list'))
+    .description('The groups of one queue, or of all.')
+    .argument('[queue]', 'its name')
+    .addOption(watchOption())
+    .action((queue: string | undefined, flags: BrokerFlags & WatchFlags) =>
+      withBroker(flags, (client) =>
+        show(flags, async ({ width }) => {
+          const rows = await groupsOf(client, queue);
+          const at = flags.watch === undefined ? {} : { at_ms: Date.now() };
+          if (flags.json === true) {
+            return rows.map((row) => jsonLine({ ...at, ...groupFields(row.queue, row.group) }));
+          }
+          return rows.length === 0 ? ['no groups'] : table(COLUMNS, rows, width);
+        }),
+      ),
+    );
+}
+
+async function groupsOf(client: AdminClient, queue: string | undefined): Promise<Row[]> {
+  const names: string[] = [];
+  if (queue === undefined) {
+    for await (const { definition } of allQueues(client)) names.push(definition.name);
+  } else names.push(queue);
+  const rows: Row[] = [];
+  for (const name of names) {
+    const { groups } = await client.show(name);
+    rows.push(...groups.map((group) => ({ queue: name, group })));
+  }
+  return rows;
+}
+
+function deleteCommand(): Command {
+  return addBrokerOptions(new Command('delete'))
+    .description('Delete a group; what it has not settled waits for the others only.')
+    .argument('<queue>', 'its name')
+    .argument('<group>', 'which group')
+    .option('-y, --yes', 'do not ask')
+    .action((queue: string, group: string, flags: BrokerFlags & ConfirmFlags) =>
+      withBroker(flags, async (client) => {
+        const { groups } = await client.show(queue);
+        const depth = groups.find(({ name }) => name === group)?.depth ?? 0;
+        const what = `${visible(group)} of ${visible(queue)}`;
+        const lost = `with ${several(depth, 'unsettled message')}`;
+        await confirm(flags, `Delete the group ${what} ${lost}?`);
+        await client.deleteGroup(queue, group);
+        await print([
+          flags.json === true
+            ? jsonLine({ queue, group, deleted: true })
+            : `the group ${what}: deleted`,
+        ]);
+      }),
+    );
+}
