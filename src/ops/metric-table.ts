@@ -174,8 +174,8 @@ export const METRICS: readonly MetricRow[] = [
     kind: 'counter',
     help:
       'Messages that left a queue although nobody settled them: by their time to live (expired), ' +
-      'by `drop-head` (dropped), by retention (retired).',
-    series: each('reason', 'messages', 'expired', 'dropped', 'retired'),
+      'or because it was full (dropped). What retention removes is not counted.',
+    series: each('reason', 'messages', 'expired', 'dropped'),
   },
   {
     name: 'fluxmq_dead_lettered_total',
