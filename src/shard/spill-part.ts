@@ -110,7 +110,7 @@ export class SpillPart {
     return { bytes: this.#slab, start, lengths };
   }
 
-  /** Room for `length` bytes more behind those of the row that begins at `start`; where it begins now. */
+  /** Room for more bytes behind those of the row that begins at `start`; where it begins now. */
   #room(start: number, length: number): number {
     if (this.#slabAt + length <= this.#slab.length) return start;
     const row = this.#slab.subarray(start, this.#slabAt);

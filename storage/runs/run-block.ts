@@ -1,5 +1,5 @@
 /**
- * A block of a run: neighbouring values with a directory in front, and two checksums. Little-endian.
+ * A block of a run: neighbouring values behind a directory, and two checksums. Little-endian.
  *
  *   header, 88 bytes
  *        0  u32  magic "FMRB"
