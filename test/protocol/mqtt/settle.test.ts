@@ -360,10 +360,12 @@ describe('a wrong settlement', () => {
 
   test('two different message ids are none', async () => {
     await start();
-    await fill(ORDERS, 1);
+    await fill(ORDERS, 2);
     const client = await manual();
     const { words } = await next(client);
-    const userProperties = { ...names(words), 'message-id': [words['message-id'], 'x'] };
+    const second = await next(client);
+    const both = [words['message-id'], second.words['message-id']];
+    const userProperties = { ...names(words), 'message-id': both };
     const properties = { userProperties };
     client.publish(`${ORDERS}/$ack`, '', { qos: 1, messageId: 1, properties });
     expect(await client.expect('puback')).toMatchObject({ reasonCode: 0x83 });
