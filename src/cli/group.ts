@@ -71,10 +71,11 @@ function deleteCommand(): Command {
     .action((queue: string, group: string, flags: BrokerFlags & ConfirmFlags) =>
       withBroker(flags, async (client) => {
         const { groups } = await client.show(queue);
-        const depth = groups.find(({ name }) => name === group)?.depth ?? 0;
+        const { depth = 0, consumers = 0 } = groups.find(({ name }) => name === group) ?? {};
         const what = `${visible(group)} of ${visible(queue)}`;
         const lost = `with ${several(depth, 'unsettled message')}`;
-        await confirm(flags, `Delete the group ${what} ${lost}?`);
+        const ended = consumers === 0 ? '' : `, and end ${several(consumers, 'consumer')}`;
+        await confirm(flags, `Delete the group ${what} ${lost}${ended}?`);
         await client.deleteGroup(queue, group);
         await print([
           flags.json === true

@@ -13,7 +13,7 @@ import { CATCH_ALL_QUEUE } from './queue-names.ts';
 import { brokenRules } from './rules.ts';
 
 export type { Config, GroupConfig, QueueConfig } from './keys.ts';
-export { ConfigError, type ConfigProblem } from './problem.ts';
+export { ConfigError } from './problem.ts';
 export {
   CATCH_ALL_QUEUE,
   filteredGroupName,

@@ -33,6 +33,15 @@ function each(label: string, prefix: string, ...parts: string[]): readonly Serie
 
 const MILLIS = 0.001;
 
+export const ALARM_KINDS = [
+  'damaged',
+  'stuck',
+  'log-damaged',
+  'run-damaged',
+  'disk-reserve',
+  'spill-late',
+] as const;
+
 export const METRICS: readonly MetricRow[] = [
   {
     name: 'fluxmq_mqtt_connections',
@@ -165,8 +174,8 @@ export const METRICS: readonly MetricRow[] = [
     kind: 'counter',
     help:
       'Messages that left a queue although nobody settled them: by their time to live (expired), ' +
-      'by `drop-head` (dropped), by retention (retired).',
-    series: each('reason', 'messages', 'expired', 'dropped', 'retired'),
+      'or because it was full (dropped). What retention removes is not counted.',
+    series: each('reason', 'messages', 'expired', 'dropped'),
   },
   {
     name: 'fluxmq_dead_lettered_total',
@@ -217,7 +226,7 @@ export const METRICS: readonly MetricRow[] = [
     name: 'fluxmq_alarms',
     kind: 'gauge',
     help: 'What is wrong and needs a person, by kind (see operations.md).',
-    series: each('kind', 'alarms', 'damaged', 'stuck', 'log-damaged', 'disk-reserve'),
+    series: each('kind', 'alarms', ...ALARM_KINDS),
   },
   {
     name: 'fluxmq_written_bytes_total',
@@ -256,6 +265,30 @@ export const METRICS: readonly MetricRow[] = [
     kind: 'gauge',
     help: 'Bytes of disk that runs take.',
     series: of('runs/bytes'),
+  },
+  {
+    name: 'fluxmq_runs_wanted_messages',
+    kind: 'gauge',
+    help: 'Messages in runs that are still wanted, as of the last count.',
+    series: of('runs/wanted'),
+  },
+  {
+    name: 'fluxmq_spilled_messages_total',
+    kind: 'counter',
+    help: 'Messages that were written from the log into runs.',
+    series: of('spill/messages'),
+  },
+  {
+    name: 'fluxmq_runs_rewritten_bytes_total',
+    kind: 'counter',
+    help: 'Bytes of runs that were written again to merge them or to give space back.',
+    series: of('runs/rewritten-bytes'),
+  },
+  {
+    name: 'fluxmq_spill_late_total',
+    kind: 'counter',
+    help: 'How often publishes had to wait because the log had twice its window.',
+    series: of('spill/late'),
   },
   {
     name: 'fluxmq_disk_free_bytes',

@@ -11,6 +11,7 @@ import { type Metric, Registry } from 'prom-client';
 import { DURATION_BOUNDS_MS, type Durations, type Figures, type ThreadFigures } from './figures.ts';
 import { alarmCounts } from './health.ts';
 import {
+  ALARM_KINDS,
   GROUP_METRICS,
   METRICS,
   type MetricRow,
@@ -130,7 +131,7 @@ function figuresOf({ node, shards, mainThread, shardThread }: Moment): Figures {
   figures.set('shard/up', shards === undefined ? 0 : 1);
   if (shards !== undefined) {
     const alarms = alarmCounts(shards);
-    for (const kind of ['damaged', 'stuck', 'log-damaged', 'disk-reserve']) {
+    for (const kind of ALARM_KINDS) {
       figures.set(`alarms/${kind}`, alarms.get(kind) ?? 0);
     }
   }

@@ -125,6 +125,11 @@ export class OutboxDriver {
   }
 
   /** What apply did. */
+  /** The queue of the message that an intent on its way moves. */
+  sourceOf(intent: number): QueueId | undefined {
+    return this.#flights.get(intent)?.intent.queueId;
+  }
+
   rare(effect: RareEffect): void {
     switch (effect.kind) {
       case 'intent-opened':

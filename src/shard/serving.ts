@@ -55,6 +55,8 @@ export interface ServingOptions {
     whenApplied(index: LogIndex): Promise<void>;
   };
   readonly inReserve: () => boolean;
+  /** Publishes are to wait. */
+  readonly holdsBack: () => boolean;
   readonly monotonicMs: () => number;
   /** Calls `action` once between two entries. */
   readonly atBoundary: (action: () => void) => Promise<void>;
@@ -93,6 +95,7 @@ export class Serving {
       entryBytesMax: limits.entryBytesMax,
       uncommittedBytesMax: limits.uncommittedBytesMax,
       inReserve: options.inReserve,
+      holdsBack: options.holdsBack,
       now: () => options.stamps.now(),
       failed,
     });
@@ -196,6 +199,11 @@ export class Serving {
 
   enqueued(queueId: QueueId, offset: Offset, priority: number): void {
     this.#dispatcher.enqueued(queueId, offset, priority);
+  }
+
+  /** The queue of the message that an intent on its way moves. */
+  sourceOf(intent: number): QueueId | undefined {
+    return this.#outbox.sourceOf(intent);
   }
 
   rare(effect: RareEffect): void {

@@ -23,7 +23,6 @@ export class VolatileLog implements ShardLog {
   #start = 1;
   #committed = 0;
   #bytes = 0;
-  #bytesWritten = 0;
   #appends = 0;
   #scheduled = false;
   #closed = false;
@@ -52,8 +51,6 @@ export class VolatileLog implements ShardLog {
       syncs: 0,
       bytes: this.#bytes,
       segments: 0,
-      bytesWritten: this.#bytesWritten,
-      bytesPrewritten: 0,
     };
   }
 
@@ -67,7 +64,6 @@ export class VolatileLog implements ShardLog {
     this.#entries.push({ ...proposal, index, term: TERM });
     this.#appends++;
     this.#bytes += proposal.bytes;
-    this.#bytesWritten += proposal.bytes;
     if (!this.#scheduled) {
       this.#scheduled = true;
       setImmediate(() => this.#commit());

@@ -144,6 +144,14 @@ export interface RecoveryReport {
   readonly removed: readonly string[];
 }
 
+export interface SegmentExtent {
+  readonly first: LogIndex;
+  /** `first - 1` in a segment without entries. */
+  readonly last: LogIndex;
+  /** Of its file. */
+  readonly bytes: number;
+}
+
 export interface LogStats {
   readonly appends: number;
   readonly writes: number;

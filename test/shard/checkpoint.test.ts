@@ -65,7 +65,8 @@ async function stored(world: ShardWorld): Promise<Map<string, unknown>> {
   const records = new Map<string, unknown>();
   for await (const page of store.iterate('')) {
     for (const { key, value } of page) {
-      if (!key.startsWith('location')) records.set(key, decodeRecord(value));
+      const isMachines = !/^(location|log-window|run)/.test(key);
+      if (isMachines) records.set(key, decodeRecord(value));
     }
   }
   await store.close();
