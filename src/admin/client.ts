@@ -12,6 +12,7 @@ import { lstat } from 'node:fs/promises';
 import { Client, Metadata, credentials } from '@grpc/grpc-js';
 import {
   AdminError,
+  type MoveWish,
   type Offset,
   type PeekedMessage,
   type Position,
@@ -93,8 +94,8 @@ export class AdminClient implements QueueAdmin {
     return messages.map((message) => understood(message, messageOf));
   }
 
-  async move(name: string, group: string, to: string, max: number): Promise<number> {
-    return (await this.#call('Move', { name, group, to, max })).count;
+  async move(wish: MoveWish): Promise<number> {
+    return (await this.#call('Move', wish)).count;
   }
 
   async seek(name: string, group: string, position: Position): Promise<Offset> {

@@ -14,7 +14,6 @@ export const REFUSAL_STATUS = {
   'no-group': status.NOT_FOUND,
   exists: status.ALREADY_EXISTS,
   invalid: status.INVALID_ARGUMENT,
-  'in-use': status.FAILED_PRECONDITION,
   unavailable: status.UNAVAILABLE,
 } as const satisfies Record<AdminRefusal, status>;
 

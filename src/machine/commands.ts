@@ -48,6 +48,8 @@ export class Commands {
   /** One of each, for all commands. */
   readonly #needs: Changing<NeedsContext>;
   readonly #context: Changing<ApplyContext>;
+  /** Filled anew for each publish. */
+  readonly #missing: RecordKey[] = [];
 
   constructor(definitions: Definitions, senders: Senders, parts: Parts) {
     this.#definitions = definitions;
@@ -184,27 +186,20 @@ export class Commands {
   }
 
   #enqueueKeys(command: EnqueueCommand): readonly RecordKey[] {
+    const missing = this.#missing;
+    missing.length = 0;
+    this.#needs.keys = missing;
     const stream = this.#senders.missing(command.node);
-    let missing = stream === undefined ? undefined : [stream];
+    if (stream !== undefined) missing.push(stream);
     const { targets, options } = command;
     for (let i = 0; i < targets.length; i += 1) {
       const state = this.#definitions.get(targets[i] as QueueId);
       if (state === undefined) continue;
-      if (!state.use()) {
-        missing ??= [];
-        missing.push(queueKey(state.queueId));
-      } else if (options !== undefined || !state.isPlain) {
-        missing ??= [];
-        this.#needs.keys = missing;
-        enqueueNeeds(state, command, this.#needs);
-      }
+      if (!state.use()) missing.push(queueKey(state.queueId));
+      else if (options !== undefined || !state.isPlain) enqueueNeeds(state, command, this.#needs);
     }
-    if (options !== undefined) {
-      missing ??= [];
-      this.#needs.keys = missing;
-      publishNeeds(command, this.#needs);
-    }
-    return missing === undefined || missing.length === 0 ? NONE : missing;
+    if (options !== undefined) publishNeeds(command, this.#needs);
+    return missing.length === 0 ? NONE : [...missing];
   }
 
   #settleKeys(command: SettleCommand): readonly RecordKey[] {

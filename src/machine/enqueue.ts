@@ -19,12 +19,13 @@
 import { assert } from './assert.ts';
 import { type EnqueueOptions, MAX_TARGETS } from './command.ts';
 import { MAX_LIFE_MS } from './definitions.ts';
-import { filterTakes, takesAll } from './filters.ts';
+import type { Effects } from './effect.ts';
+import { filterMatches, routingKeyAt, takesAll } from './filters.ts';
 import type { QueueId } from './ids.ts';
 import { boundNeeds, drop, hasMarks, isNearBound, isRefusing, markAsked } from './length-bounds.ts';
 import { MARK_CHUNK } from './marks.ts';
 import type { ApplyContext, NeedsContext } from './parts.ts';
-import type { GroupEntry, QueueState } from './queue.ts';
+import type { QueueState } from './queue.ts';
 import { enforceRetention, mayBeRetained, retentionNeeds } from './retaining.ts';
 import { outcomeCode } from './streams.ts';
 
@@ -52,7 +53,7 @@ export function enqueueNeeds(state: QueueState, message: Incoming, needs: NeedsC
   const { groups, nextOffset } = state.queue;
   const before = keys.length;
   for (const { groupId, filter } of groups) {
-    if (takesAll(filter)) continue;
+    if (takesAll(filter) || state.group(groupId)?.isReadyFor(nextOffset) === true) continue;
     if (state.isGroupReady(groupId, keys)) state.loadedGroup(groupId).needs(nextOffset, keys);
   }
   const ttl = lifeOf(state, message);
@@ -86,6 +87,14 @@ export function enqueue(
   const { targets, bytes, options } = message;
   const { queues, effects } = context;
   assert(targets.length <= MAX_TARGETS, 'enqueue: too many targets');
+  if (targets.length === 1 && options === undefined) {
+    // By far the most: one look-up, and nothing to be decided.
+    const only = queues.get(targets[0] as QueueId);
+    if (only?.isPlain === true) {
+      effects.addEnqueued(only.queueId, only.append(bytes), bytes);
+      return ACCEPTED;
+    }
+  }
   for (let i = 0; i < targets.length; i += 1) {
     const state = queues.get(targets[i] as QueueId);
     if (state === undefined || state.isPlain) continue;
@@ -129,12 +138,22 @@ function appendBounded(state: QueueState, message: Incoming, context: ApplyConte
   if (ttl > 0) {
     parts.timers.add({ due: stamp + ttl, kind: 'expiry', queueId, number: offset }, stamp);
   }
-  if (state.isPlain) return;
-  for (const entry of state.queue.groups) {
-    if (takes(state, entry, message)) continue;
-    const group = state.loadedGroup(entry.groupId);
+  if (state.hasFilters) filter(state, { offset, topic: message.topic }, effects);
+}
+
+/** Settles the message for each group that does not take it. */
+function filter(
+  state: QueueState,
+  { offset, topic }: { offset: number; topic: string },
+  effects: Effects,
+): void {
+  const { queueId } = state;
+  const key = routingKeyAt(topic, state.definition.name);
+  for (const { groupId, filter: of } of state.queue.groups) {
+    if (filterMatches(of, topic, key)) continue;
+    const group = state.loadedGroup(groupId);
     group.settle(offset);
-    effects.finishSettled(effects.addSettled(queueId, entry.groupId, offset), group.floor, false);
+    effects.finishSettled(effects.addSettled(queueId, groupId, offset), group.floor, false);
   }
 }
 
@@ -190,8 +209,4 @@ function levelOf(state: QueueState, { options }: Incoming): number {
   return options === undefined
     ? 0
     : Math.min(options.priority, state.definition.limits.maxPriority);
-}
-
-function takes(state: QueueState, { filter }: GroupEntry, { topic }: Incoming): boolean {
-  return filterTakes(filter, state.definition.name, topic);
 }

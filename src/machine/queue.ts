@@ -133,6 +133,7 @@ export class QueueState implements RecordHolder, GroupHolder {
   /** Never too low; -1: not known. See `mayReach`. */
   #longestAtMost = -1;
   #isPlain = false;
+  #hasFilters = false;
 
   constructor(queueId: QueueId, definition: QueueDefinition, table: RecordTable) {
     this.queueId = queueId;
@@ -156,6 +157,11 @@ export class QueueState implements RecordHolder, GroupHolder {
   /** A publish to it is nothing but an append: no filter, no bound. */
   get isPlain(): boolean {
     return this.#isPlain;
+  }
+
+  /** Some group does not take all; known while the queue's record is in memory. */
+  get hasFilters(): boolean {
+    return this.#hasFilters;
   }
 
   /** The records of the queue and of each group are in memory. */
@@ -440,6 +446,7 @@ export class QueueState implements RecordHolder, GroupHolder {
 
   #recognize(): void {
     const { maxMessages, maxBytes, ttlMs, retention } = this.#definition.limits;
+    this.#hasFilters = !this.queue.groups.every(({ filter }) => takesAll(filter));
     this.#isPlain =
       !this.isStream &&
       maxMessages === 0 &&
@@ -448,7 +455,7 @@ export class QueueState implements RecordHolder, GroupHolder {
       retention.ageMs === 0 &&
       retention.bytes === 0 &&
       retention.messages === 0 &&
-      this.queue.groups.every(({ filter }) => takesAll(filter));
+      !this.#hasFilters;
   }
 
   #rememberWanted(queue: Queue): void {

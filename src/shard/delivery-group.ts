@@ -57,8 +57,6 @@ export class DeliveryGroup implements GroupPlace {
   phase: GroupPhase = 'looking';
   /** Consumers for which it is being moved, in the order of the proposals. */
   readonly seekers: number[] = [];
-  /** Goes up with each start: an older one that is still loading is not taken. */
-  starts = 0;
   policy: DispatchPolicy | undefined;
   readonly members = new Map<number, Member>();
   /** What was asked and is not judged yet. */

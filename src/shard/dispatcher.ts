@@ -196,7 +196,7 @@ export class Dispatcher {
     if (group?.policy === undefined) return;
     const { policy } = group;
     policy.settled(effects.offset(at), effects.floor(at));
-    this.#asks.settled(group, effects.offset(at), effects.floor(at));
+    this.#asks.settled(group, effects.offset(at));
     this.#applied(group);
   }
 

@@ -287,11 +287,10 @@ export class Memberships {
 
   #start(group: DeliveryGroup): void {
     group.phase = 'starting';
-    group.starts++;
-    const { starts } = group;
     this.#options
       .start(group, (start) => {
-        if (group.phase === 'starting' && group.starts === starts) this.#began(group, start);
+        // Whichever of several is first: it reads the state as it is then.
+        if (group.phase === 'starting') this.#began(group, start);
       })
       .catch(this.#options.failed);
   }

@@ -76,9 +76,8 @@ export class SettleAsks {
     group.asked.clear();
   }
 
-  settled(group: DeliveryGroup, offset: Offset, floor: Offset): void {
+  settled(group: DeliveryGroup, offset: Offset): void {
     if (group.asked.size > 0) this.#applied(group, offset);
-    if (group.commits.length > 0) this.#committed(group, floor);
   }
 
   ranged(group: DeliveryGroup, { from, to, floor }: SettledStretch): void {
@@ -177,10 +176,7 @@ export class SettleAsks {
     group.commits = commits.filter((commit) => {
       const { tag, offset, through } = commit;
       if (offset < floor) this.#answer(tag, 'done');
-      else if (through <= floor) {
-        commit.through = floor;
-        return this.#proposeSlice(group, commit);
-      }
+      else if (through <= floor) return this.#proposeSlice(group, commit);
       return offset >= floor;
     });
   }

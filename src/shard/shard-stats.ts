@@ -7,7 +7,7 @@
  */
 
 import type { Runs } from '#storage';
-import type { QueueId } from '../machine/ids.ts';
+import { DELAYED_QUEUE, type QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Alarms } from './alarms.ts';
 import type { Applier } from './applier.ts';
@@ -131,6 +131,7 @@ function messageStats({ messages, machine, serving, nowMs }: StatsSources): [str
     ['messages/expired', messages.expired],
     ['messages/dropped', messages.dropped],
     ['messages/dead-lettered', outbox?.deadLettered ?? 0],
+    ['messages/delayed', machine.depth(DELAYED_QUEUE) ?? 0],
     ['outbox/open', machine.openIntentCount],
     ['outbox/transferred', outbox?.transferred ?? 0],
     ['outbox/refused', outbox?.refused ?? 0],

@@ -14,7 +14,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Runs } from '#storage';
 import type { QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, RareEffect } from '../machine/effect.ts';
-import type { LogIndex, QueueId } from '../machine/ids.ts';
+import { DELAYED_QUEUE, type LogIndex, type QueueId } from '../machine/ids.ts';
 import { Machine } from '../machine/machine.ts';
 import { Alarms } from './alarms.ts';
 import { Applier } from './applier.ts';
@@ -217,7 +217,9 @@ export class Shard {
     const queues = this.#machine.queues();
     if (queues.length <= STATS_QUEUES_MAX) {
       await this.#loader.until(() =>
-        queues.flatMap(({ queueId }) => this.#machine.queueKeys(queueId)),
+        [DELAYED_QUEUE, ...queues.map(({ queueId }) => queueId)].flatMap((queueId) =>
+          this.#machine.queueKeys(queueId),
+        ),
       );
     }
     return encodeStats(this.stats());

@@ -85,6 +85,8 @@ export class DispatcherWorld {
   definition: QueueDefinition | undefined;
   now = 1_000_000;
   open = true;
+  /** The output closes after so many deliveries. */
+  room = Number.POSITIVE_INFINITY;
   takesProposals = true;
   /** How many places `groupNamed` and `start` wait before they answer: by hand. */
   held: (() => void)[] | undefined;
@@ -462,7 +464,7 @@ export class DispatcherWorld {
   }
 
   #output(): DispatcherOptions['output'] {
-    const isOpen = (): boolean => this.open;
+    const isOpen = (): boolean => this.open && this.room > 0;
     return {
       attached: (consumer, { groupId, name }) => {
         this.attachedTo.set(consumer, groupId);
@@ -470,6 +472,7 @@ export class DispatcherWorld {
       },
       deliver: (header) => {
         const { consumer, offset, deliveryNumber, attempt, redelivered } = header;
+        this.room--;
         this.deliveries.push({ consumer, offset, deliveryNumber, attempt, redelivered });
       },
       ended: (consumer, offset) => void this.heard.push(`${consumer} ended ${offset}`),

@@ -88,6 +88,10 @@ describe('a settlement by name', () => {
     expect(world.news()).toEqual(['#2 stale', '#1 done']);
     expect(world.group('sleeping').settled).toEqual(new Set([1]));
     expect(world.dispatcher.activity({ queueId: QUEUE, groupId })).toBeUndefined();
+    world.ask(3, 'sleeping', { ...at(1) });
+    await world.settle();
+    expect(world.news()).toEqual(['#3 already']);
+    expect(world.dispatcher.activity({ queueId: QUEUE, groupId })).toBeUndefined();
   });
 
   it('is answered when a purge, a seek or a deletion comes first', async () => {

@@ -44,7 +44,7 @@ export function addBrokerOptions(command: Command): Command {
 }
 
 /** Where the socket is, by the same rules as for `start`. */
-export function socketPath(flags: Omit<BrokerFlags, 'timeout'>): string {
+function socketPath(flags: Omit<BrokerFlags, 'timeout'>): string {
   if (flags.socket !== undefined) return resolve(flags.socket);
   const data = flags.data ?? flags.dataDir;
   const overrides = [...(flags.set ?? [])];
@@ -86,7 +86,6 @@ const REFUSALS = {
   'no-group': ExitCode.refused,
   exists: ExitCode.refused,
   invalid: ExitCode.refused,
-  'in-use': ExitCode.refused,
   unavailable: ExitCode.refused,
 } satisfies Record<AdminRefusal, ExitCode>;
 

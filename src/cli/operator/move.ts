@@ -4,13 +4,12 @@
  */
 
 import { Command } from 'commander';
-import type { AdminClient } from '../../admin/client.ts';
-import type { Position } from '../../broker/ports.ts';
+import type { GroupSummary, Position, QueueDetail } from '../../broker/ports.ts';
 import { readDuration, readPosition } from '../../config/config.ts';
 import { positiveCount } from '../client-options.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 import { visible } from '../text/columns.ts';
-import { several } from '../text/units.ts';
+import { count, several } from '../text/units.ts';
 import { type BrokerFlags, addBrokerOptions, withBroker } from './broker.ts';
 import { print } from './screen.ts';
 import { jsonLine } from './told.ts';
@@ -23,6 +22,9 @@ interface MoveFlags extends BrokerFlags {
 
 /** More than anybody has. */
 const EVERYTHING = 1_000_000_000;
+/** So many are moved by one request, which has a deadline. */
+const STEP = 10_000;
+const NAMES_SHOWN = 10;
 
 export function moveCommand(): Command {
   return addBrokerOptions(new Command('move'))
@@ -40,31 +42,43 @@ async function move(from: string, to: string | undefined, flags: MoveFlags): Pro
     throw new CliError(ExitCode.usage, 'say where to: the name of a queue, or --to-source');
   }
   await withBroker(flags, async (client) => {
-    const group = flags.group ?? (await onlyGroup(client, from));
-    const moved = await client.move(from, group, to ?? '', flags.max);
+    const group = groupOf(await client.show(from), flags.group);
+    // What came in meanwhile is left, so that messages that come back do not go round.
+    const most = Math.min(flags.max, group.depth);
+    let moved = 0;
+    while (moved < most) {
+      const max = Math.min(STEP, most - moved);
+      const step = await client.move({ name: from, group: group.name, to: to ?? '', max });
+      moved += step;
+      if (step < max) break;
+      if (process.stderr.isTTY && moved < most) process.stderr.write(`${count(moved)} ...\n`);
+    }
     const where = to === undefined ? 'where they came from' : visible(to);
     await print([
       flags.json === true
-        ? jsonLine({ queue: from, group, to: to ?? null, moved })
+        ? jsonLine({ queue: from, group: group.name, to: to ?? null, moved })
         : `${visible(from)}: ${several(moved, 'message')} on the way to ${where}`,
     ]);
   });
 }
 
 /** The group that is meant where none is named: the only one. */
-async function onlyGroup(client: AdminClient, queue: string): Promise<string> {
-  const { groups } = await client.show(queue);
+function groupOf({ definition, groups }: QueueDetail, name: string | undefined): GroupSummary {
+  const queue = visible(definition.name);
   const [one, ...others] = groups;
-  if (one === undefined) {
-    throw new CliError(ExitCode.refused, `${visible(queue)} has no group: nothing waits in it`);
+  if (name !== undefined) {
+    const named = groups.find((group) => group.name === name);
+    if (named !== undefined) return named;
+    throw new CliError(ExitCode.refused, `${queue} has no group ${visible(name)}`);
   }
-  if (others.length === 0) return one.name;
-  const names = groups.map(({ name }) => visible(name)).slice(0, 10);
-  const text = `${visible(queue)} has ${groups.length} groups, name one with --group: `;
-  throw new CliError(
-    ExitCode.usage,
-    `${text}${names.join(', ')}${others.length > 9 ? ', ...' : ''}`,
-  );
+  if (one === undefined) {
+    throw new CliError(ExitCode.refused, `${queue} has no group: nothing waits in it`);
+  }
+  if (others.length === 0) return one;
+  const names = groups.slice(0, NAMES_SHOWN).map((group) => visible(group.name));
+  if (groups.length > NAMES_SHOWN) names.push('...');
+  const text = `${queue} has ${groups.length} groups, name one with --group: ${names.join(', ')}`;
+  throw new CliError(ExitCode.usage, text);
 }
 
 export function seekCommand(): Command {
@@ -73,7 +87,7 @@ export function seekCommand(): Command {
     .argument('<queue>', 'its name')
     .argument('<group>', 'which group')
     .argument('<position>', "first, last, next, an offset, a time, or so long ago, such as '2h'")
-    .action((queue: string, group: string, written: string, flags: BrokerFlags) => {
+    .action((...[queue, group, written, flags]: [string, string, string, BrokerFlags]) => {
       const position = positionOf(written);
       return withBroker(flags, async (client) => {
         const floor = await client.seek(queue, group, position);

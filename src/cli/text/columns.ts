@@ -1,13 +1,13 @@
 /**
- * How wide a text is on a terminal, cut and made harmless: names and payloads come from anybody, and
- * a control character in them must not move the cursor or change what a person reads. Pure.
+ * How wide a text is on a terminal, cut and made harmless: names and payloads come from anybody,
+ * and a control character in them must not move the cursor or change what a person reads. Pure.
  */
 
 /** Takes no column of its own: marks on the character before, and joiners. */
 const NONE = /[\p{Mn}\p{Me}\p{Cf}]/u;
 /** East Asian wide characters, and pictures: two columns. */
 const TWO =
-  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u;
+  /\p{Script=Han}|\p{Script=Hangul}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Emoji_Presentation}|[\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]/u;
 
 function columnsOfOne(character: string): number {
   // Nearly all of them.

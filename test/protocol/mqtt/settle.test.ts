@@ -283,7 +283,7 @@ describe('the verbs', () => {
     const client = await manual();
     const { words } = await next(client);
     let atOnce = 0;
-    const { settle: real } = server.queues;
+    const real = server.queues.settle.bind(server.queues);
     let open = 0;
     server.queues.settle = (request, waiter, tag): void => {
       atOnce = Math.max(atOnce, ++open);
@@ -293,7 +293,7 @@ describe('the verbs', () => {
           waiter.settled(its, answer);
         },
       };
-      real.call(server.queues, request, counting, tag);
+      real(request, counting, tag);
     };
     const properties = { userProperties: names(words) };
     for (let at = 0; at < 50; at++) client.publish(`${ORDERS}/$ack`, '', { properties });
@@ -360,10 +360,12 @@ describe('a wrong settlement', () => {
 
   test('two different message ids are none', async () => {
     await start();
-    await fill(ORDERS, 1);
+    await fill(ORDERS, 2);
     const client = await manual();
     const { words } = await next(client);
-    const userProperties = { ...names(words), 'message-id': [words['message-id'], 'x'] };
+    const second = await next(client);
+    const both = [words['message-id'], second.words['message-id']];
+    const userProperties = { ...names(words), 'message-id': both };
     const properties = { userProperties };
     client.publish(`${ORDERS}/$ack`, '', { qos: 1, messageId: 1, properties });
     expect(await client.expect('puback')).toMatchObject({ reasonCode: 0x83 });
