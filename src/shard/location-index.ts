@@ -11,8 +11,8 @@
  *
  * Invariants: the stretches of a chunk ascend; none crosses a chunk or an entry; `lowest` of a
  * queue is at most the index of its oldest wanted message in the log (it may lag behind, never run
- * ahead: the log is truncated by it). Derived state: replay from the checkpoint's index makes the same
- * stretches again. Nothing here does I/O.
+ * ahead: the log is truncated by it). Derived state: replay from the checkpoint's index makes the
+ * same stretches again. Nothing here does I/O.
  */
 
 import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';

@@ -44,11 +44,6 @@ export interface RunKey {
   readonly offset: number;
 }
 
-/** Below 0: `a` stands before `b`. */
-export function compareKeys(a: RunKey, b: RunKey): number {
-  return a.stream === b.stream ? a.offset - b.offset : a.stream - b.stream;
-}
-
 export interface BlockHeader extends RunName {
   readonly block: number;
   readonly position: number;
