@@ -153,7 +153,7 @@ export class PublishKeys {
     keys.add(packetId);
   }
 
-  /** The publish is finished; false: a later owner has been here. A key that is not there is gone. */
+  /** The publish is finished, maybe since long; false: a later owner has been here. */
   release({ session, ownerEpoch, packetId }: PublishKey): boolean {
     const { isKnown, ownerEpoch: highest } = this.#sessions.get(session);
     if (!isKnown) return true;
