@@ -99,11 +99,14 @@ function nodeFigures(watched: Watched | undefined): Figures {
   ]);
   if (watched === undefined) return figures;
   const { broker, mqtt } = watched;
-  const { published, fannedOut, refused, unansweredRefused } = broker.counters;
+  const { published, fannedOut, refused, unansweredRefused, captured, captureLost } =
+    broker.counters;
   figures.set('broker/published', published);
   figures.set('broker/fanned-out', fannedOut);
   figures.set('broker/refused', refused);
   figures.set('broker/unanswered-lost', unansweredRefused);
+  figures.set('broker/captured', captured);
+  figures.set('broker/capture-lost', captureLost);
   figures.set('broker/subscriptions', broker.subscriptionCount);
   figures.set('broker/retained', broker.retainedCount);
   for (const listener of mqtt) addMqtt(figures, listener);

@@ -111,8 +111,8 @@ export class Node {
   }
 
   /**
-   * Rejects with a `StorageError`, a `ListenError` or an `AdminSocketError`, and then nothing is left
-   * running.
+   * Rejects with a `StorageError`, a `ListenError` or an `AdminSocketError`; nothing is left running
+   * then.
    */
   static async start(parts: NodeParts): Promise<Node> {
     const { config, log, startShards, terminal } = parts;
@@ -171,6 +171,8 @@ export class Node {
   }
 
   async #listen(config: Config): Promise<void> {
+    // First, so that whoever sees the other listeners can use it.
+    await this.#admin?.start();
     this.#broker.start();
     for (const frontend of this.#frontends) {
       try {
@@ -179,7 +181,6 @@ export class Node {
         throw new ListenError(config.server.mqtt.tcp.addr, 'server.mqtt.tcp.addr', cause);
       }
     }
-    await this.#admin?.start();
   }
 
   async #stop(): Promise<void> {

@@ -111,14 +111,7 @@ export function logSettings(config: Config, terminal: boolean): LogSettings {
   return { level, format: format === 'auto' ? auto : format, node: config.node.id };
 }
 
-/** Queues that are made on their first use. */
-export interface AutoQueueOptions {
-  readonly maxQueues: number;
-  /** Undefined for a name that no queue may have; absent where none is made. */
-  readonly autoQueue?: (name: string) => QueueDefinition | undefined;
-}
-
-export function brokerOptions(config: Config): BrokerOptions & AutoQueueOptions {
+export function brokerOptions(config: Config): BrokerOptions {
   const { server, retained } = config;
   const { type, max_queues: maxQueues } = config.auto_create;
   return {

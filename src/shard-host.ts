@@ -7,7 +7,7 @@
  */
 
 import { join } from 'node:path';
-import { DiskReserve, Log, nodeFiles, openDataDirectory, openLevelRecords } from '#storage';
+import { DiskReserve, Log, nodeFiles, Runs, openDataDirectory, openLevelRecords } from '#storage';
 import type { DataDirectory, Files, RecordStore } from '#storage';
 import type { ShardSettings } from './options.ts';
 import type { BatchPort } from './shard/port.ts';
@@ -22,10 +22,18 @@ import type { Logger } from './telemetry/logger.ts';
 const SHARD_FOLDER = 'shard-0';
 const LOG_FOLDER = 'log';
 const RECORDS_FOLDER = 'records';
+const RUNS_FOLDER = 'runs';
+/** Sparse indexes of runs in memory. */
+const RUN_INDEX_BYTES = 4 << 20;
 
 /** Where the log lies in a data directory. */
 export function logDirectory(dataDirectory: string): string {
   return join(dataDirectory, SHARD_FOLDER, LOG_FOLDER);
+}
+
+/** Where the runs lie in a data directory. */
+export function runsDirectory(dataDirectory: string): string {
+  return join(dataDirectory, SHARD_FOLDER, RUNS_FOLDER);
 }
 
 export interface ShardHostParts {
@@ -108,6 +116,7 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
   const { reserveBytes: _reserve, ...storage } = settings.storage;
   let shard: Shard | undefined;
   let early: Error | undefined;
+  let zeros = 0;
   const { log, recovery } = await Log.open({
     files: on.files,
     directory: await on.data.folder(SHARD_FOLDER, LOG_FOLDER),
@@ -115,6 +124,9 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
     ...storage,
     writing: () => pulse?.writing(),
     written: () => pulse?.written(),
+    prewritten: (bytes) => {
+      zeros += bytes;
+    },
     onFailure: (error) => {
       if (error.code === 'full') on.reserve.noteFull();
       if (shard === undefined) early = error;
@@ -132,6 +144,14 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
     node: settings.node,
     log: new SingleLog(log, settings.node),
     records: on.records,
+    runs: new Runs({
+      files: on.files,
+      directory: await on.data.folder(SHARD_FOLDER, RUNS_FOLDER),
+      owner: log.logId,
+      blockBytes: settings.runs.blockBytes,
+      indexCacheBytes: RUN_INDEX_BYTES,
+      now: Date.now,
+    }),
     port,
     queues: settings.queues,
     groups: settings.groups,
@@ -146,6 +166,10 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
       residentRecordsMax: settings.maxResidentRecords,
       uncommittedBytesMax: settings.maxUncommittedBytes,
       outstandingBytesMax: settings.maxOutstandingBytes,
+      windowBytes: settings.runs.windowBytes,
+      windowMessages: settings.runs.windowMessages,
+      spillBufferBytes: settings.runs.spillBufferBytes,
+      compactionShare: settings.runs.compactionShare,
     },
     clock: systemClock,
     logger,
@@ -159,8 +183,10 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
       ['disk/free', on.reserve.space.freeBytes],
       ['disk/inside-reserve', on.reserve.state === 'inside-reserve' ? 1 : 0],
       ['bytes/log', log.stats.bytesWritten],
+      ['bytes/prewritten', zeros],
       ...(parts.moreStats?.() ?? []),
     ],
+    diskFull: () => on.reserve.noteFull(),
     onFailure,
   });
   if (early !== undefined) shard.logFailed(early);

@@ -18,6 +18,7 @@ export type {
   ReadLimits,
   ReadOutcome,
   RecoveryReport,
+  SegmentExtent,
   SyncMode,
   TornTail,
 } from './log/log-types.ts';
@@ -38,3 +39,12 @@ export { DiskReserve, RESERVE_LIMITS } from './disk-reserve.ts';
 export type { DiskReserveOptions, ReserveSpace, ReserveState } from './disk-reserve.ts';
 export { inspectLog } from './log/inspect.ts';
 export type { Inspected, InspectOptions } from './log/inspect.ts';
+export { Runs } from './runs/runs.ts';
+export type { RunsOptions } from './runs/runs.ts';
+export type { FinishedRun, RunWriter } from './runs/run-writer.ts';
+export type { RunBlock, RunKey } from './runs/run-block.ts';
+export type { RunDamage, RunFault, RunRead, RunReadLimits } from './runs/run-types.ts';
+export { chooseRewrite, copyWanted } from './runs/compaction.ts';
+export type { CopiedPiece, CopyOutcome, Piece, RunState } from './runs/compaction.ts';
+export { inspectRun } from './runs/inspect-run.ts';
+export type { InspectedRun, InspectRunOptions } from './runs/inspect-run.ts';

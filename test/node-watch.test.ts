@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { parseConfig } from '../src/config/config.ts';
 import { ListenError, Node, type ShardThreads } from '../src/node.ts';
+import { GROUP_METRICS, METRICS, QUEUE_METRICS } from '../src/ops/metric-table.ts';
 import { pulseMemory } from '../src/ops/thread-pulse.ts';
 import { startShards } from '../src/shard-threads.ts';
 import { freePort } from './support/broker-process.ts';
@@ -32,6 +33,7 @@ function start(set: readonly string[] = [], shards: StartShards = startShards): 
     'server.mqtt.tcp.addr=127.0.0.1:0',
     'server.ops.addr=127.0.0.1:0',
     'log.level=silent',
+    'admin.socket=off',
     'storage.segment_size=1MiB',
     ...set,
   ];
@@ -74,6 +76,15 @@ it.each(['worker', 'main'])(
     );
   },
 );
+
+it('a node that runs shows every metric of the table', async () => {
+  const node = await start();
+  running.push(node);
+  const { body } = await get(node.ops?.port ?? 0, '/metrics');
+  for (const { name } of [...METRICS, ...QUEUE_METRICS, ...GROUP_METRICS]) {
+    expect(body, name).toContain(`\n# TYPE ${name} `);
+  }
+});
 
 it('O1: off is off', async () => {
   const node = await start(['server.ops.addr=off']);

@@ -17,6 +17,8 @@ function cycle(pending: number): number {
   const policy = new DispatchPolicy({
     term: 1,
     seenBelow: 0,
+    isStream: false,
+    firstDeliveryNumber: 1,
     start: {
       floor: 0 as Offset,
       nextOffset: next as Offset,

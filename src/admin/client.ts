@@ -12,6 +12,7 @@ import { lstat } from 'node:fs/promises';
 import { Client, Metadata, credentials } from '@grpc/grpc-js';
 import {
   AdminError,
+  type MoveWish,
   type Offset,
   type PeekedMessage,
   type Position,
@@ -28,10 +29,12 @@ import { AdminCallError, errorOf } from './status.ts';
 
 export class AdminClient implements QueueAdmin {
   readonly #client: Client;
+  readonly #path: string;
   readonly #timeoutMs: number;
 
-  private constructor(client: Client, timeoutMs: number) {
+  private constructor(client: Client, path: string, timeoutMs: number) {
     this.#client = client;
+    this.#path = path;
     this.#timeoutMs = timeoutMs;
   }
 
@@ -46,7 +49,7 @@ export class AdminClient implements QueueAdmin {
       'grpc.enable_channelz': 0,
       'grpc.use_local_subchannel_pool': 1,
     });
-    return new AdminClient(client, timeoutMs);
+    return new AdminClient(client, path, timeoutMs);
   }
 
   close(): void {
@@ -91,8 +94,8 @@ export class AdminClient implements QueueAdmin {
     return messages.map((message) => understood(message, messageOf));
   }
 
-  async move(name: string, group: string, to: string, max: number): Promise<number> {
-    return (await this.#call('Move', { name, group, to, max })).count;
+  async move(wish: MoveWish): Promise<number> {
+    return (await this.#call('Move', wish)).count;
   }
 
   async seek(name: string, group: string, position: Position): Promise<Offset> {
@@ -120,7 +123,7 @@ export class AdminClient implements QueueAdmin {
         metadata,
         options,
         (error, reply) => {
-          if (error !== null) reject(errorOf(error));
+          if (error !== null) reject(errorOf(error, this.#path));
           // The loader made the reply by the same file as the types.
           else resolve(reply as AdminCalls[Name]['reply']);
         },

@@ -36,9 +36,10 @@ export function handlersOf(admin: QueueAdmin): Handlers {
       const start = wholeOf(from, 'from') as Offset;
       return { messages: await peek(admin, { name, from: start, max: ranged(max, PEEK_MAX) }) };
     },
-    Move: async ({ name, group, to, max }) => ({
-      count: await admin.move(name, group, to, atLeastOne(wholeOf(max, 'max'))),
-    }),
+    Move: async (wish) => {
+      atLeastOne(wholeOf(wish.max, 'max'));
+      return { count: await admin.move(wish) };
+    },
     Seek: async ({ name, group, ...position }) => ({
       floor: await admin.seek(name, group, positionOf({ name, group, ...position })),
     }),
@@ -54,9 +55,8 @@ function ranged(max: number, most: number): number {
   throw new AdminError('invalid', `max is not within 1 to ${most}`);
 }
 
-function atLeastOne(max: number): number {
-  if (max >= 1) return max;
-  throw new AdminError('invalid', 'max is 0: nothing would be done');
+function atLeastOne(max: number): void {
+  if (max < 1) throw new AdminError('invalid', 'max is 0: nothing would be done');
 }
 
 async function list(

@@ -129,7 +129,9 @@ export class AdminServer {
     if (error instanceof Late) return statusOf(status.DEADLINE_EXCEEDED, error.message);
     if (error instanceof AdminError) {
       const { code, message } = error;
-      this.#log.info({ call, ...toldOf(request), refusal: code, why: message }, 'refused');
+      const told = { call, ...toldOf(request), refusal: code, why: message };
+      if (LOOKS.has(call)) this.#log.debug(told, 'refused');
+      else this.#log.info(told, 'an operator was refused');
       return refusalOf(error);
     }
     this.#log.error({ call, ...toldOf(request), error }, 'an admin request failed');

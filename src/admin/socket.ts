@@ -43,7 +43,8 @@ export interface SocketPlace {
 export function pathProblem(path: string): string | undefined {
   const bytes = Buffer.byteLength(path);
   if (bytes <= PATH_BYTES_MAX) return undefined;
-  return `the path of the admin socket has ${bytes} bytes, and the system takes ${PATH_BYTES_MAX}: ${path}`;
+  const most = `the system takes ${PATH_BYTES_MAX}`;
+  return `the path of the admin socket has ${bytes} bytes, and ${most}: ${path}`;
 }
 
 const WAY_OUT = 'set admin.socket to a shorter path, such as /run/fluxmq/admin.sock, or to off';

@@ -14,7 +14,6 @@ export const REFUSAL_STATUS = {
   'no-group': status.NOT_FOUND,
   exists: status.ALREADY_EXISTS,
   invalid: status.INVALID_ARGUMENT,
-  'in-use': status.FAILED_PRECONDITION,
   unavailable: status.UNAVAILABLE,
 } as const satisfies Record<AdminRefusal, status>;
 
@@ -79,13 +78,29 @@ export function statusOf(code: status, details: string): Refusal {
   return { code, details: shortened(details), metadata: new Metadata() };
 }
 
-/** What the client hears of a failed call. */
-export function errorOf(error: ServiceError): AdminError | AdminCallError {
+/** What the client hears of a failed call to the broker behind `path`. */
+export function errorOf(error: ServiceError, path: string): AdminError | AdminCallError {
   const [named] = error.metadata.get(REFUSAL_TRAILER);
   const refusal = ADMIN_REFUSALS.find((each) => each === named);
   if (refusal !== undefined) return new AdminError(refusal, error.details);
   const code = named === BUSY ? BUSY : (CALL_ERRORS[error.code] ?? 'failed');
-  return new AdminCallError(code, error.details, { cause: error });
+  return new AdminCallError(code, wordsOf(code, error.details, path), { cause: error });
+}
+
+/** Those of gRPC speak of its own parts. */
+function wordsOf(code: AdminCallErrorCode, details: string, path: string): string {
+  switch (code) {
+    case 'timeout':
+      return 'the broker did not answer in time; what was asked for may still be done';
+    case 'unreachable':
+      return details.includes('ECONNREFUSED')
+        ? `no broker runs here: nobody answers on ${path}, which a killed one left`
+        : `the connection to the broker on ${path} was lost: ${details}`;
+    case 'busy':
+    case 'too-large':
+    case 'failed':
+      return details;
+  }
 }
 
 /** Half a character, also where it was cut, is none that a status could carry. */

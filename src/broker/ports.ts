@@ -260,14 +260,7 @@ export interface PeekedMessage {
 }
 
 /** Why an operator's wish was not done. */
-export const ADMIN_REFUSALS = [
-  'no-queue',
-  'no-group',
-  'exists',
-  'invalid',
-  'in-use',
-  'unavailable',
-] as const;
+export const ADMIN_REFUSALS = ['no-queue', 'no-group', 'exists', 'invalid', 'unavailable'] as const;
 export type AdminRefusal = (typeof ADMIN_REFUSALS)[number];
 
 export class AdminError extends Error {
@@ -278,6 +271,15 @@ export class AdminError extends Error {
     this.name = 'AdminError';
     this.code = code;
   }
+}
+
+/** The unsettled messages of a group of the queue `name`, at most `max`, to another queue. */
+export interface MoveWish {
+  readonly name: string;
+  readonly group: string;
+  /** '': each dead letter back to where it came from. */
+  readonly to: string;
+  readonly max: number;
 }
 
 /** What operators do to queues. Every promise rejects with an `AdminError` for people. */
@@ -292,11 +294,8 @@ export interface QueueAdmin {
   purge(name: string, group: string | undefined): Promise<number>;
   /** Looks at messages from `from` on without consuming; those that are gone are passed over. */
   peek(name: string, from: Offset, max: number): Promise<readonly PeekedMessage[]>;
-  /**
-   * Moves the unsettled messages of a group to the queue `to` ('': each dead letter back to where
-   * it came from), at most `max`; how many are on their way. They are there soon after.
-   */
-  move(name: string, group: string, to: string, max: number): Promise<number>;
+  /** How many are on their way; they are there soon after. */
+  move(wish: MoveWish): Promise<number>;
   /** The group's new floor. */
   seek(name: string, group: string, position: Position): Promise<Offset>;
   deleteGroup(name: string, group: string): Promise<void>;

@@ -19,9 +19,9 @@ export interface ClientFlags {
 
 const TOPIC_BYTES_MAX = 65_535;
 
-function wholeNumber(min: number, max: number): (written: string) => number {
+export function wholeNumber(min: number, max: number): (written: string) => number {
   return (written) => {
-    const value = /^\d{1,10}$/.test(written) ? Number(written) : Number.NaN;
+    const value = /^\d{1,16}$/.test(written) ? Number(written) : Number.NaN;
     if (value >= min && value <= max) return value;
     throw new InvalidArgumentError(`Write a whole number from ${min} to ${max}.`);
   };
@@ -44,7 +44,7 @@ function readVersion(written: string): MqttVersion {
   throw new InvalidArgumentError('Write 4 (MQTT 3.1.1) or 5 (MQTT 5.0).');
 }
 
-function readTimeout(written: string): number {
+export function readTimeout(written: string): number {
   const read = readDuration(written);
   if ('value' in read && read.value > 0 && read.value < 2 ** 31) return read.value;
   throw new InvalidArgumentError("Write a duration, such as '10s'.");

@@ -1,24 +1,17 @@
-/** The command line: parses it, runs one command, ends with the command's exit code. */
+/**
+ * The command line: parses it, runs one command, ends with the command's exit code.
+ *
+ * A command is loaded only when it is called, so that a small one need not wait for what the broker
+ * is made of.
+ */
 
 import { Command, CommanderError } from 'commander';
 import { ConfigError } from '../config/config.ts';
+import { COMMANDS, type CommandName, loadCommand } from './commands.ts';
 import { CliError, ExitCode } from './exit-codes.ts';
-import { pubCommand } from './pub.ts';
-import { segmentDumpCommand } from './segment-dump.ts';
-import { startShards } from '../shard-threads.ts';
-import { startCommand } from './start.ts';
-import { subCommand } from './sub.ts';
 import { version } from './version.ts';
 
-/** Every command; each builds its own options. */
-const COMMANDS: readonly (() => Command)[] = [
-  () => startCommand(startShards),
-  pubCommand,
-  subCommand,
-  segmentDumpCommand,
-];
-
-function program(): Command {
+async function program(names: readonly CommandName[]): Promise<Command> {
   const root = new Command('fluxmq')
     .description('A message broker whose acknowledged messages survive.')
     .version(version(), '--version')
@@ -26,10 +19,27 @@ function program(): Command {
     .showSuggestionAfterError(true)
     .showHelpAfterError('(--help tells the options)')
     .exitOverride();
-  for (const command of COMMANDS) {
-    root.addCommand(command().showSuggestionAfterError(true).exitOverride());
+  for (const name of names) {
+    const command = await loadCommand(name);
+    root.addCommand(command, { hidden: 'hidden' in COMMANDS[name] });
+    withHelp(command);
   }
   return root;
+}
+
+function withHelp(command: Command): void {
+  command
+    .showSuggestionAfterError(true)
+    .showHelpAfterError('(--help tells the options)')
+    .exitOverride();
+  for (const child of command.commands) withHelp(child);
+}
+
+/** Every command where it is not clear which one is meant: for help, and for a typing error. */
+function wanted(name: string | undefined): readonly CommandName[] {
+  const all = Object.keys(COMMANDS) as CommandName[];
+  const one = all.find((each) => each === name);
+  return one === undefined ? all : [one];
 }
 
 function exitCodeOf(error: unknown): number {
@@ -57,7 +67,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 });
 
 try {
-  const root = program();
+  const root = await program(wanted(process.argv[2]));
   // A call without a command asks for help, and says so in the exit code.
   if (process.argv.length <= 2) root.help({ error: true });
   await root.parseAsync(process.argv);

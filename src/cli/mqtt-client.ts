@@ -118,8 +118,7 @@ export class MqttClient {
   async publish(message: OutgoingMessage): Promise<void> {
     const { userProperties, expiry, ...rest } = message;
     const properties = {
-      // An empty group of user properties is more than mqtt-packet can write.
-      ...(Object.keys(userProperties ?? {}).length === 0 ? {} : { userProperties }),
+      ...(userProperties === undefined ? {} : { userProperties }),
       ...(expiry === undefined ? {} : { messageExpiryInterval: expiry }),
     };
     const packet: IPublishPacket = {

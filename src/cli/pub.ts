@@ -109,9 +109,16 @@ function wishes(flags: PubFlags): UserProperties {
 }
 
 /** Those of the message in place `at`. */
-function properties(flags: PubFlags, common: UserProperties, at: number): UserProperties {
-  if (flags.sequence === undefined) return common;
-  return { ...common, 'producer-seq': String(flags.sequence + at) };
+function properties(
+  flags: PubFlags,
+  common: UserProperties,
+  at: number,
+): UserProperties | undefined {
+  if (flags.sequence !== undefined) {
+    return { ...common, 'producer-seq': String(flags.sequence + at) };
+  }
+  // An empty group of user properties is more than mqtt-packet can write.
+  return Object.keys(common).length === 0 ? undefined : common;
 }
 
 async function publish(flags: PubFlags): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * `fluxmq segment-dump`: what is in a segment, a log or a data directory, without a running broker
- * and without changing a byte. Exit status 1 where it found damage; a torn tail is none.
+ * `fluxmq segment-dump`: what is in a segment, a run, a log or a data directory, without a running
+ * broker and without changing a byte. Exit status 1 where it found damage; a torn tail is none.
  *
  * It reads a piece at a time, whatever the size of the log, and waits for a slow reader of its
  * output.
@@ -11,10 +11,11 @@ import { Command } from 'commander';
 import { inspectLog, nodeFiles, StorageError, type Inspected } from '#storage';
 import type { LogIndex, QueueId } from '../machine/ids.ts';
 import { CodecError } from '../shard/wire.ts';
-import { positiveCount } from './client-options.ts';
+import { sequenceNumber } from './client-options.ts';
 import { EntryDecoder, type DumpedCommand } from './dump/decoded-entries.ts';
-import { dumpPath } from './dump/dump-path.ts';
+import { dumpPath, type DumpPath } from './dump/dump-path.ts';
 import { asJson, asText, type DumpEvent } from './dump/dump-writer.ts';
+import { dumpRun, type RunDumpOptions } from './dump/run-dump.ts';
 import { CliError, ExitCode } from './exit-codes.ts';
 
 const ENTRY = 1;
@@ -32,12 +33,25 @@ interface DumpFlags {
 
 export function segmentDumpCommand(): Command {
   return new Command('segment-dump')
-    .description('Print what is in a segment, a log or a data directory; exit status 1 on damage.')
-    .argument('<path>', 'a segment (*.log), the folder of a log, or a data directory')
+    .description(
+      'Print what is in a segment, a run, a log or a data directory; exit status 1 on damage.',
+    )
+    .argument(
+      '<path>',
+      'a segment (*.log), a run (*.run), the folder of a log or of runs, or a data directory',
+    )
     .option('--json', 'one JSON object a line, payloads in base64')
     .option('--payload', 'the payloads of messages too')
-    .option('--from <index>', 'only entries from this log index on', positiveCount)
-    .option('--to <index>', 'only entries up to this log index', positiveCount)
+    .option(
+      '--from <index>',
+      'only entries from this log index on; of runs, messages from this offset on',
+      sequenceNumber,
+    )
+    .option(
+      '--to <index>',
+      'only entries up to this log index; of runs, messages up to this offset',
+      sequenceNumber,
+    )
     .option('--queue <name>', 'only commands of this queue, by its name or its queueId')
     .option('--verify', 'check everything, print only damage and the decision')
     .action((path: string, flags: DumpFlags) => new Dump(flags).run(path));
@@ -55,7 +69,15 @@ class Dump {
   }
 
   async run(given: string): Promise<void> {
-    const { path, isDirectory } = await dumpPath(given);
+    const { log, runs } = await dumpPath(given);
+    if (log !== undefined) await this.#log(log);
+    for (const path of runs) {
+      this.#damaged = (await dumpRun(path, this.#runOptions())) || this.#damaged;
+    }
+    if (this.#damaged) process.exitCode = DAMAGE_FOUND;
+  }
+
+  async #log({ path, isDirectory }: NonNullable<DumpPath['log']>): Promise<void> {
     const decodes = this.#flags.verify !== true;
     const events = inspectLog({
       files: nodeFiles(),
@@ -72,7 +94,22 @@ class Dump {
       if (!(error instanceof StorageError) || error.code !== 'unknown-format') throw error;
       throw new CliError(ExitCode.usage, `${error.message}: not ours`, { cause: error });
     }
-    if (this.#damaged) process.exitCode = DAMAGE_FOUND;
+  }
+
+  #runOptions(): RunDumpOptions {
+    const { json = false, payload = false, verify = false, queue } = this.#flags;
+    const { from = 0, to = Number.MAX_SAFE_INTEGER } = this.#flags;
+    return {
+      json,
+      payload,
+      verify,
+      from,
+      to,
+      queue,
+      queueName: (queueId) => this.#decoder.queueName(queueId as QueueId),
+      print: (line) => this.#line(line),
+      progress: (bytes) => this.#progress(bytes),
+    };
   }
 
   async #take(event: Inspected): Promise<void> {
@@ -144,7 +181,10 @@ class Dump {
 
   async #print(event: DumpEvent): Promise<void> {
     const { json, payload = false } = this.#flags;
-    const text = json === true ? asJson(event, payload) : asText(event, payload);
+    await this.#line(json === true ? asJson(event, payload) : asText(event, payload));
+  }
+
+  async #line(text: string): Promise<void> {
     if (!process.stdout.write(`${text}\n`)) await once(process.stdout, 'drain');
   }
 

@@ -6,13 +6,13 @@
 
 import { readFileSync } from 'node:fs';
 import { Checker } from './check.ts';
-import { NO_PLACE, emptyMap, override, readYaml } from './document.ts';
+import { type MapNode, NO_PLACE, emptyMap, override, readYaml } from './document.ts';
 import { type Config, KEYS, type QueueConfig, isLaterKey, nameHere } from './keys.ts';
 import { ConfigError, type ConfigProblem } from './problem.ts';
 import { CATCH_ALL_QUEUE } from './queue-names.ts';
 import { brokenRules } from './rules.ts';
 
-export type { Config, GroupConfig, QueueConfig } from './keys.ts';
+export type { Config, QueueConfig } from './keys.ts';
 export { ConfigError } from './problem.ts';
 export {
   CATCH_ALL_QUEUE,
@@ -21,7 +21,7 @@ export {
   queueNameProblem,
 } from './queue-names.ts';
 export { readPosition } from './positions.ts';
-export { isLoopback, readDuration } from './values.ts';
+export { isLoopback, readDuration, writeAddress, writeDuration, writeSize } from './values.ts';
 
 export interface ConfigSource {
   /** Without one, the defaults hold. */
@@ -36,6 +36,11 @@ const FILE_BYTES_MAX = 4 * 1024 * 1024;
 export function parseConfig({ file, overrides = [] }: ConfigSource): Config {
   const tree = file === undefined ? emptyMap(NO_PLACE) : readYaml(file.yaml, file.name);
   for (const assignment of overrides) override(tree, assignment);
+  return checkTree(tree);
+}
+
+/** Throws a `ConfigError` with every problem of a tree, however it was made. */
+export function checkTree(tree: MapNode): Config {
   const checker = new Checker({ later: isLaterKey, nameHere });
   // The checker gives what the table says; without a problem it has the table's type.
   const config = checker.section(KEYS, tree, '') as Config;

@@ -3,12 +3,16 @@
  * and the defaults of one that is declared. Pure; the same on every node.
  */
 
-import { DEFAULT_LIMITS, type QueueDefinition, type QueueLimits } from './definitions.ts';
+import {
+  DEAD_LETTER_PREFIX,
+  DEFAULT_LIMITS,
+  type QueueDefinition,
+  type QueueLimits,
+} from './definitions.ts';
 import type { QueueType } from './definitions.ts';
 
 /** Takes every topic below `$queue/` that no other queue has. */
-export const CATCH_ALL_NAME = 'mqtt';
-export const DEAD_LETTER_PREFIX = '$dlq/';
+const CATCH_ALL_NAME = 'mqtt';
 
 /** A queue in memory goes so long after its last consumer. */
 const EPHEMERAL_EXPIRES_MS = 3_600_000;

@@ -14,19 +14,22 @@ import { type RecordData, type RecordKey, countOf, listOf } from './record-data.
 import type { RecordContent, RecordTable } from './record-table.ts';
 import { RecordsOfKind, numberName } from './records-of-kind.ts';
 
-export const DELAYED_CHUNK = 256;
+export const DELAYED_CHUNK = 32;
 
 class DelayedChunk implements RecordContent {
-  readonly weight = 40;
+  readonly weight = 2;
   readonly targets = new Map<number, readonly QueueId[]>();
   #last: readonly QueueId[] = [];
 
   static fromData(data: RecordData): DelayedChunk {
-    const [format, ...rows] = listOf(data);
+    const [format, flat] = listOf(data);
     assert(format === 1, 'delayed: unknown format');
+    const cells = listOf(flat).map(countOf);
     const chunk = new DelayedChunk();
-    for (let i = 0; i < rows.length; i += 2) {
-      chunk.set(countOf(rows[i]), listOf(rows[i + 1]).map(countOf) as QueueId[]);
+    for (let i = 0; i < cells.length;) {
+      const end = i + 2 + (cells[i + 1] as number);
+      chunk.set(cells[i] as number, cells.slice(i + 2, end) as QueueId[]);
+      i = end;
     }
     return chunk;
   }
@@ -40,7 +43,12 @@ class DelayedChunk implements RecordContent {
 
   toData(): RecordData | undefined {
     if (this.targets.size === 0) return undefined;
-    return [1, ...[...this.targets].flatMap(([at, targets]) => [at, [...targets]])];
+    const flat: number[] = [];
+    for (const [at, targets] of this.targets) {
+      flat.push(at, targets.length);
+      for (const queueId of targets) flat.push(queueId);
+    }
+    return [1, flat];
   }
 }
 

@@ -140,10 +140,6 @@ export class DeliverySlots {
     this.#time[slot] = notBefore;
   }
 
-  setTime(slot: number, time: number): void {
-    this.#time[slot] = time;
-  }
-
   setNumber(slot: number, number: number): void {
     this.#number[slot] = number;
   }

@@ -175,12 +175,6 @@ export class DispatchPolicy {
     this.#new.raiseFloor(floor);
   }
 
-  /** Nothing below `start` is wanted any more. */
-  startRaised(start: Offset): void {
-    const { floor } = this;
-    if (start > floor) this.ranged(floor, start, start);
-  }
-
   requeued(offset: Offset, attempts: number, notBefore: number): void {
     let slot = this.#slots.find(offset);
     if (slot === NO_SLOT) {
@@ -388,7 +382,6 @@ export class DispatchPolicy {
     const slot = this.#takeBack(offset);
     if (slot === NO_SLOT) return false;
     this.#slots.setState(slot, SlotState.settling);
-    this.#slots.setTime(slot, 0);
     this.#slots.set(slot, ENDING);
     return true;
   }

@@ -87,6 +87,14 @@ export function enqueue(
   const { targets, bytes, options } = message;
   const { queues, effects } = context;
   assert(targets.length <= MAX_TARGETS, 'enqueue: too many targets');
+  if (targets.length === 1 && options === undefined) {
+    // By far the most: one look-up, and nothing to be decided.
+    const only = queues.get(targets[0] as QueueId);
+    if (only?.isPlain === true) {
+      effects.addEnqueued(only.queueId, only.append(bytes), bytes);
+      return ACCEPTED;
+    }
+  }
   for (let i = 0; i < targets.length; i += 1) {
     const state = queues.get(targets[i] as QueueId);
     if (state === undefined || state.isPlain) continue;

@@ -26,6 +26,7 @@ import {
   type RecordTable,
   Resident,
 } from './record-table.ts';
+import { type OffsetRange, chunksToSettle } from './settle-batch.ts';
 import {
   SETTLED_CHUNK,
   SettledChunk,
@@ -216,7 +217,8 @@ export class GroupState implements SettledChunks, RecordHolder {
   missingAttempts(from: number, to: number, keys: RecordKey[]): void {
     for (const chunk of this.group.attempts.keys()) {
       const isIn = chunk * SETTLED_CHUNK < to && (chunk + 1) * SETTLED_CHUNK > from;
-      if (isIn && !this.hasAttempts(chunk)) keys.push(this.#attemptsKey(chunk));
+      const key = isIn && !this.hasAttempts(chunk) ? this.#attemptsKey(chunk) : undefined;
+      if (key !== undefined && !keys.includes(key)) keys.push(key);
     }
   }
 
@@ -224,33 +226,11 @@ export class GroupState implements SettledChunks, RecordHolder {
    * What `settleRange` needs for several ranges one after the other: their edges, and what the
    * floor may come to while they are settled.
    */
-  needsBatch(ranges: readonly { from: number; to: number }[], keys: RecordKey[]): void {
+  needsBatch(ranges: readonly OffsetRange[], keys: RecordKey[]): void {
     const { ranges: settled } = this.group;
-    const needed = new Set<number>();
-    const counts = new Map<number, number>();
-    for (const { from, to } of ranges) {
-      this.missingAttempts(from, to, keys);
-      needed
-        .add(chunkOf(from))
-        .add(chunkOf(to - 1))
-        .add(chunkOf(to));
-      for (let chunk = chunkOf(from); chunk * SETTLED_CHUNK < to; chunk += 1) {
-        const begin = Math.max(from, chunk * SETTLED_CHUNK);
-        const count = Math.min(to, (chunk + 1) * SETTLED_CHUNK) - begin;
-        counts.set(chunk, (counts.get(chunk) ?? 0) + count);
-      }
-    }
-    // The floor passes a chunk only if nothing in it stays unsettled.
-    let chunk = chunkOf(settled.floor);
-    needed.add(chunk);
-    let passes = counts.has(chunk);
-    while (passes) {
-      chunk += 1;
-      needed.add(chunk);
-      passes = (counts.get(chunk) ?? 0) + settled.countIn(chunk) >= SETTLED_CHUNK;
-    }
-    for (const each of needed) {
-      if (settled.hasBitmap(each) && !this.hasSettled(each)) keys.push(this.#settledKey(each));
+    for (const { from, to } of ranges) this.missingAttempts(from, to, keys);
+    for (const chunk of chunksToSettle(settled, ranges)) {
+      if (settled.hasBitmap(chunk) && !this.hasSettled(chunk)) keys.push(this.#settledKey(chunk));
     }
   }
 

@@ -40,11 +40,15 @@ export interface TimerRow {
 }
 
 export class TimerChunk {
-  readonly weight = 32;
+  readonly weight: number;
   /** Rows below are gone. */
   #first = 0;
   #end = 0;
   #rows = new Float64Array(FIRST_CAPACITY * COLUMNS);
+
+  constructor(weight: number) {
+    this.weight = weight;
+  }
 
   static fromData(data: RecordData): TimerChunk {
     const [format, flat] = listOf(data);
@@ -52,7 +56,7 @@ export class TimerChunk {
     const cells = listOf(flat).map(countOf);
     assert(cells.length % COLUMNS === 0, 'timers: half a row');
     assert(cells.length <= TIMER_CHUNK * COLUMNS, 'timers: too many rows');
-    const chunk = new TimerChunk();
+    const chunk = new TimerChunk(1 + Math.ceil(cells.length / 50));
     chunk.#rows = Float64Array.from(cells);
     chunk.#end = cells.length / COLUMNS;
     return chunk;

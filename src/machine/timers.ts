@@ -101,7 +101,7 @@ class Slots {
 
 /** The head record: which slots there are. */
 class Wheel implements RecordContent {
-  readonly weight = 64;
+  readonly weight = 16;
   /** The highest page and book that were opened: what is due in them goes below. */
   page = 0;
   book = 0;
@@ -151,7 +151,8 @@ export class Timers implements RecordHolder {
           prefix: `${name}/${level}`,
           nameOf: numberName,
           fromData: (data) => TimerChunk.fromData(data),
-          fresh: () => new TimerChunk(),
+          // A tick has few rows mostly, a page or a book fills its chunks.
+          fresh: () => new TimerChunk(level === 0 ? 4 : 32),
         }),
     );
   }

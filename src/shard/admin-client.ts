@@ -6,6 +6,7 @@
 
 import { AdminError } from '../broker/ports.ts';
 import type {
+  MoveWish,
   Offset,
   PeekedMessage,
   Position,
@@ -76,9 +77,9 @@ export class AdminClient implements QueueAdmin {
     return messages;
   }
 
-  async move(name: string, group: string, to: string, max: number): Promise<number> {
-    checkCount(max, 'the number of messages');
-    return countIn(await this.#ask({ kind: 'move', name, group, to, max }));
+  async move(wish: MoveWish): Promise<number> {
+    checkCount(wish.max, 'the number of messages');
+    return countIn(await this.#ask({ kind: 'move', ...wish }));
   }
 
   async seek(name: string, group: string, position: Position): Promise<Offset> {

@@ -13,8 +13,11 @@ export interface AlarmLog {
   error(fields: Record<string, unknown>, message: string): void;
 }
 
+/** What is wrong with the shard as a whole. */
+export type ShardAlarm = 'log-damaged' | 'run-damaged' | 'disk-reserve' | 'spill-late';
+
 export interface Alarm {
-  readonly kind: 'damaged' | 'stuck' | 'log-damaged' | 'disk-reserve';
+  readonly kind: 'damaged' | 'stuck' | ShardAlarm;
   readonly queueId?: QueueId;
   readonly queue?: string;
   readonly group?: string;
@@ -53,7 +56,7 @@ export class Alarms {
   readonly #nameOf: (queueId: QueueId) => string | undefined;
   readonly #damaged = new Map<string, Damage>();
   readonly #stuck = new Map<string, Stuck>();
-  readonly #whole = new Map<'log-damaged' | 'disk-reserve', string>();
+  readonly #whole = new Map<ShardAlarm, string>();
 
   constructor(log: AlarmLog, nameOf: (queueId: QueueId) => string | undefined) {
     this.#log = log;
@@ -121,13 +124,13 @@ export class Alarms {
   }
 
   /** Something that is wrong with the shard as a whole. */
-  raise(kind: 'log-damaged' | 'disk-reserve', detail: string): void {
+  raise(kind: ShardAlarm, detail: string): void {
     if (this.#whole.get(kind) === detail) return;
     this.#whole.set(kind, detail);
     this.#log.error({ kind, detail }, 'alarm');
   }
 
-  lower(kind: 'log-damaged' | 'disk-reserve'): void {
+  lower(kind: ShardAlarm): void {
     if (this.#whole.delete(kind)) this.#log.warn({ kind }, 'alarm is over');
   }
 

@@ -240,7 +240,8 @@ export class Applier {
           const offset = effects.offset(at);
           const ordinal = effects.ordinalOf(at);
           if (this.#uneven.length > 0) this.#breakRuns(ordinal);
-          locations.append(queueId, offset, this.#positions[ordinal] as number);
+          locations.beginCommand(this.#positions[ordinal] as number, effects.bytes(at));
+          locations.append(queueId, offset);
           sink.enqueued(queueId, offset, effects.priority(at));
           break;
         }

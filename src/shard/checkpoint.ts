@@ -4,21 +4,35 @@
  *
  * The cut is made between two entries, in one turn, at an index that is applied and so durable in
  * this node's own log. Encoding goes in slices between other work; what `apply` changes meanwhile
- * is captured first by the machine (copy-on-write), and the location index only ever appends. Only
- * after the write is durable is the log truncated, and never past what a queue wanted at the cut. A
- * crash at any point leaves the last checkpoint or this one, and a log that reaches back far enough
- * for both.
+ * is captured first by the machine (copy-on-write), and the location index only ever appends. It
+ * names the runs that count. Only after the write is durable is the log truncated, never past what
+ * a queue wanted of it at the cut, and only then do the files of runs go that it names no more. A
+ * crash at any point leaves the last checkpoint or this one, and a log and runs that are enough for
+ * both.
  */
 
-import type { RecordStore } from '#storage';
+import type { RecordBatch, RecordStore } from '#storage';
 import { decodeRecord, encodeRecord } from './record-codec.ts';
 import type { PlainData } from './record-codec.ts';
+import { DELAYED_QUEUE } from '../machine/ids.ts';
 import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { CapturedRecord } from '../machine/record-data.ts';
-import type { FrozenLocations, LocationIndex } from './location-index.ts';
+import type { FrozenLocations } from './location-chunks.ts';
+import type { LocationIndex } from './location-index.ts';
 import type { RecordLoader } from './record-loader.ts';
 import type { ShardLog } from './shard-log.ts';
+
+/** What is known of the runs, as records of a checkpoint. */
+export interface RunRecords {
+  /** At the cut: what changed since the last one, as it is now. */
+  freeze(): {
+    readonly puts: readonly { readonly key: string; readonly data: PlainData }[];
+    readonly deletions: readonly string[];
+  };
+  /** The checkpoint of the last `freeze` is durable: files that it names no more may go. */
+  saved(): Promise<void>;
+}
 
 export interface CheckpointOptions {
   readonly machine: Machine;
@@ -26,6 +40,8 @@ export interface CheckpointOptions {
   readonly loader: RecordLoader;
   readonly records: RecordStore;
   readonly log: Pick<ShardLog, 'id' | 'truncatePrefix' | 'start'>;
+  /** Undefined: there are no runs. */
+  readonly runRecords: RunRecords | undefined;
   /** Calls `cut` once between two entries, with the last applied index and its term. */
   atBoundary(cut: (index: LogIndex, term: number) => void): Promise<void>;
   /** Resolves in a later turn of the event loop. */
@@ -46,6 +62,7 @@ interface Cut {
   readonly term: number;
   readonly lowest: LogIndex | undefined;
   readonly frozen: FrozenLocations;
+  readonly runs: ReturnType<RunRecords['freeze']>;
 }
 
 export interface CheckpointStats {
@@ -53,6 +70,8 @@ export interface CheckpointStats {
   readonly index: number;
   readonly lastMs: number;
   readonly lastBytes: number;
+  /** Of all checkpoints since the start: keys and values. */
+  readonly bytes: number;
 }
 
 /**
@@ -107,6 +126,8 @@ export class Checkpoints {
   #count = 0;
   #lastMs = 0;
   #lastBytes = 0;
+  #bytes = 0;
+  #sliceEnd = 0;
 
   /** `index`: of the checkpoint that is in the store, 0 for none. */
   constructor(options: CheckpointOptions, index: LogIndex) {
@@ -128,6 +149,7 @@ export class Checkpoints {
       index: this.#index,
       lastMs: this.#lastMs,
       lastBytes: this.#lastBytes,
+      bytes: this.#bytes,
     };
   }
 
@@ -137,15 +159,9 @@ export class Checkpoints {
     return machine.dirtyRecords * RECORD_BYTES_ABOUT + locations.changedBytes;
   }
 
-  /** A message of this queue was settled: its floor may have moved. */
+  /** Less of this queue may be wanted: its floor has moved, or it is gone. */
   settled(queueId: QueueId): void {
     this.#settled.add(queueId);
-  }
-
-  /** The queue is gone. */
-  deleted(queueId: QueueId): void {
-    this.#settled.delete(queueId);
-    this.#options.locations.drop(queueId);
   }
 
   /**
@@ -160,37 +176,21 @@ export class Checkpoints {
   }
 
   async #run(marks: DeliveryMarks | undefined): Promise<void> {
-    const { machine, locations, records, log } = this.#options;
+    const { machine, locations, records, log, runRecords } = this.#options;
     const began = this.#options.monotonicMs();
     await this.#lowerFloors();
     const batch = records.begin();
     const cut = await this.#cut();
-    await this.#inSlices(() => {
+    for (let done = false; !done;) {
       const captured: CapturedRecord[] = [];
-      const done = machine.capture(CAPTURE_MAX, captured);
+      done = machine.capture(CAPTURE_MAX, captured);
       for (const { key, data } of captured) {
         if (data === undefined) batch.delete(key);
         else batch.put(key, encodeRecord(data));
       }
-      return !done;
-    });
-    const { chunks, summaries, deletions } = cut.frozen;
-    let at = 0;
-    await this.#inSlices(() => {
-      for (const end = Math.min(at + CAPTURE_MAX, chunks.length); at < end; at++) {
-        const chunk = chunks[at] as (typeof chunks)[number];
-        batch.put(chunk.key, encodeRecord(locations.encodeFrozen(chunk)));
-      }
-      return at < chunks.length;
-    });
-    at = 0;
-    await this.#inSlices(() => {
-      for (const end = Math.min(at + CAPTURE_MAX, deletions.length); at < end; at++) {
-        batch.delete(deletions[at] as string);
-      }
-      return at < deletions.length;
-    });
-    for (const { key, data } of summaries) batch.put(key, encodeRecord(data));
+      if (this.#isOver) await this.#slice();
+    }
+    await this.#put(batch, cut);
     const { bytes } = batch;
     await batch.write({
       index: cut.index,
@@ -202,20 +202,45 @@ export class Checkpoints {
     this.#index = cut.index;
     this.#count++;
     this.#lastBytes = bytes;
+    this.#bytes += bytes;
+    await runRecords?.saved();
     const firstKept = Math.min(cut.index + 1, cut.lowest ?? Number.POSITIVE_INFINITY) as LogIndex;
     if (firstKept > log.start) await log.truncatePrefix(firstKept);
     this.#lastMs = this.#options.monotonicMs() - began;
   }
 
+  /** What is no record of the machine. */
+  async #put(batch: RecordBatch, { frozen, runs }: Cut): Promise<void> {
+    const { locations } = this.#options;
+    for (const chunk of frozen.chunks) {
+      batch.put(chunk.key, encodeRecord(locations.encodeFrozen(chunk)));
+      if (this.#isOver) await this.#slice();
+    }
+    for (const { key, data } of [...frozen.summaries, ...runs.puts]) {
+      batch.put(key, encodeRecord(data));
+      if (this.#isOver) await this.#slice();
+    }
+    for (const key of [...frozen.deletions, ...runs.deletions]) {
+      batch.delete(key);
+      if (this.#isOver) await this.#slice();
+    }
+  }
+
   async #cut(): Promise<Cut> {
-    const { machine, locations, loader } = this.#options;
+    const { machine, locations, loader, runRecords } = this.#options;
     for (;;) {
       let made: Cut | undefined;
       await this.#options.atBoundary((index, term) => {
         // A chunk whose older part lies in the store alone must be made whole first.
         if (locations.partialChunks().length > 0) return;
         machine.freeze();
-        made = { index, term, lowest: locations.lowestWanted(), frozen: locations.freeze() };
+        made = {
+          index,
+          term,
+          lowest: locations.lowestWanted(),
+          frozen: locations.freeze(),
+          runs: runRecords?.freeze() ?? { puts: [], deletions: [] },
+        };
       });
       if (made !== undefined) return made;
       for (const { queueId, offset } of locations.partialChunks()) {
@@ -237,26 +262,39 @@ export class Checkpoints {
   async #lowerFloor(queueId: QueueId): Promise<void> {
     const { machine, locations, loader } = this.#options;
     if (machine.queueKeys(queueId).length > 0) await loader.until(() => machine.queueKeys(queueId));
-    const floor = machine.lowestWanted(queueId);
-    const next = machine.nextOffset(queueId);
-    if (floor === undefined || next === undefined) return;
-    if (locations.settledBelow(queueId, floor, next)) return;
-    const data = await loader.one(locations.keyOf(queueId, floor));
-    locations.load(queueId, floor, data);
-    const newFloor = machine.lowestWanted(queueId) as Offset | undefined;
-    const newNext = machine.nextOffset(queueId) as Offset | undefined;
-    if (newFloor === undefined || newNext === undefined) return;
+    const place = this.#place(queueId);
+    if (place === undefined || locations.settledBelow(queueId, place.floor, place.next)) return;
+    const data = await loader.one(locations.keyOf(queueId, place.floor));
+    locations.load(queueId, place.floor, data);
+    const now = this.#place(queueId);
+    if (now === undefined) return;
     // When the floor has left the chunk meanwhile, the next checkpoint looks again.
-    if (!locations.settledBelow(queueId, newFloor, newNext)) this.#settled.add(queueId);
+    if (!locations.settledBelow(queueId, now.floor, now.next)) this.#settled.add(queueId);
   }
 
-  async #inSlices(step: () => boolean): Promise<void> {
-    const { monotonicMs, sliceMs } = this.#options;
-    let until = monotonicMs() + sliceMs;
-    while (step()) {
-      if (monotonicMs() < until) continue;
-      await this.#options.nextTurn();
-      until = monotonicMs() + sliceMs;
+  /** What is wanted of a queue; undefined: that is not known yet. */
+  #place(queueId: QueueId): { readonly floor: Offset; readonly next: Offset } | undefined {
+    const { machine } = this.#options;
+    const floor = machine.lowestWanted(queueId);
+    if (queueId !== DELAYED_QUEUE && machine.definition(queueId) === undefined) {
+      const end = Number.MAX_SAFE_INTEGER as Offset;
+      if (machine.leaving(queueId) === 0) return { floor: end, next: end };
+      // Messages on their way elsewhere are all that is wanted of it.
+      this.#settled.add(queueId);
+      return { floor: floor ?? (0 as Offset), next: end };
     }
+    const next = machine.nextOffset(queueId);
+    return floor === undefined || next === undefined ? undefined : { floor, next };
+  }
+
+  /** The slice is over: other work is to be let in. */
+  get #isOver(): boolean {
+    return this.#options.monotonicMs() >= this.#sliceEnd;
+  }
+
+  async #slice(): Promise<void> {
+    const { monotonicMs, sliceMs } = this.#options;
+    await this.#options.nextTurn();
+    this.#sliceEnd = monotonicMs() + sliceMs;
   }
 }

@@ -37,10 +37,12 @@ export interface AskedSettle {
   readonly answer: 'done' | 'already';
 }
 
-/** A commit that is proposed: done when the floor is above its offset. */
+/** A commit: done when the floor is above its offset; proposed in slices, one at a time. */
 export interface AskedCommit {
   readonly tag: number;
   readonly offset: Offset;
+  /** Where the slice that is proposed ends. */
+  through: Offset;
 }
 
 export class DeliveryGroup implements GroupPlace {
@@ -53,8 +55,8 @@ export class DeliveryGroup implements GroupPlace {
   readonly isPrivate: boolean;
   filterFrom = 0 as Offset;
   phase: GroupPhase = 'looking';
-  /** Goes up with each start: an older one that is still loading is not taken. */
-  starts = 0;
+  /** Consumers for which it is being moved, in the order of the proposals. */
+  readonly seekers: number[] = [];
   policy: DispatchPolicy | undefined;
   readonly members = new Map<number, Member>();
   /** What was asked and is not judged yet. */

@@ -15,9 +15,10 @@ import type {
   SettleRangeCommand,
 } from '../machine/command.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
-import type { DeliveryName, DispatchStart } from '../machine/dispatch-policy.ts';
+import type { DeliveryName } from '../machine/dispatch-policy.ts';
 import type { GroupView } from '../machine/effect.ts';
 import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
+import type { GroupDispatchStart } from '../machine/machine.ts';
 import type { Alarms } from './alarms.ts';
 import type { DeliveryMarks } from './checkpoint.ts';
 import type { Payloads, StoredMessage } from './payloads.ts';
@@ -100,13 +101,6 @@ export interface SettleProposals {
   plain(command: GroupCommand, node: string): boolean;
 }
 
-/** A group as its deliveries begin. */
-export interface GroupDispatchStart extends DispatchStart {
-  readonly filter: string;
-  /** Messages below were there before the group: who delivers them looks at their topics. */
-  readonly filterFrom: Offset;
-}
-
 export interface DispatcherOptions {
   readonly term: number;
   /** What may have been delivered before this term began. */
@@ -129,8 +123,6 @@ export interface DispatcherOptions {
   ): Promise<void>;
   /** The same with the records of a group; undefined: the group is gone. */
   start(of: GroupPlace, began: (start: GroupDispatchStart | undefined) => void): Promise<void>;
-  /** Does the filter of a group take a message of this topic in the queue of that name? */
-  matches(filter: string, queueName: string, topic: string): boolean;
   /** There is something to do: call `serve` soon. */
   readonly wake: () => void;
   /** A promise of the dispatcher failed: the store cannot be used any more. */

@@ -35,7 +35,6 @@ export type {
   DeliveryOutput,
   DispatcherOptions,
   GroupCommand,
-  GroupDispatchStart,
   GroupPlace,
   SettleAsk,
   Settlement,
@@ -197,7 +196,7 @@ export class Dispatcher {
     if (group?.policy === undefined) return;
     const { policy } = group;
     policy.settled(effects.offset(at), effects.floor(at));
-    this.#asks.settled(group, effects.offset(at), effects.floor(at));
+    this.#asks.settled(group, effects.offset(at));
     this.#applied(group);
   }
 
@@ -247,9 +246,6 @@ export class Dispatcher {
         break;
       case 'group-check':
         this.#memberships.check(effect.queueId, effect.groupId);
-        break;
-      case 'start-raised':
-        this.#startRaised(effect.queueId, effect.start);
         break;
       default:
     }
@@ -304,17 +300,6 @@ export class Dispatcher {
   #groupSought({ queueId, groupId, floor }: GroupSought): void {
     const group = this.#groups.known(queueId, groupId);
     if (group !== undefined) this.#memberships.sought(group, floor);
-  }
-
-  #startRaised(queueId: QueueId, start: Offset): void {
-    for (const group of this.#groups.of(queueId)?.serving.slice() ?? []) {
-      const floor = group.policy?.floor ?? start;
-      if (floor >= start) continue;
-      group.policy?.startRaised(start);
-      this.#asks.ranged(group, { from: floor, to: start, floor: start });
-      this.#applied(group);
-      this.#deliveries.makeReady(group);
-    }
   }
 }
 

@@ -10,6 +10,7 @@
 
 import type { RangeCause, SettleOutcome } from '../machine/command.ts';
 import { Claims, type DispatchPolicy } from '../machine/dispatch-policy.ts';
+import { filterTakes } from '../machine/filters.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
 import type { DeliveryGroup } from './delivery-group.ts';
 import type { DeliveryHeader, DispatcherOptions, SettleReason } from './dispatch-options.ts';
@@ -184,9 +185,12 @@ export class GroupDeliveries {
   #unwanted(group: DeliveryGroup, offset: Offset, message: StoredMessage): PassCause | undefined {
     const definition = this.#options.definition(group.queueId);
     if (definition === undefined) return undefined;
-    if (expiresAtMs(message, definition.limits.ttlMs) <= this.#options.now()) return 'expired';
+    const expiresAt = expiresAtMs(message, definition.limits.ttlMs);
+    if (expiresAt !== Number.POSITIVE_INFINITY && expiresAt <= this.#options.now()) {
+      return 'expired';
+    }
     if (offset >= group.filterFrom || group.filter === '') return undefined;
-    const takes = this.#options.matches(group.filter, definition.name, topicOf(message));
+    const takes = filterTakes(group.filter, definition.name, topicOf(message));
     return takes ? undefined : 'filtered';
   }
 

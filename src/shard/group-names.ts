@@ -5,6 +5,7 @@
 
 import type { GroupKind } from '../machine/command.ts';
 import type { DefaultGroup } from '../machine/definitions.ts';
+import { takesAll } from '../machine/filters.ts';
 import { DEFAULT_GROUP_NAME } from '../machine/ids.ts';
 
 export interface GroupChoice {
@@ -24,7 +25,7 @@ export interface GroupWish {
 
 /** `own` is a name that nobody else has, for who has neither group nor client id. */
 export function chooseGroup(wish: GroupWish, queue: DefaultGroup, own: string): GroupChoice {
-  const filter = wish.filter === '#' ? '' : wish.filter;
+  const filter = takesAll(wish.filter) ? '' : wish.filter;
   const suffix = filter === '' ? '' : `@${filter}`;
   if (wish.group !== undefined) {
     return { name: wish.group + suffix, filter, kind: 'explicit', isPrivate: false };

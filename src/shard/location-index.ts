@@ -2,74 +2,55 @@
  * Where the payload of each wanted message lies in the log: (queueId, offset) -> (log index, byte
  * position of the command in the entry).
  *
- * A *run* is a stretch of offsets of one queue whose commands follow each other in one section of
- * one entry with nothing refused between them: it costs one triple however many messages it has.
- * Runs lie in chunks of 256 offsets; a chunk is a record in the store, so that a checkpoint writes
- * what changed. What is not dirty may be evicted and is loaded again when somebody asks. A queue
- * without wanted messages costs nothing.
+ * A *stretch* is neighbouring offsets of one queue whose commands follow each other in one section
+ * of one entry with nothing refused between them: it costs four numbers however many messages it
+ * has. Stretches lie in chunks of 256 offsets; a chunk is a record in the store, so that a
+ * checkpoint writes what changed. What is not dirty may be evicted and is loaded again when
+ * somebody asks. A queue without wanted messages costs nothing. What was spilled into runs is known
+ * here no more: `spilledBelow` is the first entry that still is.
  *
- * Invariants: runs of a chunk ascend; a run never crosses a chunk or an entry; `lowest` of a queue
- * is at most the index of its oldest wanted message (it may lag behind, never run ahead: the log is
- * truncated by it). Derived state: replay from the checkpoint's index makes the same runs again.
- * Nothing here does I/O.
+ * Invariants: the stretches of a chunk ascend; none crosses a chunk or an entry; `lowest` of a queue
+ * is at most the index of its oldest wanted message in the log (it may lag behind, never run ahead:
+ * the log is truncated by it). Derived state: replay from the checkpoint's index makes the same
+ * stretches again. Nothing here does I/O.
  */
 
 import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
+import {
+  CHUNK_OFFSETS,
+  chunkKey,
+  decodeStretches,
+  encodeStretches,
+  FIELDS,
+  newQueue,
+  STRETCH_BYTES,
+  SUMMARY_PREFIX,
+  summaryKey,
+} from './location-chunks.ts';
+import type {
+  Chunk,
+  ChunkBelow,
+  FrozenLocations,
+  LocatedStretch,
+  QueueLocations,
+  SpilledQueue,
+} from './location-chunks.ts';
 import type { PlainData } from './record-codec.ts';
 
-const CHUNK_OFFSETS = 256;
-const RUN_BYTES = 11;
-/** What a chunk costs in memory beyond its runs, for the bound of the cache. */
+/** What a chunk costs in memory beyond its stretches, for the bound of the cache. */
 const CHUNK_OVERHEAD_BYTES = 200;
-const RUN_MEMORY_BYTES = 24;
+const STRETCH_MEMORY_BYTES = 32;
 const SUMMARY_QUEUES = 256;
 const SUMMARY_FIELDS = 4;
 /** This part of the cache is emptied when it is full. */
 const EVICT_PART = 16;
 
-/** A found run; one object is used again and again by its owner. */
+/** A found stretch; one object is used again and again by its owner. */
 export interface Location {
   index: LogIndex;
   position: number;
   /** The offset whose command stands at `position`. */
   first: Offset;
-}
-
-interface Chunk {
-  readonly queue: QueueLocations;
-  readonly number: number;
-  /** Flat triples: offset, index, position. */
-  runs: number[];
-  dirty: boolean;
-  /** Frozen by a checkpoint that is not durable yet: the store has an older state, or none. */
-  saving: boolean;
-  /** Older runs of this chunk lie in the store only. */
-  partial: boolean;
-}
-
-interface QueueLocations {
-  readonly queueId: QueueId;
-  readonly chunks: Map<number, Chunk>;
-  tail: Chunk | undefined;
-  next: number;
-  runIndex: number;
-  runEpoch: number;
-  /** 0: nothing wanted. */
-  lowest: number;
-  firstChunk: number;
-  /** Highest chunk that the store may hold; -1: none. */
-  storedTop: number;
-}
-
-export interface FrozenLocations {
-  /** Each is encoded by `encodeFrozen`, in any number of slices. */
-  readonly chunks: readonly {
-    readonly chunk: object;
-    readonly key: string;
-    readonly length: number;
-  }[];
-  readonly summaries: readonly { readonly key: string; readonly data: PlainData }[];
-  readonly deletions: readonly string[];
 }
 
 export class LocationIndex {
@@ -83,6 +64,9 @@ export class LocationIndex {
   #cleanBytes = 0;
   #changedBytes = 0;
   #index = 0 as LogIndex;
+  #position = 0;
+  #bytes = 0;
+  #spilledBelow = 0 as LogIndex;
   #epoch = 1;
   #last: QueueLocations | undefined;
 
@@ -96,7 +80,12 @@ export class LocationIndex {
     return this.#changedBytes;
   }
 
-  /** A command stored nothing, or a section begins: no run goes on across it. */
+  /** Nothing below this entry is known here any more. */
+  get spilledBelow(): LogIndex {
+    return this.#spilledBelow;
+  }
+
+  /** A command stored nothing, or a section begins: no stretch goes on across it. */
   breakRuns(): void {
     this.#epoch++;
   }
@@ -106,19 +95,28 @@ export class LocationIndex {
     this.#index = index;
   }
 
-  append(queueId: QueueId, offset: Offset, position: number): void {
+  /** Where in its entry the command lies of which all comes that is appended now, and its size. */
+  beginCommand(position: number, bytes: number): void {
+    this.#position = position;
+    this.#bytes = bytes;
+  }
+
+  append(queueId: QueueId, offset: Offset): void {
     let queue = this.#last;
     if (queue === undefined || queue.queueId !== queueId) queue = this.#queue(queueId, offset);
     if (
       offset === queue.next &&
-      this.#index === queue.runIndex &&
-      queue.runEpoch === this.#epoch &&
+      this.#index === queue.stretchIndex &&
+      queue.stretchEpoch === this.#epoch &&
       offset % CHUNK_OFFSETS !== 0
     ) {
       queue.next = offset + 1;
+      const { stretches } = queue.tail as Chunk;
+      const bytesAt = stretches.length - 1;
+      stretches[bytesAt] = (stretches[bytesAt] as number) + this.#bytes;
       return;
     }
-    this.#startRun(queue, offset, position);
+    this.#startStretch(queue, offset);
   }
 
   /**
@@ -128,19 +126,19 @@ export class LocationIndex {
     const queue = this.#queues.get(queueId);
     const chunk = queue?.chunks.get(Math.floor(offset / CHUNK_OFFSETS));
     if (chunk === undefined) return false;
-    const { runs } = chunk;
+    const { stretches } = chunk;
     let low = 0;
-    let high = runs.length / 3;
+    let high = stretches.length / FIELDS;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if ((runs[middle * 3] ?? 0) <= offset) low = middle + 1;
+      if ((stretches[middle * FIELDS] ?? 0) <= offset) low = middle + 1;
       else high = middle;
     }
     if (low === 0) return false;
-    const at = (low - 1) * 3;
-    into.first = runs[at] as Offset;
-    into.index = runs[at + 1] as LogIndex;
-    into.position = runs[at + 2] ?? 0;
+    const at = (low - 1) * FIELDS;
+    into.first = stretches[at] as Offset;
+    into.index = stretches[at + 1] as LogIndex;
+    into.position = stretches[at + 2] ?? 0;
     if (!chunk.dirty && !chunk.saving) this.#touch(chunk);
     return true;
   }
@@ -155,25 +153,25 @@ export class LocationIndex {
     const queue = this.#queues.get(queueId);
     const number = Math.floor(offset / CHUNK_OFFSETS);
     if (queue === undefined || number < queue.firstChunk) return;
-    const runs = data === undefined ? [] : decodeRuns(number, data);
+    const stretches = data === undefined ? [] : decodeStretches(number, data);
     const resident = queue.chunks.get(number);
     if (resident !== undefined) {
       if (!resident.partial) return;
-      const from = resident.runs[0] ?? Number.POSITIVE_INFINITY;
-      const older = runs.filter((_value, at) => (runs[at - (at % 3)] ?? 0) < from);
-      resident.runs = older.concat(resident.runs);
+      const from = resident.stretches[0] ?? Number.POSITIVE_INFINITY;
+      const older = stretches.filter((_value, at) => (stretches[at - (at % FIELDS)] ?? 0) < from);
+      resident.stretches = older.concat(resident.stretches);
       resident.partial = false;
       return;
     }
-    if (runs.length === 0) return;
-    const chunk: Chunk = { queue, number, runs, dirty: false, saving: false, partial: false };
+    if (stretches.length === 0) return;
+    const chunk: Chunk = { queue, number, stretches, dirty: false, saving: false, partial: false };
     queue.chunks.set(number, chunk);
     this.#keepClean(chunk);
   }
 
   /**
-   * Everything below `floor` is settled, and the queue's next offset is `next`. False: the chunk of
-   * the floor is not resident, so that `lowest` stays where it was.
+   * Nothing below `floor` is wanted, and the queue's next offset is `next`. False: the chunk of the
+   * floor is not resident, so that `lowest` stays where it was.
    */
   settledBelow(queueId: QueueId, floor: Offset, next: Offset): boolean {
     const queue = this.#queues.get(queueId);
@@ -183,13 +181,12 @@ export class LocationIndex {
       return true;
     }
     const floorChunk = Math.floor(floor / CHUNK_OFFSETS);
+    // What it holds was spilled: the oldest in the log is what it was.
+    if (floorChunk < queue.firstChunk) return true;
     this.#dropChunks(queue, floorChunk);
     const found: Location = { index: 0 as LogIndex, position: 0, first: 0 as Offset };
     if (!this.find(queueId, floor, found)) return false;
-    if (found.index !== queue.lowest) {
-      queue.lowest = found.index;
-      this.#summaries.add(Math.floor(queueId / SUMMARY_QUEUES));
-    }
+    this.#raiseLowest(queue, found.index);
     return true;
   }
 
@@ -212,6 +209,65 @@ export class LocationIndex {
     return lowest === Number.POSITIVE_INFINITY ? undefined : (lowest as LogIndex);
   }
 
+  // --- Spilling.
+
+  /** Queues that may have something below this entry, ascending. */
+  queuesBelow(boundary: LogIndex): QueueId[] {
+    const queueIds: QueueId[] = [];
+    for (const { queueId, lowest } of this.#queues.values()) {
+      if (lowest !== 0 && lowest < boundary) queueIds.push(queueId);
+    }
+    return queueIds.sort((a, b) => a - b);
+  }
+
+  /** The chunks of a queue, both included; undefined: it has none. */
+  chunksOf(queueId: QueueId): { readonly first: number; readonly last: number } | undefined {
+    const queue = this.#queues.get(queueId);
+    if (queue === undefined) return undefined;
+    return { first: queue.firstChunk, last: topChunk(queue) };
+  }
+
+  firstOffsetOf(chunk: number): Offset {
+    return (chunk * CHUNK_OFFSETS) as Offset;
+  }
+
+  /** Undefined: the chunk must be loaded first, by the key of its first offset, or there is none. */
+  below(queueId: QueueId, number: number, boundary: LogIndex): ChunkBelow | undefined {
+    const chunk = this.#queues.get(queueId)?.chunks.get(number);
+    if (chunk === undefined || chunk.partial) return undefined;
+    const { stretches } = chunk;
+    const found: LocatedStretch[] = [];
+    for (let at = 0; at < stretches.length; at += FIELDS) {
+      const index = stretches[at + 1] as LogIndex;
+      if (index >= boundary) return { stretches: found, reachesAbove: true };
+      if (index < this.#spilledBelow) continue;
+      const first = stretches[at] as number;
+      const end = stretches[at + FIELDS] ?? (number + 1) * CHUNK_OFFSETS;
+      const [position, bytes] = [stretches[at + 2] as number, stretches[at + 3] as number];
+      found.push({ first, count: end - first, index, position, bytes });
+    }
+    return { stretches: found, reachesAbove: false };
+  }
+
+  /**
+   * Everything wanted below `boundary` lies in runs. `queues` has every queue that `queuesBelow`
+   * gave, as it was found; a queue that was appended to since then keeps what is new.
+   */
+  spilled(boundary: LogIndex, queues: ReadonlyMap<QueueId, SpilledQueue>): void {
+    this.#spilledBelow = boundary;
+    for (const queue of this.#queues.values()) {
+      if (queue.lowest === 0 || queue.lowest >= boundary) continue;
+      const found = queues.get(queue.queueId);
+      if (found === undefined) throw new Error(`queue ${queue.queueId} was not spilled`);
+      if (found.isWhole && queue.topIndex < boundary) {
+        this.drop(queue.queueId);
+        continue;
+      }
+      this.#dropChunks(queue, found.chunk);
+      this.#raiseLowest(queue, boundary);
+    }
+  }
+
   /** Dirty chunks whose older part must be loaded before the next `freeze`. */
   partialChunks(): { queueId: QueueId; offset: Offset }[] {
     const partial: { queueId: QueueId; offset: Offset }[] = [];
@@ -227,8 +283,8 @@ export class LocationIndex {
   }
 
   /**
-   * The cut: what changed since the last one, as it is now. Runs are only ever appended, so that
-   * the length of a chunk's list is its state. No chunk may be partial.
+   * The cut, between two entries: what changed since the last one, as it is now. Stretches are only
+   * ever appended, so that the length of a chunk's list is its state. No chunk may be partial.
    */
   freeze(): FrozenLocations {
     const chunks: { chunk: Chunk; key: string; length: number }[] = [];
@@ -238,7 +294,11 @@ export class LocationIndex {
       chunk.saving = true;
       const { queue } = chunk;
       queue.storedTop = Math.max(queue.storedTop, chunk.number);
-      chunks.push({ chunk, key: chunkKey(queue.queueId, chunk.number), length: chunk.runs.length });
+      chunks.push({
+        chunk,
+        key: chunkKey(queue.queueId, chunk.number),
+        length: chunk.stretches.length,
+      });
     }
     this.#saving = chunks.map((frozen) => frozen.chunk);
     const deletions = [...this.#deletions];
@@ -250,7 +310,8 @@ export class LocationIndex {
   }
 
   encodeFrozen(frozen: FrozenLocations['chunks'][number]): PlainData {
-    return encodeRuns(frozen.chunk as Chunk, frozen.length);
+    const { stretches } = frozen.chunk as Chunk;
+    return encodeStretches(stretches, frozen.length);
   }
 
   /** The checkpoint of the last `freeze` is durable. */
@@ -263,7 +324,12 @@ export class LocationIndex {
   }
 
   /** Of the keys of all summaries. */
-  static readonly summaryPrefix = 'locations/';
+  static readonly summaryPrefix = SUMMARY_PREFIX;
+
+  /** At start: nothing below this entry is known here. */
+  restoreSpilled(below: LogIndex): void {
+    this.#spilledBelow = below;
+  }
 
   /** At start, before any replay: one call for each summary that the store has. */
   restore(summary: PlainData): void {
@@ -287,17 +353,24 @@ export class LocationIndex {
     return queue;
   }
 
-  #startRun(queue: QueueLocations, offset: Offset, position: number): void {
+  #raiseLowest(queue: QueueLocations, index: LogIndex): void {
+    if (index <= queue.lowest) return;
+    queue.lowest = index;
+    this.#summaries.add(Math.floor(queue.queueId / SUMMARY_QUEUES));
+  }
+
+  #startStretch(queue: QueueLocations, offset: Offset): void {
     const index = this.#index;
     const number = Math.floor(offset / CHUNK_OFFSETS);
     let chunk = queue.tail;
     if (chunk === undefined || chunk.number !== number) chunk = this.#tailChunk(queue, number);
     if (!chunk.dirty) this.#markDirty(chunk);
-    chunk.runs.push(offset, index, position);
-    this.#changedBytes += RUN_BYTES;
+    chunk.stretches.push(offset, index, this.#position, this.#bytes);
+    this.#changedBytes += STRETCH_BYTES;
     queue.next = offset + 1;
-    queue.runIndex = index;
-    queue.runEpoch = this.#epoch;
+    queue.stretchIndex = index;
+    queue.stretchEpoch = this.#epoch;
+    queue.topIndex = index;
     if (queue.lowest === 0) {
       queue.lowest = index;
       this.#summaries.add(Math.floor(queue.queueId / SUMMARY_QUEUES));
@@ -309,7 +382,7 @@ export class LocationIndex {
     if (chunk === undefined) {
       const partial =
         number <= queue.storedTop && !this.#deletions.has(chunkKey(queue.queueId, number));
-      chunk = { queue, number, runs: [], dirty: false, saving: false, partial };
+      chunk = { queue, number, stretches: [], dirty: false, saving: false, partial };
       queue.chunks.set(number, chunk);
       this.#summaries.add(Math.floor(queue.queueId / SUMMARY_QUEUES));
     }
@@ -344,7 +417,7 @@ export class LocationIndex {
     queue.chunks.delete(chunk.number);
     if (queue.tail === chunk) {
       queue.tail = undefined;
-      queue.runIndex = 0;
+      queue.stretchIndex = 0;
     }
   }
 
@@ -353,8 +426,7 @@ export class LocationIndex {
   }
 
   #dropChunks(queue: QueueLocations, below: number): void {
-    const top = Math.max(queue.storedTop, queue.tail?.number ?? -1);
-    const end = Math.min(below, top + 1);
+    const end = Math.min(below, topChunk(queue) + 1);
     if (queue.firstChunk >= end) return;
     for (let number = queue.firstChunk; number < end; number++) {
       const chunk = queue.chunks.get(number);
@@ -364,7 +436,7 @@ export class LocationIndex {
       }
       if (number <= queue.storedTop) {
         this.#deletions.add(chunkKey(queue.queueId, number));
-        this.#changedBytes += RUN_BYTES;
+        this.#changedBytes += STRETCH_BYTES;
       }
     }
     queue.firstChunk = end;
@@ -385,63 +457,10 @@ export class LocationIndex {
   }
 }
 
-function newQueue(queueId: QueueId, firstChunk: number): QueueLocations {
-  return {
-    queueId,
-    chunks: new Map(),
-    tail: undefined,
-    next: -1,
-    runIndex: 0,
-    runEpoch: 0,
-    lowest: 0,
-    firstChunk,
-    storedTop: -1,
-  };
+function topChunk(queue: QueueLocations): number {
+  return Math.max(queue.storedTop, queue.tail?.number ?? -1);
 }
 
 function memoryBytes(chunk: Chunk): number {
-  return CHUNK_OVERHEAD_BYTES + (chunk.runs.length / 3) * RUN_MEMORY_BYTES;
-}
-
-function chunkKey(queueId: QueueId, number: number): string {
-  return `location/${queueId}/${number}`;
-}
-
-function summaryKey(number: number): string {
-  return `${LocationIndex.summaryPrefix}${number}`;
-}
-
-/**
- * A chunk as a record: for each run
- * ```
- *  0           1                   7               11
- *  +-----------+-------------------+---------------+
- *  | offset u8 | log index u48     | position u32  |   little-endian; offset in the chunk
- *  +-----------+-------------------+---------------+
- * ```
- */
-function encodeRuns(chunk: Chunk, length: number): Uint8Array {
-  const bytes = new Uint8Array((length / 3) * RUN_BYTES);
-  const view = new DataView(bytes.buffer);
-  for (let run = 0, at = 0; run < length; run += 3, at += RUN_BYTES) {
-    const index = chunk.runs[run + 1] ?? 0;
-    view.setUint8(at, (chunk.runs[run] ?? 0) % CHUNK_OFFSETS);
-    view.setUint32(at + 1, index % 0x1_0000_0000, true);
-    view.setUint16(at + 5, Math.floor(index / 0x1_0000_0000), true);
-    view.setUint32(at + 7, chunk.runs[run + 2] ?? 0, true);
-  }
-  return bytes;
-}
-
-function decodeRuns(number: number, data: PlainData): number[] {
-  if (!(data instanceof Uint8Array) || data.length % RUN_BYTES !== 0) {
-    throw new Error('a chunk of the location index is not a list of runs');
-  }
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  const runs: number[] = [];
-  for (let at = 0; at < data.length; at += RUN_BYTES) {
-    const index = view.getUint16(at + 5, true) * 0x1_0000_0000 + view.getUint32(at + 1, true);
-    runs.push(number * CHUNK_OFFSETS + view.getUint8(at), index, view.getUint32(at + 7, true));
-  }
-  return runs;
+  return CHUNK_OVERHEAD_BYTES + (chunk.stretches.length / FIELDS) * STRETCH_MEMORY_BYTES;
 }

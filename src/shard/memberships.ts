@@ -8,16 +8,16 @@
  */
 
 import type { CancelReason } from '../broker/ports.ts';
-import type { Position } from '../machine/command.ts';
 import { DispatchPolicy } from '../machine/dispatch-policy.ts';
 import type { GroupView } from '../machine/effect.ts';
+import { takesAll } from '../machine/filters.ts';
 import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
+import type { GroupDispatchStart } from '../machine/machine.ts';
 import { DeliveryGroup, type DeliveryGroups, type Member } from './delivery-group.ts';
 import type {
   AttachRequest,
   DispatcherOptions,
   GroupCommand,
-  GroupDispatchStart,
   SettleReason,
 } from './dispatch-options.ts';
 import type { GroupDeliveries } from './group-deliveries.ts';
@@ -151,18 +151,19 @@ export class Memberships {
     if (group.phase === 'creating') {
       this.end(group, 'refused', detail);
     } else if (group.phase === 'seeking') {
-      const first = group.members.values().next().value;
-      if (first !== undefined) {
-        this.close(first.id, 'returned');
-        this.#cancel(first.id, 'refused', detail);
+      const seeker = group.seekers.shift();
+      if (seeker !== undefined && group.members.has(seeker)) {
+        this.close(seeker, 'returned');
+        this.#cancel(seeker, 'refused', detail);
       }
-      this.#resume(group);
+      if (group.seekers.length === 0) this.#resume(group);
     }
   }
 
   /** Its deliveries start anew: the members keep their credit, what they hold is not current. */
   sought(group: DeliveryGroup, floor: Offset): void {
     const { policy } = group;
+    group.seekers.shift();
     if (policy !== undefined) {
       for (const member of group.members.values()) {
         if (!member.isWithPolicy) continue;
@@ -218,7 +219,7 @@ export class Memberships {
     if (!group.isKnown) return;
     if (group.members.size === 1) {
       this.#tellIdle(group, false);
-      if (this.#seek(group, member.request.start)) return;
+      if (this.#seek(group, member)) return;
     }
     if (group.phase === 'serving') this.#enter(group, member);
   }
@@ -243,32 +244,35 @@ export class Memberships {
 
   #known(group: DeliveryGroup, view: GroupView): void {
     const wasCreated = group.phase === 'creating' && group.isNew;
+    const filter = takesAll(view.filter) ? '' : view.filter;
     group.kind = view.kind;
     this.#parts.groups.identify(group, view.groupId);
     group.seenBelow = this.#seen.get(keyOf(group.queueId, view.groupId)) ?? 0;
     for (const { id } of group.members.values()) {
-      if (group.filter === view.filter) break;
+      if (group.filter === filter) break;
       group.members.delete(id);
       this.#members.delete(id);
-      this.#cancel(id, 'refused', filterDiffers(view.name, view.filter));
+      this.#cancel(id, 'refused', filterDiffers(view.name, filter));
     }
-    group.filter = view.filter;
+    group.filter = filter;
     const first = group.members.values().next().value;
     if (first === undefined) {
       if (wasCreated) this.#empty(group);
       else this.rest(group);
     } else if (!wasCreated) {
       this.#tellIdle(group, false);
-      if (this.#seek(group, first.request.start)) return;
+      if (this.#seek(group, first)) return;
     }
     if (this.#parts.groups.named(group.queueId, group.name) === group) this.#start(group);
   }
 
   /** True: the group is moved first. */
-  #seek(group: DeliveryGroup, position: Position | undefined): boolean {
+  #seek(group: DeliveryGroup, { id, request }: Member): boolean {
+    const { start: position } = request;
     if (position === undefined) return false;
     const { queueId, groupId } = group;
     group.phase = 'seeking';
+    group.seekers.push(id);
     this.#propose({ kind: 'seek-group', queueId, groupId, position });
     return true;
   }
@@ -283,11 +287,10 @@ export class Memberships {
 
   #start(group: DeliveryGroup): void {
     group.phase = 'starting';
-    group.starts++;
-    const { starts } = group;
     this.#options
       .start(group, (start) => {
-        if (group.phase === 'starting' && group.starts === starts) this.#began(group, start);
+        // Whichever of several is first: it reads the state as it is then.
+        if (group.phase === 'starting') this.#began(group, start);
       })
       .catch(this.#options.failed);
   }

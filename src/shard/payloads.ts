@@ -1,23 +1,27 @@
 /**
- * The stored bytes of messages: the recent tail from memory, the rest from the log by the location
- * index, in batches and in order of offset.
+ * The stored bytes of messages: the recent tail from memory, then the log by the location index,
+ * then the runs, in batches and in order of offset.
  *
- * Everything is bounded: two caches of entries by bytes, a fixed number of reads under way, and the
- * location index by its own bound. What is read from the log was checked by the log (CRC); a
- * damaged range is remembered and answered with `lost` and its detail, so that a queue goes on
- * without it and never stalls in silence. Nothing here changes state of the machine; losing all of
- * it costs reads and nothing else.
+ * Everything is bounded: caches of entries and of blocks by bytes, a fixed number of reads under
+ * way, and the location index by its own bound. Who reads in order is read ahead for. What is read
+ * was checked by the log or the runs (CRC); damage is remembered and answered with `lost` and its
+ * detail, so that a queue goes on without it and never stalls in silence. Nothing here changes
+ * state of the machine; losing all of it costs reads and nothing else.
  */
 
+import type { RunBlock, Runs } from '#storage';
 import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
-import { commandEnd, enqueuesTo, storedMessageStart } from './codec.ts';
 import { EntryCache } from './entry-cache.ts';
 import type { CachedEntry } from './entry-cache.ts';
+import { EntryWalk } from './entry-walk.ts';
 import type { Location, LocationIndex } from './location-index.ts';
 import type { PlainData } from './record-codec.ts';
+import { RunBlocks } from './run-blocks.ts';
+import type { Run, RunSet } from './run-set.ts';
+import { RUN_VALUE_HEADER_BYTES, runValueIndex } from './run-values.ts';
 import type { FaultyRange, ShardEntry, ShardLog } from './shard-log.ts';
 
-/** A stored message inside the bytes of its entry; valid until the next `get`. */
+/** A stored message inside the bytes of its entry or block; valid until the next `get`. */
 export interface StoredMessage {
   bytes: Uint8Array;
   start: number;
@@ -33,6 +37,8 @@ export class PayloadCursor {
   index = 0 as LogIndex;
   offset = -1;
   position = 0;
+  /** The block of a run in which the last message was found. */
+  block: RunBlock | undefined;
 }
 
 export type FetchOutcome =
@@ -42,13 +48,20 @@ export type FetchOutcome =
 export interface PayloadsOptions {
   readonly log: Pick<ShardLog, 'read' | 'faulty'>;
   readonly locations: LocationIndex;
+  readonly runSet: RunSet;
+  /** Undefined: the shard has no runs. */
+  readonly runs: Pick<Runs, 'read'> | undefined;
   /** Reads one record of the location index; undefined: there is none. */
   loadRecord(key: string): Promise<PlainData | undefined>;
+  /** Damage was found in a run. */
+  runDamaged?(run: Run, detail: string): void;
   readonly tailBytes: number;
   readonly readBytes: number;
 }
 
 const READ_BYTES = 256 * 1024;
+/** Who reads a run again reads it on, most likely: so much at once. */
+const RUN_AHEAD_BYTES = 1 << 20;
 const READS_MAX = 4;
 /**
  * What a read brought must still be there when its reader comes for it, also behind other reads.
@@ -60,8 +73,10 @@ export class Payloads {
   readonly #options: PayloadsOptions;
   readonly #tail: EntryCache;
   readonly #read: EntryCache;
+  readonly #blocks: RunBlocks;
   readonly #faulty: FaultyRange[];
   readonly #waiting: (() => void)[] = [];
+  readonly #walk = new EntryWalk();
   readonly #location: Location = { index: 0 as LogIndex, position: 0, first: 0 as Offset };
   readonly #found: StoredMessage = {
     bytes: new Uint8Array(0),
@@ -69,13 +84,18 @@ export class Payloads {
     end: 0,
     index: 0 as LogIndex,
   };
+  /** The run that was read last: who reads it again is likely to read on. */
+  #lastRun = 0;
   #reads = 0;
+  #runBytesRead = 0;
   #lostDetail = '';
 
   constructor(options: PayloadsOptions) {
     this.#options = options;
+    const readBytes = Math.max(options.readBytes, READ_CACHE_BYTES_MIN);
     this.#tail = new EntryCache(options.tailBytes);
-    this.#read = new EntryCache(Math.max(options.readBytes, READ_CACHE_BYTES_MIN));
+    this.#read = new EntryCache(readBytes / 2);
+    this.#blocks = new RunBlocks(readBytes / 2);
     this.#faulty = [...options.log.faulty];
   }
 
@@ -85,7 +105,11 @@ export class Payloads {
   }
 
   get cachedBytes(): number {
-    return this.#tail.bytes + this.#read.bytes;
+    return this.#tail.bytes + this.#read.bytes + this.#blocks.bytes;
+  }
+
+  get runBytesRead(): number {
+    return this.#runBytesRead;
   }
 
   /** An entry was applied: its payload is the newest of the tail. */
@@ -95,8 +119,13 @@ export class Payloads {
 
   /** `away`: call `fetch`, then ask again. */
   get(queueId: QueueId, offset: Offset, cursor: PayloadCursor): StoredMessage | 'away' | 'lost' {
+    const { runSet, locations } = this.#options;
+    if (!runSet.isEmpty) {
+      const run = runSet.find(queueId, offset);
+      if (run !== undefined) return this.#fromRun(run, { queueId, offset }, cursor);
+    }
     const location = this.#location;
-    if (!this.#options.locations.find(queueId, offset, location)) return 'away';
+    if (!locations.find(queueId, offset, location)) return 'away';
     const { index } = location;
     const entry = this.#tail.get(index) ?? this.#read.get(index);
     if (entry === undefined) {
@@ -113,11 +142,11 @@ export class Payloads {
     }
     cursor.offset = offset;
     cursor.position = position;
-    return this.#walk(entry, { queueId, steps: offset - from }, cursor);
+    return this.#fromEntry(entry, { queueId, steps: offset - from }, cursor);
   }
 
   /**
-   * Brings the entry of this message into memory, and with it what follows in the log, up to a
+   * Brings this message into memory, and with it what follows in the log or in its run, up to a
    * bound.
    */
   async fetch(queueId: QueueId, offset: Offset): Promise<FetchOutcome> {
@@ -126,19 +155,25 @@ export class Payloads {
     }
     this.#reads++;
     try {
-      return await this.#fetch(queueId, offset);
+      const run = this.#options.runSet.find(queueId, offset);
+      if (run !== undefined) return await this.#fetchRun(run, { queueId, offset });
+      return await this.#fetchEntry(queueId, offset);
     } finally {
       this.#reads--;
       this.#waiting.shift()?.();
     }
   }
 
-  async #fetch(queueId: QueueId, offset: Offset): Promise<FetchOutcome> {
+  // --- The log.
+
+  async #fetchEntry(queueId: QueueId, offset: Offset): Promise<FetchOutcome> {
     const { locations, log } = this.#options;
     const location: Location = { index: 0 as LogIndex, position: 0, first: 0 as Offset };
     if (!locations.find(queueId, offset, location)) {
       const key = locations.keyOf(queueId, offset);
       locations.load(queueId, offset, await this.#options.loadRecord(key));
+      // It may have gone into a run meanwhile.
+      if (this.#options.runSet.find(queueId, offset) !== undefined) return READY;
       if (!locations.find(queueId, offset, location)) {
         return { kind: 'lost', detail: `no record tells where offset ${offset} lies in the log` };
       }
@@ -151,6 +186,7 @@ export class Payloads {
       for (const entry of outcome.entries) this.#read.add(entry);
       return READY;
     }
+    if (this.#options.runSet.find(queueId, offset) !== undefined) return READY;
     if (outcome.kind === 'faulty') {
       this.#faulty.push(outcome.range);
       if (this.#faultAt(index) !== undefined) return READY;
@@ -163,38 +199,21 @@ export class Payloads {
    * From the command at the cursor's position `steps` further ones that enqueue to the queue; the
    * cursor stays there.
    */
-  #walk(
+  #fromEntry(
     entry: CachedEntry,
     { queueId, steps }: { readonly queueId: QueueId; readonly steps: number },
     cursor: PayloadCursor,
   ): StoredMessage {
-    const { position } = cursor;
-    let part = 0;
-    let partStart = 0;
-    for (; ; part++) {
-      const length = entry.payload[part]?.length;
-      if (length === undefined) throw new Error('the location index points behind its entry');
-      if (position < partStart + length) break;
-      partStart += length;
-    }
-    let bytes = entry.payload[part] as Uint8Array;
-    let at = position - partStart;
-    for (let left = steps; ; at = commandEnd(bytes, at)) {
-      if (at === bytes.length) {
-        partStart += bytes.length;
-        bytes = entry.payload[++part] as Uint8Array;
-        at = 0;
-      }
-      if (!enqueuesTo(bytes, at, queueId)) continue;
-      if (left === 0) break;
-      left--;
-    }
+    const walk = this.#walk;
+    walk.begin(entry.payload, cursor.position);
+    walk.find(queueId, steps);
     cursor.index = entry.index;
-    cursor.position = partStart + at;
+    cursor.position = walk.position;
+    cursor.block = undefined;
     const found = this.#found;
-    found.bytes = bytes;
-    found.start = storedMessageStart(bytes, at);
-    found.end = commandEnd(bytes, at);
+    found.bytes = walk.bytes;
+    found.start = walk.start;
+    found.end = walk.end;
     found.index = entry.index;
     return found;
   }
@@ -202,4 +221,69 @@ export class Payloads {
   #faultAt(index: LogIndex): FaultyRange | undefined {
     return this.#faulty.find((range) => range.from <= index && index <= range.through);
   }
+
+  // --- The runs.
+
+  #fromRun(run: Run, of: MessagePlace, cursor: PayloadCursor): StoredMessage | 'away' | 'lost' {
+    const { queueId, offset } = of;
+    let block = cursor.block;
+    let value = block?.find(queueId, offset) ?? -1;
+    if (value === -1) {
+      block = this.#blocks.find(run.runId, queueId, offset);
+      value = block?.find(queueId, offset) ?? -1;
+    }
+    if (block === undefined || value === -1) {
+      const detail = this.#lostInRun(run, of, block !== undefined);
+      if (detail === undefined) return 'away';
+      this.#lostDetail = detail;
+      return 'lost';
+    }
+    cursor.block = block;
+    cursor.index = 0 as LogIndex;
+    const found = this.#found;
+    const start = block.start(value);
+    found.bytes = block.bytes;
+    found.start = start + RUN_VALUE_HEADER_BYTES;
+    found.end = block.end(value);
+    found.index = runValueIndex(block.bytes, start);
+    return found;
+  }
+
+  /** Why the message cannot be read, in words; undefined: it has to be fetched. */
+  #lostInRun(run: Run, { queueId, offset }: MessagePlace, read: boolean): string | undefined {
+    if (run.lost !== undefined) return run.lost;
+    if (read) return `run ${run.runId} does not hold offset ${offset}`;
+    return this.#blocks.damageAt(run.runId, queueId, offset)?.detail;
+  }
+
+  async #fetchRun(run: Run, { queueId, offset }: MessagePlace): Promise<FetchOutcome> {
+    const { runs } = this.#options;
+    const blocks = this.#blocks;
+    const { runId, lost } = run;
+    if (lost !== undefined || runs === undefined) return READY;
+    if (blocks.find(runId, queueId, offset) !== undefined) return READY;
+    if (blocks.damageAt(runId, queueId, offset) !== undefined) return READY;
+    const key = { stream: queueId, offset };
+    const maxBytes = this.#lastRun === runId ? RUN_AHEAD_BYTES : READ_BYTES;
+    const read = await runs.read(runId, key, { maxBytes });
+    if (read.kind === 'damaged') {
+      blocks.addDamage(read.damage);
+      this.#options.runDamaged?.(run, read.damage.detail);
+      return READY;
+    }
+    if (read.kind === 'end') {
+      return { kind: 'lost', detail: `run ${runId} ends before offset ${offset}` };
+    }
+    for (const block of read.blocks) {
+      blocks.add(runId, block);
+      this.#runBytesRead += block.bytes.length;
+    }
+    this.#lastRun = runId;
+    return READY;
+  }
+}
+
+interface MessagePlace {
+  readonly queueId: QueueId;
+  readonly offset: Offset;
 }

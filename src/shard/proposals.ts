@@ -26,6 +26,8 @@ export interface ProposalsOptions {
   readonly uncommittedBytesMax: number;
   /** True: the disk is inside its reserve. */
   readonly inReserve: () => boolean;
+  /** True: publishes wait, although there would be room for them. */
+  readonly holdsBack: () => boolean;
   now(): StampMs;
   /** The log took nothing: it failed or is closed. */
   readonly failed: (error: unknown) => void;
@@ -76,12 +78,14 @@ export class Proposals implements SettleProposals {
 
   /** Senders should hold back. */
   get full(): boolean {
-    return this.#uncommittedBytes + this.#bytes >= this.#options.uncommittedBytesMax;
+    const { uncommittedBytesMax, holdsBack } = this.#options;
+    return this.#uncommittedBytes + this.#bytes >= uncommittedBytesMax || holdsBack();
   }
 
   /** So much is committed again that senders may go on. */
   get drained(): boolean {
-    return (this.#uncommittedBytes + this.#bytes) * 2 <= this.#options.uncommittedBytesMax;
+    const { uncommittedBytesMax, holdsBack } = this.#options;
+    return (this.#uncommittedBytes + this.#bytes) * 2 <= uncommittedBytesMax && !holdsBack();
   }
 
   /** A stream was opened: its numbers start again at 1, and every lower boot is refused. */

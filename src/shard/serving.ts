@@ -12,7 +12,6 @@ import type { QueueInfo } from '../broker/ports.ts';
 import type { CreateGroupCommand } from '../machine/command.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
-import { filterTakes } from '../machine/filters.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import { Admin } from './admin.ts';
@@ -56,6 +55,8 @@ export interface ServingOptions {
     whenApplied(index: LogIndex): Promise<void>;
   };
   readonly inReserve: () => boolean;
+  /** Publishes are to wait. */
+  readonly holdsBack: () => boolean;
   readonly monotonicMs: () => number;
   /** Calls `action` once between two entries. */
   readonly atBoundary: (action: () => void) => Promise<void>;
@@ -94,6 +95,7 @@ export class Serving {
       entryBytesMax: limits.entryBytesMax,
       uncommittedBytesMax: limits.uncommittedBytesMax,
       inReserve: options.inReserve,
+      holdsBack: options.holdsBack,
       now: () => options.stamps.now(),
       failed,
     });
@@ -199,6 +201,11 @@ export class Serving {
     this.#dispatcher.enqueued(queueId, offset, priority);
   }
 
+  /** The queue of the message that an intent on its way moves. */
+  sourceOf(intent: number): QueueId | undefined {
+    return this.#outbox.sourceOf(intent);
+  }
+
   rare(effect: RareEffect): void {
     this.#dispatcher.rare(effect);
     this.#outbox.rare(effect);
@@ -279,7 +286,6 @@ export class Serving {
           () => machine.dispatchKeys(queueId, groupId),
           () => began(machine.dispatchStart(queueId, groupId)),
         ),
-      matches: filterTakes,
       wake,
       failed,
     };

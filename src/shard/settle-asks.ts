@@ -10,7 +10,7 @@ import type { SettleAnswer } from '../broker/ports.ts';
 import { MAX_RANGE } from '../machine/command.ts';
 import type { DispatchPolicy } from '../machine/dispatch-policy.ts';
 import type { Offset } from '../machine/ids.ts';
-import type { AskedSettle, DeliveryGroup } from './delivery-group.ts';
+import type { AskedCommit, AskedSettle, DeliveryGroup } from './delivery-group.ts';
 import type { DispatcherOptions, SettleAsk } from './dispatch-options.ts';
 import { BY_CLIENT, type GroupDeliveries } from './group-deliveries.ts';
 
@@ -76,9 +76,8 @@ export class SettleAsks {
     group.asked.clear();
   }
 
-  settled(group: DeliveryGroup, offset: Offset, floor: Offset): void {
+  settled(group: DeliveryGroup, offset: Offset): void {
     if (group.asked.size > 0) this.#applied(group, offset);
-    if (group.commits.length > 0) this.#committed(group, floor);
   }
 
   ranged(group: DeliveryGroup, { from, to, floor }: SettledStretch): void {
@@ -138,8 +137,7 @@ export class SettleAsks {
 
   /** Everything up to and with the offset is settled, in slices; the floor tells when it is. */
   #commit(group: DeliveryGroup, policy: DispatchPolicy, { tag, offset }: SettleAsk): void {
-    const { queueId, groupId } = group;
-    const isStream = this.#options.definition(queueId)?.type === 'stream';
+    const isStream = this.#options.definition(group.queueId)?.type === 'stream';
     if (!isStream || offset >= policy.nextOffset) {
       this.#answer(tag, 'stale');
       return;
@@ -148,14 +146,20 @@ export class SettleAsks {
       this.#answer(tag, 'already');
       return;
     }
-    for (let from: number = policy.floor; from <= offset; from += MAX_RANGE) {
-      const to = Math.min(from + MAX_RANGE, offset + 1) as Offset;
-      const range = { queueId, groupId, from: from as Offset, to, cause: 'committed' } as const;
-      if (this.#options.proposals.plain({ kind: 'settle-range', ...range }, '')) continue;
-      this.#answer(tag, 'unavailable');
-      return;
-    }
-    group.commits.push({ tag, offset });
+    const commit = { tag, offset, through: policy.floor };
+    if (this.#proposeSlice(group, commit)) group.commits.push(commit);
+  }
+
+  /** The next slice of a commit; false: it cannot be proposed, and that was answered. */
+  #proposeSlice(group: DeliveryGroup, commit: AskedCommit): boolean {
+    const { queueId, groupId } = group;
+    const from = commit.through;
+    const to = Math.min(from + MAX_RANGE, commit.offset + 1) as Offset;
+    const range = { queueId, groupId, from, to, cause: 'committed' } as const;
+    commit.through = to;
+    if (this.#options.proposals.plain({ kind: 'settle-range', ...range }, '')) return true;
+    this.#answer(commit.tag, 'unavailable');
+    return false;
   }
 
   #applied(group: DeliveryGroup, offset: Offset): void {
@@ -165,11 +169,16 @@ export class SettleAsks {
     for (const { tag, answer } of asked) this.#answer(tag, answer);
   }
 
+  /** What the floor has passed is done, and where a slice ends the next one begins. */
   #committed(group: DeliveryGroup, floor: Offset): void {
     const { commits } = group;
-    if (commits.every(({ offset }) => offset >= floor)) return;
-    group.commits = commits.filter(({ offset }) => offset >= floor);
-    for (const { tag, offset } of commits) if (offset < floor) this.#answer(tag, 'done');
+    if (commits.every(({ through }) => through > floor)) return;
+    group.commits = commits.filter((commit) => {
+      const { tag, offset, through } = commit;
+      if (offset < floor) this.#answer(tag, 'done');
+      else if (through <= floor) return this.#proposeSlice(group, commit);
+      return offset >= floor;
+    });
   }
 
   #answer(tag: number, answer: SettleAnswer): void {

@@ -18,6 +18,13 @@ export interface ShardLimits {
   readonly checkpointBytes: number;
   readonly checkpointLogBytes: number;
   readonly checkpointIntervalMs: number;
+  /** Of the newest entries, what is not spilled into runs. */
+  readonly windowBytes: number;
+  readonly windowMessages: number;
+  /** Payloads that a spill holds at once. */
+  readonly spillBufferBytes: number;
+  /** Of the time, for rewriting runs: above 0, at most 1. */
+  readonly compactionShare: number;
   /** How long one turn may work. */
   readonly sliceMs: number;
 }
@@ -35,5 +42,9 @@ export const DEFAULT_SHARD_LIMITS: ShardLimits = {
   checkpointBytes: 16 * MIB,
   checkpointLogBytes: 256 * MIB,
   checkpointIntervalMs: 60_000,
+  windowBytes: 512 * MIB,
+  windowMessages: 1_000_000,
+  spillBufferBytes: 16 * MIB,
+  compactionShare: 0.25,
   sliceMs: 8,
 };

@@ -41,10 +41,19 @@ export type ReadOutcome =
   | { readonly kind: 'outside' }
   | { readonly kind: 'faulty'; readonly range: FaultyRange };
 
+/** A segment that is sealed: it can go as a whole. */
+export interface SegmentExtent {
+  readonly first: LogIndex;
+  readonly last: LogIndex;
+  /** Of its file. */
+  readonly bytes: number;
+}
+
 export interface ShardLogStats {
   readonly appends: number;
   readonly writes: number;
   readonly syncs: number;
+  /** On the disk now. */
   readonly bytes: number;
   readonly segments: number;
 }
@@ -59,6 +68,8 @@ export interface ShardLog {
   readonly committed: LogIndex;
   /** Bytes on the disk. */
   readonly bytes: number;
+  /** Oldest first. */
+  readonly sealed: readonly SegmentExtent[];
   /** Where recovery found damage; empty on a sound log. */
   readonly faulty: readonly FaultyRange[];
   readonly stats: ShardLogStats;

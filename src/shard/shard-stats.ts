@@ -6,14 +6,17 @@
  * are in memory. `alarm/...` for each alarm, with the number of messages that it concerns.
  */
 
-import type { QueueId } from '../machine/ids.ts';
+import type { Runs } from '#storage';
+import { DELAYED_QUEUE, type QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Alarms } from './alarms.ts';
 import type { Applier } from './applier.ts';
 import type { Checkpoints } from './checkpoint.ts';
+import type { Housekeeping } from './housekeeping.ts';
 import type { MessageCounters } from './message-counters.ts';
 import type { Payloads } from './payloads.ts';
 import type { RecordLoader } from './record-loader.ts';
+import type { RunSet } from './run-set.ts';
 import type { Serving } from './serving.ts';
 import type { ShardLog } from './shard-log.ts';
 
@@ -22,6 +25,10 @@ export interface StatsSources {
   readonly machine: Machine;
   readonly applier: Applier;
   readonly checkpoints: Checkpoints;
+  /** Undefined: there are no runs. */
+  readonly housekeeping: Housekeeping | undefined;
+  readonly runSet: RunSet;
+  readonly runs: Pick<Runs, 'bytesWritten'> | undefined;
   readonly loader: RecordLoader;
   readonly payloads: Payloads;
   readonly alarms: Alarms;
@@ -41,6 +48,7 @@ export const STATS_QUEUES_MAX = 1_000;
 export function collectStats(sources: StatsSources): Map<string, number> {
   const stats = new Map<string, number>([
     ...partStats(sources),
+    ...spaceStats(sources),
     ...messageStats(sources),
     ...sources.moreStats,
   ]);
@@ -82,11 +90,33 @@ function partStats(sources: StatsSources): [string, number][] {
     ['checkpoint/index', checkpoint.index],
     ['checkpoint/last-ms', Math.round(checkpoint.lastMs)],
     ['checkpoint/last-bytes', checkpoint.lastBytes],
+    ['bytes/records', checkpoint.bytes],
     ['records/resident', machine.residentRecords],
     ['records/loaded', loader.loaded],
     ['payloads/cached-bytes', payloads.cachedBytes],
     ['deliveries/count', serving?.dispatcher.deliveries ?? 0],
     ['deliveries/consumers', serving?.dispatcher.consumers ?? 0],
+  ];
+}
+
+function spaceStats(sources: StatsSources): [string, number][] {
+  const { housekeeping, runSet, runs, payloads } = sources;
+  const kept = housekeeping?.stats;
+  return [
+    ['bytes/runs', runs?.bytesWritten ?? 0],
+    ['runs/count', runSet.size],
+    ['runs/bytes', runSet.bytes],
+    ['runs/wanted', runSet.wantedValues],
+    ['runs/bytes-read', payloads.runBytesRead],
+    ['runs/dropped', kept?.dropped ?? 0],
+    ['runs/rewrites', kept?.rewrites ?? 0],
+    ['runs/rewritten-bytes', kept?.rewrittenBytes ?? 0],
+    ['spill/count', kept?.spills ?? 0],
+    ['spill/messages', kept?.spilledMessages ?? 0],
+    ['spill/bytes', kept?.spilledBytes ?? 0],
+    ['spill/last-ms', Math.round(kept?.lastSpillMs ?? 0)],
+    ['spill/late', kept?.late ?? 0],
+    ['spill/disk-full', kept?.full ?? 0],
   ];
 }
 
@@ -101,6 +131,7 @@ function messageStats({ messages, machine, serving, nowMs }: StatsSources): [str
     ['messages/expired', messages.expired],
     ['messages/dropped', messages.dropped],
     ['messages/dead-lettered', outbox?.deadLettered ?? 0],
+    ['messages/delayed', machine.depth(DELAYED_QUEUE) ?? 0],
     ['outbox/open', machine.openIntentCount],
     ['outbox/transferred', outbox?.transferred ?? 0],
     ['outbox/refused', outbox?.refused ?? 0],

@@ -10,72 +10,43 @@
  * to end. A crash at any point is a case for `recovery.ts`.
  */
 
-import type { RecordStore } from '#storage';
-import type { Position } from '../machine/command.ts';
+import { setTimeout } from 'node:timers/promises';
+import type { Runs } from '#storage';
 import type { QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, RareEffect } from '../machine/effect.ts';
-import type { LogIndex } from '../machine/ids.ts';
+import { DELAYED_QUEUE, type LogIndex, type QueueId } from '../machine/ids.ts';
 import { Machine } from '../machine/machine.ts';
 import { Alarms } from './alarms.ts';
 import { Applier } from './applier.ts';
 import type { AppliedSink } from './applier.ts';
 import { Checkpoints } from './checkpoint.ts';
 import type { DeliveryMarks } from './checkpoint.ts';
+import { Housekeeping } from './housekeeping.ts';
 import { LocationIndex } from './location-index.ts';
+import { LogWindow } from './log-window.ts';
 import { MessageCounters } from './message-counters.ts';
 import { Payloads } from './payloads.ts';
-import type { BatchPort } from './port.ts';
 import { decodeRecord } from './record-codec.ts';
 import { RecordLoader } from './record-loader.ts';
 import { recoveryPoint, replay } from './recovery.ts';
 import type { RecoveryPoint } from './recovery.ts';
+import { RunSet } from './run-set.ts';
 import { encodeStats } from './requests.ts';
 import { Serving } from './serving.ts';
-import type { ShardLimits } from './shard-limits.ts';
-import type { ShardEntry, ShardLog } from './shard-log.ts';
-import type { ShardLogger } from './shard-logger.ts';
+import type { ShardEntry } from './shard-log.ts';
+import type { ConfiguredGroup, ShardOptions } from './shard-options.ts';
 import { STATS_QUEUES_MAX, collectStats } from './shard-stats.ts';
 import { StampClock } from './stamp-clock.ts';
-import type { Clock } from './stamp-clock.ts';
 import { Turns } from './turns.ts';
-
-export interface ShardOptions {
-  readonly node: string;
-  readonly log: ShardLog;
-  /** Closed by the shard. */
-  readonly records: RecordStore;
-  readonly port: BatchPort;
-  /**
-   * The queues of the configuration: declared, or brought to these limits, before anybody is
-   * served.
-   */
-  readonly queues: readonly QueueDefinition[];
-  /** Explicit groups of theirs, made where they are missing. */
-  readonly groups?: readonly ConfiguredGroup[];
-  readonly limits: ShardLimits;
-  readonly clock: Clock;
-  readonly logger: ShardLogger;
-  /** The disk is inside its reserve. */
-  inReserve(): boolean;
-  /** Numbers of what is around the shard, for its statistics. */
-  readonly moreStats?: () => Iterable<readonly [name: string, value: number]>;
-  /** Once; nothing works any more, and the process is to end. */
-  readonly onFailure: (error: Error) => void;
-}
-
-export interface ConfiguredGroup {
-  readonly queue: string;
-  /** With its filter: `mail@eu/+`. */
-  readonly name: string;
-  readonly filter: string;
-  readonly start: Position | undefined;
-}
 
 export class Shard {
   readonly #options: ShardOptions;
   readonly #machine: Machine;
   readonly #loader: RecordLoader;
   readonly #locations: LocationIndex;
+  readonly #window: LogWindow;
+  readonly #runSet = new RunSet();
+  readonly #housekeeping: Housekeeping | undefined;
   readonly #payloads: Payloads;
   readonly #alarms: Alarms;
   readonly #checkpoints: Checkpoints;
@@ -114,11 +85,15 @@ export class Shard {
     this.#machine = new Machine({ maxResidentRecords: limits.residentRecordsMax });
     this.#loader = new RecordLoader(records, this.#machine);
     this.#locations = new LocationIndex(limits.locationBytes);
+    this.#window = new LogWindow(limits);
     this.#alarms = new Alarms(logger, (queueId) => this.#machine.definition(queueId)?.name);
     this.#payloads = new Payloads({
       log,
       locations: this.#locations,
+      runSet: this.#runSet,
+      runs: options.runs,
       loadRecord: (key) => this.#loader.one(key),
+      runDamaged: (run, detail) => this.#housekeeping?.damaged(run, detail),
       tailBytes: limits.tailBytes,
       readBytes: limits.readBytes,
     });
@@ -139,6 +114,7 @@ export class Shard {
       wake: () => this.#turns.wake(),
       failed,
     });
+    this.#housekeeping = options.runs === undefined ? undefined : this.#keeping(options.runs);
     this.#checkpoints = new Checkpoints(
       {
         machine: this.#machine,
@@ -146,6 +122,7 @@ export class Shard {
         loader: this.#loader,
         records,
         log,
+        runRecords: this.#housekeeping,
         atBoundary: (cut) => this.#atBoundary(cut),
         nextTurn: () => this.#turns.next(),
         monotonicMs: () => clock.monotonicMs(),
@@ -154,6 +131,30 @@ export class Shard {
       point.index,
     );
     for (const words of point.damage) this.#alarms.raise('log-damaged', words);
+  }
+
+  #keeping(runs: Runs): Housekeeping {
+    const { log, limits, clock } = this.#options;
+    return new Housekeeping({
+      log,
+      machine: this.#machine,
+      locations: this.#locations,
+      loader: this.#loader,
+      window: this.#window,
+      runs,
+      runSet: this.#runSet,
+      ...limits,
+      monotonicMs: () => clock.monotonicMs(),
+      appliedIndex: () => this.#applier.index,
+      atBoundary: (action) => this.#atBoundary(action),
+      nextTurn: () => this.#turns.next(),
+      pause: (ms, signal) => setTimeout(ms, undefined, { signal }).catch(() => undefined),
+      checkpoint: () => this.#checkpointBehind(),
+      diskFull: () => this.#options.diskFull(),
+      alarms: this.#alarms,
+      wake: () => this.#turns.wake(),
+      failed: (error) => this.#fail(error),
+    });
   }
 
   /** The index up to which everything is applied. */
@@ -175,6 +176,12 @@ export class Shard {
     });
   }
 
+  /** One whose cut comes after this call. */
+  async #checkpointBehind(): Promise<void> {
+    if (this.#checkpoints.running) await this.checkpoint();
+    await this.checkpoint();
+  }
+
   /**
    * Takes nothing more, waits for what is under way, writes a last checkpoint and closes log and
    * records with the mark of a clean stop. Again: the same stop. Rejects when the store failed
@@ -191,6 +198,9 @@ export class Shard {
       machine: this.#machine,
       applier: this.#applier,
       checkpoints: this.#checkpoints,
+      housekeeping: this.#housekeeping,
+      runSet: this.#runSet,
+      runs: this.#options.runs,
       loader: this.#loader,
       payloads: this.#payloads,
       alarms: this.#alarms,
@@ -207,7 +217,9 @@ export class Shard {
     const queues = this.#machine.queues();
     if (queues.length <= STATS_QUEUES_MAX) {
       await this.#loader.until(() =>
-        queues.flatMap(({ queueId }) => this.#machine.queueKeys(queueId)),
+        [DELAYED_QUEUE, ...queues.map(({ queueId }) => queueId)].flatMap((queueId) =>
+          this.#machine.queueKeys(queueId),
+        ),
       );
     }
     return encodeStats(this.stats());
@@ -221,6 +233,7 @@ export class Shard {
     for await (const page of records.iterate(LocationIndex.summaryPrefix)) {
       for (const { value } of page) this.#locations.restore(decodeRecord(value));
     }
+    await this.#housekeeping?.restore(records);
     await replay(log, point.index, async (entries) => {
       this.#applier.push(entries);
       this.#turns.wake();
@@ -247,6 +260,7 @@ export class Shard {
       stamps: this.#stamps,
       applier: this.#applier,
       inReserve: () => this.#inReserve(),
+      holdsBack: () => this.#housekeeping?.isLate === true,
       monotonicMs: () => clock.monotonicMs(),
       atBoundary: (action) => this.#atBoundary(action),
       stats: () => this.#statsOfAll(),
@@ -304,6 +318,7 @@ export class Shard {
     if (serving !== undefined) {
       more = serving.work(deadline, this.#stopping === undefined) || more;
       this.#startCheckpointIfDue();
+      this.#housekeeping?.look();
     }
     if (!this.#loader.busy) this.#machine.evict(EVICT_STEPS);
     return more;
@@ -313,7 +328,8 @@ export class Shard {
     const { limits, clock } = this.#options;
     if (this.#checkpoints.running || this.#stopping !== undefined) return;
     const now = clock.monotonicMs();
-    if (this.#logBytes > 0 && this.#checkpointDue === Number.POSITIVE_INFINITY) {
+    const isChanged = this.#logBytes > 0 || this.#runSet.isChanged;
+    if (isChanged && this.#checkpointDue === Number.POSITIVE_INFINITY) {
       this.#checkpointDue = now + limits.checkpointIntervalMs;
     }
     if (
@@ -334,6 +350,7 @@ export class Shard {
       this.#checkpoints.running
         ? Number.POSITIVE_INFINITY
         : this.#checkpointDue - clock.monotonicMs(),
+      (this.#housekeeping?.nextLook ?? Number.POSITIVE_INFINITY) - clock.monotonicMs(),
     );
   }
 
@@ -354,19 +371,23 @@ export class Shard {
 
   #sink(): AppliedSink {
     return {
-      begun: (entry) => this.#payloads.applied(entry),
+      begun: (entry) => {
+        this.#payloads.applied(entry);
+        this.#window.begun(entry.index);
+      },
       confirmed: (effects: Effects, at: number) => this.#serving?.confirmed(effects, at),
       enqueued: (queueId, offset, priority) => {
         this.#messages.enqueued++;
+        this.#window.enqueued();
         this.#serving?.enqueued(queueId, offset, priority);
       },
       settled: (effects, at) => {
         this.#messages.settled(effects, at);
-        this.#checkpoints.settled(effects.queueId(at));
+        this.#wantsLess(effects.queueId(at));
         this.#serving?.dispatcher.settled(effects, at);
       },
       ranged: (effects, at) => {
-        this.#checkpoints.settled(effects.queueId(at));
+        this.#wantsLess(effects.queueId(at));
         this.#serving?.dispatcher.ranged(effects, at);
       },
       requeued: (effects, at) => {
@@ -381,11 +402,13 @@ export class Shard {
     this.#messages.rare(effect);
     switch (effect.kind) {
       case 'queue-deleted':
-        this.#checkpoints.deleted(effect.queueId);
-        break;
       case 'start-raised':
       case 'group-deleted':
-        this.#checkpoints.settled(effect.queueId);
+      case 'group-sought':
+        this.#wantsLess(effect.queueId);
+        break;
+      case 'intent-closed':
+        this.#wantsLess(this.#serving?.sourceOf(effect.intent));
         break;
       case 'version-set':
       case 'version-refused':
@@ -394,6 +417,13 @@ export class Shard {
       default:
     }
     this.#serving?.rare(effect);
+  }
+
+  /** Something of this queue may be wanted no more. */
+  #wantsLess(queueId: QueueId | undefined): void {
+    if (queueId === undefined) return;
+    this.#checkpoints.settled(queueId);
+    this.#housekeeping?.changed(queueId);
   }
 
   #inReserve(): boolean {
@@ -410,12 +440,14 @@ export class Shard {
     const { log, records, logger } = this.#options;
     const serving = this.#serving;
     serving?.close();
+    await this.#housekeeping?.stop();
     while (this.#applier.index < log.last && this.#failure === undefined) await this.#turns.next();
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#checkpoints.running) await this.checkpoint();
     await this.checkpoint(serving?.dispatcher.marks);
     await log.close();
     await records.close();
+    this.#options.runs?.close();
     this.#closed = true;
     this.#turns.rest();
     logger.info({ index: this.#applier.index }, 'shard stopped');
@@ -426,6 +458,7 @@ export class Shard {
     this.#failure = error instanceof Error ? error : new Error(String(error));
     this.#turns.stop();
     this.#applier.fail(this.#failure);
+    this.#housekeeping?.stop().catch(() => undefined);
     const serving = this.#serving;
     // Before anybody is served, whoever opens the shard is told by the rejection.
     if (serving === undefined) return;

@@ -14,6 +14,7 @@ import type {
   FaultyRange,
   Proposal,
   ReadOutcome,
+  SegmentExtent,
   ShardEntry,
   ShardLog,
   ShardLogStats,
@@ -58,13 +59,22 @@ export class SingleLog implements ShardLog {
     return this.#log.bytes;
   }
 
+  get sealed(): readonly SegmentExtent[] {
+    return this.#log.sealed.map(({ first, last, bytes }) => ({
+      first: first as number as LogIndex,
+      last: last as number as LogIndex,
+      bytes,
+    }));
+  }
+
   get faulty(): readonly FaultyRange[] {
     return this.#log.faulty.map(asRange);
   }
 
   get stats(): ShardLogStats {
     const { appends, writes, syncs } = this.#log.stats;
-    return { appends, writes, syncs, bytes: this.#log.bytes, segments: this.#log.segments };
+    const { bytes, segments } = this.#log;
+    return { appends, writes, syncs, bytes, segments };
   }
 
   async startTerm(): Promise<number> {

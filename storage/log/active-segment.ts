@@ -63,6 +63,7 @@ export class ActiveSegment {
       pieceBytes,
       limit: segmentBytes,
       hasRoom: async () => (await files.space(directory)).freeBytes >= 2 * pieceBytes,
+      prewritten: (bytes) => settings.prewritten(bytes),
       onFailure,
     });
     return new ActiveSegment(file, prewriter, active);

@@ -16,7 +16,7 @@ import type { LogSegment } from './log-segment.ts';
 import type { LogState } from './log-state.ts';
 import type { FaultyRange } from './log-types.ts';
 import type { FilePosition, LogIndex } from './positions.ts';
-import type { Hold, ReadHandles } from './read-handles.ts';
+import type { SegmentHandles, SegmentHold } from './segment-handles.ts';
 import type { BadStretch, ScanSink } from './scanner.ts';
 import { recoverUpTo, scanHeld } from './segment-check.ts';
 import type { SegmentIndexes } from './segment-indexes.ts';
@@ -31,7 +31,7 @@ export interface CutPlace {
 
 export interface CutLog {
   readonly state: LogState;
-  readonly handles: ReadHandles;
+  readonly handles: SegmentHandles;
   readonly indexes: SegmentIndexes;
 }
 
@@ -65,8 +65,8 @@ function wholeUpTo({ state }: CutLog, keep: number): CutPlace {
   return { keep, position: last?.end ?? (0 as FilePosition), chain: last?.endChain };
 }
 
-async function walkToCut(log: CutLog, hold: Hold, first: LogIndex): Promise<InSegment> {
-  const { segment, file } = hold;
+async function walkToCut(log: CutLog, hold: SegmentHold, first: LogIndex): Promise<InSegment> {
+  const { source: segment, file } = hold;
   const sparse = await log.indexes.sparse(hold);
   const window = windowOver(new Uint8Array(HEADER_BYTES));
   const header = emptyHeader();
@@ -88,10 +88,10 @@ async function walkToCut(log: CutLog, hold: Hold, first: LogIndex): Promise<InSe
 
 async function scanToCut(
   log: CutLog,
-  hold: Hold,
+  hold: SegmentHold,
   { first, fault }: { first: LogIndex; fault: FaultyRange | undefined },
 ): Promise<InSegment> {
-  const { segment } = hold;
+  const { source: segment } = hold;
   const finder = new EntryFinder(first);
   if (fault === undefined) await scanHeld(log.state, hold, { sink: finder, end: segment.end });
   const position = fault?.position ?? finder.position;

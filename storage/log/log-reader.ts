@@ -12,12 +12,12 @@ import type { ReadPlace } from './log-reading.ts';
 import type { LogState } from './log-state.ts';
 import type { ReadLimits, ReadOutcome } from './log-types.ts';
 import type { LogIndex } from './positions.ts';
-import type { Hold, ReadHandles } from './read-handles.ts';
+import type { SegmentHandles, SegmentHold } from './segment-handles.ts';
 import type { SegmentIndexes } from './segment-indexes.ts';
 
 export interface ReadableLog {
   readonly state: LogState;
-  readonly handles: ReadHandles;
+  readonly handles: SegmentHandles;
   readonly indexes: SegmentIndexes;
   /** Throws StorageError `closed` once the log is. */
   refuseClosed(): void;
@@ -26,7 +26,7 @@ export interface ReadableLog {
 export class LogReader {
   readonly #log: ReadableLog;
   #next: LogIndex;
-  #hold: Hold | undefined;
+  #hold: SegmentHold | undefined;
   #place: ReadPlace | undefined;
   /** What it has read so far, and where it stands, is of this generation of the log. */
   #generation: number;
@@ -82,7 +82,7 @@ export class LogReader {
     this.#generation = state.generation;
     const early = outcomeWithoutReading(state, this.#next);
     if (early !== undefined) return early;
-    let hold: Hold;
+    let hold: SegmentHold;
     try {
       hold = await this.#holdFor(this.#next);
     } catch (error) {
@@ -98,10 +98,10 @@ export class LogReader {
     return outcome;
   }
 
-  async #holdFor(index: LogIndex): Promise<Hold> {
+  async #holdFor(index: LogIndex): Promise<SegmentHold> {
     const segment = this.#log.state.segmentFor(index);
     assert(segment !== undefined, 'a durable entry lies in a segment');
-    if (this.#hold?.segment === segment) return this.#hold;
+    if (this.#hold?.source === segment) return this.#hold;
     this.#letGo();
     this.#hold = await this.#log.handles.hold(segment);
     return this.#hold;

@@ -16,7 +16,7 @@ import type { LogSegment } from './log-segment.ts';
 import type { LogState } from './log-state.ts';
 import type { Fault, FaultyRange, LogBatch, ReadLimits, ReadOutcome } from './log-types.ts';
 import type { Epoch, FilePosition, LogIndex } from './positions.ts';
-import type { Hold } from './read-handles.ts';
+import type { SegmentHold } from './segment-handles.ts';
 import { checkSegment } from './segment-check.ts';
 import type { SegmentIndexes } from './segment-indexes.ts';
 import type { SparseIndex } from './sparse-index.ts';
@@ -32,7 +32,7 @@ export interface ReadPlace {
 }
 
 interface Walk {
-  readonly hold: Hold;
+  readonly hold: SegmentHold;
   readonly next: LogIndex;
   readonly position: number;
   readonly limits: ReadLimits;
@@ -72,7 +72,7 @@ interface Read {
 /** Reads from the held segment, which is the one that holds `from`; tells where to go on. */
 export async function readFrom(
   { state, indexes }: { state: LogState; indexes: SegmentIndexes },
-  hold: Hold,
+  hold: SegmentHold,
   request: ReadRequest,
 ): Promise<Read> {
   const { generation } = state;
@@ -84,8 +84,8 @@ export async function readFrom(
     if (read !== undefined) return read;
     const { ranges, sparse: rebuilt } = await checkSegment(state, hold);
     if (generation !== state.generation) return cutMeanwhile(state, from);
-    noteDamage(state, hold.segment, ranges);
-    hold.segment.sparse = rebuilt ?? hold.segment.sparse;
+    noteDamage(state, hold.source, ranges);
+    hold.source.sparse = rebuilt ?? hold.source.sparse;
     const range = state.faultAt(from);
     if (range !== undefined) return { outcome: { kind: 'faulty', range }, place: undefined };
     // Only the way to it was damaged: the rebuilt index leads around.
@@ -105,14 +105,14 @@ export async function readFrom(
 /** The outcome, unless nothing sound was found where an entry has to be. */
 function settled(
   state: LogState,
-  found: { generation: number; from: LogIndex; hold: Hold; walked: Walked },
+  found: { generation: number; from: LogIndex; hold: SegmentHold; walked: Walked },
 ): Read | undefined {
   const { generation, from, hold, walked } = found;
   const { batches, position } = walked;
   if (generation !== state.generation) return cutMeanwhile(state, from);
   if (batches.length === 0) return undefined;
   const index = (from + batches.length) as LogIndex;
-  const place = { segment: hold.segment, index, position, generation };
+  const place = { segment: hold.source, index, position, generation };
   return { outcome: { kind: 'batches', batches }, place };
 }
 
@@ -126,10 +126,10 @@ function cutMeanwhile(state: LogState, from: LogIndex): Read {
 /** One entry that cannot be read, where nothing more is known. */
 function lost(
   state: LogState,
-  hold: Hold,
+  hold: SegmentHold,
   { from, walked }: { from: LogIndex; walked: Walked },
 ): Read {
-  const { segment } = hold;
+  const { source: segment } = hold;
   const kind = walked.fault?.kind ?? 'missing-bytes';
   const position = walked.position as FilePosition;
   const range: FaultyRange = {
@@ -161,11 +161,11 @@ function noteDamage(state: LogState, segment: LogSegment, ranges: readonly Fault
 /** A second look where the first finds damage: a bit that flips on the way is none. */
 async function walkTwice(
   state: LogState,
-  hold: Hold,
+  hold: SegmentHold,
   { request, sparse }: { request: ReadRequest; sparse: SparseIndex },
 ): Promise<Walked> {
   const { from, limits, place } = request;
-  const { segment } = hold;
+  const { source: segment } = hold;
   const goesOn =
     place?.segment === segment && place.index === from && place.generation === state.generation;
   const walk: Walk = {
@@ -274,7 +274,7 @@ class Piece {
   #misplaced(header: BatchHeader): Fault | undefined {
     const { low, high } = this.#state.logIdHalves;
     if (header.logIdLow !== low || header.logIdHigh !== high) return 'foreign-log';
-    const { segmentId } = this.#walk.hold.segment;
+    const { segmentId } = this.#walk.hold.source;
     const here = header.segmentId === segmentId && header.position === this.position;
     return here ? undefined : 'misdirected';
   }

@@ -34,6 +34,8 @@ export interface LogOptions {
   /** Around each write with its sync, one after the other: for whoever measures them. */
   writing?(): void;
   written?(): void;
+  /** So many zeros were written ahead of the data. */
+  prewritten?(bytes: number): void;
   /** Called once, with the first failed write or sync. The log takes nothing more after it. */
   onFailure(error: StorageError): void;
 }
@@ -140,6 +142,14 @@ export interface RecoveryReport {
   readonly indexesRebuilt: number;
   /** Names of files that a crash had left over. */
   readonly removed: readonly string[];
+}
+
+export interface SegmentExtent {
+  readonly first: LogIndex;
+  /** `first - 1` in a segment without entries. */
+  readonly last: LogIndex;
+  /** Of its file. */
+  readonly bytes: number;
 }
 
 export interface LogStats {

@@ -26,11 +26,13 @@ import type {
   ReadLimits,
   ReadOutcome,
   RecoveryReport,
+  SegmentExtent,
 } from './log-types.ts';
 import { LogWriter } from './log-writer.ts';
 import { openLog } from './open-log.ts';
 import type { Epoch, LogIndex } from './positions.ts';
-import { ReadHandles } from './read-handles.ts';
+import { ReadHandles } from '../read-handles.ts';
+import type { SegmentHandles } from './segment-handles.ts';
 import { SegmentIndexes } from './segment-indexes.ts';
 import { cutPrefix, cutSuffix } from './truncation.ts';
 import type { OpenLog } from './truncation.ts';
@@ -41,7 +43,7 @@ const MAX_VOTE_BYTES = 1024;
 export class Log {
   readonly #state: LogState;
   readonly #writer: LogWriter;
-  readonly #handles: ReadHandles;
+  readonly #handles: SegmentHandles;
   readonly #indexes: SegmentIndexes;
   #listener: ((durable: LogIndex) => void) | undefined;
   #cutting = false;
@@ -102,6 +104,13 @@ export class Log {
   }
   get segments(): number {
     return this.#state.segments.length;
+  }
+  /** Segments that nothing is written to any more, oldest first: each can go as a whole. */
+  get sealed(): readonly SegmentExtent[] {
+    const sealed = this.#state.segments.filter((segment) => segment.sealed);
+    return sealed.map(({ firstIndex, lastIndex, fileBytes }) => {
+      return { first: firstIndex, last: lastIndex, bytes: fileBytes };
+    });
   }
   get stats(): LogStats {
     return { ...this.#state.counters };

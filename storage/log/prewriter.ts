@@ -25,6 +25,7 @@ export interface PrewriteOptions {
   readonly limit: number;
   /** Whether the disk has room for another piece. */
   hasRoom(): Promise<boolean>;
+  prewritten(bytes: number): void;
   onFailure(error: unknown): void;
 }
 
@@ -107,8 +108,10 @@ export class Prewriter {
       if (!(await this.#options.hasRoom())) return;
       const from = this.#end;
       const to = Math.min(from + pieceBytes, limit);
-      if (await writeZeros(this.#file, from, to)) this.#end = to;
-      else this.#stopped = true;
+      if (await writeZeros(this.#file, from, to)) {
+        this.#end = to;
+        this.#options.prewritten(to - from);
+      } else this.#stopped = true;
     } catch (error) {
       this.#stopped = true;
       this.#options.onFailure(error);

@@ -6,7 +6,7 @@
 import type { LogState } from './log-state.ts';
 import type { FaultyRange } from './log-types.ts';
 import type { FilePosition } from './positions.ts';
-import type { Hold } from './read-handles.ts';
+import type { SegmentHold } from './segment-handles.ts';
 import { Recovery } from './recovery.ts';
 import type { RecoveryDecision } from './recovery.ts';
 import { ScanBuffers, scanFile } from './scan-file.ts';
@@ -21,8 +21,8 @@ export interface SegmentCheck {
   readonly sparse: SparseIndex | undefined;
 }
 
-export async function checkSegment(state: LogState, hold: Hold): Promise<SegmentCheck> {
-  const { lastIndex, end } = hold.segment;
+export async function checkSegment(state: LogState, hold: SegmentHold): Promise<SegmentCheck> {
+  const { lastIndex, end } = hold.source;
   const { faulty, segments } = await recoverUpTo(state, hold, end);
   const ranges = faulty.map((range) => ({ ...range, through: range.through ?? lastIndex }));
   return { ranges, sparse: segments[0]?.sparse };
@@ -31,10 +31,10 @@ export async function checkSegment(state: LogState, hold: Hold): Promise<Segment
 /** Recovery's decision over the segment as if it ended, synced, at `end`. */
 export async function recoverUpTo(
   state: LogState,
-  hold: Hold,
+  hold: SegmentHold,
   end: FilePosition,
 ): Promise<RecoveryDecision> {
-  const { segmentId, firstIndex } = hold.segment;
+  const { segmentId, firstIndex } = hold.source;
   const kept = { segmentId, firstIndex, length: end };
   const manifest = {
     ...state.manifest(false),
@@ -51,7 +51,7 @@ export async function recoverUpTo(
 /** Feeds the segment, up to `end`, to a sink. */
 export async function scanHeld(
   state: LogState,
-  { segment, file }: Hold,
+  { source: segment, file }: SegmentHold,
   { sink, end }: { sink: ScanSink; end: number },
 ): Promise<void> {
   const { segmentId } = segment;
@@ -60,6 +60,6 @@ export async function scanHeld(
 }
 
 /** The file may have become shorter than its segment: that is damage too. */
-async function readable({ file }: Hold, end: number): Promise<number> {
+async function readable({ file }: SegmentHold, end: number): Promise<number> {
   return Math.min(end, await file.size());
 }

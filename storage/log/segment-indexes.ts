@@ -10,7 +10,7 @@ import type { LogState } from './log-state.ts';
 import { BatchKind } from './batch.ts';
 import type { BatchHeader } from './batch.ts';
 import type { FilePosition, LogIndex } from './positions.ts';
-import type { Hold } from './read-handles.ts';
+import type { SegmentHold } from './segment-handles.ts';
 import { scanHeld } from './segment-check.ts';
 import type { ScanSink } from './scanner.ts';
 import { SparseIndex } from './sparse-index.ts';
@@ -27,8 +27,8 @@ export class SegmentIndexes {
   }
 
   /** The index of the segment that `hold` holds; built from its file if need be. */
-  async sparse(hold: Hold): Promise<SparseIndex> {
-    const { segment } = hold;
+  async sparse(hold: SegmentHold): Promise<SparseIndex> {
+    const { source: segment } = hold;
     if (segment.sparse !== undefined) {
       if (this.#loaded.delete(segment)) this.#loaded.add(segment);
       return segment.sparse;

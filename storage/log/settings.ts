@@ -18,6 +18,7 @@ export interface LogSettings {
   now(): number;
   writing(): void;
   written(): void;
+  prewritten(bytes: number): void;
 }
 
 export function settingsOf(options: LogOptions): LogSettings {
@@ -38,5 +39,6 @@ export function settingsOf(options: LogOptions): LogSettings {
     now: () => options.now(),
     writing: () => options.writing?.(),
     written: () => options.written?.(),
+    prewritten: (bytes) => options.prewritten?.(bytes),
   };
 }

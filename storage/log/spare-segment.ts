@@ -65,7 +65,10 @@ export class SpareSegment {
     try {
       if (prewrite && (await this.#hasRoom())) {
         const wanted = Math.min(prewriteBytes, segmentBytes);
-        if (await writeZeros(file, 0, wanted)) zeros = wanted;
+        if (await writeZeros(file, 0, wanted)) {
+          zeros = wanted;
+          this.#settings.prewritten(wanted);
+        }
       }
     } finally {
       await file.close();

@@ -16,13 +16,13 @@ import type { LogSegment } from './log-segment.ts';
 import type { LogState } from './log-state.ts';
 import type { LogWriter } from './log-writer.ts';
 import type { LogIndex } from './positions.ts';
-import type { ReadHandles } from './read-handles.ts';
+import type { SegmentHandles } from './segment-handles.ts';
 import type { SegmentIndexes } from './segment-indexes.ts';
 
 export interface OpenLog {
   readonly state: LogState;
   readonly writer: LogWriter;
-  readonly handles: ReadHandles;
+  readonly handles: SegmentHandles;
   readonly indexes: SegmentIndexes;
 }
 

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fluxmq } from '../cli/run-cli.ts';
 import type { BrokerProcess } from '../support/broker-process.ts';
-import { brokerWith, QueueUser } from '../support/queue-user.ts';
+import { brokerWith, QueueUser, queueShown, until } from '../support/queue-user.ts';
 
 let broker: BrokerProcess;
 let producer: QueueUser;
@@ -77,7 +77,7 @@ test('Q10: one group name with two filters is two cursors; a malformed filter is
 });
 
 test('$share names the group in 3.1.1 and in 5.0', async () => {
-  const old = await QueueUser.connect(broker.port, 'share-old', { protocolVersion: 4 });
+  const old = await QueueUser.connect(broker.port, 'share-old', 4);
   await old.consume('$share/workers/$queue/shared-by-name');
   const fresh = await consumer('share-new', '$share/workers/$queue/shared-by-name');
   const other = await consumer('share-other', '$share/others/$queue/shared-by-name');
@@ -116,7 +116,6 @@ test('Q9: first, last, next, N, a time, and resume after a reconnect', async () 
   expect(only.text).toBe('event 10');
   expect(only.user['x-stream-offset']).toBe('10');
   only.answer(0);
-  await producer.publish('$queue/again', 'behind the PUBACK');
   await next.leave();
   await publishAll('$queue/events', ['event 11']);
   const resumed = await consumer('s-6', '$queue/events', { group: 'next' });
@@ -126,7 +125,7 @@ test('Q9: first, last, next, N, a time, and resume after a reconnect', async () 
 
 test('Q9: a late reader gets the whole history, also behind a restart', async () => {
   const history = Array.from({ length: 2_000 }, (_, i) => `line ${i}`);
-  await Promise.all(history.map((text) => producer.publish('$queue/history', text)));
+  await producer.publishMany('$queue/history', history);
   await broker.stop();
   await broker.start();
   producer = await QueueUser.connect(broker.port, 'producer');
@@ -150,27 +149,20 @@ test('Q11: one publish that matches two queues is one copy in each', async () =>
   for (const queue of ['left', 'right']) {
     const user = await consumer(`both-${queue}`, `$queue/${queue}`);
     expect(await user.settleNext(1)).toEqual(['once']);
-    const { stdout } = await fluxmq([
-      'queue',
-      'show',
-      queue,
-      '--json',
-      '--data',
-      broker.dataDirectory,
-    ]);
-    expect(JSON.parse(stdout)).toMatchObject({ next: 1 });
+    expect((await queueShown(broker, queue)).next).toBe(1);
     await user.leave();
   }
 });
 
 test('Q11: a captured topic reaches its subscribers and the queue, with its source topic', async () => {
   const live = await QueueUser.connect(broker.port, 'live');
-  await live.client.subscribeAsync('m/#', { qos: 1 });
+  await live.consume('m/#');
   await publishAll('m/1/temperature', ['21.5']);
   expect(await live.settleNext(1)).toEqual(['21.5']);
   const user = await consumer('captures', '$queue/captured');
   const taken = await user.take();
-  expect(taken.topic).toBe('m/1/temperature');
+  expect(taken.topic).toBe('$queue/captured/m/1/temperature');
+  expect(taken.user['source-topic']).toBe('m/1/temperature');
   expect(taken.text).toBe('21.5');
   taken.answer(0);
   await leave(live, user);
@@ -178,7 +170,7 @@ test('Q11: a captured topic reaches its subscribers and the queue, with its sour
 
 test('Q12: a full queue refuses the publisher and delays no subscriber', async () => {
   const live = await QueueUser.connect(broker.port, 'live-2');
-  await live.client.subscribeAsync('s/#', { qos: 1 });
+  await live.consume('s/#');
   await publishAll('s/1', ['stored']);
   await expect(producer.publish('s/1', 'refused by the queue')).rejects.toThrow();
   expect(await live.settleNext(2)).toEqual(['stored', 'refused by the queue']);
@@ -186,7 +178,7 @@ test('Q12: a full queue refuses the publisher and delays no subscriber', async (
 });
 
 test('Q20: a retained publish to a queue is enqueued, and nothing is retained', async () => {
-  await producer.client.publishAsync('$queue/retained', 'kept', { qos: 1, retain: true });
+  await producer.publish('$queue/retained', 'kept', { retain: true });
   const user = await consumer('keeps', '$queue/retained');
   expect(await user.settleNext(1)).toEqual(['kept']);
   await user.leave();
@@ -195,8 +187,7 @@ test('Q20: a retained publish to a queue is enqueued, and nothing is retained', 
 test('Q25: a settlement for a deleted queue touches nothing of its successor', async () => {
   await publishAll('$queue/again', ['old']);
   const user = await consumer('holder', '$queue/again', { manual: true });
-  let old = await user.take();
-  while (old.text !== 'old') old = await user.take();
+  const old = await user.take();
   old.answer(0);
   const on = ['--data', broker.dataDirectory];
   expect((await fluxmq(['queue', 'delete', 'again', '--yes', ...on])).code).toBe(0);
@@ -210,13 +201,9 @@ test('Q25: a settlement for a deleted queue touches nothing of its successor', a
 
 test('Q29: a random client id leaves no group behind after its time', async () => {
   const visitor = await consumer('visitor-x', '$queue/visitors');
-  const groups = async (): Promise<string> =>
-    (await fluxmq(['group', 'list', 'visitors', '--json', '--data', broker.dataDirectory])).stdout;
+  const groups = async (): Promise<string[]> =>
+    (await queueShown(broker, 'visitors')).groups.map(({ name }) => name);
   expect(await groups()).toContain('visitor');
   await visitor.leave();
-  while ((await groups()).includes('visitor')) {
-    await new Promise((resolve) => {
-      setTimeout(resolve, 100);
-    });
-  }
+  await until(async () => !(await groups()).includes('visitor'));
 });

@@ -110,7 +110,7 @@ describe('every call', () => {
     expect(await client.seek('orders', 'a', { kind: 'last' })).toBe(4);
     expect(await client.seek('orders', 'a', { kind: 'offset', offset: 2 })).toBe(2);
     expect(await client.seek('orders', 'a', { kind: 'time', ms: 0 })).toBe(0);
-    expect(await client.move('orders', 'a', 'other', 2)).toBe(2);
+    expect(await client.move({ name: 'orders', group: 'a', to: 'other', max: 2 })).toBe(2);
     expect(await client.purge('orders', 'a')).toBe(3);
     expect(await client.purge('orders', undefined)).toBe(5);
     await client.deleteGroup('orders', 'a');
@@ -234,7 +234,9 @@ describe('what cannot be done', () => {
     await expect(client.declare(fakeDefinition('a', { limits: wrong }))).rejects.toMatchObject({
       code: 'invalid',
     });
-    await expect(client.move('a', 'b', 'c', 0)).rejects.toMatchObject({ code: 'invalid' });
+    await expect(client.move({ name: 'a', group: 'b', to: 'c', max: 0 })).rejects.toMatchObject({
+      code: 'invalid',
+    });
     await expect(client.peek('a', 0 as Offset, 0)).rejects.toMatchObject({ code: 'invalid' });
     await expect(client.seek('a', 'b', { kind: 'offset', offset: 2 ** 60 })).rejects.toMatchObject({
       code: 'invalid',

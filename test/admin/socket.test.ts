@@ -46,7 +46,8 @@ async function heard(at = path): Promise<string> {
 
 /** What a killed broker leaves: the name of a socket that nobody listens on. */
 function leaveStale(at: string): void {
-  const script = `require('net').createServer().listen(process.argv[1], () => process.kill(process.pid, 9))`;
+  const script =
+    "require('net').createServer().listen(process.argv[1], () => process.kill(process.pid, 9))";
   spawnSync(process.execPath, ['-e', script, at]);
 }
 
@@ -83,7 +84,9 @@ describe('permissions', () => {
   it.runIf(process.getuid?.() === 0)('another user cannot connect', async () => {
     await chmod(folder, 0o755);
     await listen();
-    const script = `require('net').connect(process.argv[1]).on('error', (e) => console.log(e.code)).on('connect', () => console.log('connected'))`;
+    const script =
+      "const one = require('net').connect(process.argv[1]);" +
+      "one.on('error', (e) => console.log(e.code)).on('connect', () => console.log('open'))";
     const at = { uid: 65_534, gid: 65_534, encoding: 'utf8' } as const;
     const { stdout } = spawnSync(process.execPath, ['-e', script, path], at);
     expect(stdout.trim()).toBe('EACCES');

@@ -103,6 +103,24 @@ describe('queues that are made on their first use', () => {
     expect(queues.declared).toEqual([]);
   });
 
+  test('a queue that has no pattern of its own is there all the same: none is made', () => {
+    const { queues, publish } = setup();
+    queues.declare('archive', ['m/#']);
+    expect(publish('$queue/archive/x', 1)).toBe('waiting');
+    expect(queues.texts('mqtt')).toEqual(['$queue/archive/x 1']);
+    expect(queues.declared).toEqual([]);
+  });
+
+  test('what waits has bytes of its own: the receive buffer may change', async () => {
+    const { queues, told, publish, gate } = setup();
+    const payload = new TextEncoder().encode('x');
+    publish('$queue/new', 1, payload);
+    payload.fill(0);
+    gate.open();
+    await until(() => told.length === 1);
+    expect(queues.texts('new')).toEqual(['x']);
+  });
+
   test('with as many queues as may be, no further one is made, and that is said', async () => {
     const { broker, queues, publish } = setup({ maxQueues: 3 });
     expect(publish('$queue/third', 1)).toBe('waiting');

@@ -40,7 +40,18 @@ describe('a new list of queues', () => {
   test('after any row of changes the routes are those of the last list alone', () => {
     const routes = new QueueRoutes();
     const again = { ...a, queueId: nextId++ as QueueId };
-    const lists = [[a], [a, b], [b, c, d], [d, c], [again, d], [d, again, b, c], [], [c], [b, a]];
+    const lists = [
+      [a],
+      [again],
+      [a, b],
+      [b, c, d],
+      [d, c],
+      [again, d],
+      [d, again, b, c],
+      [],
+      [c],
+      [b, a],
+    ];
     for (const list of lists) {
       routes.set(list);
       const has = (name: string): boolean => list.some((each) => each.name === name);

@@ -1,5 +1,5 @@
 /**
- * The examples of README.md, docs/mqtt.md and docs/queues.md, run as they stand against a real broker process with
+ * The examples of README.md and of some pages of docs/, run as they stand against a real broker process with
  * the default configuration: one broker a page, its blocks in order. Only the port is another one,
  * and `npx fluxmq` is the launcher that npx would find.
  */
@@ -13,7 +13,7 @@ import { BrokerProcess, REPOSITORY } from '../support/broker-process.ts';
 import { documentedBlocks, outputPattern, strayOutputs } from './documented-blocks.ts';
 import type { DocumentedBlock, Language } from './documented-blocks.ts';
 
-const PAGES = ['README.md', 'docs/mqtt.md', 'docs/queues.md'];
+const PAGES = ['README.md', 'docs/mqtt.md', 'docs/queues.md', 'docs/cli.md'];
 const LAUNCHER = join(REPOSITORY, 'dist/src/cli/launcher.cjs');
 const DEFAULT_PORT = 1883;
 

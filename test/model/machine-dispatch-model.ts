@@ -4,10 +4,21 @@
  */
 
 import type { SettleOutcome } from '../../src/machine/command.ts';
-import type { SettleVerdict } from '../../src/machine/dispatch-policy.ts';
+import type { DispatchStart, SettleVerdict } from '../../src/machine/dispatch-policy.ts';
+import { SETTLED_CHUNK } from '../../src/machine/settled-ranges.ts';
 import type { SeenEffect } from '../machine/machine-driver.ts';
 
+export interface ModelOptions {
+  readonly term: number;
+  readonly span: number;
+  readonly visibilityMs: number;
+  readonly isStream: boolean;
+  readonly isSingle: boolean;
+  readonly maxPriority: number;
+}
+
 interface ModelMessage {
+  readonly level: number;
   state: 'new' | 'held' | 'settling' | 'waiting' | 'withheld' | 'settled';
   attempts: number;
   notBefore: number;
@@ -32,16 +43,15 @@ export class DispatchModel {
   readonly messages: ModelMessage[] = [];
   /** Consumers that can take a message, in the order of their turns. */
   #ready: number[] = [];
+  /** In the order in which they were attached. */
   readonly #credits = new Map<number, number>();
   #number = 0;
-  readonly #span: number;
-  readonly #visibilityMs: number;
+  readonly #options: ModelOptions;
   term: number;
 
-  constructor(term: number, span: number, visibilityMs: number) {
-    this.term = term;
-    this.#span = span;
-    this.#visibilityMs = visibilityMs;
+  constructor(options: ModelOptions) {
+    this.#options = options;
+    this.term = options.term;
   }
 
   /** A new leader: who is known to be settled or requeued stays so, all else is forgotten. */
@@ -51,19 +61,32 @@ export class DispatchModel {
     this.#ready = [];
     this.#credits.clear();
     for (const message of this.messages) {
-      if (message.state === 'settled') continue;
-      message.state = message.attempts > 0 ? 'waiting' : 'new';
-      message.redelivered = message.attempts > 0;
-      message.ending = false;
-      message.consumer = -1;
-      message.number = 0;
+      if (message.state !== 'settled') this.#forget(message);
     }
+  }
+
+  /** A new policy in the same term: consumers keep their credit, numbers go on. */
+  sought(start: DispatchStart): void {
+    for (const [offset, message] of this.messages.entries()) {
+      const chunk = Math.floor(offset / SETTLED_CHUNK);
+      const isSettled = start.settled.get(chunk)?.has(offset % SETTLED_CHUNK) === true;
+      message.state = offset < start.floor || isSettled ? 'settled' : 'new';
+      if (message.state === 'settled') continue;
+      if (!start.requeued.some((each) => each.offset === offset)) message.attempts = 0;
+      this.#forget(message);
+    }
+    this.#ready = this.consumers.filter((consumer) => this.credit(consumer) > 0);
+  }
+
+  credit(consumer: number): number {
+    return this.#credits.get(consumer) ?? 0;
   }
 
   tell(effects: readonly SeenEffect[]): void {
     for (const effect of effects) {
       if (effect.kind === 'enqueued') {
         this.messages.push({
+          level: Math.min(effect.priority, this.#options.maxPriority),
           state: 'new',
           attempts: 0,
           notBefore: 0,
@@ -75,6 +98,10 @@ export class DispatchModel {
         });
       } else if (effect.kind === 'settled') {
         this.#at(effect.offset).state = 'settled';
+      } else if (effect.kind === 'ranged') {
+        for (let offset = effect.from; offset < effect.to; offset += 1) {
+          this.#at(offset).state = 'settled';
+        }
       } else if (effect.kind === 'requeued') {
         const message = this.#at(effect.offset);
         message.attempts = effect.attempts;
@@ -108,24 +135,27 @@ export class DispatchModel {
     const held = this.#held().filter((offset) => this.#at(offset).consumer === consumer);
     for (const offset of held) {
       const message = this.#at(offset);
-      if (how === 'lost') message.state = 'settling';
+      if (how === 'lost' && !this.#options.isStream) message.state = 'settling';
       else this.#due(message, true);
     }
-    return how === 'lost' ? held : [];
+    return how === 'lost' && !this.#options.isStream ? held : [];
   }
 
   claim(now: number, max: number): ModelDelivery[] {
     const deliveries: ModelDelivery[] = [];
-    const floor = this.messages.findIndex(({ state }) => state !== 'settled');
-    while (deliveries.length < max && this.#ready.length > 0) {
+    while (deliveries.length < max) {
+      const turns = this.#options.isSingle
+        ? this.#ready.filter((consumer) => consumer === this.consumers[0])
+        : this.#ready;
+      if (turns.length === 0) break;
       let offset = this.messages.findIndex((m) => m.state === 'waiting' && m.notBefore <= now);
       const isAgain = offset !== -1;
-      if (!isAgain) offset = this.messages.findIndex(({ state }) => state === 'new');
-      if (offset === -1 || (!isAgain && offset - floor >= this.#span)) break;
+      if (!isAgain) offset = this.nextNew();
+      if (offset === -1) break;
       const message = this.#at(offset);
-      let turn = 0;
-      if (isAgain && message.consumer === this.#ready[0] && this.#ready.length > 1) turn = 1;
-      const consumer = this.#ready.splice(turn, 1)[0] as number;
+      const isAnother = isAgain && message.consumer === turns[0] && turns.length > 1;
+      const consumer = turns[isAnother ? 1 : 0] as number;
+      this.#ready = this.#ready.filter((each) => each !== consumer);
       const credit = (this.#credits.get(consumer) as number) - 1;
       this.#credits.set(consumer, credit);
       if (credit > 0) this.#ready.push(consumer);
@@ -143,12 +173,30 @@ export class DispatchModel {
     return deliveries;
   }
 
+  get floor(): number {
+    const floor = this.messages.findIndex(({ state }) => state !== 'settled');
+    return floor === -1 ? this.messages.length : floor;
+  }
+
+  /** The new message within the span that is next; -1: none. */
+  nextNew(): number {
+    const { span } = this.#options;
+    const { floor } = this;
+    let best = -1;
+    for (const [offset, { state, level }] of this.messages.entries()) {
+      if (state !== 'new' || offset >= floor + span) continue;
+      if (best === -1 || level > this.#at(best).level) best = offset;
+    }
+    return best;
+  }
+
   settle(offset: number, term: number, number: number, outcome: SettleOutcome): SettleVerdict {
     const message = this.messages[offset];
     if (message === undefined) return 'stale';
     if (outcome !== 'complete') {
       const isCurrent = term === this.term && number === message.number;
       if (message.state !== 'held' || !isCurrent) return 'stale';
+      if (outcome === 'requeue' && this.#options.isStream) return 'settled';
       message.ending = outcome === 'discard';
     } else {
       if (message.state === 'settled' || message.ending) return 'settled';
@@ -160,9 +208,26 @@ export class DispatchModel {
   }
 
   expire(now: number): number[] {
-    const expired = this.#held().filter((o) => this.#at(o).since + this.#visibilityMs <= now);
-    for (const offset of expired) this.#at(offset).state = 'settling';
-    return expired;
+    const { isStream, visibilityMs } = this.#options;
+    const expired = this.#held().filter((o) => this.#at(o).since + visibilityMs <= now);
+    for (const offset of expired) {
+      if (isStream) this.#due(this.#at(offset), true);
+      else this.#at(offset).state = 'settling';
+    }
+    return isStream ? [] : expired;
+  }
+
+  extend(offset: number, number: number, now: number): boolean {
+    const message = this.#at(offset);
+    if (message.state !== 'held' || message.number !== number) return false;
+    message.since = now;
+    return true;
+  }
+
+  passOver(offset: number): void {
+    const message = this.#at(offset);
+    this.#repeat(message.consumer);
+    Object.assign(message, { state: 'settling', ending: true, number: 0, notBefore: 0 });
   }
 
   proposalFailed(offset: number, now: number): void {
@@ -204,6 +269,14 @@ export class DispatchModel {
     return [...this.messages.keys()]
       .filter((offset) => this.#at(offset).state === 'held')
       .sort((a, b) => this.#at(a).since - this.#at(b).since || a - b);
+  }
+
+  #forget(message: ModelMessage): void {
+    message.state = message.attempts > 0 ? 'waiting' : 'new';
+    message.redelivered = message.attempts > 0;
+    message.ending = false;
+    message.consumer = -1;
+    message.number = 0;
   }
 
   /** The credit comes back, and the turn is next. */

@@ -26,9 +26,9 @@ function replayed(entries: readonly ShardEntry[]): Map<string, unknown> {
   for (let keys = machine.startKeys(); keys.length > 0; keys = machine.startKeys()) load(keys);
   const applier = new Applier({
     machine: Object.assign(Object.create(machine) as Machine, {
-      keys: (command: Parameters<Machine['keys']>[0]) => {
-        load(machine.keys(command));
-        return machine.keys(command);
+      keys: (...asked: Parameters<Machine['keys']>) => {
+        load(machine.keys(...asked));
+        return machine.keys(...asked);
       },
       apply: machine.apply.bind(machine),
     }),
@@ -65,7 +65,8 @@ async function stored(world: ShardWorld): Promise<Map<string, unknown>> {
   const records = new Map<string, unknown>();
   for await (const page of store.iterate('')) {
     for (const { key, value } of page) {
-      if (!key.startsWith('location')) records.set(key, decodeRecord(value));
+      const isMachines = !/^(location|log-window|run)/.test(key);
+      if (isMachines) records.set(key, decodeRecord(value));
     }
   }
   await store.close();

@@ -9,6 +9,7 @@ import type { QueueLimits, QueueType } from '../../src/machine/definitions.ts';
 import type { SettleOutcome } from '../../src/machine/command.ts';
 import { Effects, EffectKind, type GroupView, type RareEffect } from '../../src/machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../../src/machine/ids.ts';
+import type { GroupDispatchStart } from '../../src/machine/machine.ts';
 import { SettledChunk } from '../../src/machine/settled-ranges.ts';
 import { Alarms } from '../../src/shard/alarms.ts';
 import { Dispatcher } from '../../src/shard/dispatcher.ts';
@@ -16,7 +17,6 @@ import type {
   AttachRequest,
   DispatcherOptions,
   GroupCommand,
-  GroupDispatchStart,
   GroupPlace,
   SettleAsk,
   SettleReason,
@@ -85,6 +85,8 @@ export class DispatcherWorld {
   definition: QueueDefinition | undefined;
   now = 1_000_000;
   open = true;
+  /** The output closes after so many deliveries. */
+  room = Number.POSITIVE_INFINITY;
   takesProposals = true;
   /** How many places `groupNamed` and `start` wait before they answer: by hand. */
   held: (() => void)[] | undefined;
@@ -429,7 +431,6 @@ export class DispatcherWorld {
           found(group === undefined ? undefined : this.#view(group));
         }),
       start: ({ groupId }, began) => this.#later(() => began(this.#start(groupId))),
-      matches: (filter, queueName, topic) => topic === `$queue/${queueName}/${filter}`,
       wake: () => undefined,
       failed: (error) => void (this.failure = error as Error),
     };
@@ -463,7 +464,7 @@ export class DispatcherWorld {
   }
 
   #output(): DispatcherOptions['output'] {
-    const isOpen = (): boolean => this.open;
+    const isOpen = (): boolean => this.open && this.room > 0;
     return {
       attached: (consumer, { groupId, name }) => {
         this.attachedTo.set(consumer, groupId);
@@ -471,6 +472,7 @@ export class DispatcherWorld {
       },
       deliver: (header) => {
         const { consumer, offset, deliveryNumber, attempt, redelivered } = header;
+        this.room--;
         this.deliveries.push({ consumer, offset, deliveryNumber, attempt, redelivered });
       },
       ended: (consumer, offset) => void this.heard.push(`${consumer} ended ${offset}`),

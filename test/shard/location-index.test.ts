@@ -48,7 +48,8 @@ class World {
           const offset = this.next[queue] ?? 0;
           this.next[queue] = offset + 1;
           offsets.set(queue, offset);
-          this.index.append(queue as QueueId, offset as Offset, position);
+          this.index.beginCommand(position, 10);
+          this.index.append(queue as QueueId, offset as Offset);
         }
       }
     }
@@ -181,10 +182,12 @@ describe('location index', () => {
     const index = new LocationIndex(1_000);
     index.breakRuns();
     index.beginEntry(7 as LogIndex);
-    index.append(1 as QueueId, 0 as Offset, 64);
+    index.beginCommand(64, 10);
+    index.append(1 as QueueId, 0 as Offset);
     const bytes = index.changedBytes;
     for (let offset = 1; offset < 256; offset++) {
-      index.append(1 as QueueId, offset as Offset, 64 + offset);
+      index.beginCommand(64 + offset, 10);
+      index.append(1 as QueueId, offset as Offset);
     }
     expect(index.changedBytes).toBe(bytes);
   });
@@ -193,7 +196,8 @@ describe('location index', () => {
     const index = new LocationIndex(1_000);
     for (let offset = 0; offset < 2_000; offset++) {
       index.beginEntry((offset + 1) as LogIndex);
-      index.append(1 as QueueId, offset as Offset, 0);
+      index.beginCommand(0, 10);
+      index.append(1 as QueueId, offset as Offset);
     }
     index.settledBelow(1 as QueueId, 2_000 as Offset, 2_000 as Offset);
     const frozen = index.freeze();

@@ -14,6 +14,7 @@ import type { ConsumerSink, Delivery, QueueClient, QueueConsumer } from '../../s
 import { parseConfig } from '../../src/config/config.ts';
 import type { Offset, QueueId } from '../../src/machine/ids.ts';
 import { type ShardSettings, shardSettings } from '../../src/options.ts';
+import { pulseMemory } from '../../src/ops/thread-pulse.ts';
 import { openShardHost } from '../../src/shard-host.ts';
 import { ShardClient } from '../../src/shard/client.ts';
 import { ThreadBatchPort, loopback } from '../../src/shard/port.ts';
@@ -77,7 +78,7 @@ async function startHere(given: ShardSettings): Promise<Running> {
 /** The compiled worker; not with the options of the process that runs the tests. */
 async function startThread(given: ShardSettings): Promise<Running> {
   const { port1, port2 } = new MessageChannel();
-  const workerData: WorkerInput = { settings: given, port: port2 };
+  const workerData: WorkerInput = { settings: given, port: port2, pulse: pulseMemory() };
   const file = new URL('../../dist/src/worker.js', import.meta.url);
   const thread = new Thread(file, { workerData, transferList: [port2], execArgv: [] });
   await says(thread, 'ready');

@@ -8,6 +8,7 @@ import type { Message } from '../../src/broker/message.ts';
 import {
   AdminError,
   type GroupSummary,
+  type MoveWish,
   type Offset,
   type PeekedMessage,
   type Position,
@@ -136,7 +137,7 @@ export class FakeQueueAdmin implements QueueAdmin {
       .slice(0, max);
   }
 
-  async move(name: string, group: string, to: string, max: number): Promise<number> {
+  async move({ name, group, to, max }: MoveWish): Promise<number> {
     await this.#enter('move', name, group, to, max);
     const queue = this.#queue(name);
     const from = this.#group(queue, group);
@@ -163,7 +164,6 @@ export class FakeQueueAdmin implements QueueAdmin {
     await this.#enter('deleteGroup', name, group);
     const queue = this.#queue(name);
     const found = this.#group(queue, group);
-    if (found.consumers > 0) throw new AdminError('in-use', `${group} has consumers`);
     queue.groups.splice(queue.groups.indexOf(found), 1);
   }
 

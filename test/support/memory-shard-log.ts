@@ -10,6 +10,7 @@ import type {
   FaultyRange,
   Proposal,
   ReadOutcome,
+  SegmentExtent,
   ShardEntry,
   ShardLog,
   ShardLogStats,
@@ -44,7 +45,7 @@ export class MemoryLogDisk {
 }
 
 export class MemoryShardLog implements ShardLog {
-  readonly id = 'memory';
+  readonly id = '6d656d6f72790000';
   readonly #disk: MemoryLogDisk;
   readonly #auto: boolean;
   readonly trace: string[] = [];
@@ -91,6 +92,11 @@ export class MemoryShardLog implements ShardLog {
       bytes: this.bytes,
       segments: 1,
     };
+  }
+
+  /** One segment that is never sealed. */
+  get sealed(): readonly SegmentExtent[] {
+    return [];
   }
 
   get pending(): number {

@@ -8,7 +8,7 @@
  */
 import { expect } from 'vitest';
 
-import { Log, MemoryRecords } from '../../storage/storage.ts';
+import { Log, MemoryRecords, Runs } from '../../storage/storage.ts';
 import { loopback } from '../../src/shard/port.ts';
 import { DEFAULT_SHARD_LIMITS } from '../../src/shard/shard-limits.ts';
 import { Shard } from '../../src/shard/shard.ts';
@@ -20,6 +20,7 @@ import type { SimulatedDisk } from './simulated-disk.ts';
 
 const QUEUES = ['orders', 'bills', 'letters'];
 const DIRECTORY = '/data/log';
+const RUNS_DIRECTORY = '/data/runs';
 const KIB = 1024;
 
 export const SEEN = [
@@ -28,6 +29,7 @@ export const SEEN = [
   'stopped cleanly',
   'replayed behind a checkpoint',
   'log given back',
+  'spilled into runs',
   'redelivered after a crash',
   'unconfirmed and stored',
   'unconfirmed and lost',
@@ -81,6 +83,9 @@ export class ShardSchedule {
       checkpointBytes: tiny ? 1_000 : 20_000,
       entryBytesMax: tiny ? 600 : 64 * KIB,
       sliceMs: 1,
+      windowBytes: (tiny ? 8 : 64) * KIB,
+      spillBufferBytes: 4 * KIB,
+      compactionShare: 1,
     };
     this.#storage = {
       segmentBytes: (tiny ? 4 : 16) * KIB,
@@ -97,6 +102,7 @@ export class ShardSchedule {
   async makeFolder(): Promise<void> {
     const files = this.#disk.mount();
     await files.makeDirectory(DIRECTORY);
+    await files.makeDirectory(RUNS_DIRECTORY);
     await files.syncDirectory('/data');
     await files.syncDirectory('/');
   }
@@ -123,17 +129,28 @@ export class ShardSchedule {
       onFailure: (error) => (shard === undefined ? failed(error) : shard.logFailed(error)),
     });
     if (log.start > 1) this.saw('log given back');
+    const runs = await this.#disk.mount().list(RUNS_DIRECTORY);
+    if (runs.some((name) => name.endsWith('.run'))) this.saw('spilled into runs');
     const [near, far] = loopback();
     shard = await Shard.open({
       node: 'node-1',
       log: new SingleLog(log, 'node-1'),
       records,
+      runs: new Runs({
+        files: this.#disk.mount(),
+        directory: RUNS_DIRECTORY,
+        owner: log.logId,
+        blockBytes: 1024,
+        indexCacheBytes: 1024,
+        now: () => this.#wallMs,
+      }),
       port: far,
       queues: QUEUES.map((name) => queue(name)),
       limits: this.#limits,
       clock: { wallMs: () => (this.#wallMs += 10), monotonicMs: () => (monotonic += 0.01) },
       logger: { info: () => undefined, warn: () => undefined, error: () => undefined },
       inReserve: () => false,
+      diskFull: () => undefined,
       onFailure: failed,
     });
     expect(log.hardState.term, 'a term is never used twice').toBeGreaterThan(this.#term);

@@ -3,6 +3,7 @@
  * plainly: for tests of the shard's own half, with every crash at hand.
  */
 import { MemoryRecords } from '../../storage/records/memory-records.ts';
+import { Runs } from '../../storage/runs/runs.ts';
 import type { Message } from '../../src/broker/message.ts';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import type { QueueDefinition } from '../../src/machine/definitions.ts';
@@ -39,6 +40,7 @@ import { StoredMessageView, StoredMessageWriter } from '../../src/shard/stored-m
 import { WireWriter } from '../../src/shard/wire.ts';
 import { MemoryLogDisk } from './memory-shard-log.ts';
 import type { MemoryShardLog } from './memory-shard-log.ts';
+import { MemoryFiles } from './memory-files.ts';
 
 export interface Delivered {
   readonly consumer: number;
@@ -283,6 +285,7 @@ export interface OpenOptions {
 export class ShardWorld {
   readonly disk = new MemoryLogDisk();
   readonly records = new MemoryRecords();
+  files = new MemoryFiles();
   readonly lines: { level: string; fields: Record<string, unknown>; message: string }[] = [];
   readonly failures: Error[] = [];
   wallMs = 1_700_000_000_000;
@@ -302,6 +305,7 @@ export class ShardWorld {
       node: 'node-1',
       log: options.log ?? this.log,
       records: await this.records.open(),
+      runs: this.#runs(options.log ?? this.log),
       port: far,
       queues: options.queues ?? [queue('orders')],
       limits: { ...DEFAULT_SHARD_LIMITS, ...options.limits },
@@ -311,6 +315,7 @@ export class ShardWorld {
       },
       logger: { info: log('info'), warn: log('warn'), error: log('error') },
       inReserve: () => this.inReserve,
+      diskFull: () => undefined,
       onFailure: (error) => void this.failures.push(error),
     });
     if (options.mode === 'by-hand') await this.syncUntil(opening);
@@ -320,6 +325,17 @@ export class ShardWorld {
     if (options.mode === 'by-hand') await this.syncUntil(until(() => client.boot > 0));
     await until(() => client.boot > 0 && client.knowsAll);
     return client;
+  }
+
+  #runs(log: ShardLog): Runs {
+    return new Runs({
+      files: this.files,
+      directory: '/runs',
+      owner: log.id,
+      blockBytes: 4096,
+      indexCacheBytes: 4096,
+      now: () => this.wallMs,
+    });
   }
 
   async syncUntil(done: Promise<unknown>): Promise<void> {
@@ -355,6 +371,7 @@ export class ShardWorld {
   crash(): void {
     this.disk.crash();
     this.records.crash();
+    this.files = this.files.crash();
   }
 
   async stop(): Promise<void> {

@@ -98,7 +98,11 @@ export class EntryDecoder {
   ): { readonly offsets: ReadonlyMap<QueueId, Offset>; readonly outcome: string } | undefined {
     const machine = this.#machine;
     if (machine === undefined) return undefined;
-    for (let keys = machine.keys(command); keys.length > 0; keys = machine.keys(command)) {
+    for (
+      let keys = machine.keys(command, this.#reader.stampMs);
+      keys.length > 0;
+      keys = machine.keys(command, this.#reader.stampMs)
+    ) {
       for (const key of keys) machine.load(key, undefined);
     }
     const effects = this.#effects;

@@ -1,16 +1,18 @@
 /**
- * What a path given to `segment-dump` means: a segment, the folder of a log, or a whole data
- * directory.
+ * What a path given to `segment-dump` means: a segment, a run, the folder of a log or of runs, or a
+ * whole data directory.
  */
 
-import { stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { logDirectory } from '../../shard-threads.ts';
+import { logDirectory, runsDirectory } from '../../shard-threads.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 
 export interface DumpPath {
-  readonly path: string;
-  readonly isDirectory: boolean;
+  /** A segment or the folder of a log; undefined: runs alone. */
+  readonly log: { readonly path: string; readonly isDirectory: boolean } | undefined;
+  /** Files, in the order of their ids. */
+  readonly runs: readonly string[];
 }
 
 async function kindOf(path: string): Promise<'file' | 'directory' | undefined> {
@@ -25,15 +27,33 @@ export async function dumpPath(path: string): Promise<DumpPath> {
   const kind = await kindOf(path);
   if (kind === undefined) throw new CliError(ExitCode.usage, `there is nothing at ${path}`);
   if (kind === 'file') {
-    if (basename(path).endsWith('.log')) return { path, isDirectory: false };
+    const name = basename(path);
+    if (name.endsWith('.log')) return { log: { path, isDirectory: false }, runs: [] };
+    if (isRunName(name)) return { log: undefined, runs: [path] };
     throw new CliError(
       ExitCode.usage,
-      `${path} is not a segment (*.log); give a segment, the folder of a log or a data directory`,
+      `${path} is neither a segment (*.log) nor a run (*.run); give one of these, ` +
+        'the folder of a log or of runs, or a data directory',
     );
   }
   const inData = logDirectory(path);
   if ((await kindOf(join(path, 'format'))) === 'file' && (await kindOf(inData)) === 'directory') {
-    return { path: inData, isDirectory: true };
+    const runs = await runsIn(runsDirectory(path));
+    return { log: { path: inData, isDirectory: true }, runs };
   }
-  return { path, isDirectory: true };
+  const runs = await runsIn(path);
+  return runs.length > 0
+    ? { log: undefined, runs }
+    : { log: { path, isDirectory: true }, runs: [] };
+}
+
+function isRunName(name: string): boolean {
+  return /^\d+\.run$/.test(name);
+}
+
+async function runsIn(folder: string): Promise<string[]> {
+  if ((await kindOf(folder)) !== 'directory') return [];
+  const names = (await readdir(folder)).filter((name) => isRunName(name));
+  const sorted = names.toSorted((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10));
+  return sorted.map((name) => join(folder, name));
 }

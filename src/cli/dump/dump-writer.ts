@@ -3,22 +3,14 @@
 import type { Inspected } from '#storage';
 import type { Command } from '../../machine/command.ts';
 import type { DumpedCommand } from './decoded-entries.ts';
+import { hex, payloadText, printable, time } from './dump-text.ts';
 
 const KINDS: Readonly<Record<number, string>> = { 1: 'entry', 2: 'mark', 3: 'hard state' };
-const SHOWN_PAYLOAD_BYTES = 64;
 
 export type DumpEvent =
   | Inspected
   | { readonly kind: 'command'; readonly dumped: DumpedCommand; readonly queues: readonly string[] }
   | { readonly kind: 'undecodable'; readonly index: number; readonly problem: string };
-
-function hex(value: number): string {
-  return value.toString(16).padStart(8, '0');
-}
-
-function time(ms: number): string {
-  return new Date(ms).toISOString();
-}
 
 function headerFields(header: Extract<Inspected, { kind: 'batch' }>['header']): object {
   const { headerCrc, payloadCrc, chain, markSegmentId, markPosition } = header;
@@ -101,11 +93,6 @@ export function asJson(event: DumpEvent, withPayload: boolean): string {
   }
 }
 
-/** Control characters of a payload or a topic never reach the terminal. */
-function printable(text: string): string {
-  return JSON.stringify(text).slice(1, -1);
-}
-
 function commandText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload: boolean): string {
   const { command, outcome } = event.dumped;
   const queues = event.queues.length === 0 ? '' : ` ${event.queues.map(printable).join(' ')}`;
@@ -167,13 +154,6 @@ function messageText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload
   const shown =
     withPayload && message !== undefined ? `\n        ${payloadText(message.payload)}` : '';
   return `${at}${topic}${size}${asked}${result}${shown}`;
-}
-
-function payloadText(payload: Uint8Array): string {
-  const shown = Buffer.from(payload.subarray(0, SHOWN_PAYLOAD_BYTES));
-  const rest = payload.length - shown.length;
-  const more = rest > 0 ? ` ... ${rest} B more (--json has all)` : '';
-  return `${printable(shown.toString('utf8'))}${more}`;
 }
 
 export function asText(event: DumpEvent, withPayload: boolean): string {

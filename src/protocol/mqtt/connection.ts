@@ -187,7 +187,7 @@ export class Connection implements TurnMember, SessionOwner {
   }
 
   #afterPublish(client: Client, forQueue: boolean): void {
-    if (client.recipient.version === 4 && client.flow.full) this.#stopped.answers = true;
+    if (client.flow.full) this.#stopped.answers = true;
     if (forQueue && !this.#context.broker.writable) {
       this.#stopped.shard = true;
       this.#hooks.awaitShard(this);

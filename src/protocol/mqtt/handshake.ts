@@ -115,7 +115,6 @@ export function connackProperties(
     receiveMaximum: options.receiveMaximum,
     maximumPacketSize: options.maxPacketSize,
     topicAliasMaximum: options.topicAliasMaximum,
-    sharedSubscriptionAvailable: false,
   };
 }
 

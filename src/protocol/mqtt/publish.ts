@@ -118,6 +118,8 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
   readonly #undone: EnqueueWaiter = {
     enqueued: (sequence, outcome) => this.#undoneOrNot(sequence, outcome),
   };
+  /** Settlements at QoS 0 that are not known to be done. */
+  #unheard = 0;
   #closed = false;
 
   constructor(parts: PublishFlowParts) {
@@ -126,9 +128,14 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
     this.#publisher = { origin: session.origin, subscriber: session, waiter: this, key: undefined };
   }
 
-  /** So many wait for an answer that no more are read: a 3.1.1 client knows no receive maximum. */
+  /**
+   * So many wait for an answer that no more are read: a 3.1.1 client knows no receive maximum, and
+   * settlements at QoS 0 do not count against it. The connection asks again at the end of a turn.
+   */
   get full(): boolean {
-    return this.#next - this.#first >= this.#parts.context.options.receiveMaximum;
+    const { recipient, context } = this.#parts;
+    const waiting = recipient.version === 4 ? this.#next - this.#first : this.#unheard;
+    return waiting >= context.options.receiveMaximum;
   }
 
   /** True if the message went to a queue: its publisher obeys the back-pressure of the shard. */
@@ -187,6 +194,7 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
     if (typeof settlement === 'string') return settlement;
     // Settling twice is settling once.
     this.#publisher.key = undefined;
+    if (tag === UNANSWERED) this.#unheard++;
     broker.settle(settlement, this, tag);
     return 'waiting';
   }
@@ -234,8 +242,13 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
   settled(tag: number, answer: SettleAnswer): void {
     const outcome =
       answer === 'done' || answer === 'already' ? answer : SETTLE_ANSWERS_REFUSED[answer];
-    if (tag !== UNANSWERED) this.resolve(tag, outcome);
-    else if (!isProof(outcome)) this.#parts.context.counters.refusedPublishes++;
+    if (tag !== UNANSWERED) {
+      this.resolve(tag, outcome);
+      return;
+    }
+    this.#unheard--;
+    if (!isProof(outcome)) this.#parts.context.counters.refusedPublishes++;
+    if (!this.#closed) this.#parts.output.ask();
   }
 
   /** The outcome of one publish is known; answers it, and those behind it that waited for it. */

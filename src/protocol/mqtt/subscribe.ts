@@ -106,7 +106,6 @@ export class Subscriptions {
   }
 
   #answered(pending: Pending, at: number, answer: SubscribeReason | SubscribeRefusal): void {
-    if (this.#closed) return;
     const { reasonCodes, texts, begin } = pending;
     if (typeof answer === 'object') texts.add(answer.text);
     reasonCodes[at] = typeof answer === 'object' ? answer.reasonCode : answer;

@@ -26,7 +26,6 @@ describe('CONNECT', () => {
       receiveMaximum: 7,
       topicAliasMaximum: 3,
       maximumPacketSize: 2_097_152,
-      sharedSubscriptionAvailable: false,
     });
     expect(client.connack?.['properties']).not.toHaveProperty('sessionExpiryInterval');
   });

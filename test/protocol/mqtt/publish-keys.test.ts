@@ -85,9 +85,32 @@ describe('a QoS 2 publish of a session that is kept', () => {
     await client.quiet();
     server.queues.answer(1, 'timeout');
     await client.quiet();
-    server.queues.answer(1, 'timeout');
+    server.queues.answer(1, 'unavailable');
     expect(await client.ended()).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x83 }]);
-    expect(server.queues.releases).toHaveLength(1);
+    const again = await server.client(KEPT);
+    publish(again, 'one', 1, true);
+    await again.quiet();
+    server.queues.answer(1);
+    expect(await again.expect('pubrec')).toMatchObject({ messageId: 1 });
+    expect(server.queues.keys).toHaveLength(2);
+  });
+
+  test('of a retry that waits on another connection, that one ends too', async () => {
+    const client = await start();
+    publish(client, 'one');
+    await client.quiet();
+    const again = await server.client(KEPT);
+    publish(again, 'one', 1, true);
+    await again.quiet();
+    server.queues.answer(1, 'timeout');
+    await again.quiet();
+    server.queues.answer(1, 'timeout');
+    expect(await again.ended()).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x83 }]);
+    const third = await server.client(KEPT);
+    publish(third, 'one', 1, true);
+    await third.quiet();
+    server.queues.answer(1);
+    expect(await third.expect('pubrec')).toMatchObject({ messageId: 1 });
   });
 
   test('a PUBREL whose release is not confirmed ends the connection, and is said again', async () => {
@@ -157,6 +180,21 @@ test('a session that ends with its connection cannot repeat a publish, and has n
   client.destroy();
   await until(() => server.listener.sessions.count === 1);
   expect(server.queues.endedSessions).toEqual([]);
+});
+
+test('a settlement at QoS 2 has no key: settling twice is settling once', async () => {
+  const client = await start();
+  publish(client, 'one', 1);
+  await client.quiet();
+  server.queues.answer(1);
+  await client.expect('pubrec');
+  const userProperties = { 'message-id': '1-0-1-1', 'group-id': 'default' };
+  const properties = { userProperties };
+  client.publish(`${ORDERS}/$ack`, '', { qos: 2, messageId: 2, properties });
+  expect(await client.expect('pubrec')).toMatchObject({ messageId: 2 });
+  client.send({ cmd: 'pubrel', messageId: 2 });
+  expect(await client.expect('pubcomp')).toMatchObject({ messageId: 2 });
+  expect(server.queues.releases).toEqual([]);
 });
 
 test('at QoS 1 there is no key', async () => {

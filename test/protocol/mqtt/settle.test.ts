@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
 
+import type { SettleAnswer } from '../../../src/broker/ports.ts';
 import {
   MqttServer,
   type RawClient,
@@ -276,6 +277,32 @@ describe('the verbs', () => {
     await client.quiet();
   });
 
+  test('at QoS 0 so many may be under way as at QoS 1: the client is not read until they are done', async () => {
+    await start({ receiveMaximum: 4 });
+    await fill(ORDERS, 1);
+    const client = await manual();
+    const { words } = await next(client);
+    let atOnce = 0;
+    const real = server.queues.settle.bind(server.queues);
+    let open = 0;
+    server.queues.settle = (request, waiter, tag): void => {
+      atOnce = Math.max(atOnce, ++open);
+      const counting = {
+        settled: (its: number, answer: SettleAnswer): void => {
+          open--;
+          waiter.settled(its, answer);
+        },
+      };
+      real(request, counting, tag);
+    };
+    const properties = { userProperties: names(words) };
+    for (let at = 0; at < 50; at++) client.publish(`${ORDERS}/$ack`, '', { properties });
+    await client.quiet();
+    await until(() => open === 0);
+    expect(server.queues.settlements).toHaveLength(50);
+    expect(atOnce).toBe(4);
+  });
+
   test('answers keep the order of the publishes, settlements and messages alike', async () => {
     await start();
     await fill(ORDERS, 1);
@@ -333,10 +360,12 @@ describe('a wrong settlement', () => {
 
   test('two different message ids are none', async () => {
     await start();
-    await fill(ORDERS, 1);
+    await fill(ORDERS, 2);
     const client = await manual();
     const { words } = await next(client);
-    const userProperties = { ...names(words), 'message-id': [words['message-id'], 'x'] };
+    const second = await next(client);
+    const both = [words['message-id'], second.words['message-id']];
+    const userProperties = { ...names(words), 'message-id': both };
     const properties = { userProperties };
     client.publish(`${ORDERS}/$ack`, '', { qos: 1, messageId: 1, properties });
     expect(await client.expect('puback')).toMatchObject({ reasonCode: 0x83 });

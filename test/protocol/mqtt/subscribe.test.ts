@@ -356,6 +356,14 @@ describe('SUBACK waits for the queue', () => {
     expect(suback).toMatchObject({ messageId: 5, granted: [0, 1, 0x80, 1] });
   });
 
+  test('a client that wants no reason strings gets the codes alone', async () => {
+    await start();
+    const client = await server.client({ properties: { requestProblemInformation: false } });
+    const suback = await client.subscribe(ORDERS, 0);
+    expect(suback).toMatchObject({ granted: [0x83] });
+    expect(reasonOf(suback)).toBeUndefined();
+  });
+
   test('a refusal has its code and the words of the queue, and leaves nothing behind', async () => {
     await start();
     server.queues.attachMode = 'manual';

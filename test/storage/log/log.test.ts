@@ -239,6 +239,29 @@ describe('append', () => {
     expect((await readAll(log)).map(({ payload }) => payload.length)).toEqual([20_000, 1]);
   });
 
+  test.each(MODES)('in %s: writes are told one after the other, and zeros apart', async (mode) => {
+    const told: string[] = [];
+    let zeros = 0;
+    const { log } = await openSmall(new MemoryFiles(), {
+      syncMode: mode,
+      segmentBytes: 1024 * 1024,
+      prewriteBytes: 64 * 1024,
+      writing: () => told.push('writing'),
+      written: () => told.push('written'),
+      prewritten: (bytes) => {
+        zeros += bytes;
+      },
+    });
+    for (let nth = 0; nth < 3; nth += 1) await log.appended(appendOne(log));
+    await log.close();
+    const { writes } = log.stats;
+    expect(writes).toBeGreaterThanOrEqual(3);
+    const pairs = Array.from({ length: writes }, () => ['writing', 'written']);
+    expect(told).toEqual(pairs.flat());
+    if (mode === 'fdatasync') expect(zeros).toBe(0);
+    else expect(zeros % (64 * 1024) === 0 && zeros > 0).toBe(true);
+  });
+
   test('an epoch that goes back is a bug of the caller', async () => {
     const { log } = await openSmall(new MemoryFiles());
     appendOne(log, { epoch: 5 });

@@ -1,0 +1,33 @@
+/** Every command of the command line, and how each is loaded when it is wanted. */
+
+import type { Command } from 'commander';
+
+interface Loadable {
+  /** For people it is none of theirs. */
+  readonly hidden?: true;
+  load(): Promise<Command>;
+}
+
+export const COMMANDS = {
+  start: {
+    async load() {
+      const { startCommand } = await import('./start.ts');
+      const { startShards } = await import('../shard-threads.ts');
+      return startCommand(startShards);
+    },
+  },
+  pub: { load: async () => (await import('./pub.ts')).pubCommand() },
+  sub: { load: async () => (await import('./sub.ts')).subCommand() },
+  queue: { load: async () => (await import('./queue.ts')).queueCommand() },
+  group: { load: async () => (await import('./group.ts')).groupCommand() },
+  config: { load: async () => (await import('./config.ts')).configCommand() },
+  'segment-dump': { load: async () => (await import('./segment-dump.ts')).segmentDumpCommand() },
+  completion: { load: async () => (await import('./completion.ts')).completionCommand() },
+  complete: { hidden: true, load: async () => (await import('./complete.ts')).completeCommand() },
+} as const satisfies Record<string, Loadable>;
+
+export type CommandName = keyof typeof COMMANDS;
+
+export function loadCommand(name: CommandName): Promise<Command> {
+  return COMMANDS[name].load();
+}

@@ -1,0 +1,70 @@
+/**
+ * What the commands for operators print for programs. The names here are promised (docs/cli.md):
+ * those of proto/admin.proto, numbers as they are, units last in names.
+ */
+
+import type {
+  GroupSummary,
+  QueueDefinition,
+  QueueDetail,
+  QueueSummary,
+} from '../../broker/ports.ts';
+
+/** One JSON object, on one line. */
+export function jsonLine(fields: object): string {
+  return JSON.stringify(fields);
+}
+
+export function summaryFields(summary: QueueSummary): Record<string, unknown> {
+  const { definition } = summary;
+  return {
+    queue: definition.name,
+    queue_id: summary.queueId,
+    type: definition.type,
+    topics: definition.topics,
+    start: summary.start,
+    next: summary.next,
+    depth: summary.depth,
+    consumers: summary.consumers,
+    leaving: summary.leaving,
+  };
+}
+
+export function groupFields(queue: string, group: GroupSummary): Record<string, unknown> {
+  return {
+    queue,
+    group: group.name,
+    kind: group.kind,
+    filter: group.filter,
+    floor: group.floor,
+    depth: group.depth,
+    delivered: group.delivered,
+    consumers: group.consumers,
+    stuck: group.stuck ?? null,
+  };
+}
+
+export function detailFields(detail: QueueDetail): Record<string, unknown> {
+  const { name } = detail.definition;
+  return {
+    ...summaryFields(detail),
+    limits: limitFields(detail.definition.limits),
+    held_by: detail.heldBy ?? null,
+    damaged: detail.damaged,
+    groups: detail.groups.map((group) => groupFields(name, group)),
+  };
+}
+
+/** `visibilityTimeoutMs` is `visibility_timeout_ms` for programs. */
+function limitFields(limits: QueueDefinition['limits']): Record<string, unknown> {
+  return snakeCase(limits);
+}
+
+function snakeCase(fields: object): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]: [string, unknown]) => [
+      name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
+      typeof value === 'object' && value !== null ? snakeCase(value) : value,
+    ]),
+  );
+}

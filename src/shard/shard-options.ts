@@ -1,0 +1,46 @@
+/** What a shard is made of: its stores, its port, its limits. Types only. */
+
+import type { RecordStore, Runs } from '#storage';
+import type { Position } from '../machine/command.ts';
+import type { QueueDefinition } from '../machine/definitions.ts';
+import type { BatchPort } from './port.ts';
+import type { ShardLimits } from './shard-limits.ts';
+import type { ShardLog } from './shard-log.ts';
+import type { ShardLogger } from './shard-logger.ts';
+import type { Clock } from './stamp-clock.ts';
+
+export interface ShardOptions {
+  readonly node: string;
+  readonly log: ShardLog;
+  /** Closed by the shard. */
+  readonly records: RecordStore;
+  /** Closed by the shard. Undefined: payloads stay in the log, for a shard in memory. */
+  readonly runs: Runs | undefined;
+  readonly port: BatchPort;
+  /**
+   * The queues of the configuration: declared, or brought to these limits, before anybody is
+   * served.
+   */
+  readonly queues: readonly QueueDefinition[];
+  /** Explicit groups of theirs, made where they are missing. */
+  readonly groups?: readonly ConfiguredGroup[];
+  readonly limits: ShardLimits;
+  readonly clock: Clock;
+  readonly logger: ShardLogger;
+  /** The disk is inside its reserve. */
+  inReserve(): boolean;
+  /** A write of a run found no room. */
+  diskFull(): void;
+  /** Numbers of what is around the shard, for its statistics. */
+  readonly moreStats?: () => Iterable<readonly [name: string, value: number]>;
+  /** Once; nothing works any more, and the process is to end. */
+  readonly onFailure: (error: Error) => void;
+}
+
+export interface ConfiguredGroup {
+  readonly queue: string;
+  /** With its filter: `mail@eu/+`. */
+  readonly name: string;
+  readonly filter: string;
+  readonly start: Position | undefined;
+}
