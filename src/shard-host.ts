@@ -118,6 +118,36 @@ interface Opened {
   readonly opened: (() => Promise<void>)[];
 }
 
+async function openRuns(on: Opened, owner: string, blockBytes: number): Promise<Runs> {
+  return new Runs({
+    files: on.files,
+    directory: await on.data.folder(SHARD_FOLDER, RUNS_FOLDER),
+    owner,
+    blockBytes,
+    indexCacheBytes: RUN_INDEX_BYTES,
+    now: Date.now,
+  });
+}
+
+function limitsOf(settings: ShardSettings): ShardLimits {
+  return {
+    ...DEFAULT_SHARD_LIMITS,
+    checkpointBytes: settings.checkpointBytes,
+    checkpointLogBytes: settings.checkpointLogBytes,
+    checkpointIntervalMs: settings.checkpointIntervalMs,
+    tailBytes: settings.cacheBytes,
+    readBytes: settings.readCacheBytes,
+    locationBytes: settings.locationBytes,
+    residentRecordsMax: settings.maxResidentRecords,
+    uncommittedBytesMax: settings.maxUncommittedBytes,
+    outstandingBytesMax: settings.maxOutstandingBytes,
+    windowBytes: settings.runs.windowBytes,
+    windowMessages: settings.runs.windowMessages,
+    spillBufferBytes: settings.runs.spillBufferBytes,
+    compactionShare: settings.runs.compactionShare,
+  };
+}
+
 async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
   const { settings, logger, port, pulse, onFailure } = parts;
   const { reserveBytes: _reserve, ...storage } = settings.storage;
@@ -146,19 +176,13 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
   const { clean, created, bytesScanned, tornTail, faulty } = recovery;
   logger.info({ clean, created, bytesScanned, tornTail: tornTail?.detail }, 'log opened');
   for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');
+  const runs = await openRuns(on, log.logId, settings.runs.blockBytes);
   let spent = 0;
   shard = await Shard.open({
     node: settings.node,
     log: new SingleLog(log, settings.node),
     records: on.records,
-    runs: new Runs({
-      files: on.files,
-      directory: await on.data.folder(SHARD_FOLDER, RUNS_FOLDER),
-      owner: log.logId,
-      blockBytes: settings.runs.blockBytes,
-      indexCacheBytes: RUN_INDEX_BYTES,
-      now: Date.now,
-    }),
+    runs,
     port,
     queues: settings.queues.filter(({ type }) => type !== 'ephemeral'),
     groups: settings.groups,
@@ -166,7 +190,7 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
     clock: systemClock,
     logger,
     inReserve: () => {
-      const { bytesWritten } = log.stats;
+      const bytesWritten = log.stats.bytesWritten + runs.bytesWritten;
       on.reserve.spent(bytesWritten - spent);
       spent = bytesWritten;
       return on.reserve.state === 'inside-reserve';
@@ -183,25 +207,6 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
   });
   if (early !== undefined) shard.logFailed(early);
   return shard;
-}
-
-function limitsOf(settings: ShardSettings): ShardLimits {
-  return {
-    ...DEFAULT_SHARD_LIMITS,
-    checkpointBytes: settings.checkpointBytes,
-    checkpointLogBytes: settings.checkpointLogBytes,
-    checkpointIntervalMs: settings.checkpointIntervalMs,
-    tailBytes: settings.cacheBytes,
-    readBytes: settings.readCacheBytes,
-    locationBytes: settings.locationBytes,
-    residentRecordsMax: settings.maxResidentRecords,
-    uncommittedBytesMax: settings.maxUncommittedBytes,
-    outstandingBytesMax: settings.maxOutstandingBytes,
-    windowBytes: settings.runs.windowBytes,
-    windowMessages: settings.runs.windowMessages,
-    spillBufferBytes: settings.runs.spillBufferBytes,
-    compactionShare: settings.runs.compactionShare,
-  };
 }
 
 /** Of the shard in memory: its log is given back soon after its messages are settled. */

@@ -260,13 +260,7 @@ export interface PeekedMessage {
 }
 
 /** Why an operator's wish was not done. */
-export const ADMIN_REFUSALS = [
-  'no-queue',
-  'no-group',
-  'exists',
-  'invalid',
-  'unavailable',
-] as const;
+export const ADMIN_REFUSALS = ['no-queue', 'no-group', 'exists', 'invalid', 'unavailable'] as const;
 export type AdminRefusal = (typeof ADMIN_REFUSALS)[number];
 
 export class AdminError extends Error {

@@ -24,6 +24,8 @@ export const REASON_CODES = [
   'listener-closed',
   'disk-reserve',
   'log-damaged',
+  'run-damaged',
+  'spill-late',
   'damaged',
   'stuck',
 ] as const;
@@ -49,6 +51,8 @@ const REASONS_MAX = 32;
 const WHOLE = {
   'disk-reserve': 'the disk is inside its reserve: publishes into queues are refused',
   'log-damaged': 'a part of the log that was applied before cannot be read',
+  'run-damaged': 'a run, or a part of one, cannot be read',
+  'spill-late': 'the log is twice its window: publishes wait for the spill',
 } as const;
 const OF_QUEUES = {
   damaged: 'queues with messages that cannot be read',
@@ -85,7 +89,9 @@ function addAlarms(
   const alarms = alarmCounts(shards);
   const inReserve = alarms.has('disk-reserve') || shards.get('disk/inside-reserve') === 1;
   if (inReserve) add('disk-reserve', WHOLE['disk-reserve']);
-  if (alarms.has('log-damaged')) add('log-damaged', WHOLE['log-damaged'], false);
+  for (const kind of ['log-damaged', 'run-damaged', 'spill-late'] as const) {
+    if (alarms.has(kind)) add(kind, WHOLE[kind], false);
+  }
   for (const kind of ['damaged', 'stuck'] as const) {
     const queues = alarms.get(kind);
     if (queues !== undefined) add(kind, `${queues} ${OF_QUEUES[kind]}`, false);

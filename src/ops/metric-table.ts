@@ -5,7 +5,7 @@
  * A figure that is not there gives no series: a missing number is not zero.
  */
 
-import { SEPARATOR } from './figures.ts';
+import { ALARM_KINDS, SEPARATOR } from './figures.ts';
 
 export interface Series {
   /** The name of a figure. */
@@ -217,7 +217,7 @@ export const METRICS: readonly MetricRow[] = [
     name: 'fluxmq_alarms',
     kind: 'gauge',
     help: 'What is wrong and needs a person, by kind (see operations.md).',
-    series: each('kind', 'alarms', 'damaged', 'stuck', 'log-damaged', 'disk-reserve'),
+    series: each('kind', 'alarms', ...ALARM_KINDS),
   },
   {
     name: 'fluxmq_written_bytes_total',
@@ -256,6 +256,61 @@ export const METRICS: readonly MetricRow[] = [
     kind: 'gauge',
     help: 'Bytes of disk that runs take.',
     series: of('runs/bytes'),
+  },
+  {
+    name: 'fluxmq_runs_wanted_messages',
+    kind: 'gauge',
+    help: 'Messages in runs that are still wanted, as of the last count.',
+    series: of('runs/wanted'),
+  },
+  {
+    name: 'fluxmq_spilled_messages_total',
+    kind: 'counter',
+    help: 'Messages that were written from the log into runs.',
+    series: of('spill/messages'),
+  },
+  {
+    name: 'fluxmq_runs_read_bytes_total',
+    kind: 'counter',
+    help: 'Bytes read from runs.',
+    series: of('runs/bytes-read'),
+  },
+  {
+    name: 'fluxmq_runs_removed_total',
+    kind: 'counter',
+    help: 'Runs that were removed because nothing in them was wanted any more.',
+    series: of('runs/dropped'),
+  },
+  {
+    name: 'fluxmq_spills_total',
+    kind: 'counter',
+    help: 'Parts of the log that left the window.',
+    series: of('spill/count'),
+  },
+  {
+    name: 'fluxmq_spill_last_seconds',
+    kind: 'gauge',
+    help: 'How long the last spill took.',
+    series: of('spill/last-ms'),
+    scale: MILLIS,
+  },
+  {
+    name: 'fluxmq_space_tasks_stopped_total',
+    kind: 'counter',
+    help: 'Spills and rewritings of runs that a full disk ended; they begin again later.',
+    series: of('spill/disk-full'),
+  },
+  {
+    name: 'fluxmq_runs_rewritten_bytes_total',
+    kind: 'counter',
+    help: 'Bytes of runs that were written again to merge them or to give space back.',
+    series: of('runs/rewritten-bytes'),
+  },
+  {
+    name: 'fluxmq_spill_late_total',
+    kind: 'counter',
+    help: 'How often publishes had to wait because the log had twice its window.',
+    series: of('spill/late'),
   },
   {
     name: 'fluxmq_disk_free_bytes',

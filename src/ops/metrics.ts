@@ -8,7 +8,13 @@
  */
 
 import { type Metric, Registry } from 'prom-client';
-import { DURATION_BOUNDS_MS, type Durations, type Figures, type ThreadFigures } from './figures.ts';
+import {
+  ALARM_KINDS,
+  DURATION_BOUNDS_MS,
+  type Durations,
+  type Figures,
+  type ThreadFigures,
+} from './figures.ts';
 import { alarmCounts } from './health.ts';
 import {
   GROUP_METRICS,
@@ -130,7 +136,7 @@ function figuresOf({ node, shards, mainThread, shardThread }: Moment): Figures {
   figures.set('shard/up', shards === undefined ? 0 : 1);
   if (shards !== undefined) {
     const alarms = alarmCounts(shards);
-    for (const kind of ['damaged', 'stuck', 'log-damaged', 'disk-reserve']) {
+    for (const kind of ALARM_KINDS) {
       figures.set(`alarms/${kind}`, alarms.get(kind) ?? 0);
     }
   }

@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fluxmq } from '../cli/run-cli.ts';
 import type { BrokerProcess } from '../support/broker-process.ts';
-import { brokerWith, QueueUser } from '../support/queue-user.ts';
+import { brokerWith, QueueUser, queueShown, until } from '../support/queue-user.ts';
 
 let broker: BrokerProcess;
 let producer: QueueUser;
@@ -125,7 +125,7 @@ test('Q9: first, last, next, N, a time, and resume after a reconnect', async () 
 
 test('Q9: a late reader gets the whole history, also behind a restart', async () => {
   const history = Array.from({ length: 2_000 }, (_, i) => `line ${i}`);
-  await Promise.all(history.map((text) => producer.publish('$queue/history', text)));
+  await producer.publishMany('$queue/history', history);
   await broker.stop();
   await broker.start();
   producer = await QueueUser.connect(broker.port, 'producer');
@@ -149,15 +149,7 @@ test('Q11: one publish that matches two queues is one copy in each', async () =>
   for (const queue of ['left', 'right']) {
     const user = await consumer(`both-${queue}`, `$queue/${queue}`);
     expect(await user.settleNext(1)).toEqual(['once']);
-    const { stdout } = await fluxmq([
-      'queue',
-      'show',
-      queue,
-      '--json',
-      '--data',
-      broker.dataDirectory,
-    ]);
-    expect(JSON.parse(stdout)).toMatchObject({ next: 1 });
+    expect((await queueShown(broker, queue)).next).toBe(1);
     await user.leave();
   }
 });
@@ -169,7 +161,8 @@ test('Q11: a captured topic reaches its subscribers and the queue, with its sour
   expect(await live.settleNext(1)).toEqual(['21.5']);
   const user = await consumer('captures', '$queue/captured');
   const taken = await user.take();
-  expect(taken.topic).toBe('m/1/temperature');
+  expect(taken.topic).toBe('$queue/captured/m/1/temperature');
+  expect(taken.user['source-topic']).toBe('m/1/temperature');
   expect(taken.text).toBe('21.5');
   taken.answer(0);
   await leave(live, user);
@@ -208,13 +201,9 @@ test('Q25: a settlement for a deleted queue touches nothing of its successor', a
 
 test('Q29: a random client id leaves no group behind after its time', async () => {
   const visitor = await consumer('visitor-x', '$queue/visitors');
-  const groups = async (): Promise<string> =>
-    (await fluxmq(['group', 'list', 'visitors', '--json', '--data', broker.dataDirectory])).stdout;
+  const groups = async (): Promise<string[]> =>
+    (await queueShown(broker, 'visitors')).groups.map(({ name }) => name);
   expect(await groups()).toContain('visitor');
   await visitor.leave();
-  while ((await groups()).includes('visitor')) {
-    await new Promise((resolve) => {
-      setTimeout(resolve, 100);
-    });
-  }
+  await until(async () => !(await groups()).includes('visitor'));
 });

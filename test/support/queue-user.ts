@@ -12,6 +12,8 @@ import { writeFile } from 'node:fs/promises';
 import { type Socket, connect } from 'node:net';
 import { join } from 'node:path';
 import { type IPublishPacket, type Packet, generate, parser } from 'mqtt-packet';
+import { AdminClient } from '../../src/admin/client.ts';
+import type { QueueDetail } from '../../src/broker/ports.ts';
 import { BrokerProcess, scratchDirectory } from './broker-process.ts';
 
 export interface Taken {
@@ -63,6 +65,29 @@ export async function brokerWith(
     dataDirectory: join(directory, 'data'),
     args: ['--config', file],
   });
+}
+
+const WINDOW = 500;
+
+const ADMIN_TIMEOUT_MS = 30_000;
+
+/** What an operator is shown of the queue. */
+export async function queueShown(broker: BrokerProcess, name: string): Promise<QueueDetail> {
+  const admin = await AdminClient.open(join(broker.dataDirectory, 'admin.sock'), ADMIN_TIMEOUT_MS);
+  try {
+    return await admin.show(name);
+  } finally {
+    admin.close();
+  }
+}
+
+/** Looks again and again: for what the broker does by itself. */
+export async function until(condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition())) {
+    await new Promise((resolve) => {
+      setTimeout(resolve, 30);
+    });
+  }
 }
 
 interface Waiting {
@@ -127,6 +152,13 @@ export class QueueUser {
     const answer = await this.#answer(messageId);
     const code = 'reasonCode' in answer ? (answer.reasonCode ?? 0) : 0;
     if (code >= 0x80) throw new Refused(code, wordsOf(answer));
+  }
+
+  /** All of them, within what the broker lets wait for its answer. */
+  async publishMany(topic: string, texts: readonly string[]): Promise<void> {
+    for (let at = 0; at < texts.length; at += WINDOW) {
+      await Promise.all(texts.slice(at, at + WINDOW).map((text) => this.publish(topic, text)));
+    }
   }
 
   /** Rejects with the broker's words when it does not grant it. */

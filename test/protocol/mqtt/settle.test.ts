@@ -283,7 +283,7 @@ describe('the verbs', () => {
     const client = await manual();
     const { words } = await next(client);
     let atOnce = 0;
-    const { settle: real } = server.queues;
+    const real = server.queues.settle.bind(server.queues);
     let open = 0;
     server.queues.settle = (request, waiter, tag): void => {
       atOnce = Math.max(atOnce, ++open);
@@ -293,7 +293,7 @@ describe('the verbs', () => {
           waiter.settled(its, answer);
         },
       };
-      real.call(server.queues, request, counting, tag);
+      real(request, counting, tag);
     };
     const properties = { userProperties: names(words) };
     for (let at = 0; at < 50; at++) client.publish(`${ORDERS}/$ack`, '', { properties });
