@@ -2,7 +2,7 @@
 
 import { Command } from 'commander';
 import type { AdminClient } from '../admin/client.ts';
-import type { GroupSummary } from '../broker/ports.ts';
+import { AdminError, type GroupSummary, type QueueDetail } from '../broker/ports.ts';
 import { type BrokerFlags, addBrokerOptions, withBroker } from './operator/broker.ts';
 import { type ConfirmFlags, confirm } from './operator/confirm.ts';
 import { GROUP_COLUMNS } from './operator/groups-table.ts';
@@ -19,6 +19,9 @@ export function groupCommand(): Command {
     .addCommand(listCommand())
     .addCommand(deleteCommand());
 }
+
+/** Queues that are asked for at a time; the broker takes a few more requests than that. */
+const AT_A_TIME = 8;
 
 interface Row {
   readonly queue: string;
@@ -55,11 +58,28 @@ async function groupsOf(client: AdminClient, queue: string | undefined): Promise
     for await (const { definition } of allQueues(client)) names.push(definition.name);
   } else names.push(queue);
   const rows: Row[] = [];
-  for (const name of names) {
-    const { groups } = await client.show(name);
-    rows.push(...groups.map((group) => ({ queue: name, group })));
+  for (let at = 0; at < names.length; at += AT_A_TIME) {
+    const some = names.slice(at, at + AT_A_TIME).map((name) => shown(client, name, queue));
+    for (const detail of await Promise.all(some)) {
+      const name = detail?.definition.name ?? '';
+      rows.push(...(detail?.groups ?? []).map((group) => ({ queue: name, group })));
+    }
   }
   return rows;
+}
+
+/** A queue of a list may be gone by the time it is its turn; one that was named is an error. */
+function shown(
+  client: AdminClient,
+  name: string,
+  asked: string | undefined,
+): Promise<QueueDetail | undefined> {
+  return client.show(name).catch((error: unknown) => {
+    if (asked === undefined && error instanceof AdminError && error.code === 'no-queue') {
+      return undefined;
+    }
+    throw error;
+  });
 }
 
 function deleteCommand(): Command {

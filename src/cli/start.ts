@@ -5,7 +5,7 @@
  * by that either). A failed store ends the process within a second with a code of its own.
  */
 
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { AdminSocketError } from '../admin/socket.ts';
 import { type Config, isLoopback, loadConfig } from '../config/config.ts';
 import { ListenError, type Listening, Node, type StartShards } from '../node.ts';
@@ -21,6 +21,7 @@ import { version } from './version.ts';
 interface StartFlags {
   readonly config?: string;
   readonly dataDir?: string;
+  readonly data?: string;
   readonly set?: readonly string[];
 }
 
@@ -33,6 +34,7 @@ export function startCommand(startShards: StartShards): Command {
     .description('Run a broker.')
     .option('-c, --config <file>', 'configuration in YAML; every default without one')
     .option('-d, --data-dir <dir>', 'where the data is (data_dir)')
+    .addOption(new Option('--data <dir>', 'the same, as for queue and group').hideHelp())
     .option('-s, --set <key=value>', 'set one key, repeatable: log.level=debug', collect)
     .action((flags: StartFlags) => start(flags, startShards));
 }
@@ -40,7 +42,8 @@ export function startCommand(startShards: StartShards): Command {
 async function start(flags: StartFlags, startShards: StartShards): Promise<void> {
   const overrides = [...(flags.set ?? [])];
   // Quoted, so that YAML takes it as the text that it is.
-  if (flags.dataDir !== undefined) overrides.push(`data_dir=${JSON.stringify(flags.dataDir)}`);
+  const data = flags.dataDir ?? flags.data;
+  if (data !== undefined) overrides.push(`data_dir=${JSON.stringify(data)}`);
   const config = loadConfig(flags.config, overrides);
   const terminal = process.stderr.isTTY;
   const log = createLogger(logSettings(config, terminal));

@@ -12,7 +12,7 @@ import { ConfigError, type ConfigProblem } from './problem.ts';
 import { CATCH_ALL_QUEUE } from './queue-names.ts';
 import { brokenRules } from './rules.ts';
 
-export type { Config, GroupConfig, QueueConfig } from './keys.ts';
+export type { Config, QueueConfig } from './keys.ts';
 export { ConfigError } from './problem.ts';
 export {
   CATCH_ALL_QUEUE,

@@ -117,7 +117,6 @@ export const KEYS = section('FluxMQ', {
 
 export type Config = ValueOf<typeof KEYS>;
 export type QueueConfig = Config['queues'][number];
-export type GroupConfig = QueueConfig['groups'][number];
 
 /** Keys that later versions will have: refused by name, so that nobody believes they work. */
 const LATER = [

@@ -10,6 +10,16 @@ export type Figures = ReadonlyMap<string, number>;
 
 export const SEPARATOR = '\0';
 
+/** What is wrong and needs a person, as the shards call it: `alarm/<kind>[/...]`. */
+export const ALARM_KINDS = [
+  'disk-reserve',
+  'log-damaged',
+  'run-damaged',
+  'spill-late',
+  'damaged',
+  'stuck',
+] as const;
+
 export type Stage = 'starting' | 'running' | 'stopping';
 
 export interface OpsSources {

@@ -5,7 +5,7 @@
  * A figure that is not there gives no series: a missing number is not zero.
  */
 
-import { SEPARATOR } from './figures.ts';
+import { ALARM_KINDS, SEPARATOR } from './figures.ts';
 
 export interface Series {
   /** The name of a figure. */
@@ -32,15 +32,6 @@ function each(label: string, prefix: string, ...parts: string[]): readonly Serie
 }
 
 const MILLIS = 0.001;
-
-export const ALARM_KINDS = [
-  'damaged',
-  'stuck',
-  'log-damaged',
-  'run-damaged',
-  'disk-reserve',
-  'spill-late',
-] as const;
 
 export const METRICS: readonly MetricRow[] = [
   {
@@ -277,6 +268,37 @@ export const METRICS: readonly MetricRow[] = [
     kind: 'counter',
     help: 'Messages that were written from the log into runs.',
     series: of('spill/messages'),
+  },
+  {
+    name: 'fluxmq_runs_read_bytes_total',
+    kind: 'counter',
+    help: 'Bytes read from runs.',
+    series: of('runs/bytes-read'),
+  },
+  {
+    name: 'fluxmq_runs_removed_total',
+    kind: 'counter',
+    help: 'Runs that were removed because nothing in them was wanted any more.',
+    series: of('runs/dropped'),
+  },
+  {
+    name: 'fluxmq_spills_total',
+    kind: 'counter',
+    help: 'Parts of the log that left the window.',
+    series: of('spill/count'),
+  },
+  {
+    name: 'fluxmq_spill_last_seconds',
+    kind: 'gauge',
+    help: 'How long the last spill took.',
+    series: of('spill/last-ms'),
+    scale: MILLIS,
+  },
+  {
+    name: 'fluxmq_space_tasks_stopped_total',
+    kind: 'counter',
+    help: 'Spills and rewritings of runs that a full disk ended; they begin again later.',
+    series: of('spill/disk-full'),
   },
   {
     name: 'fluxmq_runs_rewritten_bytes_total',

@@ -8,10 +8,15 @@
  */
 
 import { type Metric, Registry } from 'prom-client';
-import { DURATION_BOUNDS_MS, type Durations, type Figures, type ThreadFigures } from './figures.ts';
-import { alarmCounts } from './health.ts';
 import {
   ALARM_KINDS,
+  DURATION_BOUNDS_MS,
+  type Durations,
+  type Figures,
+  type ThreadFigures,
+} from './figures.ts';
+import { alarmCounts } from './health.ts';
+import {
   GROUP_METRICS,
   METRICS,
   type MetricRow,

@@ -274,13 +274,13 @@ export class OutboxDriver {
   }
 
   async #deadLetterQueue(intent: Intent, name: string): Promise<QueueId[] | 'not-now'> {
-    const { machine, declare } = this.#options;
+    const { machine } = this.#options;
     const there = machine.queueNamed(name);
     if (there !== undefined) return [there.queueId];
     const missing = defaultDefinition(name, 'classic');
     try {
       // Not by itself the source of another one: a cycle would declare queues without end.
-      await declare({ ...missing, limits: { ...missing.limits, deadLetter: '' } });
+      await this.#options.declare({ ...missing, limits: { ...missing.limits, deadLetter: '' } });
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
       this.#options.told(intent, 'put-off', `${name} cannot be declared: ${detail}`);
@@ -291,12 +291,12 @@ export class OutboxDriver {
   }
 
   async #names(intent: Intent, target: QueueId): Promise<DepartureNames> {
-    const { machine, groupName } = this.#options;
+    const { machine } = this.#options;
     const { queueId, groupId } = intent;
     const queue = machine.definition(queueId)?.name;
     return {
       queue: queue ?? `#${queueId}`,
-      group: (await groupName(queueId, groupId)) ?? `#${groupId}`,
+      group: (await this.#options.groupName(queueId, groupId)) ?? `#${groupId}`,
       target: machine.definition(target)?.name ?? `#${target}`,
     };
   }

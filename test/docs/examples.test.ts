@@ -1,7 +1,7 @@
 /**
- * The examples of README.md and of some pages of docs/, run as they stand against a real broker process with
- * the default configuration: one broker a page, its blocks in order. Only the port is another one,
- * and `npx fluxmq` is the launcher that npx would find.
+ * The examples of README.md and of some pages of docs/, run as they stand against a real broker
+ * process with the default configuration: one broker a page, its blocks in order. Only port and
+ * data directory are others, and `npx fluxmq` is the launcher that npx would find.
  */
 
 import { spawn } from 'node:child_process';

@@ -50,13 +50,14 @@ describe('ready', () => {
       ...well,
       shards: shards(
         'alarm/log-damaged',
+        'alarm/spill-late',
         'alarm/damaged/orders/7-9',
         'alarm/damaged/bills/1-1',
         'alarm/stuck/orders/3-3',
       ),
     });
-    expect(codes(readiness)).toEqual(['degraded', 'log-damaged', 'damaged', 'stuck']);
-    expect(readiness.reasons[1]?.detail).toBe('2 queues with messages that cannot be read');
+    expect(codes(readiness)).toEqual(['degraded', 'log-damaged', 'spill-late', 'damaged', 'stuck']);
+    expect(readiness.reasons[2]?.detail).toBe('2 queues with messages that cannot be read');
     expect(readiness.reasons.some(({ blocks }) => blocks)).toBe(false);
   });
 

@@ -119,7 +119,7 @@ class World {
       this.driver.drive();
       await turn();
     }
-    if (this.failure !== undefined) throw this.failure;
+    expect(this.failure).toBeUndefined();
   }
 
   get sent(): number[] {
@@ -145,7 +145,7 @@ describe('the outbox', () => {
     for (const number of [1, 2, 3]) world.open(number);
     world.messages.set(2, 'away');
     await world.drive();
-    expect(world.sent.toSorted()).toEqual([1, 2, 3]);
+    expect(world.sent.toSorted((a, b) => a - b)).toEqual([1, 2, 3]);
     expect(world.fetches).toBe(1);
     const first = world.transfers[0] ?? expect.fail('nothing was sent');
     expect(first.command.targets).toEqual([6]);

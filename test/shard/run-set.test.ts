@@ -111,7 +111,7 @@ describe('the set of runs', () => {
     expect(found(set, 1, 22)).toBe(7);
     expect(set.takeId()).toBe(8);
     expect(set.isChanged).toBe(false);
-    expect([...set.named()].toSorted()).toEqual([3, 7]);
+    expect([...set.named()].toSorted((a, b) => a - b)).toEqual([3, 7]);
   });
 
   it('a record holds what it was given; what is no record is refused', () => {
