@@ -168,8 +168,9 @@ function startWithRoom(state: QueueState, { bytes }: Sized, { marks, keys }: Loo
     const value = enqueuedBytes + bytes - maxBytes;
     const index = marks.find(state.queueId, { column: 'bytes', value }, keys);
     const mark = marks.mark(state.queueId, index, keys);
-    const isExact = mark?.bytes === value;
-    const at = isExact ? mark : marks.mark(state.queueId, index + 1, keys);
+    // Below the first mark there is nothing left that could go.
+    const behind = index === -1 ? marks.range(state.queueId).first : index + 1;
+    const at = mark?.bytes === value ? mark : marks.mark(state.queueId, behind, keys);
     if (value > 0) to = Math.max(to, at?.offset ?? nextOffset);
   }
   return Math.min(to, start + DROP_STEP);

@@ -89,7 +89,9 @@ function planOf(
   if (messages > 0 && state.length() >= messagesKept(messages, comes)) {
     to = Math.max(to, startThatKeeps(state, comes ? messages - 1 : messages, keys));
   }
-  if (!hasBounds(state)) return { to, step: undefined };
+  // Whether this is looked at when a message comes must not hang on what is in memory: see
+  // `mayReach`. By bytes it always is.
+  if (!hasBounds(state) || (comes && retention.bytes === 0)) return { to, step: undefined };
   const coming: Mark | undefined = comes
     ? { offset: nextOffset, stamp: now, bytes: enqueuedBytes }
     : undefined;
