@@ -13,6 +13,7 @@ import type { ShardSettings } from './options.ts';
 import type { BatchPort } from './shard/port.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
 import { DEFAULT_SHARD_LIMITS } from './shard/shard-limits.ts';
+import type { ShardLimits } from './shard/shard-limits.ts';
 import { Shard } from './shard/shard.ts';
 import { SingleLog } from './shard/single-log.ts';
 import { systemClock } from './shard/stamp-clock.ts';
@@ -111,6 +112,36 @@ interface Opened {
   readonly opened: (() => Promise<void>)[];
 }
 
+async function openRuns(on: Opened, owner: string, blockBytes: number): Promise<Runs> {
+  return new Runs({
+    files: on.files,
+    directory: await on.data.folder(SHARD_FOLDER, RUNS_FOLDER),
+    owner,
+    blockBytes,
+    indexCacheBytes: RUN_INDEX_BYTES,
+    now: Date.now,
+  });
+}
+
+function limitsOf(settings: ShardSettings): ShardLimits {
+  return {
+    ...DEFAULT_SHARD_LIMITS,
+    checkpointBytes: settings.checkpointBytes,
+    checkpointLogBytes: settings.checkpointLogBytes,
+    checkpointIntervalMs: settings.checkpointIntervalMs,
+    tailBytes: settings.cacheBytes,
+    readBytes: settings.readCacheBytes,
+    locationBytes: settings.locationBytes,
+    residentRecordsMax: settings.maxResidentRecords,
+    uncommittedBytesMax: settings.maxUncommittedBytes,
+    outstandingBytesMax: settings.maxOutstandingBytes,
+    windowBytes: settings.runs.windowBytes,
+    windowMessages: settings.runs.windowMessages,
+    spillBufferBytes: settings.runs.spillBufferBytes,
+    compactionShare: settings.runs.compactionShare,
+  };
+}
+
 async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
   const { settings, logger, port, pulse, onFailure } = parts;
   const { reserveBytes: _reserve, ...storage } = settings.storage;
@@ -139,42 +170,21 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
   const { clean, created, bytesScanned, tornTail, faulty } = recovery;
   logger.info({ clean, created, bytesScanned, tornTail: tornTail?.detail }, 'log opened');
   for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');
+  const runs = await openRuns(on, log.logId, settings.runs.blockBytes);
   let spent = 0;
   shard = await Shard.open({
     node: settings.node,
     log: new SingleLog(log, settings.node),
     records: on.records,
-    runs: new Runs({
-      files: on.files,
-      directory: await on.data.folder(SHARD_FOLDER, RUNS_FOLDER),
-      owner: log.logId,
-      blockBytes: settings.runs.blockBytes,
-      indexCacheBytes: RUN_INDEX_BYTES,
-      now: Date.now,
-    }),
+    runs,
     port,
     queues: settings.queues,
     groups: settings.groups,
-    limits: {
-      ...DEFAULT_SHARD_LIMITS,
-      checkpointBytes: settings.checkpointBytes,
-      checkpointLogBytes: settings.checkpointLogBytes,
-      checkpointIntervalMs: settings.checkpointIntervalMs,
-      tailBytes: settings.cacheBytes,
-      readBytes: settings.readCacheBytes,
-      locationBytes: settings.locationBytes,
-      residentRecordsMax: settings.maxResidentRecords,
-      uncommittedBytesMax: settings.maxUncommittedBytes,
-      outstandingBytesMax: settings.maxOutstandingBytes,
-      windowBytes: settings.runs.windowBytes,
-      windowMessages: settings.runs.windowMessages,
-      spillBufferBytes: settings.runs.spillBufferBytes,
-      compactionShare: settings.runs.compactionShare,
-    },
+    limits: limitsOf(settings),
     clock: systemClock,
     logger,
     inReserve: () => {
-      const { bytesWritten } = log.stats;
+      const bytesWritten = log.stats.bytesWritten + runs.bytesWritten;
       on.reserve.spent(bytesWritten - spent);
       spent = bytesWritten;
       return on.reserve.state === 'inside-reserve';

@@ -9,10 +9,10 @@
  * somebody asks. A queue without wanted messages costs nothing. What was spilled into runs is known
  * here no more: `spilledBelow` is the first entry that still is.
  *
- * Invariants: the stretches of a chunk ascend; none crosses a chunk or an entry; `lowest` of a queue
- * is at most the index of its oldest wanted message in the log (it may lag behind, never run ahead:
- * the log is truncated by it). Derived state: replay from the checkpoint's index makes the same
- * stretches again. Nothing here does I/O.
+ * Invariants: the stretches of a chunk ascend; none crosses a chunk or an entry; `lowest` of a
+ * queue is at most the index of its oldest wanted message in the log (it may lag behind, never run
+ * ahead: the log is truncated by it). Derived state: replay from the checkpoint's index makes the
+ * same stretches again. Nothing here does I/O.
  */
 
 import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
@@ -231,7 +231,7 @@ export class LocationIndex {
     return (chunk * CHUNK_OFFSETS) as Offset;
   }
 
-  /** Undefined: the chunk must be loaded first, by the key of its first offset, or there is none. */
+  /** Undefined: the chunk must be loaded first (`keyOf` its first offset), or there is none. */
   below(queueId: QueueId, number: number, boundary: LogIndex): ChunkBelow | undefined {
     const chunk = this.#queues.get(queueId)?.chunks.get(number);
     if (chunk === undefined || chunk.partial) return undefined;

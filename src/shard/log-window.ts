@@ -3,8 +3,8 @@
  * has so much behind it leaves the window, and what is still wanted of it is spilled.
  *
  * Messages are counted where they are applied; a few samples (entry, messages so far) tell how many
- * lie behind an entry. They are a record in the checkpoint, because entries below it are not applied
- * again. Losing them would only make segments leave later.
+ * lie behind an entry. They are a record in the checkpoint, because entries below it are not
+ * applied again. Losing them would only make segments leave later.
  */
 
 import type { LogIndex } from '../machine/ids.ts';

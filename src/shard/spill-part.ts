@@ -12,7 +12,7 @@ import { EntryWalk } from './entry-walk.ts';
 import type { LocatedStretch } from './location-chunks.ts';
 import type { ShardEntry, ShardLog } from './shard-log.ts';
 
-export const ROWS_MAX = 32_768;
+const ROWS_MAX = 32_768;
 const SLAB_BYTES = 1 << 20;
 const READ_BYTES = 512 * 1024;
 /** A row's number beside its entry's in one number. */
@@ -110,7 +110,7 @@ export class SpillPart {
     return { bytes: this.#slab, start, lengths };
   }
 
-  /** Room for `length` bytes more behind those of the row that begins at `start`; where it begins now. */
+  /** Room for more bytes behind those of the row that begins at `start`; where it begins now. */
   #room(start: number, length: number): number {
     if (this.#slabAt + length <= this.#slab.length) return start;
     const row = this.#slab.subarray(start, this.#slabAt);

@@ -110,7 +110,9 @@ export type CopyOutcome =
 
 const PART_BYTES = 256 * 1024;
 
-/** Copies what is wanted; the output is not finished. Rejects with StorageError as the writer does. */
+/**
+ * Copies what is wanted; the output is not finished. Rejects with StorageError as the writer does.
+ */
 export async function copyWanted(options: CopyOptions): Promise<CopyOutcome> {
   const sources = new Map<number, Source>();
   const copied: CopiedPiece[] = [];

@@ -1,5 +1,5 @@
 /**
- * A block of a run: neighbouring values with a directory in front, and two checksums. Little-endian.
+ * A block of a run: neighbouring values behind a directory, and two checksums. Little-endian.
  *
  *   header, 88 bytes
  *        0  u32  magic "FMRB"
@@ -42,11 +42,6 @@ const CHECKED_FROM = 8;
 export interface RunKey {
   readonly stream: number;
   readonly offset: number;
-}
-
-/** Below 0: `a` stands before `b`. */
-export function compareKeys(a: RunKey, b: RunKey): number {
-  return a.stream === b.stream ? a.offset - b.offset : a.stream - b.stream;
 }
 
 export interface BlockHeader extends RunName {

@@ -32,7 +32,7 @@ import { getU64, setU64 } from '../log/batch.ts';
 import { crc32 } from '../log/checksum.ts';
 import { logIdHalves, logIdOf } from '../log/log-id.ts';
 
-export const RUN_FORMAT_VERSION = 1;
+const RUN_FORMAT_VERSION = 1;
 export const RUN_HEADER_BYTES = 64;
 export const RUN_FOOTER_BYTES = 64;
 

@@ -1,4 +1,4 @@
-/** What damage and a full disk do to payloads outside of the log's window: named, bounded, no more. */
+/** What damage and a full disk do to payloads outside of the log's window: named, no more. */
 
 import { describe, expect, it } from 'vitest';
 import { MemoryRecords } from '../../storage/storage.ts';

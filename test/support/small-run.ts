@@ -4,7 +4,7 @@ import type { Files } from '../../storage/files.ts';
 import { Runs } from '../../storage/runs/runs.ts';
 import type { FinishedRun } from '../../storage/runs/run-writer.ts';
 
-export const OWNER = '0123456789abcdef';
+const OWNER = '0123456789abcdef';
 export const DIRECTORY = '/runs';
 
 export interface Value {

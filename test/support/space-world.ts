@@ -1,7 +1,7 @@
 /**
- * Everything of a shard that has to do with space, and nothing that serves: the real log, records in
- * memory, machine, apply loop, location index, runs, checkpoints and housekeeping, over any `Files`.
- * Commands go straight into the log; what is wanted can be read at any time. One life at a time.
+ * Everything of a shard that has to do with space, and nothing that serves: the real log, records
+ * in memory, machine, apply loop, location index, runs, checkpoints and housekeeping, over any
+ * `Files`. Commands go straight into the log; what is wanted can be read at any time.
  */
 import { Log, Runs } from '../../storage/storage.ts';
 import type { Files, RecordStore } from '../../storage/storage.ts';

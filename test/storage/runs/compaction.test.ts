@@ -55,7 +55,7 @@ describe('which runs are rewritten', () => {
 });
 
 describe('a rewrite', () => {
-  it('copies what is wanted of several runs, in order, and tells what became of each piece', async () => {
+  it('copies what is wanted of several runs, in order, and tells what became of it', async () => {
     const runs = runsIn(new MemoryFiles());
     await writeRun(runs, 1, [
       { stream: 1, offset: 0, text: 'a' },
