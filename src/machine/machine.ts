@@ -52,6 +52,8 @@ import { Meta } from './version.ts';
 export interface MachineOptions {
   /** Clean records kept beyond this many are evicted by `evict`; definitions do not count. */
   readonly maxResidentRecords: number;
+  /** The first queueId that a new shard gives; the same on all of its replicas. Default 1. */
+  readonly firstQueueId?: number | undefined;
 }
 
 /** From what the deliveries of a group start. */
@@ -113,7 +115,7 @@ export class Machine {
       // A new shard has no record at all, so what is missing is not evidence of damage here.
       this.#meta ??= new Resident(
         META_KEY,
-        data === undefined ? new Meta() : Meta.fromData(data),
+        data === undefined ? new Meta(this.#options.firstQueueId) : Meta.fromData(data),
         this.#definitions,
       );
     } else if (kind === 'stream') {
