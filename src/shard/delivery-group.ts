@@ -54,6 +54,11 @@ export class DeliveryGroup implements GroupPlace {
   /** It is deleted with its last member. */
   readonly isPrivate: boolean;
   filterFrom = 0 as Offset;
+  /**
+   * It begins with the first message that was published at this time or later: the machine knows
+   * only a place at or before it. Undefined: that is past.
+   */
+  fromMs: number | undefined;
   phase: GroupPhase = 'looking';
   /** Consumers for which it is being moved, in the order of the proposals. */
   readonly seekers: number[] = [];

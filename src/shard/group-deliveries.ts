@@ -4,8 +4,8 @@
  *
  * Only what can deliver now is in the ready list, and it is served in turns of a bounded size: ten
  * thousand groups at rest cost nothing, and a busy one does not hold up the others. A message that
- * has expired, or that is older than its group and not for its filter, is passed over: settled, and
- * never delivered. One that cannot be read is withheld with an alarm, and the rest goes on.
+ * has expired, or that is older than its group and not for its filter, or from before the time at
+ * which its group is to begin, is passed over: settled, and never delivered. One that cannot be read is withheld with an alarm, and the rest goes on.
  */
 
 import type { RangeCause, SettleOutcome } from '../machine/command.ts';
@@ -15,7 +15,7 @@ import type { Offset, QueueId } from '../machine/ids.ts';
 import type { DeliveryGroup } from './delivery-group.ts';
 import type { DeliveryHeader, DispatcherOptions, SettleReason } from './dispatch-options.ts';
 import type { StoredMessage } from './payloads.ts';
-import { expiresAtMs, topicOf } from './stored-peek.ts';
+import { expiresAtMs, publishedAtMs, topicOf } from './stored-peek.ts';
 import { WakeHeap } from './wake-heap.ts';
 
 /** Deliveries of one group in one turn. */
@@ -185,6 +185,10 @@ export class GroupDeliveries {
   #unwanted(group: DeliveryGroup, offset: Offset, message: StoredMessage): PassCause | undefined {
     const definition = this.#options.definition(group.queueId);
     if (definition === undefined) return undefined;
+    if (group.fromMs !== undefined) {
+      if (publishedAtMs(message) < group.fromMs) return 'filtered';
+      group.fromMs = undefined;
+    }
     const expiresAt = expiresAtMs(message, definition.limits.ttlMs);
     if (expiresAt !== Number.POSITIVE_INFINITY && expiresAt <= this.#options.now()) {
       return 'expired';

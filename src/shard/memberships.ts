@@ -156,6 +156,7 @@ export class Memberships {
         this.close(seeker, 'returned');
         this.#cancel(seeker, 'refused', detail);
       }
+      group.fromMs = undefined;
       if (group.seekers.length === 0) this.#resume(group);
     }
   }
@@ -163,7 +164,8 @@ export class Memberships {
   /** Its deliveries start anew: the members keep their credit, what they hold is not current. */
   sought(group: DeliveryGroup, floor: Offset): void {
     const { policy } = group;
-    group.seekers.shift();
+    // An operator who moves it says where it begins too.
+    if (group.seekers.shift() === undefined) group.fromMs = undefined;
     if (policy !== undefined) {
       for (const member of group.members.values()) {
         if (!member.isWithPolicy) continue;
@@ -239,6 +241,7 @@ export class Memberships {
     const { queueId, name, kind: groupKind, filter } = group;
     const { start } = first.request;
     group.phase = 'creating';
+    group.fromMs = start?.kind === 'time' ? start.ms : undefined;
     this.#propose({ kind: 'create-group', queueId, name, groupKind, filter, start });
   }
 
@@ -273,6 +276,7 @@ export class Memberships {
     const { queueId, groupId } = group;
     group.phase = 'seeking';
     group.seekers.push(id);
+    group.fromMs = position.kind === 'time' ? position.ms : undefined;
     this.#propose({ kind: 'seek-group', queueId, groupId, position });
     return true;
   }

@@ -13,11 +13,17 @@ export function topicOf({ bytes, start }: StoredMessage): string {
   return readText(asBuffer(bytes), begin, begin + readU16(bytes, start + 2));
 }
 
+/** Milliseconds since 1970-01-01 UTC. */
+export function publishedAtMs({ bytes, start }: StoredMessage): number {
+  return readU64(bytes, start + 16);
+}
+
 /**
  * Milliseconds since 1970-01-01 UTC: by its own expiry or the queue's `ttlMs` (0: none), whichever
  * is first; Infinity: never.
  */
-export function expiresAtMs({ bytes, start }: StoredMessage, ttlMs: number): number {
+export function expiresAtMs(message: StoredMessage, ttlMs: number): number {
+  const { bytes, start } = message;
   const propertyBytes = readU32(bytes, start + 8);
   let lifeMs = ttlMs === 0 ? Number.POSITIVE_INFINITY : ttlMs;
   if (propertyBytes > 0) {
@@ -26,7 +32,7 @@ export function expiresAtMs({ bytes, start }: StoredMessage, ttlMs: number): num
     lifeMs = Math.min(lifeMs, ownLifeMs(bytes, begin, begin + propertyBytes));
   }
   if (lifeMs === Number.POSITIVE_INFINITY) return lifeMs;
-  return readU64(bytes, start + 16) + lifeMs;
+  return publishedAtMs(message) + lifeMs;
 }
 
 function ownLifeMs(bytes: Uint8Array, start: number, end: number): number {

@@ -178,6 +178,31 @@ describe('where a consumer begins', () => {
     expect(world.log).toEqual(['create automatic a']);
   });
 
+  it('Q9: a time is exact: the first message from it on, and all behind that', async () => {
+    const world = new DispatcherWorld({ type: 'stream' });
+    const began = world.now;
+    for (const after of [0, 10, 20, 30, 15, 40]) {
+      world.now = began + after;
+      world.publish(1);
+    }
+    const start = { kind: 'time', ms: began + 20 } as const;
+    await world.member(1, { clientId: 'a', start });
+    expect(world.delivered()).toEqual(['1:2', '1:3', '1:4', '1:5']);
+    expect(world.log).toEqual(['create automatic a', 'range/filtered 1:0-2']);
+    world.dispatcher.close(1, 'returned');
+    await world.settle();
+    await world.member(2, { clientId: 'a', start: { ...start, ms: began + 11 } });
+    expect(world.delivered()).toEqual(['2:2', '2:3', '2:4', '2:5']);
+    world.dispatcher.close(2, 'returned');
+    await world.settle();
+    await world.member(3, { clientId: 'a', start: { ...start, ms: began + 1_000 } });
+    world.now = began + 1_000;
+    world.publish(1);
+    world.seek(world.group('a').view.groupId, 5);
+    await world.settle();
+    expect(world.delivered()).toEqual(['3:5', '3:6']);
+  });
+
   it('Q9: a group without members is moved, and goes on from there', async () => {
     const world = new DispatcherWorld({ type: 'stream' });
     world.publish(4);
