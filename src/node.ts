@@ -111,8 +111,8 @@ export class Node {
   }
 
   /**
-   * Rejects with a `StorageError`, a `ListenError` or an `AdminSocketError`; nothing is left running
-   * then.
+   * Rejects with a `StorageError`, a `ListenError` or an `AdminSocketError`; then nothing is left
+   * running.
    */
   static async start(parts: NodeParts): Promise<Node> {
     const { config, log, startShards, terminal } = parts;

@@ -49,6 +49,8 @@ export interface ShardSettings {
   readonly locationBytes: number;
   readonly maxResidentRecords: number;
   readonly maxUncommittedBytes: number;
+  /** Of all queues in memory together. */
+  readonly ephemeralBytes: number;
   readonly maxOutstandingBytes: number;
   readonly runs: RunSettings;
   readonly storage: StorageSettings;
@@ -208,6 +210,7 @@ export function shardSettings(config: Config, directory: string, terminal: boole
     locationBytes: shards.location_index_size,
     maxResidentRecords: shards.max_resident_records,
     maxUncommittedBytes: shards.max_uncommitted_bytes,
+    ephemeralBytes: shards.ephemeral_size,
     maxOutstandingBytes: shards.max_outstanding_bytes,
     runs: {
       windowBytes: storage.window,

@@ -12,11 +12,14 @@ import type { DataDirectory, Files, RecordStore } from '#storage';
 import type { ShardSettings } from './options.ts';
 import type { BatchPort } from './shard/port.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
-import { DEFAULT_SHARD_LIMITS } from './shard/shard-limits.ts';
-import type { ShardLimits } from './shard/shard-limits.ts';
+import { DeclarationError } from './shard/declarations.ts';
+import { DEFAULT_SHARD_LIMITS, type ShardLimits } from './shard/shard-limits.ts';
 import { Shard } from './shard/shard.ts';
 import { SingleLog } from './shard/single-log.ts';
 import { systemClock } from './shard/stamp-clock.ts';
+import { firstIdInMemory } from './shard/volatile-ids.ts';
+import { VolatileLog } from './shard/volatile-log.ts';
+import { VolatileRecords } from './shard/volatile-records.ts';
 import type { Logger } from './telemetry/logger.ts';
 
 /** One shard for now; the names leave room for more. */
@@ -40,6 +43,8 @@ export function runsDirectory(dataDirectory: string): string {
 export interface ShardHostParts {
   readonly settings: ShardSettings;
   readonly port: BatchPort;
+  /** Of the shard whose queues live in memory. */
+  readonly volatilePort: BatchPort;
   readonly logger: Logger;
   /** Hears of each write of the log. */
   readonly pulse?: ThreadPulse;
@@ -70,10 +75,11 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
     });
     opened.push(() => records.close());
     const shard = await openShard(parts, { files, data, reserve, records, opened });
+    const inMemory = await openVolatileShard(parts, shard);
     return {
       stop: async () => {
         try {
-          await shard.stop();
+          await Promise.all([shard.stop(), inMemory.stop()]);
         } finally {
           await closeAll(opened);
         }
@@ -178,7 +184,7 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
     records: on.records,
     runs,
     port,
-    queues: settings.queues,
+    queues: settings.queues.filter(({ type }) => type !== 'ephemeral'),
     groups: settings.groups,
     limits: limitsOf(settings),
     clock: systemClock,
@@ -201,6 +207,45 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
   });
   if (early !== undefined) shard.logFailed(early);
   return shard;
+}
+
+/** Of the shard in memory: its log is given back soon after its messages are settled. */
+const VOLATILE_CHECKPOINT_BYTES = 4 << 20;
+const VOLATILE_CHECKPOINT_MS = 1_000;
+
+/** Queues that live in memory: the same shard over a log and records that are not kept. */
+async function openVolatileShard(parts: ShardHostParts, durable: Shard): Promise<Shard> {
+  const { settings, logger, volatilePort, onFailure } = parts;
+  const queues = settings.queues.filter(({ type }) => type === 'ephemeral');
+  for (const { name } of queues) {
+    const there = durable.queueType(name);
+    if (there === undefined) continue;
+    const words = `queue ${name} exists with type ${there}, and is declared with type ephemeral`;
+    throw new DeclarationError('exists', words);
+  }
+  const log = new VolatileLog();
+  return Shard.open({
+    node: settings.node,
+    log,
+    records: new VolatileRecords(),
+    runs: undefined,
+    port: volatilePort,
+    queues,
+    groups: settings.groups,
+    firstQueueId: firstIdInMemory(Date.now()),
+    limits: {
+      ...limitsOf(settings),
+      checkpointLogBytes: VOLATILE_CHECKPOINT_BYTES,
+      checkpointIntervalMs: VOLATILE_CHECKPOINT_MS,
+      // The log itself is in memory: nothing of it is kept twice.
+      tailBytes: 0,
+    },
+    clock: systemClock,
+    logger,
+    inReserve: () => log.bytes > settings.ephemeralBytes,
+    diskFull: () => undefined,
+    onFailure,
+  });
 }
 
 /** Newest first; what is closed already closes again without a word. */

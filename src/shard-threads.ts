@@ -13,6 +13,7 @@ import type { StartShards, ShardThreads } from './node.ts';
 import type { ShardSettings } from './options.ts';
 import { openShardHost } from './shard-host.ts';
 import { ShardClient } from './shard/client.ts';
+import { QueueClients } from './shard/queue-clients.ts';
 import { DeclarationError } from './shard/declarations.ts';
 import { type BatchPort, ThreadBatchPort, loopback } from './shard/port.ts';
 import type { Logger } from './telemetry/logger.ts';
@@ -42,6 +43,8 @@ export const startShards: StartShards = async (settings, logger) => {
 /** What runs the shards, seen from the main thread. */
 interface Host {
   readonly port: BatchPort;
+  /** Of the shard whose queues live in memory. */
+  readonly volatilePort: BatchPort;
   /** Everything is stored and closed when it resolves. */
   stop(): Promise<void>;
   /** Ends what can be ended from outside, after a stop that failed. */
@@ -73,15 +76,17 @@ async function withClient(
   logger: Logger,
   { host, failure }: { readonly host: Host; readonly failure: Failure },
 ): Promise<ShardThreads> {
-  let client: ShardClient;
-  try {
-    client = await ShardClient.open({
-      port: host.port,
+  let client: QueueClients;
+  const open = (port: BatchPort): Promise<ShardClient> =>
+    ShardClient.open({
+      port,
       node: settings.node,
       logger,
       limits: { ...settings.client, messageBytesMax: settings.maxMessageBytes },
       onFailed: (why) => failure.tell(new Error(why)),
     });
+  try {
+    client = new QueueClients(await open(host.port), await open(host.volatilePort));
   } catch (error) {
     failure.stopping = true;
     await inTime(host, host.stop());
@@ -129,16 +134,19 @@ async function inTime(host: Host, stopped: Promise<void>): Promise<void> {
 
 async function startHere(settings: ShardSettings, logger: Logger, failure: Failure): Promise<Host> {
   const [near, far] = loopback();
+  const [volatileNear, volatileFar] = loopback();
   const onFailure = (error: Error): void => failure.tell(error);
   const memory = pulseMemory();
   const pulse = new ThreadPulse(memory);
-  const opening = openShardHost({ settings, port: far, logger, pulse, onFailure });
+  const ports = { port: far, volatilePort: volatileFar };
+  const opening = openShardHost({ settings, ...ports, logger, pulse, onFailure });
   const host = await opening.catch((error: unknown) => {
     pulse.stop();
     throw error;
   });
   return {
     port: near,
+    volatilePort: volatileNear,
     pulse: memory,
     stop: () => host.stop().finally(() => pulse.stop()),
     abandon: () => Promise.resolve(),
@@ -160,12 +168,14 @@ function newWorker(options: WorkerOptions): Worker {
 
 async function startWorker(settings: ShardSettings, failure: Failure): Promise<Host> {
   const { port1, port2 } = new MessageChannel();
+  const inMemory = new MessageChannel();
   const pulse = pulseMemory();
-  const input: WorkerInput = { settings, port: port2, pulse };
+  const ports = { port: port2, volatilePort: inMemory.port2 };
+  const input: WorkerInput = { settings, ...ports, pulse };
   const worker = newWorker({
     name: 'shards',
     workerData: input,
-    transferList: [port2],
+    transferList: [port2, inMemory.port2],
   });
   const ended = new Promise<void>((resolve) => {
     worker.once('exit', () => resolve());
@@ -195,11 +205,13 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
     });
   }).catch(async (error: unknown) => {
     port1.close();
+    inMemory.port1.close();
     await worker.terminate();
     throw error;
   });
   return {
     port: new ThreadBatchPort(port1),
+    volatilePort: new ThreadBatchPort(inMemory.port1),
     pulse,
     stop: async () => {
       const done = new Promise<void>((resolve, reject) => {

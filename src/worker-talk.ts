@@ -11,6 +11,8 @@ import { DeclarationError } from './shard/declarations.ts';
 export interface WorkerInput {
   readonly settings: ShardSettings;
   readonly port: MessagePort;
+  /** Of the shard whose queues live in memory. */
+  readonly volatilePort: MessagePort;
   /** Where the thread tells of itself: `src/ops/thread-pulse.ts`. */
   readonly pulse: SharedArrayBuffer;
 }

@@ -20,11 +20,12 @@ async function run(): Promise<void> {
   const control = parentPort;
   if (control === null) throw new Error('this file runs as a worker only');
   const say = (words: WorkerSays): void => control.postMessage(words);
-  const { settings, port, pulse } = workerData as WorkerInput;
+  const { settings, port, volatilePort, pulse } = workerData as WorkerInput;
   try {
     const host = await openShardHost({
       settings,
       port: new ThreadBatchPort(port),
+      volatilePort: new ThreadBatchPort(volatilePort),
       logger: createLogger(settings.log),
       pulse: new ThreadPulse(pulse),
       onFailure: (error) => say({ kind: 'failed', message: error.message }),

@@ -21,7 +21,7 @@ import {
   shardSettings,
 } from '../src/options.ts';
 import { MQTT_DEFAULTS, mqttOptions } from '../src/protocol/mqtt/options.ts';
-import { SHARD_CLIENT_DEFAULTS } from '../src/shard/client.ts';
+import { SHARD_CLIENT_DEFAULTS } from '../src/shard/client-options.ts';
 import { DEFAULT_SHARD_LIMITS } from '../src/shard/shard-limits.ts';
 
 /** Two functions are never equal: what it says counts. */
@@ -234,6 +234,7 @@ describe('the defaults of the file are those of the parts', () => {
       maxResidentRecords: DEFAULT_SHARD_LIMITS.residentRecordsMax,
       maxUncommittedBytes: DEFAULT_SHARD_LIMITS.uncommittedBytesMax,
       maxOutstandingBytes: DEFAULT_SHARD_LIMITS.outstandingBytesMax,
+      ephemeralBytes: 256 << 20,
     });
     const { reserveBytes, syncMode, ...numbers } = shards.storage;
     expect([reserveBytes, syncMode]).toEqual([undefined, 'prewritten-dsync']);

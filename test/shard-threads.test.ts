@@ -53,6 +53,7 @@ function settings(thread: 'worker' | 'main', more: Partial<ShardSettings> = {}):
     locationBytes: MIB,
     maxResidentRecords: 10_000,
     maxUncommittedBytes: MIB,
+    ephemeralBytes: MIB,
     maxOutstandingBytes: MIB,
     runs: {
       windowBytes: 64 * MIB,

@@ -111,7 +111,7 @@ export class AutoQueues {
       if (!(error instanceof AdminError)) throw error;
       if (error.code === 'invalid') refusal = 'no-queue';
     }
-    // `exists`: somebody else declared it meanwhile, in another way; it takes messages all the same.
+    // `exists`: somebody else declared it meanwhile, in another way; it takes messages too.
     const queue = this.#parts.queue(definition.name);
     this.#making.delete(definition.name);
     for (const each of held) {

@@ -43,11 +43,11 @@ export const ENQUEUE_REFUSALS = [
   'too-large',
   /** The store failed or is closed. */
   'unavailable',
-  /** A numbered producer: a sequence below its window, or more producers than the queue remembers. */
+  /** A numbered producer: below its window, or more producers than the queue remembers. */
   'producer-refused',
   /** The session has a later owner. */
   'stale-owner',
-  /** A user property that is an option (`x-delay`, `producer-seq`, ...) has no value it can have. */
+  /** A user property that is an option (`x-delay`, ...) has a value that it cannot have. */
   'invalid-option',
 ] as const;
 export type EnqueueRefusal = (typeof ENQUEUE_REFUSALS)[number];
@@ -245,7 +245,7 @@ export interface QueueSummary {
 
 export interface QueueDetail extends QueueSummary {
   readonly groups: readonly GroupSummary[];
-  /** What holds space: the group and offset of the oldest message that is wanted; undefined: none. */
+  /** What holds space: who still wants the oldest message; undefined: nobody wants any. */
   readonly heldBy: { readonly group: string; readonly offset: Offset } | undefined;
   /** Messages that cannot be read, as ranges with both ends. */
   readonly damaged: readonly (readonly [Offset, Offset])[];

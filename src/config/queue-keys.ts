@@ -301,7 +301,7 @@ export const autoCreate = section(
     max_queues: whole({
       about:
         'With so many queues on this broker, whatever made them, no more are made in this way: ' +
-        'the queue `mqtt` takes what is for others.',
+        'the publish or subscription is refused.',
       fallback: 10_000,
       min: 0,
       max: 1_000_000,

@@ -73,6 +73,14 @@ export const shards = section('The part that stores and delivers messages of que
     min: '1MiB',
     max: '1GiB',
   }),
+  ephemeral_size: size({
+    about:
+      'Memory of all ephemeral queues together, until their messages are settled; above it a ' +
+      'publish to one is refused as one to a full queue.',
+    fallback: '256MiB',
+    min: '1MiB',
+    max: '64GiB',
+  }),
   max_outstanding_bytes: size({
     about: 'Deliveries on their way from the shard to the connections; above it none are read.',
     fallback: '4MiB',

@@ -157,19 +157,11 @@ export class DispatchPolicy {
 
   /** All of [from, to) is settled. */
   ranged(from: Offset, to: Offset, floor: Offset): void {
-    const slots = this.#slots;
     const end = Math.min(to, this.#new.nextOffset);
-    if (slots.size < end - from) {
-      this.#rangeSteps += slots.size;
-      for (const offset of slots.offsets()) {
-        if (offset >= from && offset < end) this.#forget(slots.find(offset));
-      }
-    } else {
-      this.#rangeSteps += Math.max(0, end - from);
-      for (let offset: number = from; offset < end; offset += 1) {
-        const slot = slots.find(offset);
-        if (slot !== NO_SLOT) this.#forget(slot);
-      }
+    if (this.#slots.size > 0) {
+      const slots: number[] = [];
+      this.#rangeSteps += this.#slots.collect(from, end, slots);
+      for (const slot of slots) this.#forget(slot);
     }
     this.#new.takeRange(from, end);
     this.#new.raiseFloor(floor);

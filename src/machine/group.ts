@@ -217,7 +217,8 @@ export class GroupState implements SettledChunks, RecordHolder {
   missingAttempts(from: number, to: number, keys: RecordKey[]): void {
     for (const chunk of this.group.attempts.keys()) {
       const isIn = chunk * SETTLED_CHUNK < to && (chunk + 1) * SETTLED_CHUNK > from;
-      if (isIn && !this.hasAttempts(chunk)) keys.push(this.#attemptsKey(chunk));
+      const key = isIn && !this.hasAttempts(chunk) ? this.#attemptsKey(chunk) : undefined;
+      if (key !== undefined && !keys.includes(key)) keys.push(key);
     }
   }
 

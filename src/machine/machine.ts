@@ -52,6 +52,8 @@ import { Meta } from './version.ts';
 export interface MachineOptions {
   /** Clean records kept beyond this many are evicted by `evict`; definitions do not count. */
   readonly maxResidentRecords: number;
+  /** The first queueId that a new shard gives; the same on all of its replicas. Default 1. */
+  readonly firstQueueId?: number | undefined;
 }
 
 /** From what the deliveries of a group start. */
@@ -113,7 +115,7 @@ export class Machine {
       // A new shard has no record at all, so what is missing is not evidence of damage here.
       this.#meta ??= new Resident(
         META_KEY,
-        data === undefined ? new Meta() : Meta.fromData(data),
+        data === undefined ? new Meta(this.#options.firstQueueId) : Meta.fromData(data),
         this.#definitions,
       );
     } else if (kind === 'stream') {
@@ -173,8 +175,8 @@ export class Machine {
   }
 
   /**
-   * Records to load so that `start`, `groups`, `groupNamed` and `depth` are known and `lowestWanted`
-   * is exact; load and ask again until it is empty.
+   * Records to load so that `start`, `groups`, `groupNamed` and `depth` are known, `lowestWanted` is
+   * exact; load and ask again until it is empty.
    */
   queueKeys(queueId: QueueId): readonly RecordKey[] {
     return this.#keysOf(queueId, (state, keys) => state.missing(keys));
@@ -204,7 +206,7 @@ export class Machine {
     return own === undefined || own <= leaving ? own : (leaving as Offset);
   }
 
-  /** All queues that may hold payloads: beside those that are defined, deleted ones with intents. */
+  /** All queues that may hold payloads: those that are defined, and deleted ones with intents. */
   heldQueues(): QueueId[] {
     const ids = this.#definitions.list().map(({ queueId }) => queueId);
     const gone = this.#parts.outbox.queues().filter((each) => this.#queue(each) === undefined);

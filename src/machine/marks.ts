@@ -17,7 +17,7 @@ import { type RecordData, type RecordKey, countOf, listOf } from './record-data.
 import type { RecordContent, RecordTable } from './record-table.ts';
 import { RecordsOfKind, numberName, wordName } from './records-of-kind.ts';
 
-export const MARK_MESSAGES = 256;
+const MARK_MESSAGES = 256;
 export const MARK_MS = 1_000;
 /** Marks in a chunk. */
 export const MARK_CHUNK = 256;
@@ -295,7 +295,9 @@ export class Marks {
     const low = this.mark(queueId, index, keys);
     if (low === undefined) return undefined;
     if (low.stamp + MARK_MS > ms) return low.offset;
-    return this.mark(queueId, index + 1, keys)?.offset ?? end;
+    // What came without marks since then may be of any time.
+    const { upTo } = this.#heads.get(queueId);
+    return this.mark(queueId, index + 1, keys)?.offset ?? Math.min(end, upTo);
   }
 
   /** The marks below `index` go, with the chunks that only they need. */

@@ -29,7 +29,7 @@ export function mayBeRetained(state: QueueState, comes: boolean): boolean {
   return bytes > 0 || (messages > 0 && state.mayReach(messagesKept(messages, comes)));
 }
 
-/** Adds what `enforceRetention` needs; undefined: no message comes. The queue's groups are in memory. */
+/** Adds what `enforceRetention` needs; the records of all groups are in memory. */
 export function retentionNeeds(
   state: QueueState,
   message: { readonly bytes: number } | undefined,
@@ -89,7 +89,9 @@ function planOf(
   if (messages > 0 && state.length() >= messagesKept(messages, comes)) {
     to = Math.max(to, startThatKeeps(state, comes ? messages - 1 : messages, keys));
   }
-  if (!hasBounds(state)) return { to, step: undefined };
+  // Whether this is looked at when a message comes must not hang on what is in memory: see
+  // `mayReach`. By bytes it always is.
+  if (!hasBounds(state) || (comes && retention.bytes === 0)) return { to, step: undefined };
   const coming: Mark | undefined = comes
     ? { offset: nextOffset, stamp: now, bytes: enqueuedBytes }
     : undefined;

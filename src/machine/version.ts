@@ -21,11 +21,16 @@ export function isVersionAllowed(version: number, inForce: number): boolean {
 export class Meta {
   version = MACHINE_VERSION;
   /** Only grows: a queueId is never used again. From 1. */
-  nextQueueId = 1;
+  nextQueueId: number;
   lastIndex = 0;
   lastStamp = 0;
   /** Chunks of definitions that exist, ascending. */
   definitionChunks: number[] = [];
+
+  /** Of a new shard. */
+  constructor(firstQueueId = 1) {
+    this.nextQueueId = firstQueueId;
+  }
 
   static fromData(data: RecordData): Meta {
     const [format, version, nextQueueId, lastIndex, lastStamp, chunks] = listOf(data);

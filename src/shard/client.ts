@@ -17,9 +17,9 @@
 import { MAX_TARGETS } from '../machine/command.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
 import type { QueueId } from '../machine/ids.ts';
-import { STREAM_WINDOW } from '../machine/streams.ts';
 import type { Message } from '../broker/message.ts';
 import type {
+  Committed,
   ConsumeRequest,
   ConsumerSink,
   EnqueueRefusal,
@@ -37,6 +37,8 @@ import type { Logger } from '../telemetry/logger.ts';
 import { AdminClient } from './admin-client.ts';
 import { Asked } from './asked.ts';
 import { writeAsk, writeEndSession, writeHello } from './client-frames.ts';
+import { SHARD_CLIENT_DEFAULTS } from './client-options.ts';
+import type { ShardClientLimits, ShardClientOptions } from './client-options.ts';
 import { Consumers } from './consumers.ts';
 import { Outgoing, type PostState } from './outgoing.ts';
 import { PENDING_OVERHEAD_BYTES, Pending } from './pending.ts';
@@ -51,50 +53,6 @@ import type { ShardFrame } from './shard-frames.ts';
 import { ShardRequests } from './shard-requests.ts';
 import { type Clock, systemClock } from './stamp-clock.ts';
 import { CodecError } from './wire.ts';
-
-export interface ShardClientLimits {
-  /** After this long a publish is answered `timeout`. 100 ms to 10 minutes. */
-  readonly ackTimeoutMs: number;
-  /** Numbers under way; 1 to 4,096. */
-  readonly window: number;
-  /** Bytes under way; from 64 KiB (one batch may always go). */
-  readonly windowBytes: number;
-  /**
-   * Batches without their answer, 1 to 64. While so many are, a batch that is not full waits: the
-   * log writes one after the other, and each post costs as much as some dozen messages.
-   */
-  readonly batchesUnderWay: number;
-  /** A batch is closed when it is so long; 4 KiB to 1 MiB. */
-  readonly batchBytes: number;
-  /** Above this publishers are asked to stop, below the half of it to go on. */
-  readonly highWaterBytes: number;
-  /** Above this a publish is refused with `unavailable`. */
-  readonly pendingBytesMax: number;
-  /** The largest stored message. */
-  readonly messageBytesMax: number;
-}
-
-export const SHARD_CLIENT_DEFAULTS: ShardClientLimits = {
-  ackTimeoutMs: 10_000,
-  window: STREAM_WINDOW,
-  windowBytes: 32 * 1024 * 1024,
-  batchesUnderWay: 1,
-  batchBytes: 65_536,
-  highWaterBytes: 16 * 1024 * 1024,
-  pendingBytesMax: 256 * 1024 * 1024,
-  messageBytesMax: 1024 * 1024 + 65_536,
-};
-
-export interface ShardClientOptions {
-  readonly port: BatchPort;
-  /** This node's id. */
-  readonly node: string;
-  readonly logger: Logger;
-  readonly limits?: Partial<ShardClientLimits>;
-  readonly clock?: Clock;
-  /** Called at most once: the shard is gone, and why. Not called after `close`. */
-  onFailed?(why: string): void;
-}
 
 /** A window of 4,096 numbers has room for such a batch soon. */
 const BATCH_ENQUEUES_MAX = 1024;
@@ -219,6 +177,24 @@ export class ShardClient implements QueueClient {
       return;
     }
     this.#keep(waiter, tag, this.#outgoing.beginRelease(key));
+  }
+
+  /** A message that goes elsewhere alone has its place among those that go here; for `came`. */
+  away(waiter: EnqueueWaiter, tag: number): number {
+    this.#wake();
+    if (this.#closed === undefined) return this.#pending.away(waiter, tag);
+    this.#refuse(waiter, tag, 'unavailable');
+    return this.#pending.alsoAway();
+  }
+
+  /** What was enqueued or released last goes elsewhere too. */
+  alsoAway(): number {
+    return this.#pending.alsoAway();
+  }
+
+  /** What became of it elsewhere; never during the call that sent it. */
+  came(place: number, outcome: Committed | EnqueueRefusal): void {
+    this.#pending.came(place, outcome);
   }
 
   endSession(session: string): void {

@@ -109,7 +109,10 @@ export class Pending {
 
   /** The message goes elsewhere alone; its place, for `came`. */
   away(waiter: EnqueueWaiter, tag: number): number {
-    this.refuse(waiter, tag, 'unavailable');
+    const slot = this.#push(waiter, tag);
+    this.#numbers[slot] = NO_NUMBER;
+    this.#bytes[slot] = PENDING_OVERHEAD_BYTES;
+    this.#totalBytes += PENDING_OVERHEAD_BYTES;
     return this.alsoAway();
   }
 
@@ -127,7 +130,8 @@ export class Pending {
     if (at < this.#head) return;
     const slot = this.#slot(at);
     this.#away[slot] = 0;
-    this.#outcomes[slot] = outcome;
+    // What was refused here is refused.
+    if (typeof this.#outcomes[slot] !== 'string') this.#outcomes[slot] = outcome;
     this.#tell();
   }
 

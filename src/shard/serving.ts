@@ -30,6 +30,7 @@ import { encodeRecord } from './record-codec.ts';
 import type { RecordLoader } from './record-loader.ts';
 import { encodeDeclared } from './requests.ts';
 import type { ShardRequest } from './requests.ts';
+import { QueueExpiry } from './queue-expiry.ts';
 import { ShardServer } from './server.ts';
 import type { ShardLimits } from './shard-limits.ts';
 import type { ShardLog } from './shard-log.ts';
@@ -63,6 +64,8 @@ export interface ServingOptions {
   /** The numbers of the whole shard, encoded. */
   readonly stats: () => Promise<Uint8Array>;
   readonly stop: () => Promise<void>;
+  /** Its queues live in memory, and go when nobody uses them any more. */
+  readonly isVolatile: boolean;
   /** The shard has stopped. */
   readonly closed: () => boolean;
   readonly wake: () => void;
@@ -84,6 +87,7 @@ export class Serving {
   readonly #timers: TimerDriver;
   readonly #outbox: OutboxDriver;
   readonly #admin: Admin;
+  readonly #expiry: QueueExpiry | undefined;
   readonly #declarations = new Declarations();
 
   constructor(options: ServingOptions) {
@@ -119,6 +123,14 @@ export class Serving {
       wake,
       failed,
     });
+    if (options.isVolatile) {
+      this.#expiry = new QueueExpiry({
+        queues: () => machine.queues(),
+        consumersOf: (queueId) => this.#dispatcher.consumersOf(queueId),
+        propose: (command) => void this.#propose(command),
+        now,
+      });
+    }
     this.#admin = new Admin({
       machine,
       loader,
@@ -180,6 +192,7 @@ export class Serving {
       more = this.#dispatcher.serve(deadline, this.#options.monotonicMs);
       this.#timers.drive();
       this.#outbox.drive();
+      this.#expiry?.look();
     }
     this.#proposals.submit();
     this.#server.post();
@@ -188,7 +201,12 @@ export class Serving {
 
   /** Stamp of when `work` is wanted although nothing happens; Infinity: not at all. */
   get nextWake(): number {
-    return Math.min(this.#dispatcher.nextWake, this.#timers.nextWake, this.#outbox.nextWake);
+    return Math.min(
+      this.#dispatcher.nextWake,
+      this.#timers.nextWake,
+      this.#outbox.nextWake,
+      this.#expiry?.nextWake ?? Number.POSITIVE_INFINITY,
+    );
   }
 
   // --- What apply did.

@@ -31,6 +31,8 @@ export interface ShardOptions {
   inReserve(): boolean;
   /** A write of a run found no room. */
   diskFull(): void;
+  /** The first queueId of a new shard; default 1. */
+  readonly firstQueueId?: number;
   /** Numbers of what is around the shard, for its statistics. */
   readonly moreStats?: () => Iterable<readonly [name: string, value: number]>;
   /** Once; nothing works any more, and the process is to end. */

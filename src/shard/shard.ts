@@ -82,7 +82,10 @@ export class Shard {
     const { log, records, limits, clock, logger } = options;
     const failed = (error: unknown): void => this.#fail(error);
     this.#stamps = new StampClock(clock, 0);
-    this.#machine = new Machine({ maxResidentRecords: limits.residentRecordsMax });
+    this.#machine = new Machine({
+      maxResidentRecords: limits.residentRecordsMax,
+      firstQueueId: options.firstQueueId,
+    });
     this.#loader = new RecordLoader(records, this.#machine);
     this.#locations = new LocationIndex(limits.locationBytes);
     this.#window = new LogWindow(limits);
@@ -160,6 +163,11 @@ export class Shard {
   /** The index up to which everything is applied. */
   get appliedIndex(): LogIndex {
     return this.#applier.index;
+  }
+
+  /** Undefined: there is no such queue. */
+  queueType(name: string): QueueDefinition['type'] | undefined {
+    return this.#machine.queueNamed(name)?.definition.type;
   }
 
   get failure(): Error | undefined {
@@ -265,6 +273,7 @@ export class Shard {
       atBoundary: (action) => this.#atBoundary(action),
       stats: () => this.#statsOfAll(),
       stop: () => this.stop(),
+      isVolatile: this.#options.runs === undefined,
       closed: () => this.#closed,
       wake: () => this.#turns.wake(),
       failed: (error) => this.#fail(error),

@@ -1,6 +1,7 @@
 /** Completion: what could follow, and the scripts of the shells that ask for it. */
 
 import { execFile } from 'node:child_process';
+import { chmod, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Command } from 'commander';
@@ -8,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { COMMANDS, type CommandName, loadCommand } from '../../src/cli/commands.ts';
 import { type Completion, candidates } from '../../src/cli/completion/candidates.ts';
 import { ScriptedBroker } from '../support/admin-server.ts';
+import { scratchDirectory } from '../support/broker-process.ts';
 import { fakeDefinition } from '../support/fake-queue-admin.ts';
 import { fluxmq } from './run-cli.ts';
 
@@ -110,6 +112,54 @@ describe('the scripts', () => {
     const { code, stderr } = await fluxmq(['completion', 'csh']);
     expect(code).toBe(2);
     expect(stderr).toContain('bash, zsh, fish');
+  });
+});
+
+describe('zsh and fish', () => {
+  let folder = '';
+  let env: NodeJS.ProcessEnv = {};
+
+  beforeAll(async () => {
+    folder = await scratchDirectory('shells');
+    const program = join(folder, 'fluxmq');
+    await writeFile(program, `#!/bin/sh\nexec '${process.execPath}' '${LAUNCHER}' "$@"\n`);
+    await chmod(program, 0o755);
+    env = { ...process.env, PATH: `${folder}:${process.env['PATH'] ?? ''}` };
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  it('fish offers what could follow, each with its meaning, or files', async () => {
+    const script = `source completions/fluxmq.fish
+      complete -C 'fluxmq queue pu'
+      complete -C 'fluxmq queue declare a --type '
+      complete -C 'fluxmq config check package.j'`;
+    const args = ['--no-config', '-c', script];
+    const { stdout } = await run('fish', args, { cwd: REPOSITORY, env });
+    expect(stdout.trimEnd().split('\n')).toEqual([
+      expect.stringMatching(/^purge\t.+/),
+      'classic',
+      'ephemeral',
+      'stream',
+      'package.json',
+    ]);
+  });
+
+  it('zsh too', async () => {
+    // Outside its line editor: what the script hands to the completion system.
+    const script = `
+      compdef() { : }
+      _files() { print -r -- files "$@" }
+      compadd() { print -r -- "\${(j:,:)values} (\${(j:,:)shown})" }
+      source completions/fluxmq.zsh
+      words=(fluxmq queue pee); CURRENT=3; _fluxmq
+      words=(fluxmq queue declare a --type ''); CURRENT=6; _fluxmq
+      words=(fluxmq queue list --data ''); CURRENT=5; _fluxmq`;
+    const { stdout } = await run('zsh', ['-f', '-c', script], { cwd: REPOSITORY, env });
+    expect(stdout.trimEnd().split('\n')).toEqual([
+      'peek (peek  Look at messages without consuming them.)',
+      'classic,stream,ephemeral (classic,stream,ephemeral)',
+      'files -/',
+    ]);
   });
 });
 

@@ -165,7 +165,7 @@ describe('queue declare', () => {
       '--max-bytes 1.5GiB --overflow drop-head --retention-age 7d --dlq off --priority 9',
       '--single-active-consumer --retry-min 250ms --retry-jitter 0.5 --capture async',
     ].flatMap((line) => line.split(' '));
-    expect(await told('queue', 'declare', 'orders', ...options)).toBe('orders: made\n');
+    expect(await told('queue', 'declare', 'orders', ...options)).toBe('orders: created\n');
     expect(admin.queues.get('orders')?.definition).toEqual({
       name: 'orders',
       type: 'classic',
@@ -192,7 +192,7 @@ describe('queue declare', () => {
       'orders: there already, with these limits\n',
     );
     expect(await told('queue', 'declare', 'orders', '--max-messages', '5')).toBe(
-      'orders: changed\n  message_ttl: 1h -> 0s\n  max_length.messages: 0 -> 5\n',
+      'orders: updated\n  message_ttl: 1h -> 0s\n  max_length.messages: 0 -> 5\n',
     );
     expect(await objects('queue', 'declare', 'orders')).toEqual([
       { queue: 'orders', outcome: 'updated' },

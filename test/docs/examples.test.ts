@@ -1,7 +1,7 @@
 /**
- * The examples of README.md and of some pages of docs/, run as they stand against a real broker process with
- * the default configuration: one broker a page, its blocks in order. Only the port is another one,
- * and `npx fluxmq` is the launcher that npx would find.
+ * The examples of README.md and of some pages of docs/, run as they stand against a real broker
+ * process with the default configuration: one broker a page, its blocks in order. Only port and
+ * data directory are others, and `npx fluxmq` is the launcher that npx would find.
  */
 
 import { spawn } from 'node:child_process';
@@ -16,6 +16,7 @@ import type { DocumentedBlock, Language } from './documented-blocks.ts';
 const PAGES = ['README.md', 'docs/mqtt.md', 'docs/queues.md', 'docs/cli.md'];
 const LAUNCHER = join(REPOSITORY, 'dist/src/cli/launcher.cjs');
 const DEFAULT_PORT = 1883;
+const PAGE_MS = 240_000;
 
 /** The same with the port of the broker under test. */
 function withPort(source: string, language: Language, broker: BrokerProcess): string {
@@ -71,7 +72,8 @@ describe.each(PAGES)('%s', (page) => {
     await broker.remove();
   });
 
-  it('every example does what the page says', async () => {
+  // Each command is a process of its own.
+  it('every example does what the page says', { timeout: PAGE_MS }, async () => {
     const blocks = documentedBlocks(markdown);
     expect(blocks.length).toBeGreaterThan(0);
     for (const block of blocks) {

@@ -92,6 +92,20 @@ describe('the slots of deliveries', () => {
     ]).toEqual([6, 0, 0, 0, false, false, undefined]);
   });
 
+  it('room that many messages took is given back when the last of them is gone', () => {
+    const slots = new DeliverySlots();
+    const consumer = new Consumer(1);
+    for (let offset = 0; offset < 10_000; offset += 1) slots.hold(slots.add(offset), consumer, 0);
+    expect(slots.capacity).toBeGreaterThanOrEqual(10_000);
+    for (let slot = slots.oldest; slot !== NO_SLOT; slot = slots.oldest) {
+      slots.release(slot, SlotState.settling);
+      slots.remove(slot);
+    }
+    expect(slots.capacity).toBeLessThan(100);
+    slots.hold(slots.add(7), consumer, 1);
+    expect([slots.size, slots.held, slots.offset(slots.oldest)]).toEqual([1, 1, 7]);
+  });
+
   it('what is held can neither be removed nor released twice', () => {
     const slots = new DeliverySlots();
     const slot = slots.add(1);

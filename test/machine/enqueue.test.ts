@@ -182,6 +182,18 @@ describe('maximum length', () => {
   });
 });
 
+describe('bounds of bytes', () => {
+  it('Q17: a stream whose early marks are gone drops no more than has to go', () => {
+    const bounds = { maxMessages: 3, maxBytes: 2_000, overflow: 'drop-head' } as const;
+    const { driver, queueId, send } = setUp(bounds, 'stream');
+    // One mark for each message; the first of them go with every 256th.
+    for (let i = 0; i < 600; i += 1) {
+      send();
+      expect(driver.machine.start(queueId)).toBe(Math.max(0, i - 2));
+    }
+  });
+});
+
 describe('retention by messages', () => {
   const retention = { ageMs: 0, bytes: 0, messages: 100 };
 
@@ -232,6 +244,19 @@ describe('retention by messages', () => {
     driver.settleRange(queueId, [1, 100]);
     for (let i = 0; i < 99; i += 1) send();
     expect(driver.groups(queueId)[0]).toMatchObject({ floor: 0, depth: 100 });
+  });
+});
+
+describe('retention by age', () => {
+  it('goes by its timer alone: a message that comes makes room by number', () => {
+    const { driver, queueId, send } = setUp({
+      retention: { ageMs: 1_000, bytes: 0, messages: 2 },
+    });
+    send();
+    send();
+    driver.now += 5_000;
+    send();
+    expect(driver.machine.start(queueId)).toBe(1);
   });
 });
 

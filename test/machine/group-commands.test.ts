@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Position } from '../../src/machine/command.ts';
-import type { QueueLimits } from '../../src/machine/definitions.ts';
+import { DEFAULT_LIMITS, type QueueLimits } from '../../src/machine/definitions.ts';
 import { DEFAULT_GROUP, type GroupId, type QueueId } from '../../src/machine/ids.ts';
 import { SETTLED_CHUNK } from '../../src/machine/settled-ranges.ts';
 import { MachineDriver, Sender } from './machine-driver.ts';
@@ -203,6 +203,21 @@ describe('a seek', () => {
     expect(driver.groups(queueId)[0]).toMatchObject({ floor: 6, depth: 3 });
     expect(driver.dispatchStart(queueId).requeued).toEqual([]);
     expect(seek(9 as GroupId, { kind: 'next' })).toMatchObject([{ reason: 'no-group' }]);
+  });
+});
+
+describe('the offset of a time', () => {
+  it('never passes a message of that time, also where marks were made only for a while', () => {
+    const driver = new MachineDriver();
+    const age = { ageMs: 3_600_000, bytes: 0, messages: 0 };
+    const queueId = driver.declare('orders', { retention: age });
+    const sender = new Sender(driver);
+    sender.fill(queueId, 2);
+    driver.run({ kind: 'update-queue', queueId, limits: DEFAULT_LIMITS });
+    driver.now += 60_000;
+    sender.fill(queueId, 2);
+    expect(driver.offsetAt(queueId, { kind: 'time', ms: driver.now })).toBe(2);
+    expect(driver.offsetAt(queueId, { kind: 'time', ms: driver.now - 60_000 })).toBe(0);
   });
 });
 

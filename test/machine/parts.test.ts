@@ -274,7 +274,10 @@ describe('bounds of bytes', () => {
     // Out of order too: what is settled is not there.
     rig.driver.settle(queueId, 5, 'complete');
     expect([rig.outcome([queueId]), rig.outcome([queueId])]).toEqual(['accepted', 'queue-full']);
-    expect(rig.outcome([rig.declare('big', { maxBytes: 99 })])).toBe('queue-full');
+    for (const overflow of ['drop-head', 'reject-publish'] as const) {
+      const tiny = rig.declare(overflow, { maxBytes: 99, overflow });
+      expect(rig.outcome([tiny])).toBe('queue-full');
+    }
   });
 
   it('Q17: drop-head lets the oldest go, as many as need be, of the slow group alone', () => {

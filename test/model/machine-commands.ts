@@ -6,16 +6,19 @@
 import fc from 'fast-check';
 import {
   type Command,
+  type EnqueueOptions,
   GROUP_KINDS,
   type Position,
+  type PublishKey,
   RANGE_CAUSES,
   SETTLE_CAUSES,
   SETTLE_OUTCOMES,
+  SKIP_REASONS,
   VOID_REASONS,
 } from '../../src/machine/command.ts';
 import { DEFAULT_LIMITS, type QueueLimits } from '../../src/machine/definitions.ts';
 import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
-import type { ModelGroup } from './machine-model-queue.ts';
+import { BYTES, type ModelGroup } from './machine-model-queue.ts';
 import type { MachineModel } from './machine-model.ts';
 import { CommandStep } from './machine-runner.ts';
 
@@ -32,7 +35,7 @@ const FILTERS = ['', '', '', '#', 'eu/#', '+', '+/+', 'us', '#/x', 'a+'];
 const limits: fc.Arbitrary<QueueLimits> = fc
   .record({
     retry: fc.record({
-      minMs: fc.constantFrom(0, 1, 1_000),
+      minMs: fc.constantFrom(0, 1, 1, 1, 1_000, 1_000),
       maxMs: fc.constantFrom(1_000, 60_000),
       multiplier: fc.constantFrom(1, 1.5, 2),
       jitter: fc.constantFrom(0, 0.5, 1),
@@ -42,11 +45,18 @@ const limits: fc.Arbitrary<QueueLimits> = fc
     groupStart: fc.constantFrom('first', 'next'),
     maxGroups: fc.constantFrom(2, 1_000),
     maxMessages: fc.constantFrom(0, 0, 0, 3, 20, 4_500),
+    maxBytes: fc.constantFrom(0, 0, 0, 0, 0, 9, 200, 2_000),
+    ttlMs: fc.constantFrom(0, 0, 0, 0, 300, 3_000),
+    maxPriority: fc.constantFrom(0, 0, 4, 9),
+    maxProducers: fc.constantFrom(1, 10_000),
+    producerExpiresMs: fc.constantFrom(1_000, 3_600_000),
+    groupExpiresMs: fc.constantFrom(1_000, 20_000),
     overflow: fc.constantFrom('drop-head', 'reject-publish'),
-    retention: fc.constantFrom(0, 0, 0, 2, 4_000).map((messages) => ({
-      ...DEFAULT_LIMITS.retention,
-      messages,
-    })),
+    retention: fc.record({
+      ageMs: fc.constantFrom(0, 0, 0, 0, 1_000, 5_000),
+      bytes: fc.constantFrom(0, 0, 0, 0, 200, 2_000),
+      messages: fc.constantFrom(0, 0, 0, 2, 4_000),
+    }),
     deadLetter: fc.constantFrom('', '', '', 'jobs', 'mail', 'orders'),
   })
   .map((limits) => ({ ...DEFAULT_LIMITS, ...limits }));
@@ -73,14 +83,42 @@ function offsetOf(model: MachineModel, queueId: QueueId, of: { group: number; at
   return (floor + Math.floor(((of.at * 2) % 1) * near)) as Offset;
 }
 
-function enqueue(model: MachineModel, node: string, targets: QueueId[]): Command {
+/** The next number of the sender. */
+function placeOf(model: MachineModel, node: string) {
   const stream = model.streams.get(node);
   const number = (stream?.outcomes.length ?? 0) + 1;
-  const boot = stream?.boot ?? 0;
-  const place = { node, boot, number, answeredUpTo: number - 1 };
-  const topic = TOPICS[number % TOPICS.length] as string;
-  return { kind: 'enqueue', ...place, targets, bytes: 10, topic, options: undefined };
+  return { node, boot: stream?.boot ?? 0, number, answeredUpTo: number - 1 };
 }
+
+function enqueue(
+  model: MachineModel,
+  node: string,
+  { targets, options }: { targets: QueueId[]; options?: EnqueueOptions | undefined },
+): Command {
+  const place = placeOf(model, node);
+  const topic = TOPICS[place.number % TOPICS.length] as string;
+  return { kind: 'enqueue', ...place, targets, bytes: BYTES, topic, options };
+}
+
+const key: fc.Arbitrary<PublishKey> = fc.record({
+  session: fc.constantFrom('s', 't'),
+  ownerEpoch: fc.constantFrom(1, 1, 1, 2),
+  packetId: fc.integer({ min: 1, max: 4 }),
+});
+
+const options: fc.Arbitrary<EnqueueOptions> = fc.record({
+  ttlMs: fc.constantFrom(0, 0, 200, 5_000),
+  priority: fc.nat({ max: 9 }),
+  delayMs: fc.constantFrom(0, 0, 0, 300, 2_000),
+  producer: fc.option(
+    fc.record({
+      id: fc.constantFrom('p', 'q'),
+      sequence: fc.oneof(fc.nat({ max: 12 }), fc.constantFrom(1_030, 5_000)),
+    }),
+    { nil: undefined, freq: 2 },
+  ),
+  key: fc.option(key, { nil: undefined, freq: 2 }),
+});
 
 const unit = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 const node = fc.constantFrom(...NODES);
@@ -103,15 +141,60 @@ export const declare = fc
       })),
   );
 
-export const enqueues = fc.record({ node, picks: fc.array(unit, { maxLength: 3 }) }).map(
-  ({ node: from, picks }) =>
-    new CommandStep(`enqueue ${from} ${picks.join(' ')}`, (model) =>
-      enqueue(
-        model,
-        from,
-        picks.map((pick) => queueOf(model, pick)),
-      ),
-    ),
+export const enqueues = fc
+  .record({
+    node,
+    picks: fc.array(unit, { maxLength: 3 }),
+    options: fc.option(options, { nil: undefined, freq: 2 }),
+  })
+  .map(
+    (e) =>
+      new CommandStep(`enqueue ${JSON.stringify(e)}`, (model) => {
+        const targets = e.picks.map((pick) => queueOf(model, pick));
+        return enqueue(model, e.node, { targets, options: e.options });
+      }),
+  );
+
+export const release = fc.record({ node, key }).map(
+  (r) =>
+    new CommandStep(`release ${JSON.stringify(r)}`, (model) => ({
+      kind: 'release',
+      ...placeOf(model, r.node),
+      key: r.key,
+    })),
+);
+
+export const endSession = fc
+  .constantFrom('s', 't', 'u')
+  .map((session) => new CommandStep(`end ${session}`, () => ({ kind: 'end-session', session })));
+
+/** An intent that is open, mostly. */
+function intentOf(model: MachineModel, pick: number): number {
+  const open = [...model.intents.keys()];
+  return open[Math.floor(pick * (open.length + 0.1))] ?? model.nextIntent;
+}
+
+export const transfer = fc
+  .record({ pick: unit, to: fc.array(unit, { maxLength: 2 }), options: fc.option(options) })
+  .map(
+    (t) =>
+      new CommandStep(`transfer ${JSON.stringify(t)}`, (model) => ({
+        kind: 'transfer',
+        intent: intentOf(model, t.pick),
+        targets: t.to.map((pick) => queueOf(model, pick)),
+        bytes: BYTES,
+        topic: '$queue/jobs/eu',
+        options: t.options ?? undefined,
+      })),
+  );
+
+export const skipIntent = fc.record({ pick: unit, reason: fc.constantFrom(...SKIP_REASONS) }).map(
+  (s) =>
+    new CommandStep(`skip ${JSON.stringify(s)}`, (model) => ({
+      kind: 'skip-intent',
+      intent: intentOf(model, s.pick),
+      reason: s.reason,
+    })),
 );
 
 /** Retries, gaps, old boots, and numbers that run ahead of what is answered. */
@@ -127,7 +210,7 @@ export const oddNumbers = fc
   .map(
     (odd) =>
       new CommandStep(`odd ${JSON.stringify(odd)}`, (model) => {
-        const next = enqueue(model, odd.node, [queueOf(model, odd.pick)]);
+        const next = enqueue(model, odd.node, { targets: [queueOf(model, odd.pick)] });
         if (next.kind !== 'enqueue') return [];
         const numbered = {
           ...next,
@@ -143,7 +226,7 @@ export const oddNumbers = fc
 export const burst = fc.record({ node, pick: unit, count: fc.integer({ min: 1, max: 5_000 }) }).map(
   ({ node: from, pick, count }) =>
     new CommandStep(`burst ${from} ${pick} ${count}`, (model) => {
-      const first = enqueue(model, from, [queueOf(model, pick)]);
+      const first = enqueue(model, from, { targets: [queueOf(model, pick)] });
       return first.kind !== 'enqueue' || first.boot === 0
         ? []
         : Array.from({ length: count }, (_, i) => ({
@@ -222,9 +305,34 @@ export const settleRange = fc
       }),
   );
 
-const position: fc.Arbitrary<(offset: number) => Position> = fc
-  .constantFrom('first', 'last', 'next', 'offset', 'offset')
-  .map((kind) => (offset) => (kind === 'offset' ? { kind, offset } : { kind }));
+/** Made of an offset near the group, and of the time. */
+const position: fc.Arbitrary<(offset: number, stamp: number) => Position> = fc
+  .record({
+    kind: fc.constantFrom('first', 'last', 'next', 'offset', 'offset', 'time', 'time'),
+    back: fc.integer({ min: -500, max: 5_000 }),
+  })
+  .map(({ kind, back }) => (offset, stamp) => {
+    if (kind === 'time') return { kind, ms: stamp - back };
+    return kind === 'offset' ? { kind, offset } : { kind };
+  });
+
+function stampNear(model: MachineModel, queueId: QueueId, offset: number): number {
+  return model.queues.get(queueId)?.messages[offset]?.stamp ?? 1_000_000;
+}
+
+export const move = fc
+  .record({ pick: unit, group: unit, at: unit, to: unit, count: fc.nat({ max: 600 }) })
+  .map(
+    (m) =>
+      new CommandStep(`move ${JSON.stringify(m)}`, (model) => {
+        const queueId = queueOf(model, m.pick);
+        const groupId = groupOf(model, queueId, m.group)?.id ?? (7 as GroupId);
+        const from = offsetOf(model, queueId, m);
+        const to = (from + m.count) as Offset;
+        const target = m.to < 0.3 ? ('source' as const) : queueOf(model, m.to);
+        return { kind: 'move-range', queueId, groupId, from, to, target };
+      }),
+  );
 
 export const createGroup = fc
   .record({
@@ -239,7 +347,8 @@ export const createGroup = fc
     (g) =>
       new CommandStep(`group ${JSON.stringify(g)}`, (model) => {
         const queueId = queueOf(model, g.pick);
-        const start = g.start?.(offsetOf(model, queueId, { group: 0, at: g.at }));
+        const at = offsetOf(model, queueId, { group: 0, at: g.at });
+        const start = g.start?.(at, stampNear(model, queueId, at));
         const { name, groupKind, filter } = g;
         return { kind: 'create-group', queueId, name, groupKind, filter, start };
       }),
@@ -247,12 +356,11 @@ export const createGroup = fc
 
 export const groupCommand = fc
   .record({
-    kind: fc.constantFrom('delete-group', 'seek-group', 'seek-group', 'idle-group'),
+    kind: fc.constantFrom('delete-group', 'seek-group', 'seek-group'),
     pick: unit,
     group: unit,
     position,
     at: unit,
-    idle: fc.boolean(),
   })
   .map(
     (g) =>
@@ -260,9 +368,20 @@ export const groupCommand = fc
         const queueId = queueOf(model, g.pick);
         const groupId = groupOf(model, queueId, g.group)?.id ?? (7 as GroupId);
         if (g.kind === 'delete-group') return { kind: g.kind, queueId, groupId };
-        if (g.kind === 'idle-group') return { kind: g.kind, queueId, groupId, idle: g.idle };
-        const to = g.position(offsetOf(model, queueId, g));
+        const at = offsetOf(model, queueId, g);
+        const to = g.position(at, stampNear(model, queueId, at));
         return { kind: 'seek-group', queueId, groupId, position: to };
+      }),
+  );
+
+export const idleGroup = fc
+  .record({ pick: unit, group: unit, idle: fc.constantFrom(true, true, true, false) })
+  .map(
+    (g) =>
+      new CommandStep(`idle ${JSON.stringify(g)}`, (model) => {
+        const queueId = queueOf(model, g.pick);
+        const groupId = groupOf(model, queueId, g.group)?.id ?? (7 as GroupId);
+        return { kind: 'idle-group', queueId, groupId, idle: g.idle };
       }),
   );
 

@@ -3,7 +3,7 @@
  * has settled is a floor and a set, and everything is looked through offset by offset.
  */
 
-import type { GroupKind, Position } from '../../src/machine/command.ts';
+import type { EnqueueOptions, GroupKind, Position } from '../../src/machine/command.ts';
 import type { QueueDefinition } from '../../src/machine/definitions.ts';
 import type { GroupView } from '../../src/machine/effect.ts';
 import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
@@ -11,8 +11,27 @@ import type { SeenEffect } from '../machine/machine-driver.ts';
 
 /** As the machine has them; a test of their own holds each. */
 const DROP_STEP = 256;
-const RETENTION_STEP = 256;
+const MAX_SLACK = 256;
 const MAX_RANGE = 65_536;
+/** Of every message: so bounds of bytes are bounds of messages, and marks are exact. */
+export const BYTES = 10;
+
+export interface ModelMessage {
+  readonly stamp: number;
+  /** When it expires; Infinity: never. */
+  readonly due: number;
+  readonly priority: number;
+}
+
+/** What is known of a publish when it comes to a queue. */
+export interface ModelPublish {
+  readonly topic: string;
+  readonly bytes: number;
+  readonly stamp: number;
+  readonly options: EnqueueOptions | undefined;
+  /** The effects of the machine: where marks decide, it says how far it went. */
+  readonly observed: readonly SeenEffect[];
+}
 
 export class ModelGroup {
   readonly id: GroupId;
@@ -21,6 +40,12 @@ export class ModelGroup {
   readonly filter: string;
   filterFrom: number;
   floor: number;
+  /** 0: it has a member. */
+  idleSince = 0;
+  /** When its timer fires next; of an automatic group. */
+  timerDue = Infinity;
+  /** What had expired by then may be unsettled: its timer was earlier. */
+  resetAt = 0;
   /** Settled offsets above the floor. */
   settled = new Set<number>();
   readonly requeued = new Map<number, { attempts: number; notBefore: number }>();
@@ -71,8 +96,14 @@ export class ModelGroup {
 export class ModelQueue {
   readonly id: QueueId;
   definition: QueueDefinition;
-  next = 0;
   start = 0;
+  readonly messages: ModelMessage[] = [];
+  /** Messages from here on have marks since they came. */
+  markedFrom = 0;
+  /** Messages from here on have a mark each. */
+  exactFrom = 0;
+  /** When the queue was last told to keep less. */
+  retainedSince = 0;
   nextGroup = 1;
   groups: ModelGroup[] = [];
 
@@ -82,6 +113,10 @@ export class ModelQueue {
     if (definition.limits.defaultGroup === 'client') return;
     const first = { name: 'default', kind: 'explicit', filter: '' } as const;
     this.groups.push(new ModelGroup(0 as GroupId, first, 0));
+  }
+
+  get next(): number {
+    return this.messages.length;
   }
 
   get isStream(): boolean {
@@ -103,11 +138,13 @@ export class ModelQueue {
     return this.#isFromStart || this.groups.some((group) => !group.has(offset));
   }
 
-  position(position: Position): number {
+  /** `found`: what the machine says of a time. */
+  position(position: Position, found: number): number {
     switch (position.kind) {
       case 'first':
-      case 'time':
         return this.start;
+      case 'time':
+        return found;
       case 'last':
         return Math.max(this.start, this.next - 1);
       case 'next':
@@ -117,6 +154,15 @@ export class ModelQueue {
     }
   }
 
+  /** Never behind the first message of that time; on a stream at most a second before it. */
+  isAt(ms: number, found: number): boolean {
+    const later = this.messages.findIndex(({ stamp }, at) => at >= this.start && stamp >= ms);
+    const exact = later === -1 ? this.next : later;
+    if (found < this.start || found > exact) return false;
+    if (!this.isStream || found === this.start) return true;
+    return (this.messages[found]?.stamp ?? Infinity) > ms - 1_000;
+  }
+
   view({ id, name, kind, filter, floor, ...group }: ModelGroup): GroupView {
     const depth = this.next - floor - group.settled.size;
     return { groupId: id, name, kind, filter, floor: floor as Offset, depth };
@@ -124,25 +170,60 @@ export class ModelQueue {
 
   /** Would the message make it longer than it may be? */
   isFull(topic: string): boolean {
-    const { maxMessages } = this.definition.limits;
-    if (maxMessages === 0) return false;
-    if (this.#isFromStart) return this.length >= maxMessages;
+    if (this.#bound === Infinity) return false;
+    if (this.#isFromStart) return this.length >= this.#bound;
     return this.groups.some((group) => this.#excess(group, topic) > 0);
   }
 
-  append(topic: string, bytes: number): SeenEffect[] {
+  isRefusing({ topic, bytes }: { topic: string; bytes: number }): boolean {
+    const { maxBytes, overflow } = this.definition.limits;
+    if (maxBytes > 0 && bytes > maxBytes) return true;
+    return overflow === 'reject-publish' && this.isFull(topic);
+  }
+
+  append(publish: ModelPublish): SeenEffect[] {
     const effects: SeenEffect[] = [];
-    if (this.isFull(topic)) this.#drop(topic, effects);
-    else this.#retain(effects);
+    const { topic, bytes, stamp, options } = publish;
+    const { limits } = this.definition;
+    if (limits.overflow === 'drop-head' && this.isFull(topic)) this.#drop(topic, effects);
+    this.#retain(publish, effects);
     const offset = this.next;
-    this.next += 1;
-    effects.push({ kind: 'enqueued', queueId: this.id, offset, bytes, priority: 0 });
+    const lives = [options?.ttlMs ?? 0, limits.ttlMs].filter((ms) => ms > 0);
+    const due = stamp + Math.min(Infinity, ...lives);
+    const priority = Math.min(options?.priority ?? 0, limits.maxPriority);
+    this.messages.push({ stamp, due, priority });
+    if (!hasMarks(this.definition)) this.markedFrom = this.next;
+    if (!marksEach(this.definition)) this.exactFrom = this.next;
+    effects.push({ kind: 'enqueued', queueId: this.id, offset, bytes, priority });
     for (const group of this.groups) {
       if (modelTakes(group.filter, topic, this.definition.name)) continue;
       group.settle(offset);
       effects.push(this.#settled(group, offset));
     }
     return effects;
+  }
+
+  /** May all below `start` go at this time by age or bytes, with so many messages more? */
+  isOutside(start: number, { now, comes }: { now: number; comes: number }): boolean {
+    const { ageMs, bytes } = this.definition.limits.retention;
+    for (let offset = this.start; offset < start; offset += 1) {
+      const { stamp } = this.messages[offset] as ModelMessage;
+      const byAge = ageMs > 0 && stamp + ageMs <= now;
+      const byBytes = bytes > 0 && (this.next + comes - offset) * BYTES > bytes;
+      if (!byAge && !byBytes) return false;
+    }
+    return true;
+  }
+
+  /** Where it is to start so that its messages are no more than it keeps. */
+  startThatKeeps(keep: number): number {
+    let to = this.next - keep;
+    if (!this.#isFromStart) {
+      const long = this.groups.filter((group) => group.depth(this.next) > keep);
+      const ends = long.map((group) => group.behind(group.depth(this.next) - keep));
+      to = Math.max(this.start, ...ends);
+    }
+    return Math.max(this.start, Math.min(to, this.furthest));
   }
 
   raise(to: number, effects: SeenEffect[]): void {
@@ -182,9 +263,15 @@ export class ModelQueue {
     return this.isStream || this.groups.length === 0;
   }
 
+  get #bound(): number {
+    const { maxMessages, maxBytes } = this.definition.limits;
+    const byBytes = maxBytes === 0 ? Infinity : Math.floor(maxBytes / BYTES);
+    return Math.min(maxMessages === 0 ? Infinity : maxMessages, byBytes);
+  }
+
   #excess(group: ModelGroup, topic: string): number {
     if (!modelTakes(group.filter, topic, this.definition.name)) return 0;
-    return Math.max(0, group.depth(this.next) + 1 - this.definition.limits.maxMessages);
+    return Math.max(0, group.depth(this.next) + 1 - this.#bound);
   }
 
   #drop(topic: string, effects: SeenEffect[]): void {
@@ -192,7 +279,7 @@ export class ModelQueue {
     const why = 'drop-head';
     if (this.#isFromStart) {
       const from = this.start as Offset;
-      const excess = this.length + 1 - this.definition.limits.maxMessages;
+      const excess = this.length + 1 - this.#bound;
       this.raise(from + Math.min(DROP_STEP, excess), effects);
       effects.push({ kind: 'dropped', queueId, from, count: this.start - from, why });
       return;
@@ -209,15 +296,17 @@ export class ModelQueue {
     effects.push({ kind: 'dropped', queueId, from, count: Math.max(...counts), why });
   }
 
-  #retain(effects: SeenEffect[]): void {
-    const { messages } = this.definition.limits.retention;
-    if (messages === 0 || this.length < messages + RETENTION_STEP) return;
-    let to = this.next - messages;
-    if (!this.#isFromStart) {
-      const long = this.groups.filter((group) => group.depth(this.next) > messages);
-      to = Math.max(...long.map((group) => group.behind(group.depth(this.next) - messages)));
+  /** By messages to the message; by bytes and age as far as the machine went, if that is right. */
+  #retain({ observed, stamp: now }: ModelPublish, effects: SeenEffect[]): void {
+    const { messages, bytes } = this.definition.limits.retention;
+    const slack = Math.min(MAX_SLACK, Math.floor(messages / 256));
+    const isLong = messages > 0 && this.length >= messages + slack;
+    let to = isLong ? this.startThatKeeps(messages - 1) : this.start;
+    if (bytes > 0) {
+      const seen = observed.findLast((e) => e.kind === 'start-raised' && e.queueId === this.id);
+      const went = seen?.kind === 'start-raised' ? seen.start : this.start;
+      if (went > to && this.isOutside(went, { now, comes: 1 })) to = went;
     }
-    to = Math.min(to, this.furthest);
     if (to > this.start) this.raise(to, effects);
   }
 
@@ -228,6 +317,17 @@ export class ModelQueue {
   #ranged({ id: groupId, floor }: ModelGroup, from: number, to: number): SeenEffect {
     return { kind: 'ranged', queueId: this.id, groupId, from, to, floor };
   }
+}
+
+/** Does the machine make marks for it? */
+export function hasMarks({ type, limits }: QueueDefinition): boolean {
+  const { ageMs, bytes } = limits.retention;
+  return type === 'stream' || limits.maxBytes > 0 || ageMs > 0 || bytes > 0;
+}
+
+/** A bound of bytes so low that it makes a mark of each message. */
+function marksEach({ limits }: QueueDefinition): boolean {
+  return [limits.maxBytes, limits.retention.bytes].some((bytes) => bytes > 0 && bytes < 2_560);
 }
 
 /** Filter matching by lists of levels. */

@@ -4,14 +4,36 @@
  */
 
 import { notBefore } from '../../src/machine/backoff.ts';
-import type { Command, NumberedCommand, SettleRangeCommand } from '../../src/machine/command.ts';
+import type {
+  Command,
+  EnqueueOptions,
+  NumberedCommand,
+  SettleRangeCommand,
+} from '../../src/machine/command.ts';
 import { type QueueDefinition, definitionProblem } from '../../src/machine/definitions.ts';
-import type { GroupRefusal, Outcome, QueueRefusal } from '../../src/machine/effect.ts';
-import type { Offset, QueueId } from '../../src/machine/ids.ts';
+import type { GroupRefusal, Intent, Outcome, QueueRefusal } from '../../src/machine/effect.ts';
+import type { Offset, QueueId, StampMs } from '../../src/machine/ids.ts';
 import type { SeenEffect } from '../machine/machine-driver.ts';
-import { type ModelGroup, ModelQueue, modelFilterIsSound } from './machine-model-queue.ts';
+import { ModelProducers, ModelSessions } from './machine-model-publish.ts';
+import {
+  type ModelGroup,
+  ModelQueue,
+  hasMarks,
+  modelFilterIsSound,
+} from './machine-model-queue.ts';
 
 type Of<Kind extends Command['kind']> = Extract<Command, { kind: Kind }>;
+
+const MAX_MOVES = 256;
+
+/** What the model is told beside the command. */
+export interface ModelContext {
+  readonly stamp: number;
+  /** What the machine did: where marks decide how far it goes, the model checks and follows. */
+  readonly observed: readonly SeenEffect[];
+  /** What the machine says of the position that the command names. */
+  readonly found: number;
+}
 
 interface ModelStream {
   boot: number;
@@ -24,8 +46,17 @@ export class MachineModel {
   readonly queues = new Map<number, ModelQueue>();
   readonly streams = new Map<string, ModelStream>();
   nextId = 1;
+  /** Open ones, by number. */
+  readonly intents = new Map<number, Intent>();
+  nextIntent = 1;
+  /** Messages that wait, by their offset in the shard's own queue. */
+  readonly delayed = new Map<number, { due: number; queueIds: readonly QueueId[] }>();
+  nextDelayed = 0;
+  readonly sessions = new ModelSessions();
+  readonly producers = new ModelProducers();
 
-  run(command: Command, stamp: number): SeenEffect[] {
+  run(command: Command, context: ModelContext): SeenEffect[] {
+    const { stamp } = context;
     switch (command.kind) {
       case 'open-stream': {
         const boot = (this.streams.get(command.node)?.boot ?? 0) + 1;
@@ -33,30 +64,45 @@ export class MachineModel {
         return [{ kind: 'stream-opened', node: command.node, boot }];
       }
       case 'enqueue':
-        return this.#numbered(command, (effects) => this.#enqueue(command, effects));
+        return this.#numbered(command, (effects) => this.#publish(command, context, effects));
       case 'void':
         return this.#numbered(command, () => command.reason);
+      case 'release':
+        return this.#numbered(command, () => this.sessions.release(command.key));
+      case 'end-session':
+        this.sessions.end(command.session);
+        return [];
+      case 'transfer':
+        return this.#transfer(command, context);
+      case 'skip-intent':
+        return this.#close(command.intent, command.reason);
+      case 'move-range':
+        return this.#move(command, stamp);
       case 'settle':
         return this.#settle(command, stamp);
       case 'settle-range':
         return this.#settleRange(command);
       case 'create-group':
-        return this.#createGroup(command);
+        return this.#createGroup(command, context);
       case 'delete-group':
         return this.#deleteGroup(command);
       case 'seek-group':
-        return this.#seekGroup(command);
-      case 'idle-group':
+        return this.#seekGroup(command, context);
+      case 'idle-group': {
+        const [, group] = this.#find(command.queueId, command.groupId);
+        if (group?.kind !== 'automatic' || group.idleSince > 0 === command.idle) return [];
+        group.idleSince = command.idle ? stamp : 0;
         return [];
+      }
       case 'retain':
         return this.#retain(command);
       case 'declare-queue':
-        return this.#declare(command);
+        return this.#declare(command, stamp);
       case 'update-queue': {
         const queue = this.queues.get(command.queueId);
         if (queue === undefined) return [gone(command.queueId)];
         const definition = { ...queue.definition, limits: command.limits };
-        return this.#refused(definition) ?? [this.#redefine(queue, definition)];
+        return this.#refused(definition) ?? [this.#redefine(queue, definition, stamp)];
       }
       case 'delete-queue': {
         const queue = this.queues.get(command.queueId);
@@ -70,8 +116,8 @@ export class MachineModel {
           ? [{ kind: 'version-set', version }]
           : [{ kind: 'version-refused', version, inForce: 1 }];
       }
-      default:
-        throw new Error(`the model knows no ${command.kind}`);
+      case 'fire-timers':
+        throw new Error('what a step fires is not predicted: see machine-model-firing.ts');
     }
   }
 
@@ -98,13 +144,118 @@ export class MachineModel {
     return effects;
   }
 
-  #enqueue({ targets, topic, bytes }: Of<'enqueue'>, effects: SeenEffect[]): Outcome {
-    const queues = [...new Set(targets)].flatMap((id) => this.queues.get(id) ?? []);
-    const isRefused = (queue: ModelQueue) =>
-      queue.definition.limits.overflow === 'reject-publish' && queue.isFull(topic);
-    if (queues.some(isRefused)) return 'queue-full';
-    for (const queue of queues) effects.push(...queue.append(topic, bytes));
+  #publish(command: Of<'enqueue'>, context: ModelContext, effects: SeenEffect[]): Outcome {
+    const { options } = command;
+    if (options === undefined) return this.#enqueue(command, context, effects);
+    const { key, producer } = options;
+    const byKey = key === undefined ? undefined : this.sessions.check(key);
+    let outcome = byKey;
+    if (outcome === undefined && producer === undefined) {
+      outcome = this.#store(command, context, effects);
+    } else if (outcome === undefined) {
+      outcome = this.#storeOnce(command, context, effects);
+    }
+    const isTaken = outcome === 'accepted' || outcome === 'duplicate';
+    if (key !== undefined && isTaken) this.sessions.take(key);
+    return outcome;
+  }
+
+  #storeOnce(command: Of<'enqueue'>, context: ModelContext, effects: SeenEffect[]): Outcome {
+    const { producer } = command.options as EnqueueOptions;
+    const { id, sequence } = producer as NonNullable<EnqueueOptions['producer']>;
+    const queues = this.#queuesOf(command.targets);
+    const fresh: ModelQueue[] = [];
+    for (const queue of queues) {
+      const { maxProducers } = queue.definition.limits;
+      const answer = this.producers.check({ queueId: queue.id, id, sequence }, maxProducers);
+      if (answer === 'refused') return 'producer-refused';
+      if (answer === 'new') fresh.push(queue);
+    }
+    if (queues.length === 0) return 'no-queue';
+    if (fresh.length === 0) return 'duplicate';
+    const targets = fresh.map(({ id: queueId }) => queueId);
+    const outcome = this.#store({ ...command, targets }, context, effects);
+    if (outcome !== 'accepted') return outcome;
+    for (const { id: queueId, definition } of fresh) {
+      const expiresMs = definition.limits.producerExpiresMs;
+      this.producers.take({ queueId, id, sequence }, { now: context.stamp, expiresMs });
+    }
+    return 'accepted';
+  }
+
+  #store(command: Of<'enqueue'>, context: ModelContext, effects: SeenEffect[]): Outcome {
+    const delayMs = command.options?.delayMs ?? 0;
+    if (delayMs === 0) return this.#enqueue(command, context, effects);
+    const queueIds = this.#queuesOf(command.targets).map(({ id }) => id);
+    if (queueIds.length === 0) return 'no-queue';
+    const offset = this.nextDelayed;
+    this.nextDelayed += 1;
+    this.delayed.set(offset, { due: context.stamp + delayMs, queueIds });
+    const { bytes } = command;
+    effects.push({ kind: 'enqueued', queueId: 0, offset, bytes, priority: 0 });
+    return 'accepted';
+  }
+
+  #enqueue(
+    { targets, topic, bytes, options }: Of<'enqueue'> | Of<'transfer'>,
+    { stamp, observed }: ModelContext,
+    effects: SeenEffect[],
+  ): Outcome {
+    const queues = this.#queuesOf(targets);
+    if (queues.some((queue) => queue.isRefusing({ topic, bytes }))) return 'queue-full';
+    const publish = { topic, bytes, stamp, options, observed };
+    for (const queue of queues) effects.push(...queue.append(publish));
     return queues.length > 0 ? 'accepted' : 'no-queue';
+  }
+
+  #transfer(command: Of<'transfer'>, context: ModelContext): SeenEffect[] {
+    const intent = this.intents.get(command.intent);
+    if (intent === undefined) return [];
+    const effects: SeenEffect[] = [];
+    const { targets } = command;
+    if (this.#enqueue(command, context, effects) === 'accepted') {
+      return [...effects, ...this.#close(intent.number, 'transferred')];
+    }
+    this.intents.set(intent.number, { ...intent, refusals: intent.refusals + 1 });
+    const full = this.#queuesOf(targets).find((queue) => queue.isRefusing(command));
+    const queueId = full?.id ?? targets[0] ?? (0 as QueueId);
+    return [{ kind: 'transfer-refused', intent: intent.number, queueId }];
+  }
+
+  #close(intent: number, how: 'transferred' | Of<'skip-intent'>['reason']): SeenEffect[] {
+    if (!this.intents.delete(intent)) return [];
+    return [{ kind: 'intent-closed', intent, how }];
+  }
+
+  openIntent(asked: Omit<Intent, 'number' | 'refusals'>): SeenEffect {
+    const intent: Intent = { ...asked, number: this.nextIntent, refusals: 0 };
+    this.nextIntent += 1;
+    this.intents.set(intent.number, intent);
+    return { kind: 'intent-opened', intent };
+  }
+
+  #move(command: Of<'move-range'>, now: number): SeenEffect[] {
+    const { queueId, groupId, from, target } = command;
+    const [queue, group] = this.#find(queueId, groupId);
+    if (queue === undefined || group === undefined) return [];
+    const furthest = Math.min(command.to, queue.next, Math.max(from, group.floor) + 65_536);
+    const effects: SeenEffect[] = [];
+    let to = Math.min(from, furthest);
+    const of = { queueId, groupId, reason: 'moved', stamp: now as StampMs } as const;
+    const goal =
+      target === 'source'
+        ? ({ kind: 'source' } as const)
+        : ({ kind: 'queues', queueIds: [target] } as const);
+    for (; to < furthest; to += 1) {
+      if (group.has(to)) continue;
+      if (effects.length === MAX_MOVES) break;
+      const attempts = group.requeued.get(to)?.attempts ?? 0;
+      effects.push(this.openIntent({ ...of, offset: to as Offset, attempts, target: goal }));
+      group.settle(to);
+    }
+    to = Math.max(from, to);
+    effects.push({ kind: 'ranged', queueId, groupId, from, to, floor: group.floor });
+    return effects;
   }
 
   #settle(command: Of<'settle'>, stamp: number): SeenEffect[] {
@@ -112,20 +263,26 @@ export class MachineModel {
     const [queue, group] = this.#find(queueId, groupId);
     if (queue === undefined || group === undefined) return [];
     if (offset >= queue.next || group.has(offset)) return [];
-    if (outcome === 'requeue') {
-      let attempts = group.requeued.get(offset)?.attempts ?? 0;
-      let due = 0;
-      if (cause !== 'returned' && !queue.isStream) {
-        attempts += 1;
-        due = notBefore({ queueId, offset, attempts, cause }, queue.definition.limits, stamp);
-        group.requeued.set(offset, { attempts, notBefore: due });
-      }
-      return [{ kind: 'requeued', queueId, groupId, offset, attempts, notBefore: due }];
+    const { deliveryLimit } = queue.definition.limits;
+    const attempts = group.requeued.get(offset)?.attempts ?? 0;
+    const isCounted = cause !== 'returned' && !queue.isStream;
+    const isEnd = isCounted && attempts + 1 >= deliveryLimit;
+    if (outcome === 'requeue' && !isEnd) {
+      if (!isCounted) return [{ ...requeued(command), attempts, notBefore: 0 }];
+      const ended = { queueId, offset, attempts: attempts + 1, cause };
+      const due = notBefore(ended, queue.definition.limits, stamp);
+      group.requeued.set(offset, { attempts: attempts + 1, notBefore: due });
+      return [{ ...requeued(command), attempts: attempts + 1, notBefore: due }];
     }
     group.settle(offset);
-    const { floor } = group;
-    const discarded = outcome === 'discard' && !queue.isStream;
-    return [{ kind: 'settled', queueId, groupId, offset, floor, discarded }];
+    const discarded = outcome !== 'complete' && !queue.isStream;
+    const settled = { kind: 'settled', queueId, groupId, offset, floor: group.floor, discarded };
+    const { deadLetter: name } = queue.definition.limits;
+    if (!discarded || name === '') return [settled as SeenEffect];
+    const reason = outcome === 'discard' ? 'rejected' : 'delivery-limit';
+    const target = { kind: 'name', name } as const;
+    const of = { queueId, groupId, offset, attempts: attempts + 1, stamp: stamp as StampMs };
+    return [settled as SeenEffect, this.openIntent({ ...of, reason, target })];
   }
 
   #settleRange(command: SettleRangeCommand): SeenEffect[] {
@@ -140,7 +297,7 @@ export class MachineModel {
     return [ranged, { kind: 'dropped', queueId, from, count, why: 'expired' }];
   }
 
-  #createGroup(command: Of<'create-group'>): SeenEffect[] {
+  #createGroup(command: Of<'create-group'>, { stamp, found }: ModelContext): SeenEffect[] {
     const { queueId, name, groupKind: kind, filter } = command;
     const queue = this.queues.get(queueId);
     if (queue === undefined) return [refused(command, name, 'no-queue')];
@@ -152,10 +309,12 @@ export class MachineModel {
       if (there.filter !== filter) return [refused(command, name, 'filter-differs')];
       return [{ kind: 'group-created', queueId, group: queue.view(there), created: false }];
     }
-    const { maxGroups, groupStart } = queue.definition.limits;
+    const { maxGroups, groupStart, groupExpiresMs } = queue.definition.limits;
     if (queue.groups.length >= maxGroups) return [refused(command, name, 'too-many')];
-    const begin = queue.position(command.start ?? { kind: groupStart });
+    const begin = queue.position(command.start ?? { kind: groupStart }, found);
     const group = queue.newGroup({ name, kind, filter }, begin);
+    group.resetAt = stamp;
+    if (kind === 'automatic') group.timerDue = stamp + groupExpiresMs;
     return [{ kind: 'group-created', queueId, group: queue.view(group), created: true }];
   }
 
@@ -164,24 +323,31 @@ export class MachineModel {
     const [queue, group] = this.#find(queueId, groupId);
     if (queue === undefined) return [refused(command, '', 'no-queue')];
     if (group === undefined) return [refused(command, '', 'no-group')];
+    return this.removeGroup(queue, group, 'asked');
+  }
+
+  removeGroup(queue: ModelQueue, group: ModelGroup, why: 'asked' | 'expired'): SeenEffect[] {
     queue.groups = queue.groups.filter((each) => each !== group);
-    const { name } = group;
-    const effects: SeenEffect[] = [{ kind: 'group-deleted', queueId, groupId, name, why: 'asked' }];
+    const { id: groupId, name } = group;
+    const effects: SeenEffect[] = [
+      { kind: 'group-deleted', queueId: queue.id, groupId, name, why },
+    ];
     const isLast = queue.groups.length === 0 && !queue.isStream;
     if (isLast && group.floor > queue.start) queue.raise(group.floor, effects);
     return effects;
   }
 
-  #seekGroup(command: Of<'seek-group'>): SeenEffect[] {
+  #seekGroup(command: Of<'seek-group'>, { stamp, found }: ModelContext): SeenEffect[] {
     const { queueId, groupId } = command;
     const [queue, group] = this.#find(queueId, groupId);
     if (queue === undefined) return [refused(command, '', 'no-queue')];
     if (group === undefined) return [refused(command, '', 'no-group')];
-    const to = queue.position(command.position);
+    const to = queue.position(command.position, found);
     if (queue.isStream) {
       group.settled.clear();
       group.requeued.clear();
       group.floor = to;
+      group.resetAt = stamp;
       if (group.filter !== '' && group.filter !== '#') group.filterFrom = queue.next;
     } else if (to < group.floor) {
       return [refused(command, group.name, 'not-back')];
@@ -200,6 +366,10 @@ export class MachineModel {
     return effects;
   }
 
+  #queuesOf(targets: readonly QueueId[]): ModelQueue[] {
+    return [...new Set(targets)].flatMap((id) => this.queues.get(id) ?? []);
+  }
+
   #find(queueId: number, groupId: number): [ModelQueue?, ModelGroup?] {
     const queue = this.queues.get(queueId);
     if (queue === undefined) return [];
@@ -207,7 +377,7 @@ export class MachineModel {
     return group === undefined ? [queue] : [queue, group];
   }
 
-  #declare(command: Of<'declare-queue'>): SeenEffect[] {
+  #declare(command: Of<'declare-queue'>, stamp: number): SeenEffect[] {
     const { name, type, topics, limits } = command;
     const definition = { name, type, topics, limits };
     const there = this.#named(name);
@@ -218,7 +388,7 @@ export class MachineModel {
     if (problem !== undefined) return problem;
     if (there !== undefined) {
       const same = JSON.stringify(there.definition) === JSON.stringify(definition);
-      if (!same) return [this.#redefine(there, definition)];
+      if (!same) return [this.#redefine(there, definition, stamp)];
       return [{ kind: 'queue-declared', queueId: there.id, definition, created: false }];
     }
     const id = this.nextId as QueueId;
@@ -243,11 +413,18 @@ export class MachineModel {
     return undefined;
   }
 
-  #redefine(queue: ModelQueue, definition: QueueDefinition): SeenEffect {
+  #redefine(queue: ModelQueue, definition: QueueDefinition, stamp: number): SeenEffect {
     const previous = queue.definition;
+    const isSame = JSON.stringify(previous.limits.retention);
+    if (isSame !== JSON.stringify(definition.limits.retention)) queue.retainedSince = stamp;
+    if (!hasMarks(previous)) queue.markedFrom = queue.next;
     queue.definition = definition;
     return { kind: 'queue-updated', queueId: queue.id, definition, previous };
   }
+}
+
+function requeued({ queueId, groupId, offset }: Of<'settle'>) {
+  return { kind: 'requeued', queueId, groupId, offset } as const;
 }
 
 /** Words for people are not compared. */

@@ -10,29 +10,40 @@ import {
   burst,
   createGroup,
   declare,
+  endSession,
   enqueues,
   groupCommand,
+  idleGroup,
+  move,
   oddNumbers,
   open,
+  release,
   remove,
   retain,
   settle,
   settleMany,
   settleRange,
+  skipIntent,
+  transfer,
   update,
   version,
 } from './machine-commands.ts';
 import { MachineModel } from './machine-model.ts';
-import { DriverStep, Real, type Step, compareWhole, runBoth } from './machine-runner.ts';
+import { checkRetained } from './machine-model-firing.ts';
+import { DriverStep, Real, type Step, compareWhole, fireAll, runBoth } from './machine-runner.ts';
 
 export { counted } from './machine-runner.ts';
 
-const time = fc.nat({ max: 5_000 }).map(
-  (ms) =>
-    new DriverStep(`wait ${ms}`, (driver) => {
-      driver.now += ms;
+/** In ticks of the wheel, so that what is due fires to the tick. */
+const time = fc.oneof(fc.nat({ max: 5 }), fc.nat({ max: 50 })).map(
+  (ticks) =>
+    new DriverStep(`wait ${ticks} ticks`, (driver) => {
+      driver.now += ticks * 100;
     }),
 );
+const fire = fc
+  .constantFrom(1, 3, 1_000)
+  .map((max) => new DriverStep(`fire ${max}`, (driver, model) => fireAll(model, driver, max)));
 const freeze = fc.constant(
   new DriverStep('freeze', (driver) => {
     if (!driver.isFrozen) driver.freeze();
@@ -59,12 +70,19 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
   [10, settleRange],
   [6, createGroup],
   [4, groupCommand],
+  [8, idleGroup],
   [2, retain],
   [2, open],
   [3, update],
   [1, remove],
   [1, version],
   [12, time],
+  [12, fire],
+  [6, release],
+  [1, endSession],
+  [8, transfer],
+  [2, skipIntent],
+  [2, move],
   [4, freeze],
   [20, capture],
   [2, checkpoint],
@@ -73,7 +91,7 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
   [1, whole],
 ];
 
-const steps = fc.oneof(...WEIGHTED.map(([weight, arbitrary]) => ({ weight, arbitrary })));
+export const steps = fc.oneof(...WEIGHTED.map(([weight, arbitrary]) => ({ weight, arbitrary })));
 
 /**
  * A new pair, with a queue and both streams, so that a run does something from its first step on.
@@ -97,6 +115,23 @@ function pair(maxResidentRecords: number): { model: MachineModel; real: Real } {
   return { model, real };
 }
 
+/** One run: all steps, then a while of silence, and a crash. */
+export function runSteps(list: readonly Step[], maxResidentRecords: number): void {
+  const { model, real } = pair(maxResidentRecords);
+  for (const step of list) if (step.check(model)) step.run(model, real);
+  compareWhole(model, real.driver);
+  for (let i = 0; i < 25; i += 1) {
+    real.driver.now += 300;
+    fireAll(model, real.driver, 1_000);
+  }
+  checkRetained(model, real.driver.now);
+  compareWhole(model, real.driver);
+  const before = real.driver.dump();
+  real.driver.restart();
+  compareWhole(model, real.driver);
+  expect(real.driver.dump()).toEqual(before);
+}
+
 /** Many runs of many steps; fails with seed and path. */
 export function runModel(runs: number, stepsPerRun: number, maxMs: number): void {
   const commands = fc.array(steps, {
@@ -105,15 +140,7 @@ export function runModel(runs: number, stepsPerRun: number, maxMs: number): void
     size: 'max',
   });
   fc.assert(
-    fc.property(commands, fc.constantFrom(0, 1, 4, 1_000), (list, maxResidentRecords) => {
-      const { model, real } = pair(maxResidentRecords);
-      for (const step of list) if (step.check(model)) step.run(model, real);
-      compareWhole(model, real.driver);
-      const before = real.driver.dump();
-      real.driver.restart();
-      compareWhole(model, real.driver);
-      expect(real.driver.dump()).toEqual(before);
-    }),
+    fc.property(commands, fc.constantFrom(0, 1, 4, 1_000), runSteps),
     // The limit ends a shrinking that takes too long; the caller checks that all steps were run.
     { numRuns: runs, interruptAfterTimeLimit: maxMs },
   );

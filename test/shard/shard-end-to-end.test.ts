@@ -12,12 +12,14 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Message } from '../../src/broker/message.ts';
 import type { ConsumerSink, Delivery, QueueClient, QueueConsumer } from '../../src/broker/ports.ts';
 import { parseConfig } from '../../src/config/config.ts';
+import type { QueueDefinition } from '../../src/machine/definitions.ts';
 import type { Offset, QueueId } from '../../src/machine/ids.ts';
 import { type ShardSettings, shardSettings } from '../../src/options.ts';
 import { pulseMemory } from '../../src/ops/thread-pulse.ts';
 import { openShardHost } from '../../src/shard-host.ts';
 import { ShardClient } from '../../src/shard/client.ts';
-import { ThreadBatchPort, loopback } from '../../src/shard/port.ts';
+import { type BatchPort, ThreadBatchPort, loopback } from '../../src/shard/port.ts';
+import { QueueClients } from '../../src/shard/queue-clients.ts';
 import type { WorkerHears, WorkerInput, WorkerSays } from '../../src/worker-talk.ts';
 import { Witness } from '../support/scripted-shard.ts';
 
@@ -25,7 +27,7 @@ const ORIGIN = { clientId: 'c1', protocol: 'mqtt' } as const;
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 interface Running {
-  readonly client: ShardClient;
+  readonly client: QueueClients;
   end(): Promise<void>;
 }
 
@@ -50,6 +52,8 @@ queues:
     retry: { min: 1ms, max: 1ms }
   - name: audit
     type: classic
+  - name: live
+    type: ephemeral
 storage: { segment_size: 4MiB, reserve: 8MiB }
 log: { level: silent }
 `;
@@ -62,28 +66,37 @@ function settings(thread: 'worker' | 'main', more: Partial<ShardSettings>): Shar
 async function start(
   thread: 'worker' | 'main',
   more: Partial<ShardSettings> = {},
-): Promise<ShardClient> {
+): Promise<QueueClients> {
   const given = settings(thread, more);
   running = await (thread === 'main' ? startHere(given) : startThread(given));
   return running.client;
 }
 
 async function startHere(given: ShardSettings): Promise<Running> {
-  const [port, far] = loopback();
-  const host = await openShardHost({ settings: given, port: far, logger: silent, onFailure() {} });
-  const client = await ShardClient.open({ port, node: 'n1', logger: silent });
-  return { client, end: () => host.stop() };
+  const [near, port] = loopback();
+  const [volatileNear, volatilePort] = loopback();
+  const ports = { port, volatilePort };
+  const host = await openShardHost({ settings: given, ...ports, logger: silent, onFailure() {} });
+  return { client: await clientOf(near, volatileNear), end: () => host.stop() };
+}
+
+async function clientOf(port: BatchPort, volatilePort: BatchPort): Promise<QueueClients> {
+  const open = (each: BatchPort) => ShardClient.open({ port: each, node: 'n1', logger: silent });
+  return new QueueClients(await open(port), await open(volatilePort));
 }
 
 /** The compiled worker; not with the options of the process that runs the tests. */
 async function startThread(given: ShardSettings): Promise<Running> {
   const { port1, port2 } = new MessageChannel();
-  const workerData: WorkerInput = { settings: given, port: port2, pulse: pulseMemory() };
+  const inMemory = new MessageChannel();
+  const ports = { port: port2, volatilePort: inMemory.port2 };
+  const workerData: WorkerInput = { settings: given, ...ports, pulse: pulseMemory() };
   const file = new URL('../../dist/src/worker.js', import.meta.url);
-  const thread = new Thread(file, { workerData, transferList: [port2], execArgv: [] });
+  const transferList = [port2, inMemory.port2];
+  const thread = new Thread(file, { workerData, transferList, execArgv: [] });
   await says(thread, 'ready');
-  const port = new ThreadBatchPort(port1);
-  const client = await ShardClient.open({ port, node: 'n1', logger: silent });
+  const volatilePort = new ThreadBatchPort(inMemory.port1);
+  const client = await clientOf(new ThreadBatchPort(port1), volatilePort);
   const end = async (): Promise<void> => {
     const stopped = says(thread, 'stopped');
     thread.postMessage({ kind: 'stop' } satisfies WorkerHears);
@@ -310,6 +323,78 @@ describe.each(['main', 'worker'] as const)('client and shard, shard in the %s th
     const worker = consume(client, orders, 1000);
     await worker.watch.until(() => worker.got.length >= 10_000);
     expect(worker.texts).toEqual(numbers(0, 10_000));
+  });
+
+  it('a queue in memory takes and gives as any other, in the order of the calls, and is empty after a restart', async () => {
+    let client = await start(thread);
+    let [orders, live] = [idOf(client, 'orders'), idOf(client, 'live')];
+    const publisher = new Publisher();
+    for (let tag = 0; tag < 300; tag++) {
+      const targets = [[orders], [live], [orders, live]][tag % 3] ?? [];
+      client.enqueue(targets, message(String(tag)), ORIGIN, publisher, tag);
+    }
+    await publisher.watch.until(() => publisher.told.length === 300);
+    expect(publisher.told.map(([tag]) => tag)).toEqual(
+      Array.from({ length: 300 }, (_none, tag) => tag),
+    );
+    expect(publisher.told.every(([, outcome]) => typeof outcome === 'number')).toBe(true);
+    const inMemory = consume(client, live, 50);
+    await inMemory.watch.until(() => inMemory.got.length === 200);
+    expect(inMemory.texts).toEqual(numbers(0, 300).filter((each) => Number(each) % 3 !== 0));
+    await new Publisher().publish(client, [live], 300, 310);
+    await inMemory.watch.until(() => inMemory.got.length === 210);
+    const listed = await client.admin.list('', 10);
+    expect(listed.map(({ definition }) => definition.name)).toEqual([
+      'audit',
+      'live',
+      'mqtt',
+      'orders',
+    ]);
+    expect(await client.admin.purge('orders', undefined)).toBe(200);
+    await new Publisher().publish(client, [live, orders], 310, 311);
+    await stop();
+
+    client = await start(thread);
+    const before = live;
+    [orders, live] = [idOf(client, 'orders'), idOf(client, 'live')];
+    expect(live).not.toBe(before);
+    expect(await client.admin.show('live')).toMatchObject({ depth: 0, next: 0 });
+    expect(await client.admin.show('orders')).toMatchObject({ depth: 1 });
+  });
+
+  it('a publish to a log and to memory is refused as a whole word when one of them refuses', async () => {
+    const client = await start(thread, { ephemeralBytes: 1 });
+    const [orders, live] = [idOf(client, 'orders'), idOf(client, 'live')];
+    const publisher = new Publisher();
+    await publisher.publish(client, [live], 0, 1);
+    await publisher.publish(client, [orders], 1, 2);
+    await publisher.publish(client, [orders, live], 2, 3);
+    await publisher.publish(client, [4_000_000 as QueueId], 3, 4);
+    expect(publisher.told.map(([, outcome]) => outcome)).toEqual([
+      'queue-full',
+      expect.any(Number),
+      'queue-full',
+      'no-queue',
+    ]);
+  });
+
+  it('a queue in memory and one in the log have no name in common', async () => {
+    const client = await start(thread);
+    const [orders, live] = await Promise.all([
+      client.admin.show('orders'),
+      client.admin.show('live'),
+    ]);
+    const other = (definition: QueueDefinition, type: QueueDefinition['type']) =>
+      client.admin.declare({ ...definition, type });
+    const exists = expect.objectContaining({ code: 'exists' });
+    await expect(other(orders.definition, 'ephemeral')).rejects.toThrow(exists);
+    await expect(other(live.definition, 'classic')).rejects.toThrow(exists);
+    const wish = { name: 'live', group: 'default', to: 'orders', max: 1 };
+    await expect(client.admin.move(wish)).rejects.toThrow(
+      expect.objectContaining({ code: 'invalid' }),
+    );
+    await client.admin.delete('live');
+    expect(client.queues.map(({ name }) => name).toSorted()).toEqual(['audit', 'mqtt', 'orders']);
   });
 
   it('C14: a stop tells everyone who waits, and what it confirmed is there afterwards', async () => {

@@ -84,9 +84,9 @@ async function declare(
 }
 
 const OUTCOMES = {
-  created: 'made',
+  created: 'created',
   same: 'there already, with these limits',
-  updated: 'changed',
+  updated: 'updated',
 } as const;
 
 function definitionOf(

@@ -5,15 +5,15 @@
 
 /** Takes no column of its own: marks on the character before, and joiners. */
 const NONE = /[\p{Mn}\p{Me}\p{Cf}]/u;
-/** East Asian wide characters, and pictures: two columns. */
-const TWO =
-  /\p{Script=Han}|\p{Script=Hangul}|\p{Script=Hiragana}|\p{Script=Katakana}|\p{Emoji_Presentation}|[\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]/u;
+/** Two columns: East Asian letters, their marks and wide forms, and pictures. */
+const LETTERS = /\p{Script=Han}|\p{Script=Hangul}|\p{Script=Hiragana}|\p{Script=Katakana}/u;
+const WIDE = /[\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u;
 
 function columnsOfOne(character: string): number {
   // Nearly all of them.
   if (character >= ' ' && character <= '~') return 1;
   if (NONE.test(character)) return 0;
-  return TWO.test(character) ? 2 : 1;
+  return LETTERS.test(character) || WIDE.test(character) ? 2 : 1;
 }
 
 export function columnsOf(text: string): number {

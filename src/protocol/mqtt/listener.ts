@@ -105,6 +105,7 @@ export class MqttListener {
       connection.end({ reasonCode: ReasonCode.serverShuttingDown, text }, true);
     }
     if (this.#connections.size > 0) await gone;
+    this.sessions.forgetKeys();
     await closed;
     clearInterval(this.#sweeper);
   }

@@ -9,8 +9,8 @@
  * publish, so that the client may repeat it on its next connection and is told the same.
  *
  * A QoS 2 publish to queues, of a session that is kept, has a key in the log. It is released before
- * PUBCOMP, and before a PUBREC that tells of an unknown outcome: only then may the packet id be used
- * again. A release that is not confirmed ends the connection, and the client repeats what it said.
+ * PUBCOMP, and before a PUBREC that tells of an unknown outcome: only then is the packet id free. A
+ * release that is not confirmed ends the connection, and the client repeats what it said.
  *
  * A publish that settles (`settle.ts`) is answered like any other, once its settlement is certain.
  *

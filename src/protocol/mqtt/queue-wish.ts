@@ -1,6 +1,6 @@
 /**
- * What a SUBSCRIBE to `$queue/...` asks for: which queue, which of its messages, in which group, how
- * they are settled, and where a stream begins. Pure.
+ * What a SUBSCRIBE to `$queue/...` asks for: which queue, which of its messages, in which group,
+ * how they are settled, and where a stream begins. Pure.
  *
  *     $queue/<queue>[/<filter>]                     the queue, or what the filter matches in it
  *     $queue/$dlq/<queue>[/<filter>]                the same of a dead-letter queue
@@ -104,7 +104,9 @@ export function sameWish(a: QueueWish, b: QueueWish): boolean {
   );
 }
 
-const GROUP_RULE = `a consumer group has a name of 1 to ${GROUP_LENGTH_MAX} characters, none of them a control character`;
+const GROUP_RULE =
+  `a consumer group has a name of 1 to ${GROUP_LENGTH_MAX} characters, ` +
+  'none of them a control character';
 const OFFSET_RULE =
   "the user property 'x-stream-offset' is first, last, next, resume, an offset, or timestamp: " +
   'with ISO 8601 or milliseconds behind it';

@@ -119,6 +119,13 @@ export class Sessions {
     }
   }
 
+  /** The process ends, and all sessions with it: the log need not know their publishes any more. */
+  forgetKeys(): void {
+    for (const { session } of this.#entries.values()) {
+      if (session.incarnation !== undefined) this.#broker.endSession(session.incarnation);
+    }
+  }
+
   #create(clientId: string, durable: boolean): Entry {
     const { maxQueuedMessages, maxQueuedBytes } = this.#options;
     const settings = {

@@ -1,9 +1,9 @@
 /**
- * SUBSCRIBE and UNSUBSCRIBE of one connection: what is granted, refused with which words, and begun.
+ * SUBSCRIBE and UNSUBSCRIBE of one connection: what is granted, what refused with which words.
  *
- * A filter that begins with `$queue/` consumes a queue and never becomes a subscription of the topic
- * tree; it is granted QoS 1, as a delivery is settled by its PUBACK or by its message id. Whether it
- * is granted is for the queue to say, and SUBACK waits for that: then it has the honest code.
+ * A filter that begins with `$queue/` consumes a queue and never becomes a subscription of the
+ * topic tree; it is granted QoS 1, as a delivery is settled by its PUBACK or by its message id.
+ * Whether it is granted is for the queue to say, and SUBACK waits for that: it has the honest code.
  * Meanwhile the connection goes on; how many SUBSCRIBEs may wait is bounded. What this broker does
  * not do is refused and named, never taken and ignored.
  *
@@ -218,7 +218,7 @@ export class Subscriptions {
   }
 
   /**
-   * MQTT has no word for the end of one subscription: its client must not wait for what never comes.
+   * MQTT has no word for the end of one subscription, and who waits for what never comes must hear.
    */
   #notResumed(topicFilter: string, { text }: SubscribeRefusal): void {
     const { context, session, end } = this.#parts;
@@ -254,7 +254,7 @@ export class Subscriptions {
 
 const NOT_SHARED: SubscribeRefusal = {
   reasonCode: ReasonCode.sharedSubscriptionsNotSupported,
-  text: 'there are no shared subscriptions of topics; consumers of $queue/<name> share its messages',
+  text: 'there are no shared subscriptions of topics; consumers of $queue/<name> share it',
 };
 const TOO_DEEP: SubscribeRefusal = {
   reasonCode: ReasonCode.topicFilterInvalid,

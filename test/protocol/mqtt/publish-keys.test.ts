@@ -167,6 +167,14 @@ describe('a QoS 2 publish of a session that is kept', () => {
   });
 });
 
+test('keys go with the sessions when the broker stops: what it keeps does not grow with restarts', async () => {
+  const client = await start();
+  publish(client, 'one');
+  await client.quiet();
+  await server.listener.stop();
+  expect(server.queues.endedSessions).toEqual([server.queues.keys[0]?.session]);
+});
+
 test('a session that ends with its connection cannot repeat a publish, and has no keys', async () => {
   await start();
   const client = await server.client();
