@@ -80,6 +80,9 @@ export class PlainClient {
   readonly answers = new Map<number, SettleAnswer>();
   readonly queues = new Map<string, number>();
   knowsAll = false;
+  /** Queues told in each frame of them, and the length of each batch. */
+  readonly queueFrames: number[] = [];
+  readonly batchBytes: number[] = [];
   readonly replies = new Map<number, { accepted: boolean; body: Uint8Array }>();
   failed: string | undefined;
   busy = false;
@@ -212,6 +215,7 @@ export class PlainClient {
   #take(bytes: Uint8Array): void {
     const batch = new ShardBatch(bytes);
     this.#arrived += bytes.length;
+    this.batchBytes.push(bytes.length);
     for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
       switch (frame.kind) {
         case 'opened':
@@ -223,6 +227,7 @@ export class PlainClient {
           }
           for (const { name, queueId } of frame.queues) this.queues.set(name, queueId);
           this.knowsAll ||= frame.complete;
+          this.queueFrames.push(frame.queues.length + frame.gone.length);
           break;
         case 'confirmed':
           this.confirmed = frame.upTo;
