@@ -51,7 +51,7 @@ interface Reply {
   readonly body: Uint8Array;
 }
 
-/** So many queues are told in one frame, and about so many bytes of queues and replies in a batch. */
+/** So many queues are told in a frame, and about so many bytes of queues and replies in a batch. */
 const FRAME_QUEUES_MAX = 256;
 const BATCH_BYTES_ABOUT = 262_144;
 /** Nor do more characters of topics go into one frame, but for those of one queue. */
