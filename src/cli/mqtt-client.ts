@@ -154,7 +154,9 @@ export class MqttClient {
     this.#receiver = receiver;
     const messageId = this.#packetId();
     const subscriptions = topics.map((topic) => ({ topic, qos }));
-    const properties = userProperties === undefined ? {} : { properties: { userProperties } };
+    // The encoder counts an empty list wrongly.
+    const named = userProperties !== undefined && Object.keys(userProperties).length > 0;
+    const properties = named ? { properties: { userProperties } } : {};
     this.#send({ cmd: 'subscribe', messageId, subscriptions, ...properties });
     const answer = await this.#answer(messageId, 'the SUBACK');
     const granted = answer.cmd === 'suback' ? answer.granted : [];

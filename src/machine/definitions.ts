@@ -47,7 +47,7 @@ export type DefaultGroup = (typeof DEFAULT_GROUPS)[number];
 export const GROUP_STARTS = ['first', 'next'] as const;
 export type GroupStart = (typeof GROUP_STARTS)[number];
 
-/** When a publish that an ordinary topic brought here is acknowledged: behind the append, or not. */
+/** When a publish from an ordinary topic is acknowledged: behind the append, or not. */
 export const CAPTURES = ['sync', 'async'] as const;
 export type Capture = (typeof CAPTURES)[number];
 
@@ -83,7 +83,7 @@ export interface QueueLimits {
   readonly maxProducers: number;
   /** A numbered producer is forgotten so long after its last message; 1 s to 10 years. */
   readonly producerExpiresMs: number;
-  /** An ephemeral queue goes so long after its last consumer left; 0 is never, or 1 s to 10 years. */
+  /** An ephemeral queue goes so long after its last consumer; 0 is never, or 1 s to 10 years. */
   readonly expiresMs: number;
   readonly capture: Capture;
 }

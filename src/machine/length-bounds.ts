@@ -120,13 +120,13 @@ function settleFirst(
 function isFull(state: QueueState, message: Sized, look: Look): boolean {
   if (state.isCountedFromStart) {
     const { start } = state.queue;
-    return !fits(state, { from: start, depth: state.length() }, message, look);
+    return !fits(state, { from: start, depth: state.length(), comes: message }, look);
   }
   return state.queue.groups.some((entry) => {
     if (!takes(state, entry, message)) return false;
     const group = state.loadedGroup(entry.groupId);
     const depth = group.depth(state.queue.nextOffset);
-    return !fits(state, { from: group.floor, depth }, message, look);
+    return !fits(state, { from: group.floor, depth, comes: message }, look);
   });
 }
 
@@ -144,7 +144,7 @@ function dropsOf(
   const isEnough = (count: number): boolean => {
     if (count >= most) return true;
     const from = count === 0 ? group.floor : group.behind(count, nextOffset, look.keys);
-    return from === -1 || fits(state, { from, depth: depth - count }, message, look);
+    return from === -1 || fits(state, { from, depth: depth - count, comes: message }, look);
   };
   // Mostly none or one; where a bound was lowered, or a large message comes, many.
   if (isEnough(0)) return 0;
@@ -178,13 +178,12 @@ function startWithRoom(state: QueueState, { bytes }: Sized, { marks, keys }: Loo
 
 function fits(
   state: QueueState,
-  { from, depth }: { from: number; depth: number },
-  { bytes }: Sized,
+  { from, depth, comes }: { from: number; depth: number; comes: Sized },
   look: Look,
 ): boolean {
   const { maxMessages, maxBytes } = state.definition.limits;
   if (maxMessages > 0 && depth >= maxMessages) return false;
-  return maxBytes === 0 || bytesOf(state, { from, depth }, look) + bytes <= maxBytes;
+  return maxBytes === 0 || bytesOf(state, { from, depth }, look) + comes.bytes <= maxBytes;
 }
 
 /** Stored bytes of `depth` messages that lie somewhere from `from` on. */

@@ -175,8 +175,8 @@ export class Machine {
   }
 
   /**
-   * Records to load so that `start`, `groups`, `groupNamed` and `depth` are known and `lowestWanted`
-   * is exact; load and ask again until it is empty.
+   * Records to load so that `start`, `groups`, `groupNamed` and `depth` are known, `lowestWanted` is
+   * exact; load and ask again until it is empty.
    */
   queueKeys(queueId: QueueId): readonly RecordKey[] {
     return this.#keysOf(queueId, (state, keys) => state.missing(keys));
@@ -206,7 +206,7 @@ export class Machine {
     return own === undefined || own <= leaving ? own : (leaving as Offset);
   }
 
-  /** All queues that may hold payloads: beside those that are defined, deleted ones with intents. */
+  /** All queues that may hold payloads: those that are defined, and deleted ones with intents. */
   heldQueues(): QueueId[] {
     const ids = this.#definitions.list().map(({ queueId }) => queueId);
     const gone = this.#parts.outbox.queues().filter((each) => this.#queue(each) === undefined);

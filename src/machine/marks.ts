@@ -17,7 +17,7 @@ import { type RecordData, type RecordKey, countOf, listOf } from './record-data.
 import type { RecordContent, RecordTable } from './record-table.ts';
 import { RecordsOfKind, numberName, wordName } from './records-of-kind.ts';
 
-export const MARK_MESSAGES = 256;
+const MARK_MESSAGES = 256;
 export const MARK_MS = 1_000;
 /** Marks in a chunk. */
 export const MARK_CHUNK = 256;

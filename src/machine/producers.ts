@@ -32,14 +32,10 @@ import { RecordsOfKind, numberName, wordName } from './records-of-kind.ts';
 export const PRODUCER_WINDOW = 1_024;
 const BYTES = PRODUCER_WINDOW / 8;
 const SERIALS = 64;
+/** Ids are 1 to so many characters, any. */
 const MAX_ID_LENGTH = 255;
 
 export type ProducerAnswer = 'new' | 'duplicate' | 'refused';
-
-/** May this be the id of a producer? Anything that a message can say, within reason. */
-export function isProducerId(id: string): boolean {
-  return id.length > 0 && id.length <= MAX_ID_LENGTH;
-}
 
 class Producer implements RecordContent {
   /** From 1; 0: this producer is not known. */
@@ -194,6 +190,7 @@ export class Producers {
 
   /** What becomes of a message of this sequence; changes nothing. */
   check({ queueId, id, sequence }: ProducerAsked, maxProducers: number): ProducerAnswer {
+    if (id.length === 0 || id.length > MAX_ID_LENGTH) return 'refused';
     const producer = this.#producers.get(`${queueId}/${id}`);
     if (producer.serial === 0 && this.#heads.get(queueId).count >= maxProducers) return 'refused';
     return producer.check(sequence);

@@ -17,7 +17,7 @@ import { type RecordData, type RecordKey, bytesOf, countOf, listOf } from './rec
 import type { RecordContent, RecordTable } from './record-table.ts';
 import { RecordsOfKind, wordName } from './records-of-kind.ts';
 
-export const MAX_KEYED_SESSIONS = 1_000_000;
+const MAX_KEYED_SESSIONS = 1_000_000;
 const PACKET_IDS = 65_536;
 /** Packet ids whose bits lie in one part; only parts with a bit are there. */
 const PART = 256;
@@ -153,7 +153,7 @@ export class PublishKeys {
     keys.add(packetId);
   }
 
-  /** The publish is finished; false: a later owner has been here. A key that is not there is gone. */
+  /** The publish is finished, maybe since long; false: a later owner has been here. */
   release({ session, ownerEpoch, packetId }: PublishKey): boolean {
     const { isKnown, ownerEpoch: highest } = this.#sessions.get(session);
     if (!isKnown) return true;

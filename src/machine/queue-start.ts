@@ -3,8 +3,8 @@
  * group is gone. What is below is settled for every group, at once.
  *
  * One step goes at most `MAX_RANGE` beyond the lowest floor, so that one `apply` touches for each
- * group at most the records of that many. What a step needs is named by the function of the same name with
- * `Needs`, from the same state.
+ * group at most the records of that many. What a step needs is named by the function of the same
+ * name with `Needs`, from the same state.
  */
 
 import { MAX_RANGE, type RetainCommand } from './command.ts';

@@ -29,7 +29,7 @@ export function mayBeRetained(state: QueueState, comes: boolean): boolean {
   return bytes > 0 || (messages > 0 && state.mayReach(messagesKept(messages, comes)));
 }
 
-/** Adds what `enforceRetention` needs; undefined: no message comes. The queue's groups are in memory. */
+/** Adds what `enforceRetention` needs; the records of all groups are in memory. */
 export function retentionNeeds(
   state: QueueState,
   message: { readonly bytes: number } | undefined,

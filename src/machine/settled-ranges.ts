@@ -7,8 +7,8 @@
  * stays unsettled with a million behind it costs 244 counts. A settlement costs one bit, and moving
  * the floor passes each bit once.
  *
- * Bitmaps are records of their own and may be evicted: `missing`, `missingInRange` and `behind` name
- * the one that an operation needs and that is not there. A range that covers a chunk whole needs
+ * Bitmaps are records of their own and may be evicted: `missing`, `missingInRange` and `behind`
+ * name the one that an operation needs and that is not there. A range that covers a chunk whole needs
  * only its count. The bits below the floor in the floor's own chunk mean nothing.
  */
 
@@ -306,8 +306,11 @@ export class SettledRanges {
     let settled = 0;
     for (let chunk = chunkOf(from); chunk * SETTLED_CHUNK < to; chunk += 1) {
       const begin = chunk * SETTLED_CHUNK;
-      const low = Math.max(0, from - begin);
-      settled += this.#fill(chunk, low, Math.min(SETTLED_CHUNK, to - begin), chunks);
+      const places = {
+        from: Math.max(0, from - begin),
+        to: Math.min(SETTLED_CHUNK, to - begin),
+      };
+      settled += this.#fill(chunk, places, chunks);
     }
     this.#above += settled;
     return settled;
@@ -350,7 +353,7 @@ export class SettledRanges {
   }
 
   /** Settles the places [from, to) of a chunk above the floor; how many were not settled. */
-  #fill(chunk: number, from: number, to: number, chunks: SettledChunks): number {
+  #fill(chunk: number, { from, to }: { from: number; to: number }, chunks: SettledChunks): number {
     const count = this.#counts.get(chunk) ?? 0;
     if (count === SETTLED_CHUNK) return 0;
     let settled = SETTLED_CHUNK - count;

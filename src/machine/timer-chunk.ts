@@ -12,7 +12,7 @@ import { type RecordData, countOf, listOf } from './record-data.ts';
 
 export const TIMER_CHUNK = 512;
 /** A row is no longer than this, so that working one off is bounded. */
-export const MAX_RUN = 65_536;
+const MAX_RUN = 65_536;
 /** How many rows back a timer looks for one to join: several queues may fill by turns. */
 const JOIN_ROWS = 8;
 const COLUMNS = 5;

@@ -36,13 +36,13 @@ import {
 
 export const TICK_MS = 100;
 /** Slots of a level in one slot of the level above. */
-export const FAN_OUT = 1024;
+const FAN_OUT = 1024;
 /** A page is dealt out so many ticks before its first, so that its timers are in time. */
-export const LEAD_TICKS = 50;
+const LEAD_TICKS = 50;
 /** Chunks that a slot can have; what comes then goes to the next slot, and so is late. */
 const SLOT_CHUNKS = 262_144;
 /** Chunks that one step looks at. */
-export const STEP_CHUNKS = 8;
+const STEP_CHUNKS = 8;
 const LEVELS = [0, 1, 2] as const;
 type Level = (typeof LEVELS)[number];
 

@@ -1,10 +1,11 @@
 /**
  * A part of a spill: wanted messages in the order of their keys, first as places in the log, then
- * with their payloads, read from the log in its own order.
+ * with their payloads, read from the log in its own order. One object serves all parts of a spill.
  *
- * Bounded: at most `ROWS_MAX` rows, and payloads up to the buffer of the spill but for one row. A
- * row is neighbouring offsets of one queue that lie behind each other in one entry, so a batch of
- * messages costs one. What lies in a damaged range of the log has no payload: it is told as lost.
+ * A *row* is neighbouring offsets of one queue that lie behind each other in one entry, so a batch
+ * of messages costs one; rows are columns of numbers, because a spill may have millions. Bounded: at
+ * most `ROWS_MAX` rows, and payloads up to the buffer of the spill but for one stretch. What lies in
+ * a damaged range of the log has no payload: it is told as lost.
  */
 
 import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
@@ -12,45 +13,59 @@ import { EntryWalk } from './entry-walk.ts';
 import type { LocatedStretch } from './location-chunks.ts';
 import type { ShardEntry, ShardLog } from './shard-log.ts';
 
-const ROWS_MAX = 32_768;
+/** Also the factor that makes one number of an entry's and a row's. */
+const ROWS_MAX = 65_536;
 const SLAB_BYTES = 1 << 20;
 const READ_BYTES = 512 * 1024;
-/** A row's number beside its entry's in one number. */
-const ROW_FACTOR = 65_536;
-
-export interface SpillRow {
-  readonly queueId: QueueId;
-  readonly first: Offset;
-  readonly count: number;
-  readonly index: LogIndex;
-  /** Of the first command of its stretch, and how many of the queue come before the row's. */
-  readonly position: number;
-  readonly skip: number;
-  /** Where the row's messages stand; undefined: not read yet, or lost. */
-  messages: RowMessages | undefined;
-  lost: string | undefined;
-}
-
-/** Messages in one array of bytes, behind each other. */
-export interface RowMessages {
-  readonly bytes: Uint8Array;
-  readonly start: number;
-  readonly lengths: readonly number[];
-}
+const FIRST_LENGTHS = 65_536;
+/** A row without payloads. */
+const NOWHERE = 0xffff_ffff;
 
 export class SpillPart {
-  readonly rows: SpillRow[] = [];
   readonly #bufferBytes: number;
+  readonly #queueIds = new Float64Array(ROWS_MAX);
+  readonly #firsts = new Float64Array(ROWS_MAX);
+  readonly #indexes = new Float64Array(ROWS_MAX);
+  readonly #counts = new Uint32Array(ROWS_MAX);
+  /** Of the first command of the row's stretch, and how many of the queue come before the row's. */
+  readonly #positions = new Uint32Array(ROWS_MAX);
+  readonly #skips = new Uint32Array(ROWS_MAX);
+  /** Where the row's payloads stand, behind each other, and the first of their lengths. */
+  readonly #slabOf = new Uint32Array(ROWS_MAX);
+  readonly #starts = new Uint32Array(ROWS_MAX);
+  readonly #lengthsAt = new Uint32Array(ROWS_MAX);
+  readonly #order = new Float64Array(ROWS_MAX);
+  readonly #walk = new EntryWalk();
+  readonly #lost = new Map<number, string>();
+  #lengths = new Uint32Array(FIRST_LENGTHS);
+  #slabs: Uint8Array[] = [];
+  #rows = 0;
   #bytes = 0;
-  #slab = new Uint8Array(0);
+  #slab = 0;
   #slabAt = 0;
+  #lengthCount = 0;
 
   constructor(bufferBytes: number) {
     this.#bufferBytes = bufferBytes;
   }
 
+  get rows(): number {
+    return this.#rows;
+  }
+
   get isFull(): boolean {
-    return this.rows.length >= ROWS_MAX || this.#bytes >= this.#bufferBytes;
+    // A stretch has at most as many rows as half its offsets, and comes whole.
+    return this.#rows > ROWS_MAX - 256 || this.#bytes >= this.#bufferBytes;
+  }
+
+  clear(): void {
+    this.#lost.clear();
+    this.#slabs = this.#slabs.filter((slab) => slab.length === SLAB_BYTES);
+    this.#rows = 0;
+    this.#bytes = 0;
+    this.#slab = 0;
+    this.#slabAt = 0;
+    this.#lengthCount = 0;
   }
 
   /** The wanted offsets of a stretch. */
@@ -59,64 +74,144 @@ export class SpillPart {
     stretch: LocatedStretch,
     isWanted: (queueId: QueueId, offset: Offset) => boolean,
   ): void {
-    const { first, count, index, position, bytes } = stretch;
-    const rowsBefore = this.rows.length;
+    const { first, count, bytes } = stretch;
+    const rowsBefore = this.#rows;
+    const end = first + count;
     let from = -1;
-    for (let offset = first; offset <= first + count; offset++) {
-      const wanted = offset < first + count && isWanted(queueId, offset as Offset);
+    for (let offset = first; offset <= end; offset++) {
+      const wanted = offset < end && isWanted(queueId, offset as Offset);
       if (wanted && from === -1) from = offset;
       if (wanted || from === -1) continue;
-      const skip = from - first;
-      const row = { queueId, first: from as Offset, count: offset - from, index, position, skip };
-      this.rows.push({ ...row, messages: undefined, lost: undefined });
+      this.#addRow(queueId, stretch, { from, to: offset });
       from = -1;
     }
-    if (this.rows.length > rowsBefore) this.#bytes += bytes;
+    if (this.#rows > rowsBefore) this.#bytes += bytes;
   }
 
   /** Reads every row's payloads; `rest` is called between entries. */
   async read(log: Pick<ShardLog, 'read'>, rest: () => Promise<void>): Promise<void> {
-    const walk = new EntryWalk();
-    const { rows } = this;
-    const base = rows.reduce((low, row) => Math.min(low, row.index), Number.POSITIVE_INFINITY);
-    const order = new Float64Array(rows.length);
-    for (const [nth, row] of rows.entries()) order[nth] = (row.index - base) * ROW_FACTOR + nth;
-    order.sort();
-    const entries = new EntryReads(log);
-    for (const packed of order) {
-      const row = rows[packed % ROW_FACTOR] as SpillRow;
-      const found = await entries.at(row.index, rest);
-      // An entry that has gone meanwhile held nothing wanted any more.
-      if (found === undefined) continue;
-      if (typeof found === 'string') row.lost = found;
-      else row.messages = this.#copy(walk, found, row);
+    const base = this.#sort();
+    const order = this.#order;
+    const reads = new EntryReads(log);
+    for (let at = 0; at < this.#rows;) {
+      await rest();
+      const index = Math.floor((order[at] as number) / ROWS_MAX) + base;
+      const found = await reads.at(index as LogIndex);
+      const end = (index - base + 1) * ROWS_MAX;
+      for (; at < this.#rows && (order[at] as number) < end; at++) {
+        const row = (order[at] as number) % ROWS_MAX;
+        // An entry that has gone meanwhile held nothing wanted any more.
+        if (typeof found === 'string') this.#lost.set(row, found);
+        else if (found !== undefined) this.#copy(row, found);
+      }
     }
   }
 
-  #copy(walk: EntryWalk, entry: ShardEntry, row: SpillRow): RowMessages {
-    walk.begin(entry.payload, row.position);
-    walk.find(row.queueId, row.skip);
-    const lengths: number[] = [];
+  queueId(row: number): QueueId {
+    return this.#queueIds[row] as QueueId;
+  }
+
+  first(row: number): Offset {
+    return this.#firsts[row] as Offset;
+  }
+
+  count(row: number): number {
+    return this.#counts[row] as number;
+  }
+
+  index(row: number): LogIndex {
+    return this.#indexes[row] as LogIndex;
+  }
+
+  /** Why the row's payloads cannot be read. */
+  lost(row: number): string | undefined {
+    return this.#lost.get(row);
+  }
+
+  /** The payloads of the row, behind each other from `start(row)` on; undefined: there are none. */
+  bytes(row: number): Uint8Array | undefined {
+    const slab = this.#slabOf[row] as number;
+    return slab === NOWHERE ? undefined : this.#slabs[slab];
+  }
+
+  start(row: number): number {
+    return this.#starts[row] as number;
+  }
+
+  lengthOf(row: number, nth: number): number {
+    return this.#lengths[(this.#lengthsAt[row] as number) + nth] as number;
+  }
+
+  #addRow(
+    queueId: QueueId,
+    { first, index, position }: LocatedStretch,
+    { from, to }: { readonly from: number; readonly to: number },
+  ): void {
+    const row = this.#rows++;
+    this.#queueIds[row] = queueId;
+    this.#firsts[row] = from;
+    this.#indexes[row] = index;
+    this.#counts[row] = to - from;
+    this.#positions[row] = position;
+    this.#skips[row] = from - first;
+    this.#slabOf[row] = NOWHERE;
+  }
+
+  /** The rows in the order of the log; gives the entry from which on they count. */
+  #sort(): number {
+    let base = Number.POSITIVE_INFINITY;
+    for (let row = 0; row < this.#rows; row++) base = Math.min(base, this.#indexes[row] as number);
+    for (let row = 0; row < this.#rows; row++) {
+      this.#order[row] = ((this.#indexes[row] as number) - base) * ROWS_MAX + row;
+    }
+    this.#order.subarray(0, this.#rows).sort();
+    return base;
+  }
+
+  #copy(row: number, entry: ShardEntry): void {
+    const walk = this.#walk;
+    const queueId = this.queueId(row);
+    walk.begin(entry.payload, this.#positions[row] as number);
+    walk.find(queueId, this.#skips[row] as number);
+    const count = this.count(row);
+    if (this.#lengthCount + count > this.#lengths.length) this.#growLengths(count);
+    this.#lengthsAt[row] = this.#lengthCount;
     let start = this.#slabAt;
-    for (let left = row.count; ; walk.next(row.queueId)) {
+    for (let left = count; ; walk.next(queueId)) {
       const { start: from, end: to } = walk;
-      const length = to - from;
-      start = this.#room(start, length);
-      this.#slab.set(walk.bytes.subarray(from, to), this.#slabAt);
-      this.#slabAt += length;
-      lengths.push(length);
+      start = this.#room(start, to - from);
+      this.#slabs[this.#slab]?.set(walk.bytes.subarray(from, to), this.#slabAt);
+      this.#slabAt += to - from;
+      this.#lengths[this.#lengthCount++] = to - from;
       if (--left === 0) break;
     }
-    return { bytes: this.#slab, start, lengths };
+    this.#slabOf[row] = this.#slab;
+    this.#starts[row] = start;
+  }
+
+  #growLengths(count: number): void {
+    const larger = new Uint32Array(2 * (this.#lengths.length + count));
+    larger.set(this.#lengths);
+    this.#lengths = larger;
   }
 
   /** Room for more bytes behind those of the row that begins at `start`; where it begins now. */
   #room(start: number, length: number): number {
-    if (this.#slabAt + length <= this.#slab.length) return start;
-    const row = this.#slab.subarray(start, this.#slabAt);
-    this.#slab = new Uint8Array(Math.max(SLAB_BYTES, 2 * (row.length + length)));
-    this.#slab.set(row);
-    this.#slabAt = row.length;
+    const slab = this.#slabs[this.#slab];
+    if (slab === undefined) {
+      this.#slabs.push(new Uint8Array(Math.max(SLAB_BYTES, length)));
+      return start;
+    }
+    if (this.#slabAt + length <= slab.length) return start;
+    const begun = this.#slabAt - start;
+    this.#slab++;
+    const next = this.#slabs[this.#slab];
+    if (next === undefined || next.length < begun + length) {
+      const bytes = Math.max(SLAB_BYTES, 2 * (begun + length));
+      this.#slabs.splice(this.#slab, 0, new Uint8Array(bytes));
+    }
+    this.#slabs[this.#slab]?.set(slab.subarray(start, start + begun));
+    this.#slabAt = begun;
     return 0;
   }
 }
@@ -125,23 +220,13 @@ export class SpillPart {
 class EntryReads {
   readonly #log: Pick<ShardLog, 'read'>;
   #entries: readonly ShardEntry[] = [];
-  #last: LogIndex | undefined;
-  #found: ShardEntry | string | undefined;
 
   constructor(log: Pick<ShardLog, 'read'>) {
     this.#log = log;
   }
 
   /** The entry, in words why it cannot be read, or undefined: it is not in the log any more. */
-  async at(index: LogIndex, rest: () => Promise<void>): Promise<ShardEntry | string | undefined> {
-    if (index === this.#last) return this.#found;
-    await rest();
-    this.#last = index;
-    this.#found = await this.#find(index);
-    return this.#found;
-  }
-
-  async #find(index: LogIndex): Promise<ShardEntry | string | undefined> {
+  async at(index: LogIndex): Promise<ShardEntry | string | undefined> {
     const first = this.#entries[0]?.index ?? (0 as LogIndex);
     const known = index < first ? undefined : this.#entries[index - first];
     if (known !== undefined) return known;

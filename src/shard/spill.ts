@@ -22,7 +22,6 @@ import type { PieceRecord, RunRecord } from './run-records.ts';
 import { RUN_VALUE_HEADER_BYTES, writeRunValueHeader } from './run-values.ts';
 import type { ShardLog } from './shard-log.ts';
 import { SpillPart } from './spill-part.ts';
-import type { SpillRow } from './spill-part.ts';
 
 export interface SpillOptions {
   readonly log: Pick<ShardLog, 'read' | 'sealed'>;
@@ -55,6 +54,7 @@ export class Spill {
   readonly #queues = new Map<QueueId, SpilledQueue>();
   readonly #outputs: Output[] = [];
   readonly #lost: Output;
+  readonly #part: SpillPart;
   readonly #isWanted: (queueId: QueueId, offset: Offset) => boolean;
   #mixed: Output | undefined;
 
@@ -74,6 +74,7 @@ export class Spill {
     this.#options = options;
     this.#boundary = boundary;
     this.#lost = { writer: undefined, pieces: [], why: '' };
+    this.#part = new SpillPart(options.bufferBytes);
     this.#isWanted = (queueId, offset) => options.machine.isWanted(queueId, offset);
   }
 
@@ -81,26 +82,19 @@ export class Spill {
     const { locations, log } = this.#options;
     let leaving = 0;
     for (const { last, bytes } of log.sealed) if (last < this.#boundary) leaving += bytes;
-    let part = new SpillPart(this.#options.bufferBytes);
+    const part = this.#part;
     for (const queueId of locations.queuesBelow(this.#boundary)) {
       await this.#options.rest();
       const isLarge = (await this.#bytesOf(queueId)) > leaving * OWN_RUN_SHARE;
-      if (isLarge && part.rows.length > 0) {
-        await this.#write(part, undefined);
-        part = new SpillPart(this.#options.bufferBytes);
-      }
+      if (isLarge) await this.#write(undefined);
       const own = isLarge ? this.#output() : undefined;
       for await (const { stretches } of this.#chunks(queueId)) {
         for (const stretch of stretches) part.add(queueId, stretch, this.#isWanted);
-        if (!part.isFull) continue;
-        await this.#write(part, own);
-        part = new SpillPart(this.#options.bufferBytes);
+        if (part.isFull) await this.#write(own);
       }
-      if (!isLarge) continue;
-      await this.#write(part, own);
-      part = new SpillPart(this.#options.bufferBytes);
+      if (isLarge) await this.#write(own);
     }
-    await this.#write(part, undefined);
+    await this.#write(undefined);
   }
 
   /** Stored bytes of a queue below the boundary, settled ones included. */
@@ -156,34 +150,48 @@ export class Spill {
     return output;
   }
 
-  async #write(part: SpillPart, own: Output | undefined): Promise<void> {
-    if (part.rows.length === 0) return;
+  /** Reads and writes what was collected, and is ready to collect again. */
+  async #write(own: Output | undefined): Promise<void> {
+    const part = this.#part;
+    if (part.rows === 0) return;
     const { log, rest, runs } = this.#options;
     await part.read(log, () => rest());
     const output = own ?? (this.#mixed ??= this.#output());
-    for (const row of part.rows) {
-      const { messages, lost } = row;
+    for (let row = 0; row < part.rows; row++) {
+      const lost = part.lost(row);
       if (lost !== undefined) {
-        note(this.#lost, row, this.#continues(row, this.#lost));
+        this.#note(this.#lost, row);
         this.#lost.why = lost;
       }
-      if (messages === undefined) continue;
+      const bytes = part.bytes(row);
+      if (bytes === undefined) continue;
       output.writer ??= await runs.create(this.#options.takeRunId());
-      writeRow(output.writer, row);
-      note(output, row, this.#continues(row, output));
+      writeRow(output.writer, part, { row, bytes });
+      this.#note(output, row);
       if (output.writer.pendingBytes < DRAIN_BYTES) continue;
       await output.writer.drain();
       await rest();
     }
+    part.clear();
   }
 
-  /** No message of the queue between the last piece of the output and the row went elsewhere. */
-  #continues(row: SpillRow, output: Output): boolean {
-    const other = output === this.#lost ? undefined : this.#lost.pieces.at(-1);
-    const last = output.pieces.at(-1);
-    if (last?.queueId !== row.queueId) return false;
-    if (output === this.#lost) return last.last + 1 === row.first;
-    return other?.queueId !== row.queueId || other.last < last.first;
+  /** The row belongs to the last piece of the output, or begins another. */
+  #note(output: Output, row: number): void {
+    const part = this.#part;
+    const [queueId, first, count] = [part.queueId(row), part.first(row), part.count(row)];
+    const last = (first + count - 1) as Offset;
+    const piece = output.pieces.at(-1);
+    if (piece?.queueId === queueId && this.#continues(piece, first, output)) {
+      piece.last = last;
+      piece.values += count;
+    } else output.pieces.push({ queueId, first, last, values: count });
+  }
+
+  /** No message of the queue between the piece and `next` went elsewhere. */
+  #continues(piece: PieceRecord, next: Offset, output: Output): boolean {
+    if (output === this.#lost) return piece.last + 1 === next;
+    const lost = this.#lost.pieces.at(-1);
+    return lost?.queueId !== piece.queueId || lost.last < piece.first;
   }
 
   async #finish(): Promise<SpillOutcome> {
@@ -217,23 +225,19 @@ interface Output {
 
 type MutablePiece = { -readonly [Key in keyof PieceRecord]: PieceRecord[Key] };
 
-function note(output: Output, row: SpillRow, continues: boolean): void {
-  const { queueId, first, count } = row;
-  const last = (first + count - 1) as Offset;
-  const piece = output.pieces.at(-1);
-  if (continues && piece !== undefined) {
-    piece.last = last;
-    piece.values += count;
-  } else output.pieces.push({ queueId, first, last, values: count });
-}
-
-function writeRow(writer: RunWriter, { queueId, first, index, messages }: SpillRow): void {
-  if (messages === undefined) return;
-  let from = messages.start;
-  for (const [nth, length] of messages.lengths.entries()) {
+function writeRow(
+  writer: RunWriter,
+  part: SpillPart,
+  { row, bytes }: { readonly row: number; readonly bytes: Uint8Array },
+): void {
+  const [queueId, first, index] = [part.queueId(row), part.first(row), part.index(row)];
+  const count = part.count(row);
+  let from = part.start(row);
+  for (let nth = 0; nth < count; nth++) {
+    const length = part.lengthOf(row, nth);
     const at = writer.reserve(queueId, first + nth, RUN_VALUE_HEADER_BYTES + length);
     writeRunValueHeader(writer.room, at, index);
-    writer.room.set(messages.bytes.subarray(from, from + length), at + RUN_VALUE_HEADER_BYTES);
+    writer.room.set(bytes.subarray(from, from + length), at + RUN_VALUE_HEADER_BYTES);
     from += length;
   }
 }

@@ -109,7 +109,7 @@ interface Logged {
 export class MachineDriver {
   machine: Machine;
   /** What the last durable checkpoint holds. */
-  readonly store = new Map<RecordKey, RecordData>();
+  readonly store: Map<RecordKey, RecordData>;
   index = 0;
   now = 1_000_000;
   readonly #maxResidentRecords: number;
@@ -118,7 +118,8 @@ export class MachineDriver {
   #cut: { at: number; records: CapturedRecord[] } | undefined;
   readonly #effects = new Effects();
 
-  constructor(maxResidentRecords = 1_000) {
+  constructor(maxResidentRecords = 1_000, store = new Map<RecordKey, RecordData>()) {
+    this.store = store;
     this.#maxResidentRecords = maxResidentRecords;
     this.machine = this.#start();
   }

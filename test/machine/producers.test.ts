@@ -73,6 +73,15 @@ describe('numbered producers', () => {
     }
   });
 
+  it('an id that is empty or longer than 255 characters is refused', () => {
+    const rig = new Rig();
+    expect(['', 'x'.repeat(256), 'x'.repeat(255)].map((id) => rig.send(id, 1))).toEqual([
+      'refused',
+      'refused',
+      'new',
+    ]);
+  });
+
   it('at the bound a new one is refused, and a known one goes on', () => {
     const rig = new Rig();
     for (let i = 0; i < 3; i += 1) expect(rig.send(`p${i}`, 1, 3)).toBe('new');
