@@ -30,7 +30,7 @@ import { SETTLED_CHUNK } from './settled-ranges.ts';
 const MAX_GROUP_NAME_LENGTH = 255;
 
 /** What is wrong with the name of a group, in words; undefined: nothing. */
-export function groupNameProblem(name: string): string | undefined {
+function groupNameProblem(name: string): string | undefined {
   if (name.length === 0 || name.length > MAX_GROUP_NAME_LENGTH) {
     return `a group's name must have 1 to ${MAX_GROUP_NAME_LENGTH} characters`;
   }

@@ -331,7 +331,7 @@ function marksEach({ limits }: QueueDefinition): boolean {
 }
 
 /** Filter matching by lists of levels. */
-export function modelTakes(filter: string, topic: string, name: string): boolean {
+function modelTakes(filter: string, topic: string, name: string): boolean {
   if (filter === '' || filter === '#') return true;
   const own = `$queue/${name}`;
   if (topic === own || topic === `${own}/`) return false;

@@ -48,10 +48,10 @@ const EVERY = [
 describe('the machine beside its model', () => {
   it(
     'has the same effects and state over 100,000 steps, checkpoints and crashes',
-    { timeout: 300_000 },
+    { timeout: 600_000 },
     () => {
       counted.steps = 0;
-      runModel(250, 420, 240_000);
+      runModel(250, 420, 540_000);
       expect(counted.steps).toBeGreaterThanOrEqual(100_000);
       // A step that does nothing is no test: each of these must have come about.
       const unseen = EVERY.filter((name) => !counted.effects.has(name));
