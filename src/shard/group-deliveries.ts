@@ -5,7 +5,8 @@
  * Only what can deliver now is in the ready list, and it is served in turns of a bounded size: ten
  * thousand groups at rest cost nothing, and a busy one does not hold up the others. A message that
  * has expired, or that is older than its group and not for its filter, or from before the time at
- * which its group is to begin, is passed over: settled, and never delivered. One that cannot be read is withheld with an alarm, and the rest goes on.
+ * which its group is to begin, is passed over: settled, and never delivered. One that cannot be
+ * read is withheld with an alarm, and the rest goes on.
  */
 
 import type { RangeCause, SettleOutcome } from '../machine/command.ts';

@@ -21,6 +21,7 @@ import type {
   SettleAsk,
   SettleReason,
 } from '../../src/shard/dispatcher.ts';
+import { wordsOf } from './dispatcher-words.ts';
 import type { StoredMessage } from '../../src/shard/payloads.ts';
 import { StoredMessageWriter } from '../../src/shard/stored-message.ts';
 import { WireWriter } from '../../src/shard/wire.ts';
@@ -88,7 +89,7 @@ export class DispatcherWorld {
   /** The output closes after so many deliveries. */
   room = Number.POSITIVE_INFINITY;
   takesProposals = true;
-  /** How many places `groupNamed` and `start` wait before they answer: by hand. */
+  /** Answers of `groupNamed` and `start` that wait; undefined: none does. */
   held: (() => void)[] | undefined;
   failure: Error | undefined;
   #nextGroup = 1;
@@ -229,7 +230,6 @@ export class DispatcherWorld {
     return this.heard.splice(0);
   }
 
-  /** Applies all proposals, in order. */
   apply(): void {
     while (this.applyNext());
   }
@@ -244,7 +244,6 @@ export class DispatcherWorld {
     return true;
   }
 
-  /** As by a purge of an operator. */
   purge(groupId: GroupId, from: number, to: number): void {
     this.#effects.clear();
     this.range(groupId, from, to);
@@ -276,7 +275,6 @@ export class DispatcherWorld {
     effects.finishRanged(effects.addRanged(QUEUE, groupId, { from, to }), group.floor);
   }
 
-  /** The rarer commands. */
   run(command: GroupCommand): void {
     const { queueId } = command;
     switch (command.kind) {
@@ -497,20 +495,5 @@ export class DispatcherWorld {
     const message = { topic, payload, qos: 1, retain: false, properties } as const;
     stored.write(writer, message, { clientId: 'someone', protocol: 'mqtt' });
     return writer.written().slice();
-  }
-}
-
-function wordsOf(command: GroupCommand): string {
-  switch (command.kind) {
-    case 'create-group':
-      return `create ${command.groupKind} ${command.name}`;
-    case 'delete-group':
-      return `delete ${command.groupId}`;
-    case 'seek-group':
-      return `seek ${command.groupId}`;
-    case 'idle-group':
-      return `${command.idle ? 'idle' : 'busy'} ${command.groupId}`;
-    case 'settle-range':
-      return `range/${command.cause} ${command.groupId}:${command.from}-${command.to}`;
   }
 }
