@@ -24,10 +24,10 @@ export interface Written {
 /** Bytes written since the start of the broker, by kind. */
 export async function written(port: number): Promise<Written> {
   const text = await metrics(port);
-  const name = 'fluxmq_storage_written_bytes_total';
+  const name = 'fluxmq_written_bytes_total';
   return {
     log: value(text, name, 'log'),
-    prewrite: value(text, name, 'prewrite'),
+    prewrite: value(text, name, 'prewritten'),
     runs: value(text, name, 'runs'),
     records: value(text, name, 'records'),
   };
