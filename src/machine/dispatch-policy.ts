@@ -330,8 +330,8 @@ export class DispatchPolicy {
   }
 
   /**
-   * A proposal that `settle`, `expire`, `close` or `passOver` asked for was refused: the delivery goes on with
-   * a new visibility timeout, or the message is due again if nobody holds it.
+   * A proposal that `settle`, `expire`, `close` or `passOver` asked for was refused: the
+   * delivery goes on with a new visibility timeout, or the message is due again if nobody holds it.
    */
   proposalFailed(offset: Offset, now: number): void {
     this.#tick(now);

@@ -175,8 +175,8 @@ export class Machine {
   }
 
   /**
-   * Records to load so that `start`, `groups`, `groupNamed` and `depth` are known, `lowestWanted` is
-   * exact; load and ask again until it is empty.
+   * Records to load so that `start`, `groups`, `groupNamed` and `depth` are known, and
+   * `lowestWanted` is exact; load and ask again until it is empty.
    */
   queueKeys(queueId: QueueId): readonly RecordKey[] {
     return this.#keysOf(queueId, (state, keys) => state.missing(keys));

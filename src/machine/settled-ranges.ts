@@ -8,8 +8,8 @@
  * the floor passes each bit once.
  *
  * Bitmaps are records of their own and may be evicted: `missing`, `missingInRange` and `behind`
- * name the one that an operation needs and that is not there. A range that covers a chunk whole needs
- * only its count. The bits below the floor in the floor's own chunk mean nothing.
+ * name the one that an operation needs and that is not there. A range that covers a chunk whole
+ * needs only its count. The bits below the floor in the floor's own chunk mean nothing.
  */
 
 import { assert } from './assert.ts';
