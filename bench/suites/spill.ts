@@ -1,6 +1,6 @@
 /**
- * The p99 of a publish while payloads are spilled into runs and runs are rewritten, against the same
- * load inside the window.
+ * The p99 of a publish while payloads are spilled into runs and runs are rewritten, against the
+ * same load inside the window.
  */
 
 import { runLoad } from '../load/load.ts';

@@ -55,20 +55,20 @@ export function produce(
   });
 }
 
+export interface Worker {
+  decide(order: Order, attempt: number): Decision;
+  /** The broker has committed it. */
+  settled(order: Order, decision: Decision): void;
+}
+
 /**
- * A worker of a group that settles by hand: `$ack`, `$nack`, `$reject`. `settled` hears what the
- * broker has committed.
+ * A worker of a group that settles by hand: `$ack`, `$nack`, `$reject`.
  */
-export function work(
-  client: MqttClient,
-  group: string,
-  decide: (order: Order, attempt: number) => Decision,
-  settled: (order: Order, decision: Decision) => void,
-): void {
+export function work(client: MqttClient, group: string, worker: Worker): void {
   client.on('message', (_topic, payload, packet) => {
     const order = JSON.parse(payload.toString()) as Order;
     const told = userProperties(packet);
-    const decision = decide(order, Number(told['delivery-count']));
+    const decision = worker.decide(order, Number(told['delivery-count']));
     const properties = {
       userProperties: {
         'message-id': told['message-id'] ?? '',
@@ -77,7 +77,7 @@ export function work(
     };
     client.publish(`$queue/orders/$${decision}`, '', { qos: 1, properties }, (error) => {
       // An error here: it was delivered to somebody else meanwhile, or the broker was killed.
-      if (!error) settled(order, decision);
+      if (!error) worker.settled(order, decision);
     });
   });
   const wishes = { userProperties: { 'consumer-group': group, ack: 'manual' } };

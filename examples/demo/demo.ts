@@ -1,6 +1,6 @@
 /**
- * `npm run demo`: three producers, two groups of workers, a broker that is killed in the middle, dead
- * letters that are repaired and sent back, and a reader of the history who comes late.
+ * `npm run demo`: three producers, two groups of workers, a broker that is killed in the middle,
+ * dead letters that are repaired and sent back, and a reader of the history who comes late.
  *
  * Orders may arrive twice (at least once), but none may be missing in any group or in the stream.
  * Exit status 1 if one is.
@@ -86,23 +86,19 @@ class Demo {
   #startWorkers(): void {
     const book = this.#book;
     for (let i = 0; i < WORKERS; i += 1) {
-      work(
-        this.#client(`billing-${i}`),
-        'billing',
-        () => 'ack',
-        ({ id }) => book.done('billing', id),
-      );
-      work(
-        this.#client(`shipping-${i}`),
-        'shipping',
-        (order, attempt) => this.#ship(order, attempt),
-        ({ id }, decision) => {
+      work(this.#client(`billing-${i}`), 'billing', {
+        decide: () => 'ack',
+        settled: ({ id }) => book.done('billing', id),
+      });
+      work(this.#client(`shipping-${i}`), 'shipping', {
+        decide: (order, attempt) => this.#ship(order, attempt),
+        settled: ({ id }, decision) => {
           book.count(decision);
           if (decision !== 'nack') book.done('shipping', id);
           if (decision === 'reject') book.done('dead', id);
           if (decision === 'ack') book.done('shipped', id);
         },
-      );
+      });
     }
   }
 

@@ -175,7 +175,7 @@ export class Machine {
   }
 
   /**
-   * Records to load so that `start`, `groups`, `groupNamed` and `depth` are known, and
+   * Records to load so that `start`, `groups`, `groupNamed` and `depth` are known and that
    * `lowestWanted` is exact; load and ask again until it is empty.
    */
   queueKeys(queueId: QueueId): readonly RecordKey[] {

@@ -1,6 +1,6 @@
 /**
- * What operators do to queues, over the durable shard and the one in memory: each wish goes to where
- * the queue of that name is, and a name is in one of them alone.
+ * What operators do to queues, over the durable shard and the one in memory: each wish goes to
+ * where the queue of that name is, and a name is in one of them alone.
  */
 
 import { AdminError } from '../broker/ports.ts';
@@ -48,7 +48,7 @@ export class AdminOfBoth implements QueueAdmin {
     const other = isEphemeral ? this.#durable : this.#volatile;
     const there = named(other, name);
     if (there !== undefined) {
-      const words = `queue ${name} exists with type ${there.type}, and is declared with type ${type}`;
+      const words = `queue ${name} exists with type ${there.type}, and is declared as ${type}`;
       throw new AdminError('exists', words);
     }
     return (isEphemeral ? this.#volatile : this.#durable).admin.declare(definition);

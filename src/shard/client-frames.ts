@@ -1,6 +1,6 @@
 /**
- * Batches from the client (main thread) to the shard: enqueues and releases as commands that go into
- * the log as they are, then frames for all else.
+ * Batches from the client (main thread) to the shard: enqueues and releases as commands that go
+ * into the log as they are, then frames for all else.
  *
  * ```
  *  0                                       4         5

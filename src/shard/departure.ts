@@ -2,16 +2,16 @@
  * What a message looks like when it leaves its queue for another one: its new topic, and the user
  * properties that tell where it came from and why. Pure.
  *
- *   rejected, delivery-limit   `$queue/<dead-letter queue>/<routing key>`, with all properties below;
- *                              without an expiry, or it would be gone before anybody looks
+ *   rejected, delivery-limit   `$queue/<dead-letter queue>/<routing key>`, with all properties
+ *                              below; without an expiry, or it would be gone before anybody looks
  *   moved                      `$queue/<target>/<routing key>`; a dead letter that goes back to its
  *                              source has the topic that it was published to again
  *   delayed                    as it was published
  *
- *   _flux.dlq-reason   rejected | delivery-limit       _flux.dlq-attempts   attempts that ended
- *   _flux.dlq-queue    the queue that it left          _flux.dlq-time       when, ms since 1970 UTC
- *   _flux.dlq-group    the group that gave it up       _flux.source-topic   what it was published to
- *   _flux.dlq-offset   its offset there                _flux.hops           how often, up to HOPS_MAX
+ *   _flux.dlq-reason   rejected | delivery-limit     _flux.dlq-attempts  attempts that ended
+ *   _flux.dlq-queue    the queue that it left        _flux.dlq-time      when, ms since 1970 UTC
+ *   _flux.dlq-group    the group that gave it up     _flux.source-topic  what it was published to
+ *   _flux.dlq-offset   its offset there              _flux.hops          how often, to HOPS_MAX
  *
  * A cycle of dead-letter queues ends by the hops; a move by an operator begins them anew. A client
  * cannot set any of these: the broker takes `_flux.` properties from what it is sent.

@@ -1,7 +1,7 @@
 /**
  * The leader's side of the outbox: what leaves one queue for another. The machine opened an intent
- * for each such message, and keeps it until this has proposed its transfer (which appends and closes
- * in one) or its skip, and that is applied.
+ * for each such message, and keeps it until this has proposed its transfer (which appends and
+ * closes in one) or its skip, and that is applied.
  *
  * Intents are worked off in their order, a bounded number and a bounded size at a time. One that
  * cannot be done now (its target is full, the disk is inside its reserve, its queue cannot be

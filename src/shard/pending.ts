@@ -13,8 +13,8 @@
  * head <= untold <= tail. Each waiter is told exactly once, in order. A number that timed out stays
  * in the ring until its outcome comes, and is never given to another message. A message that was
  * refused here, and so has no number, waits in the ring for its turn to be told. One that goes
- * elsewhere (`away`), alone or beside its number, has its place here all the same, and all behind it
- * wait for what becomes of it there. A waiter may call back into the ring.
+ * elsewhere (`away`), alone or beside its number, has its place here all the same, and all behind
+ * it wait for what becomes of it there. A waiter may call back into the ring.
  */
 
 import type { Committed, EnqueueRefusal, EnqueueWaiter } from '../broker/ports.ts';

@@ -6,9 +6,9 @@
  * their bytes are copied once, by the log. Bounded by back-pressure: above `uncommittedBytesMax`
  * the caller is to say `busy` to its senders; what was under way is still taken. Inside the disk's
  * reserve an enqueue becomes a small void with its number, so that the sender hears the refusal and
- * the stream goes on; settlements and releases are taken for as long as the log takes anything. A number is
- * proposed once: the sender's place is kept here, and what comes again is skipped, because its
- * outcome is told when the first is.
+ * the stream goes on; settlements and releases are taken for as long as the log takes anything. A
+ * number is proposed once: the sender's place is kept here, and what comes again is skipped,
+ * because its outcome is told when the first is.
  */
 
 import type { Offset, StampMs } from '../machine/ids.ts';

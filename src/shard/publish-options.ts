@@ -5,8 +5,8 @@
  * came; docs/queues.md says what each does.
  *
  * A value that an option cannot have, and an option that comes twice, refuse the publish: a message
- * whose wish was not understood must not be stored as if it had none. Names are exact, and all other
- * user properties mean nothing here.
+ * whose wish was not understood must not be stored as if it had none. Names are exact, and all
+ * other user properties mean nothing here.
  */
 
 import type { Message } from '../broker/message.ts';

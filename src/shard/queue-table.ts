@@ -1,5 +1,5 @@
 /**
- * The queues as the client knows them: built from what the shard tells of changes, read as one list.
+ * The queues as the client knows them: built from what the shard tells of changes, read as a list.
  *
  * A queue that did not change is the same object in every list and keeps its place; new ones come
  * at the end. So whoever reads the list finds out what changed by identity alone, and one change

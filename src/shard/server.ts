@@ -51,9 +51,11 @@ interface Reply {
   readonly body: Uint8Array;
 }
 
-/** So many queues are told in one frame, and about so many bytes of queues and replies in a batch. */
+/** So many queues are told in a frame, and about so many bytes of queues and replies in a batch. */
 const FRAME_QUEUES_MAX = 256;
 const BATCH_BYTES_ABOUT = 262_144;
+/** Nor do more characters of topics go into one frame, but for those of one queue. */
+const FRAME_UNITS_ABOUT = 65_536;
 
 export class ShardServer implements DeliveryOutput {
   readonly #options: ServerOptions;
@@ -157,12 +159,14 @@ export class ShardServer implements DeliveryOutput {
     while ((untold.size > 0 || !this.#toldAll) && this.#hasRoom) {
       const queues: QueueInfo[] = [];
       const gone: QueueId[] = [];
+      let units = 0;
       for (const queueId of untold) {
-        if (queues.length + gone.length === FRAME_QUEUES_MAX) break;
+        if (queues.length + gone.length === FRAME_QUEUES_MAX || units > FRAME_UNITS_ABOUT) break;
         untold.delete(queueId);
         const queue = this.#options.queue(queueId);
         if (queue === undefined) gone.push(queueId);
         else queues.push(queue);
+        for (const topic of queue?.topics ?? []) units += topic.length;
       }
       const complete = untold.size === 0;
       this.#writer.queues({ queues, gone, complete });

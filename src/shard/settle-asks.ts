@@ -97,7 +97,7 @@ export class SettleAsks {
     for (const { tag, outcome } of asked) if (outcome === 'requeue') this.#answer(tag, 'done');
   }
 
-  /** The group stands elsewhere: a commit that is not reached is not what was asked for any more. */
+  /** The group stands elsewhere: a commit that is not reached is what nobody asks for any more. */
   sought(group: DeliveryGroup, floor: Offset): void {
     this.ranged(group, { from: 0 as Offset, to: floor, floor });
     const { commits } = group;

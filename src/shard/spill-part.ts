@@ -17,27 +17,28 @@ import type { ShardEntry, ShardLog } from './shard-log.ts';
 const ROWS_MAX = 65_536;
 const SLAB_BYTES = 1 << 20;
 const READ_BYTES = 512 * 1024;
-const FIRST_LENGTHS = 65_536;
+const FIRST_ROWS = 1024;
 /** A row without payloads. */
 const NOWHERE = 0xffff_ffff;
 
 export class SpillPart {
   readonly #bufferBytes: number;
-  readonly #queueIds = new Float64Array(ROWS_MAX);
-  readonly #firsts = new Float64Array(ROWS_MAX);
-  readonly #indexes = new Float64Array(ROWS_MAX);
-  readonly #counts = new Uint32Array(ROWS_MAX);
+  readonly #slabBytes: number;
+  #queueIds = new Float64Array(FIRST_ROWS);
+  #firsts = new Float64Array(FIRST_ROWS);
+  #indexes = new Float64Array(FIRST_ROWS);
+  #counts = new Uint32Array(FIRST_ROWS);
   /** Of the first command of the row's stretch, and how many of the queue come before the row's. */
-  readonly #positions = new Uint32Array(ROWS_MAX);
-  readonly #skips = new Uint32Array(ROWS_MAX);
+  #positions = new Uint32Array(FIRST_ROWS);
+  #skips = new Uint32Array(FIRST_ROWS);
   /** Where the row's payloads stand, behind each other, and the first of their lengths. */
-  readonly #slabOf = new Uint32Array(ROWS_MAX);
-  readonly #starts = new Uint32Array(ROWS_MAX);
-  readonly #lengthsAt = new Uint32Array(ROWS_MAX);
-  readonly #order = new Float64Array(ROWS_MAX);
+  #slabOf = new Uint32Array(FIRST_ROWS);
+  #starts = new Uint32Array(FIRST_ROWS);
+  #lengthsAt = new Uint32Array(FIRST_ROWS);
+  #order = new Float64Array(FIRST_ROWS);
   readonly #walk = new EntryWalk();
   readonly #lost = new Map<number, string>();
-  #lengths = new Uint32Array(FIRST_LENGTHS);
+  #lengths = new Uint32Array(FIRST_ROWS);
   #slabs: Uint8Array[] = [];
   #rows = 0;
   #bytes = 0;
@@ -47,6 +48,7 @@ export class SpillPart {
 
   constructor(bufferBytes: number) {
     this.#bufferBytes = bufferBytes;
+    this.#slabBytes = Math.min(SLAB_BYTES, bufferBytes);
   }
 
   get rows(): number {
@@ -60,7 +62,7 @@ export class SpillPart {
 
   clear(): void {
     this.#lost.clear();
-    this.#slabs = this.#slabs.filter((slab) => slab.length === SLAB_BYTES);
+    this.#slabs = this.#slabs.filter((slab) => slab.length === this.#slabBytes);
     this.#rows = 0;
     this.#bytes = 0;
     this.#slab = 0;
@@ -148,6 +150,7 @@ export class SpillPart {
     { from, to }: { readonly from: number; readonly to: number },
   ): void {
     const row = this.#rows++;
+    if (row === this.#queueIds.length) this.#grow();
     this.#queueIds[row] = queueId;
     this.#firsts[row] = from;
     this.#indexes[row] = index;
@@ -174,7 +177,7 @@ export class SpillPart {
     walk.begin(entry.payload, this.#positions[row] as number);
     walk.find(queueId, this.#skips[row] as number);
     const count = this.count(row);
-    if (this.#lengthCount + count > this.#lengths.length) this.#growLengths(count);
+    while (this.#lengthCount + count > this.#lengths.length) this.#lengths = twice(this.#lengths);
     this.#lengthsAt[row] = this.#lengthCount;
     let start = this.#slabAt;
     for (let left = count; ; walk.next(queueId)) {
@@ -189,17 +192,24 @@ export class SpillPart {
     this.#starts[row] = start;
   }
 
-  #growLengths(count: number): void {
-    const larger = new Uint32Array(2 * (this.#lengths.length + count));
-    larger.set(this.#lengths);
-    this.#lengths = larger;
+  #grow(): void {
+    this.#queueIds = twice(this.#queueIds);
+    this.#firsts = twice(this.#firsts);
+    this.#indexes = twice(this.#indexes);
+    this.#counts = twice(this.#counts);
+    this.#positions = twice(this.#positions);
+    this.#skips = twice(this.#skips);
+    this.#slabOf = twice(this.#slabOf);
+    this.#starts = twice(this.#starts);
+    this.#lengthsAt = twice(this.#lengthsAt);
+    this.#order = twice(this.#order);
   }
 
   /** Room for more bytes behind those of the row that begins at `start`; where it begins now. */
   #room(start: number, length: number): number {
     const slab = this.#slabs[this.#slab];
     if (slab === undefined) {
-      this.#slabs.push(new Uint8Array(Math.max(SLAB_BYTES, length)));
+      this.#slabs.push(new Uint8Array(Math.max(this.#slabBytes, length)));
       return start;
     }
     if (this.#slabAt + length <= slab.length) return start;
@@ -207,13 +217,19 @@ export class SpillPart {
     this.#slab++;
     const next = this.#slabs[this.#slab];
     if (next === undefined || next.length < begun + length) {
-      const bytes = Math.max(SLAB_BYTES, 2 * (begun + length));
+      const bytes = Math.max(this.#slabBytes, 2 * (begun + length));
       this.#slabs.splice(this.#slab, 0, new Uint8Array(bytes));
     }
     this.#slabs[this.#slab]?.set(slab.subarray(start, start + begun));
     this.#slabAt = begun;
     return 0;
   }
+}
+
+function twice<Column extends Float64Array | Uint32Array>(column: Column): Column {
+  const larger = new (column.constructor as new (length: number) => Column)(2 * column.length);
+  larger.set(column);
+  return larger;
 }
 
 /** Entries in ascending order, read ahead. */

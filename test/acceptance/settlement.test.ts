@@ -1,4 +1,6 @@
-/** What becomes of a delivered message, over MQTT, against a real broker: Q1-Q4, Q14, Q15, Q21, Q22. */
+/**
+ * What becomes of a delivered message over MQTT, against a real broker: Q1-Q4, Q14, Q15, Q21, Q22.
+ */
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { BrokerProcess } from '../support/broker-process.ts';

@@ -1,5 +1,5 @@
 /**
- * D10 on a real, small file system: an ext4 image that this test makes, mounts and takes away again.
+ * D10 on a real, small file system: an ext4 image that this test makes, mounts and takes away.
  *
  * The disk is filled by publishes until they are refused; then settlements go on, space comes back,
  * and publishes are taken again; also over a restart while it is full. Needs root for the mount; it

@@ -1,8 +1,8 @@
 /**
  * D1, D11 with spills and compactions under way: a broker with a tiny window is killed with SIGKILL
  * at random moments. One group consumes, one stands still, so that payloads move from the log into
- * runs, and runs into other runs. In the end both groups have every acknowledged message, in order and
- * whole, and no file is left over.
+ * runs, and runs into other runs. In the end both groups have every acknowledged message, in
+ * order and whole, and no file is left over.
  */
 
 import { readdir } from 'node:fs/promises';

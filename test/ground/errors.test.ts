@@ -85,6 +85,7 @@ describe('docs/errors.md', () => {
       'AdminSocketError',
       'Busy',
       'Late',
+      'Stopped',
       'DeclarationError',
       'CodecError',
       'RecordFormatError',

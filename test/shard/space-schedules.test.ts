@@ -12,7 +12,7 @@ import { LOG_FOLDER, RUNS_FOLDER, SMALL_SPACE, SpaceWorld } from '../support/spa
 
 const FILE = 'test/shard/space-schedules.test.ts';
 const FIRST = Number(process.env['FIRST'] ?? 0);
-const SCHEDULES = Number(process.env['SCHEDULES'] ?? 60);
+const SCHEDULES = Number(process.env['SCHEDULES'] ?? 25);
 const QUEUES = ['a', 'b', 'c'];
 
 const SEEN = [
@@ -211,7 +211,7 @@ describe('space under power cuts', () => {
       const seed = Number(ONLY ?? FIRST + at);
       await bySeed(FILE, seed, (disk) => powerCuts(disk, seed, coverage));
     }
-  });
+  }, 180_000);
 
   test.runIf(ONLY === undefined)('the schedules saw what they are for', () => {
     expect(SEEN.filter((what) => !coverage.has(what))).toEqual([]);

@@ -1,7 +1,7 @@
 /**
- * A user of queues for the acceptance tests: a socket and mqtt-packet, so that a test decides when and
- * how each delivery is acknowledged, with the words of this broker as functions; and a broker process
- * with the queues that a test wants.
+ * A user of queues for the acceptance tests: a socket and mqtt-packet, so that a test decides when
+ * and how each delivery is acknowledged, with the words of this broker as functions; and a broker
+ * process with the queues that a test wants.
  *
  * Nothing here waits for a time: `take` resolves when a delivery comes, and what must not come is
  * shown by something that comes behind it.

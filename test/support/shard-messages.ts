@@ -56,7 +56,7 @@ const groupId = u32.map((id) => id as GroupId);
 const offset = fc.maxSafeNat().map((at) => at as Offset);
 const name = fc.string({ unit: 'grapheme', maxLength: 20 });
 
-export const limits: fc.Arbitrary<QueueLimits> = fc.record({
+const limits: fc.Arbitrary<QueueLimits> = fc.record({
   retry: fc.record({
     minMs: fc.maxSafeNat(),
     maxMs: fc.maxSafeNat(),

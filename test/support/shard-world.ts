@@ -9,7 +9,7 @@ import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import type { QueueDefinition } from '../../src/machine/definitions.ts';
 import { DEFAULT_GROUP } from '../../src/machine/ids.ts';
 import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
-import type { EnqueueOptions, SettleOutcome } from '../../src/machine/command.ts';
+import type { EnqueueOptions, PublishKey, SettleOutcome } from '../../src/machine/command.ts';
 import type { ConsumeRequest, SettleAnswer, SettleRequest } from '../../src/broker/ports.ts';
 import {
   CLIENT_BATCH_HEADER_BYTES,
@@ -23,7 +23,12 @@ import {
   writeSettleFrame,
 } from '../../src/shard/client-frames.ts';
 import type { CloseHow } from '../../src/shard/client-frames.ts';
-import { beginEnqueue, finishCommand, writePlainCommand } from '../../src/shard/codec.ts';
+import {
+  beginEnqueue,
+  finishCommand,
+  writePlainCommand,
+  writeRelease,
+} from '../../src/shard/codec.ts';
 import type { PlainCommand } from '../../src/shard/codec.ts';
 import { encodeSectionHeader } from '../../src/shard/entry.ts';
 import { loopback } from '../../src/shard/port.ts';
@@ -75,6 +80,9 @@ export class PlainClient {
   readonly answers = new Map<number, SettleAnswer>();
   readonly queues = new Map<string, number>();
   knowsAll = false;
+  /** Queues told in each frame of them, and the length of each batch. */
+  readonly queueFrames: number[] = [];
+  readonly batchBytes: number[] = [];
   readonly replies = new Map<number, { accepted: boolean; body: Uint8Array }>();
   failed: string | undefined;
   busy = false;
@@ -118,6 +126,14 @@ export class PlainClient {
     this.#messages.publishedAtMs = more.publishedAtMs ?? 0;
     this.#messages.write(this.#writer, message, { clientId: 'c', protocol: 'mqtt' });
     finishCommand(this.#writer, start);
+    this.#commands++;
+    return this.next++;
+  }
+
+  /** Adds a release to the batch; gives its number. */
+  release(key: PublishKey): number {
+    if (this.#commands === 0) this.#first = this.next;
+    writeRelease(this.#writer, key);
     this.#commands++;
     return this.next++;
   }
@@ -199,6 +215,7 @@ export class PlainClient {
   #take(bytes: Uint8Array): void {
     const batch = new ShardBatch(bytes);
     this.#arrived += bytes.length;
+    this.batchBytes.push(bytes.length);
     for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
       switch (frame.kind) {
         case 'opened':
@@ -210,6 +227,7 @@ export class PlainClient {
           }
           for (const { name, queueId } of frame.queues) this.queues.set(name, queueId);
           this.knowsAll ||= frame.complete;
+          this.queueFrames.push(frame.queues.length + frame.gone.length);
           break;
         case 'confirmed':
           this.confirmed = frame.upTo;

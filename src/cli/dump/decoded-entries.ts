@@ -29,7 +29,7 @@ export interface DumpedCommand {
   readonly stampMs: number;
   /** Copied: the command may be kept. */
   readonly command: Command;
-  /** Of what stores a message: the offset in each queue that took it; undefined where it is not known. */
+  /** Of what stores a message: the offset in each queue that took it; undefined: not known. */
   readonly offsets: ReadonlyMap<QueueId, Offset> | undefined;
   readonly outcome: string | undefined;
   readonly message: DumpedMessage | undefined;

@@ -53,7 +53,7 @@ async function move(from: string, to: string | undefined, flags: MoveFlags): Pro
       if (step < max) break;
       if (process.stderr.isTTY && moved < most) process.stderr.write(`${count(moved)} ...\n`);
     }
-    const where = to === undefined ? 'where they came from' : visible(to);
+    const where = to === undefined ? 'the source' : visible(to);
     await print([
       flags.json === true
         ? jsonLine({ queue: from, group: group.name, to: to ?? null, moved })
