@@ -166,14 +166,23 @@ function startWithRoom(state: QueueState, { bytes }: Sized, { marks, keys }: Loo
   let to = maxMessages > 0 ? Math.max(start, nextOffset + 1 - maxMessages) : start;
   if (maxBytes > 0) {
     const value = enqueuedBytes + bytes - maxBytes;
-    const index = marks.find(state.queueId, { column: 'bytes', value }, keys);
-    const mark = marks.mark(state.queueId, index, keys);
-    // Below the first mark there is nothing left that could go.
-    const behind = index === -1 ? marks.range(state.queueId).first : index + 1;
-    const at = mark?.bytes === value ? mark : marks.mark(state.queueId, behind, keys);
-    if (value > 0) to = Math.max(to, at?.offset ?? nextOffset);
+    if (value > 0) to = Math.max(to, offsetOfBytes(state, value, { marks, keys }));
   }
   return Math.min(to, start + DROP_STEP);
+}
+
+/** The first offset with at least so many bytes below it, even within a block, as `bytesOf`. */
+function offsetOfBytes(state: QueueState, value: number, { marks, keys }: Look): number {
+  const { queueId } = state;
+  const { nextOffset: offset, enqueuedBytes: bytes } = state.queue;
+  const index = marks.find(queueId, { column: 'bytes', value }, keys);
+  const low = marks.mark(queueId, index, keys) ?? { offset: 0, bytes: 0 };
+  const behind = index === -1 ? marks.range(queueId).first : index + 1;
+  const high = marks.mark(queueId, behind, keys) ?? { offset, bytes };
+  if (high.bytes <= low.bytes) return low.offset;
+  // Multiplied first: a quotient that is whole stays whole.
+  const product = (value - low.bytes) * (high.offset - low.offset);
+  return low.offset + Math.ceil(product / (high.bytes - low.bytes));
 }
 
 function fits(

@@ -194,6 +194,19 @@ describe('bounds of bytes', () => {
   });
 });
 
+describe('a bound of bytes that comes late', () => {
+  it('Q17: drops no more than has to go, also where marks are far apart', () => {
+    const { driver, queueId, send } = setUp({}, 'stream');
+    for (let i = 0; i < 8; i += 1) send();
+    const limits = { ...DEFAULT_LIMITS, maxBytes: 800, overflow: 'drop-head' } as const;
+    driver.run({ kind: 'update-queue', queueId, limits });
+    for (let start = 1; start < 5; start += 1) {
+      send();
+      expect(driver.machine.start(queueId)).toBe(start);
+    }
+  });
+});
+
 describe('retention by messages', () => {
   const retention = { ageMs: 0, bytes: 0, messages: 100 };
 

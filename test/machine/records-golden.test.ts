@@ -1,4 +1,4 @@
-/** The records of version 1: what is in stores today must be read for ever, and written as it is. */
+/** Records of version 1: what is in stores today must be read for ever, and written as it is. */
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
