@@ -138,8 +138,14 @@ export class Housekeeping implements RunRecords {
 
   /** Monotonic milliseconds at which `look` is wanted although nothing happens. */
   get nextLook(): number {
-    if (this.#stopped || this.#tidying !== undefined) return Number.POSITIVE_INFINITY;
-    return this.#tidyIsDue ? this.#sweepAt : Number.POSITIVE_INFINITY;
+    if (this.#stopped) return Number.POSITIVE_INFINITY;
+    const tidies = this.#tidying === undefined && this.#tidyIsDue;
+    // Publishes are held back, so that nothing else may happen before the spill is tried again.
+    const spills = this.#spilling === undefined && (this.#isLate || this.#spillAt > this.#lookAt);
+    return Math.min(
+      tidies ? this.#sweepAt : Number.POSITIVE_INFINITY,
+      spills ? Math.max(this.#lookAt, this.#spillAt) : Number.POSITIVE_INFINITY,
+    );
   }
 
   /** Something of this queue may be wanted no more. */
@@ -240,7 +246,8 @@ export class Housekeeping implements RunRecords {
 
   #judgeLate(): void {
     const { window, log, alarms } = this.#options;
-    const isLate = window.isLate(log);
+    // Where no segment can leave, nothing is won by waiting.
+    const isLate = window.isLate(log) && this.#leaving() > 0;
     if (isLate === this.#isLate) return;
     this.#isLate = isLate;
     if (isLate) this.#stats.late++;

@@ -445,12 +445,16 @@ export class Shard {
 
   // --- End.
 
+  get #isBusy(): boolean {
+    return this.#housekeeping?.isBusy === true || this.#applier.index < this.#options.log.last;
+  }
+
   async #stop(): Promise<void> {
     const { log, records, logger } = this.#options;
     const serving = this.#serving;
     serving?.close();
-    await this.#housekeeping?.stop();
-    while (this.#applier.index < log.last && this.#failure === undefined) await this.#turns.next();
+    this.#housekeeping?.stop().catch(() => undefined);
+    while (this.#isBusy && this.#failure === undefined) await this.#turns.next();
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#checkpoints.running) await this.checkpoint();
     await this.checkpoint(serving?.dispatcher.marks);

@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { MemoryRecords } from '../../storage/storage.ts';
-import type { QueueId } from '../../src/machine/ids.ts';
+import type { Offset, QueueId } from '../../src/machine/ids.ts';
 import { bySeed, ONLY } from '../support/by-seed.ts';
 import { Random } from '../support/simulated-disk-random.ts';
 import type { SimulatedDisk } from '../support/simulated-disk.ts';
@@ -13,7 +13,7 @@ import { LOG_FOLDER, RUNS_FOLDER, SMALL_SPACE, SpaceWorld } from '../support/spa
 const FILE = 'test/shard/space-schedules.test.ts';
 const FIRST = Number(process.env['FIRST'] ?? 0);
 const SCHEDULES = Number(process.env['SCHEDULES'] ?? 25);
-const QUEUES = ['a', 'b', 'c'];
+const QUEUES = ['a', 'b', 'stream'];
 
 const SEEN = [
   'cut while working',
@@ -23,6 +23,8 @@ const SEEN = [
   'rewritten or merged',
   'a run dropped',
   'a file left over and removed',
+  'a queue deleted with messages in runs',
+  'a stream cut with messages in runs',
   'wanted and read from a run after a cut',
 ] as const;
 type Seen = (typeof SEEN)[number];
@@ -33,7 +35,8 @@ interface Queue {
   /** By offset. */
   texts: string[];
   confirmed: number;
-  readonly settled: Set<number>;
+  /** Of a stream: everything below what was asked to be its start. */
+  settled: Set<number>;
 }
 
 class Schedule {
@@ -75,10 +78,10 @@ class Schedule {
     expect(after.toSorted()).toEqual(named.toSorted());
     for (const name of QUEUES) {
       const known = this.#queues.find((queue) => queue.name === name);
-      const id = world.machine.queueNamed(name)?.queueId ?? (await world.declare(name));
+      const id = world.machine.queueNamed(name)?.queueId ?? (await this.#declare(world, name));
       if (known === undefined) {
         this.#queues.push({ name, id, texts: [], confirmed: 0, settled: new Set() });
-      } else known.id = id;
+      } else if (known.id !== id) renew(known, id);
     }
   }
 
@@ -89,6 +92,7 @@ class Schedule {
       const what = random.below(10);
       if (what < 5) await this.#publish(world);
       else if (what < 7) await this.#settle(world);
+      else if (what < 8 && random.chance(0.2)) await this.#delete(world);
       else if (what < 9) world.monotonicMs += random.below(5000);
       else await world.checkpoint();
       world.housekeeping.look();
@@ -155,8 +159,34 @@ class Schedule {
     for (const queue of queues) queue.confirmed = queue.texts.length;
   }
 
+  #declare(world: SpaceWorld, name: string): Promise<QueueId> {
+    return world.declare(name, {}, name === 'stream' ? 'stream' : 'classic');
+  }
+
+  async #delete(world: SpaceWorld): Promise<void> {
+    const queue = this.#random.pick(this.#queues);
+    if (world.runSet.pieces(queue.id).length > 0) {
+      this.#saw('a queue deleted with messages in runs');
+    }
+    await world.plain({ kind: 'delete-queue', queueId: queue.id });
+    renew(queue, await this.#declare(world, queue.name));
+  }
+
+  async #cut(world: SpaceWorld, queue: Queue): Promise<void> {
+    const start = Math.floor(queue.confirmed * this.#random.pick([0.2, 0.6, 1]));
+    if ((world.runSet.pieces(queue.id)[0]?.first ?? start) < start) {
+      this.#saw('a stream cut with messages in runs');
+    }
+    for (let offset = 0; offset < start; offset += 1) queue.settled.add(offset);
+    await world.plain({ kind: 'retain', queueId: queue.id, start: start as Offset });
+  }
+
   async #settle(world: SpaceWorld): Promise<void> {
     const queue = this.#random.pick(this.#queues);
+    if (queue.name === 'stream') {
+      await this.#cut(world, queue);
+      return;
+    }
     const upTo = Math.floor(queue.confirmed * this.#random.pick([0.3, 0.8, 1]));
     const offsets: number[] = [];
     for (let offset = 0; offset < upTo && offsets.length < 100; offset += 1) {
@@ -166,6 +196,14 @@ class Schedule {
     }
     if (offsets.length > 0) await world.settle(queue.id, offsets);
   }
+}
+
+/** The queue is another one by the same name. */
+function renew(queue: Queue, id: QueueId): void {
+  queue.id = id;
+  queue.texts = [];
+  queue.confirmed = 0;
+  queue.settled = new Set();
 }
 
 async function powerCuts(
