@@ -132,7 +132,7 @@ export const storage = section('The log on the disk, and the runs that keep what
   }),
   spill_buffer: size({
     about: 'Payloads that are in memory at once while a run is written.',
-    fallback: '16MiB',
+    fallback: '8MiB',
     min: '1MiB',
     max: '256MiB',
   }),

@@ -37,6 +37,7 @@ import type { RunRecord } from './run-records.ts';
 import type { Run, RunSet } from './run-set.ts';
 import type { ShardLog } from './shard-log.ts';
 import { Spill } from './spill.ts';
+import { SpillPart } from './spill-part.ts';
 import { WantedSweep } from './wanted-sweep.ts';
 
 export interface HousekeepingOptions {
@@ -95,6 +96,7 @@ const WHOLE_BYTES = 8 << 20;
 export class Housekeeping implements RunRecords {
   readonly #options: HousekeepingOptions;
   readonly #sweep: WantedSweep;
+  readonly #part: SpillPart;
   readonly #stats = {
     spills: 0,
     spilledMessages: 0,
@@ -119,6 +121,7 @@ export class Housekeeping implements RunRecords {
 
   constructor(options: HousekeepingOptions) {
     this.#options = options;
+    this.#part = new SpillPart(options.spillBufferBytes);
     this.#sweep = new WantedSweep({ ...options, rest: this.#slices() });
   }
 
@@ -264,7 +267,7 @@ export class Housekeeping implements RunRecords {
   }
 
   async #spill(): Promise<void> {
-    const { log, locations, machine, loader, runs, runSet, spillBufferBytes } = this.#options;
+    const { log, locations, machine, loader, runs, runSet } = this.#options;
     const boundary = this.#leaving();
     if (boundary <= locations.spilledBelow) {
       // Nothing wanted lies there any more: a checkpoint gives it back.
@@ -281,7 +284,7 @@ export class Housekeeping implements RunRecords {
         loader,
         runs,
         takeRunId: () => runSet.takeId(),
-        bufferBytes: spillBufferBytes,
+        part: this.#part,
         rest: this.#slices(),
       },
       boundary,

@@ -44,7 +44,7 @@ export const DEFAULT_SHARD_LIMITS: ShardLimits = {
   checkpointIntervalMs: 60_000,
   windowBytes: 512 * MIB,
   windowMessages: 1_000_000,
-  spillBufferBytes: 16 * MIB,
+  spillBufferBytes: 8 * MIB,
   compactionShare: 0.25,
   sliceMs: 8,
 };

@@ -78,8 +78,11 @@ export interface ShardLog {
   propose(proposal: Proposal): LogIndex;
   /** One listener; called with at least one entry. */
   onCommitted(listener: (entries: readonly ShardEntry[]) => void): void;
-  /** At least one entry if there is one, else up to `maxBytes` of payloads. Checked. */
-  read(from: LogIndex, maxBytes: number): Promise<ReadOutcome>;
+  /**
+   * At least one entry if there is one, else up to `maxBytes` of payloads. Checked. With `into` the
+   * payloads may lie there, and are gone when it is given again.
+   */
+  read(from: LogIndex, maxBytes: number, into?: Uint8Array): Promise<ReadOutcome>;
   /** Whole segments below; crash safe. */
   truncatePrefix(firstKept: LogIndex): Promise<void>;
   /** Waits for what is on its way, and leaves the mark of a clean stop. */

@@ -97,8 +97,9 @@ export class SingleLog implements ShardLog {
     this.#onCommitted = listener;
   }
 
-  async read(from: LogIndex, maxBytes: number): Promise<ReadOutcome> {
-    const outcome = await this.#log.read(from as number as StorageIndex, { maxBytes });
+  async read(from: LogIndex, maxBytes: number, into?: Uint8Array): Promise<ReadOutcome> {
+    const limits = into === undefined ? { maxBytes } : { maxBytes, into };
+    const outcome = await this.#log.read(from as number as StorageIndex, limits);
     switch (outcome.kind) {
       case 'truncated':
         return { kind: 'outside' };

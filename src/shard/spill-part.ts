@@ -17,6 +17,8 @@ import type { ShardEntry, ShardLog } from './shard-log.ts';
 const ROWS_MAX = 65_536;
 const SLAB_BYTES = 1 << 20;
 const READ_BYTES = 512 * 1024;
+/** With what a read of the log takes in front of and behind its entries. */
+const READ_BUFFER_BYTES = READ_BYTES + 8192;
 const FIRST_ROWS = 1024;
 /** A row without payloads. */
 const NOWHERE = 0xffff_ffff;
@@ -38,6 +40,7 @@ export class SpillPart {
   #order = new Float64Array(FIRST_ROWS);
   readonly #walk = new EntryWalk();
   readonly #lost = new Map<number, string>();
+  readonly #read: Uint8Array;
   #lengths = new Uint32Array(FIRST_ROWS);
   #slabs: Uint8Array[] = [];
   #rows = 0;
@@ -49,6 +52,7 @@ export class SpillPart {
   constructor(bufferBytes: number) {
     this.#bufferBytes = bufferBytes;
     this.#slabBytes = Math.min(SLAB_BYTES, bufferBytes);
+    this.#read = new Uint8Array(Math.min(READ_BUFFER_BYTES, bufferBytes));
   }
 
   get rows(): number {
@@ -94,7 +98,7 @@ export class SpillPart {
   async read(log: Pick<ShardLog, 'read'>, rest: () => Promise<void>): Promise<void> {
     const base = this.#sort();
     const order = this.#order;
-    const reads = new EntryReads(log);
+    const reads = new EntryReads(log, this.#read);
     for (let at = 0; at < this.#rows;) {
       await rest();
       const index = Math.floor((order[at] as number) / ROWS_MAX) + base;
@@ -235,10 +239,13 @@ function twice<Column extends Float64Array | Uint32Array>(column: Column): Colum
 /** Entries in ascending order, read ahead. */
 class EntryReads {
   readonly #log: Pick<ShardLog, 'read'>;
+  readonly #memory: Uint8Array;
   #entries: readonly ShardEntry[] = [];
 
-  constructor(log: Pick<ShardLog, 'read'>) {
+  /** Entries lie in `memory`, until the next read. */
+  constructor(log: Pick<ShardLog, 'read'>, memory: Uint8Array) {
     this.#log = log;
+    this.#memory = memory;
   }
 
   /** The entry, in words why it cannot be read, or undefined: it is not in the log any more. */
@@ -246,7 +253,8 @@ class EntryReads {
     const first = this.#entries[0]?.index ?? (0 as LogIndex);
     const known = index < first ? undefined : this.#entries[index - first];
     if (known !== undefined) return known;
-    const outcome = await this.#log.read(index, READ_BYTES);
+    this.#entries = [];
+    const outcome = await this.#log.read(index, READ_BYTES, this.#memory);
     switch (outcome.kind) {
       case 'entries':
         this.#entries = outcome.entries;

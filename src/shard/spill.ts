@@ -21,7 +21,7 @@ import type { RecordLoader } from './record-loader.ts';
 import type { PieceRecord, RunRecord } from './run-records.ts';
 import { RUN_VALUE_HEADER_BYTES, writeRunValueHeader } from './run-values.ts';
 import type { ShardLog } from './shard-log.ts';
-import { SpillPart } from './spill-part.ts';
+import type { SpillPart } from './spill-part.ts';
 
 export interface SpillOptions {
   readonly log: Pick<ShardLog, 'read' | 'sealed'>;
@@ -31,7 +31,8 @@ export interface SpillOptions {
   readonly runs: Pick<Runs, 'create'>;
   /** An id that no run ever had. */
   readonly takeRunId: () => number;
-  readonly bufferBytes: number;
+  /** Where messages are collected; the same one again and again, and empty between two spills. */
+  readonly part: SpillPart;
   /** Called often: makes way for other work when it is time. Rejects to end the spill. */
   readonly rest: () => Promise<void>;
 }
@@ -74,7 +75,8 @@ export class Spill {
     this.#options = options;
     this.#boundary = boundary;
     this.#lost = { writer: undefined, pieces: [], why: '' };
-    this.#part = new SpillPart(options.bufferBytes);
+    this.#part = options.part;
+    this.#part.clear();
     this.#isWanted = (queueId, offset) => options.machine.isWanted(queueId, offset);
   }
 

@@ -183,6 +183,7 @@ async function walkTwice(
 async function walkOver(state: LogState, walk: Walk): Promise<Walked> {
   const { file } = walk.hold;
   const { indexIntervalBytes } = state.settings;
+  const { into } = walk.limits;
   const wanted = Math.min(
     walk.limits.maxBytes + indexIntervalBytes + HEADER_BYTES,
     MAX_FIRST_READ_BYTES,
@@ -193,7 +194,9 @@ async function walkOver(state: LogState, walk: Walk): Promise<Walked> {
   const header = emptyHeader();
   const budget = { bytes: walk.limits.maxBytes };
   for (;;) {
-    const buffer = uninitialised(Math.max(0, Math.min(size, walk.end - position)));
+    const length = Math.max(0, Math.min(size, walk.end - position));
+    const isRoom = into !== undefined && into.length >= length;
+    const buffer = isRoom ? into.subarray(0, length) : uninitialised(length);
     const count = await readFully(file, buffer, position);
     const window = windowOver(buffer.subarray(0, count));
     const piece = new Piece(state, walk, { window, position, header });

@@ -120,6 +120,11 @@ export type ReadOutcome =
 export interface ReadLimits {
   /** Payload bytes; the first batch is returned whatever its size. */
   readonly maxBytes: number;
+  /**
+   * Memory to read into where it is large enough; the payloads that are returned then lie in it,
+   * and are the caller's until he gives it again. For who reads much and keeps nothing.
+   */
+  readonly into?: Uint8Array;
 }
 
 export interface TornTail {

@@ -204,15 +204,25 @@ export class BlockBuilder {
     return at;
   }
 
-  /** The block; the builder is empty again. `place` is where it will stand. */
-  finish(place: RunName & { readonly block: number; readonly position: number }): {
-    header: BlockHeader;
-    bytes: Uint8Array;
-  } {
+  /** Of the block, header and directory included. */
+  get blockBytes(): number {
+    const stretches = this.#stretches.length / 3;
+    const directory = stretches * STRETCH_BYTES + this.#ends.length * END_BYTES;
+    return BLOCK_HEADER_BYTES + directory + this.#length;
+  }
+
+  /**
+   * Writes the block into `bytes`, which has exactly its size; the builder is empty again. `place`
+   * is where it will stand.
+   */
+  finish(
+    bytes: Uint8Array,
+    place: RunName & { readonly block: number; readonly position: number },
+  ): BlockHeader {
     const stretches = this.#stretches.length / 3;
     const endsAt = BLOCK_HEADER_BYTES + stretches * STRETCH_BYTES;
     const valuesAt = endsAt + this.#ends.length * END_BYTES;
-    const bytes = new Uint8Array(valuesAt + this.#length);
+    bytes.fill(0, 0, BLOCK_HEADER_BYTES);
     const view = viewOf(bytes);
     for (let nth = 0, at = BLOCK_HEADER_BYTES; nth < stretches; nth += 1, at += STRETCH_BYTES) {
       setU64(view, at, this.#stretches[nth * 3] as number);
@@ -235,7 +245,7 @@ export class BlockBuilder {
     encodeHeader(view, header);
     view.setUint32(4, crc32(bytes.subarray(CHECKED_FROM, BLOCK_HEADER_BYTES)), true);
     this.#clear();
-    return { header, bytes };
+    return header;
   }
 
   #clear(): void {

@@ -45,6 +45,7 @@ export interface FinishedRun {
 }
 
 const SYNC_BYTES = 4 * 1024 * 1024;
+const FIRST_OUT_BYTES = 64 * 1024;
 
 export class RunWriter {
   readonly runId: number;
@@ -53,10 +54,11 @@ export class RunWriter {
   readonly #file: OpenFile;
   readonly #builder: BlockBuilder;
   readonly #entries: IndexEntry[] = [];
-  #pending: Uint8Array[];
-  #pendingBytes: number;
+  /** What waits to be written, from its start on; used again and again. */
+  #out = new Uint8Array(FIRST_OUT_BYTES);
+  #pendingBytes = 0;
   /** Of everything that is written or pending. */
-  #position: number;
+  #position = 0;
   #written = 0;
   #synced = 0;
   #values = 0;
@@ -90,10 +92,7 @@ export class RunWriter {
     this.#counted = counted;
     this.#file = file;
     this.#builder = new BlockBuilder(options.blockBytes);
-    const header = encodeRunHeader(options);
-    this.#pending = [header];
-    this.#pendingBytes = header.length;
-    this.#position = header.length;
+    this.#push(encodeRunHeader(options));
   }
 
   /** Full blocks that wait to be written. */
@@ -134,13 +133,14 @@ export class RunWriter {
     this.room.set(value, at);
   }
 
-  /** Writes what is pending. Rejects with StorageError `full` or `failed`; then `abandon`. */
+  /**
+   * Writes what is pending; nothing may be added until it has resolved. Rejects with StorageError
+   * `full` or `failed`; then `abandon`.
+   */
   async drain(): Promise<void> {
-    const parts = this.#pending;
-    if (parts.length === 0) return;
-    const position = this.#position - this.#pendingBytes;
-    const bytes = joined(parts, this.#pendingBytes);
-    this.#pending = [];
+    const bytes = this.#out.subarray(0, this.#pendingBytes);
+    if (bytes.length === 0) return;
+    const position = this.#position - bytes.length;
     this.#pendingBytes = 0;
     try {
       await writeWhole(this.#file, bytes, position);
@@ -209,28 +209,27 @@ export class RunWriter {
   #seal(): void {
     const { runId, owner } = this.#options;
     const place = { runId, owner, block: this.#entries.length, position: this.#position };
-    const { header, bytes } = this.#builder.finish(place);
-    this.#entries.push(entryOf(header));
-    this.#push(bytes);
+    const room = this.#take(this.#builder.blockBytes);
+    this.#entries.push(entryOf(this.#builder.finish(room, place)));
   }
 
   #push(bytes: Uint8Array): void {
-    this.#pending.push(bytes);
-    this.#pendingBytes += bytes.length;
-    this.#position += bytes.length;
+    this.#take(bytes.length).set(bytes);
   }
-}
 
-function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
-  const [only] = parts;
-  if (parts.length === 1 && only !== undefined) return only;
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
+  /** The next so many bytes of the file. */
+  #take(length: number): Uint8Array {
+    const start = this.#pendingBytes;
+    const end = start + length;
+    if (end > this.#out.length) {
+      const larger = new Uint8Array(Math.max(end, 2 * this.#out.length));
+      larger.set(this.#out.subarray(0, start));
+      this.#out = larger;
+    }
+    this.#pendingBytes = end;
+    this.#position += length;
+    return this.#out.subarray(start, end);
   }
-  return bytes;
 }
 
 /** A full disk is worth another try later; anything else is not. */
