@@ -43,7 +43,7 @@ export const shards = section('The part that stores and delivers messages of que
   }),
   cache_size: size({
     about: 'Memory for the newest part of the log, from which consumers that keep up are served.',
-    fallback: '24MiB',
+    fallback: '16MiB',
     min: '1MiB',
     max: '16GiB',
   }),

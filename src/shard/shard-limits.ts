@@ -35,7 +35,7 @@ export const DEFAULT_SHARD_LIMITS: ShardLimits = {
   entryBytesMax: MIB,
   uncommittedBytesMax: 64 * MIB,
   outstandingBytesMax: 4 * MIB,
-  tailBytes: 24 * MIB,
+  tailBytes: 16 * MIB,
   readBytes: 32 * MIB,
   locationBytes: 16 * MIB,
   residentRecordsMax: 100_000,
