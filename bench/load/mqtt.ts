@@ -32,6 +32,11 @@ function uint16(value: number): Buffer {
   return out;
 }
 
+/** No client of another load generator that runs at the same time. */
+function ownId(kind: string, place: number): string {
+  return `${kind}-${process.pid}-${place}`;
+}
+
 async function connectMqtt(port: number, clientId: string): Promise<Socket> {
   const socket = await openSocket(port);
   const handshake = new Handshake(socket);
@@ -161,7 +166,7 @@ class Publisher {
 /** QoS 1: acknowledged messages a second, from the first byte sent to the last acknowledgement. */
 export async function publishAcknowledged(run: PublishRun): Promise<RunResult> {
   const sockets = await Promise.all(
-    Array.from({ length: run.connections }, (_, i) => connectMqtt(run.port, `load-${process.pid}-${i}`)),
+    Array.from({ length: run.connections }, (_, i) => connectMqtt(run.port, ownId('load', i))),
   );
   const latency = new LatencyHistogram();
   const quota = Math.floor(run.messages / run.connections);
@@ -243,7 +248,7 @@ export interface ConsumeRun {
 /** Takes and acknowledges one by one what lies in a queue; the first delivery starts the clock. */
 export async function consumeAndAcknowledge(run: ConsumeRun): Promise<RunResult> {
   const sockets = await Promise.all(
-    Array.from({ length: run.consumers }, (_, i) => connectMqtt(run.port, `consumer-${process.pid}-${i}`)),
+    Array.from({ length: run.consumers }, (_, i) => connectMqtt(run.port, ownId('consumer', i))),
   );
   const latency = new LatencyHistogram();
   const seen = new Uint8Array(run.messages);

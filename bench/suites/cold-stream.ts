@@ -1,6 +1,7 @@
 /**
  * A stream that is read from its start by a reader who comes late, after a restart with cold
- * caches; against reading the files, and against what the broker delivers when the messages are in memory.
+ * caches; against reading the files, and against what the broker delivers when the messages are in
+ * memory.
  */
 
 import { createReadStream } from 'node:fs';

@@ -3,9 +3,9 @@
  * with their payloads, read from the log in its own order. One object serves all parts of a spill.
  *
  * A *row* is neighbouring offsets of one queue that lie behind each other in one entry, so a batch
- * of messages costs one; rows are columns of numbers, because a spill may have millions. Bounded: at
- * most `ROWS_MAX` rows, and payloads up to the buffer of the spill but for one stretch. What lies in
- * a damaged range of the log has no payload: it is told as lost.
+ * of messages costs one; rows are columns of numbers, because a spill may have millions. Bounded:
+ * at most `ROWS_MAX` rows, and payloads up to the buffer of the spill but for one stretch. What
+ * lies in a damaged range of the log has no payload: it is told as lost.
  */
 
 import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';

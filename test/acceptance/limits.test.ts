@@ -1,5 +1,5 @@
 /**
- * What a queue keeps and refuses, against a real broker: Q7, Q8, Q16, Q17, numbered producers, delay.
+ * What a queue keeps and refuses, against a real broker: Q7, Q8, Q16, Q17, producers, delay.
  */
 
 import { readdir } from 'node:fs/promises';

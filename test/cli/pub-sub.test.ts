@@ -130,7 +130,7 @@ describe('what goes wrong is said, with a code of its own', () => {
     const queue = await sub('-t', '$queue/orders', '-q', '0', '-c', '1');
     expect([queue.code, queue.stderr]).toEqual([
       ExitCode.refused,
-      expect.stringContaining('a classic queue is consumed at QoS 1'),
+      expect.stringContaining('a queue is consumed at QoS 1'),
     ]);
   });
 

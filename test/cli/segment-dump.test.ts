@@ -201,10 +201,11 @@ describe('segment-dump', () => {
     const foreign = join(broker.dataDirectory, 'foreign');
     await mkdir(foreign);
     await writeFile(join(foreign, '00000000000000000001-1.log'), Buffer.alloc(5000, 0x41));
+    await writeFile(join(foreign, 'notes.txt'), 'nothing of a broker');
     const cases = [
       [foreign, 'not ours'],
       [join(foreign, '00000000000000000001-1.log'), 'not ours'],
-      [broker.dataDirectory + '/payload', 'is not a segment'],
+      [join(foreign, 'notes.txt'), 'is neither a segment'],
       ['/nowhere', 'there is nothing at /nowhere'],
     ] as const;
     for (const [path, words] of cases) {

@@ -91,7 +91,7 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
   [1, whole],
 ];
 
-export const steps = fc.oneof(...WEIGHTED.map(([weight, arbitrary]) => ({ weight, arbitrary })));
+const steps = fc.oneof(...WEIGHTED.map(([weight, arbitrary]) => ({ weight, arbitrary })));
 
 /**
  * A new pair, with a queue and both streams, so that a run does something from its first step on.
@@ -116,7 +116,7 @@ function pair(maxResidentRecords: number): { model: MachineModel; real: Real } {
 }
 
 /** One run: all steps, then a while of silence, and a crash. */
-export function runSteps(list: readonly Step[], maxResidentRecords: number): void {
+function runSteps(list: readonly Step[], maxResidentRecords: number): void {
   const { model, real } = pair(maxResidentRecords);
   for (const step of list) if (step.check(model)) step.run(model, real);
   compareWhole(model, real.driver);
