@@ -93,6 +93,42 @@ describe('what leaves the window of the log', () => {
     await world.stop();
   });
 
+  it('where no segment can leave, publishes do not wait, however small the window', async () => {
+    const files = new MemoryFiles();
+    const world = await open(files, new MemoryRecords(), {
+      segmentBytes: 1 << 20,
+      windowBytes: 2 << 20,
+      windowMessages: 5,
+    });
+    const queue = await world.declare('a');
+    await fill(world, [queue], 100);
+    await world.tidy();
+    expect(world.housekeeping.isLate).toBe(false);
+    expect(runFiles(files)).toEqual([]);
+    await world.stop();
+  });
+
+  it('a stop in the middle of a spill leaves no file, and the next life does it', async () => {
+    let files = new MemoryFiles();
+    const records = new MemoryRecords();
+    let world = await open(files, records);
+    const queue = await world.declare('a');
+    await fill(world, [queue], 400);
+    world.monotonicMs += 1000;
+    world.housekeeping.look();
+    expect(world.housekeeping.isBusy).toBe(true);
+    await world.stop();
+    expect(world.failure).toBeUndefined();
+    expect(runFiles(files)).toEqual([]);
+    files = files.crash();
+    records.crash();
+    world = await open(files, records);
+    await world.tidy();
+    expect(runFiles(files).length).toBeGreaterThan(0);
+    await expectAll(world, queue, range(0, 400));
+    await world.stop();
+  });
+
   it('Q28: one message unsettled for ever, many behind it: it pins itself, not the log', async () => {
     const files = new MemoryFiles();
     const world = await open(files, new MemoryRecords());

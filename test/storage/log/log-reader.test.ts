@@ -23,6 +23,25 @@ describe('reading', () => {
     }
   });
 
+  test('into memory of the caller, where it is large enough, and else into its own', async () => {
+    const { log } = await openSmall(new MemoryFiles());
+    for (let nth = 0; nth < 30; nth += 1) await fill(log, 1, { length: (nth * 97) % 900 });
+    for (const size of [0, 100, 64 * 1024]) {
+      const into = new Uint8Array(size);
+      let lent = 0;
+      for (let from = 1; from <= 30;) {
+        const outcome = await log.read(at(from), { maxBytes: 2000, into });
+        if (outcome.kind !== 'batches') throw new Error(outcome.kind);
+        for (const { index, payload } of outcome.batches) {
+          expect(payload).toEqual(payloadOf(index, payload.length));
+          if (payload.buffer === into.buffer) lent += 1;
+        }
+        from += outcome.batches.length;
+      }
+      expect(lent > 0).toBe(size === 64 * 1024);
+    }
+  });
+
   test('outside of the log it says where the log is', async () => {
     const { log } = await openSmall(new MemoryFiles());
     await fill(log, 20, { length: 600 });
