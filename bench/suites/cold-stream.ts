@@ -51,7 +51,7 @@ export const coldStreamSuite: Suite = async (options) => {
   const data = join(directory, 'kept');
   const queues = [{ name: 'events', type: 'stream', group_start: 'first' }];
   await writeFile(file, JSON.stringify({ queues }));
-  const start = ['--config', file, '--set', `data_dir=${data}`, '--set', 'storage.window=256MiB'];
+  const start = ['--config', file, '--data-dir', data, '--set', 'storage.window=256MiB'];
   let peer = await startFluxmq(PORT, start);
   const publish = {
     port: PORT,
