@@ -28,7 +28,7 @@ async function declareAll(directory: string, count: number): Promise<string> {
       groups: [{ name: 'second' }],
     }));
     await writeFile(file, JSON.stringify({ queues }));
-    const peer = await startFluxmq(18830, ['--config', file, '--set', `data_dir=${data}`]);
+    const peer = await startFluxmq(18830, ['--config', file, '--data-dir', data]);
     await peer.halt();
   }
   return data;
@@ -43,7 +43,7 @@ export const idleQueuesSuite: Suite = async (options) => {
   await empty.stop();
   const data = await declareAll(directory, count);
   const began = performance.now();
-  const peer = await startFluxmq(18830, ['--set', `data_dir=${data}`]);
+  const peer = await startFluxmq(18830, ['--data-dir', data]);
   const seconds = (performance.now() - began) / 1000;
   await rest();
   const above = ((await peer.residentBytes()) - before) / MIB;
