@@ -10,6 +10,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',
+    // Many tests wait for processes of their own: every core has work.
+    maxWorkers: '100%',
     coverage: { include: ['storage/**/*.ts', 'src/**/*.ts'] },
   },
 });
