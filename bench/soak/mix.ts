@@ -31,8 +31,8 @@ export class Mix {
       await this.#work(`${group}-1`, group);
       await this.#work(`${group}-2`, group);
     }
-    await this.#read('events-1', '$queue/events', {});
-    await this.#read('later-1', '$queue/later', {});
+    await this.#read('events-1', '$queue/events');
+    await this.#read('later-1', '$queue/later');
     for (let i = 0; i < PUBLISHERS; i += 1) await this.#publish(`publisher-${i}`, i);
     this.#timer = setInterval(() => void this.#emptyDeadLetters(), EMPTY_DLQ_MS);
   }
@@ -103,13 +103,13 @@ export class Mix {
     await client.subscribeAsync('$queue/work', { qos: 1, properties: { userProperties } });
   }
 
-  async #read(clientId: string, topic: string, userProperties: Properties): Promise<void> {
+  async #read(clientId: string, topic: string): Promise<void> {
     const client = await this.#client(clientId);
     client.on('packetsend', (packet) => {
       if (packet.cmd === 'puback') this.settled += 1;
     });
     client.on('message', (_topic: string, _payload: Buffer, _packet: IPublishPacket) => undefined);
-    await client.subscribeAsync(topic, { qos: 1, properties: { userProperties } });
+    await client.subscribeAsync(topic, { qos: 1 });
   }
 
   async #leave(client: MqttClient): Promise<void> {
