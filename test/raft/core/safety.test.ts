@@ -268,6 +268,7 @@ describe('random lives of a cluster', () => {
         {
           numRuns: Number(process.env['RAFT_RUNS'] ?? 100),
           seed: Number(process.env['RAFT_SEED'] ?? 1),
+          endOnFailure: process.env['RAFT_RUNS'] !== undefined,
         },
       );
       // What never happened was not tested.
