@@ -49,3 +49,46 @@ export type {
   SoftState,
 } from './core/ready.ts';
 export type { PeerStatus, ProgressState, Status } from './core/status.ts';
+export { LogDisk } from './host/log-disk.ts';
+export type { CommandsNote, LogDiskOptions } from './host/log-disk.ts';
+export {
+  ConfigurationError,
+  decodeConfiguration,
+  encodeConfiguration,
+} from './host/configuration-codec.ts';
+export { CATCH_UP_LIMITS } from './host/catch-up-messages.ts';
+export type {
+  CatchUpAnswer,
+  CatchUpAsk,
+  CatchUpEnd,
+  CatchUpMessage,
+  CatchUpOffer,
+} from './host/catch-up-messages.ts';
+export type {
+  CatchUpBuilding,
+  CatchUpReading,
+  CatchUpSink,
+  CatchUpSource,
+  CheckpointName,
+} from './host/catch-up-ports.ts';
+export type { CatchUpPorts } from './host/catch-ups.ts';
+export { RAFT_ERROR_CODES, RaftError } from './host/raft-error.ts';
+export type { RaftErrorCode } from './host/raft-error.ts';
+export { RaftNode } from './host/raft-node.ts';
+export type { RaftNodeOptions, StandingCheckpoint } from './host/raft-node.ts';
+export { systemClock, systemRandom } from './host/system-clock.ts';
+export { isBulkMessage } from './host/peer-message.ts';
+export type { PeerMessage } from './host/peer-message.ts';
+export type {
+  Clock,
+  DamagedRange,
+  Disk,
+  DiskListener,
+  DiskRead,
+  DiskWrite,
+  Network,
+  NetworkListener,
+  ReplicaEnd,
+  StateMachine,
+  Timer,
+} from './host/ports.ts';

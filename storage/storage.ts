@@ -9,6 +9,7 @@ export { Log } from './log/log.ts';
 export type { LogReader } from './log/log-reader.ts';
 export type {
   AppendBatch,
+  EntryName,
   Fault,
   FaultyRange,
   HardState,
@@ -22,6 +23,7 @@ export type {
   SyncMode,
   TornTail,
 } from './log/log-types.ts';
+export type { EpochStart } from './log/epoch-cache.ts';
 export type { Epoch, FilePosition, LogIndex, SegmentId } from './log/positions.ts';
 export type {
   Checkpoint,
