@@ -7,6 +7,7 @@
  */
 
 import { join } from 'node:path';
+import { systemClock as raftClock, systemRandom } from '#raft';
 import { DiskReserve, Log, nodeFiles, Runs, openDataDirectory, openLevelRecords } from '#storage';
 import type { DataDirectory, Files, RecordStore } from '#storage';
 import type { ShardSettings } from './options.ts';
@@ -15,7 +16,8 @@ import type { ThreadPulse } from './ops/thread-pulse.ts';
 import { DeclarationError } from './shard/declarations.ts';
 import { DEFAULT_SHARD_LIMITS, type ShardLimits } from './shard/shard-limits.ts';
 import { Shard } from './shard/shard.ts';
-import { SingleLog } from './shard/single-log.ts';
+import { RaftLog } from './shard/raft-log.ts';
+import { noCatchUp, noNetwork } from './shard/single-node.ts';
 import { systemClock } from './shard/stamp-clock.ts';
 import { firstIdInMemory } from './shard/volatile-ids.ts';
 import { VolatileLog } from './shard/volatile-log.ts';
@@ -151,7 +153,7 @@ function limitsOf(settings: ShardSettings): ShardLimits {
 async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
   const { settings, logger, port, pulse, onFailure } = parts;
   const { reserveBytes: _reserve, ...storage } = settings.storage;
-  let shard: Shard | undefined;
+  let replica: RaftLog | undefined;
   let early: Error | undefined;
   let zeros = 0;
   const { log, recovery } = await Log.open({
@@ -166,8 +168,8 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
     },
     onFailure: (error) => {
       if (error.code === 'full') on.reserve.noteFull();
-      if (shard === undefined) early = error;
-      else shard.logFailed(error);
+      if (replica === undefined) early = error;
+      else replica.logFailed(error);
     },
   });
   // A shard that opened has closed the log itself; one that refused must not leave the mark of a
@@ -178,9 +180,23 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
   for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');
   const runs = await openRuns(on, log.logId, settings.runs.blockBytes);
   let spent = 0;
-  shard = await Shard.open({
+  const members = [{ id: settings.node, role: 'voter', address: '' } as const];
+  replica = new RaftLog({
+    log,
+    id: settings.node,
+    founders: { members },
+    checkpoint: on.records.checkpoint,
+    network: noNetwork,
+    catchUp: noCatchUp,
+    clock: raftClock,
+    random: systemRandom,
+    replaced: () => undefined,
+  });
+  on.opened.push(() => Promise.resolve(replica?.abandon()));
+  if (early !== undefined) replica.logFailed(early);
+  return Shard.open({
     node: settings.node,
-    log: new SingleLog(log, settings.node),
+    log: replica,
     records: on.records,
     runs,
     port,
@@ -205,8 +221,6 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
     diskFull: () => on.reserve.noteFull(),
     onFailure,
   });
-  if (early !== undefined) shard.logFailed(early);
-  return shard;
 }
 
 /** Of the shard in memory: its log is given back soon after its messages are settled. */

@@ -32,8 +32,8 @@ export interface CommandsNote {
 export interface LogDiskOptions {
   /** The disk's from now on; its maker calls `logFailed`. */
   readonly log: Log;
-  /** Reads it from the payload, so that each replica notes the same. */
-  note(payload: Uint8Array): CommandsNote;
+  /** Of an entry of commands; from its payload, so that each replica notes the same. */
+  note(entry: Entry): CommandsNote;
 }
 
 interface OnItsWay {
@@ -57,7 +57,7 @@ export class LogDisk implements Disk {
 
   constructor(options: LogDiskOptions) {
     this.#log = options.log;
-    this.#note = (payload) => options.note(payload);
+    this.#note = (entry) => options.note(entry);
     options.log.onDurable((durable) => this.#durable(durable));
   }
 
@@ -173,7 +173,7 @@ export class LogDisk implements Disk {
     const log = this.#log;
     if (index !== log.last + 1) throw new Error(`entry ${index} comes behind entry ${log.last}`);
     if (kind === 'commands') {
-      log.append({ epoch: term, ...this.#note(payload), payload: [payload] });
+      log.append({ epoch: term, ...this.#note(entry), payload: [payload] });
       return;
     }
     const bytes = configuration === undefined ? NOTHING : encodeConfiguration(configuration);

@@ -72,8 +72,8 @@ export class RaftNode {
 
   /** Reads what the log has of configurations; nothing happens before `start`. */
   static async open(options: RaftNodeOptions): Promise<RaftNode> {
-    const recovered = await recoveredState(options.disk, options.checkpoint);
-    const { id, limits, preferred } = options;
+    const { id, disk, checkpoint, limits, preferred } = options;
+    const recovered = await recoveredState(disk, checkpoint, id);
     const raft = new Raft({
       id,
       recovered,
@@ -227,9 +227,14 @@ export class RaftNode {
   /** Takes part no more; the disk is closed with the mark of a clean stop. */
   async stop(): Promise<void> {
     const wasWell = this.#state === 'running' || this.#state === 'new';
+    this.abandon();
+    if (wasWell) await this.#options.disk.close();
+  }
+
+  /** Takes part no more, and leaves the disk open. */
+  abandon(): void {
     this.#state = 'ended';
     this.#close();
-    if (wasWell) await this.#options.disk.close();
   }
 
   // --- What happens.

@@ -36,7 +36,7 @@ class Opened {
     this.small = small;
     this.disk = new LogDisk({
       log: small.log,
-      note: (payload) => ({ timestampMs: payload[0] ?? 0, recordCount: payload.length }),
+      note: ({ payload }) => ({ timestampMs: payload[0] ?? 0, recordCount: payload.length }),
     });
     this.disk.listen({
       persisted: (token) => void this.persisted.push(token),
