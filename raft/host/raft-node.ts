@@ -91,7 +91,7 @@ export class RaftNode {
     this.#fetches = new Fetches({
       disk,
       fetched: (id, entries) => this.#told(() => raft.fetched(id, entries)),
-      failed: (id, reason) => this.#told(() => raft.fetchFailed(id, reason)),
+      failed: (id) => this.#told(() => raft.fetchFailed(id)),
       damaged: (range) => this.#told(() => raft.damaged(range)),
     });
     this.#catchUps = new CatchUps({
@@ -118,8 +118,10 @@ export class RaftNode {
         if (this.#state === 'running') this.#catchUps.room(to);
       },
     });
-    if (this.#state === 'running') this.#ticker.start();
-    this.#wake();
+    if (this.#state !== 'running') return;
+    this.#ticker.start();
+    // A sole voter stands with its first tick, and has nobody to wait for.
+    this.#tick(1);
   }
 
   // --- What the owner asks for.
@@ -212,8 +214,8 @@ export class RaftNode {
   }
 
   /** Of a leader: itself, or a voter that it hears from, is inside its disk's reserve. */
-  get quorumInReserve(): boolean {
-    return this.#raft.quorumInReserve;
+  get isVoterInReserve(): boolean {
+    return this.#raft.isVoterInReserve;
   }
 
   configurationAt(index: LogIndex): ConfigurationAt {
