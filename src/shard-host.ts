@@ -150,8 +150,15 @@ function limitsOf(settings: ShardSettings): ShardLimits {
   };
 }
 
-async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
-  const { settings, logger, port, pulse, onFailure } = parts;
+interface OpenedReplica {
+  readonly log: Log;
+  readonly replica: RaftLog;
+  /** Zeros that were written ahead. */
+  prewritten(): number;
+}
+
+async function openReplica(parts: ShardHostParts, on: Opened): Promise<OpenedReplica> {
+  const { settings, logger, pulse } = parts;
   const { reserveBytes: _reserve, ...storage } = settings.storage;
   let replica: RaftLog | undefined;
   let early: Error | undefined;
@@ -178,13 +185,10 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
   const { clean, created, bytesScanned, tornTail, faulty } = recovery;
   logger.info({ clean, created, bytesScanned, tornTail: tornTail?.detail }, 'log opened');
   for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');
-  const runs = await openRuns(on, log.logId, settings.runs.blockBytes);
-  let spent = 0;
-  const members = [{ id: settings.node, role: 'voter', address: '' } as const];
-  replica = new RaftLog({
+  const made = new RaftLog({
     log,
     id: settings.node,
-    founders: { members },
+    founders: { members: [{ id: settings.node, role: 'voter', address: '' }] },
     checkpoint: on.records.checkpoint,
     network: noNetwork,
     catchUp: noCatchUp,
@@ -192,8 +196,17 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
     random: systemRandom,
     replaced: () => undefined,
   });
-  on.opened.push(() => Promise.resolve(replica?.abandon()));
-  if (early !== undefined) replica.logFailed(early);
+  replica = made;
+  if (early !== undefined) made.logFailed(early);
+  on.opened.push(() => Promise.resolve(made.abandon()));
+  return { log, replica: made, prewritten: () => zeros };
+}
+
+async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
+  const { settings, logger, port, onFailure } = parts;
+  const { log, replica, prewritten } = await openReplica(parts, on);
+  const runs = await openRuns(on, log.logId, settings.runs.blockBytes);
+  let spent = 0;
   return Shard.open({
     node: settings.node,
     log: replica,
@@ -215,7 +228,7 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
       ['disk/free', on.reserve.space.freeBytes],
       ['disk/inside-reserve', on.reserve.state === 'inside-reserve' ? 1 : 0],
       ['bytes/log', log.stats.bytesWritten],
-      ['bytes/prewritten', zeros],
+      ['bytes/prewritten', prewritten()],
       ...(parts.moreStats?.() ?? []),
     ],
     diskFull: () => on.reserve.noteFull(),

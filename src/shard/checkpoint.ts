@@ -4,8 +4,8 @@
  *
  * The cut is made between two entries, in one turn, at an index that is applied; it is written when
  * that is durable in this node's own log too. Encoding goes in slices between other work; what
- * `apply` changes meanwhile is captured first by the machine (copy-on-write), and the location index
- * only ever appends. It names the runs that count. Only after the write is durable is the log
+ * `apply` changes meanwhile is captured first by the machine (copy-on-write), and the location
+ * index only ever appends. It names the runs that count. Only after the write is durable is the log
  * truncated, never past what a queue wanted of it at the cut, and only then do the files of runs go
  * that it names no more. A crash at any point leaves the last checkpoint or this one, and a log and
  * runs that are enough for both.

@@ -45,7 +45,7 @@ export interface RaftLogOptions {
   /** Its maker calls `logFailed`. */
   readonly log: Log;
   readonly id: string;
-  /** What the cluster is made with; a member list that the log or a checkpoint knows counts more. */
+  /** What the cluster is made with; members that log or checkpoint know of count more. */
   readonly founders: Configuration;
   /** Of the record store: where the state machine stands. */
   readonly checkpoint: Pick<Checkpoint, 'index' | 'data'> | undefined;
@@ -157,7 +157,7 @@ export class RaftLog implements ShardLog, StateMachine {
       return proposed.index as LogIndex;
     }
     if (proposed.code === 'notLeader') return 'lost';
-    if (proposed.code === 'transferring') return 'held';
+    if (proposed.code === 'transferring' || proposed.code === 'busy') return 'held';
     throw new StorageError('failed', `the replica takes no entry: ${proposed.code}`);
   }
 

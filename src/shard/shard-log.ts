@@ -96,7 +96,8 @@ export interface ShardLog {
   /** Everything up to here is applied. Cheap to call often. */
   applied(index: LogIndex): void;
   /**
-   * `held`: not now, because the lead is being handed over; propose it again, before all others.
+   * `held`: not now, because the lead is being handed over, or too much is under way; propose it
+   * again, before all others.
    * `lost`: this node does not lead any more, which `follows` tells.
    */
   propose(proposal: Proposal): LogIndex | 'held' | 'lost';

@@ -67,7 +67,9 @@ export class Shard {
   #logBytes = 0;
   #checkpointDue = Number.POSITIVE_INFINITY;
 
-  /** Recovers and follows the log; where no other node can lead, resolves when the port is served. */
+  /**
+   * Recovers and follows the log. Where no other node can lead, resolves when the port is served.
+   */
   static async open(options: ShardOptions): Promise<Shard> {
     const point = recoveryPoint(options.log, options.records);
     const shard = new Shard(options, point);

@@ -1,4 +1,4 @@
-/** The log of a cluster of one over a real storage log, with time that passes only when it is asked. */
+/** The log of a cluster of one over a real storage log; no time passes in it. */
 
 import type { RecordStore } from '../../storage/storage.ts';
 import type { Log } from '../../storage/log/log.ts';
