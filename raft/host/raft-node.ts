@@ -218,6 +218,11 @@ export class RaftNode {
     return this.#raft.isVoterInReserve;
   }
 
+  /** Of an entry from one before the log's start to its end. */
+  termAt(index: LogIndex): Term | undefined {
+    return this.#raft.termAt(index);
+  }
+
   configurationAt(index: LogIndex): ConfigurationAt {
     return this.#raft.configurationAt(index);
   }
