@@ -200,7 +200,7 @@ function readClusterId(written: string): string {
 }
 
 function readName(written: string): string {
-  const wrong = written === '' || [...written].length > NAME_LENGTH_MAX;
+  const wrong = written === '' || written.length > NAME_LENGTH_MAX;
   return checked(written, wrong ? `has not 1 to ${NAME_LENGTH_MAX} characters` : undefined);
 }
 

@@ -7,7 +7,7 @@
  * and its cluster as `src/cluster/node-identity.ts` reads it.
  */
 
-import { type KeyObject, X509Certificate, createHash, randomBytes, sign } from 'node:crypto';
+import { type KeyObject, type X509Certificate, createHash, randomBytes, sign } from 'node:crypto';
 import { isIP } from 'node:net';
 import { type Der, Tag } from './der.ts';
 import { bits, element, elementsOf, integer, octets, oid, sequence, time } from './der.ts';
