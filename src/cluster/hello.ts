@@ -39,7 +39,7 @@ export function helloBytes({ cluster, from, to }: Hello): number {
   return FIXED_BYTES + cluster.length + from.length + to.length;
 }
 
-export function writeHello(writer: FrameWriter, hello: Hello): void {
+export function writeHello(hello: Hello, writer: FrameWriter): void {
   writer.u32(MAGIC);
   writer.u16(hello.oldest);
   writer.u16(hello.newest);

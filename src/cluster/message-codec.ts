@@ -59,7 +59,7 @@ export function messageBytes(message: PeerMessage): number {
   return HEAD_BYTES + message.from.length + message.to.length + numbers + tailBytes(message);
 }
 
-export function writeMessage(writer: FrameWriter, message: PeerMessage): void {
+export function writeMessage(message: PeerMessage, writer: FrameWriter): void {
   writer.u8(CODES[message.kind]);
   writer.u8(flagsOf(message));
   writer.u8(message.from.length);

@@ -21,7 +21,7 @@ import { MESSAGES, anyMessage, plain } from '../support/peer-arbitraries.ts';
 function bodyOf(message: PeerMessage): Buffer {
   const body = Buffer.alloc(messageBytes(message), 0xee);
   const writer = new FrameWriter(body, 0);
-  writeMessage(writer, message);
+  writeMessage(message, writer);
   expect(writer.at).toBe(body.length);
   return body;
 }
@@ -31,7 +31,7 @@ function frameOf(message: PeerMessage, shard = 1): OutFrame {
     kind: FrameKind.message,
     shard,
     bytes: messageBytes(message),
-    write: (writer) => writeMessage(writer, message),
+    write: (writer) => writeMessage(message, writer),
   };
 }
 
@@ -258,7 +258,7 @@ describe('the hello', () => {
   };
   const bytesOf = (each: Hello): Buffer => {
     const body = Buffer.alloc(helloBytes(each));
-    writeHello(new FrameWriter(body, 0), each);
+    writeHello(each, new FrameWriter(body, 0));
     return body;
   };
   const expected = {
