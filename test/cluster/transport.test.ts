@@ -225,6 +225,7 @@ describe('bounds', () => {
     for (let index = 1; index <= 60; index += 1) {
       one.network.send(append('n1', 'n2', index, Buffer.alloc(1 << 20)));
     }
+    await until(() => other.heard.length > 0);
     one.network.send(heartbeat('n1', 'n2', 1));
     await until(() => other.heard.some(({ kind }) => kind === 'heartbeat'));
     expect(other.heard.filter(({ kind }) => kind === 'appendEntries').length).toBeLessThan(60);
