@@ -41,11 +41,17 @@ export interface InFrame {
   readonly body: Buffer;
 }
 
-export function encodeBatch(frames: readonly OutFrame[]): Buffer {
+/** Gives room for so many bytes; the batch is a view of its beginning. */
+export type Room = (bytes: number) => Buffer;
+
+export function encodeBatch(
+  frames: readonly OutFrame[],
+  room: Room = (bytes) => Buffer.allocUnsafe(bytes),
+): Buffer {
   let length = 0;
   for (const { bytes } of frames) length += FRAME_HEAD_BYTES + bytes;
   const start = HEAD_BYTES_MIN + varintBytes(length);
-  const batch = Buffer.allocUnsafe(start + length);
+  const batch = room(start + length).subarray(0, start + length);
   const writer = new FrameWriter(batch, start);
   for (const frame of frames) {
     writer.u8(frame.kind);

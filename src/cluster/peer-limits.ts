@@ -30,8 +30,9 @@ export const CONTROL_FRAMES_MAX = 1_024;
 export const CONTROL_BYTES_MAX = 1 * MIB;
 /** Bulk that waits for one node; its bytes are configured. */
 export const BULK_FRAMES_MAX = 8_192;
-/** Handed to gRPC and not yet taken by the connection; above it nothing more is. */
-export const UNDER_WAY_BYTES_MAX = 1 * MIB;
+/** What a stream keeps to write its batches into: it grows up to what a full one needs. */
+export const ROOM_BYTES_MIN = 4 * KIB;
+export const ROOM_BYTES_KEPT = BATCH_BYTES + 64;
 /** What a sender may have on its way to one stream of bulk; HTTP/2 alone has 64 KiB. */
 export const BULK_WINDOW_BYTES = 4 * MIB;
 

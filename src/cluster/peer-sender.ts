@@ -4,18 +4,22 @@
  *
  * Nothing waits for a peer that is away: Raft sends again what counts, and a queue of old entries
  * would only be in the way of new ones. Frames of one turn of the loop leave as one message of
- * gRPC. More is handed over only while the connection takes it, so that what waits does so here,
- * where it is bounded. A newer stream takes the place of an older one, which is ended.
+ * gRPC, and one such message is under way at a time: while the connection takes it the next ones
+ * gather, so that what waits does so here, where it is bounded, and the bytes of a batch can be
+ * written over when it was taken. A newer stream takes the place of an older one, which is ended.
  */
 
 import type { OutFrame } from './batch.ts';
 import { encodeBatch } from './batch.ts';
 import { OutQueue, type QueueBounds } from './out-queue.ts';
-import { UNDER_WAY_BYTES_MAX } from './peer-limits.ts';
+import { ROOM_BYTES_KEPT, ROOM_BYTES_MIN } from './peer-limits.ts';
 
 /** The end of a stream that frames leave by. */
 export interface OutStream {
-  /** `taken`: the connection has it. Never calls back from within, and not after an end. */
+  /**
+   * `taken`: the connection has it, and the bytes may be used again. Never calls back from within,
+   * and not after an end.
+   */
   write(batch: Buffer, taken: () => void): void;
   end(): void;
 }
@@ -31,7 +35,10 @@ export class PeerSender {
   readonly #queue: OutQueue;
   readonly #onRoom: () => void;
   #stream: OutStream | undefined;
-  #underWay = 0;
+  /** A batch of `#stream` that was not taken yet. */
+  #isUnderWay = false;
+  /** Of batches to `#stream`, used again and again. */
+  #room = Buffer.alloc(0);
   #away = 0;
   /** Somebody was told that there is no room. */
   #wanted = false;
@@ -76,16 +83,14 @@ export class PeerSender {
   /** At the end of a turn of the loop, and whenever the connection takes more. */
   sendWaiting(): void {
     const stream = this.#stream;
-    while (stream !== undefined && stream === this.#stream && this.#queue.length > 0) {
-      if (this.#underWay >= UNDER_WAY_BYTES_MAX) return;
-      const frames = this.#queue.take();
-      const batch = encodeBatch(frames);
-      this.#underWay += batch.length;
-      this.stats.frames += frames.length;
-      this.stats.bytes += batch.length;
-      this.stats.batches += 1;
-      stream.write(batch, () => this.#taken(stream, batch.length));
-    }
+    if (stream === undefined || this.#isUnderWay || this.#queue.length === 0) return;
+    const frames = this.#queue.take();
+    const batch = encodeBatch(frames, (bytes) => this.#roomFor(bytes));
+    this.#isUnderWay = true;
+    this.stats.frames += frames.length;
+    this.stats.bytes += batch.length;
+    this.stats.batches += 1;
+    stream.write(batch, () => this.#taken(stream));
     this.#tellRoom();
   }
 
@@ -101,14 +106,25 @@ export class PeerSender {
   detach(stream: OutStream | undefined): void {
     if (stream !== this.#stream) return;
     this.#stream = undefined;
-    this.#underWay = 0;
+    // The old stream may still hold bytes of it.
+    this.#isUnderWay = false;
+    this.#room = Buffer.alloc(0);
     this.#queue.clear();
   }
 
-  #taken(stream: OutStream, bytes: number): void {
+  #taken(stream: OutStream): void {
     if (stream !== this.#stream) return;
-    this.#underWay -= bytes;
+    this.#isUnderWay = false;
     this.sendWaiting();
+  }
+
+  #roomFor(bytes: number): Buffer {
+    if (bytes > ROOM_BYTES_KEPT) return Buffer.allocUnsafeSlow(bytes);
+    if (bytes > this.#room.length) {
+      const doubled = Math.max(ROOM_BYTES_MIN, 2 * this.#room.length, bytes);
+      this.#room = Buffer.allocUnsafeSlow(Math.min(doubled, ROOM_BYTES_KEPT));
+    }
+    return this.#room;
   }
 
   #tellRoom(): void {
