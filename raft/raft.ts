@@ -4,7 +4,7 @@
  */
 
 export { Raft } from './core/raft.ts';
-export type { Checkpoint, FetchFailure } from './core/raft.ts';
+export type { Checkpoint } from './core/installing.ts';
 export type {
   Configuration,
   ConfigurationAt,
@@ -15,6 +15,9 @@ export type {
 export { ENTRY_OVERHEAD_BYTES } from './core/entry.ts';
 export type { Entry, EntryKind } from './core/entry.ts';
 export type { LogIndex, ServerId, Term } from './core/ids.ts';
+export { TERM_MAX } from './core/ids.ts';
+export { LIMITS } from './core/limits.ts';
+export { configurationOf, majority, votersOf } from './core/configuration.ts';
 export { isBulk } from './core/message.ts';
 export type { Message, RepairAnswer } from './core/message.ts';
 export type { FaultyRange, Limits, RaftOptions, Recovered, TermStart } from './core/options.ts';
@@ -68,6 +71,12 @@ export type {
   CatchUpSource,
   CheckpointName,
 } from './host/catch-up-ports.ts';
+export type { CatchUpPorts } from './host/catch-ups.ts';
+export { RAFT_ERROR_CODES, RaftError } from './host/raft-error.ts';
+export type { RaftErrorCode } from './host/raft-error.ts';
+export { RaftNode } from './host/raft-node.ts';
+export type { RaftNodeOptions, StandingCheckpoint } from './host/raft-node.ts';
+export { systemClock, systemRandom } from './host/system-clock.ts';
 export { isBulkMessage } from './host/peer-message.ts';
 export type { PeerMessage } from './host/peer-message.ts';
 export type {
