@@ -103,7 +103,7 @@ function flagsOf(message: PeerMessage): number {
     case 'requestVoteReply':
       return flag(1, message.preVote) | flag(2, message.voteGranted);
     case 'appendEntriesReply':
-      return flag(1, message.success) | flag(2, message.inReserve);
+      return flag(1, message.success) | flag(2, message.inReserve) | flag(4, message.tailLost);
     case 'heartbeatReply':
       return flag(2, message.inReserve);
     case 'repairReply':
@@ -140,7 +140,7 @@ function numbersOf(m: PeerMessage): readonly number[] {
     case 'readIndexRequest':
       return [m.id];
     case 'readIndexReply':
-      return [m.id, m.index];
+      return [m.id, m.index, m.lastLogIndex];
     case 'repairRequest':
       return [m.fromIndex, m.throughIndex, m.anchorIndex, m.anchorTerm];
     case 'repairReply':
@@ -245,8 +245,8 @@ function readRest(reader: FrameReader, address: Address, { kind, flags }: Head):
     case 'readIndexRequest':
       return { kind, from, to, term, id: reader.u64() };
     case 'readIndexReply': {
-      const [id, index] = [reader.u64(), reader.u64()];
-      return { kind, from, to, term, id, index };
+      const [id, index, lastLogIndex] = [reader.u64(), reader.u64(), reader.u64()];
+      return { kind, from, to, term, id, index, lastLogIndex };
     }
     case 'repairRequest':
     case 'repairReply':
@@ -285,6 +285,7 @@ function readAppendReply(
     rejectedIndex: reader.u64(),
     hintIndex: reader.u64(),
     hintTerm: readTerm(reader),
+    tailLost: has(flags, 4),
     inReserve: has(flags, 2),
   };
 }

@@ -21,7 +21,6 @@ export const HELLO_BYTES_MAX = 1 * KIB;
 export const TERM_MAX = 2 ** 48 - 1;
 /** `<node id>`, or `<node id>+<number>`. */
 export const SERVER_ID_BYTES_MAX = 80;
-export const SHARD_MAX = 0xffff;
 export const ENTRIES_MAX = 65_536;
 export const CONFIGURATION_BYTES_MAX = 64 * KIB;
 

@@ -153,18 +153,16 @@ export class PeerTransport {
     yield ['peers/known', this.#peers.size];
     yield ['peers/sending', sum(({ state }) => Number(state.sending))];
     yield ['peers/receiving', sum(({ state }) => Number(state.receiving))];
-    yield ['peers/sent_frames', sum(({ sent }) => sent.frames)];
-    yield ['peers/sent_bytes', sum(({ sent }) => sent.bytes)];
-    yield ['peers/sent_batches', sum(({ sent }) => sent.batches)];
-    yield ['peers/received_frames', sum(({ received }) => received.frames)];
-    yield ['peers/received_bytes', sum(({ received }) => received.bytes)];
-    yield ['peers/received_batches', sum(({ received }) => received.batches)];
-    yield ['peers/dropped_frames', sum(({ dropped }) => dropped)];
-    yield ['peers/waiting_bytes', sum(({ waitingBytes }) => waitingBytes)];
-    yield ['peers/strayed_frames', this.#strayed];
-    for (const code of PEER_REFUSALS) {
-      yield [`peers/refused/${code}`, this.#refusals.count(code)];
-    }
+    yield ['peers/waiting-bytes', sum(({ waitingBytes }) => waitingBytes)];
+    yield ['peer-frames/sent', sum(({ sent }) => sent.frames)];
+    yield ['peer-frames/received', sum(({ received }) => received.frames)];
+    yield ['peer-frames/dropped', sum(({ dropped }) => dropped)];
+    yield ['peer-frames/strayed', this.#strayed];
+    yield ['peer-bytes/sent', sum(({ sent }) => sent.bytes)];
+    yield ['peer-bytes/received', sum(({ received }) => received.bytes)];
+    yield ['peer-batches/sent', sum(({ sent }) => sent.batches)];
+    yield ['peer-batches/received', sum(({ received }) => received.batches)];
+    for (const code of PEER_REFUSALS) yield [`peer-refused/${code}`, this.#refusals.count(code)];
   }
 
   #send(shard: number, replica: Replica, message: PeerMessage): boolean {

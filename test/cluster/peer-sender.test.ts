@@ -1,4 +1,4 @@
-/** What waits for a peer is bounded, keeps its order, and is written over only when it was taken. */
+/** What waits for a peer is bounded and in order, and is written over only when it was taken. */
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';

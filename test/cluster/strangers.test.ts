@@ -107,7 +107,7 @@ function statusOf(call: ClientDuplexStream<Buffer, Buffer>): Promise<StatusObjec
   });
 }
 
-const refused = (code: PeerRefusal, of = node): number => of.stat(`refused/${code}`);
+const refused = (code: PeerRefusal, of = node): number => of.stat(`peer-refused/${code}`);
 const told = (code: PeerRefusal, of = node): number =>
   of.lines.of('a peer was turned away').filter(({ refusal }) => refusal === code).length;
 

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import type { Configuration, Entry, PeerMessage } from '#raft';
 
 const node = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/);
-export const serverId = fc.oneof(
+const serverId = fc.oneof(
   node,
   fc.tuple(node, fc.integer({ min: 1, max: 10 ** 15 - 1 })).map(([name, n]) => `${name}+${n}`),
 );
@@ -95,13 +95,18 @@ export const MESSAGES: { readonly [K in PeerMessage['kind']]: fc.Arbitrary<PeerM
     rejectedIndex: number,
     hintIndex: number,
     hintTerm: term,
+    tailLost: flag,
     inReserve: flag,
   }),
   heartbeat: message('heartbeat', { session: number, leaderCommit: number, round: number }),
   heartbeatReply: message('heartbeatReply', { session: number, round: number, inReserve: flag }),
   timeoutNow: message('timeoutNow', {}),
   readIndexRequest: message('readIndexRequest', { id: number }),
-  readIndexReply: message('readIndexReply', { id: number, index: number }),
+  readIndexReply: message('readIndexReply', {
+    id: number,
+    index: number,
+    lastLogIndex: number,
+  }),
   repairRequest: message('repairRequest', {
     fromIndex: number,
     throughIndex: number,

@@ -109,7 +109,7 @@ export class PeerNode {
   }
 
   stat(name: string): number {
-    return new Map(this.transport.stats()).get(`peers/${name}`) ?? Number.NaN;
+    return new Map(this.transport.stats()).get(name) ?? Number.NaN;
   }
 }
 
