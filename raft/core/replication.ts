@@ -91,9 +91,9 @@ export class Replication {
 
   #sendEmpty(peer: Progress): void {
     const prevLogTerm = this.#replica.log.termAt(peer.nextIndex - 1);
-    if (prevLogTerm === undefined) return;
     peer.nudged = false;
-    this.#append(peer, prevLogTerm, NO_ENTRIES);
+    if (prevLogTerm === undefined) this.#needsCheckpoint(peer);
+    else this.#append(peer, prevLogTerm, NO_ENTRIES);
   }
 
   #append(peer: Progress, prevLogTerm: number, entries: readonly Entry[]): void {
@@ -166,7 +166,7 @@ export class Replication {
   appendEntriesReply(reply: AppendEntriesReply): boolean {
     const peer = this.#sender(reply);
     if (peer === undefined) return false;
-    peer.active = true;
+    peer.heardTick = this.#replica.ticks;
     peer.inReserve = reply.inReserve;
     if (!reply.success) {
       this.#rejected(peer, reply);
@@ -199,7 +199,7 @@ export class Replication {
   heartbeatReply(reply: HeartbeatReply): void {
     const peer = this.#sender(reply);
     if (peer === undefined) return;
-    peer.active = true;
+    peer.heardTick = this.#replica.ticks;
     peer.inReserve = reply.inReserve;
     if (reply.round > peer.round) peer.round = reply.round;
     if (peer.state === 'probe') peer.paused = false;
