@@ -3,8 +3,9 @@
  * and opens another one when it ends, with a wait in between that doubles and is drawn from its
  * upper half, so that nodes that lost the same peer do not come back in step.
  *
- * Whatever is wrong with a batch ends the stream before any of it was handed on. An attempt is a
- * client of gRPC of its own: gRPC would otherwise wait by its own rules before it connects again.
+ * Whatever is wrong with a batch ends the stream before any of it was handed on. Connections are
+ * gRPC's affair, which comes back to an address that refuses by its own, short waits; one that does
+ * not answer in time is given up here.
  */
 
 import { isIPv6 } from 'node:net';
@@ -17,6 +18,7 @@ import {
   ChannelCredentials,
   Client,
   Metadata,
+  connectivityState,
   credentials,
 } from '@grpc/grpc-js';
 import type { PeerMessage } from '#raft';
@@ -30,12 +32,14 @@ import { identityOf, sameIdentity } from './node-identity.ts';
 import {
   BATCH_BYTES_MAX,
   BULK_WINDOW_BYTES,
+  CONNECT_AGAIN_MS_MAX,
   CONNECT_MS_MAX,
   HELLO_BYTES_MAX,
   KEEPALIVE_ANSWER_MS,
   KEEPALIVE_MS,
   RECONNECT_MS_MAX,
   RECONNECT_MS_MIN,
+  RESOLVE_MS_MIN,
   STEADY_MS,
   VERSION_NEWEST,
   VERSION_OLDEST,
@@ -77,6 +81,7 @@ export interface DialerOptions {
 export class PeerDialer {
   readonly #options: DialerOptions;
   readonly #credentials: Credentials;
+  #client: Client | undefined;
   #attempt: Attempt | undefined;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
@@ -97,7 +102,6 @@ export class PeerDialer {
 
   /** The peer was heard of: no reason to wait any longer. */
   wake(): void {
-    this.#failures = 0;
     if (this.#timer === undefined) return;
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -109,34 +113,64 @@ export class PeerDialer {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#attempt?.leave();
+    this.#client?.close();
   }
 
   #dial(): void {
     if (this.#stopped || this.#attempt !== undefined) return;
-    this.#attempt = new Attempt(this.#options, this.#credentials, (end) => this.#ended(end));
+    this.#client ??= newClient(this.#options, this.#credentials);
+    // The first one is to tell what is wrong; the others wait until the connection is there.
+    const patient = this.#failures > 0;
+    this.#attempt = new Attempt(this.#options, this.#client, {
+      patient,
+      onEnd: (end) => this.#ended(end),
+    });
   }
 
-  #ended({ why, heldMs, refusal }: AttemptEnd): void {
-    const { peer, channel, log, onState } = this.#options;
-    const wasConnected = heldMs !== undefined;
+  #ended(end: AttemptEnd): void {
+    const { onState, random } = this.#options;
+    const { heldMs } = end;
     this.#attempt = undefined;
-    if (wasConnected) onState(undefined);
+    if (heldMs !== undefined) onState(undefined);
     if (this.#stopped) return;
-    const told = { peer: peer.id, channel, why, refusal };
-    // A peer that is away is told once, and again when it was there in between.
-    if (wasConnected) log.info(told, 'a peer stream ended');
-    else if (this.#failures === 0) log.warn(told, 'a peer cannot be reached');
-    else log.debug(told, 'a peer cannot be reached');
+    this.#tell(end);
     if ((heldMs ?? 0) >= STEADY_MS) this.#failures = 0;
-    const wait = Math.min(RECONNECT_MS_MIN * 2 ** this.#failures, RECONNECT_MS_MAX);
+    const failures = this.#failures;
     this.#failures += 1;
+    if (end.isLate && this.#isAway()) {
+      this.#dial();
+      return;
+    }
+    const wait = Math.min(RECONNECT_MS_MIN * 2 ** failures, RECONNECT_MS_MAX);
     this.#timer = setTimeout(
       () => {
         this.#timer = undefined;
         this.#dial();
       },
-      wait * (0.5 + this.#options.random() / 2),
+      wait * (0.5 + random() / 2),
     );
+  }
+
+  /**
+   * Whether gRPC tries to connect again by itself. Such a client must not be closed: it would
+   * still make one more connection, for nobody. Every other one is, when an attempt came too late:
+   * the answer may be lost for long, and that to a new connection is not.
+   */
+  #isAway(): boolean {
+    const state = this.#client?.getChannel().getConnectivityState(false);
+    if (state === connectivityState.TRANSIENT_FAILURE) return true;
+    this.#client?.close();
+    this.#client = undefined;
+    return false;
+  }
+
+  /** A peer that is away is told once, and again when it was there in between. */
+  #tell({ why, heldMs, refusal }: AttemptEnd): void {
+    const { peer, channel, log } = this.#options;
+    const told = { peer: peer.id, channel, why, refusal };
+    if (heldMs !== undefined) log.info(told, 'a peer stream ended');
+    else if (this.#failures === 0) log.warn(told, 'a peer cannot be reached');
+    else log.debug(told, 'a peer cannot be reached');
   }
 }
 
@@ -144,34 +178,41 @@ interface AttemptEnd {
   readonly why: string;
   /** Since the answer to the hello; undefined where there was none. */
   readonly heldMs: number | undefined;
+  /** There was no answer in time. */
+  readonly isLate: boolean;
   /** Why the peer turned this node away. */
   readonly refusal: string | undefined;
+}
+
+interface AttemptOptions {
+  /** Wait for a connection, instead of failing where there is none. */
+  readonly patient: boolean;
+  readonly onEnd: (end: AttemptEnd) => void;
 }
 
 /** One stream, from its hello to its end. */
 class Attempt {
   readonly #options: DialerOptions;
   readonly #onEnd: (end: AttemptEnd) => void;
-  readonly #client: Client;
   readonly #call: ClientDuplexStream<Buffer, Buffer>;
   readonly #timer: NodeJS.Timeout;
   #greetedAtMs: number | undefined;
   #isOver = false;
 
-  constructor(options: DialerOptions, tls: Credentials, onEnd: (end: AttemptEnd) => void) {
+  constructor(options: DialerOptions, client: Client, { patient, onEnd }: AttemptOptions) {
     this.#options = options;
     this.#onEnd = onEnd;
-    this.#client = new Client(targetOf(options.peer), tls, channelOptions(options));
     const { path, requestSerialize, responseDeserialize } = RECEIVE;
-    const call = this.#client.makeBidiStreamRequest(
+    const metadata = new Metadata({ waitForReady: patient });
+    const call = client.makeBidiStreamRequest(
       path,
       requestSerialize,
       responseDeserialize,
-      new Metadata(),
+      metadata,
     );
     this.#call = call;
     this.#timer = setTimeout(
-      () => this.#over(`no answer within ${CONNECT_MS_MAX / 1000} s`),
+      () => this.#over({ why: `no answer within ${CONNECT_MS_MAX / 1000} s`, isLate: true }),
       CONNECT_MS_MAX,
     );
     call.on('data', (batch: Buffer) => this.#batch(batch));
@@ -188,23 +229,22 @@ class Attempt {
   /** In order: the peer hears that it is the end, and no failure. */
   leave(): void {
     this.#call.end();
-    this.#over('this node is going');
+    this.#over({ why: 'this node is going' });
   }
 
   #status({ details, metadata }: StatusObject): void {
     const refusal = refusalIn(metadata);
     const why = details === '' || details === 'OK' ? 'the peer ended it' : details;
-    this.#over(why, refusal);
+    this.#over({ why, refusal });
   }
 
-  #over(why: string, refusal?: string): void {
+  #over({ why, refusal, isLate = false }: Partial<AttemptEnd> & { readonly why: string }): void {
     if (this.#isOver) return;
     this.#isOver = true;
     clearTimeout(this.#timer);
     this.#call.cancel();
-    this.#client.close();
     const heldMs = this.#greetedAtMs && performance.now() - this.#greetedAtMs;
-    this.#onEnd({ why, heldMs, refusal });
+    this.#onEnd({ why, heldMs, isLate, refusal });
   }
 
   #batch(batch: Buffer): void {
@@ -221,7 +261,7 @@ class Attempt {
       if (!(error instanceof PeerError)) throw error;
       const { peer, refusals } = this.#options;
       refusals.refused(error, `${peer.id} at ${peer.host}:${peer.port}`);
-      this.#over(error.message);
+      this.#over({ why: error.message });
     }
   }
 
@@ -258,6 +298,10 @@ class Attempt {
     }
     return { shard, message };
   }
+}
+
+function newClient(options: DialerOptions, secure: Credentials): Client {
+  return new Client(targetOf(options.peer), secure, channelOptions(options));
 }
 
 function helloBatch({ cluster, node, incarnation, peer, channel }: DialerOptions): Buffer {
@@ -309,6 +353,9 @@ function channelOptions({ channel, tls }: DialerOptions): ChannelOptions {
     'grpc.max_send_message_length': HELLO_BYTES_MAX,
     'grpc.keepalive_time_ms': KEEPALIVE_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_ANSWER_MS,
+    'grpc.initial_reconnect_backoff_ms': RECONNECT_MS_MIN,
+    'grpc.max_reconnect_backoff_ms': CONNECT_AGAIN_MS_MAX,
+    'grpc.dns_min_time_between_resolutions_ms': RESOLVE_MS_MIN,
     'grpc.enable_retries': 0,
     'grpc.enable_http_proxy': 0,
     'grpc.enable_channelz': 0,

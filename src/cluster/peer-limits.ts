@@ -35,7 +35,7 @@ export const ROOM_BYTES_KEPT = BATCH_BYTES + 64;
 /** What a sender may have on its way to one stream of bulk; HTTP/2 alone has 64 KiB. */
 export const BULK_WINDOW_BYTES = 4 * MIB;
 
-/** From the start of a connection to the answer to the hello. */
+/** From the wish for a stream to the answer to the hello. */
 export const CONNECT_MS_MAX = 5_000;
 export const HANDSHAKE_MS_MAX = 5_000;
 export const HELLO_MS_MAX = 5_000;
@@ -44,7 +44,11 @@ export const IDLE_MS_MAX = 10_000;
 /** A connection that was silent is asked whether it lives, and has so long to answer. */
 export const KEEPALIVE_MS = 5_000;
 export const KEEPALIVE_ANSWER_MS = 3_000;
-/** Waits between attempts double from the first to the last; each is drawn from its upper half. */
+/** gRPC connects again to an address that refuses after waits that grow up to this. */
+export const CONNECT_AGAIN_MS_MAX = 500;
+/** A name is looked up again at most this often. */
+export const RESOLVE_MS_MIN = 5_000;
+/** Waits between streams double from the first to the last; each is drawn from its upper half. */
 export const RECONNECT_MS_MIN = 50;
 export const RECONNECT_MS_MAX = 2_000;
 /** So long a connection must have held for the next wait to be a short one again. */

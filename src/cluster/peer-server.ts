@@ -59,7 +59,7 @@ const LAST_WORDS_MS = 500;
 
 export class PeerServer {
   readonly #options: PeerServerOptions;
-  /** Those that have not said a good hello, by address and port of the other end. */
+  /** Without TLS: those that have not said a good hello, by address and port of the other end. */
   readonly #unknown = new Set<string>();
   readonly #sockets = new Set<Socket>();
   readonly #calls = new Set<Call>();
@@ -169,7 +169,8 @@ export class PeerServer {
   #accepted(socket: Socket): void {
     const from = `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`;
     this.#sockets.add(socket);
-    this.#unknown.add(from);
+    // With TLS it is a node of ours already, which may have changed its mind.
+    if (this.#options.tls === undefined) this.#unknown.add(from);
     // HTTP/2 tells the errors of its session; a socket without a listener would end the process.
     socket.on('error', (error) => this.#options.log.debug({ error, from }, 'a peer connection'));
     socket.on('close', () => {

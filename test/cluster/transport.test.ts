@@ -1,5 +1,7 @@
 /** Nodes over real gRPC and real TLS on loopback: messages arrive as they were sent, in order. */
 
+import { once } from 'node:events';
+import { type Socket, createServer } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { PeerMessage } from '#raft';
@@ -162,10 +164,27 @@ describe('a peer that is away', () => {
     await free.transport.stop();
     one!.transport.setPeers([{ id: 'n2', host: '127.0.0.1', port }]);
     const attempts = (): number => one!.lines.of('a peer cannot be reached').length;
-    await until(() => attempts() >= 6);
+    await until(() => attempts() >= 4);
     const warned = one!.lines.all.filter(({ level }) => level === 'warn');
     const channels = new Set(warned.map(({ fields }) => fields['channel']));
     expect([warned.length, channels]).toEqual([2, new Set(['bulk', 'control'])]);
+  });
+
+  it('that takes connections and never answers is given up, and connected to anew', async () => {
+    const [one] = await nodes(1);
+    const sockets: Socket[] = [];
+    const mute = createServer((socket) => sockets.push(socket));
+    mute.listen(0, '127.0.0.1');
+    await once(mute, 'listening');
+    const { port } = mute.address() as { port: number };
+    one!.transport.setPeers([{ id: 'n2', host: '127.0.0.1', port }]);
+    await until(() => sockets.length >= 4);
+    expect(one!.lines.of('a peer cannot be reached')[0]).toMatchObject({
+      why: 'no answer within 5 s',
+    });
+    one!.transport.setPeers([]);
+    for (const socket of sockets) socket.destroy();
+    mute.close();
   });
 
   it('that is taken out of the configuration is let go, by both sides', async () => {
