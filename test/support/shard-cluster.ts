@@ -16,6 +16,7 @@ import { Shard } from '../../src/shard/shard.ts';
 import { noCatchUp } from '../../src/shard/single-node.ts';
 import { TestClock } from '../raft/host/hosts.ts';
 import { MemoryFiles } from './memory-files.ts';
+import { openRepairsLog } from './repairs-log.ts';
 import { PlainClient, queue, turn } from './shard-world.ts';
 
 const TICK_MS = 10;
@@ -53,8 +54,9 @@ export class ShardNode {
       onFailure: (error) => made.log?.logFailed(error),
     });
     const records = await this.records.open();
-    const raftLog = new RaftLog({
+    const raftLog = await RaftLog.open({
       log,
+      openRepairs: (how) => this.#openRepairs(how),
       id: this.id,
       founders: { members: this.#cluster.members },
       checkpoint: records.checkpoint,
@@ -118,6 +120,11 @@ export class ShardNode {
 
   stat(name: string): number | undefined {
     return this.shard?.stats().get(name);
+  }
+
+  #openRepairs(how: 'if-there' | 'make'): Promise<Log | undefined> {
+    const onFailure = (error: Error): void => this.raftLog?.logFailed(error);
+    return openRepairsLog({ files: this.files, directory: '/data/repairs', onFailure }, how);
   }
 
   #network(): Network {
