@@ -3,10 +3,10 @@
  * What each call does, and what each injected fault makes of it; when it happens is the disk's to
  * decide.
  */
-import type { DiskSpace, Files, OpenFile, OpenOptions } from '../../storage/files.ts';
-import type { ArmedFault, Operation } from './simulated-disk-faults.ts';
-import { Inode, SECTOR_BYTES, type Change } from './simulated-disk-inode.ts';
-import { DIRECTORY, type Names, parentOf } from './simulated-disk-names.ts';
+import type { DiskSpace, Files, OpenFile, OpenOptions } from '#storage';
+import type { ArmedFault, Operation } from './faults.ts';
+import { Inode, SECTOR_BYTES, type Change } from './inode.ts';
+import { DIRECTORY, type Names, parentOf } from './names.ts';
 
 /** What the steps of one call do. An error thrown by either rejects the call. */
 export interface Steps<Result> {

@@ -9,7 +9,7 @@
  * shows bytes from before a cut behind bytes from after it), which is the only coupling between
  * sectors.
  */
-import type { Random } from './simulated-disk-random.ts';
+import type { Random } from '../random.ts';
 
 export const SECTOR_BYTES = 512;
 export const BLOCK_BYTES = 4096;
