@@ -1,0 +1,448 @@
+/**
+ * A replica whose core is driven alone, over a store in memory: what a host does with a `Ready`,
+ * without its disk and its streams.
+ *
+ * It tells the checks what it gives to its disk, what became durable and what it applied; the core
+ * is not asked for these. Checkpoints of others travel as one message over the same faulty network.
+ */
+
+import { Raft } from '../core/core.ts';
+import type {
+  CatchUp,
+  Changed,
+  Checkpoint,
+  ConfigurationAt,
+  Entry,
+  Fetch,
+  Limits,
+  MembershipChange,
+  Message,
+  Persist,
+  Read,
+  Ready,
+  Transferred,
+} from '../core/core.ts';
+import type { Counters } from './counters.ts';
+import type { Kernel } from './kernel.ts';
+import { encodeCommands, Ledger } from './ledger.ts';
+import type { LedgerState } from './ledger.ts';
+import type { MirrorEntry } from './log-mirror.ts';
+import type { NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
+import type { ReplicaView, SafetyChecks } from './safety-checks.ts';
+import type { SimulatedStore, StoredCheckpoint } from './simulated-store.ts';
+import type { VirtualClock } from './virtual-clock.ts';
+
+/** A checkpoint on its way to a replica that is behind the log's start, and its answer. */
+export type Transfer =
+  | {
+      readonly kind: 'checkpoint';
+      readonly from: string;
+      readonly session: number;
+      readonly stored: StoredCheckpoint;
+    }
+  | { readonly kind: 'checkpointEnded'; readonly from: string; readonly session: number };
+
+export interface CoreNodeOptions {
+  readonly id: string;
+  readonly kernel: Kernel;
+  readonly clock: VirtualClock;
+  readonly store: SimulatedStore;
+  readonly checks: SafetyChecks;
+  readonly counters: Counters;
+  readonly limits: Partial<Limits>;
+  readonly tickMs: number;
+  readonly checkpointEntries: number;
+  /** Entries below a checkpoint that stay for replicas that are a little behind. */
+  readonly keptEntries: number;
+  send(to: string, message: Message | Transfer): void;
+}
+
+interface Proposal {
+  readonly term: number;
+  readonly client: string;
+  readonly done: (outcome: ProposeOutcome) => void;
+}
+
+interface Reading {
+  readonly client: string;
+  readonly done: (outcome: ReadOutcome) => void;
+}
+
+/** One life of the replica: what a crash takes. */
+interface Life {
+  readonly raft: Raft;
+  readonly ledger: Ledger;
+  readonly proposals: Map<number, Proposal>;
+  readonly reads: Map<number, Reading>;
+  /** Handed out for apply, and not yet applied. */
+  readonly toApply: Entry[];
+  applying: boolean;
+  checkpointing: boolean;
+  offered: StoredCheckpoint | undefined;
+  installing: StoredCheckpoint | undefined;
+  /** Of whom a transfer was asked, and in which session. */
+  readonly transfers: Map<string, number>;
+  /** What happened while it was paused. */
+  readonly held: (() => void)[];
+}
+
+const HELD_MAX = 10_000;
+const TRANSFER_PATIENCE_MS = 2000;
+const APPLY_MOST_US = 1500;
+
+export class CoreNode implements SimulatedNode {
+  readonly id: string;
+  readonly #options: CoreNodeOptions;
+  readonly #random;
+  #life: Life | undefined;
+  #state: NodeState = 'down';
+  #nextRead = 1;
+
+  constructor(options: CoreNodeOptions) {
+    this.id = options.id;
+    this.#options = options;
+    this.#random = options.kernel.stream(`node ${options.id}`);
+  }
+
+  get state(): NodeState {
+    return this.#state;
+  }
+
+  view(): ReplicaView | undefined {
+    const life = this.#life;
+    if (life === undefined) return undefined;
+    const status = life.raft.status();
+    const { members } = status.configuration.configuration;
+    return {
+      term: status.term,
+      vote: status.vote ?? '',
+      leads: status.role === 'leader',
+      start: status.start,
+      applied: life.ledger.applied,
+      committed: status.commitIndex,
+      last: status.accepted,
+      voters: members.filter(({ role }) => role === 'voter').map(({ id }) => id),
+    };
+  }
+
+  async start(): Promise<void> {
+    const { store, checks, id, limits } = this.#options;
+    const recovered = store.recovered();
+    checks.restarted(id, recovered.start, store.entries.map(mirrorOf));
+    const ledger = new Ledger();
+    ledger.restore(store.checkpoint.ledger);
+    const random = this.#random;
+    const raft = new Raft({
+      id,
+      recovered,
+      limits,
+      random: () => random.below(0x1_0000_0000) / 0x1_0000_0000,
+    });
+    const life: Life = {
+      raft,
+      ledger,
+      proposals: new Map(),
+      reads: new Map(),
+      toApply: [],
+      applying: false,
+      checkpointing: false,
+      offered: undefined,
+      installing: undefined,
+      transfers: new Map(),
+      held: [],
+    };
+    this.#life = life;
+    this.#state = 'up';
+    this.#tickLater(life);
+    this.#drain(life);
+  }
+
+  crash(): void {
+    this.#options.store.crash();
+    this.#life = undefined;
+    this.#state = 'down';
+  }
+
+  async stop(): Promise<void> {
+    this.crash();
+  }
+
+  pause(): void {
+    if (this.#state === 'up') this.#state = 'paused';
+  }
+
+  resume(): void {
+    const life = this.#life;
+    if (this.#state !== 'paused' || life === undefined) return;
+    this.#state = 'up';
+    for (const action of life.held.splice(0)) if (this.#life === life) action();
+  }
+
+  receive(from: string, message: Message | Transfer): void {
+    const life = this.#life;
+    if (life === undefined) return;
+    this.#run(life, () => {
+      if (message.kind === 'checkpoint') this.#offered(life, from, message);
+      else if (message.kind === 'checkpointEnded') this.#transferEnded(life, from, message.session);
+      else life.raft.step(message);
+    });
+  }
+
+  propose(
+    client: string,
+    numbers: readonly number[],
+    done: (outcome: ProposeOutcome) => void,
+  ): void {
+    const life = this.#life;
+    if (life === undefined || this.#state !== 'up') return done({ kind: 'refused', leader: undefined });
+    const payload = encodeCommands(numbers.map((number) => ({ client, number })));
+    const proposed = life.raft.propose(payload);
+    if (proposed.kind === 'refused') {
+      this.#options.counters.add(`refused: ${proposed.code}`);
+      done({ kind: 'refused', leader: proposed.leader });
+    } else {
+      const { index, term } = proposed;
+      life.proposals.get(index)?.done({ kind: 'unknown' });
+      life.proposals.set(index, { term, client, done });
+    }
+    this.#drain(life);
+  }
+
+  read(client: string, done: (outcome: ReadOutcome) => void): void {
+    const life = this.#life;
+    if (life === undefined || this.#state !== 'up') return done({ kind: 'refused' });
+    const number = (this.#nextRead += 1);
+    life.reads.set(number, { client, done });
+    life.raft.readIndex(number);
+    this.#drain(life);
+  }
+
+  change(change: MembershipChange): Changed | undefined {
+    const life = this.#life;
+    if (life === undefined || this.#state !== 'up') return undefined;
+    const changed = life.raft.changeMembership(change);
+    this.#drain(life);
+    return changed;
+  }
+
+  transfer(to: string): Transferred | undefined {
+    const life = this.#life;
+    if (life === undefined || this.#state !== 'up') return undefined;
+    const transferred = life.raft.transferLeadership(to);
+    this.#drain(life);
+    return transferred;
+  }
+
+  history(): ReadonlyMap<string, readonly number[]> {
+    return this.#life?.ledger.history ?? new Map<string, readonly number[]>();
+  }
+
+  digest(): number {
+    return this.#life?.ledger.digest ?? 0;
+  }
+
+  #tickLater(life: Life): void {
+    const { clock, tickMs } = this.#options;
+    clock.after(tickMs, () => {
+      if (this.#life !== life || this.#state === 'failed') return;
+      this.#tickLater(life);
+      // Ticks that pass in a pause do not pile up.
+      if (this.#state === 'up') this.#run(life, () => life.raft.tick());
+    });
+  }
+
+  /** Carries out something that happened to this life: now, after the pause, or never. */
+  #run(life: Life, action: () => void): void {
+    if (this.#life !== life || this.#state === 'failed') return;
+    if (this.#state === 'paused') {
+      if (life.held.length < HELD_MAX) life.held.push(() => this.#run(life, action));
+      return;
+    }
+    action();
+    this.#drain(life);
+  }
+
+  #drain(life: Life): void {
+    for (;;) {
+      const ready = life.raft.ready();
+      if (ready === undefined) return;
+      this.#execute(life, ready);
+    }
+  }
+
+  #execute(life: Life, ready: Ready): void {
+    if (ready.persist !== undefined) this.#persist(life, ready.persist);
+    for (const message of ready.send) this.#options.send(message.to, message);
+    if (ready.apply.length > 0) {
+      life.toApply.push(...ready.apply);
+      this.#applyLater(life);
+    }
+    for (const read of ready.reads) this.#answer(life, read);
+    for (const fetch of ready.fetch) this.#fetch(life, fetch);
+    for (const catchUp of ready.catchUp) this.#catchUp(life, catchUp);
+  }
+
+  #persist(life: Life, persist: Persist): void {
+    const { checks, store, id } = this.#options;
+    const { snapshot, truncateAfter, entries, hardState, token } = persist;
+    if (snapshot !== undefined && !snapshot.keepSuffix) {
+      checks.installed(id, snapshot.index, snapshot.term);
+    }
+    if (truncateAfter !== undefined) checks.cutSuffix(id, truncateAfter);
+    checks.wrote(id, entries.map(mirrorOf));
+    const state = snapshot === undefined ? undefined : life.installing?.ledger;
+    const last = entries.at(-1)?.index;
+    store.write(persist, state, (outcome) => {
+      if (outcome === 'durable') {
+        if (last !== undefined) checks.durable(id, last);
+        if (hardState !== undefined) {
+          checks.hardStateDurable(id, hardState.term, hardState.vote ?? '');
+        }
+      }
+      this.#run(life, () => {
+        if (outcome === 'failed') return this.#failed(life);
+        if (snapshot !== undefined) this.#installed(life, state);
+        life.raft.persisted(token);
+      });
+    });
+  }
+
+  #failed(life: Life): void {
+    this.#options.counters.add('rare: replica stopped by its disk');
+    life.raft.persistFailed();
+    this.#drain(life);
+    this.#state = 'failed';
+  }
+
+  #installed(life: Life, state: LedgerState | undefined): void {
+    if (state === undefined) return;
+    life.ledger.restore(state);
+    life.installing = undefined;
+    this.#options.counters.add('catch-ups');
+    this.#options.checks.applied(this.id, state.applied, state.digest);
+  }
+
+  #applyLater(life: Life): void {
+    if (life.applying) return;
+    life.applying = true;
+    this.#options.kernel.after(this.#random.below(APPLY_MOST_US), () => {
+      this.#run(life, () => this.#apply(life));
+    });
+  }
+
+  #apply(life: Life): void {
+    life.applying = false;
+    let index = 0;
+    for (const entry of life.toApply.splice(0)) {
+      index = entry.index;
+      life.ledger.apply(index, entry.term, entry.payload);
+      this.#options.checks.applied(this.id, index, life.ledger.digest);
+      this.#settle(life, entry);
+    }
+    life.raft.applied(index);
+    this.#checkpoint(life);
+  }
+
+  #settle(life: Life, { index, term }: Entry): void {
+    const proposal = life.proposals.get(index);
+    if (proposal === undefined) return;
+    life.proposals.delete(index);
+    if (proposal.term !== term) {
+      this.#options.counters.add('rare: proposal overwritten');
+      return proposal.done({ kind: 'unknown' });
+    }
+    const upTo = life.ledger.lastOf(proposal.client);
+    proposal.done({ kind: 'applied', index, upTo });
+  }
+
+  #answer(life: Life, { id, index }: Read): void {
+    const reading = life.reads.get(id);
+    life.reads.delete(id);
+    if (reading === undefined) return;
+    if (index === undefined) return reading.done({ kind: 'refused' });
+    const upTo = life.ledger.lastOf(reading.client);
+    reading.done({ kind: 'read', index: life.ledger.applied, upTo });
+  }
+
+  #fetch(life: Life, { id, from, through, maxBytes }: Fetch): void {
+    const { kernel, store } = this.#options;
+    kernel.after(this.#random.between(20, 3000), () => {
+      this.#run(life, () => {
+        const entries = store.read(from, through, maxBytes);
+        if (entries === undefined) life.raft.fetchFailed(id, 'gone');
+        else if (entries.length === 0) life.raft.fetchFailed(id, 'failed');
+        else life.raft.fetched(id, entries);
+      });
+    });
+  }
+
+  /** Of what is durable: a checkpoint, and with it the log behind it. */
+  #checkpoint(life: Life): void {
+    const { store, checkpointEntries } = this.#options;
+    const { durable } = life.raft.status();
+    const index = life.ledger.applied;
+    if (life.checkpointing || index > durable) return;
+    if (index - store.checkpoint.index < checkpointEntries) return;
+    const term = life.raft.termAt(index);
+    if (term === undefined) return;
+    life.checkpointing = true;
+    const configuration: ConfigurationAt = life.raft.configurationAt(index);
+    const stored = { index, term, configuration, ledger: life.ledger.state() };
+    store.saveCheckpoint(stored, (outcome) => {
+      this.#run(life, () => {
+        life.checkpointing = false;
+        if (outcome === 'failed') this.#failed(life);
+        else this.#compact(life);
+      });
+    });
+  }
+
+  #compact(life: Life): void {
+    const { store, checks, keptEntries, id, counters } = this.#options;
+    counters.add('checkpoints');
+    const firstKept = store.checkpoint.index + 1 - keptEntries;
+    if (firstKept <= store.start || life.installing !== undefined) return;
+    store.truncatePrefix(firstKept, (outcome) => {
+      if (outcome === 'durable') checks.cutPrefix(id, firstKept);
+      this.#run(life, () => {
+        if (outcome === 'failed') this.#failed(life);
+        else life.raft.compacted(firstKept);
+      });
+    });
+  }
+
+  #catchUp(life: Life, { to, session }: CatchUp): void {
+    const { store, send, clock } = this.#options;
+    life.transfers.set(to, session);
+    send(to, { kind: 'checkpoint', from: this.id, session, stored: store.checkpoint });
+    clock.after(TRANSFER_PATIENCE_MS, () => {
+      this.#run(life, () => this.#transferEnded(life, to, session));
+    });
+  }
+
+  #transferEnded(life: Life, to: string, session: number): void {
+    if (life.transfers.get(to) !== session) return;
+    life.transfers.delete(to);
+    life.raft.catchUpEnded(to, session);
+  }
+
+  #offered(life: Life, from: string, { stored, session }: Transfer & { kind: 'checkpoint' }): void {
+    const checkpoint: Checkpoint = { ...stored, serveFrom: stored.index };
+    const outcome = life.raft.install(checkpoint);
+    if (outcome.kind === 'accepted') life.installing = stored;
+    else this.#options.counters.add(`refused: install ${outcome.code}`);
+    this.#options.send(from, { kind: 'checkpointEnded', from: this.id, session });
+  }
+}
+
+export function mirrorOf(entry: Entry): MirrorEntry {
+  let digest = entry.kind.length;
+  for (const byte of entry.payload) digest = Math.imul(digest ^ byte, 0x01000193) >>> 0;
+  const members = entry.configuration?.members ?? [];
+  for (const { id, role } of members) {
+    for (const letter of `${id} ${role} `) {
+      digest = Math.imul(digest ^ letter.charCodeAt(0), 0x01000193) >>> 0;
+    }
+  }
+  return { index: entry.index, term: entry.term, digest };
+}
