@@ -12,6 +12,6 @@ export default defineConfig({
     pool: 'forks',
     // Many tests wait for processes of their own: every core has work.
     maxWorkers: '100%',
-    coverage: { include: ['storage/**/*.ts', 'src/**/*.ts'] },
+    coverage: { include: ['storage/**/*.ts', 'raft/**/*.ts', 'src/**/*.ts'] },
   },
 });

@@ -6,7 +6,7 @@
  * is not asked for these. Checkpoints of others travel as one message over the same faulty network.
  */
 
-import { Raft } from '../core/core.ts';
+import { Raft } from '../raft.ts';
 import type {
   CatchUp,
   Changed,
@@ -21,7 +21,7 @@ import type {
   Read,
   Ready,
   Transferred,
-} from '../core/core.ts';
+} from '../raft.ts';
 import type { Counters } from './counters.ts';
 import type { Kernel } from './kernel.ts';
 import { encodeCommands, Ledger } from './ledger.ts';
@@ -55,6 +55,8 @@ export interface CoreNodeOptions {
   /** Entries below a checkpoint that stay for replicas that are a little behind. */
   readonly keptEntries: number;
   send(to: string, message: Message | Transfer): void;
+  /** Something happened to it: whoever checks it looks again. */
+  touched(): void;
 }
 
 interface Proposal {
@@ -122,6 +124,7 @@ export class CoreNode implements SimulatedNode {
       committed: status.commitIndex,
       last: status.accepted,
       voters: members.filter(({ role }) => role === 'voter').map(({ id }) => id),
+      members: members.map(({ id }) => id),
     };
   }
 
@@ -194,7 +197,8 @@ export class CoreNode implements SimulatedNode {
     done: (outcome: ProposeOutcome) => void,
   ): void {
     const life = this.#life;
-    if (life === undefined || this.#state !== 'up') return done({ kind: 'refused', leader: undefined });
+    if (life === undefined || this.#state !== 'up')
+      return done({ kind: 'refused', leader: undefined });
     const payload = encodeCommands(numbers.map((number) => ({ client, number })));
     const proposed = life.raft.propose(payload);
     if (proposed.kind === 'refused') {
@@ -263,6 +267,7 @@ export class CoreNode implements SimulatedNode {
   }
 
   #drain(life: Life): void {
+    this.#options.touched();
     for (;;) {
       const ready = life.raft.ready();
       if (ready === undefined) return;

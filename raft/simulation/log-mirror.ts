@@ -49,7 +49,10 @@ export class LogMirror {
   }
 
   truncateSuffix(lastKept: number): void {
-    this.#entries.length = Math.min(this.#entries.length, Math.max(0, lastKept - this.#before.index));
+    this.#entries.length = Math.min(
+      this.#entries.length,
+      Math.max(0, lastKept - this.#before.index),
+    );
     this.#durable = Math.min(this.#durable, lastKept);
   }
 

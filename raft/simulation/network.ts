@@ -26,7 +26,8 @@ const REMEMBERED = 32;
 const REPLAY_DELAY_MOST_US = 2_000_000;
 
 interface Link<Message> {
-  cut: boolean;
+  /** By how many partitions. */
+  cuts: number;
   cloggedUntilUs: number;
   lastArrivalUs: number;
   readonly old: Message[];
@@ -58,7 +59,7 @@ export class Network<Message> {
   send(from: string, to: string, message: Message): void {
     const link = this.#link(from, to);
     this.#counters.add('messages');
-    if (link.cut) return this.#counters.add('fault: message into a cut');
+    if (link.cuts > 0) return this.#counters.add('fault: message into a cut');
     const random = this.#random;
     const { loss, duplication, replay } = this.#faults;
     const lost = random.chance(loss);
@@ -67,23 +68,21 @@ export class Network<Message> {
     if (replayed && link.old.length > 0) this.#replay(from, to, random.pick(link.old));
     link.old.push(message);
     if (link.old.length > REMEMBERED) link.old.shift();
-    if (lost) return this.#counters.add('fault: message lost');
+    if (lost) return this.#counters.add('installed: loss');
     this.#carry(from, to, message);
     if (!doubled) return;
-    this.#counters.add('fault: message doubled');
+    this.#counters.add('installed: duplication');
     this.#carry(from, to, message);
   }
 
   cut(from: string, to: string): void {
-    this.#link(from, to).cut = true;
+    this.#link(from, to).cuts += 1;
   }
 
+  /** Ends one cut; the link is whole when every one has ended. */
   mend(from: string, to: string): void {
-    this.#link(from, to).cut = false;
-  }
-
-  isCut(from: string, to: string): boolean {
-    return this.#link(from, to).cut;
+    const link = this.#link(from, to);
+    link.cuts = Math.max(0, link.cuts - 1);
   }
 
   /** Messages that are sent meanwhile arrive afterwards. */
@@ -104,13 +103,13 @@ export class Network<Message> {
       delayMostUs: delayLeastUs,
     };
     for (const link of this.#links.values()) {
-      link.cut = false;
+      link.cuts = 0;
       link.cloggedUntilUs = 0;
     }
   }
 
   #replay(from: string, to: string, old: Message): void {
-    this.#counters.add('fault: old message again');
+    this.#counters.add('installed: replay');
     const delayUs = this.#random.between(0, REPLAY_DELAY_MOST_US);
     this.#kernel.after(delayUs, () => this.#arrive(from, to, old));
   }
@@ -125,13 +124,14 @@ export class Network<Message> {
       arrivalUs += link.cloggedUntilUs - nowUs;
     }
     if (!reorders) arrivalUs = Math.max(arrivalUs, link.lastArrivalUs);
+    else if (arrivalUs < link.lastArrivalUs) this.#counters.add('installed: reordering');
     link.lastArrivalUs = Math.max(arrivalUs, link.lastArrivalUs);
     this.#kernel.after(arrivalUs - nowUs, () => this.#arrive(from, to, message));
   }
 
   /** A cut takes what is on its way too. */
   #arrive(from: string, to: string, message: Message): void {
-    if (this.#link(from, to).cut) return this.#counters.add('fault: message into a cut');
+    if (this.#link(from, to).cuts > 0) return this.#counters.add('fault: message into a cut');
     this.#deliver(from, to, message);
   }
 
@@ -139,7 +139,7 @@ export class Network<Message> {
     const key = `${from}>${to}`;
     let link = this.#links.get(key);
     if (link === undefined) {
-      link = { cut: false, cloggedUntilUs: 0, lastArrivalUs: 0, old: [] };
+      link = { cuts: 0, cloggedUntilUs: 0, lastArrivalUs: 0, old: [] };
       this.#links.set(key, link);
     }
     return link;

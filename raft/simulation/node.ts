@@ -6,7 +6,7 @@
  * its disk is there) or `failed` (it stopped by itself, and said why).
  */
 
-import type { Changed, MembershipChange, Transferred } from '../core/core.ts';
+import type { Changed, MembershipChange, Transferred } from '../raft.ts';
 import type { ReplicaView } from './safety-checks.ts';
 
 export type NodeState = 'up' | 'paused' | 'down' | 'failed';
@@ -36,7 +36,11 @@ export interface SimulatedNode {
   pause(): void;
   resume(): void;
   /** Values of one client, ascending. `done` is called at most once, and never after a crash. */
-  propose(client: string, numbers: readonly number[], done: (outcome: ProposeOutcome) => void): void;
+  propose(
+    client: string,
+    numbers: readonly number[],
+    done: (outcome: ProposeOutcome) => void,
+  ): void;
   read(client: string, done: (outcome: ReadOutcome) => void): void;
   change(change: MembershipChange): Changed | undefined;
   transfer(to: string): Transferred | undefined;

@@ -22,6 +22,8 @@ export interface ReplicaView {
   readonly last: number;
   /** Voters of the configuration that is active in it. */
   readonly voters: readonly string[];
+  /** And all of its members. */
+  readonly members: readonly string[];
 }
 
 interface Kept {
@@ -141,6 +143,25 @@ export class SafetyChecks {
     this.#digests[index] ??= digest;
     if (known === undefined || known === digest) return;
     violation('state-machine safety', `${node} differs behind entry ${index}`);
+  }
+
+  /** What one disk alone holds: a state at `checkpoint`, and a log that says what was committed. */
+  audit(node: string, checkpoint: number, start: number, entries: readonly MirrorEntry[]): void {
+    const kept = this.#kept(node);
+    if (start - 1 > checkpoint) {
+      violation('promise kept over a crash', `${node} has no state for a log from ${start} on`);
+    }
+    for (const entry of entries) {
+      if (entry.index <= (kept.view?.committed ?? 0))
+        this.#keepsCommitted(node, entry.index, entry);
+    }
+    const { log } = kept;
+    const last = start + entries.length - 1;
+    if (last >= log.durable) return;
+    violation(
+      'promise kept over a crash',
+      `${node} holds ${last} of ${log.durable} durable entries`,
+    );
   }
 
   /** After every event. */

@@ -7,7 +7,7 @@
  * and nothing of what waited. What was told durable survives.
  */
 
-import type { ConfigurationAt, Entry, HardState, Persist, Recovered, TermStart } from '../core/core.ts';
+import type { ConfigurationAt, Entry, HardState, Persist, Recovered, TermStart } from '../raft.ts';
 import type { Kernel } from './kernel.ts';
 import type { LedgerState } from './ledger.ts';
 import type { Random } from './random.ts';

@@ -120,3 +120,28 @@ export function planOf(random: Random): Plan {
     thinkUs: random.pick([1, 10, 50]) * MILLISECOND_US,
   };
 }
+
+/** For a reproduction that is smaller than its seed. */
+export interface PlanChanges {
+  readonly without?: readonly string[];
+  readonly safetyUs?: number;
+}
+
+export function changedPlan(plan: Plan, changes: PlanChanges): Plan {
+  const { without = [], safetyUs = plan.safetyUs } = changes;
+  const stays = (kind: string): boolean => !without.includes(kind);
+  const { links } = plan;
+  return {
+    ...plan,
+    safetyUs,
+    stepKinds: plan.stepKinds.filter(stays),
+    linkKinds: plan.linkKinds.filter(stays),
+    links: {
+      ...links,
+      loss: stays('loss') ? links.loss : 0,
+      duplication: stays('duplication') ? links.duplication : 0,
+      replay: stays('replay') ? links.replay : 0,
+      reorders: stays('reordering') && links.reorders,
+    },
+  };
+}

@@ -82,6 +82,30 @@ const FORBIDDEN: readonly Probe[] = [
   ...imports('storage', '../src/machine/committed.ts', 'committed'),
   ...imports('storage', 'classic-level', 'ClassicLevel'),
   ...IMPURE.map((code) => expression('src/machine', code)),
+  ...IMPURE.map((code) => expression('raft/core', code)),
+  {
+    folder: 'raft/core',
+    code: 'export async function probe(): Promise<void> {}',
+    what: 'async function',
+  },
+  {
+    folder: 'raft/core',
+    code: '/// <reference types="node" />\nexport const probe = 1;',
+    what: 'reference types="node"',
+  },
+  ...imports('raft/core', 'node:net', 'createServer'),
+  ...imports('raft/core', 'node:fs', 'readFileSync'),
+  ...imports('raft/core', 'msgpackr', 'pack'),
+  ...imports('raft/core', '#storage', 'StorageError'),
+  ...imports('raft/core', '../../storage/errors.ts', 'StorageError'),
+  ...imports('raft/core', '../host/probe-target.ts', 'target'),
+  ...imports('raft/core', '../../src/broker/ports.ts', 'ENQUEUE_REFUSALS'),
+  ...imports('raft/host', 'node:net', 'createServer'),
+  ...imports('raft/host', 'node:fs', 'readFileSync'),
+  ...imports('raft/host', 'classic-level', 'ClassicLevel'),
+  ...imports('raft/host', '../../storage/errors.ts', 'StorageError'),
+  ...imports('raft/host', '../../src/broker/ports.ts', 'ENQUEUE_REFUSALS'),
+  ...imports('storage', '../raft/raft.ts', 'isBulk'),
   {
     folder: 'src/machine',
     code: 'export async function probe(): Promise<void> {}',
@@ -171,6 +195,19 @@ const FORBIDDEN: readonly Probe[] = [
 ];
 
 const ALLOWED: readonly Probe[] = [
+  {
+    folder: 'raft/core',
+    code: "import { target } from './probe-target.ts';\nexport const probe = target;",
+    what: 'its own modules',
+  },
+  {
+    folder: 'raft/host',
+    code:
+      "import * as storage from '#storage';\n" +
+      "import { target } from '../core/probe-target.ts';\n" +
+      'export const probe = [storage, target] as const;',
+    what: 'storage and the core',
+  },
   ...imports('src/machine', './probe-target.ts', 'target').filter(({ code }) => /from/.test(code)),
   {
     folder: 'src/shard',
@@ -275,7 +312,14 @@ describe('layers', () => {
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'fluxmq-layers-'));
     await symlink(join(ROOT, 'node_modules'), join(directory, 'node_modules'));
-    for (const name of ['storage', 'src', 'package.json', '.oxlintrc.json', 'tsconfig.base.json']) {
+    for (const name of [
+      'storage',
+      'raft',
+      'src',
+      'package.json',
+      '.oxlintrc.json',
+      'tsconfig.base.json',
+    ]) {
       await cp(join(ROOT, name), join(directory, name), { recursive: true });
     }
     const targets = [
@@ -294,6 +338,11 @@ describe('layers', () => {
       const path = join(directory, 'src', folder, 'probe-target.ts');
       await writeFile(path, 'export const target = 1;\n');
     }
+    for (const folder of ['core', 'host']) {
+      const path = join(directory, 'raft', folder, 'probe-target.ts');
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, 'export const target = 1;\n');
+    }
     for (const [kind, probes] of [['no', FORBIDDEN] as const, ['yes', ALLOWED] as const]) {
       for (const [index, probe] of probes.entries()) {
         const path = join(directory, fileOf(kind, index, probe));
@@ -302,8 +351,8 @@ describe('layers', () => {
       }
     }
     const [compiled, linted] = await Promise.all([
-      run(directory, 'tsc', ['-b', 'src', '--pretty', 'false']),
-      run(directory, 'oxlint', ['-f', 'json', 'src', 'storage']),
+      run(directory, 'tsc', ['-b', 'src', 'raft', '--pretty', 'false']),
+      run(directory, 'oxlint', ['-f', 'json', 'src', 'storage', 'raft']),
     ]);
     for (const [, file, code] of compiled.matchAll(/^(\S+?)\(\d+,\d+\): error (TS\d+):/gm)) {
       note(file ?? '', code ?? '');

@@ -106,7 +106,7 @@ describe('style', () => {
   });
 
   it('nothing is loaded by a dynamic import, but by the launcher', async () => {
-    const names = (await sources()).filter((name) => /^(storage|src)\//.test(name));
+    const names = (await sources()).filter((name) => /^(storage|raft|src)\//.test(name));
     const product = names.filter((name) => !name.startsWith('src/cli/'));
     expect(await grep(/\bimport\(|getBuiltinModule|createRequire/, product)).toEqual([]);
   });

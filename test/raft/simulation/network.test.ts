@@ -56,13 +56,13 @@ describe('a link', () => {
 
   it('that loses, doubles or replays counts what it does', async () => {
     const lossy = await sendMany({ loss: 0.3 });
-    expect(lossy.numbers.length).toBe(200 - lossy.counters.get('fault: message lost'));
+    expect(lossy.numbers.length).toBe(200 - lossy.counters.get('installed: loss'));
     expect(lossy.numbers.length).toBeLessThan(200);
     const doubling = await sendMany({ duplication: 0.3 });
-    expect(doubling.numbers.length).toBe(200 + doubling.counters.get('fault: message doubled'));
+    expect(doubling.numbers.length).toBe(200 + doubling.counters.get('installed: duplication'));
     expect(doubling.numbers.length).toBeGreaterThan(200);
     const replaying = await sendMany({ replay: 0.3 });
-    expect(replaying.numbers.length).toBe(200 + replaying.counters.get('fault: old message again'));
+    expect(replaying.numbers.length).toBe(200 + replaying.counters.get('installed: replay'));
     expect(replaying.numbers.length).toBeGreaterThan(200);
   });
 

@@ -1,0 +1,40 @@
+/**
+ * A cluster configuration: who is a member, and in which role (thesis 4.1, 4.2.1).
+ *
+ * A value, never changed. Members are sorted by id, so that two replicas that hold the same
+ * configuration hold it in the same order. Only voters count for elections and commitment.
+ */
+
+import type { LogIndex, ServerId } from './ids.ts';
+
+/** `joining` is a learner that the leader makes a voter as soon as it has caught up. */
+export type MemberRole = 'voter' | 'learner' | 'joining';
+
+export interface Member {
+  readonly id: ServerId;
+  readonly role: MemberRole;
+  /** Where to reach it; opaque to the core. */
+  readonly address: string;
+}
+
+export interface Configuration {
+  readonly members: readonly Member[];
+}
+
+/** A configuration, and the index of its entry: 0 for the one a cluster was made with. */
+export interface ConfigurationAt {
+  readonly index: LogIndex;
+  readonly configuration: Configuration;
+}
+
+/** One server at a time (thesis 4.1). */
+export type MembershipChange =
+  | {
+      readonly kind: 'add';
+      readonly id: ServerId;
+      readonly address: string;
+      readonly role: 'learner' | 'joining';
+    }
+  | { readonly kind: 'promote'; readonly id: ServerId }
+  | { readonly kind: 'demote'; readonly id: ServerId }
+  | { readonly kind: 'remove'; readonly id: ServerId };

@@ -1,0 +1,85 @@
+/**
+ * Answers to what a host asks for. A refusal is a value with a closed code: nothing was changed,
+ * and the code says what to do. What was accepted may still be lost with the leadership: only
+ * `Ready.apply`, with the same index and term, proves that it is committed.
+ */
+
+import type { LogIndex, ServerId, Term } from './ids.ts';
+
+export const PROPOSE_REFUSALS = [
+  /** Ask `leader`, where it is known. */
+  'notLeader',
+  /** Leadership is being transferred: hold it, then forward it or propose it again. */
+  'transferring',
+  /** Too many bytes are proposed and not committed. */
+  'busy',
+  'tooLarge',
+  /** A write failed: this replica does nothing any more. */
+  'stopped',
+] as const;
+export type ProposeRefusal = (typeof PROPOSE_REFUSALS)[number];
+
+export type Proposed =
+  | { readonly kind: 'accepted'; readonly index: LogIndex; readonly term: Term }
+  | {
+      readonly kind: 'refused';
+      readonly code: ProposeRefusal;
+      readonly leader: ServerId | undefined;
+    };
+
+export const CHANGE_REFUSALS = [
+  'notLeader',
+  'transferring',
+  'stopped',
+  /** Nothing of this term is committed yet: ask again soon (thesis 4.1, correction of 2015). */
+  'notReady',
+  /** Another change is not committed yet. */
+  'pending',
+  'alreadyMember',
+  'notMember',
+  'notLearner',
+  'notVoter',
+  /** The learner is too far behind to become a voter. */
+  'notCaughtUp',
+  /** The last voter cannot go. */
+  'lastVoter',
+] as const;
+export type ChangeRefusal = (typeof CHANGE_REFUSALS)[number];
+
+export type Changed =
+  | { readonly kind: 'accepted'; readonly index: LogIndex; readonly term: Term }
+  | {
+      readonly kind: 'refused';
+      readonly code: ChangeRefusal;
+      readonly leader: ServerId | undefined;
+    };
+
+export const TRANSFER_REFUSALS = [
+  'notLeader',
+  'stopped',
+  /** Another transfer is under way. */
+  'transferring',
+  'notVoter',
+  /** A change of membership is not committed yet. */
+  'pending',
+] as const;
+export type TransferRefusal = (typeof TRANSFER_REFUSALS)[number];
+
+export type Transferred =
+  | { readonly kind: 'started' }
+  | { readonly kind: 'refused'; readonly code: TransferRefusal };
+
+export const INSTALL_REFUSALS = [
+  'stopped',
+  /** What it has is as new. */
+  'stale',
+  /** Another one is being made durable. */
+  'installing',
+  /** Entries are being applied: wait for `applied`, then ask again. */
+  'applying',
+] as const;
+export type InstallRefusal = (typeof INSTALL_REFUSALS)[number];
+
+export type InstallOutcome =
+  | { readonly kind: 'accepted' }
+  | { readonly kind: 'refused'; readonly code: InstallRefusal };

@@ -1,0 +1,50 @@
+/** What a replica tells about itself: for operators, metrics and checks, never for decisions. */
+
+import type { ConfigurationAt } from './configuration.ts';
+import type { LogIndex, ServerId, Term } from './ids.ts';
+import type { FaultyRange } from './options.ts';
+import type { Role } from './ready.ts';
+
+/** `catchUp`: it needs a checkpoint, and gets one outside the core. */
+export type ProgressState = 'probe' | 'replicate' | 'catchUp';
+
+export interface PeerStatus {
+  readonly id: ServerId;
+  readonly state: ProgressState;
+  readonly session: number;
+  readonly matchIndex: LogIndex;
+  readonly nextIndex: LogIndex;
+  readonly inFlightMessages: number;
+  readonly inFlightBytes: number;
+  /** Heard from since the last check of the quorum. */
+  readonly active: boolean;
+  readonly inReserve: boolean;
+  /** Near enough to become a voter. */
+  readonly caughtUp: boolean;
+}
+
+export interface Status {
+  readonly id: ServerId;
+  readonly role: Role;
+  readonly term: Term;
+  readonly vote: ServerId | undefined;
+  readonly leader: ServerId | undefined;
+  readonly configuration: ConfigurationAt;
+  readonly start: LogIndex;
+  /** accepted >= submitted >= durable. */
+  readonly accepted: LogIndex;
+  readonly submitted: LogIndex;
+  readonly durable: LogIndex;
+  readonly commitIndex: LogIndex;
+  /** Handed out by `Ready.apply`. */
+  readonly applying: LogIndex;
+  readonly applied: LogIndex;
+  readonly uncommittedBytes: number;
+  readonly tailEntries: number;
+  readonly tailBytes: number;
+  readonly pendingReads: number;
+  readonly transferTo: ServerId | undefined;
+  readonly faulty: readonly FaultyRange[];
+  /** Of a leader; sorted by id, without itself. */
+  readonly peers: readonly PeerStatus[];
+}

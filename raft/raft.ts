@@ -1,0 +1,48 @@
+/**
+ * Entry of the consensus library: what others may use of it. It knows nothing of queues, protocols
+ * or etcd.
+ */
+
+export { Raft } from './core/raft.ts';
+export type { Checkpoint, FetchFailure } from './core/raft.ts';
+export type {
+  Configuration,
+  ConfigurationAt,
+  Member,
+  MemberRole,
+  MembershipChange,
+} from './core/configuration.ts';
+export { ENTRY_OVERHEAD_BYTES } from './core/entry.ts';
+export type { Entry, EntryKind } from './core/entry.ts';
+export type { LogIndex, ServerId, Term } from './core/ids.ts';
+export { isBulk } from './core/message.ts';
+export type { Message, RepairAnswer } from './core/message.ts';
+export type { FaultyRange, Limits, RaftOptions, Recovered, TermStart } from './core/options.ts';
+export {
+  CHANGE_REFUSALS,
+  INSTALL_REFUSALS,
+  PROPOSE_REFUSALS,
+  TRANSFER_REFUSALS,
+} from './core/outcome.ts';
+export type {
+  Changed,
+  ChangeRefusal,
+  InstallOutcome,
+  InstallRefusal,
+  Proposed,
+  ProposeRefusal,
+  Transferred,
+  TransferRefusal,
+} from './core/outcome.ts';
+export type {
+  CatchUp,
+  Fetch,
+  HardState,
+  Installed,
+  Persist,
+  Read,
+  Ready,
+  Role,
+  SoftState,
+} from './core/ready.ts';
+export type { PeerStatus, ProgressState, Status } from './core/status.ts';
