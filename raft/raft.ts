@@ -46,3 +46,40 @@ export type {
   SoftState,
 } from './core/ready.ts';
 export type { PeerStatus, ProgressState, Status } from './core/status.ts';
+export { LogDisk } from './host/log-disk.ts';
+export type { CommandsNote, LogDiskOptions } from './host/log-disk.ts';
+export {
+  ConfigurationError,
+  decodeConfiguration,
+  encodeConfiguration,
+} from './host/configuration-codec.ts';
+export { CATCH_UP_LIMITS } from './host/catch-up-messages.ts';
+export type {
+  CatchUpAnswer,
+  CatchUpAsk,
+  CatchUpEnd,
+  CatchUpMessage,
+  CatchUpOffer,
+} from './host/catch-up-messages.ts';
+export type {
+  CatchUpBuilding,
+  CatchUpReading,
+  CatchUpSink,
+  CatchUpSource,
+  CheckpointName,
+} from './host/catch-up-ports.ts';
+export { isBulkMessage } from './host/peer-message.ts';
+export type { PeerMessage } from './host/peer-message.ts';
+export type {
+  Clock,
+  DamagedRange,
+  Disk,
+  DiskListener,
+  DiskRead,
+  DiskWrite,
+  Network,
+  NetworkListener,
+  ReplicaEnd,
+  StateMachine,
+  Timer,
+} from './host/ports.ts';

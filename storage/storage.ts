@@ -22,6 +22,7 @@ export type {
   SyncMode,
   TornTail,
 } from './log/log-types.ts';
+export type { EpochStart } from './log/epoch-cache.ts';
 export type { Epoch, FilePosition, LogIndex, SegmentId } from './log/positions.ts';
 export type {
   Checkpoint,

@@ -26,6 +26,17 @@ export class EpochCache {
     return this.#starts;
   }
 
+  /** Those of the entries in [start, last], none of which begins before `start`. */
+  within(start: LogIndex, last: LogIndex): EpochStart[] {
+    const found: EpochStart[] = [];
+    for (const [nth, { epoch, firstIndex }] of this.#starts.entries()) {
+      const next = this.#starts[nth + 1]?.firstIndex ?? Infinity;
+      const first = firstIndex < start ? start : firstIndex;
+      if (next > start && first <= last) found.push({ epoch, firstIndex: first });
+    }
+    return found;
+  }
+
   /** An entry follows; its epoch is never below the last one. */
   note(epoch: Epoch, index: LogIndex): void {
     const last = this.#starts.at(-1);

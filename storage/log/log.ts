@@ -32,6 +32,7 @@ import { LogWriter } from './log-writer.ts';
 import { openLog } from './open-log.ts';
 import type { Epoch, LogIndex } from './positions.ts';
 import { ReadHandles } from '../read-handles.ts';
+import type { EpochStart } from './epoch-cache.ts';
 import type { SegmentHandles } from './segment-handles.ts';
 import { SegmentIndexes } from './segment-indexes.ts';
 import { cutPrefix, cutSuffix } from './truncation.ts';
@@ -89,6 +90,11 @@ export class Log {
   /** Epoch of the last entry that was accepted. */
   get lastEpoch(): Epoch {
     return this.#state.epochs.lastEpoch;
+  }
+  /** Epochs of the entries that are kept, each with the first entry that has it, ascending. */
+  get epochs(): readonly EpochStart[] {
+    const { epochs, start, last } = this.#state;
+    return epochs.within(start, last);
   }
   /** Last index that is on stable storage. */
   get durable(): LogIndex {
