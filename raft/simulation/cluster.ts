@@ -20,9 +20,9 @@ import type { Limits, Plan } from './swarm.ts';
 import { VirtualClock } from './virtual-clock.ts';
 import { Violation } from './violation.ts';
 
-export const TICK_MS = 10;
-export const HEARTBEAT_TICKS = 5;
-export const ELECTION_TICKS = 50;
+const TICK_MS = 10;
+const HEARTBEAT_TICKS = 5;
+const ELECTION_TICKS = 50;
 /** The longest election time-out. */
 export const ELECTION_US = 2 * ELECTION_TICKS * TICK_MS * 1000;
 

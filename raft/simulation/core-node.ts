@@ -417,9 +417,10 @@ export class CoreNode implements SimulatedNode {
   }
 
   #catchUp(life: Life, { to, session }: CatchUp): void {
-    const { store, send, clock } = this.#options;
+    const { store, clock } = this.#options;
     life.transfers.set(to, session);
-    send(to, { kind: 'checkpoint', from: this.id, session, stored: store.checkpoint });
+    const stored = store.checkpoint;
+    this.#options.send(to, { kind: 'checkpoint', from: this.id, session, stored });
     clock.after(TRANSFER_PATIENCE_MS, () => {
       this.#run(life, () => this.#transferEnded(life, to, session));
     });

@@ -40,7 +40,7 @@ export class FaultInjector {
   /** Every fault ends; who is down starts again. */
   async heal(): Promise<void> {
     this.#over = true;
-    for (const undo of [...this.#undo]) undo();
+    for (const undo of this.#undo) undo();
     const { network, machines } = this.#cluster;
     network.heal();
     for (const [id, { node, store, clock, lost }] of machines) {

@@ -98,7 +98,7 @@ export class Kernel {
 }
 
 /** Promises and next ticks run to their end before an immediate does. */
-export function turn(): Promise<void> {
+function turn(): Promise<void> {
   return new Promise((resolve) => {
     realSetImmediate(resolve);
   });

@@ -26,7 +26,7 @@ export function encodeCommands(commands: readonly Command[]): Uint8Array {
   return encoder.encode(commands.map(({ client, number }) => `${client} ${number}`).join(';'));
 }
 
-export function decodeCommands(payload: Uint8Array): Command[] {
+function decodeCommands(payload: Uint8Array): Command[] {
   const text = decoder.decode(payload);
   if (text === '') return [];
   return text.split(';').map((command) => {

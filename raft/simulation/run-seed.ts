@@ -15,7 +15,8 @@ import { Operator } from './operator.ts';
 import { withoutRealTime } from './real-time.ts';
 import { changedPlan } from './swarm.ts';
 import type { PlanChanges } from './swarm.ts';
-import { violation, Violation } from './violation.ts';
+import { violation } from './violation.ts';
+import type { Violation } from './violation.ts';
 
 /** Elections after healing until one leads, everything is applied, and the clients are done. */
 const CONVERGE_US = 60 * ELECTION_US;

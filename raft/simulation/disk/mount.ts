@@ -275,3 +275,10 @@ export function ioError(code: string, operation: string, path: string): NodeJS.E
     path,
   });
 }
+
+/** The platform's code of an error, if it has one. */
+export function ioCode(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const { code } = error as NodeJS.ErrnoException;
+  return code;
+}
