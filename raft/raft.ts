@@ -68,6 +68,12 @@ export type {
   CatchUpSource,
   CheckpointName,
 } from './host/catch-up-ports.ts';
+export type { CatchUpPorts } from './host/catch-ups.ts';
+export { RAFT_ERROR_CODES, RaftError } from './host/raft-error.ts';
+export type { RaftErrorCode } from './host/raft-error.ts';
+export { RaftNode } from './host/raft-node.ts';
+export type { RaftNodeOptions, StandingCheckpoint } from './host/raft-node.ts';
+export { systemClock, systemRandom } from './host/system-clock.ts';
 export { isBulkMessage } from './host/peer-message.ts';
 export type { PeerMessage } from './host/peer-message.ts';
 export type {

@@ -9,6 +9,7 @@ export { Log } from './log/log.ts';
 export type { LogReader } from './log/log-reader.ts';
 export type {
   AppendBatch,
+  EntryName,
   Fault,
   FaultyRange,
   HardState,

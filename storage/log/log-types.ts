@@ -31,6 +31,11 @@ export interface LogOptions {
   readonly idleMarkMs?: number;
   /** 16 hexadecimal digits for a log that is created; default: random. */
   newLogId?(): string;
+  /**
+   * For a log that is created: it goes on behind an entry that it does not hold, because something
+   * else has all up to there. A log that is there is opened as it is.
+   */
+  readonly beginsBehind?: EntryName;
   /** Around each write with its sync, one after the other: for whoever measures them. */
   writing?(): void;
   written?(): void;
@@ -38,6 +43,11 @@ export interface LogOptions {
   prewritten?(bytes: number): void;
   /** Called once, with the first failed write or sync. The log takes nothing more after it. */
   onFailure(error: StorageError): void;
+}
+
+export interface EntryName {
+  readonly index: number;
+  readonly epoch: number;
 }
 
 export interface AppendBatch {

@@ -8,6 +8,7 @@
  * before: the manifest is written once, at the end, and names what is left.
  */
 
+import { assertCount } from '../assert.ts';
 import { StorageError } from '../errors.ts';
 import type { OpenFile } from '../files.ts';
 import { hasCode, removeIfThere } from './file-bytes.ts';
@@ -24,7 +25,7 @@ import { encodeIndex, readIndexFile, writeIndexFile } from './index-file.ts';
 import { firstChain, logIdHalves, newLogId } from './log-id.ts';
 import type { LogSegment } from './log-segment.ts';
 import { LogState, makeSegment } from './log-state.ts';
-import type { LogOptions, RecoveryReport } from './log-types.ts';
+import type { EntryName, LogOptions, RecoveryReport } from './log-types.ts';
 import type { Manifest, ManifestSegment } from './manifest.ts';
 import { readManifest, writeManifest } from './manifest-file.ts';
 import { FIRST_PLACE } from './positions.ts';
@@ -62,7 +63,7 @@ export async function openLog(options: LogOptions): Promise<OpenedLog> {
   const found = await readManifest(files, directory);
   const names = await files.list(directory);
   if (found === undefined) await refuseOrphans(settings, names);
-  const manifest = found ?? newManifest(options.newLogId?.() ?? newLogId());
+  const manifest = found ?? newManifest(options.newLogId?.() ?? newLogId(), options.beginsBehind);
   const removed = await removeLeftOvers(settings, manifest, names);
   const scanned = await scan(settings, manifest);
   const { decision } = scanned;
@@ -101,13 +102,15 @@ export async function openLog(options: LogOptions): Promise<OpenedLog> {
   };
 }
 
-function newManifest(logId: string): Manifest {
+function newManifest(logId: string, before: EntryName = { index: 0, epoch: 0 }): Manifest {
+  assertCount(before.index, 'index');
+  assertCount(before.epoch, 'epoch');
   return {
     logId,
     clean: true,
-    start: 1 as LogIndex,
-    epochBeforeStart: 0 as Epoch,
-    durable: 0 as LogIndex,
+    start: (before.index + 1) as LogIndex,
+    epochBeforeStart: before.epoch as Epoch,
+    durable: before.index as LogIndex,
     hardState: { term: 0, vote: '' },
     mark: FIRST_PLACE,
     nextSegmentId: 1 as SegmentId,

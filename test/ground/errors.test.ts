@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
+import { RAFT_ERROR_CODES } from '#raft';
 import { STORAGE_ERROR_CODES } from '#storage';
 import { status } from '@grpc/grpc-js';
 import { ADMIN_CALL_ERRORS, REFUSAL_STATUS } from '../../src/admin/status.ts';
@@ -40,6 +41,7 @@ describe('docs/errors.md', () => {
     ['What operators ask for', ADMIN_REFUSALS],
     ['A request that has no answer', ADMIN_CALL_ERRORS],
     ['The storage engine', STORAGE_ERROR_CODES],
+    ['Consensus', RAFT_ERROR_CODES],
     ['The shard', SHARD_ERROR_CODES],
   ] as const)('%s: every code, and no other', async (heading, codes) => {
     const told = column(await tableBelow(heading), 0);

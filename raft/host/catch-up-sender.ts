@@ -1,0 +1,235 @@
+/**
+ * The leader's end of catch-ups: one transfer for each peer that is behind the log's start, pulled
+ * by that peer.
+ *
+ * A transfer holds a checkpoint, and the log behind it, for as long as it makes progress and a
+ * while longer, so that the log goes on where the checkpoint ends. What it may use is bounded:
+ * `TRANSFERS_MAX` at once, `CATCH_UP_LIMITS.asked` questions each, and nothing is read for a peer
+ * whose channel is full. Everything here is soft: a crash or a change of leader costs the peer
+ * nothing but a new offer.
+ */
+
+import type { LogIndex, ServerId, Term } from '../core/ids.ts';
+import { CATCH_UP_LIMITS } from './catch-up-messages.ts';
+import type { CatchUpAsk, CatchUpEnd, CatchUpMessage } from './catch-up-messages.ts';
+import type { CatchUpReading, CatchUpSource } from './catch-up-ports.ts';
+
+export interface CatchUpSenderOptions {
+  readonly id: ServerId;
+  readonly source: CatchUpSource;
+  checksum(bytes: Uint8Array): number;
+  monotonicMs(): number;
+  send(message: CatchUpMessage): void;
+  hasRoom(to: ServerId): boolean;
+  /** The core is to look at this peer again. */
+  ended(to: ServerId, session: number): void;
+}
+
+interface Transfer {
+  readonly to: ServerId;
+  readonly session: number;
+  readonly term: Term;
+  readonly number: number;
+  /** Undefined: being opened. */
+  reading: CatchUpReading | undefined;
+  /** Questions that wait for room in the channel, or for the one that is being read. */
+  readonly questions: CatchUpAsk[];
+  answering: boolean;
+  offeredAtMs: number;
+  progressAtMs: number;
+  asked: boolean;
+}
+
+/** The log behind a checkpoint that a peer has just made current. */
+interface Hold {
+  readonly index: LogIndex;
+  readonly untilMs: number;
+}
+
+const TRANSFERS_MAX = 2;
+const OFFER_AGAIN_MS = 500;
+const PATIENCE_MS = 10_000;
+/** A peer that has a new checkpoint opens it, and then asks for the log. */
+const HOLD_MS = 30_000;
+
+export class CatchUpSender {
+  readonly #options: CatchUpSenderOptions;
+  readonly #transfers = new Map<ServerId, Transfer>();
+  #holds: Hold[] = [];
+  #number = 0;
+
+  constructor(options: CatchUpSenderOptions) {
+    this.#options = options;
+  }
+
+  get transfers(): number {
+    return this.#transfers.size;
+  }
+
+  /** Entries behind this index are still wanted; Infinity: none is held. */
+  get heldBehind(): number {
+    let lowest = Number.POSITIVE_INFINITY;
+    for (const { reading } of this.#transfers.values()) {
+      if (reading !== undefined) lowest = Math.min(lowest, reading.checkpoint.index);
+    }
+    for (const { index } of this.#holds) lowest = Math.min(lowest, index);
+    return lowest;
+  }
+
+  /** The core asks for it, in this term. */
+  begin(to: ServerId, session: number, term: Term): void {
+    const there = this.#transfers.get(to);
+    if (there?.session === session && there.term === term) return;
+    if (there !== undefined) this.#close(there);
+    if (this.#transfers.size >= TRANSFERS_MAX) {
+      this.#options.ended(to, session);
+      return;
+    }
+    const nowMs = this.#options.monotonicMs();
+    const transfer: Transfer = {
+      to,
+      session,
+      term,
+      number: ++this.#number,
+      reading: undefined,
+      questions: [],
+      answering: false,
+      offeredAtMs: nowMs,
+      progressAtMs: nowMs,
+      asked: false,
+    };
+    this.#transfers.set(to, transfer);
+    this.#options.source.open().then(
+      (reading) => this.#opened(transfer, reading),
+      () => this.#end(transfer),
+    );
+  }
+
+  ask(message: CatchUpAsk): void {
+    const transfer = this.#transferOf(message);
+    if (transfer?.reading === undefined) return;
+    if (transfer.questions.length >= CATCH_UP_LIMITS.asked) return;
+    transfer.asked = true;
+    transfer.progressAtMs = this.#options.monotonicMs();
+    transfer.questions.push(message);
+    this.#answer(transfer);
+  }
+
+  /** The peer has made it current, or wants no more of it. */
+  end(message: CatchUpEnd): void {
+    const transfer = this.#transferOf(message);
+    if (transfer === undefined) return;
+    const index = transfer.reading?.checkpoint.index;
+    if (message.outcome === 'current' && index !== undefined) {
+      this.#holds.push({ index, untilMs: this.#options.monotonicMs() + HOLD_MS });
+    }
+    this.#end(transfer);
+  }
+
+  room(to: ServerId): void {
+    const transfer = this.#transfers.get(to);
+    if (transfer !== undefined) this.#answer(transfer);
+  }
+
+  /** Now and then: offers again, and gives up where nothing is heard. */
+  look(): void {
+    const nowMs = this.#options.monotonicMs();
+    if (this.#holds.length > 0) this.#holds = this.#holds.filter(({ untilMs }) => untilMs > nowMs);
+    for (const transfer of this.#transfers.values()) {
+      if (nowMs - transfer.progressAtMs >= PATIENCE_MS) this.#end(transfer);
+      else if (!transfer.asked && nowMs - transfer.offeredAtMs >= OFFER_AGAIN_MS)
+        this.#offer(transfer);
+    }
+  }
+
+  /** It leads no more, or ends. */
+  close(): void {
+    for (const transfer of this.#transfers.values()) this.#close(transfer);
+    this.#holds = [];
+  }
+
+  #opened(transfer: Transfer, reading: CatchUpReading | undefined): void {
+    if (this.#transfers.get(transfer.to) !== transfer) {
+      reading?.close();
+      return;
+    }
+    // Without a checkpoint the peer is told again when there is one.
+    if (reading === undefined) return;
+    transfer.reading = reading;
+    this.#offer(transfer);
+  }
+
+  #offer(transfer: Transfer): void {
+    const { reading } = transfer;
+    if (reading === undefined) return;
+    const { index, term, configuration } = reading.checkpoint;
+    transfer.offeredAtMs = this.#options.monotonicMs();
+    this.#options.send({
+      kind: 'catchUpOffer',
+      ...this.#names(transfer),
+      index,
+      indexTerm: term,
+      configuration,
+      summary: reading.summary,
+    });
+  }
+
+  /** One at a time, and only as the channel takes it. */
+  #answer(transfer: Transfer): void {
+    const { reading, questions, to } = transfer;
+    if (reading === undefined || transfer.answering || !this.#options.hasRoom(to)) return;
+    const ask = questions.shift();
+    if (ask === undefined) return;
+    transfer.answering = true;
+    reading.answer(ask.question, CATCH_UP_LIMITS.answerBytes).then(
+      (bytes) => this.#answered(transfer, ask.number, bytes),
+      () => this.#cannot(transfer),
+    );
+  }
+
+  #answered(transfer: Transfer, number: number, bytes: Uint8Array): void {
+    if (this.#transfers.get(transfer.to) !== transfer) return;
+    transfer.answering = false;
+    const checksum = this.#options.checksum(bytes);
+    const names = this.#names(transfer);
+    this.#options.send({ kind: 'catchUpAnswer', ...names, number, bytes, checksum });
+    this.#answer(transfer);
+  }
+
+  /** It cannot be read any more: the peer may keep what it has, and hears another offer. */
+  #cannot(transfer: Transfer): void {
+    if (this.#transfers.get(transfer.to) !== transfer) return;
+    this.#options.send({ kind: 'catchUpEnd', ...this.#names(transfer), outcome: 'gone' });
+    this.#end(transfer);
+  }
+
+  #names({ to, session, term, number }: Transfer): {
+    readonly from: ServerId;
+    readonly to: ServerId;
+    readonly session: number;
+    readonly term: Term;
+    readonly transfer: number;
+  } {
+    return { from: this.#options.id, to, session, term, transfer: number };
+  }
+
+  #transferOf(message: CatchUpAsk | CatchUpEnd): Transfer | undefined {
+    const transfer = this.#transfers.get(message.from);
+    if (transfer === undefined) return undefined;
+    const { number, term, session } = transfer;
+    const isOurs =
+      number === message.transfer && term === message.term && session === message.session;
+    return isOurs ? transfer : undefined;
+  }
+
+  #end(transfer: Transfer): void {
+    if (this.#transfers.get(transfer.to) !== transfer) return;
+    this.#close(transfer);
+    this.#options.ended(transfer.to, transfer.session);
+  }
+
+  #close(transfer: Transfer): void {
+    this.#transfers.delete(transfer.to);
+    transfer.reading?.close();
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * Reads of older entries that the core asks for: for peers that are behind what it keeps in memory,
+ * and for its own state machine after a start.
+ *
+ * Each read is bounded by the core's `maxBytes`; at most `READS_MAX` are under way, and the core
+ * asks once at a time for each peer, so what waits here is bounded by the members. An answer that
+ * comes after the host has ended is dropped.
+ */
+
+import type { Entry } from '../core/entry.ts';
+import type { FetchFailure } from '../core/raft.ts';
+import type { Fetch } from '../core/ready.ts';
+import type { DamagedRange, Disk, DiskRead } from './ports.ts';
+
+export interface FetchesOptions {
+  readonly disk: Disk;
+  readonly fetched: (id: number, entries: readonly Entry[]) => void;
+  readonly failed: (id: number, reason: FetchFailure) => void;
+  readonly damaged: (range: DamagedRange) => void;
+}
+
+const READS_MAX = 4;
+
+export class Fetches {
+  readonly #options: FetchesOptions;
+  #waiting: Fetch[] = [];
+  #reads = 0;
+  #closed = false;
+
+  constructor(options: FetchesOptions) {
+    this.#options = options;
+  }
+
+  add(fetch: Fetch): void {
+    if (this.#closed) return;
+    if (this.#reads < READS_MAX) this.#start(fetch);
+    else this.#waiting.push(fetch);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#waiting = [];
+  }
+
+  #start(fetch: Fetch): void {
+    this.#reads++;
+    const { from, maxBytes } = fetch;
+    this.#options.disk.read(from, maxBytes).then(
+      (outcome) => this.#ended(fetch, outcome),
+      () => this.#ended(fetch, undefined),
+    );
+  }
+
+  /** `undefined`: the disk could not be read. */
+  #ended(fetch: Fetch, outcome: DiskRead | undefined): void {
+    this.#reads--;
+    if (this.#closed) return;
+    const next = this.#waiting.shift();
+    if (next !== undefined) this.#start(next);
+    this.#answer(fetch, outcome);
+  }
+
+  #answer({ id, from, through }: Fetch, outcome: DiskRead | undefined): void {
+    const { disk, fetched, failed, damaged } = this.#options;
+    switch (outcome?.kind) {
+      case undefined:
+        failed(id, 'failed');
+        return;
+      case 'entries': {
+        const count = through - from + 1;
+        const { entries } = outcome;
+        fetched(id, entries.length > count ? entries.slice(0, count) : entries);
+        return;
+      }
+      case 'outside':
+        failed(id, from < disk.start ? 'gone' : 'failed');
+        return;
+      case 'faulty':
+        damaged(outcome.range);
+        failed(id, 'faulty');
+    }
+  }
+}

@@ -1,0 +1,351 @@
+/**
+ * One replica as it runs: drives the core's `Ready` to disk, network and state machine, and brings
+ * back what they tell (Raft 5; thesis 10.2).
+ *
+ * A turn takes everything that came together, and then carries out each `Ready`: messages go out
+ * and the write begins in the same turn, so a leader writes in parallel with its followers (thesis
+ * 10.2.1); what must wait for the disk is not in it yet. A turn ends after `SLICE_MS` and goes on
+ * behind what waits in the event loop. It must never acknowledge by itself: only the core does, and
+ * only after `persisted`. The first failed write ends the replica, for good; a crash anywhere
+ * leaves what the disk has, and `open` goes on from there.
+ */
+
+import type { ConfigurationAt, MembershipChange } from '../core/configuration.ts';
+import type { Configuration } from '../core/configuration.ts';
+import type { LogIndex, ServerId, Term } from '../core/ids.ts';
+import type { Limits } from '../core/options.ts';
+import type { Changed, Proposed, Transferred } from '../core/outcome.ts';
+import { Raft } from '../core/raft.ts';
+import type { Read, Ready, Role } from '../core/ready.ts';
+import type { Status } from '../core/status.ts';
+import { CatchUps } from './catch-ups.ts';
+import type { CatchUpPorts } from './catch-ups.ts';
+import { Fetches } from './fetches.ts';
+import type { PeerMessage } from './peer-message.ts';
+import type { Clock, Disk, Network, ReplicaEnd, StateMachine } from './ports.ts';
+import { recoveredState } from './recovered-state.ts';
+import { Ticker } from './ticker.ts';
+
+export interface RaftNodeOptions {
+  readonly id: ServerId;
+  readonly disk: Disk;
+  readonly network: Network;
+  readonly clock: Clock;
+  /** From [0, 1), for election time-outs. */
+  random(): number;
+  readonly machine: StateMachine;
+  /** What the state machine stands at. */
+  readonly checkpoint: StandingCheckpoint;
+  readonly catchUp: CatchUpPorts;
+  readonly limits?: Partial<Limits>;
+  /** Where leadership should be, if that server is there and has caught up. */
+  readonly preferred?: ServerId | undefined;
+  /** Default 10. */
+  readonly tickMs?: number;
+}
+
+export interface StandingCheckpoint {
+  /** 0: the state machine is new. */
+  readonly index: LogIndex;
+  /** In use there; of a new cluster, the one that it is made with. */
+  readonly configuration: ConfigurationAt;
+  /** After a catch-up: `CatchUpBuilding.serveFrom`; else `index`. */
+  readonly serveFrom: LogIndex;
+}
+
+const TICK_MS = 10;
+const SLICE_MS = 5;
+const LOOK_EVERY_TICKS = 10;
+
+export class RaftNode {
+  readonly #options: RaftNodeOptions;
+  readonly #raft: Raft;
+  readonly #fetches: Fetches;
+  readonly #catchUps: CatchUps;
+  readonly #ticker: Ticker;
+  readonly #reads = new Map<number, (index: LogIndex | undefined) => void>();
+  readonly #turn = (): void => this.#drive();
+  #lastRead = 0;
+  #ticks = 0;
+  #scheduled = false;
+  #state: 'new' | 'running' | 'failed' | 'ended' = 'new';
+
+  /** Reads what the log has of configurations; nothing happens before `start`. */
+  static async open(options: RaftNodeOptions): Promise<RaftNode> {
+    const recovered = await recoveredState(options.disk, options.checkpoint);
+    const { id, limits, preferred } = options;
+    const raft = new Raft({
+      id,
+      recovered,
+      ...(limits === undefined ? {} : { limits }),
+      random: () => options.random(),
+      preferred,
+    });
+    return new RaftNode(options, raft);
+  }
+
+  private constructor(options: RaftNodeOptions, raft: Raft) {
+    this.#options = options;
+    this.#raft = raft;
+    const { disk, clock } = options;
+    this.#fetches = new Fetches({
+      disk,
+      fetched: (id, entries) => this.#told(() => raft.fetched(id, entries)),
+      failed: (id, reason) => this.#told(() => raft.fetchFailed(id, reason)),
+      damaged: (range) => this.#told(() => raft.damaged(range)),
+    });
+    this.#catchUps = new CatchUps({
+      ...options,
+      raft,
+      changed: () => this.#wake(),
+      ended: (end) => this.#end(end),
+    });
+    this.#ticker = new Ticker(clock, options.tickMs ?? TICK_MS, (count) => this.#tick(count));
+  }
+
+  /** From now on it takes part. */
+  start(): void {
+    if (this.#state !== 'new') return;
+    this.#state = 'running';
+    const { disk, network } = this.#options;
+    disk.listen({
+      persisted: (token) => this.#persisted(token),
+      failed: (error) => this.#fail(error),
+    });
+    network.listen({
+      received: (message) => this.#received(message),
+      room: (to) => {
+        if (this.#state === 'running') this.#catchUps.room(to);
+      },
+    });
+    if (this.#state === 'running') this.#ticker.start();
+    this.#wake();
+  }
+
+  // --- What the owner asks for.
+
+  /** The bytes are the replica's from here on. Accepted is not committed: `apply` tells that. */
+  propose(payload: Uint8Array, local?: unknown): Proposed {
+    const proposed = this.#raft.propose(payload, local);
+    this.#wake();
+    return proposed;
+  }
+
+  /**
+   * `done` gets an index once everything up to it is applied here, and all that was acknowledged
+   * before this call lies at or below it; or undefined: refused, to be asked again.
+   */
+  read(done: (index: LogIndex | undefined) => void): void {
+    if (this.#state !== 'running') {
+      this.#options.clock.soon(() => done(undefined));
+      return;
+    }
+    const id = ++this.#lastRead;
+    this.#reads.set(id, done);
+    this.#raft.readIndex(id);
+    this.#wake();
+  }
+
+  /** Everything that `StateMachine.apply` was given up to this index is applied. */
+  applied(index: LogIndex): void {
+    if (this.#state !== 'running') return;
+    this.#raft.applied(index);
+    this.#catchUps.appliedMore();
+    this.#wake();
+  }
+
+  transferLeadership(to: ServerId): Transferred {
+    const transferred = this.#raft.transferLeadership(to);
+    this.#wake();
+    return transferred;
+  }
+
+  changeMembership(change: MembershipChange): Changed {
+    const changed = this.#raft.changeMembership(change);
+    this.#wake();
+    return changed;
+  }
+
+  /** For an operator's order only: `Raft.rescue`. */
+  rescue(configuration: Configuration): Changed {
+    const changed = this.#raft.rescue(configuration);
+    this.#wake();
+    return changed;
+  }
+
+  setPreferred(id: ServerId | undefined): void {
+    this.#raft.setPreferred(id);
+    this.#wake();
+  }
+
+  reportReserve(inReserve: boolean): void {
+    this.#raft.reportReserve(inReserve);
+    this.#wake();
+  }
+
+  /**
+   * A durable checkpoint covers everything below: whole segments go, but for what a peer that
+   * catches up still needs.
+   */
+  async truncatePrefix(firstKept: LogIndex): Promise<void> {
+    const { disk } = this.#options;
+    const kept = Math.min(firstKept, this.#catchUps.heldBehind + 1);
+    if (kept <= disk.start) return;
+    await disk.truncatePrefix(kept);
+    this.#told(() => this.#raft.compacted(disk.start));
+  }
+
+  get role(): Role {
+    return this.#raft.role;
+  }
+
+  get term(): Term {
+    return this.#raft.term;
+  }
+
+  get leader(): ServerId | undefined {
+    return this.#raft.leader;
+  }
+
+  get commitIndex(): LogIndex {
+    return this.#raft.commitIndex;
+  }
+
+  /** Of a leader: itself, or a voter that it hears from, is inside its disk's reserve. */
+  get quorumInReserve(): boolean {
+    return this.#raft.quorumInReserve;
+  }
+
+  configurationAt(index: LogIndex): ConfigurationAt {
+    return this.#raft.configurationAt(index);
+  }
+
+  status(): Status {
+    return this.#raft.status();
+  }
+
+  /** Takes part no more; the disk is closed with the mark of a clean stop. */
+  async stop(): Promise<void> {
+    const wasWell = this.#state === 'running' || this.#state === 'new';
+    this.#state = 'ended';
+    this.#close();
+    if (wasWell) await this.#options.disk.close();
+  }
+
+  // --- What happens.
+
+  #received(message: PeerMessage): void {
+    if (this.#state !== 'running') return;
+    switch (message.kind) {
+      case 'catchUpOffer':
+      case 'catchUpAsk':
+      case 'catchUpAnswer':
+      case 'catchUpEnd':
+        this.#catchUps.received(message);
+        break;
+      default:
+        this.#raft.step(message);
+    }
+    this.#wake();
+  }
+
+  #tick(count: number): void {
+    if (this.#state !== 'running') return;
+    for (let left = count; left > 0; left--) this.#raft.tick();
+    this.#ticks += count;
+    if (this.#ticks >= LOOK_EVERY_TICKS) {
+      this.#ticks = 0;
+      this.#catchUps.look();
+    }
+    this.#wake();
+  }
+
+  #persisted(token: number): void {
+    if (this.#state !== 'running') return;
+    // A checkpoint that becomes current ends this replica: nothing behind it counts.
+    if (!this.#catchUps.persisted(token)) return;
+    this.#raft.persisted(token);
+    this.#wake();
+  }
+
+  #told(tell: () => void): void {
+    if (this.#state !== 'running') return;
+    tell();
+    this.#wake();
+  }
+
+  /** What the core says to that still goes out: a leader steps down. */
+  #fail(error: Error): void {
+    if (this.#state !== 'running') return;
+    this.#state = 'failed';
+    this.#raft.persistFailed();
+    this.#options.clock.soon(() => {
+      for (let ready = this.#raft.ready(); ready !== undefined; ready = this.#raft.ready()) {
+        for (const message of ready.send) this.#options.network.send(message);
+        if (ready.soft !== undefined) this.#options.machine.roleChanged(ready.soft);
+      }
+      if (this.#state === 'failed') this.#end({ kind: 'failed', error });
+    });
+  }
+
+  #end(end: ReplicaEnd): void {
+    if (this.#state === 'ended') return;
+    this.#state = 'ended';
+    this.#close();
+    this.#options.machine.ended(end);
+  }
+
+  #close(): void {
+    this.#ticker.stop();
+    this.#fetches.close();
+    this.#catchUps.close();
+    const reads = [...this.#reads.values()];
+    this.#reads.clear();
+    for (const done of reads) done(undefined);
+  }
+
+  // --- Turns.
+
+  #wake(): void {
+    if (this.#scheduled || this.#state !== 'running') return;
+    this.#scheduled = true;
+    this.#options.clock.soon(this.#turn);
+  }
+
+  #drive(): void {
+    this.#scheduled = false;
+    const { clock } = this.#options;
+    const deadline = clock.monotonicMs() + SLICE_MS;
+    while (this.#state === 'running') {
+      const ready = this.#raft.ready();
+      if (ready === undefined) return;
+      this.#execute(ready);
+      if (clock.monotonicMs() < deadline) continue;
+      this.#scheduled = true;
+      clock.later(this.#turn);
+      return;
+    }
+  }
+
+  #execute(ready: Ready): void {
+    const { disk, network, machine } = this.#options;
+    const { send, persist, apply, soft, configuration } = ready;
+    if (soft !== undefined) {
+      this.#catchUps.roleChanged(soft);
+      machine.roleChanged(soft);
+    }
+    if (configuration !== undefined) machine.configurationChanged(configuration);
+    for (const message of send) network.send(message);
+    if (persist !== undefined && this.#catchUps.takes(persist)) disk.write(persist);
+    if (apply.length > 0) machine.apply(apply);
+    for (const read of ready.reads) this.#answer(read);
+    for (const fetch of ready.fetch) this.#fetches.add(fetch);
+    for (const catchUp of ready.catchUp) this.#catchUps.begin(catchUp);
+  }
+
+  #answer({ id, index }: Read): void {
+    const done = this.#reads.get(id);
+    this.#reads.delete(id);
+    done?.(index);
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * What a core is started with: hard state, extent and terms of the log, and the configurations that
+ * lie in it behind the checkpoint.
+ *
+ * The log is read once from the checkpoint on, in bounded pieces; its end after a crash is in the
+ * page cache, because recovery has just read it. Nothing is written, and nothing is decided: a
+ * range that is damaged is passed over, and the core knows that it does not know what stood there.
+ * A replica that may have forgotten a vote is refused: it could vote twice in one term (Raft 5.2).
+ */
+
+import type { ConfigurationAt } from '../core/configuration.ts';
+import type { LogIndex } from '../core/ids.ts';
+import type { Recovered } from '../core/options.ts';
+import { RaftError } from './raft-error.ts';
+import type { Disk } from './ports.ts';
+
+export interface Standing {
+  readonly index: LogIndex;
+  readonly configuration: ConfigurationAt;
+  readonly serveFrom: LogIndex;
+}
+
+const READ_BYTES = 1 << 20;
+
+export async function recoveredState(disk: Disk, checkpoint: Standing): Promise<Recovered> {
+  const { start, last, termBeforeStart, terms, hardState, faulty } = disk;
+  const { index, configuration, serveFrom } = checkpoint;
+  if (disk.hardStateUnsure) {
+    throw new RaftError('vote-lost', 'the log is damaged where its last vote may have stood');
+  }
+  if (index < start - 1 || index > last) {
+    const words = `the checkpoint is at entry ${index}, and the log has ${start} to ${last}`;
+    throw new RaftError('damaged', words);
+  }
+  return {
+    hardState,
+    start,
+    termBeforeStart,
+    last,
+    terms,
+    configurations: [configuration, ...(await configurationsBehind(disk, index))],
+    applied: index,
+    faulty: faulty.map(({ from, through }) => ({ from, through })),
+    serveFrom,
+  };
+}
+
+async function configurationsBehind(disk: Disk, index: LogIndex): Promise<ConfigurationAt[]> {
+  const found: ConfigurationAt[] = [];
+  let next = Math.max(index + 1, disk.start);
+  while (next <= disk.durable) {
+    const outcome = await disk.read(next, READ_BYTES);
+    if (outcome.kind === 'faulty') {
+      const { through } = outcome.range;
+      if (through === undefined) break;
+      next = Math.max(next, through) + 1;
+      continue;
+    }
+    if (outcome.kind === 'outside') {
+      throw new RaftError('damaged', `entry ${next} of ${disk.durable} is not in the log`);
+    }
+    for (const entry of outcome.entries) {
+      next = entry.index + 1;
+      const { configuration } = entry;
+      if (configuration !== undefined) found.push({ index: entry.index, configuration });
+    }
+  }
+  return found;
+}
