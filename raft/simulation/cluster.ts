@@ -6,12 +6,16 @@
  * another one in its place (thesis 11.7.2).
  */
 
+import type { PeerMessage } from '../host/peer-message.ts';
 import type { ConfigurationAt, Limits as CoreLimits, Member, Message } from '../raft.ts';
 import { CoreNode } from './core-node.ts';
 import type { Transfer } from './core-node.ts';
 import { Counters } from './counters.ts';
+import { SimulatedDisk } from './disk/disk.ts';
+import { HostNode } from './host-node.ts';
 import { Kernel } from './kernel.ts';
 import { Network } from './network.ts';
+import type { SimulatedNode } from './node.ts';
 import { SafetyChecks } from './safety-checks.ts';
 import type { ReplicaView } from './safety-checks.ts';
 import { SimulatedStore } from './simulated-store.ts';
@@ -25,11 +29,14 @@ const HEARTBEAT_TICKS = 5;
 const ELECTION_TICKS = 50;
 /** The longest election time-out. */
 export const ELECTION_US = 2 * ELECTION_TICKS * TICK_MS * 1000;
+const DISK_PACE = { leastUs: 20, mostUs: 400 };
+const WALL_OFFSET_MOST_US = 10_000_000;
+
+type AnyMessage = PeerMessage | Message | Transfer;
 
 /** One machine of the cluster. */
 export interface Machine {
-  readonly node: CoreNode;
-  readonly store: SimulatedStore;
+  readonly node: SimulatedNode;
   readonly clock: VirtualClock;
   /** Its disk is lost: it never starts again. */
   lost: boolean;
@@ -40,10 +47,11 @@ export class Cluster {
   readonly plan: Plan;
   readonly counters = new Counters();
   readonly checks = new SafetyChecks();
-  readonly network: Network<Message | Transfer>;
+  readonly network: Network<AnyMessage>;
   readonly machines = new Map<string, Machine>();
+  readonly #receivers = new Map<string, (from: string, message: AnyMessage) => void>();
   readonly #touched = new Set<string>();
-  #made = 0;
+  #violation: Violation | undefined;
 
   constructor(seed: number, change: (plan: Plan) => Plan) {
     this.kernel = new Kernel(seed);
@@ -56,57 +64,48 @@ export class Cluster {
     });
   }
 
-  async start(): Promise<void> {
+  start(): void {
     const members: Member[] = [];
     for (let number = 1; number <= this.plan.nodes; number += 1) {
       members.push({ id: `n${number}`, role: 'voter', address: '' });
     }
     const configuration: ConfigurationAt = { index: 0, configuration: { members } };
     for (const _ of members) this.make(configuration);
-    for (const id of this.machines.keys()) await this.startNode(id);
+    for (const id of this.machines.keys()) this.startNode(id);
   }
 
   /** A machine under a name that was never used, with an empty disk. */
   make(configuration: ConfigurationAt): Machine {
-    const { kernel, plan, checks, counters } = this;
-    const id = `n${(this.#made += 1)}`;
-    const clock = new VirtualClock(kernel, kernel.stream(`clock ${id}`).below(10_000_000));
-    const store = new SimulatedStore(kernel, id, configuration);
-    const node = new CoreNode({
-      id,
-      kernel,
-      clock,
-      store,
-      checks,
-      counters,
-      limits: coreLimits(plan.limits),
-      tickMs: TICK_MS,
-      checkpointEntries: plan.limits.checkpointEntries,
-      keptEntries: plan.tiny ? 2 : 20,
-      send: (to, message) => this.network.send(id, to, message),
-      touched: () => this.#touched.add(id),
-    });
-    const machine: Machine = { node, store, clock, lost: false };
+    const id = `n${this.machines.size + 1}`;
+    const clock = new VirtualClock(
+      this.kernel,
+      this.kernel.stream(`clock ${id}`).below(WALL_OFFSET_MOST_US),
+    );
+    const node =
+      this.plan.level === 'host'
+        ? this.#hostNode(id, clock, configuration)
+        : this.#coreNode(id, clock, configuration);
+    const machine: Machine = { node, clock, lost: false };
     this.machines.set(id, machine);
     return machine;
   }
 
-  async startNode(id: string): Promise<void> {
+  startNode(id: string): void {
     const machine = this.machines.get(id);
     if (machine === undefined || machine.lost) return;
     this.kernel.note(`start ${id}`);
     this.#touched.add(id);
-    await machine.node.start();
+    machine.node.start();
   }
 
   /** Those whose disk is there, in the order in which they were made. */
-  get nodes(): CoreNode[] {
+  get nodes(): SimulatedNode[] {
     return [...this.machines.values()].filter(({ lost }) => !lost).map(({ node }) => node);
   }
 
   /** Of all that believe it, the one in the highest term. */
-  leader(): CoreNode | undefined {
-    let found: CoreNode | undefined;
+  leader(): SimulatedNode | undefined {
+    let found: SimulatedNode | undefined;
     let term = -1;
     for (const node of this.nodes) {
       const view = node.state === 'up' ? node.view() : undefined;
@@ -121,14 +120,14 @@ export class Cluster {
   async run(holds: () => boolean, untilUs: number): Promise<boolean> {
     return this.kernel.runUntil(() => {
       this.#look();
+      if (this.#violation !== undefined) throw this.#violation;
       return holds();
     }, untilUs);
   }
 
-  /** What is thrown by the code itself is a violation too. */
-  static asViolation(error: unknown): Violation {
-    if (error instanceof Violation) return error;
-    return new Violation('no crash of the code', String(error), error);
+  /** Somebody found that something does not hold; the run ends with the event. */
+  violated(error: unknown): void {
+    this.#violation ??= asViolation(error);
   }
 
   #look(): void {
@@ -142,13 +141,61 @@ export class Cluster {
     this.#touched.clear();
   }
 
-  #deliver(from: string, to: string, message: Message | Transfer): void {
-    const machine = this.machines.get(to);
-    if (machine === undefined) return;
+  #deliver(from: string, to: string, message: AnyMessage): void {
     const term = 'term' in message ? ` term ${message.term}` : '';
     this.kernel.note(`${from}>${to} ${message.kind}${term}`);
-    machine.node.receive(from, message);
+    this.#receivers.get(to)?.(from, message);
   }
+
+  #common(id: string) {
+    const { kernel, checks, counters } = this;
+    const touched = (): void => void this.#touched.add(id);
+    return { id, kernel, checks, counters, tickMs: TICK_MS, touched };
+  }
+
+  #hostNode(id: string, clock: VirtualClock, configuration: ConfigurationAt): HostNode {
+    const { kernel, plan } = this;
+    const pace = { ...DISK_PACE };
+    const paces = kernel.stream(`disk pace ${id}`);
+    const disk = new SimulatedDisk({
+      seed: `${kernel.seed} ${id}`,
+      later: (run) => void kernel.after(paces.between(pace.leastUs, pace.mostUs), run),
+    });
+    const node = new HostNode({
+      ...this.#common(id),
+      clock,
+      disk,
+      pace,
+      core: coreLimits(plan.limits),
+      limits: { ...plan.limits, syncMode: plan.syncMode },
+      configuration,
+      send: (message) => this.network.send(id, message.to, message),
+      violated: (error) => this.violated(error),
+    });
+    this.#receivers.set(id, (_from, message) => node.receive(message as PeerMessage));
+    return node;
+  }
+
+  #coreNode(id: string, clock: VirtualClock, configuration: ConfigurationAt): CoreNode {
+    const { limits } = this.plan;
+    const node = new CoreNode({
+      ...this.#common(id),
+      clock,
+      store: new SimulatedStore(this.kernel, id, configuration),
+      limits: coreLimits(limits),
+      checkpointEntries: limits.checkpointEntries,
+      keptEntries: limits.keptEntries,
+      send: (to, message) => this.network.send(id, to, message),
+    });
+    this.#receivers.set(id, (from, message) => node.receive(from, message as Message | Transfer));
+    return node;
+  }
+}
+
+/** What is thrown by the code itself is a violation too. */
+export function asViolation(error: unknown): Violation {
+  if (error instanceof Violation) return error;
+  return new Violation('no crash of the code', String(error), error);
 }
 
 function textOf(view: ReplicaView): string {

@@ -26,11 +26,13 @@ import type { Counters } from './counters.ts';
 import type { Kernel } from './kernel.ts';
 import { encodeCommands, Ledger } from './ledger.ts';
 import type { LedgerState } from './ledger.ts';
-import type { MirrorEntry } from './log-mirror.ts';
-import type { NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
+import { votersOf } from './node.ts';
+import type { DiskFault, NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
 import type { ReplicaView, SafetyChecks } from './safety-checks.ts';
-import type { SimulatedStore, StoredCheckpoint } from './simulated-store.ts';
+import type { SimulatedStore } from './simulated-store.ts';
+import type { StoredCheckpoint } from './stored-checkpoint.ts';
 import type { VirtualClock } from './virtual-clock.ts';
+import { mirrorOf, WriteWatch } from './write-watch.ts';
 
 /** A checkpoint on its way to a replica that is behind the log's start, and its answer. */
 export type Transfer =
@@ -74,6 +76,7 @@ interface Reading {
 interface Life {
   readonly raft: Raft;
   readonly ledger: Ledger;
+  readonly watch: WriteWatch;
   readonly proposals: Map<number, Proposal>;
   readonly reads: Map<number, Reading>;
   /** Handed out for apply, and not yet applied. */
@@ -123,15 +126,20 @@ export class CoreNode implements SimulatedNode {
       applied: life.ledger.applied,
       committed: status.commitIndex,
       last: status.accepted,
-      voters: members.filter(({ role }) => role === 'voter').map(({ id }) => id),
+      voters: votersOf(status.configuration),
       members: members.map(({ id }) => id),
     };
   }
 
-  async start(): Promise<void> {
+  start(): void {
     const { store, checks, id, limits } = this.#options;
     const recovered = store.recovered();
-    checks.restarted(id, recovered.start, store.entries.map(mirrorOf));
+    checks.restarted(id, {
+      checkpoint: store.checkpoint.index,
+      start: recovered.start,
+      entries: store.entries.map(mirrorOf),
+      replaced: store.takeReplaced(),
+    });
     const ledger = new Ledger();
     ledger.restore(store.checkpoint.ledger);
     const random = this.#random;
@@ -144,6 +152,7 @@ export class CoreNode implements SimulatedNode {
     const life: Life = {
       raft,
       ledger,
+      watch: new WriteWatch(id, checks),
       proposals: new Map(),
       reads: new Map(),
       toApply: [],
@@ -166,7 +175,7 @@ export class CoreNode implements SimulatedNode {
     this.#state = 'down';
   }
 
-  async stop(): Promise<void> {
+  stop(): void {
     this.crash();
   }
 
@@ -237,6 +246,17 @@ export class CoreNode implements SimulatedNode {
     return transferred;
   }
 
+  breakDisk(fault: DiskFault): (() => void) | undefined {
+    return this.#options.store.break(fault);
+  }
+
+  voterSets(): readonly (readonly string[])[] {
+    const { configurations } = this.#options.store.recovered();
+    const stored = configurations.slice(-2).map(votersOf);
+    const view = this.view();
+    return view === undefined ? stored : [...stored, view.voters];
+  }
+
   history(): ReadonlyMap<string, readonly number[]> {
     return this.#life?.ledger.history ?? new Map<string, readonly number[]>();
   }
@@ -289,21 +309,14 @@ export class CoreNode implements SimulatedNode {
 
   #persist(life: Life, persist: Persist): void {
     const { checks, store, id } = this.#options;
-    const { snapshot, truncateAfter, entries, hardState, token } = persist;
+    const { snapshot, token } = persist;
     if (snapshot !== undefined && !snapshot.keepSuffix) {
       checks.installed(id, snapshot.index, snapshot.term);
     }
-    if (truncateAfter !== undefined) checks.cutSuffix(id, truncateAfter);
-    checks.wrote(id, entries.map(mirrorOf));
+    life.watch.wrote(persist);
     const state = snapshot === undefined ? undefined : life.installing?.ledger;
-    const last = entries.at(-1)?.index;
     store.write(persist, state, (outcome) => {
-      if (outcome === 'durable') {
-        if (last !== undefined) checks.durable(id, last);
-        if (hardState !== undefined) {
-          checks.hardStateDurable(id, hardState.term, hardState.vote ?? '');
-        }
-      }
+      if (outcome === 'durable') life.watch.persisted(token);
       this.#run(life, () => {
         if (outcome === 'failed') return this.#failed(life);
         if (snapshot !== undefined) this.#installed(life, state);
@@ -439,16 +452,4 @@ export class CoreNode implements SimulatedNode {
     else this.#options.counters.add(`refused: install ${outcome.code}`);
     this.#options.send(from, { kind: 'checkpointEnded', from: this.id, session });
   }
-}
-
-export function mirrorOf(entry: Entry): MirrorEntry {
-  let digest = entry.kind.length;
-  for (const byte of entry.payload) digest = Math.imul(digest ^ byte, 0x01000193) >>> 0;
-  const members = entry.configuration?.members ?? [];
-  for (const { id, role } of members) {
-    for (const letter of `${id} ${role} `) {
-      digest = Math.imul(digest ^ letter.charCodeAt(0), 0x01000193) >>> 0;
-    }
-  }
-  return { index: entry.index, term: entry.term, digest };
 }

@@ -8,7 +8,7 @@
  */
 
 import type { Cluster } from './cluster.ts';
-import type { CoreNode } from './core-node.ts';
+import type { DiskFault, SimulatedNode } from './node.ts';
 import type { Operator } from './operator.ts';
 import { linksCutBy, shuffled } from './partitions.ts';
 import type { Partition } from './partitions.ts';
@@ -38,19 +38,16 @@ export class FaultInjector {
   }
 
   /** Every fault ends; who is down starts again. */
-  async heal(): Promise<void> {
+  heal(): void {
     this.#over = true;
     for (const undo of this.#undo) undo();
     const { network, machines } = this.#cluster;
     network.heal();
-    for (const [id, { node, store, clock, lost }] of machines) {
-      store.mood.hung = false;
-      store.mood.failing = false;
-      store.mood.writeMostUs = 2000;
+    for (const [id, { node, clock, lost }] of machines) {
       clock.setRate(1);
       if (node.state === 'paused') node.resume();
-      if (node.state === 'failed') node.crash();
-      if (node.state === 'down' && !lost) await this.#cluster.startNode(id);
+      this.#startAgain(node);
+      if (node.state === 'down' && !lost) this.#cluster.startNode(id);
     }
   }
 
@@ -106,10 +103,12 @@ export class FaultInjector {
         return this.#pause(this.#some(1)[0]);
       case 'pause: leader':
         return this.#leads((leader) => this.#pause(leader));
-      case 'slow disk':
-      case 'hung disk':
-      case 'failing disk':
-        return this.#disk(kind);
+      case 'disk: slow':
+      case 'disk: hung':
+      case 'disk: failing':
+      case 'disk: full':
+      case 'disk: short writes':
+        return this.#disk(kind.slice('disk: '.length) as DiskFault);
       case 'clock: rate':
       case 'clock: wall jump':
         return this.#clock(kind);
@@ -118,13 +117,13 @@ export class FaultInjector {
     }
   }
 
-  #leads(act: (leader: CoreNode) => string | undefined): string | undefined {
+  #leads(act: (leader: SimulatedNode) => string | undefined): string | undefined {
     const leader = this.#cluster.leader();
     return leader === undefined ? undefined : act(leader);
   }
 
   /** So many that are up. */
-  #some(count: number): CoreNode[] {
+  #some(count: number): SimulatedNode[] {
     const up = this.#cluster.nodes.filter(({ state }) => state === 'up');
     return shuffled(up, this.#random).slice(0, count);
   }
@@ -157,7 +156,7 @@ export class FaultInjector {
     return links.map(([from, to]) => `${from}>${to}`).join(' ');
   }
 
-  #crash(nodes: readonly CoreNode[]): string | undefined {
+  #crash(nodes: readonly SimulatedNode[]): string | undefined {
     const down = nodes.filter(({ state }) => state !== 'down');
     for (const node of down) {
       node.crash();
@@ -170,44 +169,41 @@ export class FaultInjector {
     const leastUs = this.#random.pick([1, 50, 500]) * MILLISECOND_US;
     this.#for(leastUs, 4 * SECOND_US, () => {
       const node = this.#cluster.machines.get(id)?.node;
-      if (node?.state === 'down') void this.#cluster.startNode(id);
+      if (node?.state === 'down') this.#cluster.startNode(id);
     });
   }
 
   #cleanRestart(): string | undefined {
     const [node] = this.#some(1);
     if (node === undefined) return undefined;
-    void node.stop().then(() => this.#startLater(node.id));
+    node.stop();
+    this.#startLater(node.id);
     return node.id;
   }
 
-  #pause(node: CoreNode | undefined): string | undefined {
+  #pause(node: SimulatedNode | undefined): string | undefined {
     if (node?.state !== 'up') return undefined;
     node.pause();
     this.#for(50 * MILLISECOND_US, 5 * SECOND_US, () => node.resume());
     return node.id;
   }
 
-  #disk(kind: 'slow disk' | 'hung disk' | 'failing disk'): string | undefined {
+  #disk(fault: DiskFault): string | undefined {
     const [node] = this.#some(1);
-    const mood = this.#cluster.machines.get(node?.id ?? '')?.store.mood;
-    if (node === undefined || mood === undefined) return undefined;
-    if (kind === 'slow disk') {
-      mood.writeMostUs = this.#random.pick([50, 400]) * MILLISECOND_US;
-      this.#for(SECOND_US, 5 * SECOND_US, () => (mood.writeMostUs = 2000));
-    } else if (kind === 'hung disk') {
-      mood.hung = true;
-      this.#for(100 * MILLISECOND_US, 4 * SECOND_US, () => (mood.hung = false));
-    } else {
-      mood.failing = true;
-      this.#for(SECOND_US, 3 * SECOND_US, () => {
-        mood.failing = false;
-        if (node.state !== 'failed') return;
-        node.crash();
-        void this.#cluster.startNode(node.id);
-      });
-    }
+    const mend = node?.breakDisk(fault);
+    if (node === undefined || mend === undefined) return undefined;
+    this.#for(100 * MILLISECOND_US, 5 * SECOND_US, () => {
+      mend();
+      this.#startAgain(node);
+    });
     return node.id;
+  }
+
+  /** After it stopped by itself: whoever runs it starts it again. */
+  #startAgain(node: SimulatedNode): void {
+    if (node.state !== 'failed') return;
+    node.crash();
+    this.#cluster.startNode(node.id);
   }
 
   #clock(kind: 'clock: rate' | 'clock: wall jump'): string | undefined {

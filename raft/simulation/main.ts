@@ -31,6 +31,7 @@ const USAGE = `npm run simulate -- [options]
   --seed N         this one alone, with the last events of its trace
   --minutes M      stop after so many minutes
   --without KINDS  leave these kinds of faults out, separated by commas
+  --level LEVEL    host (the whole of it, the default) or core (alone, over a store in memory)
   --safety-ms MS   so much simulated time under faults
 `;
 
@@ -53,6 +54,7 @@ function asked(): Asked {
     minutes: text,
     without: text,
     'safety-ms': text,
+    level: text,
   };
   const { values } = parseArgs({ options });
   const minutes = numberOf('minutes', values.minutes, MINUTES_MOST) ?? 0;
@@ -61,6 +63,10 @@ function asked(): Asked {
   const safetyMs = numberOf('safety-ms', values['safety-ms'], 3_600_000);
   const without = values.without?.split(',') ?? [];
   const known: readonly string[] = [...STEP_KINDS, ...LINK_KINDS];
+  const { level } = values;
+  if (level !== undefined && level !== 'host' && level !== 'core') {
+    throw new Misuse(`--level is host or core, not '${level}'`);
+  }
   for (const kind of without) {
     if (!known.includes(kind))
       throw new Misuse(`no fault '${kind}'; there are ${known.join(', ')}`);
@@ -72,6 +78,7 @@ function asked(): Asked {
     minutes,
     changes: {
       ...(without.length > 0 && { without }),
+      ...(level !== undefined && { level }),
       ...(safetyMs !== undefined && { safetyUs: Math.round(safetyMs * 1000) }),
     },
   };

@@ -2,14 +2,14 @@
  * A replica as the simulation handles it, whatever drives it: the core alone over a store in
  * memory, or the whole host over the storage engine.
  *
- * A node is `up`, `paused` (its messages, ticks and completions wait), `down` (crashed or stopped;
- * its disk is there) or `failed` (it stopped by itself, and said why).
+ * A node is `starting`, `up`, `paused` (its messages, ticks and completions wait), `down` (crashed
+ * or stopped; its disk is there) or `failed` (it stopped by itself, and said why).
  */
 
-import type { Changed, MembershipChange, Transferred } from '../raft.ts';
+import type { Changed, ConfigurationAt, MembershipChange, Transferred } from '../raft.ts';
 import type { ReplicaView } from './safety-checks.ts';
 
-export type NodeState = 'up' | 'paused' | 'down' | 'failed';
+export type NodeState = 'starting' | 'up' | 'paused' | 'down' | 'failed';
 
 export type ProposeOutcome =
   /** In this replica's state machine, at this index; of the client's numbers up to this one. */
@@ -23,16 +23,21 @@ export type ReadOutcome =
   | { readonly kind: 'read'; readonly index: number; readonly upTo: number }
   | { readonly kind: 'refused' };
 
+/** What can go wrong with a disk that keeps what it has. */
+export const DISK_FAULTS = ['slow', 'hung', 'failing', 'full', 'short writes'] as const;
+export type DiskFault = (typeof DISK_FAULTS)[number];
+
 export interface SimulatedNode {
   readonly id: string;
   readonly state: NodeState;
   /** Undefined while it is not up. */
   view(): ReplicaView | undefined;
-  start(): Promise<void>;
+  /** Returns at once; it is up later, or `failed`. */
+  start(): void;
   /** The power goes: what is not durable may be lost. */
   crash(): void;
-  /** Stops in order. */
-  stop(): Promise<void>;
+  /** Stops in order: it is down later. */
+  stop(): void;
   pause(): void;
   resume(): void;
   /** Values of one client, ascending. `done` is called at most once, and never after a crash. */
@@ -44,7 +49,15 @@ export interface SimulatedNode {
   read(client: string, done: (outcome: ReadOutcome) => void): void;
   change(change: MembershipChange): Changed | undefined;
   transfer(to: string): Transferred | undefined;
+  /** Until the result is called. Undefined: this disk knows no such fault. */
+  breakDisk(fault: DiskFault): (() => void) | undefined;
+  /** Voters of every configuration that it may go by, now or after a restart. */
+  voterSets(): readonly (readonly string[])[];
   /** History of each client in its state machine. */
   history(): ReadonlyMap<string, readonly number[]>;
   digest(): number;
+}
+
+export function votersOf({ configuration }: ConfigurationAt): readonly string[] {
+  return configuration.members.filter(({ role }) => role === 'voter').map(({ id }) => id);
 }

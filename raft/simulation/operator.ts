@@ -9,7 +9,7 @@
 
 import type { MembershipChange } from '../raft.ts';
 import type { Cluster } from './cluster.ts';
-import type { CoreNode } from './core-node.ts';
+import type { SimulatedNode } from './node.ts';
 import { shuffled } from './partitions.ts';
 import type { Random } from './random.ts';
 
@@ -68,14 +68,14 @@ export class Operator {
     }
   }
 
-  #transfer(leader: CoreNode): string | undefined {
+  #transfer(leader: SimulatedNode): string | undefined {
     const to = this.#someVoter(leader, false);
     if (to === undefined) return undefined;
     return leader.transfer(to)?.kind === 'started' ? `${leader.id} to ${to}` : undefined;
   }
 
   /** One that was a member before, with all that it knows, or a new one. */
-  #add(leader: CoreNode): string | undefined {
+  #add(leader: SimulatedNode): string | undefined {
     const { machines, nodes } = this.#cluster;
     if (this.#votersOf(leader).length >= VOTERS_MOST || !this.done) return undefined;
     const members = this.#membersOf(leader);
@@ -86,7 +86,7 @@ export class Operator {
     return this.#comes(id);
   }
 
-  #remove(leader: CoreNode, id: string | undefined): string | undefined {
+  #remove(leader: SimulatedNode, id: string | undefined): string | undefined {
     if (id === undefined || !this.done || !this.#safeWithout(id)) return undefined;
     if (this.#votersOf(leader).length < 2) return undefined;
     const change: MembershipChange = { kind: 'remove', id };
@@ -94,7 +94,7 @@ export class Operator {
   }
 
   /** Removes one for good, and adds another machine; `wiped`: it may also be the one that leads. */
-  #replace(leader: CoreNode, wiped: boolean): string | undefined {
+  #replace(leader: SimulatedNode, wiped: boolean): string | undefined {
     const id = this.#someVoter(leader, wiped);
     if (id === undefined || !this.done || this.#cluster.machines.size >= MACHINES_MOST) {
       return undefined;
@@ -105,7 +105,7 @@ export class Operator {
   }
 
   /** Two requests without waiting: at most one may be taken. */
-  #twoAtOnce(leader: CoreNode): string | undefined {
+  #twoAtOnce(leader: SimulatedNode): string | undefined {
     const { counters } = this.#cluster;
     const one = this.#someVoter(leader, false);
     if (one === undefined || !this.done || !this.#safeWithout(one)) return undefined;
@@ -124,7 +124,7 @@ export class Operator {
     return `remove ${one}, ${change.kind} ${change.id}`;
   }
 
-  #loseDisk(leader: CoreNode): string | undefined {
+  #loseDisk(leader: SimulatedNode): string | undefined {
     const { machines, checks } = this.#cluster;
     const id = this.#someVoter(leader, true);
     const machine = machines.get(id ?? '');
@@ -143,16 +143,9 @@ export class Operator {
    */
   #safeWithout(id: string): boolean {
     const { machines } = this.#cluster;
-    for (const { node, store, lost } of machines.values()) {
+    for (const { node, lost } of machines.values()) {
       if (lost) continue;
-      const configurations = store
-        .recovered()
-        .configurations.map(({ configuration }) =>
-          configuration.members.filter(({ role }) => role === 'voter').map((member) => member.id),
-        );
-      const view = node.view();
-      if (view !== undefined) configurations.push([...view.voters]);
-      for (const voters of configurations.slice(-2)) {
+      for (const voters of node.voterSets()) {
         const kept = voters.filter((voter) => voter !== id && machines.get(voter)?.lost !== true);
         if (voters.length > 0 && kept.length <= voters.length / 2) return false;
       }
@@ -163,7 +156,7 @@ export class Operator {
   #makeMachine(): string {
     const waiting = { index: 0, configuration: { members: [] } };
     const { node } = this.#cluster.make(waiting);
-    void this.#cluster.startNode(node.id);
+    this.#cluster.startNode(node.id);
     return node.id;
   }
 
@@ -185,7 +178,7 @@ export class Operator {
     });
   }
 
-  #goOn(leader: CoreNode): void {
+  #goOn(leader: SimulatedNode): void {
     const members = this.#membersOf(leader);
     for (const id of this.#leaving) {
       if (!members.includes(id)) this.#leaving.delete(id);
@@ -199,7 +192,7 @@ export class Operator {
     }
   }
 
-  #change(leader: CoreNode, change: MembershipChange): boolean {
+  #change(leader: SimulatedNode, change: MembershipChange): boolean {
     const { counters, kernel } = this.#cluster;
     const changed = leader.change(change);
     if (changed === undefined) return false;
@@ -209,16 +202,16 @@ export class Operator {
     return changed.kind === 'accepted';
   }
 
-  #someVoter(leader: CoreNode, withLeader: boolean): string | undefined {
+  #someVoter(leader: SimulatedNode, withLeader: boolean): string | undefined {
     const voters = this.#votersOf(leader).filter((id) => withLeader || id !== leader.id);
     return shuffled(voters, this.#random)[0];
   }
 
-  #votersOf(leader: CoreNode): readonly string[] {
+  #votersOf(leader: SimulatedNode): readonly string[] {
     return leader.view()?.voters ?? [];
   }
 
-  #membersOf(leader: CoreNode): readonly string[] {
+  #membersOf(leader: SimulatedNode): readonly string[] {
     return leader.view()?.members ?? [];
   }
 }

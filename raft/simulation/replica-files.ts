@@ -15,7 +15,7 @@
 import { StorageError } from '#storage';
 import type { Files } from '#storage';
 import { ioCode } from './disk/mount.ts';
-import type { StoredCheckpoint } from './simulated-store.ts';
+import type { StoredCheckpoint } from './stored-checkpoint.ts';
 
 const ROOT = '/replica';
 const CURRENT = 'current';
@@ -26,12 +26,13 @@ const decoder = new TextDecoder();
 
 export class ReplicaFiles {
   readonly #files: Files;
-  readonly #number: number;
+  /** Of the directory. */
+  readonly number: number;
   #checkpoint: StoredCheckpoint;
 
   private constructor(files: Files, number: number, checkpoint: StoredCheckpoint) {
     this.#files = files;
-    this.#number = number;
+    this.number = number;
     this.#checkpoint = checkpoint;
   }
 
@@ -56,7 +57,7 @@ export class ReplicaFiles {
   }
 
   get logDirectory(): string {
-    return `${ROOT}/${this.#number}/log`;
+    return `${ROOT}/${this.number}/log`;
   }
 
   async save(checkpoint: StoredCheckpoint): Promise<void> {
@@ -66,11 +67,11 @@ export class ReplicaFiles {
 
   /** The next directory; not current before `makeCurrent`. What an earlier attempt left goes. */
   async next(checkpoint: StoredCheckpoint): Promise<ReplicaFiles> {
-    return ReplicaFiles.#make(this.#files, this.#number + 1, checkpoint);
+    return ReplicaFiles.#make(this.#files, this.number + 1, checkpoint);
   }
 
   async makeCurrent(): Promise<void> {
-    await writeText(this.#files, ROOT, CURRENT, String(this.#number));
+    await writeText(this.#files, ROOT, CURRENT, String(this.number));
   }
 
   static async #make(
@@ -88,7 +89,7 @@ export class ReplicaFiles {
   }
 
   get #directory(): string {
-    return `${ROOT}/${this.#number}`;
+    return `${ROOT}/${this.number}`;
   }
 }
 

@@ -26,6 +26,16 @@ export interface ReplicaView {
   readonly members: readonly string[];
 }
 
+export interface HeldOnDisk {
+  /** Index of its state. */
+  readonly checkpoint: number;
+  /** Of its log. */
+  readonly start: number;
+  readonly entries: readonly MirrorEntry[];
+  /** A state from a peer has become the current one since the last start. */
+  readonly replaced: boolean;
+}
+
 interface Kept {
   readonly log: LogMirror;
   view: ReplicaView | undefined;
@@ -115,21 +125,28 @@ export class SafetyChecks {
     this.#kept(node).log.restart({ index, term, digest: committed?.digest ?? 0 });
   }
 
-  /** What its disk held when it started again. */
-  restarted(node: string, start: number, entries: readonly MirrorEntry[]): void {
+  /** What its disk alone held when it started again. */
+  restarted(node: string, held: HeldOnDisk): void {
     const kept = this.#kept(node);
     const { log } = kept;
-    const last = entries.at(-1)?.index ?? start - 1;
+    const { start, entries, checkpoint, replaced } = held;
+    if (start - 1 > checkpoint) {
+      violation('promise kept over a crash', `${node} has no state for a log from ${start} on`);
+    }
     for (let index = Math.max(log.start, start); index <= log.durable; index += 1) {
-      const held = entries[index - start];
+      const found = entries[index - start];
       const wanted = log.at(index);
-      if (held?.term === wanted?.term && held?.digest === wanted?.digest) continue;
+      if (found?.term === wanted?.term && found?.digest === wanted?.digest) continue;
+      // A state that came from a peer takes the place of a log that went another way.
+      if (replaced && wanted?.term !== this.#committed[index - 1]?.term) continue;
       violation('promise kept over a crash', `${node} lost entry ${index}, which was durable`);
     }
-    const before = log.at(start - 1) ?? { index: start - 1, term: 0, digest: 0 };
-    log.restart(before);
+    const known = kept.view?.committed ?? 0;
+    for (const entry of entries)
+      if (entry.index <= known) this.#keepsCommitted(node, entry.index, entry);
+    log.restart(this.#before(log, start));
     log.write(entries);
-    log.madeDurable(last);
+    log.madeDurable(start + entries.length - 1);
     kept.view = undefined;
   }
 
@@ -143,25 +160,6 @@ export class SafetyChecks {
     this.#digests[index] ??= digest;
     if (known === undefined || known === digest) return;
     violation('state-machine safety', `${node} differs behind entry ${index}`);
-  }
-
-  /** What one disk alone holds: a state at `checkpoint`, and a log that says what was committed. */
-  audit(node: string, checkpoint: number, start: number, entries: readonly MirrorEntry[]): void {
-    const kept = this.#kept(node);
-    if (start - 1 > checkpoint) {
-      violation('promise kept over a crash', `${node} has no state for a log from ${start} on`);
-    }
-    for (const entry of entries) {
-      if (entry.index <= (kept.view?.committed ?? 0))
-        this.#keepsCommitted(node, entry.index, entry);
-    }
-    const { log } = kept;
-    const last = start + entries.length - 1;
-    if (last >= log.durable) return;
-    violation(
-      'promise kept over a crash',
-      `${node} holds ${last} of ${log.durable} durable entries`,
-    );
   }
 
   /** After every event. */
@@ -276,6 +274,12 @@ export class SafetyChecks {
     if (known.digest === entry.digest && known.termBefore === termBefore) return;
     const text = `entry ${entry.index} of term ${entry.term} is not on ${node} what it is elsewhere`;
     violation('log matching', text);
+  }
+
+  /** The entry before a log's start, as far as anybody knows it. */
+  #before(log: LogMirror, start: number): MirrorEntry {
+    const unknown = { index: start - 1, term: 0, digest: 0 };
+    return log.at(start - 1) ?? this.#committed[start - 2] ?? unknown;
   }
 
   #kept(node: string): Kept {

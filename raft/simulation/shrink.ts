@@ -51,9 +51,10 @@ export async function shrink(
 
 /** What to type to see it again. */
 export function reproduction(seed: number, changes: PlanChanges): string {
-  const { without = [], safetyUs } = changes;
+  const { without = [], safetyUs, level } = changes;
   const parts = [`npm run simulate -- --seed ${seed}`];
   if (without.length > 0) parts.push(`--without '${without.join(',')}'`);
+  if (level !== undefined) parts.push(`--level ${level}`);
   if (safetyUs !== undefined) parts.push(`--safety-ms ${safetyUs / 1000}`);
   return parts.join(' ');
 }

@@ -10,22 +10,14 @@
 import type { ConfigurationAt, Entry, HardState, Persist, Recovered, TermStart } from '../raft.ts';
 import type { Kernel } from './kernel.ts';
 import type { LedgerState } from './ledger.ts';
+import type { DiskFault } from './node.ts';
 import type { Random } from './random.ts';
+import { emptyCheckpoint } from './stored-checkpoint.ts';
+import type { StoredCheckpoint } from './stored-checkpoint.ts';
 
-export interface StoredCheckpoint {
-  readonly index: number;
-  readonly term: number;
-  readonly configuration: ConfigurationAt;
-  readonly ledger: LedgerState;
-}
-
-/** A disk as a whole: how long a write takes, and whether it fails. */
-export interface DiskMood {
-  writeLeastUs: number;
-  writeMostUs: number;
-  hung: boolean;
-  failing: boolean;
-}
+const WRITE_LEAST_US = 50;
+const WRITE_MOST_US = 2000;
+const SLOW_MOST_US = 400_000;
 
 export type WriteOutcome = 'durable' | 'failed';
 
@@ -37,7 +29,8 @@ interface Write {
 }
 
 export class SimulatedStore {
-  readonly mood: DiskMood = { writeLeastUs: 50, writeMostUs: 2000, hung: false, failing: false };
+  /** Faults under way, each as often as it was asked for. */
+  readonly #broken: DiskFault[] = [];
   readonly #kernel: Kernel;
   readonly #random: Random;
   #hardState: HardState = { term: 0, vote: undefined };
@@ -48,12 +41,12 @@ export class SimulatedStore {
   #underWay: readonly Write[] = [];
   #waiting: Write[] = [];
   #boot = 0;
+  #replaced = false;
 
   constructor(kernel: Kernel, name: string, configuration: ConfigurationAt) {
     this.#kernel = kernel;
     this.#random = kernel.stream(`disk ${name}`);
-    const ledger = { applied: 0, digest: 0, last: [], history: [] };
-    this.#checkpoint = { index: 0, term: 0, configuration, ledger };
+    this.#checkpoint = emptyCheckpoint(configuration);
   }
 
   get checkpoint(): StoredCheckpoint {
@@ -71,6 +64,20 @@ export class SimulatedStore {
   /** Durable entries, from `start` on. */
   get entries(): readonly Entry[] {
     return this.#entries;
+  }
+
+  /** Whether a state from a peer took the log's place since this was asked last. */
+  takeReplaced(): boolean {
+    const replaced = this.#replaced;
+    this.#replaced = false;
+    return replaced;
+  }
+
+  /** Undefined: there is no such fault here. */
+  break(fault: DiskFault): (() => void) | undefined {
+    if (fault === 'full' || fault === 'short writes') return undefined;
+    this.#broken.push(fault);
+    return () => void this.#broken.splice(this.#broken.indexOf(fault), 1);
   }
 
   recovered(): Recovered {
@@ -180,6 +187,7 @@ export class SimulatedStore {
   }
 
   #restart(index: number, term: number): void {
+    this.#replaced = true;
     this.#start = index + 1;
     this.#termBeforeStart = term;
     this.#entries = [];
@@ -199,17 +207,17 @@ export class SimulatedStore {
 
   /** A hung disk is looked at again; a crash ends the waiting. */
   #wait(boot: number): void {
-    const { writeLeastUs, writeMostUs } = this.mood;
-    this.#kernel.after(this.#random.between(writeLeastUs, writeMostUs), () => {
+    const mostUs = this.#broken.includes('slow') ? SLOW_MOST_US : WRITE_MOST_US;
+    this.#kernel.after(this.#random.between(WRITE_LEAST_US, mostUs), () => {
       if (boot !== this.#boot) return;
-      if (this.mood.hung) this.#wait(boot);
+      if (this.#broken.includes('hung')) this.#wait(boot);
       else this.#complete();
     });
   }
 
   #complete(): void {
     const writes = this.#underWay;
-    const { failing } = this.mood;
+    const failing = this.#broken.includes('failing');
     const steps = writes.flatMap((write) => write.steps);
     const kept = failing ? this.#random.below(steps.length + 1) : steps.length;
     for (const step of steps.slice(0, kept)) step();

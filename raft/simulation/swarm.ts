@@ -28,9 +28,11 @@ export const STEP_KINDS = [
   'clean restart',
   'pause',
   'pause: leader',
-  'slow disk',
-  'hung disk',
-  'failing disk',
+  'disk: slow',
+  'disk: hung',
+  'disk: failing',
+  'disk: full',
+  'disk: short writes',
   'clock: rate',
   'clock: wall jump',
   'transfer',
@@ -47,21 +49,28 @@ type LinkKind = (typeof LINK_KINDS)[number];
 
 export interface Limits {
   readonly segmentBytes: number;
+  readonly prewriteBytes: number;
+  readonly maxWriteBytes: number;
   readonly windowMessages: number;
   readonly windowBytes: number;
   readonly maxEntryBytes: number;
   readonly maxUncommittedBytes: number;
   readonly keptBytes: number;
   readonly checkpointEntries: number;
+  /** Below a checkpoint, for replicas that are a little behind. */
+  readonly keptEntries: number;
 }
 
 export interface Plan {
+  /** The whole host over the storage engine, or the core alone. */
+  readonly level: 'host' | 'core';
   readonly nodes: number;
   readonly tiny: boolean;
   readonly limits: Limits;
   readonly links: LinkFaults;
   readonly linkKinds: readonly LinkKind[];
   readonly stepKinds: readonly StepKind[];
+  readonly syncMode: 'prewritten-dsync' | 'fdatasync';
   readonly safetyUs: number;
   readonly stepEveryUs: number;
   readonly clients: number;
@@ -75,22 +84,28 @@ const SECOND_US = 1_000_000;
 
 const TINY: Limits = {
   segmentBytes: 4 * KIB,
+  prewriteBytes: 4 * KIB,
+  maxWriteBytes: 4 * KIB,
   windowMessages: 2,
   windowBytes: 2 * KIB,
   maxEntryBytes: 512,
   maxUncommittedBytes: 4 * KIB,
   keptBytes: KIB,
   checkpointEntries: 10,
+  keptEntries: 2,
 };
 
 const ROOMY: Limits = {
   segmentBytes: 64 * KIB,
+  prewriteBytes: 16 * KIB,
+  maxWriteBytes: 64 * KIB,
   windowMessages: 64,
   windowBytes: 64 * KIB,
   maxEntryBytes: 8 * KIB,
   maxUncommittedBytes: 256 * KIB,
   keptBytes: 32 * KIB,
   checkpointEntries: 100,
+  keptEntries: 20,
 };
 
 export function planOf(random: Random): Plan {
@@ -100,6 +115,7 @@ export function planOf(random: Random): Plan {
   const has = (kind: LinkKind): boolean => linkKinds.includes(kind);
   const slow = random.chance(0.3);
   return {
+    level: 'host',
     nodes: random.pick([1, 2, 3, 3, 3, 3, 3, 4, 5, 5]),
     tiny,
     limits: tiny ? TINY : ROOMY,
@@ -112,6 +128,7 @@ export function planOf(random: Random): Plan {
       delayLeastUs: 100,
       delayMostUs: (slow ? 40 : random.pick([1, 5])) * MILLISECOND_US,
     },
+    syncMode: random.chance(0.75) ? 'prewritten-dsync' : 'fdatasync',
     stepKinds: STEP_KINDS.filter(() => random.chance(share)),
     safetyUs: random.between(8, 25) * SECOND_US,
     stepEveryUs: random.pick([150, 500, 1500]) * MILLISECOND_US,
@@ -125,14 +142,16 @@ export function planOf(random: Random): Plan {
 export interface PlanChanges {
   readonly without?: readonly string[];
   readonly safetyUs?: number;
+  readonly level?: Plan['level'];
 }
 
 export function changedPlan(plan: Plan, changes: PlanChanges): Plan {
-  const { without = [], safetyUs = plan.safetyUs } = changes;
+  const { without = [], safetyUs = plan.safetyUs, level = plan.level } = changes;
   const stays = (kind: string): boolean => !without.includes(kind);
   const { links } = plan;
   return {
     ...plan,
+    level,
     safetyUs,
     stepKinds: plan.stepKinds.filter(stays),
     linkKinds: plan.linkKinds.filter(stays),

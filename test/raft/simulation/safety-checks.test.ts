@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 
 import type { MirrorEntry } from '../../../raft/simulation/log-mirror.ts';
 import { SafetyChecks } from '../../../raft/simulation/safety-checks.ts';
-import type { ReplicaView } from '../../../raft/simulation/safety-checks.ts';
+import type { HeldOnDisk, ReplicaView } from '../../../raft/simulation/safety-checks.ts';
 
 const NODES = ['a', 'b', 'c'];
 const FRESH: ReplicaView = {
@@ -21,6 +21,10 @@ const FRESH: ReplicaView = {
 
 function entries(from: number, terms: readonly number[]): MirrorEntry[] {
   return terms.map((term, at) => ({ index: from + at, term, digest: (from + at) * 1000 + term }));
+}
+
+function held(terms: readonly number[]): HeldOnDisk {
+  return { checkpoint: 0, start: 1, entries: entries(1, terms), replaced: false };
 }
 
 describe('the checks of safety', () => {
@@ -131,14 +135,14 @@ describe('the checks of safety', () => {
 
   it('a term behind the one that the disk was promised, after a restart', () => {
     checks.hardStateDurable('c', 4, 'a');
-    checks.restarted('c', 1, []);
+    checks.restarted('c', held([]));
     expect(() => view('c', { term: 3 })).toThrow(/monotone term/);
   });
 
   it('a durable entry that a restart does not find; one that was on its way may be gone', () => {
     checks.wrote('b', entries(3, [1]));
-    checks.restarted('b', 1, entries(1, [1, 1]));
-    expect(() => checks.restarted('b', 1, entries(1, [1]))).toThrow(/promise kept/);
+    checks.restarted('b', held([1, 1]));
+    expect(() => checks.restarted('b', held([1]))).toThrow(/promise kept/);
   });
 
   it('a log cut off in front of what was applied', () => {

@@ -1,0 +1,503 @@
+/**
+ * A replica as it runs in the product: the whole host, over the log of the storage engine, on the
+ * simulated disk. What is simulated are disk, network, clock and chance; all between is the product.
+ *
+ * The checks are told of each write that the host gives to its log and of each that the log tells
+ * durable, of what is applied, and after every start of what the disk held.
+ */
+
+import { crc32 } from 'node:zlib';
+import { Log } from '#storage';
+import type { Files } from '#storage';
+import type { CheckpointName } from '../host/catch-up-ports.ts';
+import { LogDisk } from '../host/log-disk.ts';
+import type { PeerMessage } from '../host/peer-message.ts';
+import type { NetworkListener, ReplicaEnd } from '../host/ports.ts';
+import { RaftNode } from '../host/raft-node.ts';
+import type {
+  Changed,
+  ConfigurationAt,
+  Entry,
+  Limits,
+  MembershipChange,
+  Transferred,
+} from '../raft.ts';
+import type { Counters } from './counters.ts';
+import type { SimulatedDisk } from './disk/disk.ts';
+import type { Kernel } from './kernel.ts';
+import { LedgerSink, LedgerSource } from './ledger-catch-up.ts';
+import { encodeCommands, Ledger } from './ledger.ts';
+import { NodeClock, Process } from './node-clock.ts';
+import { votersOf } from './node.ts';
+import type { DiskFault, NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
+import { ObservedDisk } from './observed-disk.ts';
+import { ReplicaFiles } from './replica-files.ts';
+import type { ReplicaView, SafetyChecks } from './safety-checks.ts';
+import { emptyCheckpoint } from './stored-checkpoint.ts';
+import type { VirtualClock } from './virtual-clock.ts';
+import { mirrorOf, WriteWatch } from './write-watch.ts';
+
+/** Of the log and of checkpoints. */
+export interface HostLimits {
+  readonly segmentBytes: number;
+  readonly prewriteBytes: number;
+  readonly maxWriteBytes: number;
+  readonly syncMode: 'prewritten-dsync' | 'fdatasync';
+  readonly checkpointEntries: number;
+  /** Entries below a checkpoint that stay for replicas that are a little behind. */
+  readonly keptEntries: number;
+}
+
+export interface HostNodeOptions {
+  readonly id: string;
+  readonly kernel: Kernel;
+  readonly clock: VirtualClock;
+  readonly disk: SimulatedDisk;
+  /** Until a disk turn that waits now may go on. */
+  readonly pace: DiskPace;
+  readonly checks: SafetyChecks;
+  readonly counters: Counters;
+  readonly core: Partial<Limits>;
+  readonly tickMs: number;
+  readonly limits: HostLimits;
+  /** That a new replica is made with. */
+  readonly configuration: ConfigurationAt;
+  send(message: PeerMessage): void;
+  /** Something happened to it: whoever checks it looks again. */
+  touched(): void;
+  violated(error: unknown): void;
+}
+
+/** How long a call to the disk takes. */
+export interface DiskPace {
+  leastUs: number;
+  mostUs: number;
+}
+
+interface Proposal {
+  readonly term: number;
+  readonly client: string;
+  readonly done: (outcome: ProposeOutcome) => void;
+}
+
+/** One life of the process: what a crash takes. */
+interface Life {
+  readonly process: Process;
+  readonly ledger: Ledger;
+  readonly proposals: Map<number, Proposal>;
+  readonly toApply: Entry[];
+  node: RaftNode | undefined;
+  disk: LogDisk | undefined;
+  replica: ReplicaFiles | undefined;
+  listener: NetworkListener | undefined;
+  applying: boolean;
+  checkpointing: boolean;
+  appliedTerm: number;
+}
+
+const APPLY_MOST_US = 1500;
+const SLOW_MOST_US = 60_000;
+const READ_BYTES = 1 << 20;
+const RECORD = { timestampMs: 0, recordCount: 1 };
+
+export class HostNode implements SimulatedNode {
+  readonly id: string;
+  readonly #options: HostNodeOptions;
+  readonly #random;
+  #life: Life | undefined;
+  #state: NodeState = 'down';
+  #voters: (readonly string[])[];
+  /** Of the directory that was current at the last start. */
+  #number: number | undefined;
+
+  constructor(options: HostNodeOptions) {
+    this.id = options.id;
+    this.#options = options;
+    this.#random = options.kernel.stream(`node ${options.id}`);
+    this.#voters = [votersOf(options.configuration)];
+  }
+
+  get state(): NodeState {
+    return this.#state;
+  }
+
+  view(): ReplicaView | undefined {
+    const node = this.#life?.node;
+    if (node === undefined || (this.#state !== 'up' && this.#state !== 'paused')) return undefined;
+    const status = node.status();
+    const { members } = status.configuration.configuration;
+    return {
+      term: status.term,
+      vote: status.vote ?? '',
+      leads: status.role === 'leader',
+      start: status.start,
+      applied: this.#life?.ledger.applied ?? 0,
+      committed: status.commitIndex,
+      last: status.accepted,
+      voters: votersOf(status.configuration),
+      members: members.map(({ id }) => id),
+    };
+  }
+
+  start(): void {
+    const process = new Process((error) => this.#options.violated(error));
+    const life: Life = {
+      process,
+      ledger: new Ledger(),
+      proposals: new Map(),
+      toApply: [],
+      node: undefined,
+      disk: undefined,
+      replica: undefined,
+      listener: undefined,
+      applying: false,
+      checkpointing: false,
+      appliedTerm: 0,
+    };
+    this.#life = life;
+    this.#state = 'starting';
+    this.#open(life).catch((error: unknown) => this.#openFailed(life, error));
+  }
+
+  crash(): void {
+    this.#options.disk.cutPower();
+    this.#endLife('down');
+  }
+
+  stop(): void {
+    const life = this.#life;
+    const node = life?.node;
+    if (this.#state !== 'up' || life === undefined || node === undefined) return;
+    this.#state = 'starting';
+    node.stop().then(
+      () => {
+        if (this.#life === life) this.crash();
+      },
+      (error: unknown) => this.#options.violated(error),
+    );
+  }
+
+  pause(): void {
+    if (this.#state !== 'up') return;
+    this.#state = 'paused';
+    this.#life?.process.pause();
+  }
+
+  resume(): void {
+    if (this.#state !== 'paused') return;
+    this.#state = 'up';
+    this.#life?.process.resume();
+  }
+
+  receive(message: PeerMessage): void {
+    const life = this.#life;
+    if (life === undefined) return;
+    life.process.run(() => {
+      life.listener?.received(message);
+      this.#options.touched();
+    });
+  }
+
+  propose(
+    client: string,
+    numbers: readonly number[],
+    done: (outcome: ProposeOutcome) => void,
+  ): void {
+    const life = this.#life;
+    const node = life?.node;
+    if (node === undefined || life === undefined || this.#state !== 'up') {
+      return done({ kind: 'refused', leader: undefined });
+    }
+    const payload = encodeCommands(numbers.map((number) => ({ client, number })));
+    const proposed = node.propose(payload);
+    if (proposed.kind === 'refused') {
+      this.#options.counters.add(`refused: ${proposed.code}`);
+      done({ kind: 'refused', leader: proposed.leader });
+      return;
+    }
+    const { index, term } = proposed;
+    life.proposals.get(index)?.done({ kind: 'unknown' });
+    life.proposals.set(index, { term, client, done });
+    this.#options.touched();
+  }
+
+  read(client: string, done: (outcome: ReadOutcome) => void): void {
+    const life = this.#life;
+    const node = life?.node;
+    if (node === undefined || life === undefined || this.#state !== 'up') {
+      return done({ kind: 'refused' });
+    }
+    node.read((index) => {
+      if (life.process.isOver || index === undefined) return done({ kind: 'refused' });
+      done({ kind: 'read', index: life.ledger.applied, upTo: life.ledger.lastOf(client) });
+    });
+  }
+
+  change(change: MembershipChange): Changed | undefined {
+    this.#options.touched();
+    return this.#state === 'up' ? this.#life?.node?.changeMembership(change) : undefined;
+  }
+
+  transfer(to: string): Transferred | undefined {
+    this.#options.touched();
+    return this.#state === 'up' ? this.#life?.node?.transferLeadership(to) : undefined;
+  }
+
+  breakDisk(fault: DiskFault): (() => void) | undefined {
+    const { disk, pace } = this.#options;
+    const times = Number.MAX_SAFE_INTEGER;
+    switch (fault) {
+      case 'slow': {
+        const { mostUs } = pace;
+        pace.mostUs = SLOW_MOST_US;
+        return () => (pace.mostUs = mostUs);
+      }
+      case 'hung':
+        return this.#inject(disk.inject({ kind: 'hung', on: 'write', times }));
+      case 'failing':
+        return this.#inject(disk.inject({ kind: 'eio', on: this.#random.pick(['write', 'sync']) }));
+      case 'full':
+        return this.#inject(disk.inject({ kind: 'enospc', on: 'write' }));
+      case 'short writes':
+        return this.#inject(disk.inject({ kind: 'short', on: 'write', times: 5 }));
+    }
+  }
+
+  voterSets(): readonly (readonly string[])[] {
+    return this.#voters;
+  }
+
+  history(): ReadonlyMap<string, readonly number[]> {
+    return this.#life?.ledger.history ?? new Map<string, readonly number[]>();
+  }
+
+  digest(): number {
+    return this.#life?.ledger.digest ?? 0;
+  }
+
+  #inject(injected: { release(): void }): () => void {
+    return () => injected.release();
+  }
+
+  // --- A life.
+
+  #endLife(state: 'down' | 'failed'): void {
+    this.#life?.process.end();
+    this.#life = undefined;
+    this.#state = state;
+    this.#options.touched();
+  }
+
+  async #open(life: Life): Promise<void> {
+    const { disk, kernel, clock, checks, id, configuration } = this.#options;
+    const files = disk.mount();
+    const replica = await ReplicaFiles.open(files, emptyCheckpoint(configuration));
+    const { checkpoint } = replica;
+    life.replica = replica;
+    life.ledger.restore(checkpoint.ledger);
+    const log = await this.#openLog(life, files, replica.logDirectory, checkpoint);
+    const logDisk = new LogDisk({ log, note: () => RECORD });
+    life.disk = logDisk;
+    if (log.failed !== undefined) logDisk.logFailed(log.failed);
+    await this.#tellChecks(logDisk, replica);
+    const observed = new ObservedDisk({
+      disk: logDisk,
+      watch: new WriteWatch(id, checks),
+      process: life.process,
+      cutPrefix: (start) => checks.cutPrefix(id, start),
+      violated: (error) => this.#options.violated(error),
+      touched: () => this.#options.touched(),
+    });
+    const node = await RaftNode.open({
+      id,
+      disk: observed,
+      network: {
+        send: (message) => {
+          this.#options.send(message);
+          return true;
+        },
+        hasRoom: () => true,
+        listen: (listener) => (life.listener = listener),
+      },
+      clock: new NodeClock(kernel, clock, life.process),
+      random: () => this.#random.below(0x1_0000_0000) / 0x1_0000_0000,
+      machine: {
+        apply: (entries) => this.#apply(life, entries),
+        roleChanged: () => this.#options.touched(),
+        configurationChanged: (now) => this.#configured(votersOf(now)),
+        ended: (end) => this.#ended(life, end),
+      },
+      checkpoint: { ...checkpoint, serveFrom: checkpoint.index },
+      catchUp: {
+        source: new LedgerSource(() => replica.checkpoint),
+        sink: new LedgerSink({
+          files,
+          replica,
+          openLog: (directory, behind) => this.#openLog(life, files, directory, behind),
+        }),
+        checksum: (bytes) => crc32(bytes),
+        failed: () => this.#options.counters.add('rare: a catch-up broke off'),
+      },
+      limits: this.#options.core,
+      tickMs: this.#options.tickMs,
+    });
+    if (this.#life !== life) return;
+    life.node = node;
+    this.#state = 'up';
+    node.start();
+    this.#options.touched();
+  }
+
+  #openLog(
+    life: Life,
+    files: Files,
+    directory: string,
+    behind: Pick<CheckpointName, 'index' | 'term'>,
+  ): Promise<Log> {
+    const { limits, clock } = this.#options;
+    const { segmentBytes, prewriteBytes, maxWriteBytes, syncMode } = limits;
+    return Log.open({
+      files,
+      directory,
+      now: () => clock.wallMs(),
+      segmentBytes,
+      prewriteBytes,
+      maxWriteBytes,
+      syncMode,
+      idleMarkMs: 0,
+      newLogId: () => this.#logId(),
+      ...(behind.index > 0 && { beginsBehind: { index: behind.index, epoch: behind.term } }),
+      onFailure: (error) => {
+        if (!life.process.isOver) life.disk?.logFailed(error);
+      },
+    }).then(({ log }) => log);
+  }
+
+  #logId(): string {
+    const half = (): string => this.#random.below(0x1_0000_0000).toString(16).padStart(8, '0');
+    return half() + half();
+  }
+
+  /** Everything that the disk held. */
+  async #tellChecks(disk: LogDisk, { checkpoint, number }: ReplicaFiles): Promise<void> {
+    const entries: Entry[] = [];
+    for (let next = disk.start; next <= disk.last;) {
+      const read = await disk.read(next, READ_BYTES);
+      if (read.kind !== 'entries') throw new Error(`entry ${next} of ${disk.last}: ${read.kind}`);
+      entries.push(...read.entries);
+      next += read.entries.length;
+    }
+    this.#options.checks.restarted(this.id, {
+      checkpoint: checkpoint.index,
+      start: disk.start,
+      entries: entries.map(mirrorOf),
+      replaced: this.#number !== undefined && number !== this.#number,
+    });
+    this.#number = number;
+    const configurations = [checkpoint.configuration];
+    for (const { index, configuration } of entries) {
+      if (configuration !== undefined) configurations.push({ index, configuration });
+    }
+    this.#voters = configurations.slice(-2).map(votersOf);
+  }
+
+  #openFailed(life: Life, error: unknown): void {
+    if (this.#life !== life) return;
+    const known = error instanceof Error && 'code' in error;
+    if (!known) return this.#options.violated(error);
+    this.#options.counters.add(`rare: start refused, ${String(error.code)}`);
+    this.#options.kernel.note(`${this.id} does not start: ${error.message}`);
+    this.#endLife('failed');
+  }
+
+  #configured(voters: readonly string[]): void {
+    this.#voters = [...this.#voters.slice(-1), voters];
+    this.#options.touched();
+  }
+
+  #ended(life: Life, end: ReplicaEnd): void {
+    if (this.#life !== life) return;
+    const { counters, kernel } = this.#options;
+    if (end.kind === 'failed') {
+      counters.add('rare: replica stopped by its disk');
+      kernel.note(`${this.id} failed: ${end.error.message}`);
+      this.#endLife('failed');
+      return;
+    }
+    counters.add('catch-ups');
+    this.#endLife('down');
+    this.#state = 'starting';
+    life.disk?.close().then(
+      () => this.#startAnew(),
+      () => this.#startAnew(),
+    );
+  }
+
+  #startAnew(): void {
+    if (this.#state === 'starting' && this.#life === undefined) this.start();
+  }
+
+  // --- The state machine.
+
+  #apply(life: Life, entries: readonly Entry[]): void {
+    life.toApply.push(...entries);
+    if (life.applying) return;
+    life.applying = true;
+    this.#options.kernel.after(this.#random.below(APPLY_MOST_US), () => {
+      life.process.run(() => this.#applyNow(life));
+    });
+  }
+
+  #applyNow(life: Life): void {
+    life.applying = false;
+    for (const entry of life.toApply.splice(0)) {
+      life.ledger.apply(entry.index, entry.term, entry.payload);
+      life.appliedTerm = entry.term;
+      this.#options.checks.applied(this.id, entry.index, life.ledger.digest);
+      this.#settle(life, entry);
+    }
+    life.node?.applied(life.ledger.applied);
+    this.#checkpoint(life);
+    this.#options.touched();
+  }
+
+  #settle(life: Life, { index, term }: Entry): void {
+    const proposal = life.proposals.get(index);
+    if (proposal === undefined) return;
+    life.proposals.delete(index);
+    if (proposal.term !== term) {
+      this.#options.counters.add('rare: proposal overwritten');
+      return proposal.done({ kind: 'unknown' });
+    }
+    const upTo = life.ledger.lastOf(proposal.client);
+    proposal.done({ kind: 'applied', index, upTo });
+  }
+
+  /** Never ahead of what this replica's own log has durable. */
+  #checkpoint(life: Life): void {
+    const { replica, disk, node, ledger } = life;
+    const { checkpointEntries, keptEntries } = this.#options.limits;
+    if (replica === undefined || disk === undefined || node === undefined) return;
+    const index = ledger.applied;
+    if (life.checkpointing || index > disk.durable) return;
+    if (index - replica.checkpoint.index < checkpointEntries) return;
+    life.checkpointing = true;
+    const configuration = node.configurationAt(index);
+    const stored = { index, term: life.appliedTerm, configuration, ledger: ledger.state() };
+    replica
+      .save(stored)
+      .then(() => {
+        life.checkpointing = false;
+        this.#options.counters.add('checkpoints');
+        return node.truncatePrefix(index + 1 - keptEntries);
+      })
+      .catch((error: unknown) => this.#checkpointFailed(life, error));
+  }
+
+  /** As the product does: a checkpoint that cannot be written ends the process. */
+  #checkpointFailed(life: Life, error: unknown): void {
+    if (this.#life !== life) return;
+    if (!(error instanceof Error && 'code' in error)) return this.#options.violated(error);
+    this.#ended(life, { kind: 'failed', error });
+  }
+}
