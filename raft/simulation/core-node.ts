@@ -123,7 +123,8 @@ export class CoreNode implements SimulatedNode {
       vote: status.vote ?? '',
       leads: status.role === 'leader',
       start: status.start,
-      applied: life.ledger.applied,
+      // A state that is being made durable counts for the core.
+      applied: life.installing?.index ?? life.ledger.applied,
       committed: status.commitIndex,
       last: status.accepted,
       voters: votersOf(status.configuration),
@@ -287,10 +288,10 @@ export class CoreNode implements SimulatedNode {
   }
 
   #drain(life: Life): void {
-    this.#options.touched();
     for (;;) {
       const ready = life.raft.ready();
       if (ready === undefined) return;
+      this.#options.touched();
       this.#execute(life, ready);
     }
   }
@@ -358,6 +359,7 @@ export class CoreNode implements SimulatedNode {
       this.#settle(life, entry);
     }
     life.raft.applied(index);
+    this.#options.touched();
     this.#checkpoint(life);
   }
 

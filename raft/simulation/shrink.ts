@@ -8,7 +8,7 @@ import type { SeedResult } from './run-seed.ts';
 import { LINK_KINDS, STEP_KINDS } from './swarm.ts';
 import type { PlanChanges } from './swarm.ts';
 
-const RUNS_MOST = 60;
+const RUNS_MOST = 30;
 const LEAST_US = 10_000;
 
 export interface Shrunk {

@@ -44,6 +44,8 @@ export const STEP_KINDS = [
   'disk lost',
   'wiped and re-added',
 ] as const;
+/** Faults of files: there are none where the core is driven alone. */
+const HOST_KINDS = ['disk: full', 'disk: short writes'];
 export type StepKind = (typeof STEP_KINDS)[number];
 type LinkKind = (typeof LINK_KINDS)[number];
 
@@ -130,11 +132,11 @@ export function planOf(random: Random): Plan {
     },
     syncMode: random.chance(0.75) ? 'prewritten-dsync' : 'fdatasync',
     stepKinds: STEP_KINDS.filter(() => random.chance(share)),
-    safetyUs: random.between(8, 25) * SECOND_US,
+    safetyUs: random.between(4, 12) * SECOND_US,
     stepEveryUs: random.pick([150, 500, 1500]) * MILLISECOND_US,
     clients: random.between(1, 4),
     clientWindow: random.pick([1, 4, 16]),
-    thinkUs: random.pick([1, 10, 50]) * MILLISECOND_US,
+    thinkUs: random.pick([5, 20, 80]) * MILLISECOND_US,
   };
 }
 
@@ -147,7 +149,8 @@ export interface PlanChanges {
 
 export function changedPlan(plan: Plan, changes: PlanChanges): Plan {
   const { without = [], safetyUs = plan.safetyUs, level = plan.level } = changes;
-  const stays = (kind: string): boolean => !without.includes(kind);
+  const missing: readonly string[] = level === 'core' ? HOST_KINDS : [];
+  const stays = (kind: string): boolean => !without.includes(kind) && !missing.includes(kind);
   const { links } = plan;
   return {
     ...plan,

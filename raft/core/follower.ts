@@ -1,0 +1,219 @@
+/**
+ * The receiver of AppendEntries and heartbeats (Raft figure 2, 5.3), and what it acknowledges.
+ *
+ * An acknowledgement is no message that waits: it is what is verified against the leader's log,
+ * durable and sound, told whenever that has grown. So it can neither be early nor speak of an entry
+ * that was overwritten since. Only a conflict removes entries, and never a committed one.
+ */
+
+import { assert } from './assert.ts';
+import type { Entry } from './entry.ts';
+import type { LogIndex, ServerId, Term } from './ids.ts';
+import type { AppendEntries, Heartbeat } from './message.ts';
+import type { Replica } from './replica.ts';
+
+/** Entries follow one another from `prevLogIndex`, and terms do not go back. */
+function isWellFormed({ entries, prevLogIndex, prevLogTerm, term }: AppendEntries): boolean {
+  let index = prevLogIndex;
+  let termBefore = prevLogTerm;
+  for (const entry of entries) {
+    index += 1;
+    if (entry.index !== index || entry.term < termBefore || entry.term > term) return false;
+    if ((entry.kind === 'configuration') !== (entry.configuration !== undefined)) return false;
+    termBefore = entry.term;
+  }
+  return Number.isSafeInteger(index);
+}
+
+export class Follower {
+  readonly #replica: Replica;
+  #session = 0;
+  #sessionTerm: Term = 0;
+  /** The end of the last append that is not acknowledged in full. */
+  #due: LogIndex | undefined;
+  #lastAcknowledged: LogIndex = 0;
+
+  constructor(replica: Replica) {
+    this.#replica = replica;
+  }
+
+  /** From the leader of this term. */
+  appendEntries(message: AppendEntries): void {
+    const { prevLogIndex, entries, leaderCommit } = message;
+    if (!isWellFormed(message) || !this.#isOfThisStay(message)) return;
+    this.#cutUnknownEnd(entries.length);
+    if (!this.#matches(prevLogIndex, message.prevLogTerm)) {
+      this.#reject(message);
+      return;
+    }
+    this.#append(entries, prevLogIndex);
+    const verified = prevLogIndex + entries.length;
+    const replica = this.#replica;
+    if (verified > replica.verified) replica.verified = verified;
+    replica.commit(Math.min(leaderCommit, replica.verified));
+    this.#due = Math.max(this.#due ?? 0, Math.min(verified, replica.faults.soundThrough));
+  }
+
+  heartbeat(message: Heartbeat): void {
+    if (!this.#isOfThisStay(message)) return;
+    const replica = this.#replica;
+    replica.commit(Math.min(message.leaderCommit, replica.verified));
+    replica.outbox.send({
+      kind: 'heartbeatReply',
+      from: replica.id,
+      to: message.from,
+      term: replica.term,
+      session: message.session,
+      round: message.round,
+      inReserve: replica.inReserve,
+    });
+  }
+
+  /** A message of an earlier stay in the cluster speaks to a server that is gone. */
+  #isOfThisStay({ term, session }: AppendEntries | Heartbeat): boolean {
+    if (term !== this.#sessionTerm) {
+      this.#sessionTerm = term;
+      this.#session = 0;
+    }
+    if (session < this.#session) return false;
+    if (session > this.#session) {
+      this.#session = session;
+      this.#lastAcknowledged = 0;
+      this.#due = undefined;
+    }
+    return true;
+  }
+
+  /**
+   * What cannot be read at the end, with nothing sound behind it, makes way for the leader's
+   * entries. From then on it is remembered that something acknowledged may be missing.
+   */
+  #cutUnknownEnd(entries: number): void {
+    const { faults, log } = this.#replica;
+    if (entries === 0 || !faults.isEndUnknown) return;
+    this.#replica.setTailLost(true);
+    const kept = Math.min(log.last, faults.soundUpTo(Infinity));
+    if (kept < log.last) this.#replica.truncateSuffix(kept);
+    else log.cutUnknownSuffix();
+    faults.truncateSuffix(kept);
+  }
+
+  /** The leader has everything that is committed, so there the logs agree (Raft 5.4.3). */
+  #matches(prevLogIndex: LogIndex, prevLogTerm: Term): boolean {
+    const { log, commitIndex, faults } = this.#replica;
+    if (prevLogIndex > log.last) return false;
+    const isSound = faults.at(prevLogIndex) === undefined;
+    if (prevLogIndex <= commitIndex) {
+      const isInLog = prevLogIndex >= log.start - 1 && isSound;
+      assert(
+        !isInLog || log.termAt(prevLogIndex) === prevLogTerm,
+        'a leader has what is committed',
+      );
+      return true;
+    }
+    return isSound && log.termAt(prevLogIndex) === prevLogTerm;
+  }
+
+  #append(entries: readonly Entry[], prevLogIndex: LogIndex): void {
+    const { log, faults, commitIndex } = this.#replica;
+    for (let at = 0; at < entries.length; at += 1) {
+      const entry = entries[at];
+      if (entry === undefined) break;
+      if (entry.index <= log.last) {
+        const isKnown = entry.index > commitIndex && faults.at(entry.index) === undefined;
+        if (!isKnown || log.termAt(entry.index) === entry.term) continue;
+        // With damage before it more goes than the conflict, but nothing at or before `prevLogIndex`.
+        at = this.#truncateConflict(entry.index) - prevLogIndex - 1;
+        continue;
+      }
+      this.#take(entry);
+    }
+  }
+
+  /** Raft 5.3: the entry and all that follow it go. Damage right before it cannot be told apart. */
+  #truncateConflict(index: LogIndex): LogIndex {
+    const replica = this.#replica;
+    const { faults, commitIndex, log } = replica;
+    const kept = Math.max(faults.soundUpTo(index - 1), commitIndex);
+    if (faults.touches(kept + 1, log.last)) replica.setTailLost(true);
+    replica.truncateSuffix(kept);
+    return kept;
+  }
+
+  #take(entry: Entry): void {
+    const { log, configurations } = this.#replica;
+    log.append(entry.local === undefined ? entry : { ...entry, local: undefined });
+    const { configuration, index } = entry;
+    if (configuration !== undefined) configurations.append({ index, configuration });
+  }
+
+  #reject(message: AppendEntries): void {
+    const { log, faults, commitIndex, outbox, id, term, tailLost, inReserve } = this.#replica;
+    const sound = faults.soundUpTo(Math.min(message.prevLogIndex, log.last));
+    const agreeing = log.highestWithTermUpTo(sound, message.prevLogTerm) ?? commitIndex;
+    const hintIndex = Math.max(agreeing, commitIndex);
+    outbox.send({
+      kind: 'appendEntriesReply',
+      from: id,
+      to: message.from,
+      term,
+      session: message.session,
+      success: false,
+      matchIndex: 0,
+      rejectedIndex: message.prevLogIndex,
+      hintIndex,
+      hintTerm: log.termAt(hintIndex) ?? 0,
+      tailLost: tailLost || faults.isEndUnknown,
+      inReserve,
+    });
+  }
+
+  /** The sender leads no more: it learns the term, and steps down (thesis 6.2). */
+  rejectStale(message: AppendEntries | Heartbeat): void {
+    const { outbox, id, term, inReserve } = this.#replica;
+    outbox.send({
+      kind: 'appendEntriesReply',
+      from: id,
+      to: message.from,
+      term,
+      session: message.session,
+      success: false,
+      matchIndex: 0,
+      rejectedIndex: 0,
+      hintIndex: 0,
+      hintTerm: 0,
+      tailLost: false,
+      inReserve,
+    });
+  }
+
+  /** Once before each `Ready`: tells the leader what has become durable since. */
+  acknowledge(): void {
+    const replica = this.#replica;
+    const { leader, acknowledged } = replica;
+    if (leader === undefined || this.#sessionTerm !== replica.term) return;
+    const isDue = this.#due !== undefined && acknowledged >= this.#due;
+    if (!isDue && acknowledged <= this.#lastAcknowledged) return;
+    if (isDue) this.#due = undefined;
+    this.#lastAcknowledged = acknowledged;
+    this.#success(leader, acknowledged);
+  }
+
+  #success(to: ServerId, matchIndex: LogIndex): void {
+    const { outbox, id, term, inReserve } = this.#replica;
+    outbox.send({
+      kind: 'appendEntriesReply',
+      from: id,
+      to,
+      term,
+      session: this.#session,
+      success: true,
+      matchIndex,
+      rejectedIndex: 0,
+      hintIndex: 0,
+      hintTerm: 0,
+      tailLost: false,
+      inReserve,
+    });
+  }
+}
