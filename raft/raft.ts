@@ -4,7 +4,7 @@
  */
 
 export { Raft } from './core/raft.ts';
-export type { Checkpoint, FetchFailure } from './core/raft.ts';
+export type { Checkpoint } from './core/installing.ts';
 export type {
   Configuration,
   ConfigurationAt,
@@ -15,6 +15,9 @@ export type {
 export { ENTRY_OVERHEAD_BYTES } from './core/entry.ts';
 export type { Entry, EntryKind } from './core/entry.ts';
 export type { LogIndex, ServerId, Term } from './core/ids.ts';
+export { TERM_MAX } from './core/ids.ts';
+export { LIMITS } from './core/limits.ts';
+export { configurationOf, majority, votersOf } from './core/configuration.ts';
 export { isBulk } from './core/message.ts';
 export type { Message, RepairAnswer } from './core/message.ts';
 export type { FaultyRange, Limits, RaftOptions, Recovered, TermStart } from './core/options.ts';

@@ -38,3 +38,25 @@ export type MembershipChange =
   | { readonly kind: 'promote'; readonly id: ServerId }
   | { readonly kind: 'demote'; readonly id: ServerId }
   | { readonly kind: 'remove'; readonly id: ServerId };
+
+/** Sorted as the members are. */
+export function votersOf(configuration: Configuration): readonly ServerId[] {
+  const voters: ServerId[] = [];
+  for (const { id, role } of configuration.members) if (role === 'voter') voters.push(id);
+  return voters;
+}
+
+export function compareIds(a: ServerId, b: ServerId): number {
+  if (a === b) return 0;
+  return a < b ? -1 : 1;
+}
+
+/** How many of so many voters are a majority. */
+export function majority(voters: number): number {
+  return Math.floor(voters / 2) + 1;
+}
+
+/** A configuration to start a cluster with. Every member must be given in the same roles. */
+export function configurationOf(members: readonly Member[]): Configuration {
+  return { members: [...members].sort((a, b) => compareIds(a.id, b.id)) };
+}

@@ -15,3 +15,9 @@ export type Term = number & { readonly [mark]?: 'Term' };
  * before, because the old one may have voted and acknowledged what it forgot (thesis 11.7.2).
  */
 export type ServerId = string;
+
+/**
+ * No cluster gets there by holding elections: a message of a later term is damage or malice, and is
+ * ignored. A transport should close the stream that it came from.
+ */
+export const TERM_MAX = 2 ** 48;

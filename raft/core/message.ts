@@ -53,6 +53,8 @@ export interface AppendEntriesReply extends Addressed {
   /** Refused: the highest index whose term may agree with the leader's, and that term. */
   readonly hintIndex: LogIndex;
   readonly hintTerm: Term;
+  /** Refused: the end of this log was lost, so what was acknowledged before does not hold. */
+  readonly tailLost: boolean;
   /** The sender's disk is inside its reserve (`Raft.reportReserve`). */
   readonly inReserve: boolean;
 }
@@ -87,6 +89,8 @@ export interface ReadIndexReply extends Addressed {
   readonly id: number;
   /** 0: refused, ask again. */
   readonly index: LogIndex;
+  /** Where the leader's log ended when it answered. */
+  readonly lastLogIndex: LogIndex;
 }
 
 /** Asks for entries that were damaged here. */

@@ -13,6 +13,8 @@ export interface FaultyRange {
   readonly from: LogIndex;
   /** `undefined`: nothing valid lies behind, so nobody knows where it ends. */
   readonly through: LogIndex | undefined;
+  /** Term of the entry at `through`, where its header is sound although its payload is not. */
+  readonly throughTerm?: Term | undefined;
 }
 
 /** Entries from `firstIndex` on have `term`, until the next pair. */

@@ -59,9 +59,8 @@ export const TRANSFER_REFUSALS = [
   'stopped',
   /** Another transfer is under way. */
   'transferring',
+  'alreadyLeader',
   'notVoter',
-  /** A change of membership is not committed yet. */
-  'pending',
 ] as const;
 export type TransferRefusal = (typeof TRANSFER_REFUSALS)[number];
 

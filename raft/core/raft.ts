@@ -10,55 +10,53 @@
  * decide by the order of a Map, or look at a clock. After an assertion it is not to be used again.
  */
 
+import { assert, assertCount } from './assert.ts';
+import { votersOf } from './configuration.ts';
 import type { Configuration, ConfigurationAt, MembershipChange } from './configuration.ts';
 import type { Entry } from './entry.ts';
+import { Installing } from './installing.ts';
+import type { Checkpoint } from './installing.ts';
 import type { LogIndex, ServerId, Term } from './ids.ts';
 import type { Message } from './message.ts';
 import type { FaultyRange, RaftOptions } from './options.ts';
 import type { Changed, InstallOutcome, Proposed, Transferred } from './outcome.ts';
+import type { PendingFetch } from './fetches.ts';
+import { ReadyWriter } from './ready-writer.ts';
 import type { Ready, Role } from './ready.ts';
+import { Server } from './server.ts';
+import { statusOf } from './server-status.ts';
 import type { Status } from './status.ts';
-
-/** A checkpoint that the host has fetched and can make the current one. */
-export interface Checkpoint {
-  readonly index: LogIndex;
-  /** Term of the entry at `index`. */
-  readonly term: Term;
-  /** In use at `index`. */
-  readonly configuration: ConfigurationAt;
-  /**
-   * It neither leads nor serves reads before this is applied: the highest index at which something
-   * of the transfer was told gone. At least `index`.
-   */
-  readonly serveFrom: LogIndex;
-}
-
-/** `gone`: the log's start has moved past it. `faulty`: damaged here. `failed`: ask again. */
-export type FetchFailure = 'gone' | 'faulty' | 'failed';
+import type { Write } from './write-ledger.ts';
 
 export class Raft {
-  constructor(_options: RaftOptions) {
-    throw new Error('not built');
+  readonly #server: Server;
+  readonly #installing: Installing;
+  readonly #readyWriter: ReadyWriter;
+
+  constructor(options: RaftOptions) {
+    this.#server = new Server(options);
+    this.#installing = new Installing(this.#server.replica, this.#server.applying);
+    this.#readyWriter = new ReadyWriter(this.#server, this.#installing);
   }
 
   /** What is left to do, once; undefined where there is nothing. */
   ready(): Ready | undefined {
-    throw new Error('not built');
+    return this.#readyWriter.take();
   }
 
   /** A message from a peer, of whatever age. One that is addressed to another is ignored. */
-  step(_message: Message): void {
-    throw new Error('not built');
+  step(message: Message): void {
+    this.#server.step(message);
   }
 
   /** One unit of time has passed. */
   tick(): void {
-    throw new Error('not built');
+    this.#server.tick();
   }
 
   /** The payload is the core's from here on: it must not change. */
-  propose(_payload: Uint8Array, _local?: unknown): Proposed {
-    throw new Error('not built');
+  propose(payload: Uint8Array, local?: unknown): Proposed {
+    return this.#server.leading.propose(payload, local);
   }
 
   /**
@@ -66,119 +64,194 @@ export class Raft {
    * committed when it was asked (thesis 6.4); a follower asks its leader. Ids are the host's,
    * and not to be used twice.
    */
-  readIndex(_id: number): void {
-    throw new Error('not built');
+  readIndex(id: number): void {
+    this.#server.readIndex(id);
   }
 
   /** Ends with a new leader, or by itself after an election time-out (thesis 3.10). */
-  transferLeadership(_to: ServerId): Transferred {
-    throw new Error('not built');
+  transferLeadership(to: ServerId): Transferred {
+    return this.#server.transferLeadership(to);
   }
 
-  changeMembership(_change: MembershipChange): Changed {
-    throw new Error('not built');
+  changeMembership(change: MembershipChange): Changed {
+    return this.#server.leading.changeMembership(change);
   }
 
   /** Where leadership should be from now on; `undefined`: anywhere. */
-  setPreferred(_id: ServerId | undefined): void {
-    throw new Error('not built');
+  setPreferred(id: ServerId | undefined): void {
+    this.#server.transfer.preferred = id;
   }
 
   /** All pieces of the stream of writes up to this token are on stable storage. */
-  persisted(_token: number): void {
-    throw new Error('not built');
+  persisted(token: number): void {
+    const { replica } = this.#server;
+    if (replica.role === 'stopped') return;
+    let isLogMoved = false;
+    let isHardStateWritten = false;
+    let write = replica.ledger.complete(token);
+    while (write !== undefined) {
+      isLogMoved = this.#complete(write) || isLogMoved;
+      isHardStateWritten ||= write.hardState;
+      write = replica.ledger.complete(token);
+    }
+    if (isHardStateWritten && this.#readyWriter.isHardStateDurable) {
+      this.#server.hardStateDurable();
+    }
+    if (isLogMoved) this.#server.logDurable();
+  }
+
+  #complete({ snapshot, repaired, through }: Write): boolean {
+    const { replica, applying, repairs } = this.#server;
+    if (snapshot !== undefined) applying.installed(snapshot.index);
+    repairs.persisted(repaired);
+    return replica.log.completed(through);
   }
 
   /** A write or a sync failed. There is no second try: this replica does nothing any more. */
   persistFailed(): void {
-    throw new Error('not built');
+    this.#server.stop();
   }
 
   /** The state machine has applied everything up to this index. */
-  applied(_index: LogIndex): void {
-    throw new Error('not built');
+  applied(index: LogIndex): void {
+    this.#server.applying.applied(index);
   }
 
   /** Ascending without gaps from `Fetch.from`, at least one; checked against the log's terms. */
-  fetched(_id: number, _entries: readonly Entry[]): void {
-    throw new Error('not built');
+  fetched(id: number, entries: readonly Entry[]): void {
+    const { fetches, applying, replication, repairs, replica } = this.#server;
+    const fetch = fetches.answered(id);
+    if (!replica.log.agrees(entries, fetch.from)) {
+      this.#fetchFailed(fetch);
+      return;
+    }
+    switch (fetch.reason) {
+      case 'apply':
+        applying.fetched(fetch, entries);
+        break;
+      case 'replicate':
+        replication.fetched(fetch, entries);
+        break;
+      case 'repair':
+        repairs.fetched(fetch, entries);
+        break;
+    }
   }
 
-  fetchFailed(_id: number, _reason: FetchFailure): void {
-    throw new Error('not built');
+  fetchFailed(id: number): void {
+    this.#fetchFailed(this.#server.fetches.answered(id));
+  }
+
+  #fetchFailed(fetch: PendingFetch): void {
+    const { applying, replication, repairs } = this.#server;
+    switch (fetch.reason) {
+      case 'apply':
+        applying.fetchFailed(fetch);
+        break;
+      case 'replicate':
+        replication.fetchFailed(fetch);
+        break;
+      case 'repair':
+        repairs.fetchFailed(fetch);
+        break;
+    }
   }
 
   /**
    * The checkpoint covers everything before this index, and the log starts here now. At most one
    * above what is applied and durable.
    */
-  compacted(_start: LogIndex): void {
-    throw new Error('not built');
+  compacted(start: LogIndex): void {
+    const { log, applied, configurations, faults } = this.#server.replica;
+    assert(start <= applied + 1, 'only what is applied is compacted');
+    if (start <= log.start) return;
+    log.truncatePrefix(start);
+    configurations.truncatePrefix(start);
+    faults.truncatePrefix(start);
   }
 
   /** On the leader: a transfer asked for by `Ready.catchUp` is over, well or not. */
-  catchUpEnded(_to: ServerId, _session: number): void {
-    throw new Error('not built');
+  catchUpEnded(to: ServerId, session: number): void {
+    this.#server.replication.catchUpEnded(to, session);
   }
 
   /**
    * On the receiver: comes out as `Persist.snapshot`. Nothing is applied between the call and its
    * `persisted`; then the state machine stands at its index.
    */
-  install(_checkpoint: Checkpoint): InstallOutcome {
-    throw new Error('not built');
+  install(checkpoint: Checkpoint): InstallOutcome {
+    assertCount(checkpoint.index, 'the index of a checkpoint');
+    return this.#installing.install(checkpoint);
   }
 
   /** A read has found entries of this replica's log damaged. */
-  damaged(_range: FaultyRange): void {
-    throw new Error('not built');
+  damaged(range: FaultyRange): void {
+    const { log, faults } = this.#server.replica;
+    const from = Math.max(range.from, log.start);
+    if (from > log.last) return;
+    faults.add({ ...range, from });
+    this.#server.damaged();
   }
 
   /** Whether the disk is inside its reserve; goes to the leader with each reply. */
-  reportReserve(_inReserve: boolean): void {
-    throw new Error('not built');
+  reportReserve(inReserve: boolean): void {
+    this.#server.replica.inReserve = inReserve;
   }
 
   /** Of a leader: itself or a voter that it hears from is inside its reserve. */
-  get quorumInReserve(): boolean {
-    throw new Error('not built');
+  get isVoterInReserve(): boolean {
+    const { replica, peers } = this.#server;
+    if (replica.inReserve) return true;
+    return peers.list.some(
+      ({ role, active, inReserve }) => role === 'voter' && active && inReserve,
+    );
   }
 
   /**
    * A cluster that has lost its quorum for good goes on with this configuration alone. What only
    * the lost servers had is lost. For an operator's order, never for a program's decision.
    */
-  rescue(_configuration: Configuration): Changed {
-    throw new Error('not built');
+  rescue(configuration: Configuration): Changed {
+    const { replica } = this.#server;
+    const { role, leader, id } = replica;
+    if (role === 'stopped') return { kind: 'refused', code: 'stopped', leader };
+    if (!votersOf(configuration).includes(id)) return { kind: 'refused', code: 'notVoter', leader };
+    this.#server.becomeRescued();
+    const { term, log, configurations } = replica;
+    const index = log.last + 1;
+    const payload = new Uint8Array(0);
+    log.append({ index, term, kind: 'configuration', payload, configuration, local: undefined });
+    configurations.append({ index, configuration });
+    return { kind: 'accepted', index, term };
   }
 
   /** The configuration in use at this index, for a checkpoint there. Not before the log's start. */
-  configurationAt(_index: LogIndex): ConfigurationAt {
-    throw new Error('not built');
+  configurationAt(index: LogIndex): ConfigurationAt {
+    return this.#server.replica.configurations.at(index);
   }
 
   /** Term of the entry, from one before the log's start to its end; else undefined. */
-  termAt(_index: LogIndex): Term | undefined {
-    throw new Error('not built');
+  termAt(index: LogIndex): Term | undefined {
+    return this.#server.replica.log.termAt(index);
   }
 
   get role(): Role {
-    throw new Error('not built');
+    return this.#server.replica.role;
   }
 
   get term(): Term {
-    throw new Error('not built');
+    return this.#server.replica.term;
   }
 
   get leader(): ServerId | undefined {
-    throw new Error('not built');
+    return this.#server.replica.leader;
   }
 
   get commitIndex(): LogIndex {
-    throw new Error('not built');
+    return this.#server.replica.commitIndex;
   }
 
   status(): Status {
-    throw new Error('not built');
+    return statusOf(this.#server);
   }
 }

@@ -15,6 +15,11 @@ import type { Message } from './message.ts';
 export interface HardState {
   readonly term: Term;
   readonly vote: ServerId | undefined;
+  /**
+   * The end of the log was damaged and cut off, so it may have acknowledged what it does not have:
+   * it neither votes nor stands for election until it has all that its leader has. Absent: false.
+   */
+  readonly tailLost?: boolean;
 }
 
 /** A checkpoint that replaces the log: state of the cluster at `index` (Raft 7). */
@@ -24,6 +29,8 @@ export interface Installed {
   readonly configuration: ConfigurationAt;
   /** The log holds this very entry: what follows it stays (figure 13, rule 6). */
   readonly keepSuffix: boolean;
+  /** To be stored with it: see `Recovered.serveFrom`. */
+  readonly serveFrom: LogIndex;
 }
 
 /**

@@ -1,4 +1,7 @@
-/** What a replica tells about itself: for operators, metrics and checks, never for decisions. */
+/**
+ * What a replica tells about itself: for operators, metrics and checks, never for decisions. A copy:
+ * nothing in it changes later.
+ */
 
 import type { ConfigurationAt } from './configuration.ts';
 import type { LogIndex, ServerId, Term } from './ids.ts';
@@ -45,6 +48,8 @@ export interface Status {
   readonly pendingReads: number;
   readonly transferTo: ServerId | undefined;
   readonly faulty: readonly FaultyRange[];
+  /** See `HardState.tailLost`. */
+  readonly tailLost: boolean;
   /** Of a leader; sorted by id, without itself. */
   readonly peers: readonly PeerStatus[];
 }
