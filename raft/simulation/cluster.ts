@@ -30,6 +30,7 @@ const ELECTION_TICKS = 50;
 /** The longest election time-out. */
 export const ELECTION_US = 2 * ELECTION_TICKS * TICK_MS * 1000;
 const DISK_PACE = { leastUs: 20, mostUs: 400 };
+const WALL_START_US = 1_700_000_000_000_000;
 const WALL_OFFSET_MOST_US = 10_000_000;
 
 type AnyMessage = PeerMessage | Message | Transfer;
@@ -79,7 +80,7 @@ export class Cluster {
     const id = `n${this.machines.size + 1}`;
     const clock = new VirtualClock(
       this.kernel,
-      this.kernel.stream(`clock ${id}`).below(WALL_OFFSET_MOST_US),
+      WALL_START_US + this.kernel.stream(`clock ${id}`).below(WALL_OFFSET_MOST_US),
     );
     const node =
       this.plan.level === 'host'

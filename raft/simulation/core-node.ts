@@ -389,8 +389,8 @@ export class CoreNode implements SimulatedNode {
     kernel.after(this.#random.between(20, 3000), () => {
       this.#run(life, () => {
         const entries = store.read(from, through, maxBytes);
-        if (entries === undefined) life.raft.fetchFailed(id, 'gone');
-        else if (entries.length === 0) life.raft.fetchFailed(id, 'failed');
+        if (entries === undefined) life.raft.fetchFailed(id);
+        else if (entries.length === 0) life.raft.fetchFailed(id);
         else life.raft.fetched(id, entries);
       });
     });

@@ -24,6 +24,7 @@ import type {
 } from '../raft.ts';
 import type { Counters } from './counters.ts';
 import type { SimulatedDisk } from './disk/disk.ts';
+import { ioCode } from './disk/mount.ts';
 import type { Kernel } from './kernel.ts';
 import { LedgerSink, LedgerSource } from './ledger-catch-up.ts';
 import { encodeCommands, Ledger } from './ledger.ts';
@@ -131,7 +132,8 @@ export class HostNode implements SimulatedNode {
       vote: status.vote ?? '',
       leads: status.role === 'leader',
       start: status.start,
-      applied: this.#life?.ledger.applied ?? 0,
+      // A state that takes the log's place counts for the core before it is current.
+      applied: Math.max(this.#life?.ledger.applied ?? 0, status.start - 1),
       committed: status.commitIndex,
       last: status.accepted,
       voters: votersOf(status.configuration),
@@ -156,7 +158,7 @@ export class HostNode implements SimulatedNode {
     };
     this.#life = life;
     this.#state = 'starting';
-    this.#open(life).catch((error: unknown) => this.#openFailed(life, error));
+    this.#open(life).catch((error: unknown) => this.#diskFailed(life, error));
   }
 
   crash(): void {
@@ -173,7 +175,7 @@ export class HostNode implements SimulatedNode {
       () => {
         if (this.#life === life) this.crash();
       },
-      (error: unknown) => this.#options.violated(error),
+      (error: unknown) => this.#diskFailed(life, error),
     );
   }
 
@@ -401,15 +403,6 @@ export class HostNode implements SimulatedNode {
     this.#voters = configurations.slice(-2).map(votersOf);
   }
 
-  #openFailed(life: Life, error: unknown): void {
-    if (this.#life !== life) return;
-    const known = error instanceof Error && 'code' in error;
-    if (!known) return this.#options.violated(error);
-    this.#options.counters.add(`rare: start refused, ${String(error.code)}`);
-    this.#options.kernel.note(`${this.id} does not start: ${error.message}`);
-    this.#endLife('failed');
-  }
-
   #configured(voters: readonly string[]): void {
     this.#voters = [...this.#voters.slice(-1), voters];
     this.#options.touched();
@@ -417,14 +410,8 @@ export class HostNode implements SimulatedNode {
 
   #ended(life: Life, end: ReplicaEnd): void {
     if (this.#life !== life) return;
-    const { counters, kernel } = this.#options;
-    if (end.kind === 'failed') {
-      counters.add('rare: replica stopped by its disk');
-      kernel.note(`${this.id} failed: ${end.error.message}`);
-      this.#endLife('failed');
-      return;
-    }
-    counters.add('catch-ups');
+    if (end.kind === 'failed') return this.#diskFailed(life, end.error);
+    this.#options.counters.add('catch-ups');
     this.#endLife('down');
     this.#state = 'starting';
     life.disk?.close().then(
@@ -491,13 +478,23 @@ export class HostNode implements SimulatedNode {
         this.#options.counters.add('checkpoints');
         return node.truncatePrefix(index + 1 - keptEntries);
       })
-      .catch((error: unknown) => this.#checkpointFailed(life, error));
+      .catch((error: unknown) => this.#diskFailed(life, error));
   }
 
-  /** As the product does: a checkpoint that cannot be written ends the process. */
-  #checkpointFailed(life: Life, error: unknown): void {
+  /** As the product does: what cannot be written ends the process. */
+  #diskFailed(life: Life, error: unknown): void {
     if (this.#life !== life) return;
-    if (!(error instanceof Error && 'code' in error)) return this.#options.violated(error);
-    this.#ended(life, { kind: 'failed', error });
+    if (!isOfTheDisk(error)) return this.#options.violated(error);
+    this.#options.counters.add('rare: replica stopped by its disk');
+    this.#options.kernel.note(`${this.id} failed: ${String(error)}`);
+    this.#endLife('failed');
   }
+}
+
+/** A fault that was installed, and not a bug that passes for one. */
+function isOfTheDisk(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (['EIO', 'ENOSPC'].includes(ioCode(cause) ?? '')) return true;
+  }
+  return false;
 }

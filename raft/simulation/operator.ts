@@ -125,14 +125,13 @@ export class Operator {
   }
 
   #loseDisk(leader: SimulatedNode): string | undefined {
-    const { machines, checks } = this.#cluster;
+    const { machines } = this.#cluster;
     const id = this.#someVoter(leader, true);
     const machine = machines.get(id ?? '');
     if (id === undefined || machine === undefined || !this.done) return undefined;
     if (machines.size >= MACHINES_MOST || !this.#safeWithout(id)) return undefined;
     machine.node.crash();
     machine.lost = true;
-    checks.lostDisk(id);
     this.#leaving.add(id);
     return `${id}, in its place ${this.#comes(this.#makeMachine())}`;
   }

@@ -71,7 +71,8 @@ class SeedRun {
     await this.#cluster.run(() => false, plan.safetyUs);
     kernel.note('heal');
     for (const client of this.#clients) client.stop();
-    injector.heal();
+    kernel.after(0, () => injector.heal());
+    await kernel.runFor(0);
     await this.#converge(operator);
     await this.#serve();
     this.#histories();

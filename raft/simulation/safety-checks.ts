@@ -150,11 +150,6 @@ export class SafetyChecks {
     kept.view = undefined;
   }
 
-  /** Its disk is empty: whatever it promised is forgotten. */
-  lostDisk(node: string): void {
-    this.#replicas.delete(node);
-  }
-
   applied(node: string, index: number, digest: number): void {
     const known = this.#digests[index];
     this.#digests[index] ??= digest;
@@ -215,6 +210,8 @@ export class SafetyChecks {
 
   #commits(node: string, view: ReplicaView, from: number): void {
     const { log } = this.#kept(node);
+    // A state takes the place of this log: what it says now is looked at when it starts again.
+    if (view.start > log.start) return;
     for (let index = Math.max(from + 1, log.start); index <= view.committed; index += 1) {
       const entry = log.at(index);
       const committed = this.#committed[index - 1];
