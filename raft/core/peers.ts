@@ -108,16 +108,20 @@ export class Peers {
     return numbers[majority(numbers.length) - 1] ?? 0;
   }
 
-  /** Whether it has heard from a majority since it was asked last (thesis 6.2). */
-  takeQuorumActive(): boolean {
+  /** Heard from within the shortest election time-out. */
+  isActive(peer: Progress): boolean {
+    const { ticks, limits } = this.#replica;
+    return ticks - peer.heardTick < limits.electionTicks;
+  }
+
+  /** Whether a majority of the voters, itself counted, is active (thesis 6.2). */
+  get isQuorumActive(): boolean {
     let voters = this.#isVoter ? 1 : 0;
     let active = voters;
     for (const peer of this.#list) {
-      if (peer.role === 'voter') {
-        voters += 1;
-        if (peer.active) active += 1;
-      }
-      peer.active = false;
+      if (peer.role !== 'voter') continue;
+      voters += 1;
+      if (this.isActive(peer)) active += 1;
     }
     return active >= majority(voters);
   }
@@ -126,7 +130,7 @@ export class Peers {
   get slowestMatch(): LogIndex {
     let slowest = Infinity;
     for (const peer of this.#list) {
-      if (peer.state !== 'catchUp' && peer.active && peer.matchIndex < slowest) {
+      if (peer.state !== 'catchUp' && this.isActive(peer) && peer.matchIndex < slowest) {
         slowest = peer.matchIndex;
       }
     }

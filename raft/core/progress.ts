@@ -26,8 +26,8 @@ export class Progress {
   paused = false;
   /** In `replicate`: an append may be lost with nothing behind it, so ask. */
   nudged = false;
-  /** Heard from since the last check of the quorum. */
-  active = true;
+  /** When it was heard from last. */
+  heardTick: number;
   inReserve = false;
   /** Newest round of heartbeats that it has answered. */
   round = 0;
@@ -48,6 +48,7 @@ export class Progress {
     this.session = begin.session;
     this.nextIndex = begin.last + 1;
     this.inFlight = new InFlight(begin.limits.windowMessages, begin.limits.windowBytes);
+    this.heardTick = begin.tick;
     this.#roundEnd = begin.last;
     this.#roundStartTick = begin.tick;
   }
@@ -98,7 +99,7 @@ export class Progress {
     this.#roundStartTick = tick;
   }
 
-  status(): PeerStatus {
+  status(active: boolean): PeerStatus {
     return {
       id: this.id,
       state: this.state,
@@ -107,7 +108,7 @@ export class Progress {
       nextIndex: this.nextIndex,
       inFlightMessages: this.inFlight.count,
       inFlightBytes: this.inFlight.bytes,
-      active: this.active,
+      active,
       inReserve: this.inReserve,
       caughtUp: this.caughtUp,
     };

@@ -181,6 +181,7 @@ export class Raft {
    */
   install(checkpoint: Checkpoint): InstallOutcome {
     assertCount(checkpoint.index, 'the index of a checkpoint');
+    this.#server.observeTerm(checkpoint.term);
     return this.#installing.install(checkpoint);
   }
 
@@ -203,7 +204,7 @@ export class Raft {
     const { replica, peers } = this.#server;
     if (replica.inReserve) return true;
     return peers.list.some(
-      ({ role, active, inReserve }) => role === 'voter' && active && inReserve,
+      (peer) => peer.role === 'voter' && peer.inReserve && peers.isActive(peer),
     );
   }
 

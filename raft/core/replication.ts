@@ -166,7 +166,7 @@ export class Replication {
   appendEntriesReply(reply: AppendEntriesReply): boolean {
     const peer = this.#sender(reply);
     if (peer === undefined) return false;
-    peer.active = true;
+    peer.heardTick = this.#replica.ticks;
     peer.inReserve = reply.inReserve;
     if (!reply.success) {
       this.#rejected(peer, reply);
@@ -199,7 +199,7 @@ export class Replication {
   heartbeatReply(reply: HeartbeatReply): void {
     const peer = this.#sender(reply);
     if (peer === undefined) return;
-    peer.active = true;
+    peer.heardTick = this.#replica.ticks;
     peer.inReserve = reply.inReserve;
     if (reply.round > peer.round) peer.round = reply.round;
     if (peer.state === 'probe') peer.paused = false;

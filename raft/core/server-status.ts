@@ -27,6 +27,6 @@ export function statusOf(server: Server): Status {
     transferTo: transfer.to,
     faulty: replica.faults.list,
     tailLost: replica.tailLost,
-    peers: peers.list.map((peer) => peer.status()),
+    peers: peers.list.map((peer) => peer.status(peers.isActive(peer))),
   };
 }

@@ -43,7 +43,6 @@ export class Server {
   readonly repairs: Repairs;
   readonly #tailRecovery: TailRecovery;
   #heartbeatElapsed = 0;
-  #quorumElapsed = 0;
 
   constructor(options: RaftOptions) {
     const replica = new Replica(options, limitsOf(options.limits));
@@ -107,7 +106,6 @@ export class Server {
     assert(replica.role === 'candidate', 'only a candidate wins');
     replica.role = 'leader';
     replica.leader = replica.id;
-    this.#quorumElapsed = 0;
     this.#heartbeatElapsed = 0;
     this.leading.begin();
   }
@@ -146,21 +144,16 @@ export class Server {
   }
 
   #tickLeader(): void {
-    const { electionTicks, heartbeatTicks } = this.replica.limits;
     if (this.election.isDiskStalled) {
       this.#handOver();
       return;
     }
-    this.#quorumElapsed += 1;
-    if (this.#quorumElapsed >= electionTicks) {
-      this.#quorumElapsed = 0;
-      if (!this.peers.takeQuorumActive()) {
-        this.#becomeFollower(this.replica.term, undefined);
-        return;
-      }
+    if (!this.peers.isQuorumActive) {
+      this.#becomeFollower(this.replica.term, undefined);
+      return;
     }
     this.#heartbeatElapsed += 1;
-    if (this.#heartbeatElapsed >= heartbeatTicks) {
+    if (this.#heartbeatElapsed >= this.replica.limits.heartbeatTicks) {
       this.#heartbeatElapsed = 0;
       this.replication.sendHeartbeats(this.reads.round);
     }
@@ -360,6 +353,12 @@ export class Server {
   /** Damage was found: a leader that cannot read its log leads no more. */
   damaged(): void {
     if (this.#isLeader && !this.replica.isSoleVoter) this.#handOver();
+  }
+
+  /** A later term was seen outside of messages. */
+  observeTerm(term: Term): void {
+    const { role, term: current } = this.replica;
+    if (role !== 'stopped' && term > current) this.#becomeFollower(term, undefined);
   }
 
   /** An operator has made this server's configuration: see `Raft.rescue`. */

@@ -19,7 +19,7 @@ export interface PeerStatus {
   readonly nextIndex: LogIndex;
   readonly inFlightMessages: number;
   readonly inFlightBytes: number;
-  /** Heard from since the last check of the quorum. */
+  /** Heard from within the shortest election time-out. */
   readonly active: boolean;
   readonly inReserve: boolean;
   /** Near enough to become a voter. */

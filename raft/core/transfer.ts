@@ -99,7 +99,7 @@ export class Transfer {
       target !== undefined &&
       target.role === 'voter' &&
       target.state === 'replicate' &&
-      target.active &&
+      this.#peers.isActive(target) &&
       target.caughtUp &&
       !target.inReserve
     );
