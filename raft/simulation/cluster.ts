@@ -50,6 +50,8 @@ export class Cluster {
   readonly checks = new SafetyChecks();
   readonly network: Network<AnyMessage>;
   readonly machines = new Map<string, Machine>();
+  /** Told of the next vote or acknowledgement that anybody sends. */
+  onPromise: ((from: string) => void) | undefined;
   readonly #receivers = new Map<string, (from: string, message: AnyMessage) => void>();
   readonly #touched = new Set<string>();
   #violation: Violation | undefined;
@@ -142,6 +144,11 @@ export class Cluster {
     this.#touched.clear();
   }
 
+  #send(from: string, to: string, message: AnyMessage): void {
+    this.network.send(from, to, message);
+    if (this.onPromise !== undefined && isPromise(message)) this.onPromise(from);
+  }
+
   #deliver(from: string, to: string, message: AnyMessage): void {
     const term = 'term' in message ? ` term ${message.term}` : '';
     this.kernel.note(`${from}>${to} ${message.kind}${term}`);
@@ -170,7 +177,7 @@ export class Cluster {
       core: coreLimits(plan.limits),
       limits: { ...plan.limits, syncMode: plan.syncMode },
       configuration,
-      send: (message) => this.network.send(id, message.to, message),
+      send: (message) => this.#send(id, message.to, message),
       violated: (error) => this.violated(error),
     });
     this.#receivers.set(id, (_from, message) => node.receive(message as PeerMessage));
@@ -186,7 +193,7 @@ export class Cluster {
       limits: coreLimits(limits),
       checkpointEntries: limits.checkpointEntries,
       keptEntries: limits.keptEntries,
-      send: (to, message) => this.network.send(id, to, message),
+      send: (to, message) => this.#send(id, to, message),
     });
     this.#receivers.set(id, (from, message) => node.receive(from, message as Message | Transfer));
     return node;
@@ -197,6 +204,12 @@ export class Cluster {
 export function asViolation(error: unknown): Violation {
   if (error instanceof Violation) return error;
   return new Violation('no crash of the code', String(error), error);
+}
+
+/** Something that must be durable already. */
+function isPromise(message: AnyMessage): boolean {
+  if (message.kind === 'requestVoteReply') return message.voteGranted && !message.preVote;
+  return message.kind === 'appendEntriesReply' && message.success;
 }
 
 function textOf(view: ReplicaView): string {

@@ -309,11 +309,8 @@ export class CoreNode implements SimulatedNode {
   }
 
   #persist(life: Life, persist: Persist): void {
-    const { checks, store, id } = this.#options;
+    const { store } = this.#options;
     const { snapshot, token } = persist;
-    if (snapshot !== undefined && !snapshot.keepSuffix) {
-      checks.installed(id, snapshot.index, snapshot.term);
-    }
     life.watch.wrote(persist);
     const state = snapshot === undefined ? undefined : life.installing?.ledger;
     store.write(persist, state, (outcome) => {

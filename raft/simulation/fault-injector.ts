@@ -97,6 +97,8 @@ export class FaultInjector {
         return this.#crash(this.#some(Math.floor(this.#cluster.nodes.length / 2) + 1));
       case 'crash: all':
         return this.#crash(this.#cluster.nodes);
+      case 'crash: at a promise':
+        return this.#crashAtPromise();
       case 'clean restart':
         return this.#cleanRestart();
       case 'pause':
@@ -163,6 +165,21 @@ export class FaultInjector {
       this.#startLater(node.id);
     }
     return down.length === 0 ? undefined : down.map(({ id }) => id).join(' ');
+  }
+
+  /** The next one to promise anything goes down with the promise on its way. */
+  #crashAtPromise(): string | undefined {
+    if (this.#cluster.onPromise !== undefined) return undefined;
+    const { kernel } = this.#cluster;
+    this.#cluster.onPromise = (id) => {
+      this.#cluster.onPromise = undefined;
+      kernel.after(0, () => {
+        const node = this.#cluster.machines.get(id)?.node;
+        if (!this.#over && node?.state === 'up') this.#crash([node]);
+      });
+    };
+    this.#for(SECOND_US, 2 * SECOND_US, () => (this.#cluster.onPromise = undefined));
+    return 'whoever it is';
   }
 
   #startLater(id: string): void {

@@ -64,11 +64,11 @@ export class LogMirror {
     this.#before = before;
   }
 
-  /** The log starts behind this entry and holds nothing: a state took its place. */
+  /** The log starts behind this entry and holds nothing, and nothing of it is durable yet. */
   restart(before: MirrorEntry): void {
     this.#before = before;
     this.#entries = [];
-    this.#durable = before.index;
+    this.#durable = 0;
   }
 
   madeDurable(last: number): void {

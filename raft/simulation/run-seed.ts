@@ -11,6 +11,7 @@ import { asViolation, Cluster, ELECTION_US } from './cluster.ts';
 import type { Counters } from './counters.ts';
 import { FaultInjector } from './fault-injector.ts';
 import { Operator } from './operator.ts';
+import { cutInPart } from './partial-cut.ts';
 import { withoutRealTime } from './real-time.ts';
 import { changedPlan } from './swarm.ts';
 import type { PlanChanges } from './swarm.ts';
@@ -19,6 +20,8 @@ import type { Violation } from './violation.ts';
 
 /** Elections after healing until one leads, everything is applied, and the clients are done. */
 const CONVERGE_US = 60 * ELECTION_US;
+/** While a partition stays that leaves a majority whole. */
+const PARTIAL_US = 20 * ELECTION_US;
 const SERVE_US = 10 * ELECTION_US;
 const SERVED_WRITES = 5;
 
@@ -69,6 +72,7 @@ class SeedRun {
     const operator = new Operator(this.#cluster);
     const injector = new FaultInjector(this.#cluster, operator);
     await this.#cluster.run(() => false, plan.safetyUs);
+    await this.#partial(injector, operator);
     kernel.note('heal');
     for (const client of this.#clients) client.stop();
     kernel.after(0, () => injector.heal());
@@ -92,6 +96,34 @@ class SeedRun {
     });
     this.#clients.push(client);
     return client;
+  }
+
+  /**
+   * All is well but one partition that leaves a majority whole: that majority serves, and stays
+   * undisturbed by the others (thesis 4.2.3, 6.2).
+   */
+  async #partial(injector: FaultInjector, operator: Operator): Promise<void> {
+    const { kernel, plan, counters } = this.#cluster;
+    if (!plan.partialPhase) return;
+    kernel.note('heal but for a partition');
+    kernel.after(0, () => injector.heal());
+    const settled = (): boolean => operator.done && this.#cluster.leader() !== undefined;
+    if (!(await this.#cluster.run(settled, kernel.nowUs + CONVERGE_US))) return;
+    await this.#cluster.run(() => false, kernel.nowUs + 2 * ELECTION_US);
+    const shape = cutInPart(this.#cluster, kernel.stream('partial'));
+    if (shape === undefined) return;
+    counters.add('partial partitions');
+    await this.#cluster.run(() => false, kernel.nowUs + 2 * ELECTION_US);
+    const { confirmed } = this.#total();
+    const serves = (): boolean => this.#total().confirmed > confirmed + SERVED_WRITES;
+    if (await this.#cluster.run(serves, kernel.nowUs + PARTIAL_US)) return;
+    violation('serves in part', `a whole majority does not serve: ${shape}`);
+  }
+
+  #total(): { readonly confirmed: number } {
+    let confirmed = 0;
+    for (const client of this.#clients) confirmed += client.confirmed;
+    return { confirmed };
   }
 
   async #converge(operator: Operator): Promise<void> {

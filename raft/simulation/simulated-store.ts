@@ -42,6 +42,8 @@ export class SimulatedStore {
   #waiting: Write[] = [];
   #boot = 0;
   #replaced = false;
+  /** Nothing is written after a write that failed, until a crash. */
+  #hasFailed = false;
 
   constructor(kernel: Kernel, name: string, configuration: ConfigurationAt) {
     this.#kernel = kernel;
@@ -143,6 +145,7 @@ export class SimulatedStore {
     const kept = this.#random.pick([0, steps.length, this.#random.below(steps.length + 1)]);
     for (const step of steps.slice(0, kept)) step();
     this.#boot += 1;
+    this.#hasFailed = false;
     this.#underWay = [];
     this.#waiting = [];
   }
@@ -199,7 +202,7 @@ export class SimulatedStore {
   }
 
   #next(): void {
-    if (this.#underWay.length > 0 || this.#waiting.length === 0) return;
+    if (this.#hasFailed || this.#underWay.length > 0 || this.#waiting.length === 0) return;
     this.#underWay = this.#waiting;
     this.#waiting = [];
     this.#wait(this.#boot);
@@ -218,6 +221,7 @@ export class SimulatedStore {
   #complete(): void {
     const writes = this.#underWay;
     const failing = this.#broken.includes('failing');
+    this.#hasFailed = failing;
     const steps = writes.flatMap((write) => write.steps);
     const kept = failing ? this.#random.below(steps.length + 1) : steps.length;
     for (const step of steps.slice(0, kept)) step();

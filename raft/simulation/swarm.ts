@@ -25,6 +25,7 @@ export const STEP_KINDS = [
   'crash: leader',
   'crash: majority',
   'crash: all',
+  'crash: at a promise',
   'clean restart',
   'pause',
   'pause: leader',
@@ -75,6 +76,8 @@ export interface Plan {
   readonly syncMode: 'prewritten-dsync' | 'fdatasync';
   readonly safetyUs: number;
   readonly stepEveryUs: number;
+  /** Whether a partition stays for a while when all else is healed. */
+  readonly partialPhase: boolean;
   readonly clients: number;
   readonly clientWindow: number;
   readonly thinkUs: number;
@@ -134,6 +137,7 @@ export function planOf(random: Random): Plan {
     stepKinds: STEP_KINDS.filter(() => random.chance(share)),
     safetyUs: random.between(4, 12) * SECOND_US,
     stepEveryUs: random.pick([150, 500, 1500]) * MILLISECOND_US,
+    partialPhase: random.chance(0.35),
     clients: random.between(1, 4),
     clientWindow: random.pick([1, 4, 16]),
     thinkUs: random.pick([5, 20, 80]) * MILLISECOND_US,

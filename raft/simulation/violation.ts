@@ -17,6 +17,7 @@ export const CHECKS = [
   'confirmed is applied',
   'fresh reads',
   'replicas agree',
+  'serves in part',
   'serves after healing',
   'loud halt',
   'no crash of the code',

@@ -6,7 +6,7 @@
  * completion.
  */
 
-import type { Entry, HardState } from '../raft.ts';
+import type { Entry, HardState, Installed } from '../raft.ts';
 import type { MirrorEntry } from './log-mirror.ts';
 import type { SafetyChecks } from './safety-checks.ts';
 
@@ -21,6 +21,8 @@ export interface Written {
   readonly hardState: HardState | undefined;
   readonly truncateAfter: number | undefined;
   readonly entries: readonly Entry[];
+  /** A state that takes the place of the log up to its index. */
+  readonly snapshot?: Installed | undefined;
 }
 
 export class WriteWatch {
@@ -33,13 +35,18 @@ export class WriteWatch {
     this.#checks = checks;
   }
 
-  wrote({ token, hardState, truncateAfter, entries }: Written): void {
+  wrote({ token, hardState, truncateAfter, entries, snapshot }: Written): void {
+    if (snapshot?.keepSuffix === false) {
+      this.#checks.installed(this.#node, snapshot.index, snapshot.term);
+      for (const write of this.#writes) write.through = 0;
+    }
     const first = entries[0]?.index;
     const cut = Math.min(truncateAfter ?? Infinity, (first ?? Infinity) - 1);
     for (const write of this.#writes) write.through = Math.min(write.through, cut);
     if (truncateAfter !== undefined) this.#checks.cutSuffix(this.#node, truncateAfter);
     this.#checks.wrote(this.#node, entries.map(mirrorOf));
-    this.#writes.push({ token, hardState, through: entries.at(-1)?.index ?? 0 });
+    const through = entries.at(-1)?.index ?? snapshot?.index ?? 0;
+    this.#writes.push({ token, hardState, through });
   }
 
   /** This write and all before it. */
