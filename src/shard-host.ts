@@ -7,6 +7,7 @@
  */
 
 import { join } from 'node:path';
+import { systemClock as raftClock, systemRandom } from '#raft';
 import { DiskReserve, Log, nodeFiles, Runs, openDataDirectory, openLevelRecords } from '#storage';
 import type { DataDirectory, Files, RecordStore } from '#storage';
 import type { ShardSettings } from './options.ts';
@@ -15,7 +16,8 @@ import type { ThreadPulse } from './ops/thread-pulse.ts';
 import { DeclarationError } from './shard/declarations.ts';
 import { DEFAULT_SHARD_LIMITS, type ShardLimits } from './shard/shard-limits.ts';
 import { Shard } from './shard/shard.ts';
-import { SingleLog } from './shard/single-log.ts';
+import { RaftLog } from './shard/raft-log.ts';
+import { noCatchUp, noNetwork } from './shard/single-node.ts';
 import { systemClock } from './shard/stamp-clock.ts';
 import { firstIdInMemory } from './shard/volatile-ids.ts';
 import { VolatileLog } from './shard/volatile-log.ts';
@@ -148,10 +150,17 @@ function limitsOf(settings: ShardSettings): ShardLimits {
   };
 }
 
-async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
-  const { settings, logger, port, pulse, onFailure } = parts;
+interface OpenedReplica {
+  readonly log: Log;
+  readonly replica: RaftLog;
+  /** Zeros that were written ahead. */
+  prewritten(): number;
+}
+
+async function openReplica(parts: ShardHostParts, on: Opened): Promise<OpenedReplica> {
+  const { settings, logger, pulse } = parts;
   const { reserveBytes: _reserve, ...storage } = settings.storage;
-  let shard: Shard | undefined;
+  let replica: RaftLog | undefined;
   let early: Error | undefined;
   let zeros = 0;
   const { log, recovery } = await Log.open({
@@ -166,8 +175,8 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
     },
     onFailure: (error) => {
       if (error.code === 'full') on.reserve.noteFull();
-      if (shard === undefined) early = error;
-      else shard.logFailed(error);
+      if (replica === undefined) early = error;
+      else replica.logFailed(error);
     },
   });
   // A shard that opened has closed the log itself; one that refused must not leave the mark of a
@@ -176,11 +185,31 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
   const { clean, created, bytesScanned, tornTail, faulty } = recovery;
   logger.info({ clean, created, bytesScanned, tornTail: tornTail?.detail }, 'log opened');
   for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');
+  const made = new RaftLog({
+    log,
+    id: settings.node,
+    founders: { members: [{ id: settings.node, role: 'voter', address: '' }] },
+    checkpoint: on.records.checkpoint,
+    network: noNetwork,
+    catchUp: noCatchUp,
+    clock: raftClock,
+    random: systemRandom,
+    replaced: () => undefined,
+  });
+  replica = made;
+  if (early !== undefined) made.logFailed(early);
+  on.opened.push(() => Promise.resolve(made.abandon()));
+  return { log, replica: made, prewritten: () => zeros };
+}
+
+async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
+  const { settings, logger, port, onFailure } = parts;
+  const { log, replica, prewritten } = await openReplica(parts, on);
   const runs = await openRuns(on, log.logId, settings.runs.blockBytes);
   let spent = 0;
-  shard = await Shard.open({
+  return Shard.open({
     node: settings.node,
-    log: new SingleLog(log, settings.node),
+    log: replica,
     records: on.records,
     runs,
     port,
@@ -199,14 +228,12 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
       ['disk/free', on.reserve.space.freeBytes],
       ['disk/inside-reserve', on.reserve.state === 'inside-reserve' ? 1 : 0],
       ['bytes/log', log.stats.bytesWritten],
-      ['bytes/prewritten', zeros],
+      ['bytes/prewritten', prewritten()],
       ...(parts.moreStats?.() ?? []),
     ],
     diskFull: () => on.reserve.noteFull(),
     onFailure,
   });
-  if (early !== undefined) shard.logFailed(early);
-  return shard;
 }
 
 /** Of the shard in memory: its log is given back soon after its messages are settled. */

@@ -19,8 +19,6 @@ import type { FaultyRange } from './options.ts';
 import type { Replica } from './replica.ts';
 
 const NONE: readonly Entry[] = [];
-/** Rounds of questions without a leader before this server begins a term to get a final answer. */
-const ROUNDS_BEFORE_TERM = 2;
 
 interface Anchor {
   readonly index: LogIndex;
@@ -34,9 +32,9 @@ export class Repairs {
   readonly #replica: Replica;
   readonly #fetches: Fetches;
   #untilAsked = 0;
-  #leaderlessRounds = 0;
-  /** Who said *don't have* of the first range in `#fencedTerm`. */
+  /** Who said *don't have* of the first range since it was asked last. */
   #dontHave: ServerId[] = [];
+  /** Answers in this term are final: nobody who gave one listens to an earlier leader. */
   #fencedTerm: Term = 0;
   #repaired: readonly Entry[] = NONE;
   #isWriting = false;
@@ -46,7 +44,10 @@ export class Repairs {
     this.#fetches = fetches;
   }
 
-  /** Asks again where an answer is missing. Whether this server should begin a term for it. */
+  /**
+   * Asks again where an answer is missing. Whether this server should begin a term for it: a
+   * majority does not have the range, as far as that can be said without.
+   */
   tick(): boolean {
     const { faults, leader, limits } = this.#replica;
     const { first } = faults;
@@ -54,13 +55,10 @@ export class Repairs {
     if (first === undefined || this.#isWriting || this.#untilAsked > 0) return false;
     this.#untilAsked = limits.electionTicks;
     if (leader !== undefined) {
-      this.#leaderlessRounds = 0;
       this.#ask(first, [leader]);
       return false;
     }
-    this.#leaderlessRounds += 1;
-    const isStuck = this.#leaderlessRounds % (ROUNDS_BEFORE_TERM + 1) === 0;
-    if (isStuck && first.from > this.#replica.commitIndex) return true;
+    if (this.#isUncommitted && first.from > this.#replica.commitIndex) return true;
     this.#ask(first, this.#replica.configurations.voters);
     return false;
   }
@@ -69,7 +67,6 @@ export class Repairs {
   askFenced(): void {
     const { faults, term, configurations } = this.#replica;
     this.#fencedTerm = term;
-    this.#dontHave = [];
     if (faults.first !== undefined) this.#ask(faults.first, configurations.voters);
   }
 
@@ -86,6 +83,7 @@ export class Repairs {
   #ask(range: FaultyRange, servers: readonly ServerId[]): void {
     const { id, term, outbox } = this.#replica;
     const anchor = this.#anchor(range);
+    this.#dontHave = [];
     if (anchor === undefined || range.through === undefined) return;
     for (const to of servers) {
       if (to === id) continue;
@@ -165,8 +163,7 @@ export class Repairs {
 
   /** Whether the first range was found to be uncommitted: it is to be cut off. */
   reply({ from, term, fromIndex, answer, entries }: RepairReply): boolean {
-    const { faults, configurations } = this.#replica;
-    const { first } = faults;
+    const { first } = this.#replica.faults;
     if (first === undefined || first.from !== fromIndex || this.#isWriting) return false;
     switch (answer) {
       case 'have':
@@ -175,13 +172,14 @@ export class Repairs {
       case 'unknown':
         return false;
       case 'dontHave':
-        if (term !== this.#fencedTerm || term !== this.#replica.term) return false;
+        if (term !== this.#replica.term) return false;
         if (!this.#dontHave.includes(from)) this.#dontHave.push(from);
-        return this.#isUncommitted(configurations.voters);
+        return term === this.#fencedTerm && this.#isUncommitted;
     }
   }
 
-  #isUncommitted(voters: readonly ServerId[]): boolean {
+  get #isUncommitted(): boolean {
+    const { voters } = this.#replica.configurations;
     let without = 0;
     for (const id of voters) if (this.#dontHave.includes(id)) without += 1;
     return without >= majority(voters.length);

@@ -91,9 +91,9 @@ export class Replication {
 
   #sendEmpty(peer: Progress): void {
     const prevLogTerm = this.#replica.log.termAt(peer.nextIndex - 1);
-    if (prevLogTerm === undefined) return;
     peer.nudged = false;
-    this.#append(peer, prevLogTerm, NO_ENTRIES);
+    if (prevLogTerm === undefined) this.#needsCheckpoint(peer);
+    else this.#append(peer, prevLogTerm, NO_ENTRIES);
   }
 
   #append(peer: Progress, prevLogTerm: number, entries: readonly Entry[]): void {

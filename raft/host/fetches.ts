@@ -8,14 +8,13 @@
  */
 
 import type { Entry } from '../core/entry.ts';
-import type { FetchFailure } from '../core/raft.ts';
 import type { Fetch } from '../core/ready.ts';
 import type { DamagedRange, Disk, DiskRead } from './ports.ts';
 
 export interface FetchesOptions {
   readonly disk: Disk;
   readonly fetched: (id: number, entries: readonly Entry[]) => void;
-  readonly failed: (id: number, reason: FetchFailure) => void;
+  readonly failed: (id: number) => void;
   readonly damaged: (range: DamagedRange) => void;
 }
 
@@ -61,10 +60,11 @@ export class Fetches {
   }
 
   #answer({ id, from, through }: Fetch, outcome: DiskRead | undefined): void {
-    const { disk, fetched, failed, damaged } = this.#options;
+    const { fetched, failed, damaged } = this.#options;
     switch (outcome?.kind) {
       case undefined:
-        failed(id, 'failed');
+      case 'outside':
+        failed(id);
         return;
       case 'entries': {
         const count = through - from + 1;
@@ -72,12 +72,9 @@ export class Fetches {
         fetched(id, entries.length > count ? entries.slice(0, count) : entries);
         return;
       }
-      case 'outside':
-        failed(id, from < disk.start ? 'gone' : 'failed');
-        return;
       case 'faulty':
         damaged(outcome.range);
-        failed(id, 'faulty');
+        failed(id);
     }
   }
 }

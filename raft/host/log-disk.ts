@@ -32,8 +32,8 @@ export interface CommandsNote {
 export interface LogDiskOptions {
   /** The disk's from now on; its maker calls `logFailed`. */
   readonly log: Log;
-  /** Reads it from the payload, so that each replica notes the same. */
-  note(payload: Uint8Array): CommandsNote;
+  /** Of an entry of commands; from its payload, so that each replica notes the same. */
+  note(entry: Entry): CommandsNote;
 }
 
 interface OnItsWay {
@@ -43,6 +43,8 @@ interface OnItsWay {
 }
 
 const NOTHING = new Uint8Array(0);
+/** Stands behind the vote; no name of a server holds a NUL. */
+const TAIL_LOST = '\0tail-lost';
 
 export class LogDisk implements Disk {
   readonly #log: Log;
@@ -57,7 +59,7 @@ export class LogDisk implements Disk {
 
   constructor(options: LogDiskOptions) {
     this.#log = options.log;
-    this.#note = (payload) => options.note(payload);
+    this.#note = (entry) => options.note(entry);
     options.log.onDurable((durable) => this.#durable(durable));
   }
 
@@ -83,7 +85,9 @@ export class LogDisk implements Disk {
 
   get hardState(): HardState {
     const { term, vote } = this.#log.hardState;
-    return { term, vote: vote === '' ? undefined : vote };
+    const tailLost = vote.endsWith(TAIL_LOST);
+    const name = tailLost ? vote.slice(0, -TAIL_LOST.length) : vote;
+    return { term, vote: name === '' ? undefined : name, tailLost };
   }
 
   get faulty(): readonly DamagedRange[] {
@@ -140,20 +144,22 @@ export class LogDisk implements Disk {
   // --- The stream of writes.
 
   #carryOut(write: DiskWrite): void {
-    const { hardState, truncateAfter = Infinity, entries, token } = write;
+    const { hardState, truncateAfter, entries, token } = write;
     try {
-      const cuts = truncateAfter < this.#log.last;
-      const alone = entries.length === 0 && !cuts;
+      if (truncateAfter !== undefined) {
+        this.#cut(write, truncateAfter);
+        return;
+      }
+      const alone = entries.length === 0;
       if (hardState !== undefined) this.#writeHardState(hardState, alone ? token : undefined);
-      if (cuts) this.#cut(write, truncateAfter);
-      else this.#append(write);
+      this.#append(write);
     } catch (error) {
       this.#refused(error);
     }
   }
 
-  #writeHardState({ term, vote }: HardState, token: number | undefined): void {
-    this.#log.setHardState({ term, vote: vote ?? '' }).then(
+  #writeHardState(hardState: HardState, token: number | undefined): void {
+    this.#log.setHardState(stored(hardState)).then(
       () => {
         if (token !== undefined) this.#persisted(token);
       },
@@ -173,17 +179,19 @@ export class LogDisk implements Disk {
     const log = this.#log;
     if (index !== log.last + 1) throw new Error(`entry ${index} comes behind entry ${log.last}`);
     if (kind === 'commands') {
-      log.append({ epoch: term, ...this.#note(payload), payload: [payload] });
+      log.append({ epoch: term, ...this.#note(entry), payload: [payload] });
       return;
     }
     const bytes = configuration === undefined ? NOTHING : encodeConfiguration(configuration);
     log.append({ epoch: term, timestampMs: 0, recordCount: 0, payload: [bytes] });
   }
 
-  /** A cut is durable when it resolves, and so is everything before it. */
+  /** A cut is durable when it resolves, and so are the hard state and everything before it. */
   #cut(write: DiskWrite, lastKept: LogIndex): void {
+    const { hardState } = write;
+    const kept = lastKept as StorageIndex;
     this.#cutting = true;
-    this.#log.truncateSuffix(lastKept as StorageIndex).then(
+    this.#log.truncateSuffix(kept, hardState === undefined ? undefined : stored(hardState)).then(
       () => {
         this.#cutting = false;
         if (this.#failure !== undefined) return;
@@ -216,6 +224,10 @@ export class LogDisk implements Disk {
   #persisted(token: number): void {
     this.#listener?.persisted(token);
   }
+}
+
+function stored({ term, vote = '', tailLost = false }: HardState): { term: number; vote: string } {
+  return { term, vote: tailLost ? `${vote}${TAIL_LOST}` : vote };
 }
 
 function asEntry(batch: LogBatch): Entry {

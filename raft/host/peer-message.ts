@@ -1,4 +1,4 @@
-/** Everything that replicas of a shard say to each other: the core's messages and those of a catch-up. */
+/** What replicas of a shard say to each other: the core's messages and those of a catch-up. */
 
 import { isBulk } from '../core/message.ts';
 import type { Message } from '../core/message.ts';

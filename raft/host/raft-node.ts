@@ -72,8 +72,8 @@ export class RaftNode {
 
   /** Reads what the log has of configurations; nothing happens before `start`. */
   static async open(options: RaftNodeOptions): Promise<RaftNode> {
-    const recovered = await recoveredState(options.disk, options.checkpoint);
-    const { id, limits, preferred } = options;
+    const { id, disk, checkpoint, limits, preferred } = options;
+    const recovered = await recoveredState(disk, checkpoint, id);
     const raft = new Raft({
       id,
       recovered,
@@ -91,7 +91,7 @@ export class RaftNode {
     this.#fetches = new Fetches({
       disk,
       fetched: (id, entries) => this.#told(() => raft.fetched(id, entries)),
-      failed: (id, reason) => this.#told(() => raft.fetchFailed(id, reason)),
+      failed: (id) => this.#told(() => raft.fetchFailed(id)),
       damaged: (range) => this.#told(() => raft.damaged(range)),
     });
     this.#catchUps = new CatchUps({
@@ -118,8 +118,10 @@ export class RaftNode {
         if (this.#state === 'running') this.#catchUps.room(to);
       },
     });
-    if (this.#state === 'running') this.#ticker.start();
-    this.#wake();
+    if (this.#state !== 'running') return;
+    this.#ticker.start();
+    // A sole voter stands with its first tick, and has nobody to wait for.
+    this.#tick(1);
   }
 
   // --- What the owner asks for.
@@ -212,8 +214,13 @@ export class RaftNode {
   }
 
   /** Of a leader: itself, or a voter that it hears from, is inside its disk's reserve. */
-  get quorumInReserve(): boolean {
-    return this.#raft.quorumInReserve;
+  get isVoterInReserve(): boolean {
+    return this.#raft.isVoterInReserve;
+  }
+
+  /** Of an entry from one before the log's start to its end. */
+  termAt(index: LogIndex): Term | undefined {
+    return this.#raft.termAt(index);
   }
 
   configurationAt(index: LogIndex): ConfigurationAt {
@@ -227,9 +234,14 @@ export class RaftNode {
   /** Takes part no more; the disk is closed with the mark of a clean stop. */
   async stop(): Promise<void> {
     const wasWell = this.#state === 'running' || this.#state === 'new';
+    this.abandon();
+    if (wasWell) await this.#options.disk.close();
+  }
+
+  /** Takes part no more, and leaves the disk open. */
+  abandon(): void {
     this.#state = 'ended';
     this.#close();
-    if (wasWell) await this.#options.disk.close();
   }
 
   // --- What happens.

@@ -9,7 +9,7 @@
  */
 
 import type { ConfigurationAt } from '../core/configuration.ts';
-import type { LogIndex } from '../core/ids.ts';
+import type { LogIndex, ServerId } from '../core/ids.ts';
 import type { Recovered } from '../core/options.ts';
 import { RaftError } from './raft-error.ts';
 import type { Disk } from './ports.ts';
@@ -22,27 +22,39 @@ export interface Standing {
 
 const READ_BYTES = 1 << 20;
 
-export async function recoveredState(disk: Disk, checkpoint: Standing): Promise<Recovered> {
+export async function recoveredState(
+  disk: Disk,
+  checkpoint: Standing,
+  id: ServerId,
+): Promise<Recovered> {
   const { start, last, termBeforeStart, terms, hardState, faulty } = disk;
   const { index, configuration, serveFrom } = checkpoint;
-  if (disk.hardStateUnsure) {
-    throw new RaftError('vote-lost', 'the log is damaged where its last vote may have stood');
-  }
   if (index < start - 1 || index > last) {
     const words = `the checkpoint is at entry ${index}, and the log has ${start} to ${last}`;
     throw new RaftError('damaged', words);
   }
+  const lastTerm = terms.at(-1)?.term ?? termBeforeStart;
+  const isBehind = hardState.term < lastTerm;
+  const configurations = [configuration, ...(await configurationsBehind(disk, index))];
+  if ((disk.hardStateUnsure || isBehind) && !configurations.every((each) => isAlone(each, id))) {
+    throw new RaftError('vote-lost', 'the log is damaged where its last vote may have stood');
+  }
   return {
-    hardState,
+    hardState: isBehind ? { term: lastTerm, vote: undefined } : hardState,
     start,
     termBeforeStart,
     last,
     terms,
-    configurations: [configuration, ...(await configurationsBehind(disk, index))],
+    configurations,
     applied: index,
     faulty: faulty.map(({ from, through }) => ({ from, through })),
     serveFrom,
   };
+}
+
+/** No other replica votes: nobody can have got a vote that was lost. */
+function isAlone({ configuration: { members } }: ConfigurationAt, id: ServerId): boolean {
+  return members.length === 1 && members[0]?.id === id;
 }
 
 async function configurationsBehind(disk: Disk, index: LogIndex): Promise<ConfigurationAt[]> {

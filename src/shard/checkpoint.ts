@@ -2,13 +2,13 @@
  * The checkpoint of a shard: all records as they were at one index i, with i and its term, in one
  * atomic synced write; then the log below is given back.
  *
- * The cut is made between two entries, in one turn, at an index that is applied and so durable in
- * this node's own log. Encoding goes in slices between other work; what `apply` changes meanwhile
- * is captured first by the machine (copy-on-write), and the location index only ever appends. It
- * names the runs that count. Only after the write is durable is the log truncated, never past what
- * a queue wanted of it at the cut, and only then do the files of runs go that it names no more. A
- * crash at any point leaves the last checkpoint or this one, and a log and runs that are enough for
- * both.
+ * The cut is made between two entries, in one turn, at an index that is applied; it is written when
+ * that is durable in this node's own log too. Encoding goes in slices between other work; what
+ * `apply` changes meanwhile is captured first by the machine (copy-on-write), and the location
+ * index only ever appends. It names the runs that count. Only after the write is durable is the log
+ * truncated, never past what a queue wanted of it at the cut, and only then do the files of runs go
+ * that it names no more. A crash at any point leaves the last checkpoint or this one, and a log and
+ * runs that are enough for both.
  */
 
 import type { RecordBatch, RecordStore } from '#storage';
@@ -39,7 +39,7 @@ export interface CheckpointOptions {
   readonly locations: LocationIndex;
   readonly loader: RecordLoader;
   readonly records: RecordStore;
-  readonly log: Pick<ShardLog, 'id' | 'truncatePrefix' | 'start'>;
+  readonly log: Pick<ShardLog, 'id' | 'truncatePrefix' | 'start' | 'synced' | 'membersAt'>;
   /** Undefined: there are no runs. */
   readonly runRecords: RunRecords | undefined;
   /** Calls `cut` once between two entries, with the last applied index and its term. */
@@ -54,12 +54,15 @@ export interface CheckpointOptions {
 /** What a record of the machine costs in a checkpoint, about; to decide when one is due. */
 const RECORD_BYTES_ABOUT = 160;
 const CAPTURE_MAX = 64;
-const NOTE_FORMAT = 2;
+/** 2, of before there were members: the same without them. */
+const NOTE_FORMATS: readonly PlainData[] = [2, 3];
+const NOTE_FORMAT = 3;
 const LOOK_UP_QUEUES = 256;
 
 interface Cut {
   readonly index: LogIndex;
   readonly term: number;
+  readonly members: Uint8Array;
   readonly lowest: LogIndex | undefined;
   readonly frozen: FrozenLocations;
   readonly runs: ReturnType<RunRecords['freeze']>;
@@ -87,6 +90,8 @@ export interface DeliveryMarks {
 export interface CheckpointNote {
   /** Of which log the records are. */
   readonly logId: string;
+  /** `ShardLog.membersAt` the index; undefined: written before there were any. */
+  readonly members: Uint8Array | undefined;
   readonly marks: DeliveryMarks | undefined;
 }
 
@@ -94,27 +99,30 @@ export interface CheckpointNote {
 const MARKED_GROUPS_MAX = 50_000;
 
 /** What a checkpoint says beside its index. */
-export function encodeNote({ logId, marks }: CheckpointNote): Uint8Array {
+export function encodeNote({ logId, members, marks }: CheckpointNote): Uint8Array {
+  const known = members ?? null;
   if (marks === undefined || marks.seenBelow.size > MARKED_GROUPS_MAX) {
-    return encodeRecord([NOTE_FORMAT, logId]);
+    return encodeRecord([NOTE_FORMAT, logId, null, null, known]);
   }
-  return encodeRecord([NOTE_FORMAT, logId, marks.inheritedThrough, [...marks.seenBelow].flat()]);
+  const { inheritedThrough, seenBelow } = marks;
+  return encodeRecord([NOTE_FORMAT, logId, inheritedThrough, [...seenBelow].flat(), known]);
 }
 
 /** Undefined: not a note of this format. */
 export function decodeNote(bytes: Uint8Array): CheckpointNote | undefined {
   const fields = decodeRecord(bytes);
   if (!Array.isArray(fields)) return undefined;
-  const [format, logId, inheritedThrough, pairs] = fields as readonly PlainData[];
-  if (format !== NOTE_FORMAT || typeof logId !== 'string') return undefined;
+  const [format = null, logId, inheritedThrough, pairs, known] = fields as readonly PlainData[];
+  if (!NOTE_FORMATS.includes(format) || typeof logId !== 'string') return undefined;
+  const members = known instanceof Uint8Array ? known : undefined;
   if (typeof inheritedThrough !== 'number' || !Array.isArray(pairs)) {
-    return { logId, marks: undefined };
+    return { logId, members, marks: undefined };
   }
   const seenBelow = new Map<string, number>();
   for (let at = 0; at + 1 < pairs.length; at += 2) {
     seenBelow.set(String(pairs[at]), Number(pairs[at + 1]));
   }
-  return { logId, marks: { inheritedThrough, seenBelow } };
+  return { logId, members, marks: { inheritedThrough, seenBelow } };
 }
 
 export class Checkpoints {
@@ -192,11 +200,10 @@ export class Checkpoints {
     }
     await this.#put(batch, cut);
     const { bytes } = batch;
-    await batch.write({
-      index: cut.index,
-      term: cut.term,
-      data: encodeNote({ logId: log.id, marks }),
-    });
+    const { index, term, members } = cut;
+    // A quorum of others may have it while it is still on its way to the disk here.
+    await log.synced(index);
+    await batch.write({ index, term, data: encodeNote({ logId: log.id, members, marks }) });
     machine.thaw();
     locations.saved();
     this.#index = cut.index;
@@ -227,7 +234,7 @@ export class Checkpoints {
   }
 
   async #cut(): Promise<Cut> {
-    const { machine, locations, loader, runRecords } = this.#options;
+    const { machine, locations, loader, runRecords, log } = this.#options;
     for (;;) {
       let made: Cut | undefined;
       await this.#options.atBoundary((index, term) => {
@@ -237,6 +244,7 @@ export class Checkpoints {
         made = {
           index,
           term,
+          members: log.membersAt(index),
           lowest: locations.lowestWanted(),
           frozen: locations.freeze(),
           runs: runRecords?.freeze() ?? { puts: [], deletions: [] },

@@ -33,6 +33,7 @@ import { textRoom, writeText, writeU16, writeU32, writeU64 } from './wire.ts';
 const SECTION_VERSION = 1;
 const SECTION_HEADER_BYTES = 48;
 const NODE_BYTES_MAX = 0xffff;
+const COMMANDS_MAX = 0xffff_ffff;
 
 export interface SectionHeader {
   /** Empty for commands that belong to no stream. */
@@ -70,6 +71,31 @@ export function writeSectionHeader(writer: WireWriter, header: SectionHeader): v
   writeU64(bytes, start + 32, header.answeredUpTo);
   writeU64(bytes, start + 40, header.stampMs);
   writer.length = end;
+}
+
+/** What the log notes of an entry beside its payload. */
+export interface CommandsNote {
+  /** The newest stamp in it. */
+  readonly timestampMs: number;
+  readonly recordCount: number;
+}
+
+/**
+ * Told by the headers of the sections alone. Bytes that are no entry give what could be read of
+ * them: it is apply that refuses them.
+ */
+export function commandsNote(payload: Uint8Array): CommandsNote {
+  let timestampMs = 0;
+  let commands = 0;
+  for (let at = 0; at + SECTION_HEADER_BYTES <= payload.length;) {
+    const length = readU32(payload, at);
+    if (length < SECTION_HEADER_BYTES) break;
+    commands += readU32(payload, at + 8);
+    timestampMs = readU64(payload, at + 40);
+    at += length;
+  }
+  const recordCount = Math.min(Math.max(commands, 1), COMMANDS_MAX);
+  return { timestampMs: Number.isSafeInteger(timestampMs) ? timestampMs : 0, recordCount };
 }
 
 /** Goes through the commands of entries, one entry after the other; one reader serves all. */

@@ -11,7 +11,7 @@
  * because its outcome is told when the first is.
  */
 
-import type { Offset, StampMs } from '../machine/ids.ts';
+import type { LogIndex, Offset, StampMs } from '../machine/ids.ts';
 import { STREAM_WINDOW } from '../machine/streams.ts';
 import { commandEnd, isEnqueue, writePlainCommand, writeSettle, writeVoid } from './codec.ts';
 import type { PlainCommand } from './codec.ts';
@@ -22,6 +22,7 @@ import { WireWriter } from './wire.ts';
 
 export interface ProposalsOptions {
   readonly log: Pick<ShardLog, 'propose'>;
+  readonly term: number;
   readonly entryBytesMax: number;
   readonly uncommittedBytesMax: number;
   /** True: the disk is inside its reserve. */
@@ -66,6 +67,10 @@ export class Proposals implements SettleProposals {
   #settles = new WireWriter(4096);
   #settleCount = 0;
   #uncommittedBytes = 0;
+  /** What the log has put off, in order. */
+  #held: Proposal[] = [];
+  /** Of the last entry that the log took. */
+  #last = 0 as LogIndex;
   #closed = false;
 
   constructor(options: ProposalsOptions) {
@@ -144,14 +149,23 @@ export class Proposals implements SettleProposals {
     return true;
   }
 
-  /** Hands the collected sections to the log as one entry. */
-  submit(): void {
+  /**
+   * Hands the collected sections to the log as one entry. The index of the last entry that the log
+   * has taken; undefined: what was collected waits, or is lost.
+   */
+  submit(): LogIndex | undefined {
     if (this.#settleCount > 0) this.#takeSettles();
     this.#propose();
+    return this.#closed || this.#held.length > 0 ? undefined : this.#last;
+  }
+
+  /** Something waits for the log, which tells nobody when it takes it: `submit` asks again. */
+  get isHeld(): boolean {
+    return this.#held.length > 0 && !this.#closed;
   }
 
   committed(entry: ShardEntry): void {
-    this.#uncommittedBytes -= entry.bytes;
+    if (entry.term === this.#options.term) this.#uncommittedBytes -= entry.bytes;
   }
 
   /** Nothing is taken any more. */
@@ -222,6 +236,7 @@ export class Proposals implements SettleProposals {
   }
 
   #propose(): void {
+    while (this.#held.length > 0 && this.#hand(this.#held[0] as Proposal)) this.#held.shift();
     if (this.#bytes === 0) return;
     const proposal: Proposal = {
       stampMs: this.#stampMs,
@@ -232,12 +247,23 @@ export class Proposals implements SettleProposals {
     this.#parts = [];
     this.#bytes = 0;
     this.#commands = 0;
+    this.#uncommittedBytes += proposal.bytes;
+    if (this.#held.length > 0 || !this.#hand(proposal)) this.#held.push(proposal);
+  }
+
+  /** False: it is to be handed over again. */
+  #hand(proposal: Proposal): boolean {
+    if (this.#closed) return false;
     try {
-      this.#options.log.propose(proposal);
-      this.#uncommittedBytes += proposal.bytes;
+      const taken = this.#options.log.propose(proposal);
+      if (taken === 'held') return false;
+      if (taken === 'lost') this.#closed = true;
+      else this.#last = taken;
+      return true;
     } catch (error) {
       this.#closed = true;
       this.#options.failed(error);
+      return true;
     }
   }
 }

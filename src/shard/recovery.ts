@@ -19,7 +19,7 @@ import type { RecordStore } from '#storage';
 import type { LogIndex } from '../machine/ids.ts';
 import { decodeNote } from './checkpoint.ts';
 import type { CheckpointNote, DeliveryMarks } from './checkpoint.ts';
-import type { FaultyRange, ShardEntry, ShardLog } from './shard-log.ts';
+import type { FaultyRange, ShardLog } from './shard-log.ts';
 
 export interface RecoveryPoint {
   /** Replay begins behind it. */
@@ -27,8 +27,15 @@ export interface RecoveryPoint {
   readonly term: number;
   /** Damage that the checkpoint covers, in words; empty when there is none. */
   readonly damage: readonly string[];
-  /** What may have been delivered; after anything but a clean stop, all that the log holds. */
-  readonly marks: DeliveryMarks;
+  /** Of a clean stop: what may have been delivered, unless something stands behind `index`. */
+  readonly marks: DeliveryMarks | undefined;
+}
+
+/** What may have been delivered before a term whose entries begin at `first`. */
+export function marksBefore(first: LogIndex, point: RecoveryPoint): DeliveryMarks {
+  const inheritedThrough = first - 1;
+  if (point.marks !== undefined && inheritedThrough === point.index) return point.marks;
+  return { inheritedThrough, seenBelow: new Map() };
 }
 
 const SALVAGE =
@@ -66,33 +73,12 @@ export function recoveryPoint(
     }
     damage.push(words);
   }
-  const sound = index === log.last ? note?.marks : undefined;
   return {
     index: index as LogIndex,
     term: checkpoint?.term ?? 0,
     damage,
-    marks: sound ?? { inheritedThrough: log.last, seenBelow: new Map() },
+    marks: note?.marks,
   };
-}
-
-const REPLAY_BYTES = 1 << 20;
-
-/** Hands every entry behind `index` to `apply`, in order, a bounded part at a time. */
-export async function replay(
-  log: Pick<ShardLog, 'read' | 'last'>,
-  index: LogIndex,
-  apply: (entries: readonly ShardEntry[]) => Promise<void>,
-): Promise<void> {
-  const { last } = log;
-  let next = (index + 1) as LogIndex;
-  while (next <= last) {
-    const outcome = await log.read(next, REPLAY_BYTES);
-    if (outcome.kind === 'faulty')
-      throw damaged(`entry ${next} cannot be read: ${outcome.range.detail}`);
-    if (outcome.kind === 'outside') throw damaged(`entry ${next} of ${last} is not in the log`);
-    await apply(outcome.entries);
-    next = ((outcome.entries.at(-1) as ShardEntry).index + 1) as LogIndex;
-  }
 }
 
 function wordsOf({ from, through, detail }: FaultyRange): string {

@@ -1,7 +1,7 @@
 /**
  * What a shard does while it leads: takes proposals, serves deliveries, fires timers, works off the
- * outbox and answers operators. Made when the term has begun; before that, and during a replay,
- * nobody is served.
+ * outbox and answers operators. Made when the term has begun and everything before it is applied;
+ * before that, and on nodes that follow, nobody is served.
  *
  * Everything in here is soft state of the leader. What apply did comes in through `confirmed` and
  * its like, in its order and in the turn in which it was done; `work` does the rest in slices.
@@ -9,7 +9,6 @@
 
 import { AdminError } from '../broker/ports.ts';
 import type { QueueInfo } from '../broker/ports.ts';
-import type { CreateGroupCommand } from '../machine/command.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
@@ -26,6 +25,7 @@ import { OutboxDriver } from './outbox.ts';
 import type { Payloads } from './payloads.ts';
 import type { BatchPort } from './port.ts';
 import { Proposals } from './proposals.ts';
+import type { ConfiguredGroup } from './shard-options.ts';
 import { encodeRecord } from './record-codec.ts';
 import type { RecordLoader } from './record-loader.ts';
 import { encodeDeclared } from './requests.ts';
@@ -50,6 +50,9 @@ export interface ServingOptions {
   readonly port: BatchPort;
   readonly limits: ShardLimits;
   readonly logger: ShardLogger;
+  /** Declared, or brought to these limits, before the port is served. */
+  readonly queues: readonly QueueDefinition[];
+  readonly groups: readonly ConfiguredGroup[];
   readonly stamps: StampClock;
   readonly applier: {
     readonly index: LogIndex;
@@ -71,6 +74,9 @@ export interface ServingOptions {
   readonly wake: () => void;
   readonly failed: (error: unknown) => void;
 }
+
+/** What the log holds back is proposed again after so long. */
+const HELD_MS = 5;
 
 /** The parts of a queue that the client knows. */
 function infoOf(queueId: QueueId, definition: QueueDefinition): QueueInfo {
@@ -96,6 +102,7 @@ export class Serving {
     const now = (): number => options.stamps.now();
     this.#proposals = new Proposals({
       log,
+      term: options.term,
       entryBytesMax: limits.entryBytesMax,
       uncommittedBytesMax: limits.uncommittedBytesMax,
       inReserve: options.inReserve,
@@ -163,6 +170,16 @@ export class Serving {
     return this.#server;
   }
 
+  /** The queues of the configuration, and their groups where they are missing. */
+  async prepare(): Promise<void> {
+    const { queues, groups, logger } = this.#options;
+    const { outcomes, lines } = await this.declare(queues);
+    for (const line of lines) logger.info(line, 'queue has new limits');
+    const created = outcomes.filter((outcome) => outcome === 'created').length;
+    if (created > 0) logger.info({ created }, 'queues created');
+    await this.#createGroups(groups);
+  }
+
   /** From now on the port is served. */
   start(): void {
     this.#server.start(this.#dispatcher);
@@ -175,13 +192,6 @@ export class Serving {
     });
     this.#proposals.submit();
     return declared;
-  }
-
-  /** Explicit groups that are to be there. */
-  async createGroups(groups: readonly Omit<CreateGroupCommand, 'kind'>[]): Promise<void> {
-    for (const group of groups) this.#plain({ kind: 'create-group', ...group });
-    this.#proposals.submit();
-    await this.#options.applier.whenApplied(this.#options.log.last);
   }
 
   /** Until `deadline`; true: call again. Nothing is delivered once `delivers` is false. */
@@ -202,6 +212,7 @@ export class Serving {
   /** Stamp of when `work` is wanted although nothing happens; Infinity: not at all. */
   get nextWake(): number {
     return Math.min(
+      this.#proposals.isHeld ? this.#options.stamps.now() + HELD_MS : Number.POSITIVE_INFINITY,
       this.#dispatcher.nextWake,
       this.#timers.nextWake,
       this.#outbox.nextWake,
@@ -346,11 +357,21 @@ export class Serving {
 
   // --- Proposals that somebody waits for.
 
-  /** The index of its entry; undefined: nothing is taken any more. */
+  async #createGroups(groups: readonly ConfiguredGroup[]): Promise<void> {
+    const { machine, applier } = this.#options;
+    for (const { queue, name, filter, start } of groups) {
+      const queueId = machine.queueNamed(queue)?.queueId;
+      if (queueId === undefined) continue;
+      this.#plain({ kind: 'create-group', queueId, name, groupKind: 'explicit', filter, start });
+    }
+    const index = this.#proposals.submit();
+    if (index !== undefined) await applier.whenApplied(index);
+  }
+
+  /** The index of its entry; undefined: nothing is taken, now or any more. */
   #propose(command: PlainCommand): LogIndex | undefined {
-    if (!this.#proposals.plain(command, '')) return undefined;
-    this.#proposals.submit();
-    return this.#options.log.last;
+    if (this.#proposals.isHeld || !this.#proposals.plain(command, '')) return undefined;
+    return this.#proposals.submit();
   }
 
   #plain(command: PlainCommand): void {

@@ -1,16 +1,15 @@
 /**
- * The port between a shard and its replicated log: propose, entries in order, hard state.
+ * The port between a shard and its replicated log: who leads, propose, entries in order.
  *
- * What the shard may assume: `propose` gives ascending indexes; `onCommitted` hands over every
- * entry once, in order, without gaps, beginning behind `committed` at the time of the call, and
- * only when it can no longer be lost (on a single node: when it is synced; in a group: when a
- * quorum synced it and it is synced here). What it must not do: change the bytes of a payload after
- * `propose`, or propose before `startTerm` resolved. When the log fails (its maker hears that,
- * once) nothing is committed any more, and what was proposed is of unknown outcome; a later
- * `propose` throws.
+ * What the shard may assume: after `follow`, `committed` hands over every entry once, in order,
+ * without gaps, and only when it can no longer be lost, whoever proposed it; `leads` comes before
+ * anything that this node proposed in that term; nothing is called from inside a call of the shard.
+ * What it must not do: change the bytes of a payload after `propose`. When the log fails, what was
+ * proposed is of unknown outcome, and a later `propose` throws.
  *
- * A group may commit entries that this node did not propose, and may drop proposals when it loses
- * the lead: then `proposed` entries simply never come. The shard counts only what comes.
+ * What was proposed may never come: when the lead is lost, other entries may take its place. An
+ * entry that comes may not be synced on this node yet, because a quorum of others has it: `synced`
+ * waits for that, and no checkpoint may be ahead of it.
  */
 
 import type { LogIndex } from '../machine/ids.ts';
@@ -22,9 +21,12 @@ export interface Proposal {
   readonly payload: readonly Uint8Array[];
 }
 
-export interface ShardEntry extends Proposal {
+export interface ShardEntry {
   readonly index: LogIndex;
   readonly term: number;
+  /** Of the payload: 0 where the entry has no commands, and only takes its place. */
+  readonly bytes: number;
+  readonly payload: readonly Uint8Array[];
 }
 
 /** Indexes [from, through] that cannot be read: their bytes are damaged. */
@@ -58,12 +60,25 @@ export interface ShardLogStats {
   readonly segments: number;
 }
 
+export interface ShardLogFollower {
+  /** At least one. Further ones come as `applied` is told. */
+  committed(entries: readonly ShardEntry[]): void;
+  /** This node leads in this term; every entry of an earlier term lies before `first`. */
+  leads(term: number, first: LogIndex): void;
+  /** It does not lead, or no more. Undefined: nobody knows who does. */
+  follows(leader: string | undefined): void;
+  /** Once, and the last call: nothing is committed any more. */
+  failed(error: Error): void;
+}
+
 export interface ShardLog {
   /** The same for as long as the log lives, and of no other log. */
   readonly id: string;
+  /** No other node can lead; known once it is followed. */
+  readonly alone: boolean;
   /** First entry that is kept. */
   readonly start: LogIndex;
-  /** Last entry, proposed ones included. */
+  /** Last entry, also one that may never be committed. */
   readonly last: LogIndex;
   readonly committed: LogIndex;
   /** Bytes on the disk. */
@@ -73,11 +88,23 @@ export interface ShardLog {
   /** Where recovery found damage; empty on a sound log. */
   readonly faulty: readonly FaultyRange[];
   readonly stats: ShardLogStats;
-  /** Begins a term above every earlier one and makes it durable; resolves with it. */
-  startTerm(): Promise<number>;
-  propose(proposal: Proposal): LogIndex;
-  /** One listener; called with at least one entry. */
-  onCommitted(listener: (entries: readonly ShardEntry[]) => void): void;
+  /**
+   * Once: takes part from now on; entries begin behind `behind`, which is applied. Rejects where
+   * the log is not fit for it; nothing has changed then.
+   */
+  follow(behind: LogIndex, follower: ShardLogFollower): Promise<void>;
+  /** Everything up to here is applied. Cheap to call often. */
+  applied(index: LogIndex): void;
+  /**
+   * `held`: not now, because the lead is being handed over, or too much is under way; propose it
+   * again, before all others.
+   * `lost`: this node does not lead any more, which `follows` tells.
+   */
+  propose(proposal: Proposal): LogIndex | 'held' | 'lost';
+  /** The group that the entry at `index` was committed in, encoded, for a checkpoint there. */
+  membersAt(index: LogIndex): Uint8Array;
+  /** Resolves when this entry, which was committed, is on stable storage here. */
+  synced(index: LogIndex): Promise<void>;
   /**
    * At least one entry if there is one, else up to `maxBytes` of payloads. Checked. With `into` the
    * payloads may lie there, and are gone when it is given again.

@@ -3,9 +3,10 @@
  *
  * A turn applies what is committed, serves deliveries, and posts one batch; it ends after `sliceMs`
  * and goes on in the next turn of the event loop, so that the log's completions and the port are
- * never kept waiting. Nothing is confirmed or delivered that is not durable and applied. Opening
- * recovers (nothing is written by a refused start), then begins a term above every earlier one
- * before the first proposal. The first failure of log or store, or a broken invariant, ends the
+ * never kept waiting. Nothing is confirmed or delivered that is not committed and applied. Opening
+ * recovers (nothing is written by a refused start), then follows the log, and serves for as long as
+ * this node leads; whether it does or not, it applies, writes checkpoints and gives space back. The
+ * first failure of log or store, or a broken invariant, ends the
  * shard: who waits hears it, nothing more is taken, and `onFailure` is told once, for the process
  * to end. A crash at any point is a case for `recovery.ts`.
  */
@@ -22,19 +23,20 @@ import type { AppliedSink } from './applier.ts';
 import { Checkpoints } from './checkpoint.ts';
 import type { DeliveryMarks } from './checkpoint.ts';
 import { Housekeeping } from './housekeeping.ts';
+import { Leadership } from './leadership.ts';
 import { LocationIndex } from './location-index.ts';
 import { LogWindow } from './log-window.ts';
 import { MessageCounters } from './message-counters.ts';
 import { Payloads } from './payloads.ts';
 import { decodeRecord } from './record-codec.ts';
 import { RecordLoader } from './record-loader.ts';
-import { recoveryPoint, replay } from './recovery.ts';
+import { marksBefore, recoveryPoint } from './recovery.ts';
 import type { RecoveryPoint } from './recovery.ts';
 import { RunSet } from './run-set.ts';
 import { encodeStats } from './requests.ts';
 import { Serving } from './serving.ts';
 import type { ShardEntry } from './shard-log.ts';
-import type { ConfiguredGroup, ShardOptions } from './shard-options.ts';
+import type { ShardOptions } from './shard-options.ts';
 import { STATS_QUEUES_MAX, collectStats } from './shard-stats.ts';
 import { StampClock } from './stamp-clock.ts';
 import { Turns } from './turns.ts';
@@ -53,8 +55,11 @@ export class Shard {
   readonly #applier: Applier;
   readonly #turns: Turns;
   readonly #messages = new MessageCounters();
+  readonly #leadership: Leadership<Serving>;
   #stamps: StampClock;
-  #serving: Serving | undefined;
+  /** Recovered, and following the log. */
+  #follows = false;
+  #opened = false;
   #failure: Error | undefined;
   #stopping: Promise<void> | undefined;
   /** Log and records are closed; what is said still goes out. */
@@ -62,18 +67,21 @@ export class Shard {
   #logBytes = 0;
   #checkpointDue = Number.POSITIVE_INFINITY;
 
-  /** Recovers, begins a term, declares the queues, and serves the port. */
+  /**
+   * Recovers and follows the log. Where no other node can lead, resolves when the port is served.
+   */
   static async open(options: ShardOptions): Promise<Shard> {
     const point = recoveryPoint(options.log, options.records);
     const shard = new Shard(options, point);
     try {
-      await shard.#recover(point);
+      await shard.#recover();
       if (shard.#failure !== undefined) throw shard.#failure;
-      await shard.#serve(point.marks);
+      await shard.#follow(point.index);
     } catch (error) {
       shard.#turns.stop();
       throw error;
     }
+    shard.#opened = true;
     return shard;
   }
 
@@ -133,6 +141,11 @@ export class Shard {
       },
       point.index,
     );
+    this.#leadership = new Leadership({
+      appliedIndex: () => this.#applier.index,
+      make: (term, first) => this.#newServing(term, marksBefore(first, point)),
+      unprepared: ({ message }) => logger.error({ error: message }, 'the configured queues'),
+    });
     for (const words of point.damage) this.#alarms.raise('log-damaged', words);
   }
 
@@ -235,26 +248,39 @@ export class Shard {
 
   // --- Start.
 
-  async #recover(point: RecoveryPoint): Promise<void> {
-    const { log, records } = this.#options;
+  async #recover(): Promise<void> {
+    const { records } = this.#options;
     await this.#loader.until(() => this.#machine.startKeys());
     for await (const page of records.iterate(LocationIndex.summaryPrefix)) {
       for (const { value } of page) this.#locations.restore(decodeRecord(value));
     }
     await this.#housekeeping?.restore(records);
-    await replay(log, point.index, async (entries) => {
-      this.#applier.push(entries);
-      this.#turns.wake();
-      while (!this.#applier.idle && this.#failure === undefined) await this.#turns.next();
-      if (this.#failure !== undefined) throw this.#failure;
-    });
   }
 
-  async #serve(marks: DeliveryMarks): Promise<void> {
+  async #follow(behind: LogIndex): Promise<void> {
+    const { log } = this.#options;
+    const served = this.#leadership.served();
+    // Told below, where nothing else went wrong first.
+    served.catch(() => undefined);
+    this.#follows = true;
+    await log.follow(behind, {
+      committed: (entries) => this.#committed(entries),
+      leads: (term, first) => this.#leadership.leads(term, first),
+      follows: () => this.#leadership.follows(),
+      failed: (error) => this.#fail(error),
+    });
+    if (log.alone) await served;
+    else this.#leadership.servesUnasked();
+  }
+
+  get #serving(): Serving | undefined {
+    return this.#leadership.serving;
+  }
+
+  #newServing(term: number, marks: DeliveryMarks): Serving {
     const { log, limits, clock, logger, port, queues, groups = [] } = this.#options;
-    const term = await log.startTerm();
     this.#stamps = new StampClock(clock, this.#machine.lastStamp);
-    const serving = new Serving({
+    return new Serving({
       term,
       marks,
       machine: this.#machine,
@@ -265,6 +291,8 @@ export class Shard {
       port,
       limits,
       logger,
+      queues,
+      groups,
       stamps: this.#stamps,
       applier: this.#applier,
       inReserve: () => this.#inReserve(),
@@ -278,29 +306,6 @@ export class Shard {
       wake: () => this.#turns.wake(),
       failed: (error) => this.#fail(error),
     });
-    this.#serving = serving;
-    log.onCommitted((entries) => this.#committed(entries));
-    await this.#declare(serving, queues);
-    await serving.createGroups(groups.flatMap((group) => this.#groupOf(group)));
-    serving.start();
-  }
-
-  async #declare(serving: Serving, queues: readonly QueueDefinition[]): Promise<void> {
-    const { outcomes, lines } = await serving.declare(queues);
-    for (const line of lines) this.#options.logger.info(line, 'queue has new limits');
-    const created = outcomes.filter((outcome) => outcome === 'created').length;
-    if (created > 0) this.#options.logger.info({ created }, 'queues created');
-  }
-
-  #groupOf({
-    queue,
-    name,
-    filter,
-    start,
-  }: ConfiguredGroup): Parameters<Serving['createGroups']>[0] {
-    const there = this.#machine.queueNamed(queue);
-    if (there === undefined) return [];
-    return [{ queueId: there.queueId, name, groupKind: 'explicit', filter, start }];
   }
 
   // --- Turns.
@@ -323,9 +328,11 @@ export class Shard {
       return false;
     }
     let more = this.#applier.run(deadline);
-    const serving = this.#serving;
-    if (serving !== undefined) {
-      more = serving.work(deadline, this.#stopping === undefined) || more;
+    if (this.#follows) {
+      this.#options.log.applied(this.#applier.index);
+      this.#leadership.look();
+      const delivers = this.#stopping === undefined;
+      more = this.#serving?.work(deadline, delivers) === true || more;
       this.#startCheckpointIfDue();
       this.#housekeeping?.look();
     }
@@ -446,7 +453,8 @@ export class Shard {
   // --- End.
 
   get #isBusy(): boolean {
-    return this.#housekeeping?.isBusy === true || this.#applier.index < this.#options.log.last;
+    const isWaiting = this.#serving !== undefined && this.#applier.index < this.#options.log.last;
+    return this.#housekeeping?.isBusy === true || isWaiting || !this.#applier.idle;
   }
 
   async #stop(): Promise<void> {
@@ -472,17 +480,11 @@ export class Shard {
     this.#turns.stop();
     this.#applier.fail(this.#failure);
     this.#housekeeping?.stop().catch(() => undefined);
-    const serving = this.#serving;
-    // Before anybody is served, whoever opens the shard is told by the rejection.
-    if (serving === undefined) return;
+    this.#leadership.fail(this.#failure);
+    // Whoever is still opening the shard is told by the rejection.
+    if (!this.#opened) return;
     this.#options.logger.error({ error: this.#failure.message }, 'the shard failed');
-    serving.fail(this.#failure);
     this.#options.onFailure(this.#failure);
-  }
-
-  /** The log failed: heard by whoever made it. */
-  logFailed(error: Error): void {
-    this.#fail(error);
   }
 }
 

@@ -7,7 +7,14 @@
  */
 
 import type { LogIndex } from '../machine/ids.ts';
-import type { Proposal, ReadOutcome, ShardEntry, ShardLog, ShardLogStats } from './shard-log.ts';
+import type {
+  Proposal,
+  ReadOutcome,
+  ShardEntry,
+  ShardLog,
+  ShardLogFollower,
+  ShardLogStats,
+} from './shard-log.ts';
 
 const TERM = 1;
 /** Places at the head are given back after so many. */
@@ -15,6 +22,7 @@ const DROP_AFTER = 1024;
 
 export class VolatileLog implements ShardLog {
   readonly id = 'volatile';
+  readonly alone = true;
   readonly faulty = [];
   readonly sealed = [];
   #entries: ShardEntry[] = [];
@@ -26,7 +34,7 @@ export class VolatileLog implements ShardLog {
   #appends = 0;
   #scheduled = false;
   #closed = false;
-  #listener: ((entries: readonly ShardEntry[]) => void) | undefined;
+  #follower: ShardLogFollower | undefined;
 
   get start(): LogIndex {
     return this.#start as LogIndex;
@@ -54,14 +62,19 @@ export class VolatileLog implements ShardLog {
     };
   }
 
-  startTerm(): Promise<number> {
-    return Promise.resolve(TERM);
+  follow(_behind: LogIndex, follower: ShardLogFollower): Promise<void> {
+    this.#follower = follower;
+    setImmediate(() => follower.leads(TERM, (this.last + 1) as LogIndex));
+    return Promise.resolve();
   }
+
+  applied(): void {}
 
   propose(proposal: Proposal): LogIndex {
     if (this.#closed) throw new Error('the log in memory is closed');
     const index = (this.last + 1) as LogIndex;
-    this.#entries.push({ ...proposal, index, term: TERM });
+    const { bytes, payload } = proposal;
+    this.#entries.push({ index, term: TERM, bytes, payload });
     this.#appends++;
     this.#bytes += proposal.bytes;
     if (!this.#scheduled) {
@@ -71,8 +84,12 @@ export class VolatileLog implements ShardLog {
     return index;
   }
 
-  onCommitted(listener: (entries: readonly ShardEntry[]) => void): void {
-    this.#listener = listener;
+  membersAt(): Uint8Array {
+    return new Uint8Array(0);
+  }
+
+  synced(): Promise<void> {
+    return Promise.resolve();
   }
 
   read(from: LogIndex, maxBytes: number): Promise<ReadOutcome> {
@@ -110,6 +127,6 @@ export class VolatileLog implements ShardLog {
     this.#scheduled = false;
     const from = this.#head + this.#committed + 1 - this.#start;
     this.#committed = this.last;
-    this.#listener?.(this.#entries.slice(from));
+    this.#follower?.committed(this.#entries.slice(from));
   }
 }

@@ -262,9 +262,9 @@ export class Log {
   /**
    * Cuts everything above `lastKept`, in [start - 1, last]. Nobody may append until it has
    * resolved. Rejects with `damaged` where a faulty range that would be cut in two stands in the
-   * way.
+   * way. `hardState` becomes durable with the cut, also where the log ends in damage.
    */
-  async truncateSuffix(lastKept: LogIndex): Promise<void> {
+  async truncateSuffix(lastKept: LogIndex, hardState?: HardState): Promise<void> {
     this.#refuseEnded();
     assert(!this.#cutting, 'one truncation of the suffix at a time');
     const { start, last } = this.#state;
@@ -278,8 +278,11 @@ export class Log {
     this.#cutting = true;
     try {
       await this.#writer.queue.enqueue(async () => {
+        if (hardState !== undefined) this.#state.hardState = hardState;
         if (lastKept < this.#state.last || this.#state.endUnknown !== undefined) {
           await cutSuffix(this.#opened(), lastKept);
+        } else if (hardState !== undefined) {
+          await this.#writer.saveManifest();
         }
       });
     } finally {

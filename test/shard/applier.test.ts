@@ -33,8 +33,6 @@ function entry(index: number, boot: number, write: (writer: WireWriter) => numbe
   return {
     index: index as LogIndex,
     term: 1,
-    stampMs: 1_000,
-    commandCount: commands,
     bytes,
     payload,
   };

@@ -108,7 +108,7 @@ describe('recovery of a shard', () => {
           ? []
           : [{ from: faulty[0] as LogIndex, through: faulty[1] as LogIndex, detail: 'bad bytes' }],
     };
-    const data = encodeNote({ logId: ofLog ?? 'log', marks: undefined });
+    const data = encodeNote({ logId: ofLog ?? 'log', members: undefined, marks: undefined });
     const records = {
       checkpoint:
         checkpoint === undefined

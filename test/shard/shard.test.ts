@@ -164,9 +164,8 @@ describe('shard: publishes', () => {
     client.enqueue([idOf(client)], 'unknown');
     client.send();
     await until(() => (world.log?.pending ?? 0) > 0);
-    if (world.log !== undefined) world.log.failure = new Error('EIO');
-    world.shard?.logFailed(new Error('EIO'));
-    world.shard?.logFailed(new Error('again'));
+    world.log?.fail(new Error('EIO'));
+    world.log?.fail(new Error('again'));
     await until(() => client.failed !== undefined);
     expect(client.failed).toBe('EIO');
     expect(client.confirmed).toBe(0);

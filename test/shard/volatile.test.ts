@@ -16,7 +16,12 @@ describe('a log in memory', () => {
   it('commits in order and in a later turn, reads what is kept, and gives back what is not', async () => {
     const log = new VolatileLog();
     const committed: number[] = [];
-    log.onCommitted((entries) => committed.push(...entries.map(({ index }) => index)));
+    await log.follow(0 as typeof log.start, {
+      committed: (entries) => committed.push(...entries.map(({ index }) => index)),
+      leads: () => undefined,
+      follows: () => undefined,
+      failed: () => undefined,
+    });
     for (let count = 0; count < 5; count++) log.propose(proposal(100));
     expect(committed).toEqual([]);
     await until(() => committed.length === 5);

@@ -1,6 +1,6 @@
 /**
- * A `ShardLog` in memory whose syncs the test carries out: what was proposed is durable when `sync`
- * says so.
+ * A `ShardLog` of one node in memory whose syncs the test carries out: what was proposed is durable
+ * when `sync` says so.
  *
  * `MemoryLogDisk` outlives crashes; `open` is what a process does with it. The trace tells in which
  * order syncs and hand-overs happened.
@@ -13,6 +13,7 @@ import type {
   SegmentExtent,
   ShardEntry,
   ShardLog,
+  ShardLogFollower,
   ShardLogStats,
 } from '../../src/shard/shard-log.ts';
 
@@ -46,6 +47,7 @@ export class MemoryLogDisk {
 
 export class MemoryShardLog implements ShardLog {
   readonly id = '6d656d6f72790000';
+  readonly alone = true;
   readonly #disk: MemoryLogDisk;
   readonly #auto: boolean;
   readonly trace: string[] = [];
@@ -57,7 +59,7 @@ export class MemoryShardLog implements ShardLog {
   #scheduled = false;
   #syncs = 0;
   #appends = 0;
-  #listener: ((entries: readonly ShardEntry[]) => void) | undefined;
+  #follower: ShardLogFollower | undefined;
 
   constructor(disk: MemoryLogDisk, mode: 'auto' | 'by-hand') {
     this.#disk = disk;
@@ -103,9 +105,31 @@ export class MemoryShardLog implements ShardLog {
     return this.#pending.length;
   }
 
-  startTerm(): Promise<number> {
-    this.#disk.term++;
-    return Promise.resolve(this.#disk.term);
+  follow(behind: LogIndex, follower: ShardLogFollower): Promise<void> {
+    setImmediate(() => {
+      if (this.dead || this.failure !== undefined) return;
+      this.#follower = follower;
+      const inherited = this.#disk.entries.slice(behind + 1 - this.#disk.start);
+      if (inherited.length > 0) follower.committed(inherited);
+      this.#disk.term++;
+      follower.leads(this.#disk.term, (this.last + 1) as LogIndex);
+    });
+    return Promise.resolve();
+  }
+
+  applied(): void {}
+
+  membersAt(): Uint8Array {
+    return new Uint8Array([1, 2, 3]);
+  }
+
+  synced(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  fail(error: Error): void {
+    this.failure ??= error;
+    this.#follower?.failed(error);
   }
 
   propose(proposal: Proposal): LogIndex {
@@ -116,9 +140,9 @@ export class MemoryShardLog implements ShardLog {
     const index = (this.last + 1) as LogIndex;
     this.#appends++;
     this.#pending.push({
-      ...proposal,
       index,
       term: this.#disk.term,
+      bytes: proposal.bytes,
       payload: [...proposal.payload],
     });
     if (this.#auto && !this.#scheduled) {
@@ -146,11 +170,7 @@ export class MemoryShardLog implements ShardLog {
       });
     }
     this.trace.push(`sync ${this.#disk.last}`);
-    this.#listener?.(entries);
-  }
-
-  onCommitted(listener: (entries: readonly ShardEntry[]) => void): void {
-    this.#listener = listener;
+    this.#follower?.committed(entries);
   }
 
   async read(from: LogIndex, maxBytes: number): Promise<ReadOutcome> {

@@ -12,7 +12,8 @@ import { Log, MemoryRecords, Runs } from '../../storage/storage.ts';
 import { loopback } from '../../src/shard/port.ts';
 import { DEFAULT_SHARD_LIMITS } from '../../src/shard/shard-limits.ts';
 import { Shard } from '../../src/shard/shard.ts';
-import { SingleLog } from '../../src/shard/single-log.ts';
+import type { RaftLog } from '../../src/shard/raft-log.ts';
+import { loneRaftLog } from './lone-raft-log.ts';
 import { PlainClient, queue, turn } from './shard-world.ts';
 import type { Delivered } from './shard-world.ts';
 import type { Random } from '../../raft/simulation/random.ts';
@@ -117,7 +118,7 @@ export class ShardSchedule {
     let monotonic = 0;
     const records = await this.#records.open();
     if (records.checkpoint !== undefined) this.saw('replayed behind a checkpoint');
-    let shard: Shard | undefined;
+    let replica: RaftLog | undefined;
     const failed = (error: Error): void => {
       throw error;
     };
@@ -126,15 +127,16 @@ export class ShardSchedule {
       directory: DIRECTORY,
       now: () => this.#wallMs,
       ...this.#storage,
-      onFailure: (error) => (shard === undefined ? failed(error) : shard.logFailed(error)),
+      onFailure: (error) => (replica === undefined ? failed(error) : replica.logFailed(error)),
     });
     if (log.start > 1) this.saw('log given back');
     const runs = await this.#disk.mount().list(RUNS_DIRECTORY);
     if (runs.some((name) => name.endsWith('.run'))) this.saw('spilled into runs');
     const [near, far] = loopback();
-    shard = await Shard.open({
+    replica = loneRaftLog(log, records);
+    const shard = await Shard.open({
       node: 'node-1',
-      log: new SingleLog(log, 'node-1'),
+      log: replica,
       records,
       runs: new Runs({
         files: this.#disk.mount(),

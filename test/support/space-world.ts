@@ -23,11 +23,12 @@ import { LogWindow } from '../../src/shard/log-window.ts';
 import { PayloadCursor, Payloads } from '../../src/shard/payloads.ts';
 import { decodeRecord } from '../../src/shard/record-codec.ts';
 import { RecordLoader } from '../../src/shard/record-loader.ts';
-import { recoveryPoint, replay } from '../../src/shard/recovery.ts';
+import { recoveryPoint } from '../../src/shard/recovery.ts';
 import { RunSet } from '../../src/shard/run-set.ts';
-import { SingleLog } from '../../src/shard/single-log.ts';
+import type { RaftLog } from '../../src/shard/raft-log.ts';
 import { StoredMessageView, StoredMessageWriter } from '../../src/shard/stored-message.ts';
 import { WireWriter } from '../../src/shard/wire.ts';
+import { loneRaftLog } from './lone-raft-log.ts';
 
 export const LOG_FOLDER = '/data/log';
 export const RUNS_FOLDER = '/data/runs';
@@ -65,7 +66,7 @@ export class SpaceWorld {
   readonly alarmLines: string[] = [];
   /** Of those that were opened in this life: the queues of their messages. */
   readonly intents = new Map<number, QueueId>();
-  readonly log: SingleLog;
+  readonly log: RaftLog;
   readonly housekeeping: Housekeeping;
   readonly checkpoints: Checkpoints;
   readonly payloads: Payloads;
@@ -109,7 +110,7 @@ export class SpaceWorld {
     { records, log, limits }: { records: RecordStore; log: Log; limits: SpaceLimits },
   ) {
     this.rawLog = log;
-    this.log = new SingleLog(log, NODE);
+    this.log = loneRaftLog(log, records, NODE);
     this.#records = records;
     const point = recoveryPoint(this.log, records);
     const failed = (error: unknown): void => void (this.failure ??= error as Error);
@@ -343,23 +344,32 @@ export class SpaceWorld {
       for (const { value } of page) this.locations.restore(decodeRecord(value));
     }
     await this.housekeeping.restore(this.#records);
-    await replay(this.log, this.#applier.index, async (entries) => {
-      this.#applier.push(entries);
-      this.#work();
-      while (!this.#applier.idle) await new Promise((resolve) => setImmediate(resolve));
+    let first = Number.POSITIVE_INFINITY;
+    await this.log.follow(this.#applier.index, {
+      committed: (entries) => {
+        this.#applier.push(entries);
+        this.#work();
+      },
+      leads: (_term, index) => {
+        first = index;
+      },
+      follows: () => undefined,
+      failed: (error) => {
+        this.failure ??= error;
+      },
     });
+    while (this.#applier.index < first) {
+      if (this.failure !== undefined) throw this.failure;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
     this.#stampMs = Math.max(this.#stampMs, this.machine.lastStamp);
-    await this.log.startTerm();
-    this.log.onCommitted((entries) => {
-      this.#applier.push(entries);
-      this.#work();
-    });
     this.#boot = 0;
     this.#number = 1;
   }
 
   #work(): void {
     while (this.#applier.run(Number.POSITIVE_INFINITY));
+    this.log.applied(this.#applier.index);
     if (!this.#loader.busy) this.machine.evict(64);
   }
 
@@ -372,6 +382,7 @@ export class SpaceWorld {
     const bytes = header.length + body.length;
     const payload = [header, body];
     const index = this.log.propose({ stampMs, commandCount: place.commands, bytes, payload });
+    if (typeof index === 'string') throw new Error(`an entry is ${index}`);
     while (this.#applier.index < index) {
       if (this.failure !== undefined) throw this.failure;
       await new Promise((resolve) => setImmediate(resolve));

@@ -36,7 +36,7 @@ class Opened {
     this.small = small;
     this.disk = new LogDisk({
       log: small.log,
-      note: (payload) => ({ timestampMs: payload[0] ?? 0, recordCount: payload.length }),
+      note: ({ payload }) => ({ timestampMs: payload[0] ?? 0, recordCount: payload.length }),
     });
     this.disk.listen({
       persisted: (token) => void this.persisted.push(token),
@@ -92,7 +92,7 @@ describe('a disk over the log', () => {
     release?.();
     await opened.done(token);
     const after = await Opened.open(files.crash());
-    expect(after.disk.hardState).toEqual({ term: 3, vote: 'a' });
+    expect(after.disk.hardState).toEqual({ term: 3, vote: 'a', tailLost: false });
     expect(after.disk.last).toBe(3);
     expect(after.disk.terms).toEqual([{ term: 3, firstIndex: 1 }]);
   });
@@ -125,7 +125,7 @@ describe('a disk over the log', () => {
     const token = opened.write({ hardState: { term: 2, vote: undefined } });
     await opened.done(token);
     expect(opened.disk.durable).toBe(2);
-    expect(opened.disk.hardState).toEqual({ term: 2, vote: undefined });
+    expect(opened.disk.hardState).toMatchObject({ term: 2, vote: undefined });
     expect(opened.persisted.toSorted((a, b) => a - b)).toEqual(opened.persisted);
   });
 
@@ -151,13 +151,18 @@ describe('a disk over the log', () => {
     ]);
   });
 
-  it('a cut that leaves nothing to append is persisted too', async () => {
-    const opened = await Opened.open(new MemoryFiles());
+  it('a cut that leaves nothing to append is persisted too, with its hard state', async () => {
+    const files = new MemoryFiles();
+    const opened = await Opened.open(files);
     opened.write({ entries: entries(1, 5, 1) });
     await opened.done(opened.write({ truncateAfter: 2 }));
     expect(opened.disk.last).toBe(2);
-    await opened.done(opened.write({ truncateAfter: 2, hardState: { term: 9, vote: 'x' } }));
-    expect(opened.disk.hardState.term).toBe(9);
+    const hardState = { term: 9, vote: 'x', tailLost: true };
+    await opened.done(opened.write({ truncateAfter: 2, hardState }));
+    await opened.done(opened.write({ entries: entries(3, 9, 9) }));
+    const after = await Opened.open(files.crash());
+    expect(after.disk.hardState).toEqual(hardState);
+    expect(after.disk.last).toBe(9);
   });
 
   it('the first failed write is told once, and nothing is persisted any more', async () => {

@@ -1,0 +1,108 @@
+/**
+ * Whether this node leads the shard, and serves it: it does so from when every entry of an earlier
+ * term is applied here, until it hears that it leads no more.
+ *
+ * Each time, what serves is made anew, because all of it is soft state; what was under way with the
+ * one before hears that it is over. A crash here loses nothing.
+ */
+
+import type { LogIndex } from '../machine/ids.ts';
+
+export interface Served {
+  /** What must be there before the port is served. */
+  prepare(): Promise<void>;
+  start(): void;
+  fail(error: Error): void;
+}
+
+export interface LeadershipOptions<Serving extends Served> {
+  appliedIndex(): LogIndex;
+  /** Everything before `first` is applied. */
+  make(term: number, first: LogIndex): Serving;
+  /** It serves although not everything could be prepared. */
+  unprepared(error: Error): void;
+}
+
+export class Leadership<Serving extends Served> {
+  readonly #options: LeadershipOptions<Serving>;
+  #elected: { readonly term: number; readonly first: LogIndex } | undefined;
+  #serving: Serving | undefined;
+  #waiting: { resolve(): void; reject(error: Error): void } | undefined;
+
+  constructor(options: LeadershipOptions<Serving>) {
+    this.#options = options;
+  }
+
+  get serving(): Serving | undefined {
+    return this.#serving;
+  }
+
+  /** The first time: resolves when the port is served, rejects when that cannot be. */
+  served(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+    });
+  }
+
+  /** Nobody waits for it: it comes when it comes. */
+  servesUnasked(): void {
+    this.#waiting = undefined;
+  }
+
+  leads(term: number, first: LogIndex): void {
+    this.#elected = { term, first };
+    this.look();
+  }
+
+  follows(): void {
+    this.#elected = undefined;
+    this.#end(new Error('this node does not lead the shard any more'));
+  }
+
+  /** When something was applied. */
+  look(): void {
+    const elected = this.#elected;
+    if (elected === undefined || this.#options.appliedIndex() < elected.first - 1) return;
+    this.#elected = undefined;
+    const serving = this.#options.make(elected.term, elected.first);
+    this.#serving = serving;
+    serving.prepare().then(
+      () => this.#start(serving),
+      (error: unknown) => this.#unprepared(serving, error),
+    );
+  }
+
+  /** Nothing works any more. */
+  fail(error: Error): void {
+    this.#elected = undefined;
+    this.#end(error);
+    this.#waiting?.reject(error);
+    this.#waiting = undefined;
+  }
+
+  #start(serving: Serving): void {
+    if (this.#serving !== serving) return;
+    serving.start();
+    this.#waiting?.resolve();
+    this.#waiting = undefined;
+  }
+
+  #unprepared(serving: Serving, error: unknown): void {
+    if (this.#serving !== serving) return;
+    const why = error instanceof Error ? error : new Error(String(error));
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    if (waiting !== undefined) {
+      waiting.reject(why);
+      return;
+    }
+    this.#options.unprepared(why);
+    serving.start();
+  }
+
+  #end(error: Error): void {
+    const serving = this.#serving;
+    this.#serving = undefined;
+    serving?.fail(error);
+  }
+}

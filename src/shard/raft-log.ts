@@ -1,0 +1,309 @@
+/**
+ * The port `ShardLog` over a replica: what the shard proposes goes through consensus, and what a
+ * quorum has is handed to it, on a cluster of one as on any other.
+ *
+ * The bytes of a proposal are joined once, here: the same memory goes into the log's write, to the
+ * peers and back to the shard. Entries without commands (the one with which a term begins,
+ * configurations) are handed on without a payload, so that indexes have no gaps. Reads go to the
+ * log itself, and wait for what is not synced here yet. Owns log and replica; a crash loses nothing
+ * that was handed on by a quorum, and all of this is rebuilt from the log.
+ */
+
+import { StorageError } from '#storage';
+import type { Checkpoint, FaultyRange as LogFault, Log, LogBatch } from '#storage';
+import { LogDisk, RaftNode, decodeConfiguration, encodeConfiguration } from '#raft';
+import type {
+  CatchUpPorts,
+  Clock,
+  Configuration,
+  ConfigurationAt,
+  Entry,
+  Limits,
+  Network,
+  ReplicaEnd,
+  SoftState,
+  StateMachine,
+} from '#raft';
+import type { LogIndex } from '../machine/ids.ts';
+import { decodeNote } from './checkpoint.ts';
+import { commandsNote } from './entry.ts';
+import type {
+  FaultyRange,
+  Proposal,
+  ReadOutcome,
+  SegmentExtent,
+  ShardEntry,
+  ShardLog,
+  ShardLogFollower,
+  ShardLogStats,
+} from './shard-log.ts';
+import { readU64, writeU64 } from './wire.ts';
+
+type StorageIndex = Log['start'];
+
+export interface RaftLogOptions {
+  /** Its maker calls `logFailed`. */
+  readonly log: Log;
+  readonly id: string;
+  /** What the cluster is made with; members that log or checkpoint know of count more. */
+  readonly founders: Configuration;
+  /** Of the record store: where the state machine stands. */
+  readonly checkpoint: Pick<Checkpoint, 'index' | 'data'> | undefined;
+  readonly network: Network;
+  readonly catchUp: CatchUpPorts;
+  readonly clock: Clock;
+  random(): number;
+  readonly limits?: Partial<Limits>;
+  /** Once: a checkpoint from a peer has taken its place, and the shard is to be opened anew. */
+  readonly replaced: () => void;
+}
+
+const NO_PAYLOAD: readonly Uint8Array[] = [];
+const MEMBERS_AT_BYTES = 8;
+
+export class RaftLog implements ShardLog, StateMachine {
+  readonly #log: Log;
+  readonly #disk: LogDisk;
+  readonly #options: RaftLogOptions;
+  readonly #standing: ConfigurationAt;
+  #node: RaftNode | undefined;
+  #follower: ShardLogFollower | undefined;
+  #leads = false;
+  #last = 0;
+  #committed: number;
+
+  constructor(options: RaftLogOptions) {
+    const { log } = options;
+    this.#options = options;
+    this.#log = log;
+    this.#standing = standingMembers(options);
+    this.#committed = options.checkpoint?.index ?? 0;
+    this.#disk = new LogDisk({ log, note: noteOf });
+  }
+
+  get id(): string {
+    return this.#log.logId;
+  }
+
+  get alone(): boolean {
+    const { members } = this.#replica.status().configuration.configuration;
+    return members.length === 1 && members[0]?.id === this.#options.id;
+  }
+
+  get start(): LogIndex {
+    return this.#log.start as number as LogIndex;
+  }
+
+  get last(): LogIndex {
+    return Math.max(this.#log.last, this.#leads ? this.#last : 0) as LogIndex;
+  }
+
+  get committed(): LogIndex {
+    return this.#committed as LogIndex;
+  }
+
+  get bytes(): number {
+    return this.#log.bytes;
+  }
+
+  get sealed(): readonly SegmentExtent[] {
+    return this.#log.sealed.map(({ first, last, bytes }) => ({
+      first: first as number as LogIndex,
+      last: last as number as LogIndex,
+      bytes,
+    }));
+  }
+
+  get faulty(): readonly FaultyRange[] {
+    return this.#log.faulty.map(asRange);
+  }
+
+  get stats(): ShardLogStats {
+    const { appends, writes, syncs } = this.#log.stats;
+    const { bytes, segments } = this.#log;
+    return { appends, writes, syncs, bytes, segments };
+  }
+
+  // --- For the shard.
+
+  async follow(behind: LogIndex, follower: ShardLogFollower): Promise<void> {
+    const { id, network, catchUp, clock, limits } = this.#options;
+    this.#follower = follower;
+    this.#node = await RaftNode.open({
+      id,
+      disk: this.#disk,
+      network,
+      clock,
+      random: () => this.#options.random(),
+      machine: this,
+      checkpoint: { index: behind, configuration: this.#standing, serveFrom: behind },
+      catchUp,
+      ...(limits === undefined ? {} : { limits }),
+    });
+    this.#node.start();
+  }
+
+  applied(index: LogIndex): void {
+    this.#replica.applied(index);
+  }
+
+  propose({ bytes, payload, stampMs, commandCount }: Proposal): LogIndex | 'held' | 'lost' {
+    const failed = this.#log.failed;
+    if (failed !== undefined) throw failed;
+    const note = { timestampMs: stampMs, recordCount: commandCount };
+    const proposed = this.#replica.propose(joined(payload, bytes), note);
+    if (proposed.kind === 'accepted') {
+      this.#last = proposed.index;
+      return proposed.index as LogIndex;
+    }
+    if (proposed.code === 'notLeader') return 'lost';
+    if (proposed.code === 'transferring' || proposed.code === 'busy') return 'held';
+    throw new StorageError('failed', `the replica takes no entry: ${proposed.code}`);
+  }
+
+  membersAt(index: LogIndex): Uint8Array {
+    return encodeMembers(this.#replica.configurationAt(index));
+  }
+
+  synced(index: LogIndex): Promise<void> {
+    return this.#log.appended(index as number as StorageIndex);
+  }
+
+  async read(from: LogIndex, maxBytes: number, into?: Uint8Array): Promise<ReadOutcome> {
+    const index = from as number as StorageIndex;
+    if (index > this.#log.durable && index <= this.#committed) await this.#log.appended(index);
+    const outcome = await this.#log.read(index, {
+      maxBytes,
+      ...(into === undefined ? {} : { into }),
+    });
+    switch (outcome.kind) {
+      case 'truncated':
+        return { kind: 'outside' };
+      case 'faulty':
+        return { kind: 'faulty', range: asRange(outcome.range) };
+      case 'batches':
+        if (outcome.batches.length === 0) return { kind: 'outside' };
+        return { kind: 'entries', entries: outcome.batches.map(asStoredEntry) };
+    }
+  }
+
+  truncatePrefix(firstKept: LogIndex): Promise<void> {
+    return this.#replica.truncatePrefix(firstKept);
+  }
+
+  close(): Promise<void> {
+    return this.#node === undefined ? this.#disk.close() : this.#node.stop();
+  }
+
+  /** Takes part no more, and leaves the log open; for a start that was refused. */
+  abandon(): void {
+    this.#node?.abandon();
+  }
+
+  /** From whoever opened the log. */
+  logFailed(error: Error): void {
+    this.#disk.logFailed(error);
+  }
+
+  // --- For the replica.
+
+  apply(entries: readonly Entry[]): void {
+    this.#committed = (entries.at(-1) as Entry).index;
+    this.#follower?.committed(entries.map(asShardEntry));
+  }
+
+  roleChanged({ role, term, leader }: SoftState): void {
+    if (role === 'leader') {
+      if (this.#leads) return;
+      this.#leads = true;
+      this.#last = this.#replica.status().accepted;
+      this.#follower?.leads(term, this.#last as LogIndex);
+      return;
+    }
+    this.#leads = false;
+    this.#follower?.follows(leader);
+  }
+
+  configurationChanged(): void {}
+
+  ended(end: ReplicaEnd): void {
+    this.#leads = false;
+    if (end.kind === 'replaced') this.#options.replaced();
+    else this.#follower?.failed(end.error);
+  }
+
+  get #replica(): RaftNode {
+    if (this.#node === undefined) throw new Error('the log is not followed yet');
+    return this.#node;
+  }
+}
+
+/** What counts of the members that the checkpoint knows and those of the configuration file. */
+function standingMembers({ founders, checkpoint }: RaftLogOptions): ConfigurationAt {
+  const known = checkpoint === undefined ? undefined : decodeNote(checkpoint.data)?.members;
+  const founded = { index: 0, configuration: founders };
+  if (known === undefined) return founded;
+  const stored = decodeMembers(known);
+  const single =
+    stored.index === 0 &&
+    stored.configuration.members.length === 1 &&
+    founders.members.length === 1;
+  // A node that never had peers may change its name.
+  return single ? founded : stored;
+}
+
+function encodeMembers({ index, configuration }: ConfigurationAt): Uint8Array {
+  const members = encodeConfiguration(configuration);
+  const bytes = new Uint8Array(MEMBERS_AT_BYTES + members.length);
+  writeU64(bytes, 0, index);
+  bytes.set(members, MEMBERS_AT_BYTES);
+  return bytes;
+}
+
+function decodeMembers(bytes: Uint8Array): ConfigurationAt {
+  return {
+    index: readU64(bytes, 0),
+    configuration: decodeConfiguration(bytes.subarray(MEMBERS_AT_BYTES)),
+  };
+}
+
+/** The same on every replica; the proposer has it already. */
+function noteOf({ local, payload }: Entry): { timestampMs: number; recordCount: number } {
+  return (local as ReturnType<typeof noteOf> | undefined) ?? commandsNote(payload);
+}
+
+function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
+  const only = parts[0];
+  if (parts.length === 1 && only !== undefined) return only;
+  const whole = Buffer.allocUnsafe(bytes);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+function asShardEntry({ index, term, payload, kind }: Entry): ShardEntry {
+  const place = index as LogIndex;
+  if (kind !== 'commands') return { index: place, term, bytes: 0, payload: NO_PAYLOAD };
+  return { index: place, term, bytes: payload.length, payload: [payload] };
+}
+
+function asStoredEntry({ index, epoch, recordCount, payload }: LogBatch): ShardEntry {
+  const place = index as number as LogIndex;
+  if (recordCount === 0) return { index: place, term: epoch, bytes: 0, payload: NO_PAYLOAD };
+  return { index: place, term: epoch, bytes: payload.length, payload: [payload] };
+}
+
+/**
+ * A range whose end nobody knows reaches to the end of all numbers: nothing behind it can be
+ * trusted.
+ */
+function asRange(fault: LogFault): FaultyRange {
+  return {
+    from: fault.from as number as LogIndex,
+    through: (fault.through ?? Number.MAX_SAFE_INTEGER) as number as LogIndex,
+    detail: fault.detail,
+  };
+}
