@@ -1,6 +1,7 @@
 /**
- * The clients of a simulation: each sends its numbers in order, several at a time, to whoever leads,
- * and again from the last one that was confirmed whenever it does not know what came of them.
+ * The clients of a simulation: each sends its numbers in order, several at a time, to whoever
+ * leads, and again from the last one that was confirmed whenever it does not know what came of
+ * them.
  *
  * An outcome that is unknown stays so: what timed out may be applied later. A read must be at least
  * as new as everything that anybody had been told when it was asked (thesis 6.4).

@@ -12,7 +12,6 @@ import type {
   Changed,
   Checkpoint,
   ConfigurationAt,
-  Entry,
   Fetch,
   Limits,
   MembershipChange,
@@ -24,7 +23,8 @@ import type {
 } from '../raft.ts';
 import type { Counters } from './counters.ts';
 import type { Kernel } from './kernel.ts';
-import { encodeCommands, Ledger } from './ledger.ts';
+import { LedgerMachine } from './ledger-machine.ts';
+import { encodeCommands } from './ledger.ts';
 import type { LedgerState } from './ledger.ts';
 import { votersOf } from './node.ts';
 import type { DiskFault, NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
@@ -61,12 +61,6 @@ export interface CoreNodeOptions {
   touched(): void;
 }
 
-interface Proposal {
-  readonly term: number;
-  readonly client: string;
-  readonly done: (outcome: ProposeOutcome) => void;
-}
-
 interface Reading {
   readonly client: string;
   readonly done: (outcome: ReadOutcome) => void;
@@ -75,13 +69,9 @@ interface Reading {
 /** One life of the replica: what a crash takes. */
 interface Life {
   readonly raft: Raft;
-  readonly ledger: Ledger;
+  readonly machine: LedgerMachine;
   readonly watch: WriteWatch;
-  readonly proposals: Map<number, Proposal>;
   readonly reads: Map<number, Reading>;
-  /** Handed out for apply, and not yet applied. */
-  readonly toApply: Entry[];
-  applying: boolean;
   checkpointing: boolean;
   offered: StoredCheckpoint | undefined;
   installing: StoredCheckpoint | undefined;
@@ -93,7 +83,6 @@ interface Life {
 
 const HELD_MAX = 10_000;
 const TRANSFER_PATIENCE_MS = 2000;
-const APPLY_MOST_US = 1500;
 
 export class CoreNode implements SimulatedNode {
   readonly id: string;
@@ -124,7 +113,7 @@ export class CoreNode implements SimulatedNode {
       leads: status.role === 'leader',
       start: status.start,
       // A state that is being made durable counts for the core.
-      applied: life.installing?.index ?? life.ledger.applied,
+      applied: life.installing?.index ?? life.machine.ledger.applied,
       committed: status.commitIndex,
       last: status.accepted,
       voters: votersOf(status.configuration),
@@ -141,8 +130,6 @@ export class CoreNode implements SimulatedNode {
       entries: store.entries.map(mirrorOf),
       replaced: store.takeReplaced(),
     });
-    const ledger = new Ledger();
-    ledger.restore(store.checkpoint.ledger);
     const random = this.#random;
     const raft = new Raft({
       id,
@@ -152,18 +139,21 @@ export class CoreNode implements SimulatedNode {
     });
     const life: Life = {
       raft,
-      ledger,
+      machine: new LedgerMachine({
+        ...this.#options,
+        random,
+        run: (action) => this.#run(life, action),
+        applied: (index) => this.#applied(life, index),
+      }),
       watch: new WriteWatch(id, checks),
-      proposals: new Map(),
       reads: new Map(),
-      toApply: [],
-      applying: false,
       checkpointing: false,
       offered: undefined,
       installing: undefined,
       transfers: new Map(),
       held: [],
     };
+    life.machine.ledger.restore(store.checkpoint.ledger);
     this.#life = life;
     this.#state = 'up';
     this.#tickLater(life);
@@ -216,8 +206,7 @@ export class CoreNode implements SimulatedNode {
       done({ kind: 'refused', leader: proposed.leader });
     } else {
       const { index, term } = proposed;
-      life.proposals.get(index)?.done({ kind: 'unknown' });
-      life.proposals.set(index, { term, client, done });
+      life.machine.proposed(index, { term, client, done });
     }
     this.#drain(life);
   }
@@ -259,11 +248,11 @@ export class CoreNode implements SimulatedNode {
   }
 
   history(): ReadonlyMap<string, readonly number[]> {
-    return this.#life?.ledger.history ?? new Map<string, readonly number[]>();
+    return this.#life?.machine.ledger.history ?? new Map<string, readonly number[]>();
   }
 
   digest(): number {
-    return this.#life?.ledger.digest ?? 0;
+    return this.#life?.machine.ledger.digest ?? 0;
   }
 
   #tickLater(life: Life): void {
@@ -299,10 +288,7 @@ export class CoreNode implements SimulatedNode {
   #execute(life: Life, ready: Ready): void {
     if (ready.persist !== undefined) this.#persist(life, ready.persist);
     for (const message of ready.send) this.#options.send(message.to, message);
-    if (ready.apply.length > 0) {
-      life.toApply.push(...ready.apply);
-      this.#applyLater(life);
-    }
+    if (ready.apply.length > 0) life.machine.apply(ready.apply);
     for (const read of ready.reads) this.#answer(life, read);
     for (const fetch of ready.fetch) this.#fetch(life, fetch);
     for (const catchUp of ready.catchUp) this.#catchUp(life, catchUp);
@@ -332,44 +318,16 @@ export class CoreNode implements SimulatedNode {
 
   #installed(life: Life, state: LedgerState | undefined): void {
     if (state === undefined) return;
-    life.ledger.restore(state);
+    life.machine.ledger.restore(state);
     life.installing = undefined;
     this.#options.counters.add('catch-ups');
     this.#options.checks.applied(this.id, state.applied, state.digest);
   }
 
-  #applyLater(life: Life): void {
-    if (life.applying) return;
-    life.applying = true;
-    this.#options.kernel.after(this.#random.below(APPLY_MOST_US), () => {
-      this.#run(life, () => this.#apply(life));
-    });
-  }
-
-  #apply(life: Life): void {
-    life.applying = false;
-    let index = 0;
-    for (const entry of life.toApply.splice(0)) {
-      index = entry.index;
-      life.ledger.apply(index, entry.term, entry.payload);
-      this.#options.checks.applied(this.id, index, life.ledger.digest);
-      this.#settle(life, entry);
-    }
+  #applied(life: Life, index: number): void {
     life.raft.applied(index);
     this.#options.touched();
     this.#checkpoint(life);
-  }
-
-  #settle(life: Life, { index, term }: Entry): void {
-    const proposal = life.proposals.get(index);
-    if (proposal === undefined) return;
-    life.proposals.delete(index);
-    if (proposal.term !== term) {
-      this.#options.counters.add('rare: proposal overwritten');
-      return proposal.done({ kind: 'unknown' });
-    }
-    const upTo = life.ledger.lastOf(proposal.client);
-    proposal.done({ kind: 'applied', index, upTo });
   }
 
   #answer(life: Life, { id, index }: Read): void {
@@ -377,8 +335,7 @@ export class CoreNode implements SimulatedNode {
     life.reads.delete(id);
     if (reading === undefined) return;
     if (index === undefined) return reading.done({ kind: 'refused' });
-    const upTo = life.ledger.lastOf(reading.client);
-    reading.done({ kind: 'read', index: life.ledger.applied, upTo });
+    reading.done(life.machine.read(reading.client));
   }
 
   #fetch(life: Life, { id, from, through, maxBytes }: Fetch): void {
@@ -397,14 +354,14 @@ export class CoreNode implements SimulatedNode {
   #checkpoint(life: Life): void {
     const { store, checkpointEntries } = this.#options;
     const { durable } = life.raft.status();
-    const index = life.ledger.applied;
+    const index = life.machine.ledger.applied;
     if (life.checkpointing || index > durable) return;
     if (index - store.checkpoint.index < checkpointEntries) return;
     const term = life.raft.termAt(index);
     if (term === undefined) return;
     life.checkpointing = true;
     const configuration: ConfigurationAt = life.raft.configurationAt(index);
-    const stored = { index, term, configuration, ledger: life.ledger.state() };
+    const stored = { index, term, configuration, ledger: life.machine.ledger.state() };
     store.saveCheckpoint(stored, (outcome) => {
       this.#run(life, () => {
         life.checkpointing = false;

@@ -149,7 +149,7 @@ export class FaultInjector {
   #partition(shape: Partition, first: string | undefined): string | undefined {
     const { network, nodes } = this.#cluster;
     const names = nodes.map(({ id }) => id);
-    const links = linksCutBy(shape, names, this.#random, first);
+    const links = linksCutBy(shape, names, { random: this.#random, first });
     if (links.length === 0) return undefined;
     for (const [from, to] of links) network.cut(from, to);
     this.#for(100 * MILLISECOND_US, 6 * SECOND_US, () => {

@@ -1,6 +1,6 @@
 /**
  * A replica as it runs in the product: the whole host, over the log of the storage engine, on the
- * simulated disk. What is simulated are disk, network, clock and chance; all between is the product.
+ * simulated disk. Simulated are disk, network, clock and chance; all between is the product.
  *
  * The checks are told of each write that the host gives to its log and of each that the log tells
  * durable, of what is applied, and after every start of what the disk held.
@@ -27,7 +27,8 @@ import type { SimulatedDisk } from './disk/disk.ts';
 import { ioCode } from './disk/mount.ts';
 import type { Kernel } from './kernel.ts';
 import { LedgerSink, LedgerSource } from './ledger-catch-up.ts';
-import { encodeCommands, Ledger } from './ledger.ts';
+import { LedgerMachine } from './ledger-machine.ts';
+import { encodeCommands } from './ledger.ts';
 import { NodeClock, Process } from './node-clock.ts';
 import { votersOf } from './node.ts';
 import type { DiskFault, NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
@@ -75,28 +76,18 @@ export interface DiskPace {
   mostUs: number;
 }
 
-interface Proposal {
-  readonly term: number;
-  readonly client: string;
-  readonly done: (outcome: ProposeOutcome) => void;
-}
-
 /** One life of the process: what a crash takes. */
 interface Life {
   readonly process: Process;
-  readonly ledger: Ledger;
-  readonly proposals: Map<number, Proposal>;
-  readonly toApply: Entry[];
+  readonly files: Files;
+  readonly machine: LedgerMachine;
   node: RaftNode | undefined;
   disk: LogDisk | undefined;
   replica: ReplicaFiles | undefined;
   listener: NetworkListener | undefined;
-  applying: boolean;
   checkpointing: boolean;
-  appliedTerm: number;
 }
 
-const APPLY_MOST_US = 1500;
 const SLOW_MOST_US = 60_000;
 const READ_BYTES = 1 << 20;
 const RECORD = { timestampMs: 0, recordCount: 1 };
@@ -133,7 +124,7 @@ export class HostNode implements SimulatedNode {
       leads: status.role === 'leader',
       start: status.start,
       // A state that takes the log's place counts for the core before it is current.
-      applied: Math.max(this.#life?.ledger.applied ?? 0, status.start - 1),
+      applied: Math.max(this.#life?.machine.ledger.applied ?? 0, status.start - 1),
       committed: status.commitIndex,
       last: status.accepted,
       voters: votersOf(status.configuration),
@@ -145,16 +136,18 @@ export class HostNode implements SimulatedNode {
     const process = new Process((error) => this.#options.violated(error));
     const life: Life = {
       process,
-      ledger: new Ledger(),
-      proposals: new Map(),
-      toApply: [],
+      files: this.#options.disk.mount(),
+      machine: new LedgerMachine({
+        ...this.#options,
+        random: this.#random,
+        run: (action) => process.run(action),
+        applied: (index) => this.#applied(life, index),
+      }),
       node: undefined,
       disk: undefined,
       replica: undefined,
       listener: undefined,
-      applying: false,
       checkpointing: false,
-      appliedTerm: 0,
     };
     this.#life = life;
     this.#state = 'starting';
@@ -218,8 +211,7 @@ export class HostNode implements SimulatedNode {
       return;
     }
     const { index, term } = proposed;
-    life.proposals.get(index)?.done({ kind: 'unknown' });
-    life.proposals.set(index, { term, client, done });
+    life.machine.proposed(index, { term, client, done });
     this.#options.touched();
   }
 
@@ -231,7 +223,7 @@ export class HostNode implements SimulatedNode {
     }
     node.read((index) => {
       if (life.process.isOver || index === undefined) return done({ kind: 'refused' });
-      done({ kind: 'read', index: life.ledger.applied, upTo: life.ledger.lastOf(client) });
+      done(life.machine.read(client));
     });
   }
 
@@ -270,11 +262,11 @@ export class HostNode implements SimulatedNode {
   }
 
   history(): ReadonlyMap<string, readonly number[]> {
-    return this.#life?.ledger.history ?? new Map<string, readonly number[]>();
+    return this.#life?.machine.ledger.history ?? new Map<string, readonly number[]>();
   }
 
   digest(): number {
-    return this.#life?.ledger.digest ?? 0;
+    return this.#life?.machine.ledger.digest ?? 0;
   }
 
   #inject(injected: { release(): void }): () => void {
@@ -291,13 +283,13 @@ export class HostNode implements SimulatedNode {
   }
 
   async #open(life: Life): Promise<void> {
-    const { disk, kernel, clock, checks, id, configuration } = this.#options;
-    const files = disk.mount();
+    const { kernel, clock, checks, id, configuration } = this.#options;
+    const { files } = life;
     const replica = await ReplicaFiles.open(files, emptyCheckpoint(configuration));
     const { checkpoint } = replica;
     life.replica = replica;
-    life.ledger.restore(checkpoint.ledger);
-    const log = await this.#openLog(life, files, replica.logDirectory, checkpoint);
+    life.machine.ledger.restore(checkpoint.ledger);
+    const log = await this.#openLog(life, replica.logDirectory, checkpoint);
     const logDisk = new LogDisk({ log, note: () => RECORD });
     life.disk = logDisk;
     if (log.failed !== undefined) logDisk.logFailed(log.failed);
@@ -324,7 +316,7 @@ export class HostNode implements SimulatedNode {
       clock: new NodeClock(kernel, clock, life.process),
       random: () => this.#random.below(0x1_0000_0000) / 0x1_0000_0000,
       machine: {
-        apply: (entries) => this.#apply(life, entries),
+        apply: (entries) => life.machine.apply(entries),
         roleChanged: () => this.#options.touched(),
         configurationChanged: (now) => this.#configured(votersOf(now)),
         ended: (end) => this.#ended(life, end),
@@ -335,7 +327,7 @@ export class HostNode implements SimulatedNode {
         sink: new LedgerSink({
           files,
           replica,
-          openLog: (directory, behind) => this.#openLog(life, files, directory, behind),
+          openLog: (directory, behind) => this.#openLog(life, directory, behind),
         }),
         checksum: (bytes) => crc32(bytes),
         failed: () => this.#options.counters.add('rare: a catch-up broke off'),
@@ -352,14 +344,13 @@ export class HostNode implements SimulatedNode {
 
   #openLog(
     life: Life,
-    files: Files,
     directory: string,
     behind: Pick<CheckpointName, 'index' | 'term'>,
   ): Promise<Log> {
     const { limits, clock } = this.#options;
     const { segmentBytes, prewriteBytes, maxWriteBytes, syncMode } = limits;
     return Log.open({
-      files,
+      files: life.files,
       directory,
       now: () => clock.wallMs(),
       segmentBytes,
@@ -424,53 +415,24 @@ export class HostNode implements SimulatedNode {
     if (this.#state === 'starting' && this.#life === undefined) this.start();
   }
 
-  // --- The state machine.
-
-  #apply(life: Life, entries: readonly Entry[]): void {
-    life.toApply.push(...entries);
-    if (life.applying) return;
-    life.applying = true;
-    this.#options.kernel.after(this.#random.below(APPLY_MOST_US), () => {
-      life.process.run(() => this.#applyNow(life));
-    });
-  }
-
-  #applyNow(life: Life): void {
-    life.applying = false;
-    for (const entry of life.toApply.splice(0)) {
-      life.ledger.apply(entry.index, entry.term, entry.payload);
-      life.appliedTerm = entry.term;
-      this.#options.checks.applied(this.id, entry.index, life.ledger.digest);
-      this.#settle(life, entry);
-    }
-    life.node?.applied(life.ledger.applied);
+  #applied(life: Life, index: number): void {
+    life.node?.applied(index);
     this.#checkpoint(life);
     this.#options.touched();
   }
 
-  #settle(life: Life, { index, term }: Entry): void {
-    const proposal = life.proposals.get(index);
-    if (proposal === undefined) return;
-    life.proposals.delete(index);
-    if (proposal.term !== term) {
-      this.#options.counters.add('rare: proposal overwritten');
-      return proposal.done({ kind: 'unknown' });
-    }
-    const upTo = life.ledger.lastOf(proposal.client);
-    proposal.done({ kind: 'applied', index, upTo });
-  }
-
   /** Never ahead of what this replica's own log has durable. */
   #checkpoint(life: Life): void {
-    const { replica, disk, node, ledger } = life;
+    const { replica, disk, node, machine } = life;
     const { checkpointEntries, keptEntries } = this.#options.limits;
     if (replica === undefined || disk === undefined || node === undefined) return;
-    const index = ledger.applied;
+    const index = machine.ledger.applied;
     if (life.checkpointing || index > disk.durable) return;
     if (index - replica.checkpoint.index < checkpointEntries) return;
     life.checkpointing = true;
     const configuration = node.configurationAt(index);
-    const stored = { index, term: life.appliedTerm, configuration, ledger: ledger.state() };
+    const ledger = machine.ledger.state();
+    const stored = { index, term: machine.appliedTerm, configuration, ledger };
     replica
       .save(stored)
       .then(() => {

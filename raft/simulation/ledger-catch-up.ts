@@ -1,6 +1,6 @@
 /**
- * The two ends of a catch-up for the ledger: a checkpoint is asked for in small pieces, by place and
- * length, and built in the next directory of the replica.
+ * The two ends of a catch-up for the ledger: a checkpoint is asked for in small pieces, by place
+ * and length, and built in the next directory of the replica.
  *
  * What an attempt has brought stays for the next one only if it is of the very same checkpoint. The
  * new log begins behind the checkpoint, and has the vote in it before it becomes current.

@@ -1,7 +1,7 @@
 /**
  * The port `Disk` with the checks listening in: every write is told to them before it goes to the
- * log, every completion before it goes to the host. Changes nothing on the way; after the end of the
- * process, and while it is paused, the host hears nothing.
+ * log, every completion before it goes to the host. Changes nothing on the way; after the end of
+ * the process, and while it is paused, the host hears nothing.
  */
 
 import type { Disk, DamagedRange, DiskListener, DiskRead, DiskWrite } from '../host/ports.ts';

@@ -1,6 +1,7 @@
 /**
- * Partitions that stay, and leave a majority of voters that see one another in both directions: that
- * majority has to serve, whoever led before and whoever makes noise from outside (thesis 4.2.3, 6.2).
+ * Partitions that stay, and leave a majority of voters that see one another in both directions:
+ * that majority has to serve, whoever led before and whoever makes noise from outside (thesis
+ * 4.2.3, 6.2).
  */
 
 import type { Cluster } from './cluster.ts';

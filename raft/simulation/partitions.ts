@@ -13,12 +13,16 @@ export type Partition = (typeof PARTITIONS)[number];
 
 export type DirectedLink = readonly [from: string, to: string];
 
+interface Choice {
+  readonly random: Random;
+  readonly first?: string | undefined;
+}
+
 /** The nodes in a drawn order decide who is where; `first` is put in front, if it is given. */
 export function linksCutBy(
   shape: Partition,
   nodes: readonly string[],
-  random: Random,
-  first?: string,
+  { random, first }: Choice,
 ): DirectedLink[] {
   const order = shuffled(nodes, random);
   if (first !== undefined && order.includes(first)) {

@@ -1,6 +1,6 @@
 /**
- * What a simulated replica keeps beside its log, in files of the simulated disk: its checkpoint, and
- * which of its directories is the current one.
+ * What a simulated replica keeps beside its log, in files of the simulated disk: its checkpoint,
+ * and which of its directories is the current one.
  *
  * ```
  * /replica/current             number of the current directory
@@ -15,6 +15,7 @@
 import { StorageError } from '#storage';
 import type { Files } from '#storage';
 import { ioCode } from './disk/mount.ts';
+import { parentOf } from './disk/names.ts';
 import type { StoredCheckpoint } from './stored-checkpoint.ts';
 
 const ROOT = '/replica';
@@ -61,7 +62,7 @@ export class ReplicaFiles {
   }
 
   async save(checkpoint: StoredCheckpoint): Promise<void> {
-    await writeText(this.#files, this.#directory, CHECKPOINT, JSON.stringify(checkpoint));
+    await writeText(this.#files, `${this.#directory}/${CHECKPOINT}`, JSON.stringify(checkpoint));
     this.#checkpoint = checkpoint;
   }
 
@@ -71,7 +72,7 @@ export class ReplicaFiles {
   }
 
   async makeCurrent(): Promise<void> {
-    await writeText(this.#files, ROOT, CURRENT, String(this.number));
+    await writeText(this.#files, `${ROOT}/${CURRENT}`, String(this.number));
   }
 
   static async #make(
@@ -116,13 +117,7 @@ async function readText(files: Files, path: string): Promise<string | undefined>
   }
 }
 
-async function writeText(
-  files: Files,
-  directory: string,
-  name: string,
-  text: string,
-): Promise<void> {
-  const path = `${directory}/${name}`;
+async function writeText(files: Files, path: string, text: string): Promise<void> {
   const beside = `${path}.new`;
   await files.remove(beside).catch((error: unknown) => {
     if (ioCode(error) !== 'ENOENT') throw error;
@@ -138,5 +133,5 @@ async function writeText(
   await file.sync();
   await file.close();
   await files.rename(beside, path);
-  await files.syncDirectory(directory);
+  await files.syncDirectory(parentOf(path));
 }

@@ -1,6 +1,7 @@
 /**
  * What must hold after every event (Raft figure 3, and the promises of the host): the checks know
- * all replicas at once, and each only by what it gave to its disk, what it applied, and its cursors.
+ * all replicas at once, and each only by what it gave to its disk, what it applied, and its
+ * cursors.
  *
  * Log matching is checked by induction: two entries of one index and term are the same and follow
  * the same term. *Committed* is what any replica ever called so; it is kept for ever.
@@ -167,8 +168,8 @@ export class SafetyChecks {
     if (before !== undefined) this.#goesOn(node, before, view);
     const { start, applied, committed, last } = view;
     if (start - 1 > applied || applied > committed || committed > last) {
-      const text = `${node}: start ${start}, applied ${applied}, committed ${committed}, last ${last}`;
-      violation('cursors in order', text);
+      const text = `start ${start}, applied ${applied}, committed ${committed}, last ${last}`;
+      violation('cursors in order', `${node}: ${text}`);
     }
     if (view.leads && before?.leads !== true) this.#leads(node, view);
     else if (view.leads && before?.term !== view.term) this.#leads(node, view);
@@ -269,7 +270,7 @@ export class SafetyChecks {
       return;
     }
     if (known.digest === entry.digest && known.termBefore === termBefore) return;
-    const text = `entry ${entry.index} of term ${entry.term} is not on ${node} what it is elsewhere`;
+    const text = `entry ${entry.index} of term ${entry.term} is another one on ${node}`;
     violation('log matching', text);
   }
 

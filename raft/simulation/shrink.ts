@@ -1,6 +1,6 @@
 /**
- * Makes a failing seed smaller: less time under faults, and fewer kinds of them, as long as the same
- * check fails. A bounded number of runs; the result reproduces, or it is what was given.
+ * Makes a failing seed smaller: less time under faults, and fewer kinds of them, as long as the
+ * same check fails. A bounded number of runs; the result reproduces, or it is what was given.
  */
 
 import { runSeed } from './run-seed.ts';

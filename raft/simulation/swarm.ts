@@ -2,7 +2,8 @@
  * What one seed is about: how many nodes, which limits, which faults (swarm testing: each seed
  * leaves some kinds out altogether, because faults hide one another), and how often they come.
  *
- * Half of the seeds have tiny limits, so that the rare branches of large ones are their daily bread.
+ * Half of the seeds have tiny limits, so that the rare branches of large ones are their daily
+ * bread.
  */
 
 import type { LinkFaults } from './network.ts';

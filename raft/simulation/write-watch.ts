@@ -1,9 +1,9 @@
 /**
- * Watches the stream of writes of one replica for the checks: what it gives to its disk, and what of
- * it is told durable.
+ * Watches the stream of writes of one replica for the checks: what it gives to its disk, and what
+ * of it is told durable.
  *
- * What an earlier write carried and a later one has cut off is not made durable by the earlier one's
- * completion.
+ * What an earlier write carried and a later one has cut off is not made durable by the earlier
+ * one's completion.
  */
 
 import type { Entry, HardState, Installed } from '../raft.ts';

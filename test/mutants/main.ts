@@ -1,7 +1,7 @@
 /**
- * `npm run mutants -- [--seeds N] [--catches N] [--only NN,NN]`: thirty known bugs, each put into the
- * source for a run of its own, and the simulator must catch it. Prints one row each: in how many
- * seeds it was caught, the first of them, by which check. Exit status 1: one survived.
+ * `npm run mutants -- [--seeds N] [--catches N] [--only NN,NN]`: thirty known bugs, each put into
+ * the source for a run of its own, and the simulator must catch it. Prints one row each: in how
+ * many seeds it was caught, the first of them, by which check. Exit status 1: one survived.
  */
 
 import { join } from 'node:path';

@@ -9,8 +9,8 @@
  *     what stands there instead
  *
  * Any number of `file`, `find`, `put` may follow one another. Lines of text are indented by two
- * spaces that do not count. A patch whose text is not there exactly once does not apply, and that is
- * an error: the bug it stands for would not be looked for any more.
+ * spaces that do not count. A patch whose text is not there exactly once does not apply, and that
+ * is an error: the bug it stands for would not be looked for any more.
  */
 
 import { readdir, readFile } from 'node:fs/promises';

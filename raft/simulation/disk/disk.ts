@@ -23,7 +23,7 @@ import {
   type Operation,
 } from './faults.ts';
 import { BLOCK_BYTES, type Inode, SECTOR_BYTES } from './inode.ts';
-import { ioError, Mount, type MountedDisk, type Steps } from './mount.ts';
+import { type DiskCall, ioError, Mount, type MountedDisk, type Steps } from './mount.ts';
 import { DIRECTORY, Names } from './names.ts';
 import { Random } from '../random.ts';
 
@@ -170,11 +170,10 @@ export class SimulatedDisk implements MountedDisk {
 
   /** Not for tests: what `Mount` and its handles call. A call of an earlier boot never returns. */
   perform<Result>(
-    boot: number,
-    operation: Operation,
-    path: string,
+    call: DiskCall,
     steps: (fault: ArmedFault | undefined) => Steps<Result>,
   ): Promise<Result> {
+    const { boot, operation, path } = call;
     return new Promise((resolve, reject) => {
       if (boot !== this.#boot) return;
       this.calls.set(operation, (this.calls.get(operation) ?? 0) + 1);

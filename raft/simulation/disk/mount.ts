@@ -16,15 +16,19 @@ export interface Steps<Result> {
   readonly finish: () => Result;
 }
 
+export interface DiskCall {
+  /** A call of an earlier boot never returns. */
+  readonly boot: number;
+  readonly operation: Operation;
+  readonly path: string;
+}
+
 /** What a mount needs from its disk. */
 export interface MountedDisk {
   readonly names: Names;
   readonly capacityBytes: number;
-  /** A call of an earlier boot never returns. */
   perform<Result>(
-    boot: number,
-    operation: Operation,
-    path: string,
+    call: DiskCall,
     steps: (fault: ArmedFault | undefined) => Steps<Result>,
   ): Promise<Result>;
   inode(path: string, operation: string): Inode;
@@ -81,7 +85,8 @@ export class Mount implements Files {
 
   syncDirectory(directory: string): Promise<void> {
     const { names } = this.#disk;
-    return this.#disk.perform(this.#boot, 'sync-directory', directory, (fault) => {
+    const call: DiskCall = { boot: this.#boot, operation: 'sync-directory', path: directory };
+    return this.#disk.perform(call, (fault) => {
       const covered = names.coveredBySync(directory);
       return {
         effect: () => this.#directory(directory, 'sync-directory'),
@@ -116,7 +121,7 @@ export class Mount implements Files {
   }
 
   #call<Result>(operation: Operation, path: string, finish: () => Result): Promise<Result> {
-    return this.#disk.perform(this.#boot, operation, path, () => ({ finish }));
+    return this.#disk.perform({ boot: this.#boot, operation, path }, () => ({ finish }));
   }
 
   #directory(path: string, operation: string): void {
@@ -239,7 +244,7 @@ class SimulatedFile implements OpenFile {
   ): Promise<Result> {
     if (this.#closed) return Promise.reject(ioError('EBADF', operation, this.path));
     if (operation === 'close') this.#closed = true;
-    return this.#disk.perform(this.#boot, operation, this.path, steps);
+    return this.#disk.perform({ boot: this.#boot, operation, path: this.path }, steps);
   }
 
   /** A part ends where a sector ends: no disk, and no kernel, stops in the middle of one. */

@@ -102,7 +102,7 @@ describe('a partition', () => {
     ).length;
 
   it('in the shape of a ring leaves each node a majority, and no two the same', () => {
-    const links = linksCutBy('ring', nodes, new Random(1));
+    const links = linksCutBy('ring', nodes, { random: new Random(1) });
     expect(nodes.map((node) => sees(links, node))).toEqual([3, 3, 3, 3, 3]);
     const seen = nodes.map((node) =>
       nodes.filter((other) => !links.some(([from, to]) => from === node && to === other)).join(''),
@@ -111,18 +111,18 @@ describe('a partition', () => {
   });
 
   it('in the shape of a bridge leaves one node that sees all', () => {
-    const links = linksCutBy('bridge', nodes, new Random(1), 'c');
+    const links = linksCutBy('bridge', nodes, { random: new Random(1), first: 'c' });
     expect(sees(links, 'c')).toBe(5);
     expect(nodes.filter((node) => sees(links, node) === 3)).toEqual(['a', 'b', 'd', 'e']);
   });
 
   it('that is one-way cuts no link in both directions', () => {
-    const links = linksCutBy('one-way', nodes, new Random(1));
+    const links = linksCutBy('one-way', nodes, { random: new Random(1) });
     expect(links).toHaveLength(4);
     for (const [from, to] of links) expect(links).not.toContainEqual([to, from]);
   });
 
   it('of one alone leaves it nobody', () => {
-    expect(sees(linksCutBy('alone', nodes, new Random(1), 'd'), 'd')).toBe(1);
+    expect(sees(linksCutBy('alone', nodes, { random: new Random(1), first: 'd' }), 'd')).toBe(1);
   });
 });
