@@ -55,6 +55,19 @@ export interface ShardSettings {
   readonly runs: RunSettings;
   readonly storage: StorageSettings;
   readonly log: LogSettings;
+  /** Absent: this node is alone. */
+  readonly peers?: PeerSettings;
+}
+
+/** The other nodes, and how they are reached. */
+export interface PeerSettings {
+  readonly cluster: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  /** All nodes, this one too. */
+  readonly nodes: readonly { readonly id: string; readonly host: string; readonly port: number }[];
+  /** Paths of files in PEM, absolute; undefined: nothing is protected. */
+  readonly tls: { readonly cert: string; readonly key: string; readonly ca: string } | undefined;
+  readonly backlogBytes: number;
 }
 
 /** An explicit group of the configuration. */
@@ -189,6 +202,7 @@ export function opsOptions({ server }: Config): OpsOptions | undefined {
 /** `directory` is absolute; `terminal` says whether standard error is one. */
 export function shardSettings(config: Config, directory: string, terminal: boolean): ShardSettings {
   const { shards, storage, queues, node } = config;
+  const peers = peerSettings(config);
   return {
     node: node.id,
     dataDirectory: directory,
@@ -229,6 +243,22 @@ export function shardSettings(config: Config, directory: string, terminal: boole
       ...(storage.reserve === undefined ? {} : { reserveBytes: storage.reserve }),
     },
     log: logSettings(config, terminal),
+    ...(peers === undefined ? {} : { peers }),
+  };
+}
+
+function peerSettings({ cluster }: Config): PeerSettings | undefined {
+  const { id, listen, peers, tls } = cluster;
+  if (listen === undefined) return undefined;
+  return {
+    cluster: id,
+    listen,
+    nodes: peers.map((peer) => ({ id: peer.id, ...peer.addr })),
+    tls:
+      tls.cert === ''
+        ? undefined
+        : { cert: resolve(tls.cert), key: resolve(tls.key), ca: resolve(tls.ca) },
+    backlogBytes: cluster.max_peer_backlog,
   };
 }
 

@@ -11,6 +11,7 @@ import { systemClock as raftClock, systemRandom } from '#raft';
 import { DiskReserve, Log, nodeFiles, Runs, openDataDirectory, openLevelRecords } from '#storage';
 import type { DataDirectory, Files, RecordStore } from '#storage';
 import type { ShardSettings } from './options.ts';
+import { openPeers } from './peer-host.ts';
 import type { BatchPort } from './shard/port.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
 import { DeclarationError } from './shard/declarations.ts';
@@ -62,7 +63,7 @@ export interface ShardHost {
   stop(): Promise<void>;
 }
 
-/** Rejects with a StorageError or a DeclarationError when the start is refused. */
+/** Rejects with a StorageError, a DeclarationError or a PeerStartError: the start is refused. */
 export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
   const { settings } = parts;
   const files = nodeFiles();
@@ -77,7 +78,16 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
       directory: await data.folder(SHARD_FOLDER, RECORDS_FOLDER),
     });
     opened.push(() => records.close());
-    const shard = await openShard(parts, { files, data, reserve, records, opened });
+    const peers = settings.peers && (await openPeers(settings.node, settings.peers, parts.logger));
+    if (peers !== undefined) opened.push(() => peers.stop());
+    const stats = (): Iterable<readonly [string, number]> => [
+      ...(parts.moreStats?.() ?? []),
+      ...(peers?.stats() ?? []),
+    ];
+    const shard = await openShard(
+      { ...parts, moreStats: stats },
+      { files, data, reserve, records, opened },
+    );
     const inMemory = await openVolatileShard(parts, shard);
     return {
       stop: async () => {

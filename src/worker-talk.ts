@@ -6,6 +6,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import { STORAGE_ERROR_CODES, StorageError } from '#storage';
 import type { ShardSettings } from './options.ts';
+import { PeerStartError } from './peer-start-error.ts';
 import { DeclarationError } from './shard/declarations.ts';
 
 export interface WorkerInput {
@@ -42,7 +43,9 @@ export function refusalOf(error: unknown): Refusal {
       ? error.code
       : error instanceof DeclarationError
         ? `declaration ${error.code}`
-        : (systemCode(error) ?? 'unexpected');
+        : error instanceof PeerStartError
+          ? `${PEERS} ${error.key}`
+          : (systemCode(error) ?? 'unexpected');
   return { kind, message, ...(stack === undefined ? {} : { stack }) };
 }
 
@@ -53,6 +56,8 @@ export function errorOf(refusal: Refusal): Error {
   if (code !== undefined) return new StorageError(code, message);
   if (kind === 'declaration exists') return new DeclarationError('exists', message);
   if (kind === 'declaration invalid') return new DeclarationError('invalid', message);
+  if (kind.startsWith(`${PEERS} `))
+    return new PeerStartError(kind.slice(PEERS.length + 1), message);
   const error = new Error(message);
   if (stack !== undefined) error.stack = stack;
   return SYSTEM_CODE.test(kind) ? Object.assign(error, { code: kind }) : error;
@@ -66,4 +71,5 @@ export function systemCode(error: Error): string | undefined {
   return typeof code === 'string' && SYSTEM_CODE.test(code) ? code : undefined;
 }
 
+const PEERS = 'peers';
 const SYSTEM_CODE = /^E[A-Z0-9]+$/;

@@ -99,6 +99,12 @@ const BESIDE_IN_QUEUE: Readonly<Record<string, readonly [string, string]>> = {
   ],
 };
 
+const CLUSTER = [
+  'cluster.listen=127.0.0.1:7',
+  'cluster.peers=[{id: node-1, addr: "127.0.0.1:7"}]',
+] as const;
+const CLUSTER_TLS = [...CLUSTER, 'cluster.tls={cert: c, key: k, ca: a}'];
+
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   'storage.reserve': ['storage.segment_size=1MiB'],
   'storage.prewrite_size': ['storage.window=2GiB', 'storage.segment_size=1GiB'],
@@ -106,10 +112,26 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
   'storage.window': ['storage.segment_size=1MiB'],
   'shards.high_water': ['shards.max_pending=16GiB'],
   'shards.max_pending': ['shards.high_water=64KiB'],
+  'cluster.id': CLUSTER,
+  'cluster.listen': CLUSTER,
+  'cluster.max_peer_backlog': CLUSTER,
+  'cluster.tls.cert': CLUSTER_TLS,
+  'cluster.tls.key': CLUSTER_TLS,
+  'cluster.tls.ca': CLUSTER_TLS,
 };
 
 /** What is set beside a key, and the same with the key. */
 function assignments(path: string, value: string): readonly [string[], string[]] {
+  const peer = /^cluster\.peers\[\]\.(.+)$/.exec(path)?.[1];
+  if (peer !== undefined) {
+    const other = { id: 'x', addr: '127.0.0.1:9', [peer]: value };
+    const list = (addr: string, id: string): string =>
+      `cluster.peers=[{id: node-1, addr: "127.0.0.1:7"}, {id: ${id}, addr: "${addr}"}]`;
+    return [
+      [CLUSTER[0], list('127.0.0.1:9', 'x')],
+      [CLUSTER[0], list(other.addr, other.id)],
+    ];
+  }
   const name = /^queues\[\]\.(.+)$/.exec(path)?.[1];
   if (name === undefined) {
     const beside = [...(BESIDE[path] ?? [])];
@@ -127,8 +149,8 @@ function assignments(path: string, value: string): readonly [string[], string[]]
 }
 
 const NAMED = leaves(KEYS.keys);
-/** Decides at the start whether a listener may be opened: test/config/config.test.ts. */
-const RULES_ONLY = new Set(['allow_anonymous']);
+/** Decide at the start whether a listener may be opened: test/config has their tests. */
+const RULES_ONLY = new Set(['allow_anonymous', 'cluster.allow_plaintext']);
 describe('O1: each key changes behaviour', () => {
   const changing = NAMED.filter(({ path }) => !RULES_ONLY.has(path));
 

@@ -32,6 +32,8 @@ export class Follower {
   /** The end of the last append that is not acknowledged in full. */
   #due: LogIndex | undefined;
   #lastAcknowledged: LogIndex = 0;
+  /** Something was written since the last acknowledgement. */
+  #hasWritten = false;
 
   constructor(replica: Replica) {
     this.#replica = replica;
@@ -122,7 +124,7 @@ export class Follower {
       if (entry.index <= log.last) {
         const isKnown = entry.index > commitIndex && faults.at(entry.index) === undefined;
         if (!isKnown || log.termAt(entry.index) === entry.term) continue;
-        // With damage before it more goes than the conflict, but nothing at or before `prevLogIndex`.
+        // With damage before it more goes than the conflict, but nothing up to `prevLogIndex`.
         at = this.#truncateConflict(entry.index) - prevLogIndex - 1;
         continue;
       }
@@ -187,13 +189,19 @@ export class Follower {
     });
   }
 
+  /** A write is on the disk. */
+  written(): void {
+    this.#hasWritten = true;
+  }
+
   /** Once before each `Ready`: tells the leader what has become durable since. */
   acknowledge(): void {
-    const replica = this.#replica;
-    const { leader, acknowledged } = replica;
-    if (leader === undefined || this.#sessionTerm !== replica.term) return;
+    const { leader, acknowledged, term } = this.#replica;
+    const hasGrown = this.#hasWritten && acknowledged > this.#lastAcknowledged;
+    this.#hasWritten = false;
+    if (leader === undefined || this.#sessionTerm !== term) return;
     const isDue = this.#due !== undefined && acknowledged >= this.#due;
-    if (!isDue && acknowledged <= this.#lastAcknowledged) return;
+    if (!isDue && !hasGrown) return;
     if (isDue) this.#due = undefined;
     this.#lastAcknowledged = acknowledged;
     this.#success(leader, acknowledged);

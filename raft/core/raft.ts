@@ -90,6 +90,7 @@ export class Raft {
     let isHardStateWritten = false;
     let write = replica.ledger.complete(token);
     while (write !== undefined) {
+      this.#server.follower.written();
       isLogMoved = this.#complete(write) || isLogMoved;
       isHardStateWritten ||= write.hardState;
       write = replica.ledger.complete(token);

@@ -10,6 +10,7 @@ import { AdminSocketError } from '../admin/socket.ts';
 import { type Config, isLoopback, loadConfig } from '../config/config.ts';
 import { ListenError, type Listening, Node, type StartShards } from '../node.ts';
 import { logSettings } from '../options.ts';
+import { PeerStartError } from '../peer-start-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { createLogger } from '../telemetry/pino-logger.ts';
 import { collect } from './client-options.ts';
@@ -73,6 +74,10 @@ async function startNode(parts: Parameters<typeof Node.start>[0]): Promise<Node>
   } catch (error) {
     if (error instanceof ListenError || error instanceof AdminSocketError) {
       throw new CliError(ExitCode.listener, error.message, { cause: error });
+    }
+    if (error instanceof PeerStartError) {
+      const code = error.isAboutListening ? ExitCode.listener : ExitCode.usage;
+      throw new CliError(code, `${error.message} (${error.key})`, { cause: error });
     }
     const code = storageExitCode(error);
     if (code === undefined || !(error instanceof Error)) throw error;

@@ -20,6 +20,7 @@ export {
   isDeadLetterQueue,
   queueNameProblem,
 } from './queue-names.ts';
+export { clusterIdProblem, nodeIdProblem } from './node-names.ts';
 export { readPosition } from './positions.ts';
 export { isLoopback, readDuration, writeAddress, writeDuration, writeSize } from './values.ts';
 

@@ -5,13 +5,12 @@
  */
 
 import { admin } from './admin-keys.ts';
+import { cluster } from './cluster-keys.ts';
+import { NODE_NAME_RULE, nodeIdProblem } from './node-names.ts';
 import { autoCreate, queues } from './queue-keys.ts';
 import { type ValueOf, choice, duration, onOff, section, size, text, whole } from './schema.ts';
 import { server } from './server-keys.ts';
 import { shards, storage } from './shard-keys.ts';
-
-const NODE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
-const NODE_ID_RULE = '1 to 64 letters, digits, `.`, `_` and `-`, the first a letter or digit';
 
 const node = section('Who this broker is.', {
   id: text({
@@ -19,8 +18,8 @@ const node = section('Who this broker is.', {
       'The name of this broker in logs, and of the stream in which it numbers its publishes. ' +
       'Keep it for as long as the data directory lives.',
     fallback: 'node-1',
-    rule: NODE_ID_RULE,
-    check: (id) => (NODE_ID.test(id) ? undefined : `must be ${NODE_ID_RULE.replaceAll('`', "'")}`),
+    rule: NODE_NAME_RULE,
+    check: nodeIdProblem,
   }),
 });
 
@@ -91,6 +90,7 @@ const log = section('What the broker tells about itself, on standard error.', {
 
 export const KEYS = section('FluxMQ', {
   node,
+  cluster,
   data_dir: text({
     about: 'Where the data is, relative to the working directory. One broker at a time.',
     fallback: 'data',
@@ -121,7 +121,9 @@ export type QueueConfig = Config['queues'][number];
 /** Keys that later versions will have: refused by name, so that nobody believes they work. */
 const LATER = [
   'auth',
-  'cluster',
+  'cluster.etcd',
+  'cluster.replicas',
+  'cluster.shards',
   'hooks',
   'security',
   'telemetry',

@@ -27,7 +27,8 @@ export function readLeaf(key: ScalarKey, scalar: ScalarNode): Read<unknown> {
     case 'number':
       return readNumber(key, value, written);
     case 'address':
-      return written === 'off' ? { value: undefined } : readAddress(written);
+      if (written === 'off' && key.mayBeOff) return { value: undefined };
+      return readAddress(written);
     case 'duration':
       return readSteps(key, written);
     case 'size':

@@ -54,10 +54,17 @@ function schemaOf(key: Key): JsonSchema {
     };
   }
   if (key.kind === 'sections') {
-    const items = { ...schemaOf(key.each), required: ['name'] };
+    const items = { ...schemaOf(key.each), required: requiredOf(key.each) };
     return { description, type: 'array', maxItems: key.most, items, default: key.fallback };
   }
   return { description: `${description} ${plain(rangeOf(key))}`.trim(), ...leafSchema(key) };
+}
+
+/** Keys without a default. */
+function requiredOf({ keys }: SectionKey): string[] {
+  return Object.entries(keys)
+    .filter(([, key]) => 'fallback' in key && fallbackOf(key as Leaf) === '(required)')
+    .map(([name]) => name);
 }
 
 /** JSON Schema (draft 2020-12) for editors; the broker itself checks more. */
@@ -112,7 +119,7 @@ function rangeOf(key: Leaf): string {
       return key.auto === undefined ? range : `${range}, or \`auto\`: ${key.auto}`;
     }
     case 'address':
-      return '`host:port` or `off`';
+      return key.mayBeOff ? '`host:port` or `off`' : '`host:port`';
     default:
       return key satisfies never;
   }
@@ -248,7 +255,7 @@ function yamlLines(keys: Readonly<Record<string, Key>>, indent: string): string[
       return [...about, `${indent}${name}:`, ...yamlList(key, indent)];
     }
     const range = comment(plain(`${typeOf(key)}: ${rangeOf(key)}`.replace(/: $/, '')), indent);
-    const value = key.kind === 'texts' ? "['$queue/orders/#']" : String(key.fallback);
+    const value = key.kind === 'texts' ? "['$queue/orders/#']" : String(key.fallback) || "''";
     return [...about, ...range, `${indent}${name}: ${value}`];
   });
 }

@@ -1,5 +1,6 @@
 /** What no single key can say: rules between keys. Run when every key by itself is right. */
 
+import { checkCluster } from './cluster-rules.ts';
 import type { Config } from './keys.ts';
 import { NO_PLACE } from './document.ts';
 import type { ConfigErrorCode, ConfigProblem, Tell } from './problem.ts';
@@ -16,6 +17,7 @@ export function brokenRules(config: Config, places: Places): ConfigProblem[] {
     problems.push({ code, place: places.get(at) ?? NO_PLACE, key, text });
   };
   checkListeners(config, tell);
+  checkCluster(config, tell);
   checkQueues(config, tell);
   checkShards(config, tell);
   checkStorage(config, tell);
@@ -24,17 +26,20 @@ export function brokenRules(config: Config, places: Places): ConfigProblem[] {
 
 function checkListeners(config: Config, tell: Tell): void {
   const { mqtt, ops } = config.server;
+  const { listen } = config.cluster;
   if (mqtt.tcp.addr === undefined) {
     tell('conflict', 'server.mqtt.tcp.addr', 'every listener is off: nobody could connect');
   }
   const listeners = [
     ['server.mqtt.tcp.addr', mqtt.tcp.addr],
     ['server.ops.addr', ops.addr],
+    ['cluster.listen', listen],
   ] as const;
   const taken = new Map<string, string>();
   for (const [key, address] of listeners) {
     if (address === undefined) continue;
-    if (!isLoopback(address.host) && !config.allow_anonymous) {
+    // Nodes prove who they are: cluster-rules.ts.
+    if (address !== listen && !isLoopback(address.host) && !config.allow_anonymous) {
       const text =
         `${writeAddress(address)} can be reached from other machines, and this version knows no ` +
         'users: listen on 127.0.0.1, or say allow_anonymous: true';

@@ -59,10 +59,11 @@ export interface SizeKey extends Described {
   readonly auto: string | undefined;
 }
 
-/** Where to listen; undefined for `off`. */
+/** A place that must be named, or, where it may be `off`, one to listen at; then undefined. */
 export interface AddressKey extends Described {
   readonly kind: 'address';
   readonly fallback: string;
+  readonly mayBeOff: boolean;
 }
 
 /** A list of texts; undefined when the file names none. */
@@ -121,7 +122,9 @@ export type ValueOf<K extends Key> =
         : K extends SwitchKey
           ? boolean
           : K extends AddressKey
-            ? Address | undefined
+            ? K extends { readonly mayBeOff: false }
+              ? Address
+              : Address | undefined
             : K extends TextsKey
               ? readonly string[] | undefined
               : K extends TextKey
@@ -174,6 +177,15 @@ export function sizeOrAuto(
   return { kind: 'size', fallback: 'auto', ...spec };
 }
 
-export const address = (spec: Spec<AddressKey>): AddressKey => ({ kind: 'address', ...spec });
+export function address(spec: Omit<Spec<AddressKey>, 'mayBeOff'>): AddressKey {
+  return { kind: 'address', mayBeOff: true, ...spec };
+}
+
+/** Has no default: it must be named. */
+export function addressAlways(
+  spec: Omit<Spec<AddressKey>, 'mayBeOff' | 'fallback'>,
+): AddressKey & { readonly mayBeOff: false } {
+  return { kind: 'address', fallback: '', mayBeOff: false, ...spec };
+}
 
 export const texts = (spec: Spec<TextsKey>): TextsKey => ({ kind: 'texts', ...spec });

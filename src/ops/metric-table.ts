@@ -6,30 +6,8 @@
  */
 
 import { ALARM_KINDS, SEPARATOR } from './figures.ts';
-
-export interface Series {
-  /** The name of a figure. */
-  readonly from: string;
-  readonly labels?: Readonly<Record<string, string>>;
-}
-
-export interface MetricRow {
-  readonly name: string;
-  readonly kind: 'counter' | 'gauge';
-  readonly help: string;
-  readonly series: readonly Series[];
-  /** The figures have another unit: they are multiplied by this. */
-  readonly scale?: number;
-}
-
-function of(from: string): readonly Series[] {
-  return [{ from }];
-}
-
-/** `label` has the last part of each name. */
-function each(label: string, prefix: string, ...parts: string[]): readonly Series[] {
-  return parts.map((part) => ({ from: `${prefix}/${part}`, labels: { [label]: part } }));
-}
+import { type MetricRow, each, of } from './metric-row.ts';
+import { PEER_METRICS } from './peer-metrics.ts';
 
 const MILLIS = 0.001;
 
@@ -368,6 +346,7 @@ export const METRICS: readonly MetricRow[] = [
     help: 'Bytes of the newest part of the log that are in memory.',
     series: of('payloads/cached-bytes'),
   },
+  ...PEER_METRICS,
   {
     name: 'fluxmq_event_loop_busy_seconds_total',
     kind: 'counter',

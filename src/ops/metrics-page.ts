@@ -1,13 +1,7 @@
 /** docs/metrics.md, from the table of metrics. Pure; `npm run docs:config` writes it. */
 
-import {
-  GROUP_METRICS,
-  METRICS,
-  type MetricRow,
-  OTHERS,
-  QUEUE_METRICS,
-  WRITE_SECONDS,
-} from './metric-table.ts';
+import type { MetricRow } from './metric-row.ts';
+import { GROUP_METRICS, METRICS, OTHERS, QUEUE_METRICS, WRITE_SECONDS } from './metric-table.ts';
 
 const HEAD = `# Metrics
 

@@ -7,6 +7,7 @@
  * and prom-client escapes them.
  */
 
+import type { MetricRow } from './metric-row.ts';
 import { type Metric, Registry } from 'prom-client';
 import {
   ALARM_KINDS,
@@ -16,14 +17,7 @@ import {
   type ThreadFigures,
 } from './figures.ts';
 import { alarmCounts } from './health.ts';
-import {
-  GROUP_METRICS,
-  METRICS,
-  type MetricRow,
-  OTHERS,
-  QUEUE_METRICS,
-  WRITE_SECONDS,
-} from './metric-table.ts';
+import { GROUP_METRICS, METRICS, OTHERS, QUEUE_METRICS, WRITE_SECONDS } from './metric-table.ts';
 import { type NamedFigures, type SeriesLimits, namedFigures } from './named-figures.ts';
 
 /** What a scrape shows; `shards` undefined: they did not answer. */

@@ -148,7 +148,7 @@ describe('O1: what is wrong is an error at the start', () => {
     'server.coap.addr=127.0.0.1:5683',
     'server.http.addr=off',
     'server.mqtt.tcp.tls={cert: a}',
-    'cluster.nodes=[a]',
+    'cluster.etcd.mode=embedded',
   ])('%s is of a later version, and says so', (assignment) => {
     expect(() => set(assignment)).toThrow(/not available in this version/);
   });

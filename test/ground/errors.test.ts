@@ -11,6 +11,7 @@ import { status } from '@grpc/grpc-js';
 import { ADMIN_CALL_ERRORS, REFUSAL_STATUS } from '../../src/admin/status.ts';
 import { ADMIN_REFUSALS, PUBLISH_REFUSALS } from '../../src/broker/ports.ts';
 import { ExitCode } from '../../src/cli/exit-codes.ts';
+import { PEER_REFUSALS } from '../../src/cluster/refusals.ts';
 import { CONFIG_ERROR_CODES } from '../../src/config/problem.ts';
 import { REFUSALS, SETTLE_REFUSALS } from '../../src/protocol/mqtt/refusals.ts';
 import { SHARD_ERROR_CODES } from '../../src/shard/shard-error.ts';
@@ -42,6 +43,7 @@ describe('docs/errors.md', () => {
     ['A request that has no answer', ADMIN_CALL_ERRORS],
     ['The storage engine', STORAGE_ERROR_CODES],
     ['Consensus', RAFT_ERROR_CODES],
+    ['Other nodes', PEER_REFUSALS],
     ['The shard', SHARD_ERROR_CODES],
   ] as const)('%s: every code, and no other', async (heading, codes) => {
     const told = column(await tableBelow(heading), 0);
@@ -89,6 +91,9 @@ describe('docs/errors.md', () => {
       'Late',
       'Stopped',
       'DeclarationError',
+      'PeerError',
+      'PeerTlsError',
+      'PeerStartError',
       'CodecError',
       'RecordFormatError',
       'MachineFault',

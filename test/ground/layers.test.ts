@@ -158,6 +158,20 @@ const FORBIDDEN: readonly Probe[] = [
   ...imports('src/admin', '#storage', 'StorageError'),
   ...imports('src/admin', '../../storage/errors.ts', 'StorageError'),
   ...imports('src/admin', 'node:http2', 'createServer'),
+  ...imports('src/cluster', '../shard/probe-target.ts', 'target'),
+  ...imports('src/cluster', '../machine/probe-target.ts', 'target'),
+  ...imports('src/cluster', '../broker/probe-target.ts', 'target'),
+  ...imports('src/cluster', '../config/probe-target.ts', 'target'),
+  ...imports('src/cluster', '../protocol/mqtt/reason-codes.ts', 'ReasonCode'),
+  ...imports('src/cluster', '../telemetry/probe-target.ts', 'target'),
+  ...imports('src/cluster', '../probe-target.ts', 'target'),
+  ...imports('src/cluster', '#storage', 'StorageError'),
+  ...imports('src/cluster', '../../storage/errors.ts', 'StorageError'),
+  ...imports('src/cluster', 'node:http2', 'createServer'),
+  ...imports('src/cluster', 'node:worker_threads', 'Worker'),
+  ...imports('src/shard', '../cluster/probe-target.ts', 'target'),
+  ...imports('src/broker', '../cluster/probe-target.ts', 'target'),
+  ...imports('src/protocol/mqtt', '../../cluster/probe-target.ts', 'target'),
   ...imports('src/broker', '../admin/probe-target.ts', 'target'),
   ...imports('src/shard', '../admin/probe-target.ts', 'target'),
   ...imports('src/protocol/mqtt', '../../admin/probe-target.ts', 'target'),
@@ -248,6 +262,17 @@ const ALLOWED: readonly Probe[] = [
     what: 'HTTP and prom-client',
   },
   {
+    folder: 'src/cluster',
+    code:
+      "import { createServer } from 'node:tls';\n" +
+      "import { readFile } from 'node:fs/promises';\n" +
+      "import { Server } from '@grpc/grpc-js';\n" +
+      "import type { Logger } from '../telemetry/logger.ts';\n" +
+      'export const probe = [createServer, readFile, Server] as const;\n' +
+      'export type Probe = Logger;',
+    what: 'TLS, files and gRPC',
+  },
+  {
     folder: 'src/admin',
     code:
       "import { createServer } from 'node:net';\n" +
@@ -325,6 +350,7 @@ describe('layers', () => {
     const targets = [
       'admin',
       'broker',
+      'cluster',
       'config',
       'ops',
       'telemetry',

@@ -16,8 +16,8 @@ import type { RaftLog } from '../../src/shard/raft-log.ts';
 import { loneRaftLog } from './lone-raft-log.ts';
 import { PlainClient, queue, turn } from './shard-world.ts';
 import type { Delivered } from './shard-world.ts';
-import type { Random } from './simulated-disk-random.ts';
-import type { SimulatedDisk } from './simulated-disk.ts';
+import type { Random } from '../../raft/simulation/random.ts';
+import type { SimulatedDisk } from '../../raft/simulation/disk/disk.ts';
 
 const QUEUES = ['orders', 'bills', 'letters'];
 const DIRECTORY = '/data/log';

@@ -1,0 +1,61 @@
+/** What the traffic between nodes costs at most. Every number that bounds it stands here. */
+
+const KIB = 2 ** 10;
+const MIB = 2 ** 20;
+
+/** Versions of the protocol that this node speaks. */
+export const VERSION_OLDEST = 1;
+export const VERSION_NEWEST = 1;
+
+/** A frame holds at most one message of the largest size that may be configured, and its head. */
+export const FRAME_BYTES_MAX = 65 * MIB;
+/** Frames that wait are joined into one gRPC message up to this; one alone may be larger. */
+export const BATCH_BYTES = 256 * KIB;
+export const BATCH_FRAMES_MAX = 4_096;
+/** A batch as it is received: nearly full, and then one more frame; and its head. */
+export const BATCH_BYTES_MAX = FRAME_BYTES_MAX + BATCH_BYTES + 64;
+/** All that the port of a node ever reads of anybody. */
+export const HELLO_BYTES_MAX = 1 * KIB;
+
+/** A term that no cluster reaches: with an election each 10 ms in 89,000 years. */
+export const TERM_MAX = 2 ** 48 - 1;
+/** `<node id>`, or `<node id>+<number>`. */
+export const SERVER_ID_BYTES_MAX = 80;
+export const ENTRIES_MAX = 65_536;
+export const CONFIGURATION_BYTES_MAX = 64 * KIB;
+
+/** Heartbeats, votes and acknowledgements that wait for one node; then the oldest goes. */
+export const CONTROL_FRAMES_MAX = 1_024;
+export const CONTROL_BYTES_MAX = 1 * MIB;
+/** Bulk that waits for one node; its bytes are configured. */
+export const BULK_FRAMES_MAX = 8_192;
+/** What a stream keeps to write its batches into: it grows up to what a full one needs. */
+export const ROOM_BYTES_MIN = 4 * KIB;
+export const ROOM_BYTES_KEPT = BATCH_BYTES + 64;
+/** What a sender may have on its way to one stream of bulk; HTTP/2 alone has 64 KiB. */
+export const BULK_WINDOW_BYTES = 4 * MIB;
+
+/** From the wish for a stream to the answer to the hello. */
+export const CONNECT_MS_MAX = 5_000;
+export const HANDSHAKE_MS_MAX = 5_000;
+export const HELLO_MS_MAX = 5_000;
+/** A connection that carries no stream is closed. */
+export const IDLE_MS_MAX = 10_000;
+/** A connection that was silent is asked whether it lives, and has so long to answer. */
+export const KEEPALIVE_MS = 5_000;
+export const KEEPALIVE_ANSWER_MS = 3_000;
+/** gRPC connects again to an address that refuses after waits that grow up to this. */
+export const CONNECT_AGAIN_MS_MAX = 500;
+/** A name is looked up again at most this often. */
+export const RESOLVE_MS_MIN = 5_000;
+/** Waits between streams double from the first to the last; each is drawn from its upper half. */
+export const RECONNECT_MS_MIN = 50;
+export const RECONNECT_MS_MAX = 2_000;
+/** So long a connection must have held for the next wait to be a short one again. */
+export const STEADY_MS = 1_000;
+
+/** Both channels of 32 nodes, old ones that were not closed yet, and some in the handshake. */
+export const CONNECTIONS_MAX = 256;
+export const STREAMS_PER_CONNECTION_MAX = 2;
+
+export const REFUSAL_LOG_INTERVAL_MS = 10_000;

@@ -1,0 +1,90 @@
+/**
+ * The configuration keys of `cluster`: which nodes there are, where they meet, and how they prove
+ * who they are. Part of the one table in `keys.ts`; `cluster-rules.ts` has what no single key says.
+ */
+
+import { NODE_NAME_RULE, clusterIdProblem, nodeIdProblem } from './node-names.ts';
+import { address, addressAlways, onOff, section, sections, size, text } from './schema.ts';
+
+/** More nodes than this would need another way to spread the definitions. */
+const PEERS_MAX = 32;
+
+function pathProblem(path: string): string | undefined {
+  return path.includes('\0') ? 'is not a path' : undefined;
+}
+
+const tls = section(
+  'What this node shows to others, and by whom it knows them (TLS 1.3, both ends). All three, or ' +
+    'none. `fluxmq cert` makes them.',
+  {
+    cert: text({
+      about:
+        'Its certificate in PEM, with what lies between it and the authority. It names the node ' +
+        'as `fluxmq://<cluster.id>/<node.id>`.',
+      fallback: '',
+      rule: 'a path',
+      otherwise: 'no TLS',
+      check: pathProblem,
+    }),
+    key: text({
+      about: 'The private key of the certificate, in PEM, not encrypted.',
+      fallback: '',
+      rule: 'a path',
+      otherwise: 'no TLS',
+      check: pathProblem,
+    }),
+    ca: text({
+      about: 'The certificates of the authorities that sign for nodes of this cluster, in PEM.',
+      fallback: '',
+      rule: 'a path',
+      otherwise: 'no TLS',
+      check: pathProblem,
+    }),
+  },
+);
+
+export const cluster = section('Several brokers that hold the same queues.', {
+  id: text({
+    about:
+      'The name of the cluster. Nodes of another one are refused: give each cluster its own, and ' +
+      'keep it for as long as its data lives.',
+    fallback: 'fluxmq',
+    rule: NODE_NAME_RULE,
+    check: clusterIdProblem,
+  }),
+  listen: address({
+    about:
+      'Where the other nodes reach this one: `host:port`, or `off` for a single broker. Outside ' +
+      'loopback TLS is required, or `allow_plaintext: true`.',
+    fallback: 'off',
+  }),
+  peers: sections({
+    about: 'All nodes of the cluster, this one too: the same list in the file of each node.',
+    most: PEERS_MAX,
+    fallback: [],
+    each: section('A node of the cluster.', {
+      id: text({
+        about: 'Its `node.id`.',
+        fallback: '',
+        rule: NODE_NAME_RULE,
+        check: (id) => (id === '' ? 'is empty: a node needs an id' : nodeIdProblem(id)),
+      }),
+      addr: addressAlways({ about: 'Where the others reach it.' }),
+    }),
+  }),
+  tls,
+  allow_plaintext: onOff({
+    about:
+      'Whether nodes may talk outside loopback without TLS. Whoever reaches `cluster.listen` can ' +
+      'then read every message, act as any node, and destroy every queue.',
+    fallback: false,
+  }),
+  max_peer_backlog: size({
+    about:
+      'Bytes that may wait for one node that is slow or away. Above it what Raft sends again by ' +
+      'itself is dropped, and the rest is held back. One message always has room.',
+    fallback: '16MiB',
+    min: '64KiB',
+    max: '1GiB',
+  }),
+});
