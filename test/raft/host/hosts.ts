@@ -40,9 +40,9 @@ const STORAGE = {
 } as const;
 
 export const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-export const text = (payload: Uint8Array): string => new TextDecoder().decode(payload);
+const text = (payload: Uint8Array): string => new TextDecoder().decode(payload);
 
-export function turn(): Promise<void> {
+function turn(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });
