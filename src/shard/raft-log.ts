@@ -173,7 +173,7 @@ export class RaftLog implements ShardLog, StateMachine {
       this.#last = proposed.index;
       return proposed.index as LogIndex;
     }
-    if (proposed.code === 'notLeader') return 'lost';
+    if (proposed.code === 'not-leader') return 'lost';
     if (proposed.code === 'transferring' || proposed.code === 'busy') return 'held';
     throw new StorageError('failed', `the replica takes no entry: ${proposed.code}`);
   }
