@@ -74,6 +74,7 @@ export class RaftLog implements ShardLog, StateMachine {
   #follower: ShardLogFollower | undefined;
   #leads = false;
   #last = 0;
+  #applied = 0;
   #committed: number;
 
   /** Takes no part before `follow`. */
@@ -99,7 +100,8 @@ export class RaftLog implements ShardLog, StateMachine {
   }
 
   get alone(): boolean {
-    const { members } = this.#replica.status().configuration.configuration;
+    const known = this.#node?.status().configuration ?? this.#standing;
+    const { members } = known.configuration;
     return members.length === 1 && members[0]?.id === this.#options.id;
   }
 
@@ -146,6 +148,7 @@ export class RaftLog implements ShardLog, StateMachine {
   async follow(behind: LogIndex, follower: ShardLogFollower): Promise<void> {
     const { id, network, catchUp, clock, limits } = this.#options;
     this.#follower = follower;
+    this.#applied = behind;
     this.#node = await RaftNode.open({
       id,
       disk: this.#disk,
@@ -161,6 +164,8 @@ export class RaftLog implements ShardLog, StateMachine {
   }
 
   applied(index: LogIndex): void {
+    if (index === this.#applied) return;
+    this.#applied = index;
     this.#replica.applied(index);
   }
 
@@ -254,6 +259,13 @@ export class RaftLog implements ShardLog, StateMachine {
   }
 
   configurationChanged(): void {}
+
+  /** Of an entry that is wanted for apply: alone, nobody can give it back. */
+  damaged({ from, detail }: DamagedRange): void {
+    if (!this.alone || from <= this.#applied) return;
+    const words = `entry ${from} cannot be read, and no other node has it: ${detail}`;
+    this.#follower?.failed(new StorageError('damaged', words));
+  }
 
   ended(end: ReplicaEnd): void {
     this.#leads = false;

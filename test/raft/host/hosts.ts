@@ -14,6 +14,7 @@ import type {
   Clock,
   Configuration,
   ConfigurationAt,
+  DamagedRange,
   Entry,
   HardState,
   Limits,
@@ -123,6 +124,7 @@ export class TestHost implements StateMachine {
   slow = false;
   #held: Entry[] = [];
   catchUpFailures: Error[] = [];
+  damages: DamagedRange[] = [];
   answers = 0;
   listener: NetworkListener | undefined;
 
@@ -239,6 +241,10 @@ export class TestHost implements StateMachine {
 
   configurationChanged(configuration: ConfigurationAt): void {
     this.configurations.push(configuration);
+  }
+
+  damaged(range: DamagedRange): void {
+    this.damages.push(range);
   }
 
   ended(end: ReplicaEnd): void {
