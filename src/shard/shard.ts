@@ -472,6 +472,8 @@ export class Shard {
     if (this.#checkpoints.running) await this.checkpoint();
     await this.checkpoint(serving?.dispatcher.marks);
     await log.close();
+    // What others had committed meanwhile may still need its records.
+    while (!this.#applier.idle && this.#failure === undefined) await this.#turns.next();
     await records.close();
     this.#options.runs?.close();
     this.#closed = true;

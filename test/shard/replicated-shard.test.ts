@@ -124,6 +124,24 @@ describe('a replicated shard', () => {
     expect(cluster.nodes.flatMap(({ failures }) => failures)).toEqual([]);
   });
 
+  it('a leader that stops in order hands over first: the next one needs no election', async () => {
+    const cluster = new ShardCluster();
+    await cluster.start();
+    const first = await cluster.leader();
+    await publish(cluster, first, numbered(10));
+    const before = cluster.clock.nowMs;
+    let over = false;
+    void first.node.shard?.stop().then(() => {
+      over = true;
+    });
+    await cluster.until(() => others(cluster, first.node).some(({ leads }) => leads));
+    expect(cluster.clock.nowMs - before).toBeLessThan(300);
+    await cluster.until(() => over);
+    const second = await cluster.leader(first.node);
+    await publish(cluster, second, numbered(10, 10));
+    expect(cluster.nodes.flatMap(({ failures }) => failures)).toEqual([]);
+  });
+
   it('stops in order on every node, and all of it is there afterwards', async () => {
     const cluster = new ShardCluster();
     await cluster.start();
