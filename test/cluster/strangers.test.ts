@@ -216,11 +216,13 @@ describe('S10: on the port of a node', () => {
     await unharmed();
   });
 
-  it('messages behind a good hello end the stream: this port takes none', async () => {
+  it.each([
+    ['a message', messageBatch(heartbeat('n3', 'n1', 1))],
+    ['another hello', helloBatch({ ...HELLO, from: 'n3' })],
+  ])('%s behind a good hello ends the stream: this port takes none', async (_what, batch) => {
     introduce(node, peer, new PeerNode('n3', {}));
     const hello = helloBatch({ ...HELLO, from: 'n3' });
-    const message = messageBatch(heartbeat('n3', 'n1', 1));
-    const ended = await said(authority.tls('c', 'n3'), hello, message);
+    const ended = await said(authority.tls('c', 'n3'), hello, batch);
     expect(ended.metadata.get('fluxmq-refusal')).toEqual(['malformed']);
     await unharmed();
   });
