@@ -30,6 +30,7 @@ const SHARD_FOLDER = 'shard-0';
 const LOG_FOLDER = 'log';
 const RECORDS_FOLDER = 'records';
 const RUNS_FOLDER = 'runs';
+const REPAIRS_FOLDER = 'repairs';
 /** Sparse indexes of runs in memory. */
 const RUN_INDEX_BYTES = 4 << 20;
 
@@ -195,8 +196,9 @@ async function openReplica(parts: ShardHostParts, on: Opened): Promise<OpenedRep
   const { clean, created, bytesScanned, tornTail, faulty } = recovery;
   logger.info({ clean, created, bytesScanned, tornTail: tornTail?.detail }, 'log opened');
   for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');
-  const made = new RaftLog({
+  const made = await RaftLog.open({
     log,
+    openRepairs: (how) => openRepairs(on, how, (error) => replica?.logFailed(error)),
     id: settings.node,
     founders: { members: [{ id: settings.node, role: 'voter', address: '' }] },
     checkpoint: on.records.checkpoint,
@@ -210,6 +212,19 @@ async function openReplica(parts: ShardHostParts, on: Opened): Promise<OpenedRep
   if (early !== undefined) made.logFailed(early);
   on.opened.push(() => Promise.resolve(made.abandon()));
   return { log, replica: made, prewritten: () => zeros };
+}
+
+/** Small and rarely written: nothing is written ahead for it. */
+async function openRepairs(
+  { files, data }: Opened,
+  how: 'if-there' | 'make',
+  onFailure: (error: Error) => void,
+): Promise<Log | undefined> {
+  const there = await files.list(join(data.path, SHARD_FOLDER));
+  if (how === 'if-there' && !there.includes(REPAIRS_FOLDER)) return undefined;
+  const directory = await data.folder(SHARD_FOLDER, REPAIRS_FOLDER);
+  const syncMode = 'fdatasync';
+  return (await Log.open({ files, directory, now: Date.now, syncMode, onFailure })).log;
 }
 
 async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {

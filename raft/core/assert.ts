@@ -3,7 +3,7 @@
  * operational error; it must end the process, so nothing here or above catches it.
  */
 
-export class AssertionFailure extends Error {
+class AssertionFailure extends Error {
   constructor(message: string) {
     super(`broken invariant of Raft: ${message}`);
     this.name = 'AssertionFailure';

@@ -32,6 +32,8 @@ export class Follower {
   /** The end of the last append that is not acknowledged in full. */
   #due: LogIndex | undefined;
   #lastAcknowledged: LogIndex = 0;
+  /** Something was written since the last acknowledgement. */
+  #hasWritten = false;
 
   constructor(replica: Replica) {
     this.#replica = replica;
@@ -41,7 +43,7 @@ export class Follower {
   appendEntries(message: AppendEntries): void {
     const { prevLogIndex, entries, leaderCommit } = message;
     if (!isWellFormed(message) || !this.#isOfThisStay(message)) return;
-    this.#cutUnknownEnd(entries.length);
+    this.#cutUnknownEnd();
     if (!this.#matches(prevLogIndex, message.prevLogTerm)) {
       this.#reject(message);
       return;
@@ -88,9 +90,9 @@ export class Follower {
    * What cannot be read at the end, with nothing sound behind it, makes way for the leader's
    * entries. From then on it is remembered that something acknowledged may be missing.
    */
-  #cutUnknownEnd(entries: number): void {
+  #cutUnknownEnd(): void {
     const { faults, log } = this.#replica;
-    if (entries === 0 || !faults.isEndUnknown) return;
+    if (!faults.isEndUnknown) return;
     this.#replica.setTailLost(true);
     const kept = Math.min(log.last, faults.soundUpTo(Infinity));
     if (kept < log.last) this.#replica.truncateSuffix(kept);
@@ -122,7 +124,7 @@ export class Follower {
       if (entry.index <= log.last) {
         const isKnown = entry.index > commitIndex && faults.at(entry.index) === undefined;
         if (!isKnown || log.termAt(entry.index) === entry.term) continue;
-        // With damage before it more goes than the conflict, but nothing at or before `prevLogIndex`.
+        // With damage before it more goes than the conflict, but nothing up to `prevLogIndex`.
         at = this.#truncateConflict(entry.index) - prevLogIndex - 1;
         continue;
       }
@@ -147,7 +149,20 @@ export class Follower {
     if (configuration !== undefined) configurations.append({ index, configuration });
   }
 
-  #reject(message: AppendEntries): void {
+  /** Its leader may count on entries that it lost, and would send nothing before the next one. */
+  tellTailLost(): void {
+    const { leader, log, term, faults } = this.#replica;
+    if (leader === undefined || this.#sessionTerm !== term) return;
+    const from = faults.soundUpTo(log.last) + 1;
+    this.#reject({
+      from: leader,
+      session: this.#session,
+      prevLogIndex: from,
+      prevLogTerm: log.lastTerm,
+    });
+  }
+
+  #reject(message: Pick<AppendEntries, 'from' | 'session' | 'prevLogIndex' | 'prevLogTerm'>): void {
     const { log, faults, commitIndex, outbox, id, term, tailLost, inReserve } = this.#replica;
     const sound = faults.soundUpTo(Math.min(message.prevLogIndex, log.last));
     const agreeing = log.highestWithTermUpTo(sound, message.prevLogTerm) ?? commitIndex;
@@ -187,13 +202,19 @@ export class Follower {
     });
   }
 
+  /** A write is on the disk. */
+  written(): void {
+    this.#hasWritten = true;
+  }
+
   /** Once before each `Ready`: tells the leader what has become durable since. */
   acknowledge(): void {
-    const replica = this.#replica;
-    const { leader, acknowledged } = replica;
-    if (leader === undefined || this.#sessionTerm !== replica.term) return;
+    const { leader, acknowledged, term } = this.#replica;
+    const hasGrown = this.#hasWritten && acknowledged > this.#lastAcknowledged;
+    this.#hasWritten = false;
+    if (leader === undefined || this.#sessionTerm !== term) return;
     const isDue = this.#due !== undefined && acknowledged >= this.#due;
-    if (!isDue && acknowledged <= this.#lastAcknowledged) return;
+    if (!isDue && !hasGrown) return;
     if (isDue) this.#due = undefined;
     this.#lastAcknowledged = acknowledged;
     this.#success(leader, acknowledged);

@@ -1,6 +1,6 @@
 /**
- * What a replica tells about itself: for operators, metrics and checks, never for decisions. A copy:
- * nothing in it changes later.
+ * What a replica tells about itself: for operators, metrics and checks, never for decisions. It is
+ * a copy: nothing in it changes later.
  */
 
 import type { ConfigurationAt } from './configuration.ts';

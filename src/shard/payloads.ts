@@ -74,7 +74,6 @@ export class Payloads {
   readonly #tail: EntryCache;
   readonly #read: EntryCache;
   readonly #blocks: RunBlocks;
-  readonly #faulty: FaultyRange[];
   readonly #waiting: (() => void)[] = [];
   readonly #walk = new EntryWalk();
   readonly #location: Location = { index: 0 as LogIndex, position: 0, first: 0 as Offset };
@@ -96,7 +95,6 @@ export class Payloads {
     this.#tail = new EntryCache(options.tailBytes);
     this.#read = new EntryCache(readBytes / 2);
     this.#blocks = new RunBlocks(readBytes / 2);
-    this.#faulty = [...options.log.faulty];
   }
 
   /** Why the last `get` said `lost`. */
@@ -188,7 +186,6 @@ export class Payloads {
     }
     if (this.#options.runSet.find(queueId, offset) !== undefined) return READY;
     if (outcome.kind === 'faulty') {
-      this.#faulty.push(outcome.range);
       if (this.#faultAt(index) !== undefined) return READY;
       return { kind: 'lost', detail: outcome.range.detail };
     }
@@ -219,7 +216,7 @@ export class Payloads {
   }
 
   #faultAt(index: LogIndex): FaultyRange | undefined {
-    return this.#faulty.find((range) => range.from <= index && index <= range.through);
+    return this.#options.log.faulty.find((range) => range.from <= index && index <= range.through);
   }
 
   // --- The runs.

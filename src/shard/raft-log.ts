@@ -10,13 +10,14 @@
  */
 
 import { StorageError } from '#storage';
-import type { Checkpoint, FaultyRange as LogFault, Log, LogBatch } from '#storage';
+import type { Checkpoint, Log, LogBatch } from '#storage';
 import { LogDisk, RaftNode, decodeConfiguration, encodeConfiguration } from '#raft';
 import type {
   CatchUpPorts,
   Clock,
   Configuration,
   ConfigurationAt,
+  DamagedRange,
   Entry,
   Limits,
   Network,
@@ -44,6 +45,8 @@ type StorageIndex = Log['start'];
 export interface RaftLogOptions {
   /** Its maker calls `logFailed`. */
   readonly log: Log;
+  /** `LogDiskOptions.openRepairs`. */
+  openRepairs(how: 'if-there' | 'make'): Promise<Log | undefined>;
   readonly id: string;
   /** What the cluster is made with; members that log or checkpoint know of count more. */
   readonly founders: Configuration;
@@ -59,6 +62,7 @@ export interface RaftLogOptions {
 }
 
 const NO_PAYLOAD: readonly Uint8Array[] = [];
+const NO_DAMAGE: readonly FaultyRange[] = [];
 const MEMBERS_AT_BYTES = 8;
 
 export class RaftLog implements ShardLog, StateMachine {
@@ -72,13 +76,22 @@ export class RaftLog implements ShardLog, StateMachine {
   #last = 0;
   #committed: number;
 
-  constructor(options: RaftLogOptions) {
+  /** Takes no part before `follow`. */
+  static async open(options: RaftLogOptions): Promise<RaftLog> {
+    const raftLog = new RaftLog(options);
+    await raftLog.#disk.recover();
+    return raftLog;
+  }
+
+  private constructor(options: RaftLogOptions) {
     const { log } = options;
     this.#options = options;
     this.#log = log;
     this.#standing = standingMembers(options);
     this.#committed = options.checkpoint?.index ?? 0;
-    this.#disk = new LogDisk({ log, note: noteOf });
+    const openRepairs = (how: 'if-there' | 'make'): Promise<Log | undefined> =>
+      options.openRepairs(how);
+    this.#disk = new LogDisk({ log, note: noteOf, openRepairs });
   }
 
   get id(): string {
@@ -115,7 +128,11 @@ export class RaftLog implements ShardLog, StateMachine {
   }
 
   get faulty(): readonly FaultyRange[] {
-    return this.#log.faulty.map(asRange);
+    const { faulty } = this.#log;
+    if (faulty.length === 0) return NO_DAMAGE;
+    // A mark or a hard state that is lost hides no entry.
+    const between = faulty.filter(({ from, through }) => through !== undefined && through < from);
+    return [...between, ...this.#disk.faulty].map(asRange).toSorted((a, b) => a.from - b.from);
   }
 
   get stats(): ShardLogStats {
@@ -156,7 +173,7 @@ export class RaftLog implements ShardLog, StateMachine {
       this.#last = proposed.index;
       return proposed.index as LogIndex;
     }
-    if (proposed.code === 'notLeader') return 'lost';
+    if (proposed.code === 'not-leader') return 'lost';
     if (proposed.code === 'transferring' || proposed.code === 'busy') return 'held';
     throw new StorageError('failed', `the replica takes no entry: ${proposed.code}`);
   }
@@ -180,10 +197,22 @@ export class RaftLog implements ShardLog, StateMachine {
       case 'truncated':
         return { kind: 'outside' };
       case 'faulty':
-        return { kind: 'faulty', range: asRange(outcome.range) };
+        return this.#readRepaired(from, maxBytes);
       case 'batches':
         if (outcome.batches.length === 0) return { kind: 'outside' };
         return { kind: 'entries', entries: outcome.batches.map(asStoredEntry) };
+    }
+  }
+
+  async #readRepaired(from: LogIndex, maxBytes: number): Promise<ReadOutcome> {
+    const outcome = await this.#disk.read(from, maxBytes);
+    switch (outcome.kind) {
+      case 'outside':
+        return outcome;
+      case 'faulty':
+        return { kind: 'faulty', range: asRange(outcome.range) };
+      case 'entries':
+        return { kind: 'entries', entries: outcome.entries.map(asShardEntry) };
     }
   }
 
@@ -300,7 +329,7 @@ function asStoredEntry({ index, epoch, recordCount, payload }: LogBatch): ShardE
  * A range whose end nobody knows reaches to the end of all numbers: nothing behind it can be
  * trusted.
  */
-function asRange(fault: LogFault): FaultyRange {
+function asRange(fault: DamagedRange): FaultyRange {
   return {
     from: fault.from as number as LogIndex,
     through: (fault.through ?? Number.MAX_SAFE_INTEGER) as number as LogIndex,

@@ -178,6 +178,11 @@ export class Shard {
     return this.#applier.index;
   }
 
+  /** This node leads, and its port is about to be served, or is. */
+  get serves(): boolean {
+    return this.#serving !== undefined;
+  }
+
   /** Undefined: there is no such queue. */
   queueType(name: string): QueueDefinition['type'] | undefined {
     return this.#machine.queueNamed(name)?.definition.type;

@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import type { Files, OpenFile, OpenOptions } from '../../storage/files.ts';
 import { nodeFiles } from '../../storage/node-files.ts';
-import { SimulatedDisk } from '../support/simulated-disk.ts';
+import { SimulatedDisk } from '../../raft/simulation/disk/disk.ts';
 
 const NEW: OpenOptions = { access: 'write', create: 'exclusive', durability: 'on-sync' };
 const OLD: OpenOptions = { access: 'write', create: 'never', durability: 'on-sync' };

@@ -12,7 +12,7 @@ import type { FaultyRange } from '../../storage/log/log-types.ts';
 import { recover, SegmentImage } from '../support/log-image.ts';
 import { MemoryFiles } from '../support/memory-files.ts';
 import { at, fill, openSmall, payloadOf, segmentPaths } from '../support/small-log.ts';
-import { Random } from '../support/simulated-disk-random.ts';
+import { Random } from '../../raft/simulation/random.ts';
 
 const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 60);
 const ONLY = process.env['FUZZ_SEED'];

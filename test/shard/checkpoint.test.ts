@@ -9,7 +9,7 @@ import { RecordLoader } from '../../src/shard/record-loader.ts';
 import type { ShardEntry } from '../../src/shard/shard-log.ts';
 import { ShardWorld, queue, turn, until } from '../support/shard-world.ts';
 import type { PlainClient } from '../support/shard-world.ts';
-import { Random } from '../support/simulated-disk-random.ts';
+import { Random } from '../../raft/simulation/random.ts';
 
 const QUEUES = ['orders', 'bills', 'letters'].map((name) =>
   queue(name, { retry: { minMs: 1, maxMs: 5, multiplier: 2, jitter: 0.5 } }),

@@ -6,8 +6,8 @@ import { describe, expect, test } from 'vitest';
 
 import { bySeed, ONLY } from '../support/by-seed.ts';
 import { SEEN, type Seen, ShardSchedule } from '../support/shard-schedule.ts';
-import { Random } from '../support/simulated-disk-random.ts';
-import type { SimulatedDisk } from '../support/simulated-disk.ts';
+import { Random } from '../../raft/simulation/random.ts';
+import type { SimulatedDisk } from '../../raft/simulation/disk/disk.ts';
 
 const FILE = 'test/shard/crash-schedules.test.ts';
 const FIRST = Number(process.env['FIRST'] ?? 0);

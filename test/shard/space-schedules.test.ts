@@ -6,8 +6,8 @@ import { describe, expect, test } from 'vitest';
 import { MemoryRecords } from '../../storage/storage.ts';
 import type { Offset, QueueId } from '../../src/machine/ids.ts';
 import { bySeed, ONLY } from '../support/by-seed.ts';
-import { Random } from '../support/simulated-disk-random.ts';
-import type { SimulatedDisk } from '../support/simulated-disk.ts';
+import { Random } from '../../raft/simulation/random.ts';
+import type { SimulatedDisk } from '../../raft/simulation/disk/disk.ts';
 import { LOG_FOLDER, RUNS_FOLDER, SMALL_SPACE, SpaceWorld } from '../support/space-world.ts';
 
 const FILE = 'test/shard/space-schedules.test.ts';

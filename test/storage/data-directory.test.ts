@@ -12,7 +12,7 @@ import {
   type DataDirectory,
 } from '../../storage/data-directory.ts';
 import { nodeFiles } from '../../storage/node-files.ts';
-import { SimulatedDisk } from '../support/simulated-disk.ts';
+import { SimulatedDisk } from '../../raft/simulation/disk/disk.ts';
 
 const built = new URL('../../dist/storage/storage.js', import.meta.url).href;
 const HOLD = `

@@ -5,7 +5,7 @@ import {
   type DiskReserveOptions,
   type ReserveState,
 } from '../../storage/disk-reserve.ts';
-import { SimulatedDisk } from '../support/simulated-disk.ts';
+import { SimulatedDisk } from '../../raft/simulation/disk/disk.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

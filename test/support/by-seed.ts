@@ -2,7 +2,7 @@
  * Runs one schedule on a simulated disk of its own, and says on failure which seed it was and how
  * to run it again. A schedule that comes to rest without an end is a failure too.
  */
-import { SimulatedDisk } from './simulated-disk.ts';
+import { SimulatedDisk } from '../../raft/simulation/disk/disk.ts';
 
 /** The one seed to run, with a trace of the disk; from the environment. */
 export const ONLY = process.env['SEED'];

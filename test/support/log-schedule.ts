@@ -11,8 +11,8 @@ import { expect, vi } from 'vitest';
 
 import { Log, type LogOptions, type LogReader, type StorageError } from '../../storage/storage.ts';
 import { type Entry, LogExpectation } from './log-expectation.ts';
-import type { Random } from './simulated-disk-random.ts';
-import type { SimulatedDisk } from './simulated-disk.ts';
+import type { Random } from '../../raft/simulation/random.ts';
+import type { SimulatedDisk } from '../../raft/simulation/disk/disk.ts';
 
 export const DIRECTORY = '/data/log';
 const KIB = 1024;

@@ -16,8 +16,8 @@ import type { RaftLog } from '../../src/shard/raft-log.ts';
 import { loneRaftLog } from './lone-raft-log.ts';
 import { PlainClient, queue, turn } from './shard-world.ts';
 import type { Delivered } from './shard-world.ts';
-import type { Random } from './simulated-disk-random.ts';
-import type { SimulatedDisk } from './simulated-disk.ts';
+import type { Random } from '../../raft/simulation/random.ts';
+import type { SimulatedDisk } from '../../raft/simulation/disk/disk.ts';
 
 const QUEUES = ['orders', 'bills', 'letters'];
 const DIRECTORY = '/data/log';
@@ -133,7 +133,7 @@ export class ShardSchedule {
     const runs = await this.#disk.mount().list(RUNS_DIRECTORY);
     if (runs.some((name) => name.endsWith('.run'))) this.saw('spilled into runs');
     const [near, far] = loopback();
-    replica = loneRaftLog(log, records);
+    replica = await loneRaftLog(log, records);
     const shard = await Shard.open({
       node: 'node-1',
       log: replica,

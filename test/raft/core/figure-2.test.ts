@@ -200,6 +200,15 @@ describe('AppendEntries RPC, receiver [Raft figure 2]', () => {
     },
   );
 
+  it('5. by a heartbeat too: nothing of what was not compared with this leader’s log', () => {
+    const alone = new Alone([1, 1, 1]);
+    alone.step(heartbeat({ term: 2, leaderCommit: 3 }));
+    expect(alone.raft.commitIndex).toBe(0);
+    alone.step(appendEntries({ term: 2, prevLogIndex: 2, prevLogTerm: 1 }));
+    alone.step(heartbeat({ term: 2, leaderCommit: 3 }));
+    expect(alone.raft.commitIndex).toBe(2);
+  });
+
   it('results: success if it contained an entry that matches prevLogIndex and prevLogTerm', () => {
     const alone = new Alone([1, 2]);
     const sent = alone.step(appendEntries({ term: 2, prevLogIndex: 2, prevLogTerm: 2 }));

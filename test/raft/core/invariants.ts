@@ -129,9 +129,8 @@ export class Invariants {
       const entry = view.at(index);
       if (committed === undefined || committed.term >= term) continue;
       if (entry === undefined || !sameEntry(entry, committed)) {
-        throw new Error(
-          `leader completeness: ${server.id} leads term ${term} without ${describeEntry(committed)}`,
-        );
+        const missing = describeEntry(committed);
+        throw new Error(`leader completeness: ${server.id} leads term ${term} without ${missing}`);
       }
     }
   }

@@ -68,7 +68,7 @@ export class Alone {
   readonly server: TestServer;
 
   constructor(terms: readonly Term[] = [], options: ClusterOptions & { term?: Term } = {}) {
-    this.cluster = new Cluster(options);
+    this.cluster = new Cluster({ random: () => () => 0, ...options });
     this.server = this.cluster.server('a');
     for (const { id } of this.cluster.servers) if (id !== 'a') this.cluster.crash(id);
     this.server.disk.entries = entries(...terms);

@@ -26,6 +26,7 @@ import type {
   Timer,
 } from '#raft';
 import { MemoryFiles } from '../../support/memory-files.ts';
+import { openRepairsLog } from '../../support/repairs-log.ts';
 
 const TICK_MS = 10;
 const STEPS_MAX = 20_000;
@@ -145,7 +146,14 @@ export class TestHost implements StateMachine {
       beginsBehind: { index, epoch: term },
       onFailure: (error) => made.disk?.logFailed(error),
     });
-    const disk = new LogDisk({ log, note: () => ({ timestampMs: 1, recordCount: 1 }) });
+    const onFailure = (error: Error): void => made.disk?.logFailed(error);
+    const repairs = { files: this.files, directory: `${this.directory}-repairs`, onFailure };
+    const disk = new LogDisk({
+      log,
+      note: () => ({ timestampMs: 1, recordCount: 1 }),
+      openRepairs: (how) => openRepairsLog(repairs, how),
+    });
+    await disk.recover();
     made.disk = disk;
     this.log = log;
     this.applied = [...checkpoint.applied];

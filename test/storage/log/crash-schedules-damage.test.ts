@@ -9,8 +9,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type FaultyRange, type Log, StorageError } from '../../../storage/storage.ts';
 import { bySeed, ONLY } from '../../support/by-seed.ts';
 import { DIRECTORY, LogSchedule } from '../../support/log-schedule.ts';
-import { Random } from '../../support/simulated-disk-random.ts';
-import type { SimulatedDisk } from '../../support/simulated-disk.ts';
+import { Random } from '../../../raft/simulation/random.ts';
+import type { SimulatedDisk } from '../../../raft/simulation/disk/disk.ts';
 
 const FILE = 'test/storage/log/crash-schedules-damage.test.ts';
 const SEEDS = 150;

@@ -10,9 +10,9 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Log, StorageError } from '../../../storage/storage.ts';
 import { bySeed, ONLY } from '../../support/by-seed.ts';
 import { type Coverage, LogSchedule } from '../../support/log-schedule.ts';
-import type { Fault } from '../../support/simulated-disk-faults.ts';
-import { Random } from '../../support/simulated-disk-random.ts';
-import type { SimulatedDisk } from '../../support/simulated-disk.ts';
+import type { Fault } from '../../../raft/simulation/disk/faults.ts';
+import { Random } from '../../../raft/simulation/random.ts';
+import type { SimulatedDisk } from '../../../raft/simulation/disk/disk.ts';
 
 const FILE = 'test/storage/log/crash-schedules-faults.test.ts';
 const SEEDS = 150;

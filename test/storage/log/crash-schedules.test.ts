@@ -10,8 +10,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 
 import { bySeed, ONLY } from '../../support/by-seed.ts';
 import { type Coverage, LogSchedule, SEEN } from '../../support/log-schedule.ts';
-import { Random } from '../../support/simulated-disk-random.ts';
-import type { SimulatedDisk } from '../../support/simulated-disk.ts';
+import { Random } from '../../../raft/simulation/random.ts';
+import type { SimulatedDisk } from '../../../raft/simulation/disk/disk.ts';
 
 const FILE = 'test/storage/log/crash-schedules.test.ts';
 const FIRST = Number(process.env['FIRST'] ?? 0);

@@ -22,7 +22,7 @@ import { StorageError } from '../../../storage/errors.ts';
 import { nodeFiles } from '../../../storage/node-files.ts';
 import { openLevelRecords } from '../../../storage/records/level-records.ts';
 import type { RecordStore } from '../../../storage/records/record-store.ts';
-import { Random } from '../../support/simulated-disk-random.ts';
+import { Random } from '../../../raft/simulation/random.ts';
 
 const CHECKPOINTS = 6;
 const RECORDS = 60;

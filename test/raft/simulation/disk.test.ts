@@ -4,9 +4,9 @@
  */
 import { describe, expect, test } from 'vitest';
 
-import type { Files, OpenFile, OpenOptions } from '../../storage/files.ts';
-import { SimulatedDisk } from './simulated-disk.ts';
-import { Random } from './simulated-disk-random.ts';
+import type { Files, OpenFile, OpenOptions } from '../../../storage/files.ts';
+import { SimulatedDisk } from '../../../raft/simulation/disk/disk.ts';
+import { Random } from '../../../raft/simulation/random.ts';
 
 const NEW: OpenOptions = { access: 'write', create: 'exclusive', durability: 'on-sync' };
 const OLD: OpenOptions = { access: 'write', create: 'never', durability: 'on-sync' };

@@ -9,7 +9,7 @@
  * shows bytes from before a cut behind bytes from after it), which is the only coupling between
  * sectors.
  */
-import type { Random } from './simulated-disk-random.ts';
+import type { Random } from '../random.ts';
 
 export const SECTOR_BYTES = 512;
 export const BLOCK_BYTES = 4096;
@@ -142,7 +142,7 @@ export class Inode {
     const image = new Uint8Array(Math.ceil(longest / SECTOR_BYTES) * SECTOR_BYTES);
     image.set(this.#kept.subarray(0, this.#keptSize));
     for (const [sector, touching] of this.#touchedSectors()) {
-      const upTo = this.#decideSector(touching, sizeFrom, random, keep);
+      const upTo = this.#decideSector(touching, sizeFrom, { random, keep });
       for (const index of touching) {
         if (index < upTo) patchSector(image, sector, this.#changes[index] as Change);
       }
@@ -154,8 +154,7 @@ export class Inode {
   #decideSector(
     touching: readonly number[],
     sizeFrom: number,
-    random: Random,
-    keep: number,
+    { random, keep }: { readonly random: Random; readonly keep: number },
   ): number {
     let least = 0;
     let most = this.#changes.length;

@@ -3,10 +3,10 @@
  * What each call does, and what each injected fault makes of it; when it happens is the disk's to
  * decide.
  */
-import type { DiskSpace, Files, OpenFile, OpenOptions } from '../../storage/files.ts';
-import type { ArmedFault, Operation } from './simulated-disk-faults.ts';
-import { Inode, SECTOR_BYTES, type Change } from './simulated-disk-inode.ts';
-import { DIRECTORY, type Names, parentOf } from './simulated-disk-names.ts';
+import type { DiskSpace, Files, OpenFile, OpenOptions } from '#storage';
+import type { ArmedFault, Operation } from './faults.ts';
+import { Inode, SECTOR_BYTES, type Change } from './inode.ts';
+import { DIRECTORY, type Names, parentOf } from './names.ts';
 
 /** What the steps of one call do. An error thrown by either rejects the call. */
 export interface Steps<Result> {
@@ -16,15 +16,19 @@ export interface Steps<Result> {
   readonly finish: () => Result;
 }
 
+export interface DiskCall {
+  /** A call of an earlier boot never returns. */
+  readonly boot: number;
+  readonly operation: Operation;
+  readonly path: string;
+}
+
 /** What a mount needs from its disk. */
 export interface MountedDisk {
   readonly names: Names;
   readonly capacityBytes: number;
-  /** A call of an earlier boot never returns. */
   perform<Result>(
-    boot: number,
-    operation: Operation,
-    path: string,
+    call: DiskCall,
     steps: (fault: ArmedFault | undefined) => Steps<Result>,
   ): Promise<Result>;
   inode(path: string, operation: string): Inode;
@@ -81,7 +85,8 @@ export class Mount implements Files {
 
   syncDirectory(directory: string): Promise<void> {
     const { names } = this.#disk;
-    return this.#disk.perform(this.#boot, 'sync-directory', directory, (fault) => {
+    const call: DiskCall = { boot: this.#boot, operation: 'sync-directory', path: directory };
+    return this.#disk.perform(call, (fault) => {
       const covered = names.coveredBySync(directory);
       return {
         effect: () => this.#directory(directory, 'sync-directory'),
@@ -116,7 +121,7 @@ export class Mount implements Files {
   }
 
   #call<Result>(operation: Operation, path: string, finish: () => Result): Promise<Result> {
-    return this.#disk.perform(this.#boot, operation, path, () => ({ finish }));
+    return this.#disk.perform({ boot: this.#boot, operation, path }, () => ({ finish }));
   }
 
   #directory(path: string, operation: string): void {
@@ -239,7 +244,7 @@ class SimulatedFile implements OpenFile {
   ): Promise<Result> {
     if (this.#closed) return Promise.reject(ioError('EBADF', operation, this.path));
     if (operation === 'close') this.#closed = true;
-    return this.#disk.perform(this.#boot, operation, this.path, steps);
+    return this.#disk.perform({ boot: this.#boot, operation, path: this.path }, steps);
   }
 
   /** A part ends where a sector ends: no disk, and no kernel, stops in the middle of one. */
@@ -274,4 +279,11 @@ export function ioError(code: string, operation: string, path: string): NodeJS.E
     syscall: operation,
     path,
   });
+}
+
+/** The platform's code of an error, if it has one. */
+export function ioCode(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const { code } = error as NodeJS.ErrnoException;
+  return code;
 }

@@ -5,7 +5,7 @@
  * Calls wait in a pool, and the seed draws which is carried out next; one call completes in each
  * turn of the event loop, so that whatever it lets run has run before the next. A write and a sync
  * have two steps: they take effect, and they return. A power cut may come between any two steps;
- * what it leaves is decided in `simulated-disk-inode.ts` and `simulated-disk-names.ts`. After it,
+ * what it leaves is decided in `inode.ts` and `names.ts`. After it,
  * calls of that boot never return; `mount()` gives a fresh view of what was left, as for a new
  * process.
  *
@@ -14,18 +14,18 @@
  *   const outcome = await disk.run(workload(disk.mount()));  // { cut: true }, or a value
  *   const recovered = await Log.open({ files: disk.mount(), ... });
  */
-import type { Files } from '../../storage/files.ts';
+import type { Files } from '#storage';
 import {
   Faults,
   type ArmedFault,
   type Fault,
   type InjectedFault,
   type Operation,
-} from './simulated-disk-faults.ts';
-import { BLOCK_BYTES, type Inode, SECTOR_BYTES } from './simulated-disk-inode.ts';
-import { ioError, Mount, type MountedDisk, type Steps } from './simulated-disk-mount.ts';
-import { DIRECTORY, Names } from './simulated-disk-names.ts';
-import { Random } from './simulated-disk-random.ts';
+} from './faults.ts';
+import { BLOCK_BYTES, type Inode, SECTOR_BYTES } from './inode.ts';
+import { type DiskCall, ioError, Mount, type MountedDisk, type Steps } from './mount.ts';
+import { DIRECTORY, Names } from './names.ts';
+import { Random } from '../random.ts';
 
 export interface SimulatedDiskOptions {
   readonly seed: number | string;
@@ -33,6 +33,11 @@ export interface SimulatedDiskOptions {
   readonly capacityBytes?: number;
   /** Keeps the last lines of what the disk did, for a failing test to print. */
   readonly trace?: boolean;
+  /**
+   * When the next call is carried out. Default: in the next turn of the event loop; a simulation
+   * gives its own clock.
+   */
+  later?(run: () => void): void;
 }
 
 interface Waiting {
@@ -59,6 +64,7 @@ export class SimulatedDisk implements MountedDisk {
   readonly #damage: Random;
   readonly #capacityBytes: number;
   readonly #trace: string[] | undefined;
+  readonly #later: (run: () => void) => void;
   readonly #opened = new Set<Inode>();
   #waiting: Waiting[] = [];
   #pumping = false;
@@ -73,6 +79,10 @@ export class SimulatedDisk implements MountedDisk {
     this.#damage = this.#random.stream('damage');
     this.#capacityBytes = options.capacityBytes ?? Number.MAX_SAFE_INTEGER;
     this.#trace = options.trace === true ? [] : undefined;
+    this.#later = (run) => {
+      if (options.later === undefined) setImmediate(run);
+      else options.later(run);
+    };
   }
 
   /** Steps carried out since the disk was made. */
@@ -160,11 +170,10 @@ export class SimulatedDisk implements MountedDisk {
 
   /** Not for tests: what `Mount` and its handles call. A call of an earlier boot never returns. */
   perform<Result>(
-    boot: number,
-    operation: Operation,
-    path: string,
+    call: DiskCall,
     steps: (fault: ArmedFault | undefined) => Steps<Result>,
   ): Promise<Result> {
+    const { boot, operation, path } = call;
     return new Promise((resolve, reject) => {
       if (boot !== this.#boot) return;
       this.calls.set(operation, (this.calls.get(operation) ?? 0) + 1);
@@ -272,7 +281,7 @@ export class SimulatedDisk implements MountedDisk {
   #pumpLater(): void {
     if (this.#pumping) return;
     this.#pumping = true;
-    setImmediate(() => this.#pump());
+    this.#later(() => this.#pump());
   }
 
   #note(line: string): void {

@@ -5,8 +5,8 @@
  * loses each of them by itself (a rename as a whole). What lies in a folder whose own creation was
  * lost is gone.
  */
-import type { Inode } from './simulated-disk-inode.ts';
-import type { Random } from './simulated-disk-random.ts';
+import type { Inode } from './inode.ts';
+import type { Random } from '../random.ts';
 
 export const DIRECTORY = 'directory';
 export type Entry = Inode | typeof DIRECTORY;

@@ -1,0 +1,232 @@
+/**
+ * The cluster of one simulation: its nodes, what connects them, and who looks at them after every
+ * event.
+ *
+ * A node that lost its disk never comes back under its name: the operator removes it and adds
+ * another one in its place (thesis 11.7.2).
+ */
+
+import type { PeerMessage } from '../host/peer-message.ts';
+import type { ConfigurationAt, Limits as CoreLimits, Member, Message } from '../raft.ts';
+import { CoreNode } from './core-node.ts';
+import type { Transfer } from './core-node.ts';
+import { Counters } from './counters.ts';
+import { SimulatedDisk } from './disk/disk.ts';
+import { HostNode } from './host-node.ts';
+import { Kernel } from './kernel.ts';
+import { Network } from './network.ts';
+import type { SimulatedNode } from './node.ts';
+import { SafetyChecks } from './safety-checks.ts';
+import type { ReplicaView } from './safety-checks.ts';
+import { SimulatedStore } from './simulated-store.ts';
+import { planOf } from './swarm.ts';
+import type { Limits, Plan } from './swarm.ts';
+import { VirtualClock } from './virtual-clock.ts';
+import { Violation } from './violation.ts';
+
+const TICK_MS = 10;
+const HEARTBEAT_TICKS = 5;
+const ELECTION_TICKS = 50;
+/** The longest election time-out. */
+export const ELECTION_US = 2 * ELECTION_TICKS * TICK_MS * 1000;
+const DISK_PACE = { leastUs: 20, mostUs: 400 };
+const WALL_START_US = 1_700_000_000_000_000;
+const WALL_OFFSET_MOST_US = 10_000_000;
+
+type AnyMessage = PeerMessage | Message | Transfer;
+
+/** One machine of the cluster. */
+export interface Machine {
+  readonly node: SimulatedNode;
+  readonly clock: VirtualClock;
+  /** Its disk is lost: it never starts again. */
+  lost: boolean;
+}
+
+export class Cluster {
+  readonly kernel: Kernel;
+  readonly plan: Plan;
+  readonly counters = new Counters();
+  readonly checks = new SafetyChecks();
+  readonly network: Network<AnyMessage>;
+  readonly machines = new Map<string, Machine>();
+  /** Told of the next vote or acknowledgement that anybody sends. */
+  onPromise: ((from: string) => void) | undefined;
+  readonly #receivers = new Map<string, (from: string, message: AnyMessage) => void>();
+  readonly #touched = new Set<string>();
+  #violation: Violation | undefined;
+
+  constructor(seed: number, change: (plan: Plan) => Plan) {
+    this.kernel = new Kernel(seed);
+    this.plan = change(planOf(this.kernel.stream('plan')));
+    this.network = new Network({
+      kernel: this.kernel,
+      faults: this.plan.links,
+      counters: this.counters,
+      deliver: (from, to, message) => this.#deliver(from, to, message),
+    });
+  }
+
+  start(): void {
+    const members: Member[] = [];
+    for (let number = 1; number <= this.plan.nodes; number += 1) {
+      members.push({ id: `n${number}`, role: 'voter', address: '' });
+    }
+    const configuration: ConfigurationAt = { index: 0, configuration: { members } };
+    for (const _ of members) this.make(configuration);
+    for (const id of this.machines.keys()) this.startNode(id);
+  }
+
+  /** A machine under a name that was never used, with an empty disk. */
+  make(configuration: ConfigurationAt): Machine {
+    const id = `n${this.machines.size + 1}`;
+    const clock = new VirtualClock(
+      this.kernel,
+      WALL_START_US + this.kernel.stream(`clock ${id}`).below(WALL_OFFSET_MOST_US),
+    );
+    const node =
+      this.plan.level === 'host'
+        ? this.#hostNode(id, clock, configuration)
+        : this.#coreNode(id, clock, configuration);
+    const machine: Machine = { node, clock, lost: false };
+    this.machines.set(id, machine);
+    return machine;
+  }
+
+  startNode(id: string): void {
+    const machine = this.machines.get(id);
+    if (machine === undefined || machine.lost) return;
+    this.kernel.note(`start ${id}`);
+    this.#touched.add(id);
+    machine.node.start();
+  }
+
+  /** Those whose disk is there, in the order in which they were made. */
+  get nodes(): SimulatedNode[] {
+    return [...this.machines.values()].filter(({ lost }) => !lost).map(({ node }) => node);
+  }
+
+  /** Of all that believe it, the one in the highest term. */
+  leader(): SimulatedNode | undefined {
+    let found: SimulatedNode | undefined;
+    let term = -1;
+    for (const node of this.nodes) {
+      const view = node.state === 'up' ? node.view() : undefined;
+      if (view?.leads !== true || view.term <= term) continue;
+      found = node;
+      term = view.term;
+    }
+    return found;
+  }
+
+  /** Runs the kernel, and looks at every node that an event touched. */
+  async run(holds: () => boolean, untilUs: number): Promise<boolean> {
+    return this.kernel.runUntil(() => {
+      this.#look();
+      if (this.#violation !== undefined) throw this.#violation;
+      return holds();
+    }, untilUs);
+  }
+
+  /** Somebody found that something does not hold; the run ends with the event. */
+  violated(error: unknown): void {
+    this.#violation ??= asViolation(error);
+  }
+
+  #look(): void {
+    for (const id of this.#touched) {
+      const view = this.machines.get(id)?.node.view();
+      if (view !== undefined) {
+        this.kernel.note(`${id} ${textOf(view)}`);
+        this.checks.look(id, view);
+      }
+    }
+    this.#touched.clear();
+  }
+
+  #send(from: string, to: string, message: AnyMessage): void {
+    this.network.send(from, to, message);
+    if (this.onPromise !== undefined && isPromise(message)) this.onPromise(from);
+  }
+
+  #deliver(from: string, to: string, message: AnyMessage): void {
+    const term = 'term' in message ? ` term ${message.term}` : '';
+    this.kernel.note(`${from}>${to} ${message.kind}${term}`);
+    this.#receivers.get(to)?.(from, message);
+  }
+
+  #common(id: string) {
+    const { kernel, checks, counters } = this;
+    const touched = (): void => void this.#touched.add(id);
+    return { id, kernel, checks, counters, tickMs: TICK_MS, touched };
+  }
+
+  #hostNode(id: string, clock: VirtualClock, configuration: ConfigurationAt): HostNode {
+    const { kernel, plan } = this;
+    const pace = { ...DISK_PACE };
+    const paces = kernel.stream(`disk pace ${id}`);
+    const disk = new SimulatedDisk({
+      seed: `${kernel.seed} ${id}`,
+      later: (run) => void kernel.after(paces.between(pace.leastUs, pace.mostUs), run),
+    });
+    const node = new HostNode({
+      ...this.#common(id),
+      clock,
+      disk,
+      pace,
+      core: coreLimits(plan.limits),
+      limits: { ...plan.limits, syncMode: plan.syncMode },
+      configuration,
+      send: (message) => this.#send(id, message.to, message),
+      violated: (error) => this.violated(error),
+    });
+    this.#receivers.set(id, (_from, message) => node.receive(message as PeerMessage));
+    return node;
+  }
+
+  #coreNode(id: string, clock: VirtualClock, configuration: ConfigurationAt): CoreNode {
+    const { limits } = this.plan;
+    const node = new CoreNode({
+      ...this.#common(id),
+      clock,
+      store: new SimulatedStore(this.kernel, id, configuration),
+      limits: coreLimits(limits),
+      checkpointEntries: limits.checkpointEntries,
+      keptEntries: limits.keptEntries,
+      send: (to, message) => this.#send(id, to, message),
+    });
+    this.#receivers.set(id, (from, message) => node.receive(from, message as Message | Transfer));
+    return node;
+  }
+}
+
+/** What is thrown by the code itself is a violation too. */
+export function asViolation(error: unknown): Violation {
+  if (error instanceof Violation) return error;
+  return new Violation('no crash of the code', String(error), error);
+}
+
+/** Something that must be durable already. */
+function isPromise(message: AnyMessage): boolean {
+  if (message.kind === 'requestVoteReply') return message.voteGranted && !message.preVote;
+  return message.kind === 'appendEntriesReply' && message.success;
+}
+
+function textOf(view: ReplicaView): string {
+  const { term, vote, leads, start, applied, committed, last } = view;
+  return `${leads ? 'leads' : 'in'} ${term} for ${vote} [${start} ${applied} ${committed} ${last}]`;
+}
+
+function coreLimits(limits: Limits): Partial<CoreLimits> {
+  return {
+    heartbeatTicks: HEARTBEAT_TICKS,
+    electionTicks: ELECTION_TICKS,
+    windowMessages: limits.windowMessages,
+    windowBytes: limits.windowBytes,
+    messageBytes: limits.windowBytes,
+    entryBytes: limits.maxEntryBytes,
+    uncommittedBytes: limits.maxUncommittedBytes,
+    tailBytes: limits.keptBytes,
+    applyBytes: limits.windowBytes,
+  };
+}

@@ -1,0 +1,239 @@
+/**
+ * Installs the faults of one seed: at drawn times, a kind that the plan allows, at a drawn place.
+ *
+ * Every kind of the plan comes up as often as every other; one that cannot be installed now (nobody
+ * leads, too few disks would be left) is tried again later. What is installed is counted; what is
+ * requested and never installed in a whole run is a failure of the harness. Everything ends by
+ * itself, and at the latest with `heal`.
+ */
+
+import type { Cluster } from './cluster.ts';
+import type { DiskFault, SimulatedNode } from './node.ts';
+import type { Operator } from './operator.ts';
+import { linksCutBy, shuffled } from './partitions.ts';
+import type { Partition } from './partitions.ts';
+import type { Random } from './random.ts';
+import type { StepKind } from './swarm.ts';
+
+const MILLISECOND_US = 1000;
+const SECOND_US = 1_000_000;
+
+export class FaultInjector {
+  readonly #cluster: Cluster;
+  readonly #operator: Operator;
+  readonly #random: Random;
+  #round: StepKind[] = [];
+  #over = false;
+  /** To be undone, if it has not ended by itself. */
+  readonly #undo = new Set<() => void>();
+
+  constructor(cluster: Cluster, operator: Operator) {
+    this.#cluster = cluster;
+    this.#operator = operator;
+    this.#random = cluster.kernel.stream('faults');
+    const { counters, plan } = cluster;
+    const kinds = [...plan.stepKinds, ...plan.linkKinds];
+    for (const kind of kinds) counters.add(`requested: ${kind}`);
+    this.#later();
+  }
+
+  /** Every fault ends; who is down starts again. */
+  heal(): void {
+    this.#over = true;
+    for (const undo of this.#undo) undo();
+    const { network, machines } = this.#cluster;
+    network.heal();
+    for (const [id, { node, clock, lost }] of machines) {
+      clock.setRate(1);
+      if (node.state === 'paused') node.resume();
+      this.#startAgain(node);
+      if (node.state === 'down' && !lost) this.#cluster.startNode(id);
+    }
+  }
+
+  #later(): void {
+    const { kernel, plan } = this.#cluster;
+    if (plan.stepKinds.length === 0) return;
+    kernel.after(this.#random.between(1, 2 * plan.stepEveryUs), () => {
+      if (this.#over) return;
+      this.#later();
+      this.#step();
+    });
+  }
+
+  /** The next kind of the round that can be installed. */
+  #step(): void {
+    const { plan, counters, kernel } = this.#cluster;
+    if (this.#round.length === 0) this.#round = shuffled(plan.stepKinds, this.#random);
+    for (const [at, kind] of this.#round.entries()) {
+      const what = this.#install(kind);
+      if (what === undefined) continue;
+      counters.add(`installed: ${kind}`);
+      kernel.note(`fault ${kind}: ${what}`);
+      this.#round.splice(at, 1);
+      return;
+    }
+  }
+
+  /** Says what it did; undefined where it could not. */
+  #install(kind: StepKind): string | undefined {
+    switch (kind) {
+      case 'clog':
+        return this.#clog();
+      case 'partition: alone':
+      case 'partition: halves':
+      case 'partition: bridge':
+      case 'partition: ring':
+      case 'partition: one-way':
+      case 'partition: one-link':
+        return this.#partition(kind.slice('partition: '.length) as Partition, undefined);
+      case 'leader alone':
+        return this.#leads((leader) => this.#partition('alone', leader.id));
+      case 'crash: one':
+        return this.#crash(this.#some(1));
+      case 'crash: leader':
+        return this.#leads((leader) => this.#crash([leader]));
+      case 'crash: majority':
+        return this.#crash(this.#some(Math.floor(this.#cluster.nodes.length / 2) + 1));
+      case 'crash: all':
+        return this.#crash(this.#cluster.nodes);
+      case 'crash: at a promise':
+        return this.#crashAtPromise();
+      case 'clean restart':
+        return this.#cleanRestart();
+      case 'pause':
+        return this.#pause(this.#some(1)[0]);
+      case 'pause: leader':
+        return this.#leads((leader) => this.#pause(leader));
+      case 'disk: slow':
+      case 'disk: hung':
+      case 'disk: failing':
+      case 'disk: full':
+      case 'disk: short writes':
+        return this.#disk(kind.slice('disk: '.length) as DiskFault);
+      case 'clock: rate':
+      case 'clock: wall jump':
+        return this.#clock(kind);
+      default:
+        return this.#operator.act(kind);
+    }
+  }
+
+  #leads(act: (leader: SimulatedNode) => string | undefined): string | undefined {
+    const leader = this.#cluster.leader();
+    return leader === undefined ? undefined : act(leader);
+  }
+
+  /** So many that are up. */
+  #some(count: number): SimulatedNode[] {
+    const up = this.#cluster.nodes.filter(({ state }) => state === 'up');
+    return shuffled(up, this.#random).slice(0, count);
+  }
+
+  /** Undone after a while, or by `heal`. */
+  #for(leastUs: number, mostUs: number, undo: () => void): void {
+    const end = (): void => {
+      if (this.#undo.delete(end)) undo();
+    };
+    this.#undo.add(end);
+    this.#cluster.kernel.after(this.#random.between(leastUs, mostUs), end);
+  }
+
+  #clog(): string | undefined {
+    const [one, other] = this.#some(2);
+    if (one === undefined || other === undefined) return undefined;
+    this.#cluster.network.clog(one.id, other.id, this.#random.between(50_000, 3 * SECOND_US));
+    return `${one.id}>${other.id}`;
+  }
+
+  #partition(shape: Partition, first: string | undefined): string | undefined {
+    const { network, nodes } = this.#cluster;
+    const names = nodes.map(({ id }) => id);
+    const links = linksCutBy(shape, names, { random: this.#random, first });
+    if (links.length === 0) return undefined;
+    for (const [from, to] of links) network.cut(from, to);
+    this.#for(100 * MILLISECOND_US, 6 * SECOND_US, () => {
+      for (const [from, to] of links) network.mend(from, to);
+    });
+    return links.map(([from, to]) => `${from}>${to}`).join(' ');
+  }
+
+  #crash(nodes: readonly SimulatedNode[]): string | undefined {
+    const down = nodes.filter(({ state }) => state !== 'down');
+    for (const node of down) {
+      node.crash();
+      this.#startLater(node.id);
+    }
+    return down.length === 0 ? undefined : down.map(({ id }) => id).join(' ');
+  }
+
+  /** The next one to promise anything goes down with the promise on its way. */
+  #crashAtPromise(): string | undefined {
+    if (this.#cluster.onPromise !== undefined) return undefined;
+    const { kernel } = this.#cluster;
+    this.#cluster.onPromise = (id) => {
+      this.#cluster.onPromise = undefined;
+      kernel.after(0, () => {
+        const node = this.#cluster.machines.get(id)?.node;
+        if (!this.#over && node?.state === 'up') this.#crash([node]);
+      });
+    };
+    this.#for(SECOND_US, 2 * SECOND_US, () => (this.#cluster.onPromise = undefined));
+    return 'whoever it is';
+  }
+
+  #startLater(id: string): void {
+    const leastUs = this.#random.pick([1, 50, 500]) * MILLISECOND_US;
+    this.#for(leastUs, 4 * SECOND_US, () => {
+      const node = this.#cluster.machines.get(id)?.node;
+      if (node?.state === 'down') this.#cluster.startNode(id);
+    });
+  }
+
+  #cleanRestart(): string | undefined {
+    const [node] = this.#some(1);
+    if (node === undefined) return undefined;
+    node.stop();
+    this.#startLater(node.id);
+    return node.id;
+  }
+
+  #pause(node: SimulatedNode | undefined): string | undefined {
+    if (node?.state !== 'up') return undefined;
+    node.pause();
+    this.#for(50 * MILLISECOND_US, 5 * SECOND_US, () => node.resume());
+    return node.id;
+  }
+
+  #disk(fault: DiskFault): string | undefined {
+    const [node] = this.#some(1);
+    const mend = node?.breakDisk(fault);
+    if (node === undefined || mend === undefined) return undefined;
+    this.#for(100 * MILLISECOND_US, 5 * SECOND_US, () => {
+      mend();
+      this.#startAgain(node);
+    });
+    return node.id;
+  }
+
+  /** After it stopped by itself: whoever runs it starts it again. */
+  #startAgain(node: SimulatedNode): void {
+    if (node.state !== 'failed') return;
+    node.crash();
+    this.#cluster.startNode(node.id);
+  }
+
+  #clock(kind: 'clock: rate' | 'clock: wall jump'): string | undefined {
+    const [node] = this.#some(1);
+    const clock = this.#cluster.machines.get(node?.id ?? '')?.clock;
+    if (node === undefined || clock === undefined) return undefined;
+    if (kind === 'clock: rate') {
+      const rate = this.#random.pick([0.3, 0.7, 0.95, 1.05, 1.5, 3]);
+      clock.setRate(rate);
+      return `${node.id} at ${rate}`;
+    }
+    const byUs = this.#random.between(-3600, 3600) * SECOND_US;
+    clock.jumpWall(byUs);
+    return `${node.id} by ${byUs} us`;
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * The kernel of a simulation: one heap of (time, sequence), and the trace of what happened.
+ *
+ * Nothing in a simulation knows another time than `nowUs`, and nothing another order than that of
+ * the heap: two events of one instant run in the order in which they were scheduled. After each
+ * event everything that it let run (promises, next ticks) runs to its end, before the next event.
+ * The hash over the whole trace is what two runs of one seed must have in common.
+ */
+
+import { EventHeap } from './event-heap.ts';
+import type { Timer } from './event-heap.ts';
+import { Random } from './random.ts';
+
+/** Taken before a simulation forbids them. */
+const realSetImmediate = setImmediate;
+
+const TRACE_LINES = 400;
+
+export class Kernel {
+  readonly seed: string;
+  readonly #random: Random;
+  readonly #heap = new EventHeap();
+  readonly #lines: string[] = [];
+  #nowUs = 0;
+  #events = 0;
+  #hashLow = 0x811c9dc5;
+  #hashHigh = 0x01000193;
+
+  constructor(seed: number | string) {
+    this.seed = String(seed);
+    this.#random = new Random(seed);
+  }
+
+  get nowUs(): number {
+    return this.#nowUs;
+  }
+
+  get events(): number {
+    return this.#events;
+  }
+
+  /** Of every line of the trace so far, in order. */
+  get traceHash(): string {
+    const hex = (word: number): string => (word >>> 0).toString(16).padStart(8, '0');
+    return hex(this.#hashHigh) + hex(this.#hashLow);
+  }
+
+  /** The last lines of the trace. */
+  get trace(): readonly string[] {
+    return this.#lines;
+  }
+
+  /** Random numbers that depend on the seed and the name alone. */
+  stream(name: string): Random {
+    return this.#random.stream(name);
+  }
+
+  after(delayUs: number, run: () => void): Timer {
+    if (!Number.isSafeInteger(delayUs) || delayUs < 0) {
+      throw new Error(`a delay is a whole number of microseconds, not ${delayUs}`);
+    }
+    return this.#heap.add(this.#nowUs + delayUs, run);
+  }
+
+  note(line: string): void {
+    const text = `${this.#nowUs} ${line}`;
+    for (let at = 0; at < text.length; at += 1) {
+      this.#hashLow = Math.imul(this.#hashLow ^ text.charCodeAt(at), 0x01000193);
+    }
+    this.#hashHigh = Math.imul(this.#hashHigh ^ this.#hashLow, 0x85ebca6b);
+    this.#hashHigh ^= this.#hashHigh >>> 13;
+    this.#lines.push(text);
+    if (this.#lines.length > 2 * TRACE_LINES) this.#lines.splice(0, TRACE_LINES);
+  }
+
+  /**
+   * Runs events until the condition holds, which is looked at after each; false when the heap is
+   * empty or the time is over first.
+   */
+  async runUntil(holds: () => boolean, untilUs: number): Promise<boolean> {
+    while (!holds()) {
+      const event = this.#heap.next(untilUs);
+      if (event === undefined) {
+        this.#nowUs = Math.max(this.#nowUs, untilUs);
+        return false;
+      }
+      this.#nowUs = event.timeUs;
+      this.#events += 1;
+      event.run();
+      await turn();
+    }
+    return true;
+  }
+
+  async runFor(durationUs: number): Promise<void> {
+    await this.runUntil(() => false, this.#nowUs + durationUs);
+  }
+}
+
+/** Promises and next ticks run to their end before an immediate does. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    realSetImmediate(resolve);
+  });
+}

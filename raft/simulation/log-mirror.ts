@@ -1,0 +1,77 @@
+/**
+ * What one replica's log holds, as the checks keep it: terms and digests from its start on, and how
+ * far it is durable. Fed by what the replica gives to its disk, never by what it believes.
+ */
+
+export interface MirrorEntry {
+  readonly index: number;
+  readonly term: number;
+  /** Of kind and payload. */
+  readonly digest: number;
+}
+
+export class LogMirror {
+  #before: MirrorEntry = { index: 0, term: 0, digest: 0 };
+  #entries: MirrorEntry[] = [];
+  #durable = 0;
+
+  /** First index that is kept. */
+  get start(): number {
+    return this.#before.index + 1;
+  }
+
+  get last(): number {
+    return this.#before.index + this.#entries.length;
+  }
+
+  get durable(): number {
+    return this.#durable;
+  }
+
+  /** Known from the entry before the start on. */
+  at(index: number): MirrorEntry | undefined {
+    return index === this.#before.index ? this.#before : this.#entries[index - this.start];
+  }
+
+  get entries(): readonly MirrorEntry[] {
+    return this.#entries;
+  }
+
+  /** Takes entries without gaps; what stood at and behind the first of them is gone. */
+  write(entries: readonly MirrorEntry[]): void {
+    for (const entry of entries) {
+      if (entry.index < this.start || entry.index > this.last + 1) {
+        throw new Error(`entry ${entry.index} is outside of [${this.start}, ${this.last + 1}]`);
+      }
+      this.truncateSuffix(entry.index - 1);
+      this.#entries.push(entry);
+    }
+  }
+
+  truncateSuffix(lastKept: number): void {
+    this.#entries.length = Math.min(
+      this.#entries.length,
+      Math.max(0, lastKept - this.#before.index),
+    );
+    this.#durable = Math.min(this.#durable, lastKept);
+  }
+
+  truncatePrefix(firstKept: number): void {
+    if (firstKept <= this.start) return;
+    const before = this.at(firstKept - 1);
+    if (before === undefined) throw new Error(`the log ends before ${firstKept - 1}`);
+    this.#entries.splice(0, firstKept - this.start);
+    this.#before = before;
+  }
+
+  /** The log starts behind this entry and holds nothing, and nothing of it is durable yet. */
+  restart(before: MirrorEntry): void {
+    this.#before = before;
+    this.#entries = [];
+    this.#durable = 0;
+  }
+
+  madeDurable(last: number): void {
+    this.#durable = Math.max(this.#durable, Math.min(last, this.last));
+  }
+}

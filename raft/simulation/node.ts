@@ -1,0 +1,63 @@
+/**
+ * A replica as the simulation handles it, whatever drives it: the core alone over a store in
+ * memory, or the whole host over the storage engine.
+ *
+ * A node is `starting`, `up`, `paused` (its messages, ticks and completions wait), `down` (crashed
+ * or stopped; its disk is there) or `failed` (it stopped by itself, and said why).
+ */
+
+import type { Changed, ConfigurationAt, MembershipChange, Transferred } from '../raft.ts';
+import type { ReplicaView } from './safety-checks.ts';
+
+export type NodeState = 'starting' | 'up' | 'paused' | 'down' | 'failed';
+
+export type ProposeOutcome =
+  /** In this replica's state machine, at this index; of the client's numbers up to this one. */
+  | { readonly kind: 'applied'; readonly index: number; readonly upTo: number }
+  /** Not taken, nothing changed. */
+  | { readonly kind: 'refused'; readonly leader: string | undefined }
+  /** Another entry has its place, or it waited for too long. It may commit later. */
+  | { readonly kind: 'unknown' };
+
+export type ReadOutcome =
+  | { readonly kind: 'read'; readonly index: number; readonly upTo: number }
+  | { readonly kind: 'refused' };
+
+/** What can go wrong with a disk that keeps what it has. */
+export const DISK_FAULTS = ['slow', 'hung', 'failing', 'full', 'short writes'] as const;
+export type DiskFault = (typeof DISK_FAULTS)[number];
+
+export interface SimulatedNode {
+  readonly id: string;
+  readonly state: NodeState;
+  /** Undefined while it is not up. */
+  view(): ReplicaView | undefined;
+  /** Returns at once; it is up later, or `failed`. */
+  start(): void;
+  /** The power goes: what is not durable may be lost. */
+  crash(): void;
+  /** Stops in order: it is down later. */
+  stop(): void;
+  pause(): void;
+  resume(): void;
+  /** Values of one client, ascending. `done` is called at most once, and never after a crash. */
+  propose(
+    client: string,
+    numbers: readonly number[],
+    done: (outcome: ProposeOutcome) => void,
+  ): void;
+  read(client: string, done: (outcome: ReadOutcome) => void): void;
+  change(change: MembershipChange): Changed | undefined;
+  transfer(to: string): Transferred | undefined;
+  /** Until the result is called. Undefined: this disk knows no such fault. */
+  breakDisk(fault: DiskFault): (() => void) | undefined;
+  /** Voters of every configuration that it may go by, now or after a restart. */
+  voterSets(): readonly (readonly string[])[];
+  /** History of each client in its state machine. */
+  history(): ReadonlyMap<string, readonly number[]>;
+  digest(): number;
+}
+
+export function votersOf({ configuration }: ConfigurationAt): readonly string[] {
+  return configuration.members.filter(({ role }) => role === 'voter').map(({ id }) => id);
+}

@@ -1,0 +1,216 @@
+/**
+ * The operator of a simulated cluster: changes who is a member, moves leadership, and replaces
+ * machines whose disk is lost.
+ *
+ * It never takes what the cluster cannot do without: a disk is lost only while, in every
+ * configuration that some replica may believe in, a majority of the voters keeps theirs; and a
+ * machine with a lost disk is removed and another added in its place, retried until both are done.
+ */
+
+import type { MembershipChange } from '../raft.ts';
+import type { Cluster } from './cluster.ts';
+import type { SimulatedNode } from './node.ts';
+import { shuffled } from './partitions.ts';
+import type { Random } from './random.ts';
+
+const RETRY_US = 150_000;
+const VOTERS_MOST = 5;
+const MACHINES_MOST = 12;
+
+export type OperatorKind =
+  | 'transfer'
+  | 'member: add'
+  | 'member: remove'
+  | 'member: remove leader'
+  | 'member: replace'
+  | 'member: two at once'
+  | 'disk lost'
+  | 'wiped and re-added';
+
+export class Operator {
+  readonly #cluster: Cluster;
+  readonly #random: Random;
+  /** Members that are to go, since their disk is lost or is to be wiped. */
+  readonly #leaving = new Set<string>();
+  /** Machines that are to become members. */
+  readonly #coming = new Set<string>();
+  #retrying = false;
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+    this.#random = cluster.kernel.stream('operator');
+  }
+
+  /** Nothing is left to be done. */
+  get done(): boolean {
+    return this.#leaving.size === 0 && this.#coming.size === 0;
+  }
+
+  act(kind: OperatorKind): string | undefined {
+    const leader = this.#cluster.leader();
+    if (leader === undefined) return undefined;
+    switch (kind) {
+      case 'transfer':
+        return this.#transfer(leader);
+      case 'member: add':
+        return this.#add(leader);
+      case 'member: remove':
+        return this.#remove(leader, this.#someVoter(leader, false));
+      case 'member: remove leader':
+        return this.#remove(leader, leader.id);
+      case 'member: replace':
+      case 'wiped and re-added':
+        return this.#replace(leader, kind === 'wiped and re-added');
+      case 'member: two at once':
+        return this.#twoAtOnce(leader);
+      case 'disk lost':
+        return this.#loseDisk(leader);
+    }
+  }
+
+  #transfer(leader: SimulatedNode): string | undefined {
+    const to = this.#someVoter(leader, false);
+    if (to === undefined) return undefined;
+    return leader.transfer(to)?.kind === 'started' ? `${leader.id} to ${to}` : undefined;
+  }
+
+  /** One that was a member before, with all that it knows, or a new one. */
+  #add(leader: SimulatedNode): string | undefined {
+    const { machines, nodes } = this.#cluster;
+    if (this.#votersOf(leader).length >= VOTERS_MOST || !this.done) return undefined;
+    const members = this.#membersOf(leader);
+    const former = nodes.filter(({ id, state }) => state === 'up' && !members.includes(id));
+    const old = former.length > 0 && this.#random.chance(0.5);
+    if (!old && machines.size >= MACHINES_MOST) return undefined;
+    const id = old ? this.#random.pick(former).id : this.#makeMachine();
+    return this.#comes(id);
+  }
+
+  #remove(leader: SimulatedNode, id: string | undefined): string | undefined {
+    if (id === undefined || !this.done || !this.#safeWithout(id)) return undefined;
+    if (this.#votersOf(leader).length < 2) return undefined;
+    const change: MembershipChange = { kind: 'remove', id };
+    return this.#change(leader, change) ? `remove ${id}` : undefined;
+  }
+
+  /** Removes one for good, and adds another machine; `wiped`: it may also be the one that leads. */
+  #replace(leader: SimulatedNode, wiped: boolean): string | undefined {
+    const id = this.#someVoter(leader, wiped);
+    if (id === undefined || !this.done || this.#cluster.machines.size >= MACHINES_MOST) {
+      return undefined;
+    }
+    if (this.#votersOf(leader).length < 2 || !this.#safeWithout(id)) return undefined;
+    this.#leaving.add(id);
+    return `${id} by ${this.#comes(this.#makeMachine())}`;
+  }
+
+  /** Two requests without waiting: at most one may be taken. */
+  #twoAtOnce(leader: SimulatedNode): string | undefined {
+    const { counters } = this.#cluster;
+    const one = this.#someVoter(leader, false);
+    if (one === undefined || !this.done || !this.#safeWithout(one)) return undefined;
+    if (this.#votersOf(leader).length < 3) return undefined;
+    const first = this.#change(leader, { kind: 'remove', id: one });
+    if (!first) return undefined;
+    const members = this.#membersOf(leader);
+    const former = this.#cluster.nodes.filter(({ id }) => !members.includes(id) && id !== one);
+    const other = former[0]?.id;
+    const change: MembershipChange =
+      other === undefined
+        ? { kind: 'demote', id: this.#someVoter(leader, false) ?? leader.id }
+        : { kind: 'add', id: other, address: '', role: 'joining' };
+    const second = leader.change(change);
+    if (second?.kind === 'accepted') counters.add('rare: two changes of membership taken');
+    return `remove ${one}, ${change.kind} ${change.id}`;
+  }
+
+  #loseDisk(leader: SimulatedNode): string | undefined {
+    const { machines } = this.#cluster;
+    const id = this.#someVoter(leader, true);
+    const machine = machines.get(id ?? '');
+    if (id === undefined || machine === undefined || !this.done) return undefined;
+    if (machines.size >= MACHINES_MOST || !this.#safeWithout(id)) return undefined;
+    machine.node.crash();
+    machine.lost = true;
+    this.#leaving.add(id);
+    return `${id}, in its place ${this.#comes(this.#makeMachine())}`;
+  }
+
+  /**
+   * Whether in every configuration that anybody has, a majority of its voters keeps its disk when
+   * this one goes.
+   */
+  #safeWithout(id: string): boolean {
+    const { machines } = this.#cluster;
+    for (const { node, lost } of machines.values()) {
+      if (lost) continue;
+      for (const voters of node.voterSets()) {
+        const kept = voters.filter((voter) => voter !== id && machines.get(voter)?.lost !== true);
+        if (voters.length > 0 && kept.length <= voters.length / 2) return false;
+      }
+    }
+    return true;
+  }
+
+  #makeMachine(): string {
+    const waiting = { index: 0, configuration: { members: [] } };
+    const { node } = this.#cluster.make(waiting);
+    this.#cluster.startNode(node.id);
+    return node.id;
+  }
+
+  #comes(id: string): string {
+    this.#coming.add(id);
+    this.#retry();
+    return id;
+  }
+
+  /** Who is to go goes first: one change at a time. */
+  #retry(): void {
+    if (this.#retrying) return;
+    this.#retrying = true;
+    this.#cluster.kernel.after(RETRY_US, () => {
+      this.#retrying = false;
+      const leader = this.#cluster.leader();
+      if (leader !== undefined) this.#goOn(leader);
+      if (!this.done) this.#retry();
+    });
+  }
+
+  #goOn(leader: SimulatedNode): void {
+    const members = this.#membersOf(leader);
+    for (const id of this.#leaving) {
+      if (!members.includes(id)) this.#leaving.delete(id);
+      else return void this.#change(leader, { kind: 'remove', id });
+    }
+    for (const id of this.#coming) {
+      if (this.#votersOf(leader).includes(id)) this.#coming.delete(id);
+      else if (!members.includes(id)) {
+        return void this.#change(leader, { kind: 'add', id, address: '', role: 'joining' });
+      }
+    }
+  }
+
+  #change(leader: SimulatedNode, change: MembershipChange): boolean {
+    const { counters, kernel } = this.#cluster;
+    const changed = leader.change(change);
+    if (changed === undefined) return false;
+    const outcome = changed.kind === 'accepted' ? 'accepted' : changed.code;
+    kernel.note(`${leader.id} ${change.kind} ${change.id}: ${outcome}`);
+    counters.add(changed.kind === 'accepted' ? 'membership changes' : `refused: ${outcome}`);
+    return changed.kind === 'accepted';
+  }
+
+  #someVoter(leader: SimulatedNode, withLeader: boolean): string | undefined {
+    const voters = this.#votersOf(leader).filter((id) => withLeader || id !== leader.id);
+    return shuffled(voters, this.#random)[0];
+  }
+
+  #votersOf(leader: SimulatedNode): readonly string[] {
+    return leader.view()?.voters ?? [];
+  }
+
+  #membersOf(leader: SimulatedNode): readonly string[] {
+    return leader.view()?.members ?? [];
+  }
+}

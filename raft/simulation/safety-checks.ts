@@ -1,0 +1,291 @@
+/**
+ * What must hold after every event (Raft figure 3, and the promises of the host): the checks know
+ * all replicas at once, and each only by what it gave to its disk, what it applied, and its
+ * cursors.
+ *
+ * Log matching is checked by induction: two entries of one index and term are the same and follow
+ * the same term. *Committed* is what any replica ever called so; it is kept for ever.
+ */
+
+import { LogMirror } from './log-mirror.ts';
+import type { MirrorEntry } from './log-mirror.ts';
+import { violation } from './violation.ts';
+
+/** The cursors of a replica, after an event. */
+export interface ReplicaView {
+  readonly term: number;
+  /** Empty: none in this term. */
+  readonly vote: string;
+  readonly leads: boolean;
+  readonly start: number;
+  readonly applied: number;
+  readonly committed: number;
+  readonly last: number;
+  /** Voters of the configuration that is active in it. */
+  readonly voters: readonly string[];
+  /** And all of its members. */
+  readonly members: readonly string[];
+}
+
+export interface HeldOnDisk {
+  /** Index of its state. */
+  readonly checkpoint: number;
+  /** Of its log. */
+  readonly start: number;
+  readonly entries: readonly MirrorEntry[];
+  /** A state from a peer has become the current one since the last start. */
+  readonly replaced: boolean;
+}
+
+interface Kept {
+  readonly log: LogMirror;
+  view: ReplicaView | undefined;
+  /** Promised on disk: what a restart must not fall behind. */
+  term: number;
+  vote: string;
+}
+
+interface KnownEntry {
+  readonly digest: number;
+  readonly termBefore: number;
+}
+
+interface Committed extends MirrorEntry {
+  /** Term of the replica that called it committed first. */
+  readonly byTerm: number;
+}
+
+export class SafetyChecks {
+  readonly #replicas = new Map<string, Kept>();
+  readonly #leaders = new Map<number, string>();
+  /** By index and term. */
+  readonly #known = new Map<string, KnownEntry>();
+  /** From index 1 on. */
+  readonly #committed: Committed[] = [];
+  /** Digest of the state machine behind each index. */
+  readonly #digests: (number | undefined)[] = [];
+
+  get committed(): number {
+    return this.#committed.length;
+  }
+
+  get elections(): number {
+    return this.#leaders.size;
+  }
+
+  logOf(node: string): LogMirror {
+    return this.#kept(node).log;
+  }
+
+  /** The replica gives entries to its disk; what stood there and behind is overwritten. */
+  wrote(node: string, entries: readonly MirrorEntry[]): void {
+    const { log } = this.#kept(node);
+    const first = entries[0];
+    if (first === undefined) return;
+    this.#drops(node, first.index, entries);
+    log.write(entries);
+    for (const entry of entries) this.#match(node, entry, log.at(entry.index - 1));
+  }
+
+  cutSuffix(node: string, lastKept: number): void {
+    const { log } = this.#kept(node);
+    this.#drops(node, lastKept + 1, []);
+    log.truncateSuffix(lastKept);
+  }
+
+  cutPrefix(node: string, firstKept: number): void {
+    const { log, view } = this.#kept(node);
+    if (view !== undefined && firstKept > view.applied + 1) {
+      violation('cursors in order', `${node} drops its log up to ${firstKept - 1} unapplied`);
+    }
+    log.truncatePrefix(firstKept);
+  }
+
+  durable(node: string, last: number): void {
+    this.#kept(node).log.madeDurable(last);
+  }
+
+  hardStateDurable(node: string, term: number, vote: string): void {
+    const kept = this.#kept(node);
+    if (term === kept.term && kept.vote !== '' && vote !== kept.vote) {
+      violation('one vote a term', `${node} votes for ${kept.vote} and ${vote} in term ${term}`);
+    }
+    if (term < kept.term) {
+      violation('monotone term', `${node} writes term ${term} behind ${kept.term}`);
+    }
+    kept.term = term;
+    kept.vote = vote;
+  }
+
+  /** A state took the place of the log up to this index. */
+  installed(node: string, index: number, term: number): void {
+    const committed = this.#committed[index - 1];
+    if (committed !== undefined && committed.term !== term) {
+      violation('committed is immutable', `${node} takes a state at ${index} of term ${term}`);
+    }
+    this.#kept(node).log.restart({ index, term, digest: committed?.digest ?? 0 });
+  }
+
+  /** What its disk alone held when it started again. */
+  restarted(node: string, held: HeldOnDisk): void {
+    const kept = this.#kept(node);
+    const { log } = kept;
+    const { start, entries, checkpoint, replaced } = held;
+    if (start - 1 > checkpoint) {
+      violation('promise kept over a crash', `${node} has no state for a log from ${start} on`);
+    }
+    for (let index = Math.max(log.start, start); index <= log.durable; index += 1) {
+      const found = entries[index - start];
+      const wanted = log.at(index);
+      if (found?.term === wanted?.term && found?.digest === wanted?.digest) continue;
+      // A state that came from a peer takes the place of a log that went another way.
+      if (replaced && wanted?.term !== this.#committed[index - 1]?.term) continue;
+      violation('promise kept over a crash', `${node} lost entry ${index}, which was durable`);
+    }
+    const known = kept.view?.committed ?? 0;
+    for (const entry of entries)
+      if (entry.index <= known) this.#keepsCommitted(node, entry.index, entry);
+    log.restart(this.#before(log, start));
+    log.write(entries);
+    log.madeDurable(start + entries.length - 1);
+    kept.view = undefined;
+  }
+
+  applied(node: string, index: number, digest: number): void {
+    const known = this.#digests[index];
+    this.#digests[index] ??= digest;
+    if (known === undefined || known === digest) return;
+    violation('state-machine safety', `${node} differs behind entry ${index}`);
+  }
+
+  /** After every event. */
+  look(node: string, view: ReplicaView): void {
+    const kept = this.#kept(node);
+    const before = kept.view;
+    if (view.term < kept.term) {
+      violation('monotone term', `${node} is in term ${view.term}, promised ${kept.term}`);
+    }
+    if (before !== undefined) this.#goesOn(node, before, view);
+    const { start, applied, committed, last } = view;
+    if (start - 1 > applied || applied > committed || committed > last) {
+      const text = `start ${start}, applied ${applied}, committed ${committed}, last ${last}`;
+      violation('cursors in order', `${node}: ${text}`);
+    }
+    if (view.leads && before?.leads !== true) this.#leads(node, view);
+    else if (view.leads && before?.term !== view.term) this.#leads(node, view);
+    kept.view = view;
+    this.#commits(node, view, before?.committed ?? 0);
+  }
+
+  #goesOn(node: string, before: ReplicaView, view: ReplicaView): void {
+    if (view.term < before.term) {
+      violation('monotone term', `${node} goes from term ${before.term} to ${view.term}`);
+    }
+    if (view.term === before.term && before.vote !== '' && view.vote !== before.vote) {
+      const text = `${node} changes from ${before.vote} to ${view.vote} in term ${view.term}`;
+      violation('one vote a term', text);
+    }
+    if (view.committed < before.committed) {
+      violation('monotone commit', `${node} goes from ${before.committed} to ${view.committed}`);
+    }
+    if (view.applied < before.applied) {
+      violation('monotone applied', `${node} goes from ${before.applied} to ${view.applied}`);
+    }
+  }
+
+  #leads(node: string, view: ReplicaView): void {
+    const { term } = view;
+    const other = this.#leaders.get(term);
+    if (other !== undefined && other !== node) {
+      violation('election safety', `${node} and ${other} lead in term ${term}`);
+    }
+    this.#leaders.set(term, node);
+    const { log } = this.#kept(node);
+    for (let index = log.start; index <= this.committed; index += 1) {
+      const committed = this.#committed[index - 1] as Committed;
+      if (committed.byTerm >= term || log.at(index)?.term === committed.term) continue;
+      const text = `${node} leads term ${term} without entry ${index} of term ${committed.term}`;
+      violation('leader completeness', text);
+    }
+  }
+
+  #commits(node: string, view: ReplicaView, from: number): void {
+    const { log } = this.#kept(node);
+    // A state takes the place of this log: what it says now is looked at when it starts again.
+    if (view.start > log.start) return;
+    for (let index = Math.max(from + 1, log.start); index <= view.committed; index += 1) {
+      const entry = log.at(index);
+      const committed = this.#committed[index - 1];
+      if (committed !== undefined) {
+        this.#keepsCommitted(node, index, entry);
+        continue;
+      }
+      if (entry === undefined || index !== this.committed + 1) {
+        violation('cursors in order', `${node} commits ${index}, which is not in its log`);
+      }
+      this.#committed.push({ ...entry, byTerm: view.term });
+      this.#onQuorum(node, view, entry);
+    }
+  }
+
+  #onQuorum(node: string, view: ReplicaView, entry: MirrorEntry): void {
+    const holders = view.voters.filter((voter) => {
+      const log = this.#replicas.get(voter)?.log;
+      if (log === undefined || log.durable < entry.index) return false;
+      return log.start > entry.index || log.at(entry.index)?.term === entry.term;
+    });
+    if (holders.length > view.voters.length / 2) return;
+    const text = `${node} commits entry ${entry.index} of term ${entry.term}, which is durable on `;
+    const where = `[${holders.join(' ')}] of [${view.voters.join(' ')}]`;
+    violation('committed is durable on a quorum', text + where);
+  }
+
+  #keepsCommitted(node: string, index: number, entry: MirrorEntry | undefined): void {
+    const committed = this.#committed[index - 1];
+    if (committed === undefined || entry?.term === committed.term) return;
+    const instead = entry === undefined ? 'nothing' : `one of term ${entry.term}`;
+    const text = `entry ${index} of term ${committed.term} was committed; ${node} has ${instead}`;
+    violation('committed is immutable', text);
+  }
+
+  /** What is dropped or replaced, from the first index on, was never committed. */
+  #drops(node: string, firstIndex: number, entries: readonly MirrorEntry[]): void {
+    const { log } = this.#kept(node);
+    for (let index = firstIndex; index <= Math.min(log.last, this.committed); index += 1) {
+      const held = log.at(index);
+      const instead = entries[index - firstIndex];
+      // An entry that differs from what was committed has to go.
+      if (held?.term === this.#committed[index - 1]?.term) {
+        this.#keepsCommitted(node, index, instead);
+      }
+    }
+  }
+
+  #match(node: string, entry: MirrorEntry, before: MirrorEntry | undefined): void {
+    const key = `${entry.index} ${entry.term}`;
+    const known = this.#known.get(key);
+    const termBefore = before?.term ?? 0;
+    if (known === undefined) {
+      this.#known.set(key, { digest: entry.digest, termBefore });
+      return;
+    }
+    if (known.digest === entry.digest && known.termBefore === termBefore) return;
+    const text = `entry ${entry.index} of term ${entry.term} is another one on ${node}`;
+    violation('log matching', text);
+  }
+
+  /** The entry before a log's start, as far as anybody knows it. */
+  #before(log: LogMirror, start: number): MirrorEntry {
+    const unknown = { index: start - 1, term: 0, digest: 0 };
+    return log.at(start - 1) ?? this.#committed[start - 2] ?? unknown;
+  }
+
+  #kept(node: string): Kept {
+    let kept = this.#replicas.get(node);
+    if (kept === undefined) {
+      kept = { log: new LogMirror(), view: undefined, term: 0, vote: '' };
+      this.#replicas.set(node, kept);
+    }
+    return kept;
+  }
+}

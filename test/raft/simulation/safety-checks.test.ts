@@ -1,0 +1,157 @@
+/** Each check of the simulator catches the violation that it is there for, planted by hand. */
+
+import { beforeEach, describe, expect, it } from 'vitest';
+
+import type { MirrorEntry } from '../../../raft/simulation/log-mirror.ts';
+import { SafetyChecks } from '../../../raft/simulation/safety-checks.ts';
+import type { HeldOnDisk, ReplicaView } from '../../../raft/simulation/safety-checks.ts';
+
+const NODES = ['a', 'b', 'c'];
+const FRESH: ReplicaView = {
+  term: 1,
+  vote: '',
+  leads: false,
+  start: 1,
+  applied: 0,
+  committed: 0,
+  last: 0,
+  voters: NODES,
+  members: NODES,
+};
+
+function entries(from: number, terms: readonly number[]): MirrorEntry[] {
+  return terms.map((term, at) => ({ index: from + at, term, digest: (from + at) * 1000 + term }));
+}
+
+function held(terms: readonly number[]): HeldOnDisk {
+  return { checkpoint: 0, start: 1, entries: entries(1, terms), replaced: false };
+}
+
+describe('the checks of safety', () => {
+  let checks = new SafetyChecks();
+  const view = (node: string, changes: Partial<ReplicaView>): void =>
+    checks.look(node, { ...FRESH, ...changes });
+  /** Written and durable. */
+  const holds = (node: string, from: number, terms: readonly number[]): void => {
+    checks.wrote(node, entries(from, terms));
+    checks.durable(node, from + terms.length - 1);
+  };
+
+  /** a leads term 1; entries 1 and 2 are committed, and durable on a and b. */
+  beforeEach(() => {
+    checks = new SafetyChecks();
+    view('a', { leads: true, vote: 'a' });
+    holds('a', 1, [1, 1]);
+    holds('b', 1, [1, 1]);
+    view('a', { leads: true, vote: 'a', committed: 2, last: 2 });
+    view('b', { committed: 2, last: 2 });
+  });
+
+  it('hold in a run without a violation', () => {
+    holds('c', 1, [1, 1]);
+    view('c', { committed: 2, last: 2, applied: 2 });
+    checks.applied('c', 2, 7);
+    checks.applied('a', 2, 7);
+    expect(checks.committed).toBe(2);
+    expect(checks.elections).toBe(1);
+  });
+
+  it('two leaders of one term', () => {
+    expect(() => view('b', { leads: true, committed: 2, last: 2 })).toThrow(/election safety/);
+  });
+
+  it('a leader without a committed entry', () => {
+    expect(() => view('c', { term: 2, leads: true })).toThrow(/leader completeness/);
+  });
+
+  it('one index and term with two contents', () => {
+    expect(() => checks.wrote('c', [{ index: 1, term: 1, digest: 5 }])).toThrow(/log matching/);
+  });
+
+  it('one index and term behind two terms', () => {
+    checks.wrote('a', entries(3, [3]));
+    checks.wrote('c', entries(1, [1, 2]));
+    expect(() => checks.wrote('c', entries(3, [3]))).toThrow(/log matching/);
+  });
+
+  it('an entry committed while it is durable on a minority', () => {
+    holds('a', 3, [1]);
+    checks.wrote('b', entries(3, [1]));
+    const leads = { leads: true, vote: 'a', committed: 3, last: 3 };
+    expect(() => view('a', leads)).toThrow(/durable on a quorum/);
+  });
+
+  it('a committed entry cut off, also by one that does not know it to be committed', () => {
+    holds('c', 1, [1, 1]);
+    expect(() => checks.cutSuffix('c', 1)).toThrow(/committed is immutable/);
+  });
+
+  it('a committed entry overwritten', () => {
+    expect(() => checks.wrote('b', entries(2, [2]))).toThrow(/committed is immutable/);
+  });
+
+  it('a committed entry dropped by a write that ends before it', () => {
+    expect(() => checks.wrote('b', entries(1, [1]))).toThrow(/committed is immutable/);
+  });
+
+  it('an uncommitted entry goes, and one that differs from what was committed', () => {
+    checks.wrote('a', entries(3, [1]));
+    checks.cutSuffix('a', 2);
+    checks.wrote('c', entries(1, [1]));
+    checks.wrote('c', [{ index: 2, term: 0, digest: 1 }]);
+    checks.wrote('c', entries(2, [1]));
+  });
+
+  it('another entry committed at the same index', () => {
+    checks.wrote('c', [...entries(1, [1]), { index: 2, term: 0, digest: 1 }]);
+    expect(() => view('c', { committed: 2, last: 2 })).toThrow(/committed is immutable/);
+  });
+
+  it('two states behind one entry', () => {
+    checks.applied('a', 2, 7);
+    expect(() => checks.applied('b', 2, 8)).toThrow(/state-machine safety/);
+  });
+
+  it('cursors out of order', () => {
+    expect(() => view('b', { committed: 2, last: 1 })).toThrow(/cursors in order/);
+    expect(() => view('b', { committed: 2, last: 2, applied: 3 })).toThrow(/cursors in order/);
+    expect(() => view('b', { committed: 2, last: 2, start: 2 })).toThrow(/cursors in order/);
+  });
+
+  it('a term, a commit index or an applied index that goes back', () => {
+    expect(() => view('b', { term: 0, committed: 2, last: 2 })).toThrow(/monotone term/);
+    expect(() => view('b', { committed: 1, last: 2 })).toThrow(/monotone commit/);
+    view('b', { committed: 2, last: 2, applied: 2 });
+    expect(() => view('b', { committed: 2, last: 2, applied: 1 })).toThrow(/monotone applied/);
+  });
+
+  it('a vote that changes within a term, in memory or on disk', () => {
+    view('c', { vote: 'a' });
+    expect(() => view('c', { vote: 'b' })).toThrow(/one vote a term/);
+    checks.hardStateDurable('c', 1, 'a');
+    expect(() => checks.hardStateDurable('c', 1, 'b')).toThrow(/one vote a term/);
+    checks.hardStateDurable('c', 2, 'b');
+  });
+
+  it('a term behind the one that the disk was promised, after a restart', () => {
+    checks.hardStateDurable('c', 4, 'a');
+    checks.restarted('c', held([]));
+    expect(() => view('c', { term: 3 })).toThrow(/monotone term/);
+  });
+
+  it('a durable entry that a restart does not find; one that was on its way may be gone', () => {
+    checks.wrote('b', entries(3, [1]));
+    checks.restarted('b', held([1, 1]));
+    expect(() => checks.restarted('b', held([1]))).toThrow(/promise kept/);
+  });
+
+  it('a log cut off in front of what was applied', () => {
+    expect(() => checks.cutPrefix('b', 2)).toThrow(/cursors in order/);
+  });
+
+  it('a state of another history installed', () => {
+    expect(() => checks.installed('c', 2, 9)).toThrow(/committed is immutable/);
+    checks.installed('c', 2, 1);
+    view('c', { start: 3, applied: 2, committed: 2, last: 2 });
+  });
+});

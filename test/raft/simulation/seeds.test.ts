@@ -1,0 +1,45 @@
+/** Some seeds of the simulator on every change; hundreds of them are in `seeds.long.test.ts`. */
+
+import { describe, expect, it } from 'vitest';
+
+import { runSeed } from '../../../raft/simulation/run-seed.ts';
+import { reproduction } from '../../../raft/simulation/shrink.ts';
+import { changedPlan, planOf } from '../../../raft/simulation/swarm.ts';
+import { Random } from '../../../raft/simulation/random.ts';
+import { allHold } from './seeds.ts';
+
+describe('a seed', () => {
+  it('has one trace, and another seed has another', async () => {
+    const [one, again, other] = [await runSeed(7), await runSeed(7), await runSeed(8)];
+    expect(one.violation).toBeUndefined();
+    expect(again.traceHash).toBe(one.traceHash);
+    expect(again.events).toBe(one.events);
+    expect(other.traceHash).not.toBe(one.traceHash);
+  });
+
+  it('leaves out what it is told to leave out, and says so in its reproduction', () => {
+    const plan = planOf(new Random(5));
+    const kind = plan.stepKinds[0] ?? 'pause';
+    const changes = { without: [kind, 'loss'], safetyUs: 5000 };
+    const changed = changedPlan(plan, changes);
+    expect(changed.stepKinds).toEqual(plan.stepKinds.slice(1));
+    expect(changed.links.loss).toBe(0);
+    expect(changed.safetyUs).toBe(5000);
+    expect(reproduction(5, changes)).toBe(
+      `npm run simulate -- --seed 5 --without '${kind},loss' --safety-ms 5`,
+    );
+  });
+});
+
+describe('no check is violated', () => {
+  it('by the whole host over the storage engine', async () => {
+    const { counters } = await allHold(1, 15);
+    for (const seen of ['elections', 'confirmed', 'reads', 'catch-ups', 'membership changes']) {
+      expect(counters.get(seen), seen).toBeGreaterThan(0);
+    }
+  });
+
+  it('by the core alone', async () => {
+    await allHold(101, 15, { level: 'core' });
+  });
+});
