@@ -29,7 +29,15 @@ describe('what could follow', () => {
   };
 
   beforeAll(async () => {
-    const light: CommandName[] = ['queue', 'group', 'config', 'completion', 'segment-dump', 'pub'];
+    const light: CommandName[] = [
+      'queue',
+      'group',
+      'config',
+      'completion',
+      'segment-dump',
+      'pub',
+      'cert',
+    ];
     for (const name of light) root.addCommand(await loadCommand(name));
     root.addCommand(new Command('secret'), { hidden: true });
   });
@@ -76,6 +84,8 @@ describe('what could follow', () => {
     [['config', 'check', ''], 'files'],
     [['queue', 'list', '--config', 'x'], 'files'],
     [['queue', 'list', '--data', ''], 'folders'],
+    [['cert', 'node', 'n', '--dir', ''], 'folders'],
+    [['cert', 'show', ''], 'files'],
     [['segment-dump', ''], 'files'],
   ])('%j: the %s of the shell', async (words, expected) => {
     expect(await values(...words)).toBe(expected);
