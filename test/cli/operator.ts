@@ -13,7 +13,7 @@ import { ScriptedBroker } from '../support/admin-server.ts';
 import type { FakeQueueAdmin } from '../support/fake-queue-admin.ts';
 import { type Ended, fluxmq } from './run-cli.ts';
 
-export const LAUNCHER = join(import.meta.dirname, '../../dist/src/cli/launcher.cjs');
+export const LAUNCHER = join(import.meta.dirname, '../../src/cli/fluxmq.sh');
 
 export class Operator {
   readonly #broker: ScriptedBroker;
@@ -69,7 +69,7 @@ export function onTerminal(
   columns: number,
   how: OnTerminal = {},
 ): Promise<Output> {
-  const program = `${how.prefix ?? ''} '${process.execPath}' '${LAUNCHER}' ${command}`;
+  const program = `${how.prefix ?? ''} '${LAUNCHER}' ${command}`;
   const line = `stty cols ${columns} rows 24; ${program}`;
   return output('script', ['-qec', line, '/dev/null'], how.input);
 }

@@ -258,7 +258,7 @@ describe('which broker', () => {
 
   it('a reader that is gone is no error', async () => {
     for (let i = 0; i < 3_000; i += 1) admin.add(fakeDefinition(`queue-${i}`));
-    const program = `'${process.execPath}' '${LAUNCHER}' queue list --json`;
+    const program = `'${LAUNCHER}' queue list --json`;
     const line = `${program} --data '${operator.folder}' | head -1`;
     const { stderr } = await output('bash', ['-c', line]);
     expect(stderr).toBe('');
