@@ -187,7 +187,8 @@ export class Commands {
 
   #enqueueKeys(command: EnqueueCommand): readonly RecordKey[] {
     const missing = this.#missing;
-    missing.length = 0;
+    // Setting a length that is right already costs too.
+    if (missing.length > 0) missing.length = 0;
     this.#needs.keys = missing;
     const stream = this.#senders.missing(command.node);
     if (stream !== undefined) missing.push(stream);

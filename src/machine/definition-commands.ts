@@ -49,6 +49,8 @@ export class Definitions implements RecordHolder {
   /** By what they say. */
   #limits = new Map<string, QueueLimits>();
   #version = 0;
+  /** Found last: commands of an entry name the same queue again and again. */
+  #last: QueueState | undefined;
   readonly waiting: QueueState;
 
   constructor(table: RecordTable) {
@@ -73,7 +75,11 @@ export class Definitions implements RecordHolder {
   }
 
   get(queueId: QueueId): QueueState | undefined {
-    return this.#queues.get(queueId);
+    const last = this.#last;
+    if (last !== undefined && last.queueId === queueId) return last;
+    const state = this.#queues.get(queueId);
+    if (state !== undefined) this.#last = state;
+    return state;
   }
 
   named(name: string): DefinedQueue | undefined {
@@ -167,6 +173,7 @@ export class Definitions implements RecordHolder {
     }
     state.remove();
     this.#queues.delete(queueId);
+    if (this.#last === state) this.#last = undefined;
     this.#names.delete(state.definition.name);
     const number = Math.floor(queueId / DEFINITIONS_CHUNK);
     const chunk = this.#changedChunk(queueId, meta);
