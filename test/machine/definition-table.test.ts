@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Command } from '../../src/machine/command.ts';
 import { defaultDefinition } from '../../src/machine/default-definition.ts';
 import { DefinitionTable } from '../../src/machine/definition-table.ts';
 import { DefinitionsChunk, definitionRows } from '../../src/machine/definitions-chunk.ts';
@@ -12,6 +13,14 @@ const MAIL: QueueDefinition = {
   ...defaultDefinition('mail', 'stream'),
   topics: ['$queue/mail/#', 'm/#'],
 };
+
+function declaration(name: string): Command & { kind: 'declare-queue' } {
+  return { kind: 'declare-queue', ...defaultDefinition(name, 'classic') };
+}
+
+function update(queueId: QueueId): Command {
+  return { kind: 'update-queue', queueId, limits: { ...ORDERS.limits, ttlMs: 7 } };
+}
 
 describe('the table of definitions', () => {
   it('gives each back as it was set, until it is removed', () => {
@@ -78,20 +87,23 @@ describe('a chunk of definitions', () => {
     expect(() => definitionRows([1, [1, ['x', 'later', [], []]]])).toThrow('unknown word');
   });
 
-  it('is in a cut as it was, when queues change and go while the cut is taken', () => {
+  it.each([
+    ['declared', () => declaration('d')],
+    ['redefined', () => ({ ...declaration('b'), limits: { ...ORDERS.limits, ttlMs: 7 } })],
+    ['updated', (b: QueueId) => update(b)],
+    ['deleted', (b: QueueId) => ({ kind: 'delete-queue', queueId: b }) as const],
+  ])('is in a cut as it was, when a queue is %s while the cut is taken', (_what, change) => {
     const driver = new MachineDriver();
     const ids = ['a', 'b', 'c'].map((name) => driver.declare(name));
     const { machine } = driver;
+    const before = ids.map((queueId) => [queueId, machine.definition(queueId)]);
     machine.freeze();
-    driver.run({ kind: 'delete-queue', queueId: ids[1] as QueueId });
-    driver.declare('d');
-    driver.run({ kind: 'delete-queue', queueId: ids[0] as QueueId });
-    driver.run({ kind: 'delete-queue', queueId: ids[2] as QueueId });
+    driver.run(change(ids[1] as QueueId));
+    for (const queueId of ids) driver.run({ kind: 'delete-queue', queueId });
     const captured: Parameters<typeof machine.capture>[1] = [];
     while (!machine.capture(1, captured));
     const record = captured.find(({ key }) => key === 'definitions/0');
-    if (record?.data === undefined) throw new Error('no definitions');
-    expect(definitionRows(record.data).map(([, { name }]) => name)).toEqual(['a', 'b', 'c']);
+    expect(definitionRows(record?.data ?? [1])).toEqual(before);
   });
 });
 
