@@ -240,13 +240,10 @@ export class Shard {
 
   /** Also of queues that nobody has touched since the start, where there are few enough. */
   async #statsOfAll(): Promise<Uint8Array> {
-    const queues = this.#machine.queues();
-    if (queues.length <= STATS_QUEUES_MAX) {
-      await this.#loader.until(() =>
-        [DELAYED_QUEUE, ...queues.map(({ queueId }) => queueId)].flatMap((queueId) =>
-          this.#machine.queueKeys(queueId),
-        ),
-      );
+    const machine = this.#machine;
+    if (machine.queueCount <= STATS_QUEUES_MAX) {
+      const queueIds = [DELAYED_QUEUE, ...machine.queueIds()];
+      await this.#loader.until(() => queueIds.flatMap((queueId) => machine.queueKeys(queueId)));
     }
     return encodeStats(this.stats());
   }
