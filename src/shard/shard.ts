@@ -145,6 +145,7 @@ export class Shard {
       appliedIndex: () => this.#applier.index,
       make: (term, first) => this.#newServing(term, marksBefore(first, point)),
       unprepared: ({ message }) => logger.error({ error: message }, 'the configured queues'),
+      onLead: (lead) => options.onLead?.(lead),
     });
     for (const words of point.damage) this.#alarms.raise('log-damaged', words);
   }
@@ -268,7 +269,7 @@ export class Shard {
     await log.follow(behind, {
       committed: (entries) => this.#committed(entries),
       leads: (term, first) => this.#leadership.leads(term, first),
-      follows: () => this.#leadership.follows(),
+      follows: (server) => this.#leadership.follows(server),
       failed: (error) => this.#fail(error),
     });
     if (log.alone) await served;

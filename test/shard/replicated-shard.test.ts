@@ -35,6 +35,10 @@ describe('a replicated shard', () => {
     await cluster.until(() => cluster.nodes.every((node) => node.applied >= applied));
     for (const node of cluster.nodes) expect(node.stat('depth\0orders')).toBe(50);
     expect(others(cluster, leader.node).some(({ leads }) => leads)).toBe(false);
+    expect(leader.node.told.at(-1)).toEqual({ kind: 'here' });
+    for (const node of others(cluster, leader.node)) {
+      expect(node.told.at(-1)).toEqual({ kind: 'there', server: leader.node.id });
+    }
   });
 
   it('what was confirmed is delivered by the next leader, once and in order', async () => {
