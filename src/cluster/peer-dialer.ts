@@ -140,9 +140,14 @@ export class PeerDialer {
     if ((heldMs ?? 0) >= STEADY_MS) this.#failures = 0;
     const failures = this.#failures;
     this.#failures += 1;
-    if (end.isLate && this.#isAway()) {
-      this.#dial();
-      return;
+    if (end.isLate) {
+      if (this.#connectsByItself) {
+        this.#dial();
+        return;
+      }
+      // An answer that was lost once may be for long; that to a new connection is not.
+      this.#client?.close();
+      this.#client = undefined;
     }
     const wait = Math.min(RECONNECT_MS_MIN * 2 ** failures, RECONNECT_MS_MAX);
     this.#timer = setTimeout(
@@ -155,16 +160,12 @@ export class PeerDialer {
   }
 
   /**
-   * Whether gRPC tries to connect again by itself. Such a client must not be closed: it would
-   * still make one more connection, for nobody. Every other one is, when an attempt came too late:
-   * the answer may be lost for long, and that to a new connection is not.
+   * gRPC waits until it tries to connect again. Such a client is better not closed: it would still
+   * make one more connection, for nobody.
    */
-  #isAway(): boolean {
+  get #connectsByItself(): boolean {
     const state = this.#client?.getChannel().getConnectivityState(false);
-    if (state === connectivityState.TRANSIENT_FAILURE) return true;
-    this.#client?.close();
-    this.#client = undefined;
-    return false;
+    return state === connectivityState.TRANSIENT_FAILURE;
   }
 
   /** A peer that is away is told once, and again when it was there in between. */
