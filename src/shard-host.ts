@@ -7,9 +7,11 @@
  */
 
 import { join } from 'node:path';
-import { systemClock as raftClock, systemRandom } from '#raft';
+import { configurationOf, systemClock as raftClock, systemRandom } from '#raft';
+import type { Configuration, Member } from '#raft';
 import { DiskReserve, Log, nodeFiles, Runs, openDataDirectory, openLevelRecords } from '#storage';
 import type { DataDirectory, Files, RecordStore } from '#storage';
+import type { PeerTransport } from './cluster/peer-transport.ts';
 import type { ShardSettings } from './options.ts';
 import { openPeers } from './peer-host.ts';
 import type { BatchPort } from './shard/port.ts';
@@ -26,6 +28,8 @@ import { VolatileRecords } from './shard/volatile-records.ts';
 import type { Logger } from './telemetry/logger.ts';
 
 /** One shard for now; the names leave room for more. */
+const SHARD = 0;
+const VOTERS_MAX = 5;
 const SHARD_FOLDER = 'shard-0';
 const LOG_FOLDER = 'log';
 const RECORDS_FOLDER = 'records';
@@ -86,7 +90,7 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
     ];
     const shard = await openShard(
       { ...parts, moreStats: stats },
-      { files, data, reserve, records, opened },
+      { files, data, reserve, records, opened, peers },
     );
     const inMemory = await openVolatileShard(parts, shard);
     return {
@@ -129,6 +133,8 @@ interface Opened {
   readonly reserve: DiskReserve;
   readonly records: RecordStore;
   readonly opened: (() => Promise<void>)[];
+  /** Undefined: this node is alone. */
+  readonly peers: PeerTransport | undefined;
 }
 
 async function openRuns(on: Opened, owner: string, blockBytes: number): Promise<Runs> {
@@ -200,9 +206,9 @@ async function openReplica(parts: ShardHostParts, on: Opened): Promise<OpenedRep
     log,
     openRepairs: (how) => openRepairs(on, how, (error) => replica?.logFailed(error)),
     id: settings.node,
-    founders: { members: [{ id: settings.node, role: 'voter', address: '' }] },
+    founders: foundersOf(settings),
     checkpoint: on.records.checkpoint,
-    network: noNetwork,
+    network: on.peers?.network(SHARD, settings.node) ?? noNetwork,
     catchUp: noCatchUp,
     clock: raftClock,
     random: systemRandom,
@@ -212,6 +218,20 @@ async function openReplica(parts: ShardHostParts, on: Opened): Promise<OpenedRep
   if (early !== undefined) made.logFailed(early);
   on.opened.push(() => Promise.resolve(made.abandon()));
   return { log, replica: made, prewritten: () => zeros };
+}
+
+/** The nodes that the configuration file names, or this one alone. */
+function foundersOf({ node, peers }: ShardSettings): Configuration {
+  if (peers === undefined) return { members: [{ id: node, role: 'voter', address: '' }] };
+  const { members } = configurationOf(
+    peers.nodes.map(({ id, host, port }) => ({ id, role: 'voter', address: `${host}:${port}` })),
+  );
+  // More voters cost a message each and make a quorum no safer.
+  return { members: members.map((member, nth) => (nth < VOTERS_MAX ? member : learner(member))) };
+}
+
+function learner(member: Member): Member {
+  return { ...member, role: 'learner' };
 }
 
 /** Small and rarely written: nothing is written ahead for it. */

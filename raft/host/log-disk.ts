@@ -233,8 +233,8 @@ export class LogDisk implements Disk {
 
   /**
    * Durable when it resolves, and so are the hard state and everything before it. A log is not cut
-   * inside of damage: what was repaired of that is appended again, and until it is durable too, this
-   * replica counts as one that lost its end.
+   * inside of damage: what was repaired of that is appended again, and until it is durable too,
+   * this replica counts as one that lost its end.
    */
   async #cut(lastKept: LogIndex, hardState: HardState | undefined): Promise<void> {
     const log = this.#log;

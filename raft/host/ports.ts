@@ -141,6 +141,8 @@ export interface StateMachine {
   roleChanged(state: SoftState): void;
   /** The configuration in use; active from its append on, and taken back when that is cut off. */
   configurationChanged(configuration: ConfigurationAt): void;
+  /** A read has found it. Where there are peers, the replica gets the entries back from them. */
+  damaged(range: DamagedRange): void;
   /** Once, and the last call. */
   ended(end: ReplicaEnd): void;
 }

@@ -325,6 +325,7 @@ export class HostNode implements SimulatedNode {
         apply: (entries) => life.machine.apply(entries),
         roleChanged: () => this.#options.touched(),
         configurationChanged: (now) => this.#configured(votersOf(now)),
+        damaged: () => this.#options.touched(),
         ended: (end) => this.#ended(life, end),
       },
       checkpoint: { ...checkpoint, serveFrom: checkpoint.index },

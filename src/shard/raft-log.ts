@@ -64,6 +64,7 @@ export interface RaftLogOptions {
 const NO_PAYLOAD: readonly Uint8Array[] = [];
 const NO_DAMAGE: readonly FaultyRange[] = [];
 const MEMBERS_AT_BYTES = 8;
+const HAND_OVER_MS = 1_000;
 
 export class RaftLog implements ShardLog, StateMachine {
   readonly #log: Log;
@@ -74,6 +75,8 @@ export class RaftLog implements ShardLog, StateMachine {
   #follower: ShardLogFollower | undefined;
   #leads = false;
   #last = 0;
+  #applied = 0;
+  #handedOver: (() => void) | undefined;
   #committed: number;
 
   /** Takes no part before `follow`. */
@@ -99,7 +102,8 @@ export class RaftLog implements ShardLog, StateMachine {
   }
 
   get alone(): boolean {
-    const { members } = this.#replica.status().configuration.configuration;
+    const known = this.#node?.status().configuration ?? this.#standing;
+    const { members } = known.configuration;
     return members.length === 1 && members[0]?.id === this.#options.id;
   }
 
@@ -146,6 +150,7 @@ export class RaftLog implements ShardLog, StateMachine {
   async follow(behind: LogIndex, follower: ShardLogFollower): Promise<void> {
     const { id, network, catchUp, clock, limits } = this.#options;
     this.#follower = follower;
+    this.#applied = behind;
     this.#node = await RaftNode.open({
       id,
       disk: this.#disk,
@@ -161,6 +166,8 @@ export class RaftLog implements ShardLog, StateMachine {
   }
 
   applied(index: LogIndex): void {
+    if (index === this.#applied) return;
+    this.#applied = index;
     this.#replica.applied(index);
   }
 
@@ -220,8 +227,30 @@ export class RaftLog implements ShardLog, StateMachine {
     return this.#replica.truncatePrefix(firstKept);
   }
 
-  close(): Promise<void> {
-    return this.#node === undefined ? this.#disk.close() : this.#node.stop();
+  /** A leader hands over first, so that nobody has to wait for an election. */
+  async close(): Promise<void> {
+    if (this.#node === undefined) {
+      await this.#disk.close();
+      return;
+    }
+    if (this.#leads && !this.alone) await this.#handOver(this.#node);
+    await this.#node.stop();
+  }
+
+  /** To who has most; resolves when this node leads no more, or nobody takes it in time. */
+  async #handOver(node: RaftNode): Promise<void> {
+    const peers = node.status().peers.toSorted((a, b) => b.matchIndex - a.matchIndex);
+    const to = peers.find(({ active, id }) => {
+      return active && node.transferLeadership(id).kind === 'started';
+    });
+    if (to === undefined) return;
+    await new Promise<void>((resolve) => {
+      const timer = this.#options.clock.after(HAND_OVER_MS, resolve);
+      this.#handedOver = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
   }
 
   /** Takes part no more, and leaves the log open; for a start that was refused. */
@@ -250,10 +279,19 @@ export class RaftLog implements ShardLog, StateMachine {
       return;
     }
     this.#leads = false;
+    // The next leader is known when it has been heard of.
+    if (leader !== undefined || role === 'stopped') this.#handedOver?.();
     this.#follower?.follows(leader);
   }
 
   configurationChanged(): void {}
+
+  /** Of an entry that is wanted for apply: alone, nobody can give it back. */
+  damaged({ from, detail }: DamagedRange): void {
+    if (!this.alone || from <= this.#applied) return;
+    const words = `entry ${from} cannot be read, and no other node has it: ${detail}`;
+    this.#follower?.failed(new StorageError('damaged', words));
+  }
 
   ended(end: ReplicaEnd): void {
     this.#leads = false;

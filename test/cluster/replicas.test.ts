@@ -104,6 +104,7 @@ class ReplicaNode implements StateMachine {
 
   roleChanged = (): void => undefined;
   configurationChanged = (): void => undefined;
+  damaged = (): void => undefined;
   ended = (): void => undefined;
 }
 

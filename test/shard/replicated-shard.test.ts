@@ -35,6 +35,10 @@ describe('a replicated shard', () => {
     await cluster.until(() => cluster.nodes.every((node) => node.applied >= applied));
     for (const node of cluster.nodes) expect(node.stat('depth\0orders')).toBe(50);
     expect(others(cluster, leader.node).some(({ leads }) => leads)).toBe(false);
+    expect(leader.node.told.at(-1)).toEqual({ kind: 'here' });
+    for (const node of others(cluster, leader.node)) {
+      expect(node.told.at(-1)).toEqual({ kind: 'there', server: leader.node.id });
+    }
   });
 
   it('what was confirmed is delivered by the next leader, once and in order', async () => {
@@ -121,6 +125,24 @@ describe('a replicated shard', () => {
     const { applied } = leader.node;
     await cluster.until(() => follower.applied >= applied);
     expect(follower.stat('depth\0orders')).toBe(420);
+    expect(cluster.nodes.flatMap(({ failures }) => failures)).toEqual([]);
+  });
+
+  it('a leader that stops in order hands over first: the next one needs no election', async () => {
+    const cluster = new ShardCluster();
+    await cluster.start();
+    const first = await cluster.leader();
+    await publish(cluster, first, numbered(10));
+    const before = cluster.clock.nowMs;
+    let over = false;
+    void first.node.shard?.stop().then(() => {
+      over = true;
+    });
+    await cluster.until(() => others(cluster, first.node).some(({ leads }) => leads));
+    expect(cluster.clock.nowMs - before).toBeLessThan(300);
+    await cluster.until(() => over);
+    const second = await cluster.leader(first.node);
+    await publish(cluster, second, numbered(10, 10));
     expect(cluster.nodes.flatMap(({ failures }) => failures)).toEqual([]);
   });
 

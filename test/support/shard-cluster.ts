@@ -12,6 +12,7 @@ import { loopback } from '../../src/shard/port.ts';
 import { RaftLog } from '../../src/shard/raft-log.ts';
 import { DEFAULT_SHARD_LIMITS } from '../../src/shard/shard-limits.ts';
 import type { ShardLimits } from '../../src/shard/shard-limits.ts';
+import type { ShardLead } from '../../src/shard/shard-options.ts';
 import { Shard } from '../../src/shard/shard.ts';
 import { noCatchUp } from '../../src/shard/single-node.ts';
 import { TestClock } from '../raft/host/hosts.ts';
@@ -34,6 +35,8 @@ export class ShardNode {
   client: PlainClient | undefined;
   readonly failures: Error[] = [];
   readonly errors: string[] = [];
+  /** Who leads, as the shard has told. */
+  readonly told: ShardLead[] = [];
   listener: NetworkListener | undefined;
 
   constructor(cluster: ShardCluster, id: string) {
@@ -95,6 +98,7 @@ export class ShardNode {
       logger,
       inReserve: () => false,
       diskFull: () => undefined,
+      onLead: (lead) => void this.told.push(lead),
       onFailure: (error) => void this.failures.push(error),
     });
     this.client = new PlainClient(near, this.id);

@@ -14,6 +14,7 @@ import type {
   Clock,
   Configuration,
   ConfigurationAt,
+  DamagedRange,
   Entry,
   HardState,
   Limits,
@@ -40,9 +41,9 @@ const STORAGE = {
 } as const;
 
 export const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-export const text = (payload: Uint8Array): string => new TextDecoder().decode(payload);
+const text = (payload: Uint8Array): string => new TextDecoder().decode(payload);
 
-export function turn(): Promise<void> {
+function turn(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });
@@ -123,6 +124,7 @@ export class TestHost implements StateMachine {
   slow = false;
   #held: Entry[] = [];
   catchUpFailures: Error[] = [];
+  damages: DamagedRange[] = [];
   answers = 0;
   listener: NetworkListener | undefined;
 
@@ -239,6 +241,10 @@ export class TestHost implements StateMachine {
 
   configurationChanged(configuration: ConfigurationAt): void {
     this.configurations.push(configuration);
+  }
+
+  damaged(range: DamagedRange): void {
+    this.damages.push(range);
   }
 
   ended(end: ReplicaEnd): void {

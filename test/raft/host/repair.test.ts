@@ -178,6 +178,7 @@ describe('a replica with a damaged log', () => {
     expect(leader.log?.faulty).toHaveLength(1);
     await hosts.until(() => leader.node?.status().faulty.length === 0);
     expect(leader.leads).toBe(false);
+    expect(leader.damages).toHaveLength(1);
     for (const host of hosts.hosts) expect(host.ends).toEqual([]);
   });
 });
