@@ -35,7 +35,7 @@ export class ShardNode implements ReplicaMaker {
   number = 1;
   replacements = 0;
   #limits: Partial<ShardLimits> = {};
-  readonly #sink = new ShardCatchUpSink(this);
+  #sink = new ShardCatchUpSink(this);
   #nextRecords = new MemoryRecords();
   #nextLogId: string | undefined;
   files = new MemoryFiles();
@@ -177,6 +177,7 @@ export class ShardNode implements ReplicaMaker {
     this.client = undefined;
     this.files = this.files.crash();
     this.records.crash();
+    this.#sink = new ShardCatchUpSink(this);
   }
 
   get leads(): boolean {
