@@ -46,6 +46,13 @@ export interface DurableShardParts {
   readonly peers: PeerTransport | undefined;
 }
 
+interface OpenedReplica {
+  readonly log: Log;
+  readonly replica: RaftLog;
+  /** Zeros that were written ahead. */
+  readonly prewritten: () => number;
+}
+
 /** What is open, from one opening to the next. */
 interface Life {
   readonly closers: (() => Promise<void>)[];
@@ -161,10 +168,7 @@ export class DurableShard {
     });
   }
 
-  async #openReplica(
-    life: Life,
-    records: RecordStore,
-  ): Promise<{ log: Log; replica: RaftLog; prewritten(): number }> {
+  async #openReplica(life: Life, records: RecordStore): Promise<OpenedReplica> {
     const { settings, logger, pulse, folders, reserve, peers } = this.#parts;
     let replica: RaftLog | undefined;
     let early: Error | undefined;

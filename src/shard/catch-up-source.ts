@@ -27,15 +27,17 @@ export interface CatchUpSourceOptions {
   readonly loader: RecordLoader;
   readonly payloads: Pick<Payloads, 'get' | 'fetch'>;
   /** A checkpoint is being written. */
-  checkpointRuns(): boolean;
-  appliedIndex(): LogIndex;
+  readonly checkpointRuns: () => boolean;
+  readonly appliedIndex: () => LogIndex;
   /** Resolves in a later turn of the event loop. */
-  nextTurn(): Promise<void>;
+  readonly nextTurn: () => Promise<void>;
 }
 
 /** Offsets that one answer looks at; between so many of them, other work is let in. */
 const SCAN_MAX = 65_536;
 const STEP = 256;
+/** Of a message in an answer, about. */
+const OVERHEAD_BYTES = 32;
 /** Pages that may be asked for again. */
 const PAGES_KEPT = 4;
 
@@ -137,10 +139,16 @@ class Reading implements CatchUpReading {
       }
       if (message === 'lost') continue;
       const { bytes, start, end: until, index } = message;
+      // An answer that has something already leaves what would make it much larger to the next.
+      const length = until - start;
+      if (place.bytes > 0 && place.bytes + length > maxBytes) {
+        place.bytes = maxBytes;
+        return offset;
+      }
       found.offsets.push(offset);
       found.indexes.push(index);
       found.messages.push(bytes.slice(start, until));
-      place.bytes += until - start;
+      place.bytes += length + OVERHEAD_BYTES;
       if (place.bytes >= maxBytes) return offset + 1;
     }
     return stop;
