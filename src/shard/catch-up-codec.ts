@@ -9,9 +9,9 @@
  *
  * Records are those of the checkpoint, in pages that follow each other. Payloads are asked for by
  * queue and range of offsets, so that any replica can answer, whatever its files look like: those
- * that are still wanted in [from, next), where `next` is at most `to`. What is wanted no more is not
- * there: it was gone at the index that is named (0: nothing was). Bytes that are neither are told as
- * a `CodecError`.
+ * that are still wanted in [from, next), where `next` is at most `to`. What is wanted no more is
+ * not there: it was gone at the index that is named (0: nothing was). Bytes that are neither are
+ * told as a `CodecError`.
  */
 
 import { decodeForeign, encodeRecord } from './record-codec.ts';

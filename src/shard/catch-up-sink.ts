@@ -7,8 +7,8 @@
  * in the order of offsets, straight into runs of its own. What an attempt that broke off has
  * brought stays for the next one, from whatever leader and at whatever later checkpoint: a message
  * never changes. The log of the new replica is empty and begins behind the checkpoint. Nothing of
- * the old replica is touched before `makeCurrent`; a crash before its rename leaves the old one, and
- * files that the next attempt clears away.
+ * the old replica is touched before `makeCurrent`; a crash before its rename leaves the old one,
+ * and files that the next attempt clears away.
  */
 
 import type { Log, RecordBatch, RecordStore, RunWriter, Runs } from '#storage';

@@ -115,23 +115,7 @@ export class Shard {
       nextWake: () => this.#nextWake(),
       failed,
     });
-    this.#applier = new Applier({
-      machine: this.#machine,
-      loader: this.#loader,
-      locations: this.#locations,
-      sink: new AppliedEffects({
-        payloads: this.#payloads,
-        window: this.#window,
-        messages: this.#messages,
-        logger,
-        serving: () => this.#serving,
-        wantsLess: (queueId) => this.#wantsLess(queueId),
-      }),
-      applied: point,
-      monotonicMs: () => clock.monotonicMs(),
-      wake: () => this.#turns.wake(),
-      failed,
-    });
+    this.#applier = this.#newApplier(point);
     this.#housekeeping = options.runs === undefined ? undefined : this.#keeping(options.runs);
     this.#checkpoints = new Checkpoints(
       {
@@ -155,6 +139,27 @@ export class Shard {
       onLead: (lead) => options.onLead?.(lead),
     });
     for (const words of point.damage) this.#alarms.raise('log-damaged', words);
+  }
+
+  #newApplier(applied: RecoveryPoint): Applier {
+    const { clock, logger } = this.#options;
+    return new Applier({
+      machine: this.#machine,
+      loader: this.#loader,
+      locations: this.#locations,
+      sink: new AppliedEffects({
+        payloads: this.#payloads,
+        window: this.#window,
+        messages: this.#messages,
+        logger,
+        serving: () => this.#serving,
+        wantsLess: (queueId) => this.#wantsLess(queueId),
+      }),
+      applied,
+      monotonicMs: () => clock.monotonicMs(),
+      wake: () => this.#turns.wake(),
+      failed: (error) => this.#fail(error),
+    });
   }
 
   #keeping(runs: Runs): Housekeeping {

@@ -1,4 +1,4 @@
-/** A shard that is behind the start of the log: records, payloads by queue and range, then the log. */
+/** A shard behind the start of the log: records, payloads by queue and range, then the log. */
 
 import { describe, expect, it } from 'vitest';
 import type { PeerMessage } from '#raft';
