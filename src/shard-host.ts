@@ -11,9 +11,11 @@ import { configurationOf, systemClock as raftClock, systemRandom } from '#raft';
 import type { Configuration, Member } from '#raft';
 import { DiskReserve, Log, nodeFiles, Runs, openDataDirectory, openLevelRecords } from '#storage';
 import type { DataDirectory, Files, RecordStore } from '#storage';
+import type { ClusterAdmin } from './admin/cluster-port.ts';
 import type { PeerTransport } from './cluster/peer-transport.ts';
+import { ClusterOperator } from './cluster-operator.ts';
 import type { ShardSettings } from './options.ts';
-import { openPeers } from './peer-host.ts';
+import { mayLeaveMachine, openPeers, peerPlaces } from './peer-host.ts';
 import type { BatchPort } from './shard/port.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
 import { DeclarationError } from './shard/declarations.ts';
@@ -63,6 +65,9 @@ export interface ShardHostParts {
 }
 
 export interface ShardHost {
+  readonly cluster: ClusterAdmin;
+  /** The numbers of this node's shards, whoever leads. */
+  stats(): Promise<Map<string, number>>;
   /** Stores what is under way, writes the last checkpoint, and lets the data directory go. */
   stop(): Promise<void>;
 }
@@ -84,16 +89,19 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
     opened.push(() => records.close());
     const peers = settings.peers && (await openPeers(settings.node, settings.peers, parts.logger));
     if (peers !== undefined) opened.push(() => peers.stop());
+    const replicas = new Map<number, RaftLog>();
     const stats = (): Iterable<readonly [string, number]> => [
       ...(parts.moreStats?.() ?? []),
       ...(peers?.stats() ?? []),
     ];
     const shard = await openShard(
       { ...parts, moreStats: stats },
-      { files, data, reserve, records, opened, peers },
+      { files, data, reserve, records, opened, peers, replicas },
     );
     const inMemory = await openVolatileShard(parts, shard);
     return {
+      cluster: newOperator(settings, peers, replicas),
+      stats: () => statsOfBoth(shard, inMemory),
       stop: async () => {
         try {
           await Promise.all([shard.stop(), inMemory.stop()]);
@@ -106,6 +114,33 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
     await closeAll(opened);
     throw error;
   }
+}
+
+function newOperator(
+  { node, peers: settings }: ShardSettings,
+  peers: PeerTransport | undefined,
+  replicas: ReadonlyMap<number, RaftLog>,
+): ClusterOperator {
+  if (settings === undefined || peers === undefined) {
+    return new ClusterOperator({ node, cluster: undefined, replicas });
+  }
+  const cluster = {
+    id: settings.cluster,
+    mayLeaveMachine: mayLeaveMachine(settings),
+    peers: () => peers.peers,
+  };
+  return new ClusterOperator({ node, cluster, replicas });
+}
+
+/** The durable shard's, with what is counted by queue and by message in memory beside it. */
+async function statsOfBoth(durable: Shard, inMemory: Shard): Promise<Map<string, number>> {
+  const [stats, others] = await Promise.all([durable.statsOfAll(), inMemory.statsOfAll()]);
+  for (const [name, value] of others) {
+    if (name.includes('\0')) stats.set(name, value);
+    else if (name.startsWith('messages/')) stats.set(name, (stats.get(name) ?? 0) + value);
+    else if (name === 'log/bytes') stats.set('memory/bytes', value);
+  }
+  return stats;
 }
 
 function openReserve(
@@ -135,6 +170,8 @@ interface Opened {
   readonly opened: (() => Promise<void>)[];
   /** Undefined: this node is alone. */
   readonly peers: PeerTransport | undefined;
+  /** Of this node, by shard. */
+  readonly replicas: Map<number, RaftLog>;
 }
 
 async function openRuns(on: Opened, owner: string, blockBytes: number): Promise<Runs> {
@@ -212,9 +249,13 @@ async function openReplica(parts: ShardHostParts, on: Opened): Promise<OpenedRep
     catchUp: noCatchUp,
     clock: raftClock,
     random: systemRandom,
+    membersChanged: ({ members }) => {
+      if (settings.peers !== undefined) on.peers?.setPeers(peerPlaces(settings.peers, members));
+    },
     replaced: () => undefined,
   });
   replica = made;
+  on.replicas.set(SHARD, made);
   if (early !== undefined) made.logFailed(early);
   on.opened.push(() => Promise.resolve(made.abandon()));
   return { log, replica: made, prewritten: () => zeros };
@@ -274,6 +315,7 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
       ['disk/inside-reserve', on.reserve.state === 'inside-reserve' ? 1 : 0],
       ['bytes/log', log.stats.bytesWritten],
       ['bytes/prewritten', prewritten()],
+      ...replica.figures(),
       ...(parts.moreStats?.() ?? []),
     ],
     diskFull: () => on.reserve.noteFull(),
