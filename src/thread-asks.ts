@@ -39,7 +39,7 @@ export class ThreadAsks {
   /** The thread ended. */
   end(error: Error): void {
     this.#over = error;
-    for (const { reject } of this.#waiting.values()) reject(error);
+    for (const waiting of this.#waiting.values()) waiting.reject(error);
     this.#waiting.clear();
   }
 

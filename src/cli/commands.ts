@@ -20,6 +20,7 @@ export const COMMANDS = {
   sub: { load: async () => (await import('./sub.ts')).subCommand() },
   queue: { load: async () => (await import('./queue.ts')).queueCommand() },
   group: { load: async () => (await import('./group.ts')).groupCommand() },
+  cluster: { load: async () => (await import('./cluster.ts')).clusterCommand() },
   cert: { load: async () => (await import('./cert.ts')).certCommand() },
   config: { load: async () => (await import('./config.ts')).configCommand() },
   'segment-dump': { load: async () => (await import('./segment-dump.ts')).segmentDumpCommand() },
