@@ -208,7 +208,7 @@ interface OpenedReplica {
   readonly log: Log;
   readonly replica: RaftLog;
   /** Zeros that were written ahead. */
-  prewritten(): number;
+  readonly prewritten: () => number;
 }
 
 async function openReplica(parts: ShardHostParts, on: Opened): Promise<OpenedReplica> {

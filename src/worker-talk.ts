@@ -69,10 +69,11 @@ export interface Asked {
   stats(): Promise<Map<string, number>>;
 }
 
-export function answerTo({ cluster, stats }: Asked, ask: Ask): Promise<Told<Ask['kind']>> {
+export function answerTo(asked: Asked, ask: Ask): Promise<Told<Ask['kind']>> {
+  const { cluster } = asked;
   switch (ask.kind) {
     case 'stats':
-      return stats();
+      return asked.stats();
     case 'status':
       return cluster.status();
     case 'change':

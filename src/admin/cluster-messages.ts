@@ -3,7 +3,10 @@
  * of them (see messages.ts). Types only.
  */
 
-import type { Call } from './messages.ts';
+interface Call<Request, Reply> {
+  readonly request: Request;
+  readonly reply: Reply;
+}
 
 export interface WireNodeLink {
   readonly id: string;

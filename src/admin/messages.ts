@@ -107,7 +107,7 @@ export interface WireMessage {
   readonly properties: WireProperties | null;
 }
 
-export interface Call<Request, Reply> {
+interface Call<Request, Reply> {
   readonly request: Request;
   readonly reply: Reply;
 }
