@@ -96,7 +96,7 @@ function warningsOf({ leader, view, rows }: ShardView): string[] {
     lines.push('  nothing is committed before a majority of the voters has elected a leader');
   } else if (away > 0) {
     const spare = voters.length - Math.floor(voters.length / 2) - 1 - away;
-    lines.push(`  ${several(away, 'voter')} away; ${several(Math.max(0, spare), 'more')} can go`);
+    lines.push(`  ${several(away, 'voter')} away; ${count(Math.max(0, spare))} more can go`);
   }
   if (view.transferTo !== undefined) lines.push(`  hands over to ${visible(view.transferTo)}`);
   if (view.membersIndex > view.committed) lines.push('  a change of members is under way');
