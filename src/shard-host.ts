@@ -264,8 +264,9 @@ async function openReplica(parts: ShardHostParts, on: Opened): Promise<OpenedRep
 /** The nodes that the configuration file names, or this one alone. */
 function foundersOf({ node, peers }: ShardSettings): Configuration {
   if (peers === undefined) return { members: [{ id: node, role: 'voter', address: '' }] };
+  const founders = peers.joins ? peers.nodes.filter(({ id }) => id !== node) : peers.nodes;
   const { members } = configurationOf(
-    peers.nodes.map(({ id, host, port }) => ({ id, role: 'voter', address: `${host}:${port}` })),
+    founders.map(({ id, host, port }) => ({ id, role: 'voter', address: `${host}:${port}` })),
   );
   // More voters cost a message each and make a quorum no safer.
   return { members: members.map((member, nth) => (nth < VOTERS_MAX ? member : learner(member))) };

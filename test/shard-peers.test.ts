@@ -58,6 +58,7 @@ async function start(id: string): Promise<void> {
     nodes,
     tls: undefined,
     backlogBytes: 1 << 24,
+    joins: false,
   };
   const settings = { ...shardSettings(config, join(directory, id), false), node: id, peers };
   const [near, port] = loopback();

@@ -1,7 +1,7 @@
 /**
- * The ports `QueueAdmin` and `ClusterAdmin` as the command line has them: each call is one request over the admin socket
- * of a broker, with a deadline, and is never sent twice: a purge whose answer was lost is told as
- * such, since only a person can say whether it may be done again.
+ * The ports `QueueAdmin` and `ClusterAdmin` as the command line has them: each call is one request
+ * over the admin socket of a broker, with a deadline, and is never sent twice: a purge whose answer
+ * was lost is told as such, since only a person can say whether it may be done again.
  *
  * Rejects with an `AdminError` where the broker refused, and with an `AdminCallError` where it gave
  * no answer. A socket that is neither ours nor, for root, anybody's is not spoken to: whoever put

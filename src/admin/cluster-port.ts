@@ -3,8 +3,8 @@
  * answered by the node's own replicas, whoever leads and also when nobody does; what a leader knows
  * of the others is told by the leader alone. Plain data: it crosses threads as it is.
  *
- * A change is a wish to one leader, made once: `accepted` says that it is in the leader's log and in
- * use there, not that it is committed; whoever wants to know asks for the status until it is.
+ * A change is a wish to one leader, made once: `accepted` says that it is in the leader's log and
+ * in use there, not that it is committed; whoever wants to know asks for the status until it is.
  */
 
 /** As the configuration of a shard has them; a joining one becomes a voter by itself. */

@@ -1,7 +1,7 @@
 /**
- * What each call of proto/admin.proto does with the ports `QueueAdmin` and `ClusterAdmin`. Lists and messages go out in
- * pages that end early when they have grown large, so that no reply passes its limit: whoever
- * wants all asks again from behind the last one.
+ * What each call of proto/admin.proto does with the ports `QueueAdmin` and `ClusterAdmin`. Lists
+ * and messages go out in pages that end early when they have grown large, so that no reply passes
+ * its limit: whoever wants all asks again from behind the last one.
  */
 
 import { AdminError, type Offset, type PeekedMessage, type QueueAdmin } from '../broker/ports.ts';

@@ -1,10 +1,10 @@
 /**
- * The messages of proto/admin.proto as objects, and the services as @grpc/grpc-js wants them, loaded
- * from the `.proto` file itself: what is on the wire is written down once.
+ * The messages of proto/admin.proto as objects, and the services as @grpc/grpc-js wants them,
+ * loaded from the `.proto` file itself: what is on the wire is written down once.
  *
  * The types here are what the loader makes of the file with the options below; whether a value is
- * sensible is for `convert.ts` to say. A message of the loader has every field
- * that is not `optional`, with its default.
+ * sensible is for `convert.ts` to say. A message of the loader has every field that is not
+ * `optional`, with its default.
  */
 
 import { fileURLToPath } from 'node:url';

@@ -1,5 +1,6 @@
 /**
- * Serves the ports `QueueAdmin` and `ClusterAdmin` to the command line: gRPC over a Unix socket of its owner.
+ * Serves the ports `QueueAdmin` and `ClusterAdmin` to the command line: gRPC over a Unix socket of
+ * its owner.
  *
  * Whoever can open the socket may do everything, so nobody else can (`socket.ts`). Bounded in every
  * direction (`limits.ts`): connections, requests at a time, bytes of a request and of a reply. A

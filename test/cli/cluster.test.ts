@@ -23,6 +23,7 @@ afterAll(() => operator.remove());
 beforeEach(() => {
   cluster.asked.length = 0;
   cluster.answers.length = 0;
+  cluster.looked = () => undefined;
   cluster.changed = () => undefined;
   cluster.transferred = () => undefined;
   setReplica(led());
@@ -182,11 +183,8 @@ function plays(): void {
 /** A joining member becomes a voter after the first look at it. */
 function promotesItself(): void {
   plays();
-  const { status } = cluster;
-  cluster.status = async () => {
-    const now = await status.call(cluster);
+  cluster.looked = () => {
     setMembers(membersNow().map((each) => (each.role === 'joining' ? member(each.id) : each)));
-    return now;
   };
 }
 

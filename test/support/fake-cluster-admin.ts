@@ -43,12 +43,16 @@ export class FakeClusterAdmin implements ClusterAdmin {
   node: NodeStatus = { node: 'n1', cluster: 'c', links: [], replicas: [replica()] };
   /** In order; accepted when there is none. */
   readonly answers: ClusterAnswer[] = [];
+  /** What a look makes of the node, for the next one. */
+  looked: () => void = () => undefined;
   /** What an accepted change makes of the node. */
   changed: (change: MemberChange) => void = () => undefined;
   transferred: (to: string) => void = () => undefined;
 
   async status(): Promise<NodeStatus> {
-    return Promise.resolve(this.node);
+    const { node } = this;
+    this.looked();
+    return Promise.resolve(node);
   }
 
   async change(shard: number, change: MemberChange): Promise<ClusterAnswer> {

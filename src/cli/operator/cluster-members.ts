@@ -25,6 +25,8 @@ interface AddFlags extends StepFlags {
   readonly learner?: boolean;
 }
 
+type ReplaceWords = [old: string, node: string, address: string, StepFlags & ConfirmFlags];
+
 const LOOK_MS = 200;
 const CATCH_UP_MS = 3_600_000;
 const CHANGE_MS = 30_000;
@@ -77,7 +79,7 @@ export function replaceCommand(): Command {
     .argument('<node>', 'the node.id of the one that comes')
     .argument('<address>', 'where the others reach it')
     .option('-y, --yes', 'do not ask')
-    .action((old: string, node: string, address: string, flags: StepFlags & ConfirmFlags) =>
+    .action((...[old, node, address, flags]: ReplaceWords) =>
       inSteps(flags, async (steps) => {
         const question = `Replace ${visible(old)} by ${visible(node)} in shard ${flags.shard}?`;
         await confirm(flags, question);

@@ -1,6 +1,6 @@
 /**
- * `fluxmq cluster status`: nodes, shards, leaders and how far everybody is. It asks the node that is
- * meant, which answers whoever leads; further ones of this machine with `--with`, and shows what
+ * `fluxmq cluster status`: nodes, shards, leaders and how far everybody is. It asks the node that
+ * is meant, which answers whoever leads; further ones of this machine with `--with`, and shows what
  * they say as one table. One of several may be away; none at all is an error.
  */
 

@@ -81,7 +81,7 @@ export class ClusterSteps {
     const fields = { match, last: view.last };
     const how = state === 'catch-up' ? 'gets a checkpoint' : 'catches up';
     const text = `${how}: has entry ${match} of ${view.last}`;
-    await this.#say(id, 'catching-up', text, fields);
+    await this.#tell({ node: id, step: 'catching-up', text, fields });
     if (member.role === 'learner' && caughtUp) {
       await this.#change(view, { kind: 'promote', id }, 'has caught up, and becomes a voter');
     }
@@ -170,10 +170,15 @@ export class ClusterSteps {
     return new CliError(ExitCode.refused, `${here}; ${there} (not-leader)`);
   }
 
-  async #say(node: string, step: string, text: string, fields?: Step['fields']): Promise<void> {
-    if (this.#lastSaid === text) return;
-    this.#lastSaid = text;
-    await this.#options.say({ node, step, text, ...(fields === undefined ? {} : { fields }) });
+  async #say(node: string, step: string, text: string): Promise<void> {
+    await this.#tell({ node, step, text });
+  }
+
+  /** The same is told once. */
+  async #tell(step: Step): Promise<void> {
+    if (this.#lastSaid === step.text) return;
+    this.#lastSaid = step.text;
+    await this.#options.say(step);
   }
 
   async #pause(id: string): Promise<void> {
