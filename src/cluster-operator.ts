@@ -46,7 +46,8 @@ export interface ClusterOperatorOptions {
         peers(): readonly PeerState[];
       }
     | undefined;
-  readonly replicas: ReadonlyMap<number, OperatedReplica>;
+  /** Those that run, by shard. */
+  readonly replicas: () => ReadonlyMap<number, OperatedReplica>;
 }
 
 export class ClusterOperator implements ClusterAdmin {
@@ -61,7 +62,7 @@ export class ClusterOperator implements ClusterAdmin {
     const links = (cluster?.peers() ?? []).map(({ id, host, port, sending, receiving }) => {
       return { id, address: writeAddress({ host, port }), sending, receiving };
     });
-    const told = [...replicas].flatMap(([shard, replica]) => {
+    const told = [...replicas()].flatMap(([shard, replica]) => {
       const status = replica.status();
       return status === undefined ? [] : [replicaStatus(shard, status)];
     });
@@ -88,7 +89,7 @@ export class ClusterOperator implements ClusterAdmin {
   }
 
   #running(shard: number): OperatedReplica | undefined {
-    const replica = this.#options.replicas.get(shard);
+    const replica = this.#options.replicas().get(shard);
     return replica?.status() === undefined ? undefined : replica;
   }
 }

@@ -125,8 +125,10 @@ export class Peer {
   opened(stream: PeerStream, users: LinkUsers | undefined): StreamListener {
     this.#greeted(stream.hello);
     const { channel } = stream.hello;
-    // Of a life that the peer has left behind.
-    for (const older of this.#streams) if (older.hello.channel === channel) older.end();
+    // A newer link takes the place of an older one, as a sender's newer stream does.
+    for (const older of this.#streams) {
+      if (channel === 'link' && older.hello.channel === channel) older.end();
+    }
     this.#streams.add(stream);
     // It is there: no reason to wait before it is connected to.
     for (const dialer of this.#dialers) dialer.wake();

@@ -95,6 +95,9 @@ export class Disk {
     this.entries = keepSuffix ? this.entries.slice(index + 1 - this.start) : [];
     this.start = index + 1;
     this.termBeforeStart = term;
+    const isLeft = (range: FaultyRange): boolean =>
+      keepSuffix && (range.through ?? Infinity) > index;
+    this.faulty = this.faulty.filter(isLeft);
   }
 
   recovered(): Recovered {
