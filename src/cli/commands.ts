@@ -23,6 +23,7 @@ export const COMMANDS = {
   cluster: { load: async () => (await import('./cluster.ts')).clusterCommand() },
   cert: { load: async () => (await import('./cert.ts')).certCommand() },
   config: { load: async () => (await import('./config.ts')).configCommand() },
+  raft: { load: async () => (await import('./raft.ts')).raftCommand() },
   'segment-dump': { load: async () => (await import('./segment-dump.ts')).segmentDumpCommand() },
   completion: { load: async () => (await import('./completion.ts')).completionCommand() },
   complete: { hidden: true, load: async () => (await import('./complete.ts')).completeCommand() },
