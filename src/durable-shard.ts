@@ -31,6 +31,8 @@ const SHARD = 0;
 const VOTERS_MAX = 5;
 /** Sparse indexes of runs in memory. */
 const RUN_INDEX_BYTES = 4 << 20;
+/** Of the log; at twice its window publishes wait. */
+const HELD_WINDOWS = 1.5;
 
 export interface DurableShardParts {
   readonly settings: ShardSettings;
@@ -207,6 +209,7 @@ export class DurableShard {
       catchUp: this.#catchUp(life),
       clock: raftClock,
       random: systemRandom,
+      heldBytesMax: settings.runs.windowBytes * HELD_WINDOWS,
       replaced: () => this.#replaced(life),
     });
     replica = made;

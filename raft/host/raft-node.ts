@@ -191,10 +191,11 @@ export class RaftNode {
 
   /**
    * A durable checkpoint covers everything below: whole segments go, but for what a peer that
-   * catches up still needs.
+   * catches up still needs. `isPressed`: that too.
    */
-  async truncatePrefix(firstKept: LogIndex): Promise<void> {
+  async truncatePrefix(firstKept: LogIndex, isPressed = false): Promise<void> {
     const { disk } = this.#options;
+    if (isPressed) this.#catchUps.release(firstKept);
     const kept = Math.min(firstKept, this.#catchUps.heldBehind + 1);
     if (kept <= disk.start) return;
     await disk.truncatePrefix(kept);

@@ -57,6 +57,8 @@ export interface RaftLogOptions {
   readonly clock: Clock;
   random(): number;
   readonly limits?: Partial<Limits>;
+  /** Of the log on the disk: with more, nothing is held for peers that catch up. */
+  readonly heldBytesMax: number;
   /** Once: a checkpoint from a peer has taken its place, and the shard is to be opened anew. */
   readonly replaced: () => void;
 }
@@ -189,13 +191,17 @@ export class RaftLog implements ShardLog, StateMachine {
     return encodeMembers({ configuration, serveFrom: Math.max(index, this.#standing.serveFrom) });
   }
 
-  synced(index: LogIndex): Promise<void> {
-    return this.#log.appended(index as number as StorageIndex);
+  async synced(index: LogIndex): Promise<void> {
+    // Behind a cut that is under way, what was taken has not reached the log.
+    while (index > this.#log.last && this.#log.failed === undefined) {
+      await new Promise<void>((resolve) => this.#options.clock.later(resolve));
+    }
+    await this.#log.appended(index as number as StorageIndex);
   }
 
   async read(from: LogIndex, maxBytes: number, into?: Uint8Array): Promise<ReadOutcome> {
     const index = from as number as StorageIndex;
-    if (index > this.#log.durable && index <= this.#committed) await this.#log.appended(index);
+    if (index > this.#log.durable && index <= this.#committed) await this.synced(from);
     const outcome = await this.#log.read(index, {
       maxBytes,
       ...(into === undefined ? {} : { into }),
@@ -224,7 +230,8 @@ export class RaftLog implements ShardLog, StateMachine {
   }
 
   truncatePrefix(firstKept: LogIndex): Promise<void> {
-    return this.replica.truncatePrefix(firstKept);
+    const isPressed = this.#log.bytes > this.#options.heldBytesMax;
+    return this.replica.truncatePrefix(firstKept, isPressed);
   }
 
   /** A leader hands over first, so that nobody has to wait for an election. */

@@ -146,4 +146,32 @@ describe('a shard behind the start of the log', () => {
     expect(behind.stat('depth\0orders')).toBe(300);
     expect(cluster.nodes.flatMap(({ failures }) => failures)).toEqual([]);
   });
+
+  it('goes in passes where the log cannot be held: what an earlier one has brought stays', async () => {
+    const { cluster, leader, behind } = await leftBehind();
+    cluster.heldBytesMax = 0;
+    const asked: number[] = [];
+    let passed = 0;
+    cluster.passes = (message) => {
+      if (message.kind === 'catchUpAsk' && isPayloads(message.question)) {
+        const question = decodeQuestion(message.question);
+        if (question.kind === 'payloads') asked.push(question.from);
+      }
+      return message.kind !== 'catchUpAnswer' || passed++ < 3;
+    };
+    await behind.start();
+    await cluster.until(() => asked.length >= 2);
+    const { start = 0 } = leader.node.log ?? {};
+    await publish(cluster, leader, numbered(200, 300));
+    await cluster.until(() => (leader.node.log?.start ?? 0) > start);
+    cluster.passes = (message) => {
+      if (message.kind !== 'catchUpAsk' || !isPayloads(message.question)) return true;
+      const question = decodeQuestion(message.question);
+      if (question.kind === 'payloads') asked.push(question.from);
+      return true;
+    };
+    await cluster.until(() => behind.replacements === 1 && behind.applied >= leader.node.applied);
+    expect(asked.filter((from) => from === 0)).toHaveLength(1);
+    expect(await deliveredBy(cluster, behind, 500)).toEqual(numbered(500));
+  });
 });
