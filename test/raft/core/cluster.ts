@@ -85,9 +85,23 @@ export class Disk {
     }
     for (const entry of piece.repaired) this.entries[entry.index - this.start] = entry;
     const repaired = new Set(piece.repaired.map(({ index }) => index));
-    this.faulty = this.faulty.filter(
-      ({ from, through }) => !(repaired.has(from) && repaired.has(through ?? Infinity)),
-    );
+    this.faulty = this.faulty.flatMap((range) => this.#leftOf(range, repaired));
+  }
+
+  /** What is damaged of a range after a write, an entry at a time. */
+  #leftOf(range: FaultyRange, repaired: ReadonlySet<LogIndex>): FaultyRange[] {
+    const { from, through, throughTerm } = range;
+    if (through === undefined) return [range];
+    const left: FaultyRange[] = [];
+    for (let index = from; index <= Math.min(through, this.last); index += 1) {
+      if (repaired.has(index)) continue;
+      left.push({
+        from: index,
+        through: index,
+        throughTerm: index === through ? throughTerm : undefined,
+      });
+    }
+    return left;
   }
 
   #install(checkpoint: StoredCheckpoint, { index, term, keepSuffix }: Installed): void {
