@@ -197,6 +197,11 @@ export class DurableShard {
     const { clean, created, bytesScanned, tornTail, faulty } = recovery;
     logger.info({ clean, created, bytesScanned, tornTail: tornTail?.detail }, 'log opened');
     for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');
+    if (created && peers !== undefined) {
+      const words =
+        'this node has no data yet: where it was a member before, remove it from the cluster first';
+      logger.warn({ node: settings.node }, words);
+    }
     const network = peers?.network(SHARD, settings.node);
     if (network !== undefined) life.closers.push(() => Promise.resolve(network.close()));
     const made = await RaftLog.open({

@@ -191,17 +191,13 @@ export class RaftLog implements ShardLog, StateMachine {
     return encodeMembers({ configuration, serveFrom: Math.max(index, this.#standing.serveFrom) });
   }
 
-  async synced(index: LogIndex): Promise<void> {
-    // Behind a cut that is under way, what was taken has not reached the log.
-    while (index > this.#log.last && this.#log.failed === undefined) {
-      await new Promise<void>((resolve) => this.#options.clock.later(resolve));
-    }
-    await this.#log.appended(index as number as StorageIndex);
+  synced(index: LogIndex): Promise<void> {
+    return this.replica.synced(index);
   }
 
   async read(from: LogIndex, maxBytes: number, into?: Uint8Array): Promise<ReadOutcome> {
     const index = from as number as StorageIndex;
-    if (index > this.#log.durable && index <= this.#committed) await this.synced(from);
+    if (index <= this.#committed && this.#node !== undefined) await this.#node.synced(from);
     const outcome = await this.#log.read(index, {
       maxBytes,
       ...(into === undefined ? {} : { into }),
