@@ -11,7 +11,7 @@
 
 import { StorageError } from '#storage';
 import type { Checkpoint, Log, LogBatch } from '#storage';
-import { LogDisk, RaftNode } from '#raft';
+import { LogDisk, RaftError, RaftNode } from '#raft';
 import type {
   CatchUpPorts,
   Clock,
@@ -152,7 +152,7 @@ export class RaftLog implements ShardLog, StateMachine {
     const { id, network, catchUp, clock, limits } = this.#options;
     this.#follower = follower;
     this.#applied = behind;
-    this.#node = await RaftNode.open({
+    const opening = RaftNode.open({
       id,
       disk: this.#disk,
       network,
@@ -162,6 +162,11 @@ export class RaftLog implements ShardLog, StateMachine {
       checkpoint: { ...this.#standing, index: behind },
       catchUp,
       ...(limits === undefined ? {} : { limits }),
+    });
+    this.#node = await opening.catch((error: unknown) => {
+      if (!(error instanceof RaftError)) throw error;
+      const words = `${error.message} (${error.code}). The broker does not start; nothing was changed`;
+      throw new StorageError('damaged', words, { cause: error });
     });
     this.#node.start();
   }
