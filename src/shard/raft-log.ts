@@ -75,6 +75,7 @@ export class RaftLog implements ShardLog, StateMachine {
   #node: RaftNode | undefined;
   #follower: ShardLogFollower | undefined;
   #leads = false;
+  #term = 0;
   #last = 0;
   #applied = 0;
   #handedOver: (() => void) | undefined;
@@ -165,8 +166,8 @@ export class RaftLog implements ShardLog, StateMachine {
     });
     this.#node = await opening.catch((error: unknown) => {
       if (!(error instanceof RaftError)) throw error;
-      const words = `${error.message} (${error.code}). The broker does not start; nothing was changed`;
-      throw new StorageError('damaged', words, { cause: error });
+      const words = `${error.message} (${error.code}). The broker does not start`;
+      throw new StorageError('damaged', `${words}; nothing was changed.`, { cause: error });
     });
     this.#node.start();
   }
@@ -280,8 +281,11 @@ export class RaftLog implements ShardLog, StateMachine {
 
   roleChanged({ role, term, leader }: SoftState): void {
     if (role === 'leader') {
-      if (this.#leads) return;
+      if (this.#leads && this.#term === term) return;
+      // It may have lost the lead and won it again between two turns.
+      if (this.#leads) this.#follower?.follows(undefined);
       this.#leads = true;
+      this.#term = term;
       this.#last = this.replica.status().accepted;
       this.#follower?.leads(term, this.#last as LogIndex);
       return;
