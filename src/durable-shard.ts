@@ -202,12 +202,13 @@ export class DurableShard {
         'this node has no data yet: where it was a member before, remove it from the cluster first';
       logger.warn({ node: settings.node }, words);
     }
-    const network = peers?.network(SHARD, settings.node);
+    const id = peers === undefined ? settings.node : await folders.serverId(settings.node, false);
+    const network = peers?.network(SHARD, id);
     if (network !== undefined) life.closers.push(() => Promise.resolve(network.close()));
     const made = await RaftLog.open({
       log,
       openRepairs: (how) => this.#openRepairs(how, (error) => replica?.logFailed(error)),
-      id: settings.node,
+      id,
       founders: foundersOf(settings),
       checkpoint: records.checkpoint,
       network: network ?? noNetwork,

@@ -58,4 +58,20 @@ describe('the folders of a replica', () => {
     await expect(ReplicaFolders.open(files, data)).rejects.toThrow(path);
     expect(await readFile(path, 'utf8')).toBe('fluxmq-replica x\n');
   });
+
+  it('a replica keeps its name; one that joins a cluster gets a name of its own', async () => {
+    const folders = await ReplicaFolders.open(files, data);
+    const id = await folders.serverId('n1', true);
+    expect(id).toMatch(/^n1\+[1-9]\d*$/);
+    await folders.part('log');
+    const again = await ReplicaFolders.open(files, data);
+    expect(await again.serverId('n1', false)).toBe(id);
+    await expect(again.serverId('n2', true)).rejects.toThrow('says node n1, and node.id is n2');
+  });
+
+  it('one with data from before there were names has the name of its node', async () => {
+    const folders = await ReplicaFolders.open(files, data);
+    await folders.part('log');
+    expect(await folders.serverId('n1', true)).toBe('n1');
+  });
 });
