@@ -14,21 +14,27 @@ import type { Checkpoint, Log, LogBatch } from '#storage';
 import { LogDisk, RaftError, RaftNode } from '#raft';
 import type {
   CatchUpPorts,
+  Changed,
   Clock,
   Configuration,
+  ConfigurationAt,
   DamagedRange,
   Entry,
   Limits,
+  MembershipChange,
   Network,
   ReplicaEnd,
   SoftState,
   StateMachine,
+  Status,
+  Transferred,
 } from '#raft';
 import type { LogIndex } from '../machine/ids.ts';
 import { decodeNote } from './checkpoint.ts';
 import { commandsNote } from './entry.ts';
 import { decodeMembers, encodeMembers } from './members.ts';
 import type { KnownMembers } from './members.ts';
+import { RaftFigures } from './raft-figures.ts';
 import type {
   FaultyRange,
   Proposal,
@@ -59,6 +65,8 @@ export interface RaftLogOptions {
   readonly limits?: Partial<Limits>;
   /** Of the log on the disk: with more, nothing is held for peers that catch up. */
   readonly heldBytesMax: number;
+  /** The configuration in use: at first, and whenever it is another one. */
+  readonly membersChanged?: (configuration: Configuration) => void;
   /** Once: a checkpoint from a peer has taken its place, and the shard is to be opened anew. */
   readonly replaced: () => void;
 }
@@ -74,6 +82,7 @@ export class RaftLog implements ShardLog, StateMachine {
   readonly #standing: KnownMembers;
   #node: RaftNode | undefined;
   #follower: ShardLogFollower | undefined;
+  readonly #figures = new RaftFigures();
   #leads = false;
   #term = 0;
   #last = 0;
@@ -169,6 +178,7 @@ export class RaftLog implements ShardLog, StateMachine {
       const words = `${error.message} (${error.code}). The broker does not start`;
       throw new StorageError('damaged', `${words}; nothing was changed.`, { cause: error });
     });
+    this.configurationChanged(this.#node.status().configuration);
     this.#node.start();
   }
 
@@ -267,6 +277,27 @@ export class RaftLog implements ShardLog, StateMachine {
     this.#node?.abandon();
   }
 
+  // --- For operators.
+
+  /** Undefined: it is not followed yet. */
+  status(): Status | undefined {
+    return this.#node?.status();
+  }
+
+  /** Of the replica, by name; empty until it is followed. */
+  figures(): Iterable<readonly [name: string, value: number]> {
+    const status = this.status();
+    return status === undefined ? [] : this.#figures.of(status);
+  }
+
+  changeMembership(change: MembershipChange): Changed {
+    return this.replica.changeMembership(change);
+  }
+
+  transferLeadership(to: string): Transferred {
+    return this.replica.transferLeadership(to);
+  }
+
   /** From whoever opened the log. */
   logFailed(error: Error): void {
     this.#disk.logFailed(error);
@@ -279,7 +310,9 @@ export class RaftLog implements ShardLog, StateMachine {
     this.#follower?.committed(entries.map(asShardEntry));
   }
 
-  roleChanged({ role, term, leader }: SoftState): void {
+  roleChanged(state: SoftState): void {
+    const { role, term, leader } = state;
+    this.#figures.roleChanged(state);
     if (role === 'leader') {
       if (this.#leads && this.#term === term) return;
       // It may have lost the lead and won it again between two turns.
@@ -296,7 +329,9 @@ export class RaftLog implements ShardLog, StateMachine {
     this.#follower?.follows(leader);
   }
 
-  configurationChanged(): void {}
+  configurationChanged({ configuration }: ConfigurationAt): void {
+    this.#options.membersChanged?.(configuration);
+  }
 
   /** Of an entry that is wanted for apply: alone, nobody can give it back. */
   damaged({ from, detail }: DamagedRange): void {
