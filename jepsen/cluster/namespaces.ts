@@ -40,7 +40,7 @@ export async function whyNoNamespaces(): Promise<string | undefined> {
 }
 
 /** Removes what runs left whose process and guard are gone. */
-export async function sweepNamespaces(): Promise<void> {
+async function sweepNamespaces(): Promise<void> {
   const names = (await ip('netns', 'list')).split('\n').map((line) => line.split(' ')[0] ?? '');
   const links = JSON.parse(await ip('-j', 'link', 'show', 'type', 'bridge')) as {
     readonly ifname?: string;

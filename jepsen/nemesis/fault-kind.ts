@@ -1,6 +1,6 @@
 /**
- * The port to a kind of fault. A card names a kind and one of its choices (`kill leader`); dealt, it
- * becomes a plan with its nodes, or the reason why it cannot be played now.
+ * The port to a kind of fault. A card names a kind and one of its choices (`kill leader`); dealt,
+ * it becomes a plan with its nodes, or the reason why it cannot be played now.
  */
 
 import type { Cluster } from '../cluster/cluster.ts';

@@ -1,4 +1,4 @@
-/** kill -9: the process ends in the middle of whatever it does, and is started again by the heal. */
+/** kill -9: the process ends in the middle of whatever it does; the heal starts it again. */
 
 import type { FaultKind } from './fault-kind.ts';
 import { VICTIMS, unfitVictims, victims } from './victims.ts';

@@ -19,7 +19,7 @@ export interface Card {
 /** What was asked for cannot be had; the text says what, and what there is. */
 export class NoSuchFault extends Error {}
 
-export function findKind(name: string): FaultKind {
+function findKind(name: string): FaultKind {
   const found = FAULT_KINDS.find((kind) => kind.name === name);
   if (found !== undefined) return found;
   const all = FAULT_KINDS.map((kind) => kind.name).join(', ');

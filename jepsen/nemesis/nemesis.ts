@@ -95,6 +95,8 @@ export class Nemesis {
     const { cards, table } = this.#options;
     if (this.#deck.length === 0) this.#deck = table.random.shuffled(cards);
     for (const card of this.#deck) {
+      // Two of a kind could not be healed one by one.
+      if (this.#installed.some((fault) => fault.card.kind === card.kind)) continue;
       const plan = await card.kind.plan(card.choice, table);
       if (typeof plan === 'string') continue;
       this.#deck = this.#deck.filter((other) => other !== card);

@@ -1,6 +1,6 @@
 /**
- * SIGSTOP and SIGCONT: a process that stands still for seconds, as in a stalled virtual machine, and
- * then goes on with what it believed before.
+ * SIGSTOP and SIGCONT: a process that stands still for seconds, as in a stalled virtual machine,
+ * and then goes on with what it believed before.
  */
 
 import type { FaultKind } from './fault-kind.ts';

@@ -1,4 +1,4 @@
-/** Who is hit: one, a minority, a majority, all, or the leader, of the nodes that a fault can hit. */
+/** Who is hit: one, a minority, a majority, all, or the leader, of the nodes that can be. */
 
 import type { Table } from './fault-kind.ts';
 

@@ -94,7 +94,8 @@ function vertical({ at, text }: Mark, x: Place, style: string): string {
 
 function band({ kind, from, to, text }: Band, x: Place): string {
   const width = Math.max(1, x(to) - x(from)).toFixed(1);
-  const box = `x="${x(from).toFixed(1)}" width="${width}" y="${TOP}" height="${HEIGHT - TOP - BOTTOM}"`;
+  const left = `x="${x(from).toFixed(1)}" width="${width}"`;
+  const box = `${left} y="${TOP}" height="${HEIGHT - TOP - BOTTOM}"`;
   const fill = BAND_COLORS[kind] ?? OTHER_COLOR;
   return `<rect ${box} fill="${fill}" opacity="0.75"><title>${escape(text)}</title></rect>`;
 }
@@ -107,7 +108,8 @@ export function chart(parts: ChartParts): string {
   const grid = ticks.map((tick) => {
     const place = y(tick).toFixed(1);
     const text = `<text x="4" y="${Number(place) + 4}">${Number(tick.toPrecision(3))}</text>`;
-    return `${text}<line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${place}" y2="${place}" stroke="#e5e7eb"/>`;
+    const ends = `x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${place}" y2="${place}"`;
+    return `${text}<line ${ends} stroke="#e5e7eb"/>`;
   });
   const times = [0, 0.25, 0.5, 0.75, 1].map((share) => {
     const at = x(span * share) - (share === 1 ? 40 : 0);
@@ -117,13 +119,14 @@ export function chart(parts: ChartParts): string {
     ({ name, color }, at) =>
       `<text x="${LEFT + 300 + at * 110}" y="14" fill="${color}">${name}</text>`,
   );
+  const title = escape(`${parts.title} (${parts.unit})`);
   const size = `viewBox="0 0 ${WIDTH} ${HEIGHT}" width="100%"`;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif" font-size="12">`,
     ...parts.bands.slice(0, BANDS_MAX).map((each) => band(each, x)),
     ...grid,
     ...times,
-    `<text x="${LEFT}" y="14" font-weight="bold">${escape(parts.title)} (${escape(parts.unit)})</text>`,
+    `<text x="${LEFT}" y="14" font-weight="bold">${title}</text>`,
     ...legend,
     ...parts.phases.map((mark) => vertical(mark, x, 'stroke="#57606a" stroke-dasharray="4 3"')),
     ...parts.series.map((each) => line(each, (place) => x(place * parts.intervalSeconds), y)),

@@ -45,8 +45,9 @@ export function summary(judged: Judged): string {
   const faults = run.nemeses.length > 0 ? run.nemeses.join(', ') : 'none';
   const cpu =
     run.cpuSeconds === undefined ? '' : `, ${Math.round(run.cpuSeconds)} s CPU of brokers`;
+  const nodes = run.nodes === 1 ? '1 node' : `${run.nodes} nodes`;
   return [
-    `workload ${run.workload}, ${run.nodes} ${run.nodes === 1 ? 'node' : 'nodes'}, seed ${run.seed}`,
+    `workload ${run.workload}, ${nodes}, seed ${run.seed}`,
     `faults: ${faults}`,
     `network: ${run.how}`,
     `${operations} operations in ${Math.round(seconds)} s${cpu}`,

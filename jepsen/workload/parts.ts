@@ -1,4 +1,4 @@
-/** What publishers and consumers of the workload share: where to connect, and where to write down. */
+/** What publishers and consumers share: where to connect, and where to write down. */
 
 import type { Cluster } from '../cluster/cluster.ts';
 import type { Processes } from '../history/processes.ts';

@@ -190,6 +190,10 @@ const FORBIDDEN: readonly Probe[] = [
   ...imports('src/config', '../ops/probe-target.ts', 'target'),
   ...imports('src/shard', '../ops/probe-target.ts', 'target'),
   ...imports('src/broker', '../ops/probe-target.ts', 'target'),
+  ...imports('jepsen', '#storage', 'StorageError'),
+  ...imports('jepsen', '#raft', 'isBulk'),
+  ...imports('jepsen/cluster', '../../src/broker/ports.ts', 'ENQUEUE_REFUSALS'),
+  ...imports('jepsen/cluster', '../../storage/errors.ts', 'StorageError'),
   // The proof of durability is made in one file.
   ...['src/shard', 'src', 'src/cli'].flatMap((folder) =>
     imports(
@@ -341,11 +345,14 @@ describe('layers', () => {
       'storage',
       'raft',
       'src',
+      'jepsen',
       'package.json',
       '.oxlintrc.json',
       'tsconfig.base.json',
     ]) {
-      await cp(join(ROOT, name), join(directory, name), { recursive: true });
+      // The evidence of runs of the harness may be large.
+      const filter = (path: string): boolean => !path.startsWith(join(ROOT, 'jepsen/runs'));
+      await cp(join(ROOT, name), join(directory, name), { recursive: true, filter });
     }
     const targets = [
       'admin',
@@ -377,8 +384,8 @@ describe('layers', () => {
       }
     }
     const [compiled, linted] = await Promise.all([
-      run(directory, 'tsc', ['-b', 'src', 'raft', '--pretty', 'false']),
-      run(directory, 'oxlint', ['-f', 'json', 'src', 'storage', 'raft']),
+      run(directory, 'tsc', ['-b', 'src', 'raft', 'jepsen', '--pretty', 'false']),
+      run(directory, 'oxlint', ['-f', 'json', 'src', 'storage', 'raft', 'jepsen']),
     ]);
     for (const [, file, code] of compiled.matchAll(/^(\S+?)\(\d+,\d+\): error (TS\d+):/gm)) {
       note(file ?? '', code ?? '');
