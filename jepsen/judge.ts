@@ -6,6 +6,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkQueue } from './checkers/check.ts';
+import { type Replica, checkReplicas } from './checkers/replicas.ts';
+import { readReplicaLog } from './cluster/replica-log.ts';
 import { readHistory } from './history/read.ts';
 import { page } from './report/page.ts';
 import { type Judged, isValid, summary } from './report/summary.ts';
@@ -13,12 +15,24 @@ import { RUN_FILE, type RunRecord } from './run.ts';
 
 const NS_PER_S = 1e9;
 
+async function replicasOf(directory: string, nodes: number): Promise<Replica[]> {
+  const replicas: Replica[] = [];
+  for (let at = 1; at <= nodes; at += 1) {
+    const node = `n${at}`;
+    const entries = await readReplicaLog(join(directory, 'nodes', node));
+    replicas.push({ node, entries });
+  }
+  return replicas;
+}
+
 export async function judge(directory: string): Promise<{ valid: boolean; text: string }> {
   const run = JSON.parse(await readFile(join(directory, RUN_FILE), 'utf8')) as RunRecord;
   const history = await readHistory(directory);
+  const verdicts = checkQueue(history, run);
+  if (run.nodes > 1) verdicts.push(checkReplicas(await replicasOf(directory, run.nodes)));
   const judged: Judged = {
     run,
-    verdicts: checkQueue(history, run),
+    verdicts,
     operations: history.length,
     seconds: (history.at(-1)?.time ?? 0) / NS_PER_S,
   };

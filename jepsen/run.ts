@@ -63,7 +63,13 @@ export async function run(parts: RunParts): Promise<void> {
     nodes: options.nodes,
     network: options.network,
     onDeath: (node, how) => {
-      recorder.add({ process: 'harness', f: 'died', type: 'info', value: node, error: how });
+      recorder.add({
+        process: 'harness',
+        f: 'died',
+        type: 'info',
+        value: node,
+        error: `ended by itself: ${how}`,
+      });
       deaths += 1;
       setTimeout(() => {
         if (over || deaths > DEATHS_MAX || cluster.node(node).state !== 'down') return;
@@ -91,7 +97,11 @@ export async function run(parts: RunParts): Promise<void> {
   } finally {
     over = true;
     stopWatching();
-    await cluster.close();
+    for (const value of await cluster.close()) {
+      const error = 'did not end after SIGTERM, and was killed';
+      recorder.add({ process: 'harness', f: 'died', type: 'info', value, error });
+    }
+    if (options.nodes > 1) await cluster.dumpLogs();
     await recorder.close();
   }
 }

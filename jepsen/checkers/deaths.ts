@@ -1,4 +1,4 @@
-/** No broker ends by itself, whatever happens to the others or to the network. */
+/** No broker ends by itself, whatever happens to the others; and each of them when it is asked. */
 
 import type { Operation } from '../history/operation.ts';
 import { Findings, type Verdict } from './verdict.ts';
@@ -8,7 +8,7 @@ export function checkDeaths(history: readonly Operation[]): Verdict {
   for (const operation of history) {
     if (operation.f !== 'died') continue;
     const { value, error, time } = operation;
-    findings.add(time, `${value} ended by itself: ${error}; see nodes/${value}/broker.log`);
+    findings.add(time, `${value}: ${error}; see nodes/${value}/broker.log`);
   }
   const stalls = history.filter(({ f }) => f === 'stall').length;
   const died = history.filter(({ f }) => f === 'died').length;

@@ -12,6 +12,7 @@ import { Loopback } from './loopback.ts';
 import { Namespaces, whyNoNamespaces } from './namespaces.ts';
 import type { ClusterNetwork } from './network.ts';
 import { BrokerNode } from './node.ts';
+import { dumpReplicaLog } from './replica-log.ts';
 import { runProgram } from './run-program.ts';
 
 /** dist/jepsen/cluster is three levels below the repository's root. */
@@ -84,12 +85,28 @@ export class Cluster {
     await Promise.all(this.nodes.map((node) => node.start()));
   }
 
-  /** Ends everything. The first error is thrown when all of it was tried. */
-  async close(): Promise<void> {
+  /** Of brokers that do not run any more. A log that cannot be read is left out. */
+  async dumpLogs(): Promise<void> {
+    for (const { directory, id } of this.nodes) {
+      await dumpReplicaLog(PROGRAM, directory).catch((error: unknown) => {
+        process.stderr.write(`${id}: ${error instanceof Error ? error.message : String(error)}\n`);
+      });
+    }
+  }
+
+  /**
+   * Ends everything; resolves with the nodes that had to be killed. The first error is thrown when
+   * all of it was tried.
+   */
+  async close(): Promise<string[]> {
     const ends = await Promise.allSettled(this.nodes.map((node) => node.stop()));
     const network = await Promise.allSettled([this.network.close()]);
     await this.#guard.close();
     for (const end of [...ends, ...network]) if (end.status === 'rejected') throw end.reason;
+    return this.ids.filter((_, at) => {
+      const end = ends[at];
+      return end?.status === 'fulfilled' && !end.value;
+    });
   }
 }
 

@@ -38,6 +38,7 @@ export interface NodeParts {
 export class BrokerNode {
   readonly id: string;
   readonly addresses: NodeAddresses;
+  readonly directory: string;
   readonly dataDirectory: string;
   readonly #parts: NodeParts;
   #child: ChildProcess | undefined;
@@ -49,6 +50,7 @@ export class BrokerNode {
     this.#parts = parts;
     this.id = parts.id;
     this.addresses = parts.addresses;
+    this.directory = parts.directory;
     this.dataDirectory = join(parts.directory, 'data');
   }
 
@@ -77,11 +79,13 @@ export class BrokerNode {
     await this.#end('SIGKILL');
   }
 
-  /** In order, as an operator would; killed when that takes too long. */
-  async stop(): Promise<void> {
+  /** In order, as an operator would; false when that took too long, and it was killed. */
+  async stop(): Promise<boolean> {
     if (this.#state === 'paused') await this.resume();
     const pid = this.#child?.pid;
+    let inTime = true;
     const force = setTimeout(() => {
+      inTime = false;
       if (pid !== undefined) signalGroup(pid, 'SIGKILL');
     }, STOP_MAX_MS);
     try {
@@ -89,6 +93,7 @@ export class BrokerNode {
     } finally {
       clearTimeout(force);
     }
+    return inTime;
   }
 
   async pause(): Promise<void> {

@@ -18,6 +18,10 @@ const QUIET_MAX_MS = 6_000;
 const HOLD_MIN_MS = 1_000;
 const HOLD_MAX_MS = 8_000;
 const NONE_SHARE = 0.25;
+/** How often the next fault waits until writes are acknowledged again, and how long at most. */
+const CALM_SHARE = 0.75;
+const CALM_MAX_MS = 30_000;
+const LOOK_MS = 50;
 const TWO_SHARE = 0.25;
 
 interface Installed {
@@ -72,6 +76,18 @@ export class Nemesis {
       if (random.fraction() < TWO_SHARE) await this.#deal();
       await sleep(random.whole(HOLD_MIN_MS, HOLD_MAX_MS), stop);
       await this.heal();
+      if (random.fraction() < CALM_SHARE) await this.#calm();
+    }
+  }
+
+  /** Without it the gaps of faults in a row could not be told apart. */
+  async #calm(): Promise<void> {
+    const { recorder, stop } = this.#options;
+    const before = recorder.count('enqueue', 'ok');
+    const deadline = performance.now() + CALM_MAX_MS;
+    while (recorder.count('enqueue', 'ok') === before && performance.now() < deadline) {
+      await sleep(LOOK_MS, stop);
+      if (stop.aborted) return;
     }
   }
 

@@ -8,6 +8,7 @@
  *            nothing has come for longer than the visibility timeout
  */
 
+import { setMaxListeners } from 'node:events';
 import type { Cluster } from '../cluster/cluster.ts';
 import { QUEUE, SOLE_GROUP, TEAM_GROUP } from '../cluster/configuration.ts';
 import { Processes } from '../history/processes.ts';
@@ -49,6 +50,8 @@ export class QueueWorkload {
 
   constructor(options: QueueOptions) {
     this.#options = options;
+    // Every client waits for the same two signals, most of the time.
+    setMaxListeners(0, this.#publishing.signal, this.#consuming.signal);
   }
 
   start(): void {

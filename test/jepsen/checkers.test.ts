@@ -10,6 +10,7 @@ import { checkDeliveryOrder } from '../../jepsen/checkers/delivery-order.ts';
 import { checkFaults } from '../../jepsen/checkers/faults.ts';
 import { checkLiveness } from '../../jepsen/checkers/liveness.ts';
 import { checkLogOrder } from '../../jepsen/checkers/log-order.ts';
+import { type Replica, checkReplicas } from '../../jepsen/checkers/replicas.ts';
 import { checkSettled } from '../../jepsen/checkers/settled.ts';
 import { checkTotalQueue } from '../../jepsen/checkers/total-queue.ts';
 import { checkWriteGap } from '../../jepsen/checkers/write-gap.ts';
@@ -239,8 +240,8 @@ describe('faults', () => {
 describe('processes', () => {
   it('finds a broker that ended by itself', () => {
     const died = { process: 'harness', f: 'died', type: 'info', value: 'n2' } as const;
-    const { operations } = started().add({ ...died, error: 'exit code 1' });
-    expectFound(checkDeaths(operations), /n2 ended by itself: exit code 1/);
+    const { operations } = started().add({ ...died, error: 'ended by itself: exit code 1' });
+    expectFound(checkDeaths(operations), /n2: ended by itself: exit code 1/);
   });
 });
 
@@ -276,5 +277,63 @@ describe('write-gap', () => {
       .after(9_000)
       .phase('drain');
     expect(checkWriteGap(operations).rows?.[1]).toEqual(['kill one', '1', '9300', '9300', '9300']);
+  });
+});
+
+describe('replicas', () => {
+  /** `1a 2b` is an entry of term 1 with payload a, then one of term 2; indexes from `first`. */
+  const replica = (node: string, text: string, first = 1): Replica => {
+    const entries = text.split(' ').map((entry, at) => {
+      return { index: first + at, term: Number(entry[0]), checksum: entry.slice(1) };
+    });
+    return { node, entries };
+  };
+  const check = (...texts: string[]): Verdict =>
+    checkReplicas(texts.map((text, at) => replica(`n${at + 1}`, text)));
+
+  it('are sound where they agree, also with a beginning or an end missing', () => {
+    expect(check('1a 1b 2c', '1a 1b 2c', '1a 1b')).toMatchObject({
+      valid: true,
+      figures: { logs: 3, agreed: 2, compared: 7 },
+    });
+    const late = [replica('n1', '1a 1b 2c'), replica('n2', '1b 2c', 2), replica('n3', '1a 1b 2c')];
+    expect(checkReplicas(late)).toMatchObject({ valid: true, figures: { agreed: 3 } });
+  });
+
+  it('may differ above what all agree on, where nothing needs to be committed', () => {
+    expect(check('1a 1b 2c', '1a 1b 3d', '1a 1b 3d').valid).toBe(true);
+  });
+
+  it('have another payload under one index and term', () => {
+    expectFound(check('1a 1b', '1a 1b', '1a 1x'), /index 2 of n1 and n3: one term, 1/, 2);
+  });
+
+  it('have another term below what all agree on', () => {
+    expectFound(check('1a 1b 3c', '1a 2x 3c', '1a 1b 3c'), /index 2 .* terms 1 and 2/, 2);
+  });
+
+  it('are far behind', () => {
+    const long = Array.from({ length: 70 }, () => '1a').join(' ');
+    expectFound(check(long, long, '1a'), /n3 ends at 1, a majority has 70/);
+  });
+
+  it('cannot be read, or have nothing in common', () => {
+    const [first, second] = [replica('n1', '1a'), replica('n2', '1a')];
+    const unread = { node: 'n3', entries: undefined };
+    expectFound(checkReplicas([first, second, unread]), /log of n3 could not be read/);
+    const apart = checkReplicas([first, replica('n2', '1b', 2), replica('n3', '1c', 3)]);
+    expectFound(apart, /no two replicas have an entry in common/);
+  });
+
+  it('are judged by what took the place of a truncated end', () => {
+    const entry = (index: number, term: number, checksum: string): object => ({
+      index,
+      term,
+      checksum,
+    });
+    const again = [entry(1, 1, 'a'), entry(2, 1, 'x'), entry(3, 1, 'y'), entry(2, 2, 'b')];
+    const cut = { node: 'n1', entries: again as NonNullable<Replica['entries']> };
+    const verdict = checkReplicas([cut, replica('n2', '1a 2b'), replica('n3', '1a 2b')]);
+    expect(verdict).toMatchObject({ valid: true, figures: { agreed: 2, compared: 6 } });
   });
 });
