@@ -143,7 +143,7 @@ async function underFaults(
     random,
     wiped: new Set(),
     leader: () => roles.leader(),
-    isWhole: (node) => roles.isVoter(node),
+    isWhole: (node) => roles.isWhole(node),
   };
   const { canCut } = cluster.network;
   const cards = options.nemeses.flatMap((name) => cardsOf(name, options.nodes, canCut));

@@ -31,6 +31,8 @@ export interface ClusterOptions {
 export class Cluster {
   readonly nodes: readonly BrokerNode[];
   readonly network: ClusterNetwork;
+  /** What users start a broker with. */
+  readonly program = PROGRAM;
   readonly #guard: Guard;
 
   private constructor(nodes: readonly BrokerNode[], network: ClusterNetwork, guard: Guard) {

@@ -11,8 +11,6 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const ENTRIES_FILE = 'entries.jsonl';
-/** The one shard that there is. */
-const LOG_FOLDER = join('shard-0', 'log');
 
 export interface ReplicaEntry {
   readonly index: number;
@@ -30,7 +28,7 @@ interface Dumped {
 
 /** `directory` is the node's: its data and its files of the run. Rejects when there is damage. */
 export async function dumpReplicaLog(program: string, directory: string): Promise<void> {
-  const args = ['segment-dump', '--json', join(directory, 'data', LOG_FOLDER)];
+  const args = ['segment-dump', '--json', join(directory, 'data')];
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] });
   const ended = once(child, 'exit');
   const out = createWriteStream(join(directory, ENTRIES_FILE));

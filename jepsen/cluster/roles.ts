@@ -1,19 +1,43 @@
 /**
- * Who leads, as the nodes say themselves in their metrics. A node that leads no more may not know
- * it yet, so what is found is where to aim a fault, and nothing to judge by.
+ * Who leads and who votes, as the nodes themselves say it (`fluxmq cluster status --json`). A node
+ * that leads no more may not know it yet, so what is found is where to aim a fault, and nothing to
+ * judge by.
  */
 
 import { sleep } from '../sleep.ts';
 import type { Cluster } from './cluster.ts';
-import type { BrokerNode } from './node.ts';
-import { addressText } from './network.ts';
+import { runProgram } from './run-program.ts';
 
-const ANSWER_MAX_MS = 1_000;
-const LOOK_MS = 200;
-const LOOKS_MAX = 25;
-/** 1 on the node that leads the shard. */
-const LEADS = /^fluxmq_raft_leads(?:\{[^}]*\})? 1$/m;
-const VOTES = /^fluxmq_raft_voter(?:\{[^}]*\})? 1$/m;
+const LOOK_MS = 300;
+const LOOKS_MAX = 10;
+const ANSWER_MAX = '2s';
+/** The one shard that there is. */
+const SHARD = 0;
+
+interface Member {
+  readonly id: string;
+  readonly role: string;
+  readonly progress: { readonly caught_up: boolean } | null;
+}
+
+interface Replica {
+  readonly shard: number;
+  readonly id: string;
+  readonly role: string;
+  readonly term: number;
+  readonly members: readonly Member[];
+}
+
+/** Of a node that did not answer, `node` is null. */
+interface NodeStatus {
+  readonly node: string | null;
+  readonly replicas?: readonly Replica[];
+}
+
+/** A replica that took the place of a lost one is `<node>+<number>`. */
+function nodeOf(replicaId: string): string {
+  return replicaId.split('+')[0] ?? replicaId;
+}
 
 export class Roles {
   readonly #cluster: Cluster;
@@ -25,28 +49,42 @@ export class Roles {
   /** Undefined when nobody says so for a while. */
   async leader(): Promise<string | undefined> {
     for (let look = 0; look < LOOKS_MAX; look += 1) {
-      const up = this.#cluster.nodes.filter(({ state }) => state === 'up');
-      const pages = await Promise.all(up.map(async (node) => [node.id, await page(node)] as const));
-      const leader = pages.find(([, text]) => LEADS.test(text))?.[0];
-      if (leader !== undefined) return leader;
+      const leader = leading(await this.#replicas());
+      if (leader !== undefined) return nodeOf(leader.id);
       await sleep(LOOK_MS);
     }
     return undefined;
   }
 
-  async isVoter(id: string): Promise<boolean> {
-    const node = this.#cluster.node(id);
-    return node.state === 'up' && VOTES.test(await page(node));
+  /** Whether the leader takes the replica that the node has now for a voter that has everything. */
+  async isWhole(node: string): Promise<boolean> {
+    const replicas = await this.#replicas();
+    const own = replicas.find(({ id }) => nodeOf(id) === node);
+    const leader = leading(replicas);
+    if (own === undefined || leader === undefined) return false;
+    const member = leader.members.find(({ id }) => id === own.id);
+    if (member?.role !== 'voter') return false;
+    return own.id === leader.id || member.progress?.caught_up === true;
+  }
+
+  /** Of the nodes that run; none when nobody answers. */
+  async #replicas(): Promise<Replica[]> {
+    const running = this.#cluster.nodes.filter(({ state }) => state === 'up');
+    const [first, ...others] = running.map(({ dataDirectory }) => dataDirectory);
+    if (first === undefined) return [];
+    const more = others.flatMap((directory) => ['--with', directory]);
+    const args = ['cluster', 'status', '--json', '--timeout', ANSWER_MAX, '--data', first, ...more];
+    const output = await runProgram(this.#cluster.program, args).catch(() => '');
+    const lines = output.split('\n').filter((line) => line !== '');
+    const all = lines.map((line) => JSON.parse(line) as NodeStatus);
+    return all.flatMap(({ replicas = [] }) => replicas.filter(({ shard }) => shard === SHARD));
   }
 }
 
-/** Empty when the node does not answer. */
-async function page(node: BrokerNode): Promise<string> {
-  const url = `http://${addressText(node.addresses.ops)}/metrics`;
-  try {
-    const answer = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MAX_MS) });
-    return await answer.text();
-  } catch {
-    return '';
-  }
+/** Of several that say that they lead, the one of the newest term does. */
+function leading(replicas: readonly Replica[]): Replica | undefined {
+  return replicas
+    .filter(({ role }) => role === 'leader')
+    .toSorted((a, b) => b.term - a.term)
+    .at(0);
 }
