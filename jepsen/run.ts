@@ -13,7 +13,7 @@ import { Roles } from './cluster/roles.ts';
 import { Recorder } from './history/recorder.ts';
 import type { Table } from './nemesis/fault-kind.ts';
 import { cardsOf } from './nemesis/kinds.ts';
-import { Nemesis } from './nemesis/nemesis.ts';
+import { Nemesis, USUAL_PACE } from './nemesis/nemesis.ts';
 import type { RunOptions } from './options.ts';
 import { Random } from './random.ts';
 import { sleep } from './sleep.ts';
@@ -148,7 +148,7 @@ async function underFaults(
   const { canCut } = cluster.network;
   const cards = options.nemeses.flatMap((name) => cardsOf(name, options.nodes, canCut));
   const faulting = new AbortController();
-  const nemesis = new Nemesis({ table, recorder, cards, stop: faulting.signal });
+  const nemesis = new Nemesis({ table, recorder, cards, pace: USUAL_PACE, stop: faulting.signal });
   const began = performance.now();
   const endProgress = progress(() => ({
     seconds: (performance.now() - began) / 1000,

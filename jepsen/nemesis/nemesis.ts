@@ -13,16 +13,22 @@ import { sleep } from '../sleep.ts';
 import type { Plan, Table } from './fault-kind.ts';
 import type { Card } from './kinds.ts';
 
-const QUIET_MIN_MS = 1_500;
-const QUIET_MAX_MS = 6_000;
-const HOLD_MIN_MS = 1_000;
-const HOLD_MAX_MS = 8_000;
 const NONE_SHARE = 0.25;
 /** How often the next fault waits until writes are acknowledged again, and how long at most. */
 const CALM_SHARE = 0.75;
 const CALM_MAX_MS = 30_000;
 const LOOK_MS = 50;
 const TWO_SHARE = 0.25;
+
+/** From and up to, in milliseconds. */
+export interface Pace {
+  /** Before each fault. */
+  readonly quietMs: readonly [number, number];
+  /** How long it is in force. */
+  readonly holdMs: readonly [number, number];
+}
+
+export const USUAL_PACE: Pace = { quietMs: [1_500, 6_000], holdMs: [1_000, 8_000] };
 
 interface Installed {
   readonly id: number;
@@ -34,6 +40,7 @@ export interface NemesisOptions {
   readonly table: Table;
   readonly recorder: Recorder;
   readonly cards: readonly Card[];
+  readonly pace: Pace;
   readonly stop: AbortSignal;
 }
 
@@ -66,15 +73,15 @@ export class Nemesis {
   }
 
   async run(): Promise<void> {
-    const { stop, table } = this.#options;
+    const { stop, table, pace } = this.#options;
     const { random } = table;
     while (!stop.aborted) {
       this.#said = 'quiet';
-      await sleep(random.whole(QUIET_MIN_MS, QUIET_MAX_MS), stop);
+      await sleep(random.whole(...pace.quietMs), stop);
       if (stop.aborted || (this.#first <= 0 && random.fraction() < NONE_SHARE)) continue;
       await this.#deal();
       if (random.fraction() < TWO_SHARE) await this.#deal();
-      await sleep(random.whole(HOLD_MIN_MS, HOLD_MAX_MS), stop);
+      await sleep(random.whole(...pace.holdMs), stop);
       await this.heal();
       if (random.fraction() < CALM_SHARE) await this.#calm();
     }
