@@ -8,13 +8,14 @@
  * heals, drains and judges; a second one stops at once, and the guard clears up.
  */
 
+import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { ROOT } from './cluster/cluster.ts';
 import { judge } from './judge.ts';
 import { Misuse, type RunOptions, USAGE, listText, requestOf } from './options.ts';
 import { showProgress } from './progress.ts';
-import { run } from './run.ts';
+import { RUN_FILE, run } from './run.ts';
 
 async function runDirectory(): Promise<string> {
   const name = new Date().toISOString().replaceAll(':', '-').replace(/\..*/, '');
@@ -62,7 +63,9 @@ async function main(): Promise<number> {
       process.stdout.write(listText());
       return 0;
     case 'check': {
-      const { valid, text } = await judge(resolve(request.directory));
+      const directory = resolve(request.directory);
+      if (!existsSync(join(directory, RUN_FILE))) throw new Misuse(`no run in ${directory}`);
+      const { valid, text } = await judge(directory);
       process.stdout.write(text);
       return valid ? 0 : 1;
     }

@@ -2,6 +2,7 @@
 
 import { parseArgs } from 'node:util';
 import type { NetworkChoice } from './cluster/cluster.ts';
+import { OPERATIONS_MAX } from './history/read.ts';
 import { FAULT_KINDS, NoSuchFault, cardsOf } from './nemesis/kinds.ts';
 
 export const WORKLOADS = {
@@ -12,6 +13,8 @@ const NETWORKS: readonly NetworkChoice[] = ['auto', 'namespaces', 'proxy'];
 const MINUTES_MAX = 24 * 60;
 const RATE_MAX = 100_000;
 const SEED_MAX = 2 ** 32 - 1;
+/** Two of its publisher, and four in each of two groups; some more for redeliveries. */
+const OPERATIONS_PER_MESSAGE = 11;
 const DEFAULT_RATE = 150;
 const DEFAULT_MINUTES = 3;
 const DEFAULT_NODES = 3;
@@ -104,6 +107,14 @@ function workloadOf(text = 'queue'): keyof typeof WORKLOADS {
   throw new Misuse(`no workload '${text}': there are ${Object.keys(WORKLOADS).join(', ')}`);
 }
 
+function refuseTooLong({ minutes, rate }: RunOptions): void {
+  const perRate = minutes * 60 * OPERATIONS_PER_MESSAGE;
+  if (perRate * rate <= OPERATIONS_MAX) return;
+  const most = Math.floor(OPERATIONS_MAX / perRate);
+  const words = 'the history would be too long to judge';
+  throw new Misuse(`${words}: with --minutes ${minutes}, --rate ${most} is the most`);
+}
+
 export function requestOf(args: readonly string[]): Request {
   const values = valuesOf(args);
   if (values.list === true) return { kind: 'list' };
@@ -123,18 +134,17 @@ export function requestOf(args: readonly string[]): Request {
   const minutes = { name: 'minutes', low: 0.05, high: MINUTES_MAX, whole: false };
   const rate = { name: 'rate', low: 1, high: RATE_MAX, whole: true };
   const seed = { name: 'seed', low: 0, high: SEED_MAX, whole: true };
-  return {
-    kind: 'run',
-    options: {
-      workload: workloadOf(values.workload),
-      nodes,
-      nemeses: nemesesOf(nemeses, nodes),
-      minutes: number(values.minutes, DEFAULT_MINUTES, minutes),
-      rate: number(values.rate, DEFAULT_RATE, rate),
-      network,
-      seed: number(values.seed, fresh, seed),
-    },
+  const options: RunOptions = {
+    workload: workloadOf(values.workload),
+    nodes,
+    nemeses: nemesesOf(nemeses, nodes),
+    minutes: number(values.minutes, DEFAULT_MINUTES, minutes),
+    rate: number(values.rate, DEFAULT_RATE, rate),
+    network,
+    seed: number(values.seed, fresh, seed),
   };
+  refuseTooLong(options);
+  return { kind: 'run', options };
 }
 
 export function listText(): string {

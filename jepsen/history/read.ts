@@ -9,8 +9,8 @@ import { createInterface } from 'node:readline';
 import type { Operation } from './operation.ts';
 import { HISTORY_FILE } from './recorder.ts';
 
-/** About 4 GiB of memory; above it a run is to be shorter or slower. */
-const OPERATIONS_MAX = 10_000_000;
+/** About 2 GiB of memory; a run that would need more is refused before it begins. */
+export const OPERATIONS_MAX = 6_000_000;
 
 export async function readHistory(directory: string): Promise<Operation[]> {
   const path = join(directory, HISTORY_FILE);

@@ -35,6 +35,7 @@ describe('the command line', () => {
     [['--rate', '1.5'], /--rate is a whole number from 1 to 100000, not '1.5'/],
     [['--seed', ''], /--seed is a whole number/],
     [['--network', 'ether'], /--network is auto, namespaces, proxy, not 'ether'/],
+    [['--minutes', '60', '--rate', '1000'], /too long .* --minutes 60, --rate 151 is the most/],
     [['--faults', '3'], /--faults/],
   ])('refuses %j', (args, words) => {
     expect(() => requestOf(args)).toThrow(Misuse);
