@@ -22,7 +22,7 @@ interface Dumped {
   readonly event: string;
   readonly batch?: string;
   readonly index?: number;
-  readonly epoch?: number;
+  readonly term?: number;
   readonly payloadCrc?: string;
 }
 
@@ -33,7 +33,7 @@ export async function dumpReplicaLog(program: string, directory: string): Promis
   const ended = once(child, 'exit');
   const out = createWriteStream(join(directory, ENTRIES_FILE));
   for await (const line of createInterface({ input: child.stdout })) {
-    const { event, batch, index, epoch: term, payloadCrc: checksum } = JSON.parse(line) as Dumped;
+    const { event, batch, index, term, payloadCrc: checksum } = JSON.parse(line) as Dumped;
     if (event !== 'batch' || batch !== 'entry') continue;
     if (!out.write(`${JSON.stringify({ index, term, checksum })}\n`)) await once(out, 'drain');
   }
