@@ -53,7 +53,8 @@ describe('a history', () => {
     const lines = (await readFile(join(directory, 'history.edn'), 'utf8')).split('\n');
     const timeless = lines.map((line) => line.replace(/:time \d+, /, ''));
     expect(timeless).toEqual([
-      '{:index 0, :f :enqueue, :process 3, :node "n1", :value "a/0", :type :info, :error "said \\"no\\""}',
+      '{:index 0, :f :enqueue, :process 3, :node "n1", :value "a/0", :type :info, ' +
+        ':error "said \\"no\\""}',
       '{:index 1, :process :nemesis, :type :info, :step :installed, :fault 1, :f :kill, ' +
         ':nodes ["n1" "n2"], :detail "x", :value ["n1" "n2"]}',
       '{:index 2, :process :harness, :f :drained, :type :ok, :value ["g"]}',
