@@ -399,7 +399,7 @@ describe('random lives of a cluster', () => {
           for (const key of COUNTED) seen[key] += story.invariants[key];
         }),
         {
-          numRuns: Number(process.env['RAFT_RUNS'] ?? 60),
+          numRuns: Number(process.env['RAFT_RUNS'] ?? 30),
           seed: Number(process.env['RAFT_SEED'] ?? 1),
           path: process.env['RAFT_PATH'] ?? '',
           endOnFailure: process.env['RAFT_RUNS'] !== undefined,
