@@ -43,6 +43,8 @@ export const ENQUEUE_REFUSALS = [
   'too-large',
   /** The store failed or is closed. */
   'unavailable',
+  /** This node does not lead the shard, and does not forward (`cluster.write_policy: reject`). */
+  'not-leader',
   /** A numbered producer: below its window, or more producers than the queue remembers. */
   'producer-refused',
   /** The session has a later owner. */

@@ -80,7 +80,7 @@ describe('opening', () => {
     const { client, shard } = await setting();
     expect([...client.queues]).toEqual([orders]);
     expect(client.version).toBe(1);
-    expect(shard.frames).toEqual([{ kind: 'hello', node: 'n1' }]);
+    expect(shard.frames).toEqual([{ kind: 'hello', node: 'n1', boot: 0 }]);
   });
 
   it('rejects when the shard fails or is not there', async () => {

@@ -202,6 +202,7 @@ export class PlainClient {
       firstNumber,
       answeredUpTo: this.answered,
       takenBytes: this.#taken,
+      session: 0,
       commands: this.#commands,
       commandBytes,
     });
