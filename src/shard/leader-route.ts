@@ -36,7 +36,7 @@ export interface LeaderRouteOptions {
   link(node: string): LinkQueue | undefined;
   /** What the client asks of this node. */
   answer(request: ShardRequest): Promise<Uint8Array>;
-  after(ms: number, action: () => void): { stop(): void };
+  after(ms: number, action: () => void): { cancel(): void };
 }
 
 /** A node that does not serve yet is asked again after so long. */
@@ -51,17 +51,12 @@ export class LeaderRoute {
   #lead: Lead = { kind: 'nobody' };
   #target: Target | undefined;
   #session = 0;
-  #toldLeader = '';
-  #again: { stop(): void } | undefined;
+  #isClosed = false;
+  #again: { cancel(): void } | undefined;
 
   constructor(options: LeaderRouteOptions) {
     this.#options = options;
     options.port.onBatch((bytes) => this.#take(bytes));
-  }
-
-  /** The session of the client's; for those who bring what a leader says. */
-  get session(): number {
-    return this.#target === undefined ? 0 : this.#session;
   }
 
   leads(lead: Lead): void {
@@ -102,12 +97,14 @@ export class LeaderRoute {
   }
 
   close(): void {
-    this.#again?.stop();
+    this.#again?.cancel();
+    this.#isClosed = true;
     this.#end();
   }
 
   #begin(): void {
-    this.#again?.stop();
+    if (this.#isClosed) return;
+    this.#again?.cancel();
     this.#again = undefined;
     if (this.#target !== undefined) return;
     if (this.#lead.kind === 'here') this.#beginHere();
@@ -123,7 +120,9 @@ export class LeaderRoute {
     // Told before the shard can say anything.
     this.#session++;
     this.#target = { kind: 'here', port };
-    if (!this.#options.serve(port)) this.#target = undefined;
+    if (this.#options.serve(port)) return;
+    this.#target = undefined;
+    this.#askAgain();
   }
 
   #beginThere(node: string): void {
@@ -156,9 +155,9 @@ export class LeaderRoute {
   #tell(): void {
     const { node } = this.#options;
     const lead = this.#lead;
-    this.#toldLeader = lead.kind === 'here' ? node : lead.kind === 'there' ? lead.node : '';
+    const leader = lead.kind === 'here' ? node : lead.kind === 'there' ? lead.node : '';
     const writer = new ShardBatchWriter(64);
-    writer.session(this.session, this.#toldLeader);
+    writer.session(this.#target === undefined ? 0 : this.#session, leader);
     this.#post(writer.take());
   }
 
