@@ -12,6 +12,7 @@ import type { Configuration, Member } from '#raft';
 import { DiskReserve, Log, nodeFiles, Runs, openDataDirectory, openLevelRecords } from '#storage';
 import type { DataDirectory, Files, RecordStore } from '#storage';
 import type { PeerTransport } from './cluster/peer-transport.ts';
+import { Forwarding } from './forward-host.ts';
 import type { ShardSettings } from './options.ts';
 import { openPeers } from './peer-host.ts';
 import type { BatchPort } from './shard/port.ts';
@@ -160,6 +161,7 @@ function limitsOf(settings: ShardSettings): ShardLimits {
     residentRecordsMax: settings.maxResidentRecords,
     uncommittedBytesMax: settings.maxUncommittedBytes,
     outstandingBytesMax: settings.maxOutstandingBytes,
+    ...(settings.peers && { reattachGraceMs: settings.peers.reattachGraceMs }),
     windowBytes: settings.runs.windowBytes,
     windowMessages: settings.runs.windowMessages,
     spillBufferBytes: settings.runs.spillBufferBytes,
@@ -251,13 +253,16 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
   const { settings, logger, port, onFailure } = parts;
   const { log, replica, prewritten } = await openReplica(parts, on);
   const runs = await openRuns(on, log.logId, settings.runs.blockBytes);
+  const forwarding = openForwarding(parts, on);
   let spent = 0;
-  return Shard.open({
+  const shard = await Shard.open({
     node: settings.node,
     log: replica,
     records: on.records,
     runs,
-    port,
+    port: forwarding === undefined ? port : undefined,
+    nodes: settings.peers?.nodes.map(({ id }) => id) ?? [],
+    onLead: (lead) => forwarding?.onLead(lead),
     queues: settings.queues.filter(({ type }) => type !== 'ephemeral'),
     groups: settings.groups,
     limits: limitsOf(settings),
@@ -279,6 +284,19 @@ async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
     diskFull: () => on.reserve.noteFull(),
     onFailure,
   });
+  forwarding?.serves(shard);
+  return shard;
+}
+
+/** Undefined: this node is alone, and its client speaks to its shard itself. */
+function openForwarding(
+  { settings: { node }, port, logger }: ShardHostParts,
+  { peers, opened }: Opened,
+): Forwarding | undefined {
+  if (peers === undefined) return undefined;
+  const forwarding = new Forwarding({ shard: SHARD, node, port, peers, logger });
+  opened.push(() => Promise.resolve(forwarding.close()));
+  return forwarding;
 }
 
 /** Of the shard in memory: its log is given back soon after its messages are settled. */

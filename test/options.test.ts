@@ -115,6 +115,8 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
   'cluster.id': CLUSTER,
   'cluster.listen': CLUSTER,
   'cluster.max_peer_backlog': CLUSTER,
+  'cluster.write_policy': CLUSTER,
+  'cluster.reattach_grace': CLUSTER,
   'cluster.tls.cert': CLUSTER_TLS,
   'cluster.tls.key': CLUSTER_TLS,
   'cluster.tls.ca': CLUSTER_TLS,

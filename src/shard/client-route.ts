@@ -15,7 +15,6 @@
 
 import { CLIENT_BATCH_HEADER_BYTES, writeClientBatchHeader } from './client-frames.ts';
 import type { CloseHow, SettleFrame } from './client-frames.ts';
-import type { PostState } from './outgoing.ts';
 import { Retained } from './retained.ts';
 import { Unworked } from './unworked.ts';
 import { WireWriter } from './wire.ts';
@@ -84,13 +83,17 @@ export class ClientRoute {
     if (isAll) this.unworked.posted(this.#batches);
   }
 
-  /** A batch of what is for this node alone; undefined: there is nothing. */
-  takeLocal(state: PostState): Uint8Array | undefined {
-    if (this.local.length === CLIENT_BATCH_HEADER_BYTES) return undefined;
+  get hasLocal(): boolean {
+    return this.local.length > CLIENT_BATCH_HEADER_BYTES;
+  }
+
+  /** A batch of what is for this node alone. */
+  takeLocal(): Uint8Array {
     const bytes = this.local.take();
     this.local.reserve(CLIENT_BATCH_HEADER_BYTES);
-    const nothing = { firstNumber: 0, commands: 0, commandBytes: 0 };
-    writeClientBatchHeader(bytes, { ...state, ...nothing, session: LOCAL_SESSION });
+    const nothing = { boot: 0, firstNumber: 0, answeredUpTo: 0, takenBytes: 0 };
+    const header = { ...nothing, commands: 0, commandBytes: 0, session: LOCAL_SESSION };
+    writeClientBatchHeader(bytes, header);
     return bytes;
   }
 }

@@ -70,8 +70,7 @@ export class Posting {
   /** At the end of a turn: what is for this node alone, and control that no enqueues took along. */
   control(): void {
     const { outgoing, route, port } = this.#parts;
-    const local = route.takeLocal(this.#state());
-    if (local !== undefined) port.post(local);
+    if (route.hasLocal) port.post(route.takeLocal());
     const isUntold = outgoing.hasControl || this.isTakenUntold;
     if (!isUntold || !route.isReached) return;
     port.post(outgoing.takeControl(this.#state()));

@@ -145,9 +145,9 @@ function readClient(bytes: Uint8Array): unknown {
   for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
     frames.push(structuredClone(frame));
   }
-  const { boot, firstNumber, answeredUpTo, takenBytes, commands, commandBytes } = batch;
+  const { boot, firstNumber, answeredUpTo, takenBytes, commands, commandBytes, session } = batch;
   expect(batch.numbered.length).toBe(commandBytes);
-  return { boot, firstNumber, answeredUpTo, takenBytes, commands, frames };
+  return { boot, firstNumber, answeredUpTo, takenBytes, commands, session, frames };
 }
 
 describe('a batch of the client', () => {

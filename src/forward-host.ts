@@ -1,0 +1,72 @@
+/**
+ * What makes one shard of this node reachable from all: the route of its own client to whoever
+ * leads, and the links over which other nodes use it. Part of the composition of the shards'
+ * thread.
+ *
+ * Made before the shard, because the shard tells who leads while it opens; `serves` names it.
+ */
+
+import { systemClock } from '#raft';
+import { nodeOf } from './cluster/server-id.ts';
+import type { PeerTransport } from './cluster/peer-transport.ts';
+import { LeaderRoute } from './shard/leader-route.ts';
+import { LinksOfShard } from './shard/links-of-shard.ts';
+import type { BatchPort } from './shard/port.ts';
+import { encodeRecord } from './shard/record-codec.ts';
+import type { ShardRequest } from './shard/requests.ts';
+import type { Shard } from './shard/shard.ts';
+import type { ShardLead } from './shard/shard-options.ts';
+import type { Logger } from './telemetry/logger.ts';
+
+export interface ForwardParts {
+  readonly shard: number;
+  readonly node: string;
+  /** To the client of this node. */
+  readonly port: BatchPort;
+  readonly peers: PeerTransport;
+  readonly logger: Logger;
+}
+
+export class Forwarding {
+  readonly #route: LeaderRoute;
+  #shard: Shard | undefined;
+
+  constructor({ shard, node, port, peers, logger }: ForwardParts) {
+    const serve = (session: BatchPort): boolean => this.#shard?.serve(session) === true;
+    const links = new LinksOfShard({ shard, logger, route: () => this.#route, serve });
+    this.#route = new LeaderRoute({
+      node,
+      port,
+      serve,
+      link: (other) => links.to(other),
+      answer: (request) => this.#answer(request),
+      after: (ms, action) => systemClock.after(ms, action),
+    });
+    peers.link({ opened: (end) => links.opened(end), accepted: (end) => links.accepted(end) });
+  }
+
+  onLead(lead: ShardLead): void {
+    this.#route.leads(
+      lead.kind === 'there' ? { kind: 'there', node: nodeOf(lead.server) } : lead,
+    );
+  }
+
+  /** It is open. */
+  serves(shard: Shard): void {
+    this.#shard = shard;
+  }
+
+  close(): void {
+    this.#route.close();
+  }
+
+  /** What is asked of this node alone. */
+  async #answer({ kind }: ShardRequest): Promise<Uint8Array> {
+    const shard = this.#shard;
+    if (shard === undefined) throw new Error('the shard is not open yet');
+    if (kind === 'stats') return shard.statistics();
+    if (kind !== 'stop') throw new Error(`no node answers ${kind} alone`);
+    await shard.stop();
+    return encodeRecord(null);
+  }
+}
