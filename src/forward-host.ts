@@ -29,9 +29,13 @@ export interface ForwardParts {
 
 export class Forwarding {
   readonly #route: LeaderRoute;
+  readonly #logger: Logger;
+  readonly #number: number;
   #shard: Shard | undefined;
 
   constructor({ shard, node, port, peers, logger }: ForwardParts) {
+    this.#logger = logger;
+    this.#number = shard;
     const serve = (session: BatchPort): boolean => this.#shard?.serve(session) === true;
     const links = new LinksOfShard({ shard, logger, route: () => this.#route, serve });
     this.#route = new LeaderRoute({
@@ -46,9 +50,9 @@ export class Forwarding {
   }
 
   onLead(lead: ShardLead): void {
-    this.#route.leads(
-      lead.kind === 'there' ? { kind: 'there', node: nodeOf(lead.server) } : lead,
-    );
+    const leader = lead.kind === 'there' ? nodeOf(lead.server) : lead.kind;
+    this.#logger.info({ shard: this.#number, leader }, 'the leader of the shard');
+    this.#route.leads(lead.kind === 'there' ? { kind: 'there', node: nodeOf(lead.server) } : lead);
   }
 
   /** It is open. */

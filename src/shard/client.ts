@@ -40,7 +40,8 @@ import type {
 import type { Logger } from '../telemetry/logger.ts';
 import { AdminClient } from './admin-client.ts';
 import { Asked } from './asked.ts';
-import { writeAsk, writeClaimed, writeEndSession, writeHello } from './client-frames.ts';
+import { writeAsk, writeHello } from './client-frames.ts';
+import { type GreetingParts, greet, sayEnd } from './client-greeting.ts';
 import { SHARD_CLIENT_DEFAULTS } from './client-options.ts';
 import type { ShardClientLimits, ShardClientOptions } from './client-options.ts';
 import { ClientRoute } from './client-route.ts';
@@ -76,6 +77,7 @@ export class ShardClient implements QueueClient {
   readonly #pending = new Pending();
   readonly #outgoing: Outgoing;
   readonly #posting: Posting;
+  readonly #greeting: GreetingParts;
   readonly #consumers: Consumers;
   readonly #asked = new Asked();
   readonly #requests: ShardRequests;
@@ -135,6 +137,16 @@ export class ShardClient implements QueueClient {
       ? new ShardRequests(route.local, wake, { ...ownIds, isReached: true })
       : this.#requests;
     this.admin = new AdminClient(this.#requests);
+    this.#greeting = {
+      node: options.node,
+      control: outgoing.control,
+      route,
+      posting: this.#posting,
+      queues: this.#queues,
+      consumers: this.#consumers,
+      asked: this.#asked,
+      requests: this.#requests,
+    };
   }
 
   get queues(): QueueDirectory {
@@ -335,13 +347,8 @@ export class ShardClient implements QueueClient {
   /** Those of which nothing is under way any more: an end must not overtake what it ends. */
   #writeEndedSessions(): void {
     for (const session of this.#endedSessions.take(this.#pending.answeredUpTo)) {
-      this.#writeEnd(session);
+      sayEnd(this.#greeting, session);
     }
-  }
-
-  #writeEnd(session: string): void {
-    writeEndSession(this.#outgoing.control, session);
-    if (this.#route.isRouted) this.#route.unworked.add({ kind: 'end', session });
   }
 
   #checkWritable(): void {
@@ -461,22 +468,8 @@ export class ShardClient implements QueueClient {
       this.#requests.lost();
     }
     route.begin(session);
-    if (session !== 0) this.#greet();
-  }
-
-  /** Everything that the one who leads now must know, but the numbers: they follow when it asks. */
-  #greet(): void {
-    const { control } = this.#outgoing;
-    this.#posting.begin();
-    this.#queues.restart();
-    writeHello(control, this.#node, this.#posting.boot);
-    const work = this.#route.unworked.takeAll();
-    this.#consumers.attachAgain(work);
-    writeClaimed(control);
-    this.#consumers.settleAgain(work);
-    for (const [tag, request] of this.#asked.unanswered()) writeAsk(control, tag, request);
-    for (const each of work) if (each.kind === 'end') this.#writeEnd(each.session);
-    this.#requests.reached();
+    if (session === 0) return;
+    greet(this.#greeting);
     this.#wake();
   }
 

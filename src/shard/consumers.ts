@@ -222,7 +222,9 @@ export class Consumers {
   /** To the leader of a new session: all consumers, with what they hold. */
   attachAgain(work: readonly Work[]): void {
     this.#granting = [];
-    const closing = new Set(work.map((each) => (each.kind === 'close' ? each.consumer : undefined)));
+    const closing = new Set(
+      work.map((each) => (each.kind === 'close' ? each.consumer : undefined)),
+    );
     for (const consumer of this.#closing.values()) {
       // Nobody knows the others any more.
       if (consumer.isAttached && closing.has(consumer)) this.#attachAgain(consumer, 0);

@@ -78,6 +78,8 @@ export type SenderStream = NonNullable<ReturnType<Machine['stream']>>;
 interface Worked {
   readonly batch: number;
   index: LogIndex | undefined;
+  /** What its sender holds is told: what it settled of it must be applied before that counts. */
+  readonly isClaim: boolean;
 }
 
 interface Reply {
@@ -264,6 +266,7 @@ export class ShardServer {
       working.index ??= proposals.submit();
       if (working.index === undefined || working.index > applied) break;
       told = working.batch;
+      if (working.isClaim) this.#options.desk.claimed(this);
     }
     if (told === 0) return;
     this.#working = this.#working.filter(({ batch }) => batch > told);
@@ -299,12 +302,16 @@ export class ShardServer {
       if (answer !== 'taken') this.#outOfStep(answer);
     }
     let isWork = false;
+    let isClaim = false;
     for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
       this.#takeFrame(frame, batch.answeredUpTo);
       isWork ||= WORK.has(frame.kind);
+      isClaim ||= frame.kind === 'claimed';
     }
     const index = proposals.submit();
-    if (isWork && isRouted) this.#working.push({ batch: this.#batches, index });
+    if (isRouted && (isWork || isClaim)) {
+      this.#working.push({ batch: this.#batches, index, isClaim });
+    }
     if (proposals.full && !this.#busy && !this.#over) {
       this.#busy = true;
       this.#writer.busy();
@@ -330,7 +337,7 @@ export class ShardServer {
         desk.hold(this, frame);
         return;
       case 'claimed':
-        desk.claimed(this);
+        // Counts when the whole batch is applied.
         return;
       case 'ask':
         desk.ask(this, frame);
@@ -350,12 +357,12 @@ export class ShardServer {
   }
 
   #hello(node: string, boot: number, answeredUpTo: number): void {
-    const { desk, queueIds, openStream, streamOf } = this.#options;
+    const options = this.#options;
     this.#node = node;
-    desk.greeted(this, node, boot);
-    for (const queueId of queueIds()) this.#untold.add(queueId);
-    if (boot === 0) openStream(node);
-    else streamOf(node, (stream) => this.#goOn(boot, answeredUpTo, stream));
+    options.desk.greeted(this, node, boot);
+    for (const queueId of options.queueIds()) this.#untold.add(queueId);
+    if (boot === 0) options.openStream(node);
+    else options.streamOf(node, (stream) => this.#goOn(boot, answeredUpTo, stream));
   }
 
   /** The sender has a stream: it hears what became of its numbers while nobody could tell it. */

@@ -87,4 +87,3 @@ export type ShardFrame =
   | { readonly kind: 'session'; readonly session: number; readonly leader: string }
   | { readonly kind: 'worked'; readonly batches: number }
   | { readonly kind: 'failed'; readonly why: string };
-

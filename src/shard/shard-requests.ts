@@ -44,7 +44,11 @@ export class ShardRequests {
    * `control`: where frames to the shard are written; `wake`: something was. Ids are
    * `firstId` and every `step`th behind it.
    */
-  constructor(control: WireWriter, wake: () => void, more = { isReached: true, firstId: 1, step: 1 }) {
+  constructor(
+    control: WireWriter,
+    wake: () => void,
+    more = { isReached: true, firstId: 1, step: 1 },
+  ) {
     this.#control = control;
     this.#wake = wake;
     this.#nextId = more.firstId;

@@ -245,10 +245,7 @@ export class Shard {
     });
   }
 
-  /**
-   * The same, encoded, and also of queues that nobody has touched since the start, where there are
-   * few enough.
-   */
+  /** The same, encoded; also of queues that nobody has touched yet, where there are few. */
   async statistics(): Promise<Uint8Array> {
     const machine = this.#machine;
     if (machine.queueCount <= STATS_QUEUES_MAX) {

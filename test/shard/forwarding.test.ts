@@ -110,7 +110,7 @@ interface World {
   readonly cluster: ShardCluster;
   readonly leader: ShardNode;
   readonly followers: readonly [ShardNode, ShardNode];
-  client(node: ShardNode): Promise<ShardClient>;
+  readonly client: (node: ShardNode) => Promise<ShardClient>;
 }
 
 async function world(ackTimeoutMs = 1e9): Promise<World> {
