@@ -3,7 +3,8 @@
  * leads, and the links over which other nodes use it. Part of the composition of the shards'
  * thread.
  *
- * Made before the shard, because the shard tells who leads while it opens; `serves` names it.
+ * Made before the shard, because the shard tells who leads while it opens, and outlives it: a shard
+ * that is opened anew is found by `shard`.
  */
 
 import { systemClock } from '#raft';
@@ -19,7 +20,9 @@ import type { ShardLead } from './shard/shard-options.ts';
 import type { Logger } from './telemetry/logger.ts';
 
 export interface ForwardParts {
-  readonly shard: number;
+  readonly number: number;
+  /** Undefined: it is being opened. */
+  readonly shard: () => Shard | undefined;
   readonly node: string;
   /** To the client of this node. */
   readonly port: BatchPort;
@@ -31,13 +34,15 @@ export class Forwarding {
   readonly #route: LeaderRoute;
   readonly #logger: Logger;
   readonly #number: number;
-  #shard: Shard | undefined;
+  readonly #shard: () => Shard | undefined;
 
-  constructor({ shard, node, port, peers, logger }: ForwardParts) {
+  constructor({ number, shard, node, port, peers, logger }: ForwardParts) {
     this.#logger = logger;
-    this.#number = shard;
-    const serve = (session: BatchPort): boolean => this.#shard?.serve(session) === true;
-    const links = new LinksOfShard({ shard, logger, route: () => this.#route, serve });
+    this.#number = number;
+    this.#shard = shard;
+    const serve = (session: BatchPort): boolean => shard()?.serve(session) === true;
+    const route = (): LeaderRoute => this.#route;
+    const links = new LinksOfShard({ shard: number, logger, route, serve });
     this.#route = new LeaderRoute({
       node,
       port,
@@ -55,18 +60,13 @@ export class Forwarding {
     this.#route.leads(lead.kind === 'there' ? { kind: 'there', node: nodeOf(lead.server) } : lead);
   }
 
-  /** It is open. */
-  serves(shard: Shard): void {
-    this.#shard = shard;
-  }
-
   close(): void {
     this.#route.close();
   }
 
   /** What is asked of this node alone. */
   async #answer({ kind }: ShardRequest): Promise<Uint8Array> {
-    const shard = this.#shard;
+    const shard = this.#shard();
     if (shard === undefined) throw new Error('the shard is not open yet');
     if (kind === 'stats') return shard.statistics();
     if (kind !== 'stop') throw new Error(`no node answers ${kind} alone`);

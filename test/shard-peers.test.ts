@@ -3,6 +3,7 @@
  * has taken is on all, whoever leads. Nothing here depends on how long it takes.
  */
 
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -51,7 +52,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-async function start(id: string): Promise<void> {
+async function start(id: string, small = false): Promise<void> {
   const config = parseConfig({ file: { yaml: YAML, name: 'test' } });
   const listen = nodes.find((node) => node.id === id) ?? { host: '', port: 0 };
   const peers: PeerSettings = {
@@ -63,7 +64,14 @@ async function start(id: string): Promise<void> {
     rejects: false,
     reattachGraceMs: 2_000,
   };
-  const settings = { ...shardSettings(config, join(directory, id), false), node: id, peers };
+  const usual = shardSettings(config, join(directory, id), false);
+  const { storage, runs } = usual;
+  const tiny = {
+    checkpointLogBytes: 200_000,
+    runs: { ...runs, windowBytes: 200_000 },
+    storage: { ...storage, segmentBytes: 65_536, prewriteBytes: 65_536 },
+  };
+  const settings = { ...usual, ...(small ? tiny : {}), node: id, peers };
   const [near, port] = loopback();
   const [, volatilePort] = loopback();
   const host = await openShardHost({
@@ -94,25 +102,47 @@ async function until(holds: () => boolean): Promise<void> {
   }
 }
 
-/** Of the node's client, whoever leads. */
-async function publish({ id, client }: Running, from: number, count: number): Promise<void> {
-  const { queues } = await client;
-  const target = queues.named('orders')?.queueId as QueueId;
+const textOf = (nth: number): string => `m${nth} ${'x'.repeat(1000)}`;
+
+/** To the node, whoever leads. */
+async function publish(node: Running, from: number, count: number): Promise<void> {
+  const client = await node.client;
+  const target = client.queues.named('orders')?.queueId as QueueId;
   const outcomes: unknown[] = [];
   const waiter = { enqueued: (_tag: number, outcome: unknown) => void outcomes.push(outcome) };
-  const origin = { clientId: id, protocol: 'mqtt' } as const;
+  const origin = { clientId: node.id, protocol: 'mqtt' } as const;
   for (let nth = from; nth < from + count; nth++) {
-    const payload = Buffer.from(`m${nth}`);
+    const payload = Buffer.from(textOf(nth));
     const message = { topic: 't', payload, qos: 1, retain: false, properties: undefined } as const;
-    (await client).enqueue([target], message, origin, waiter, nth);
+    client.enqueue([target], message, origin, waiter, nth);
   }
   await until(() => outcomes.length === count);
   expect(outcomes.filter((outcome) => typeof outcome === 'string')).toEqual([]);
 }
 
+/** Everything that the queue holds, from any node. */
+async function consumed(node: Running, count: number): Promise<string[]> {
+  const client = await node.client;
+  const texts: string[] = [];
+  const sink = {
+    attached: () => undefined,
+    delivered: ({ message }: Delivery) => void texts.push(Buffer.from(message.payload).toString()),
+    batchEnd: () => undefined,
+    ended: () => undefined,
+    cancelled: () => undefined,
+  };
+  const queueId = client.queues.named('orders')?.queueId as QueueId;
+  const none = { group: undefined, filter: '', start: undefined, manual: false };
+  client.consume({ ...none, queueId, clientId: 'c', credit: 10_000 }, sink);
+  await until(() => texts.length >= count);
+  return texts;
+}
+
 function node(nth: number): Running {
   return running.get(`n${nth}`) as Running;
 }
+
+const all = (count: number): string[] => Array.from({ length: count }, (_none, nth) => textOf(nth));
 
 it('what any node has taken is stored by who leads, also while nodes stop and come again', async () => {
   await Promise.all(nodes.map(({ id }) => start(id)));
@@ -126,18 +156,21 @@ it('what any node has taken is stored by who leads, also while nodes stop and co
   await stopping;
   await start('n2');
   await stop('n3');
-  const texts: string[] = [];
-  const client = await node(2).client;
-  const sink = {
-    attached: () => undefined,
-    delivered: ({ message }: Delivery) => void texts.push(Buffer.from(message.payload).toString()),
-    batchEnd: () => undefined,
-    ended: () => undefined,
-    cancelled: () => undefined,
-  };
-  const queueId = client.queues.named('orders')?.queueId as QueueId;
-  const none = { group: undefined, filter: '', start: undefined, manual: false };
-  client.consume({ ...none, queueId, clientId: 'c', credit: 1000 }, sink);
-  await until(() => texts.length >= 400);
-  expect(texts).toEqual(Array.from({ length: 400 }, (_none, nth) => `m${nth}`));
+  expect(await consumed(node(2), 400)).toEqual(all(400));
+});
+
+it('one that is behind the start of the log comes back, and is half of the next quorum', async () => {
+  for (const { id } of nodes) await start(id, true);
+  await publish(node(1), 0, 10);
+  await stop('n1');
+  for (let from = 10; from < 2_000; from += 100) await publish(node(2), from, 100);
+  const sent = 2_010;
+  await start('n1', true);
+  const current = join(directory, 'n1', 'shard-0', 'current');
+  await until(() => existsSync(current));
+  await publish(node(2), sent, 10);
+  // With one of the others it is a majority, or nobody leads.
+  await stop('n3');
+  await publish(node(1), sent + 10, 10);
+  expect(await consumed(node(1), sent + 20)).toEqual(all(sent + 20));
 });

@@ -82,7 +82,7 @@ export class MemoryLinks {
   }
 
   carry(): void {
-    for (const link of [...this.#links]) {
+    for (const link of this.#links) {
       if (link.there.carry()) link.user?.room();
       if (link.back.carry()) link.server?.room();
     }

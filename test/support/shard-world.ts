@@ -275,6 +275,10 @@ export class PlainClient {
           break;
         case 'failed':
           this.failed = frame.why;
+          break;
+        case 'session':
+        case 'worked':
+          throw new Error(`a client without a route hears ${frame.kind}`);
       }
     }
   }
