@@ -144,7 +144,7 @@ function node(nth: number): Running {
 
 const all = (count: number): string[] => Array.from({ length: count }, (_none, nth) => textOf(nth));
 
-it('what any node has taken is stored by who leads, also while nodes stop and come again', async () => {
+it('what any node has taken is stored by who leads, also while nodes stop', async () => {
   await Promise.all(nodes.map(({ id }) => start(id)));
   await publish(node(1), 0, 100);
   await publish(node(2), 100, 100);
@@ -159,7 +159,7 @@ it('what any node has taken is stored by who leads, also while nodes stop and co
   expect(await consumed(node(2), 400)).toEqual(all(400));
 });
 
-it('one that is behind the start of the log comes back, and is half of the next quorum', async () => {
+it('one that is behind the start of the log comes back, half of the next quorum', async () => {
   for (const { id } of nodes) await start(id, true);
   await publish(node(1), 0, 10);
   await stop('n1');

@@ -34,10 +34,11 @@
  * ```
  *
  * `hold` tells a delivery that the consumer was given by another leader, or in another session, and
- * that is not settled; `claimed` that all of them are told. What is worked off is told with every batch, and by an empty one when 64 KiB are untold. A
- * consumer's number is the client's, and is never used again in its life. `ClientBatch` checks the
- * whole frame of what it is given when it is made, each command included: what it hands on may be
- * put into the log. Positions are those of rare-commands.ts.
+ * that is not settled; `claimed` that all of them are told. What is worked off is told with every
+ * batch, and by an empty one when 64 KiB are untold. A consumer's number is the client's, and is
+ * never used again in its life. `ClientBatch` checks the whole frame of what it is given when it is
+ * made, each command included: what it hands on may be put into the log. Positions are those of
+ * rare-commands.ts.
  */
 
 import type { AskedOutcome, ConsumeRequest, SettleRequest } from '../broker/ports.ts';
@@ -112,7 +113,7 @@ export interface SettleFrame {
 export interface ConsumeFrame extends ConsumeRequest {
   readonly kind: 'consume';
   readonly consumer: number;
-  /** It was a member before: the whole name of its group, with its filter; '' for the first time. */
+  /** It was a member before: the whole name of its group; '' for the first time. */
   readonly again: string;
 }
 

@@ -252,9 +252,7 @@ export class ShardClient implements QueueClient {
     return decodeDeclared(await this.#requests.make({ kind: 'declare', queues }));
   }
 
-  /**
-   * Asks the shard to stop cleanly; resolves when its log is closed. Close the client afterwards.
-   */
+  /** Stops this node's shard cleanly; resolves when its log is closed. Close the client then. */
   async stop(): Promise<void> {
     await this.#ownRequests.make({ kind: 'stop' });
   }

@@ -6,8 +6,8 @@
  * busy and resume. The bytes that the other side has not worked off are bounded: above
  * `outstandingBytesMax` nothing is delivered until it has, and neither queues nor replies go out. A
  * reply comes behind the queues that were changed before it. One server serves one sender, for one
- * session: a sender that comes again gets another one, which goes on where its stream is by all that
- * is applied. A batch that it cannot read, or a sender out of step, ends the session with `failed`,
+ * session: a sender that comes again gets another one, which goes on where its stream is by all
+ * that is applied. A batch that it cannot read, or a sender out of step, ends the session with `failed`,
  * and nothing of that batch is taken. Holds no state that outlives the process.
  */
 
@@ -74,7 +74,7 @@ export interface ServerOptions {
 
 export type SenderStream = NonNullable<ReturnType<Machine['stream']>>;
 
-/** A batch that settled, closed or ended something, and the entry in which that is at the latest. */
+/** A batch that settled, closed or ended something, and the last entry in which that can be. */
 interface Worked {
   readonly batch: number;
   index: LogIndex | undefined;

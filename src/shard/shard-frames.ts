@@ -31,8 +31,8 @@
  * refusals, which ascend and lie above the `up to` of the confirmed frame before. `queues` tells
  * what is new, what has changed and what is gone since the `queues` before; the first ones tell
  * all, in as many frames as it takes. `busy` asks for no more enqueues until `resume`; what is
- * under way is still taken. After `failed` nothing follows. `session` is the route's own word, alone
- * in its batch: who serves is another one, and what was said before is over. `worked` says that
+ * under way is still taken. After `failed` nothing follows. `session` is the route's own word,
+ * alone in its batch: who serves is another one, and what was said before is over. `worked` says that
  * what the first `batches` batches of the session settle, close and end is applied.
  */
 

@@ -104,7 +104,7 @@ describe('three brokers', () => {
     await publisher.publish(TOPIC, 'third');
   });
 
-  it('write_policy reject: a node that does not lead refuses, and names the one that does', async () => {
+  it('write_policy reject: who does not lead refuses, and names who does', async () => {
     const [leader, one] = await three({ cluster: { write_policy: 'reject' } });
     const publisher = await user(one, 'publisher');
     const name = /node-\d/.exec(leader.output)?.[0] ?? '';

@@ -7,7 +7,7 @@ import { BrokerProcess, freePort, scratchDirectory } from './broker-process.ts';
 const LOOK_AGAIN_MS = 20;
 
 /** `here`, `nobody`, or the node that leads; undefined: it said nothing yet. */
-export function leaderBy(broker: BrokerProcess): string | undefined {
+function leaderBy(broker: BrokerProcess): string | undefined {
   const lines = broker.output
     .split('\n')
     .filter((line) => line.includes('the leader of the shard'));
