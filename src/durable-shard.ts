@@ -13,9 +13,11 @@ import type { CatchUpPorts, Configuration, Member } from '#raft';
 import { Log, Runs, openLevelRecords } from '#storage';
 import type { DiskReserve, EntryName, Files, LogOptions, RecordStore } from '#storage';
 import type { PeerTransport } from './cluster/peer-transport.ts';
+import { nodeOf } from './cluster/server-id.ts';
 import { Forwarding } from './forward-host.ts';
 import type { ShardSettings } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
+import { peerPlaces } from './peer-host.ts';
 import type { ReplicaFolders } from './replica-folders.ts';
 import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';
@@ -58,6 +60,7 @@ interface OpenedReplica {
 interface Life {
   readonly closers: (() => Promise<void>)[];
   shard: Shard | undefined;
+  replica: RaftLog | undefined;
 }
 
 export class DurableShard {
@@ -65,7 +68,7 @@ export class DurableShard {
   readonly #sink: ShardCatchUpSink;
   /** Undefined: this node is alone, and its client speaks to its shard itself. */
   readonly #forwarding: Forwarding | undefined;
-  #life: Life = { closers: [], shard: undefined };
+  #life: Life = { closers: [], shard: undefined, replica: undefined };
   #bytesOfLives = 0;
   #reopening: Promise<void> = Promise.resolve();
   #stopped = false;
@@ -92,6 +95,12 @@ export class DurableShard {
     return shard;
   }
 
+  /** Those that run, by shard. */
+  get replicas(): ReadonlyMap<number, RaftLog> {
+    const { replica } = this.#life;
+    return new Map(replica === undefined ? [] : [[SHARD, replica]]);
+  }
+
   /** For a start that is refused: nothing is written any more. */
   async abandon(): Promise<void> {
     this.#stopped = true;
@@ -114,7 +123,7 @@ export class DurableShard {
   }
 
   async #open(): Promise<void> {
-    const life: Life = { closers: [], shard: undefined };
+    const life: Life = { closers: [], shard: undefined, replica: undefined };
     this.#life = life;
     try {
       life.shard = await this.#openShard(life);
@@ -134,6 +143,7 @@ export class DurableShard {
 
   async #reopen(life: Life): Promise<void> {
     this.#parts.logger.info({}, 'the shard has caught up by a checkpoint, and is opened anew');
+    life.replica = undefined;
     await life.shard?.discard();
     await closeAll(life.closers);
     await this.#open();
@@ -154,7 +164,7 @@ export class DurableShard {
       records,
       runs,
       port: this.#forwarding === undefined ? port : undefined,
-      nodes: settings.peers?.nodes.map(({ id }) => id) ?? [],
+      nodes: () => (this.#forwarding === undefined ? [] : nodesOf(replica)),
       onLead: (lead) => this.#forwarding?.onLead(lead),
       queues: settings.queues.filter(({ type }) => type !== 'ephemeral'),
       groups: settings.groups,
@@ -172,6 +182,7 @@ export class DurableShard {
         ['disk/inside-reserve', reserve.state === 'inside-reserve' ? 1 : 0],
         ['bytes/log', this.#bytesOfLives + log.stats.bytesWritten],
         ['bytes/prewritten', prewritten()],
+        ...replica.figures(),
         ...this.#parts.moreStats(),
       ],
       diskFull: () => reserve.noteFull(),
@@ -218,9 +229,13 @@ export class DurableShard {
       catchUp: this.#catchUp(life),
       clock: raftClock,
       random: systemRandom,
+      membersChanged: ({ members }) => {
+        if (settings.peers !== undefined) peers?.setPeers(peerPlaces(settings.peers, members));
+      },
       replaced: () => this.#replaced(life),
     });
     replica = made;
+    life.replica = made;
     if (early !== undefined) made.logFailed(early);
     life.closers.push(() => Promise.resolve(made.abandon()));
     return { log, replica: made, prewritten: () => zeros };
@@ -298,8 +313,9 @@ function runsOf({ settings, files }: DurableShardParts, directory: string, owner
 /** The nodes that the configuration file names, or this one alone. */
 function foundersOf({ node, peers }: ShardSettings): Configuration {
   if (peers === undefined) return { members: [{ id: node, role: 'voter', address: '' }] };
+  const founders = peers.joins ? peers.nodes.filter(({ id }) => id !== node) : peers.nodes;
   const { members } = configurationOf(
-    peers.nodes.map(({ id, host, port }) => ({ id, role: 'voter', address: `${host}:${port}` })),
+    founders.map(({ id, host, port }) => ({ id, role: 'voter', address: `${host}:${port}` })),
   );
   // More voters cost a message each and make a quorum no safer.
   return { members: members.map((member, nth) => (nth < VOTERS_MAX ? member : learner(member))) };
@@ -307,6 +323,12 @@ function foundersOf({ node, peers }: ShardSettings): Configuration {
 
 function learner(member: Member): Member {
   return { ...member, role: 'learner' };
+}
+
+/** All nodes that have a replica: each of them has a client. */
+function nodesOf({ replica }: RaftLog): string[] {
+  const { members } = replica.status().configuration.configuration;
+  return members.map(({ id }) => nodeOf(id));
 }
 
 export function shardLimitsOf(settings: ShardSettings): ShardLimits {

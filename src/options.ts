@@ -71,6 +71,8 @@ export interface PeerSettings {
   /** A node that does not lead refuses publishes. */
   readonly rejects: boolean;
   readonly reattachGraceMs: number;
+  /** It comes to a cluster that runs: it is no founder. */
+  readonly joins: boolean;
 }
 
 /** An explicit group of the configuration. */
@@ -264,6 +266,7 @@ function peerSettings({ cluster }: Config): PeerSettings | undefined {
     backlogBytes: cluster.max_peer_backlog,
     rejects: cluster.write_policy === 'reject',
     reattachGraceMs: cluster.reattach_grace,
+    joins: cluster.join,
   };
 }
 

@@ -46,6 +46,7 @@ async function refusal(settings: Partial<PeerSettings>): Promise<PeerStartError>
     backlogBytes: 1 << 20,
     rejects: false,
     reattachGraceMs: 2_000,
+    joins: false,
     ...settings,
   };
   const opened = await openPeers('n1', whole, new Lines()).catch((error: unknown) => error);
@@ -70,6 +71,7 @@ describe('openPeers', () => {
             backlogBytes: 1 << 20,
             rejects: false,
             reattachGraceMs: 2_000,
+            joins: false,
           },
           new Lines(),
         ),

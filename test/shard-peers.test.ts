@@ -63,6 +63,7 @@ async function start(id: string, small = false): Promise<void> {
     backlogBytes: 1 << 24,
     rejects: false,
     reattachGraceMs: 2_000,
+    joins: false,
   };
   const usual = shardSettings(config, join(directory, id), false);
   const { storage, runs } = usual;

@@ -270,14 +270,14 @@ export class Shard {
     });
   }
 
-  /** The same, encoded; also of queues that nobody has touched yet, where there are few. */
-  async statistics(): Promise<Uint8Array> {
+  /** Also of queues that nobody has touched since the start, where there are few enough. */
+  async statsOfAll(): Promise<Map<string, number>> {
     const machine = this.#machine;
     if (machine.queueCount <= STATS_QUEUES_MAX) {
       const queueIds = [DELAYED_QUEUE, ...machine.queueIds()];
       await this.#loader.until(() => queueIds.flatMap((queueId) => machine.queueKeys(queueId)));
     }
-    return encodeStats(this.stats());
+    return this.stats();
   }
 
   // --- Start.
@@ -323,7 +323,7 @@ export class Shard {
       alarms: this.#alarms,
       log,
       port,
-      nodes: this.#options.nodes ?? [],
+      nodes: this.#options.nodes?.() ?? [],
       limits,
       logger,
       queues,
@@ -334,7 +334,7 @@ export class Shard {
       holdsBack: () => this.#housekeeping?.isLate === true,
       monotonicMs: () => clock.monotonicMs(),
       atBoundary: (action) => this.#atBoundary(action),
-      stats: () => this.statistics(),
+      stats: async () => encodeStats(await this.statsOfAll()),
       stop: () => this.stop(),
       isVolatile: this.#options.runs === undefined,
       closed: () => this.#closed,

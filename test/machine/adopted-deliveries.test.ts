@@ -34,7 +34,7 @@ describe('a delivery of the leader before', () => {
     expect(bare.policy.settle(1 as Offset, TERM - 1, 70, 'requeue')).toBe('propose');
     expect(bare.policy.settle(1 as Offset, TERM - 1, 70, 'requeue')).toBe('stale');
     bare.policy.requeued(1 as Offset, 1, 0);
-    expect(bare.offsets().toSorted()).toEqual([0, 1, 2]);
+    expect(bare.offsets().toSorted((a, b) => a - b)).toEqual([0, 1, 2]);
     // Its new delivery has a name of this term.
     expect(bare.policy.settle(1 as Offset, TERM - 1, 70, 'discard')).toBe('stale');
   });
@@ -76,7 +76,7 @@ describe('a delivery of the leader before', () => {
     expect(bare.offsets(10, 2_000)).toEqual([0, 2]);
     const lost: Offset[] = [];
     bare.policy.close(1, 'lost', lost);
-    expect(lost.toSorted()).toEqual([0, 1, 2]);
+    expect(lost.toSorted((a, b) => a - b)).toEqual([0, 1, 2]);
   });
 
   it('of this term goes from a consumer that is awaited to the one that comes for it', () => {
