@@ -86,7 +86,6 @@ export class DispatcherWorld {
   definition: QueueDefinition | undefined;
   now = 1_000_000;
   open = true;
-  holdsBack = false;
   /** The output closes after so many deliveries. */
   room = Number.POSITIVE_INFINITY;
   takesProposals = true;
@@ -423,7 +422,7 @@ export class DispatcherWorld {
       output: this.#output(),
       alarms: this.alarms,
       now: () => this.now,
-      holdsBack: () => this.holdsBack,
+      holdsBack: () => false,
       definition: (queueId) => (queueId === QUEUE ? this.definition : undefined),
       groupNamed: (_queueId, name, found) =>
         this.#later(() => {
