@@ -94,6 +94,8 @@ export class ShardClient implements QueueClient {
   #takenBytes = 0;
   #takenTold = 0;
   #closed: string | undefined;
+  /** That the shard takes nothing any more is what was asked for. */
+  #stopping = false;
 
   /** Resolves when the stream is open and the queues are known; rejects with a ShardError. */
   static async open(options: ShardClientOptions): Promise<ShardClient> {
@@ -228,6 +230,7 @@ export class ShardClient implements QueueClient {
    * Asks the shard to stop cleanly; resolves when its log is closed. Close the client afterwards.
    */
   async stop(): Promise<void> {
+    this.#stopping = true;
     await this.#requests.make({ kind: 'stop' });
   }
 
@@ -454,7 +457,9 @@ export class ShardClient implements QueueClient {
 
   #fail(why: string): void {
     if (this.#closed !== undefined) return;
-    this.#logger.error({ why }, 'the shard is gone: nothing is stored any more');
+    if (!this.#stopping) {
+      this.#logger.error({ why }, 'the shard is gone: nothing is stored any more');
+    }
     this.#end(why);
     this.#onFailed?.(why);
   }
