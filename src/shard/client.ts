@@ -97,6 +97,8 @@ export class ShardClient implements QueueClient {
   #isOfNode = false;
   #timer: NodeJS.Timeout | undefined;
   #closed: string | undefined;
+  /** That the shard takes nothing any more is what was asked for. */
+  #stopping = false;
 
   /** Resolves when the stream is open and the queues are known; rejects with a ShardError. */
   static async open(options: ShardClientOptions): Promise<ShardClient> {
@@ -254,6 +256,7 @@ export class ShardClient implements QueueClient {
 
   /** Stops this node's shard cleanly; resolves when its log is closed. Close the client then. */
   async stop(): Promise<void> {
+    this.#stopping = true;
     await this.#ownRequests.make({ kind: 'stop' });
   }
 
@@ -479,7 +482,9 @@ export class ShardClient implements QueueClient {
 
   #fail(why: string): void {
     if (this.#closed !== undefined) return;
-    this.#logger.error({ why }, 'the shard is gone: nothing is stored any more');
+    if (!this.#stopping) {
+      this.#logger.error({ why }, 'the shard is gone: nothing is stored any more');
+    }
     this.#end(why);
     this.#onFailed?.(why);
   }
