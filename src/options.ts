@@ -70,6 +70,9 @@ export interface PeerSettings {
   readonly backlogBytes: number;
   /** It comes to a cluster that runs: it is no founder. */
   readonly joins: boolean;
+  /** A node that does not lead refuses publishes. */
+  readonly rejects: boolean;
+  readonly reattachGraceMs: number;
 }
 
 /** An explicit group of the configuration. */
@@ -262,6 +265,8 @@ function peerSettings({ cluster }: Config): PeerSettings | undefined {
         : { cert: resolve(tls.cert), key: resolve(tls.key), ca: resolve(tls.ca) },
     backlogBytes: cluster.max_peer_backlog,
     joins: cluster.join,
+    rejects: cluster.write_policy === 'reject',
+    reattachGraceMs: cluster.reattach_grace,
   };
 }
 

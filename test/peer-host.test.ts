@@ -45,6 +45,8 @@ async function refusal(settings: Partial<PeerSettings>): Promise<PeerStartError>
     tls: undefined,
     backlogBytes: 1 << 20,
     joins: false,
+    rejects: false,
+    reattachGraceMs: 2_000,
     ...settings,
   };
   const opened = await openPeers('n1', whole, new Lines()).catch((error: unknown) => error);
@@ -68,6 +70,8 @@ describe('openPeers', () => {
             tls: await filesOf(id, authority.tls('c', id)),
             backlogBytes: 1 << 20,
             joins: false,
+            rejects: false,
+            reattachGraceMs: 2_000,
           },
           new Lines(),
         ),

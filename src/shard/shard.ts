@@ -28,6 +28,7 @@ import { LocationIndex } from './location-index.ts';
 import { LogWindow } from './log-window.ts';
 import { MessageCounters } from './message-counters.ts';
 import { Payloads } from './payloads.ts';
+import type { BatchPort } from './port.ts';
 import { decodeRecord } from './record-codec.ts';
 import { RecordLoader } from './record-loader.ts';
 import { marksBefore, recoveryPoint } from './recovery.ts';
@@ -201,6 +202,11 @@ export class Shard {
     return this.#machine.queueNamed(name)?.definition.type;
   }
 
+  /** One session of a sender; false: this node does not serve. */
+  serve(port: BatchPort): boolean {
+    return this.#stopping === undefined && this.#serving?.serve(port) === true;
+  }
+
   get failure(): Error | undefined {
     return this.#failure;
   }
@@ -264,6 +270,11 @@ export class Shard {
     });
   }
 
+  /** The same, encoded. */
+  async statistics(): Promise<Uint8Array> {
+    return encodeStats(await this.statsOfAll());
+  }
+
   /** Also of queues that nobody has touched since the start, where there are few enough. */
   async statsOfAll(): Promise<Map<string, number>> {
     const machine = this.#machine;
@@ -317,6 +328,7 @@ export class Shard {
       alarms: this.#alarms,
       log,
       port,
+      nodes: this.#options.nodes ?? [],
       limits,
       logger,
       queues,
@@ -327,7 +339,7 @@ export class Shard {
       holdsBack: () => this.#housekeeping?.isLate === true,
       monotonicMs: () => clock.monotonicMs(),
       atBoundary: (action) => this.#atBoundary(action),
-      stats: async () => encodeStats(await this.statsOfAll()),
+      stats: () => this.statistics(),
       stop: () => this.stop(),
       isVolatile: this.#options.runs === undefined,
       closed: () => this.#closed,
@@ -352,7 +364,7 @@ export class Shard {
   #work(deadline: number): boolean {
     if (this.#failure !== undefined) return false;
     if (this.#closed) {
-      this.#serving?.server.post();
+      this.#serving?.sessions.post();
       return false;
     }
     let more = this.#applier.run(deadline);

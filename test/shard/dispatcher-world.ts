@@ -86,6 +86,7 @@ export class DispatcherWorld {
   definition: QueueDefinition | undefined;
   now = 1_000_000;
   open = true;
+  holdsBack = false;
   /** The output closes after so many deliveries. */
   room = Number.POSITIVE_INFINITY;
   takesProposals = true;
@@ -422,6 +423,7 @@ export class DispatcherWorld {
       output: this.#output(),
       alarms: this.alarms,
       now: () => this.now,
+      holdsBack: () => this.holdsBack,
       definition: (queueId) => (queueId === QUEUE ? this.definition : undefined),
       groupNamed: (_queueId, name, found) =>
         this.#later(() => {
@@ -480,6 +482,7 @@ export class DispatcherWorld {
       get open() {
         return isOpen();
       },
+      takes: isOpen,
     };
   }
 
