@@ -20,6 +20,7 @@ import { peerPlaces } from './peer-host.ts';
 import type { ReplicaFolders } from './replica-folders.ts';
 import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';
+import { leaderViewOf } from './shard/leader-view.ts';
 import type { BatchPort } from './shard/port.ts';
 import { RaftLog } from './shard/raft-log.ts';
 import { DEFAULT_SHARD_LIMITS, type ShardLimits } from './shard/shard-limits.ts';
@@ -184,6 +185,7 @@ export class DurableShard {
         ...replica.figures(),
         ...this.#parts.moreStats(),
       ],
+      leaderView: () => leaderViewOf(replica.status()),
       diskFull: () => reserve.noteFull(),
       onFailure,
     });

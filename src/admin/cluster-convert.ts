@@ -70,10 +70,12 @@ export function wireNode({ node, cluster, links, replicas }: NodeStatus): WireNo
   };
 }
 
-function wireReplica({ leader, transferTo, members, ...replica }: ReplicaStatus): WireReplica {
+function wireReplica(status: ReplicaStatus): WireReplica {
+  const { leader, leaderLast, transferTo, members, ...replica } = status;
   return {
     ...replica,
     ...(leader === undefined ? {} : { leader }),
+    ...(leaderLast === undefined ? {} : { leaderLast }),
     ...(transferTo === undefined ? {} : { transferTo }),
     members: members.map(({ progress, ...member }) => ({ ...member, progress: progress ?? null })),
   };
@@ -84,7 +86,7 @@ export function nodeOf({ node, cluster, links, replicas }: WireNode): NodeStatus
 }
 
 function replicaOf(wire: WireReplica): ReplicaStatus {
-  const { id, leader, transferTo, members, tailLost } = wire;
+  const { id, leader, leaderLast, transferTo, members, tailLost } = wire;
   return {
     shard: wholeOf(wire.shard, 'shard'),
     id,
@@ -98,6 +100,7 @@ function replicaOf(wire: WireReplica): ReplicaStatus {
     applied: wholeOf(wire.applied, 'applied'),
     membersIndex: wholeOf(wire.membersIndex, 'members_index'),
     members: members.map((member) => memberOf(member)),
+    leaderLast: leaderLast === undefined ? undefined : wholeOf(leaderLast, 'leader_last'),
     transferTo,
     damagedRanges: wholeOf(wire.damagedRanges, 'damaged_ranges'),
     tailLost,

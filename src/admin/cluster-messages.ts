@@ -43,6 +43,7 @@ export interface WireReplica {
   readonly applied: number;
   readonly membersIndex: number;
   readonly members: readonly WireMember[];
+  readonly leaderLast?: number;
   readonly transferTo?: string;
   readonly damagedRanges: number;
   readonly tailLost: boolean;

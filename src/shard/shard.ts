@@ -339,6 +339,7 @@ export class Shard {
       holdsBack: () => this.#housekeeping?.isLate === true,
       monotonicMs: () => clock.monotonicMs(),
       atBoundary: (action) => this.#atBoundary(action),
+      leaderView: () => this.#options.leaderView?.(),
       stats: () => this.statistics(),
       stop: () => this.stop(),
       isVolatile: this.#options.runs === undefined,

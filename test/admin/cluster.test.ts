@@ -53,6 +53,7 @@ describe('every call', () => {
           role: 'leader',
           leader: 'n1',
           transferTo: 'n2',
+          leaderLast: 2 ** 52,
           damagedRanges: 2,
           tailLost: true,
           members: [

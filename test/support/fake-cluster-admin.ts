@@ -30,6 +30,7 @@ export function replica(more: Partial<ReplicaStatus> = {}): ReplicaStatus {
       address: `${id}.example:7000`,
       progress: undefined,
     })),
+    leaderLast: undefined,
     transferTo: undefined,
     damagedRanges: 0,
     tailLost: false,

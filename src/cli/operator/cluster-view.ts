@@ -87,11 +87,12 @@ function rowOf(
   { id, member, replica }: Pick<MemberRow, 'id' | 'member' | 'replica'>,
 ): MemberRow {
   const isView = replica === view;
+  const { leaderLast } = view;
   const leads = view.leader === id;
-  const progress = isView ? undefined : member?.progress;
-  const knows = view.role === 'leader';
-  const last = isView ? view.last : (progress?.match ?? replica?.last);
-  const lag = knows && last !== undefined ? Math.max(0, view.last - last) : undefined;
+  const told = member?.progress?.match ?? replica?.last;
+  const last = isView ? view.last : leads ? (leaderLast ?? replica?.last) : told;
+  const isKnown = leaderLast !== undefined && last !== undefined;
+  const lag = isKnown ? Math.max(0, leaderLast - last) : undefined;
   const state = stateOf({ view, member, replica });
   return { shard: view.shard, id, member, replica, leads, last, lag, state };
 }

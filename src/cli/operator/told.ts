@@ -101,6 +101,7 @@ function replicaFields(replica: ReplicaStatus): Record<string, unknown> {
       ...member,
       progress: progress === undefined ? null : snakeCase(progress),
     })),
+    leader_last: replica.leaderLast ?? null,
     transfer_to: replica.transferTo ?? null,
     damaged_ranges: replica.damagedRanges,
     tail_lost: replica.tailLost,
