@@ -13,6 +13,7 @@ import type { CatchUpPorts, Configuration, Member } from '#raft';
 import { Log, Runs, openLevelRecords } from '#storage';
 import type { DiskReserve, EntryName, Files, LogOptions, RecordStore } from '#storage';
 import type { PeerTransport } from './cluster/peer-transport.ts';
+import { nodeOf } from './cluster/server-id.ts';
 import { Forwarding } from './forward-host.ts';
 import type { ShardSettings } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
@@ -164,7 +165,7 @@ export class DurableShard {
       records,
       runs,
       port: this.#forwarding === undefined ? port : undefined,
-      nodes: settings.peers?.nodes.map(({ id }) => id) ?? [],
+      nodes: () => (this.#forwarding === undefined ? [] : nodesOf(replica)),
       onLead: (lead) => this.#forwarding?.onLead(lead),
       queues: settings.queues.filter(({ type }) => type !== 'ephemeral'),
       groups: settings.groups,
@@ -324,6 +325,12 @@ function foundersOf({ node, peers }: ShardSettings): Configuration {
 
 function learner(member: Member): Member {
   return { ...member, role: 'learner' };
+}
+
+/** All nodes that have a replica: each of them has a client. */
+function nodesOf({ replica }: RaftLog): string[] {
+  const { members } = replica.status().configuration.configuration;
+  return members.map(({ id }) => nodeOf(id));
 }
 
 export function shardLimitsOf(settings: ShardSettings): ShardLimits {

@@ -14,7 +14,7 @@ import { LeaderRoute } from './shard/leader-route.ts';
 import { LinksOfShard } from './shard/links-of-shard.ts';
 import type { BatchPort } from './shard/port.ts';
 import { encodeRecord } from './shard/record-codec.ts';
-import type { ShardRequest } from './shard/requests.ts';
+import { type ShardRequest, encodeStats } from './shard/requests.ts';
 import type { Shard } from './shard/shard.ts';
 import type { ShardLead } from './shard/shard-options.ts';
 import type { Logger } from './telemetry/logger.ts';
@@ -68,7 +68,7 @@ export class Forwarding {
   async #answer({ kind }: ShardRequest): Promise<Uint8Array> {
     const shard = this.#shard();
     if (shard === undefined) throw new Error('the shard is not open yet');
-    if (kind === 'stats') return shard.statistics();
+    if (kind === 'stats') return encodeStats(await shard.statsOfAll());
     if (kind !== 'stop') throw new Error(`no node answers ${kind} alone`);
     await shard.stop();
     return encodeRecord(null);

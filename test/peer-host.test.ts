@@ -44,9 +44,9 @@ async function refusal(settings: Partial<PeerSettings>): Promise<PeerStartError>
     nodes: [],
     tls: undefined,
     backlogBytes: 1 << 20,
-    joins: false,
     rejects: false,
     reattachGraceMs: 2_000,
+    joins: false,
     ...settings,
   };
   const opened = await openPeers('n1', whole, new Lines()).catch((error: unknown) => error);
@@ -69,9 +69,9 @@ describe('openPeers', () => {
             nodes,
             tls: await filesOf(id, authority.tls('c', id)),
             backlogBytes: 1 << 20,
-            joins: false,
             rejects: false,
             reattachGraceMs: 2_000,
+            joins: false,
           },
           new Lines(),
         ),

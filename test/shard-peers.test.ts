@@ -61,9 +61,9 @@ async function start(id: string, small = false): Promise<void> {
     nodes,
     tls: undefined,
     backlogBytes: 1 << 24,
-    joins: false,
     rejects: false,
     reattachGraceMs: 2_000,
+    joins: false,
   };
   const usual = shardSettings(config, join(directory, id), false);
   const { storage, runs } = usual;

@@ -1,7 +1,7 @@
 /**
  * How long a new leader holds its deliveries back: until every node has told what its consumers
- * hold from the leader before, and at most for a time, because a node that died tells nothing. So what
- * somebody still holds is not delivered to another one, and all else comes again in its order.
+ * hold from the leader before, and at most for a time, because a node that died tells nothing. So
+ * what somebody still holds is not delivered to another one, and all else comes again in its order.
  *
  * On a node that is alone nobody can hold anything: every consumer was a client of this process.
  */

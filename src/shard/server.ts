@@ -7,8 +7,8 @@
  * `outstandingBytesMax` nothing is delivered until it has, and neither queues nor replies go out. A
  * reply comes behind the queues that were changed before it. One server serves one sender, for one
  * session: a sender that comes again gets another one, which goes on where its stream is by all
- * that is applied. A batch that it cannot read, or a sender out of step, ends the session with `failed`,
- * and nothing of that batch is taken. Holds no state that outlives the process.
+ * that is applied. A batch that it cannot read, or a sender out of step, ends the session with
+ * `failed`, and nothing of that batch is taken. Holds no state that outlives the process.
  */
 
 import type { CancelReason, QueueInfo, SettleAnswer } from '../broker/ports.ts';

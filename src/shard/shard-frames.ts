@@ -32,8 +32,8 @@
  * what is new, what has changed and what is gone since the `queues` before; the first ones tell
  * all, in as many frames as it takes. `busy` asks for no more enqueues until `resume`; what is
  * under way is still taken. After `failed` nothing follows. `session` is the route's own word,
- * alone in its batch: who serves is another one, and what was said before is over. `worked` says that
- * what the first `batches` batches of the session settle, close and end is applied.
+ * alone in its batch: who serves is another one, and what was said before is over. `worked` says
+ * that what the first `batches` batches of the session settle, close and end is applied.
  */
 
 import { CANCEL_REASONS, SETTLE_ANSWERS } from '../broker/ports.ts';

@@ -27,7 +27,7 @@ export interface ShardOptions {
   /** Of the one sender that is served without a route; undefined: `Shard.serve` serves them. */
   readonly port: BatchPort | undefined;
   /** Nodes whose consumers may hold what another leader delivered; default none. */
-  readonly nodes?: readonly string[];
+  readonly nodes?: () => readonly string[];
   /**
    * The queues of the configuration: declared, or brought to these limits, before anybody is
    * served.

@@ -270,11 +270,6 @@ export class Shard {
     });
   }
 
-  /** The same, encoded. */
-  async statistics(): Promise<Uint8Array> {
-    return encodeStats(await this.statsOfAll());
-  }
-
   /** Also of queues that nobody has touched since the start, where there are few enough. */
   async statsOfAll(): Promise<Map<string, number>> {
     const machine = this.#machine;
@@ -328,7 +323,7 @@ export class Shard {
       alarms: this.#alarms,
       log,
       port,
-      nodes: this.#options.nodes ?? [],
+      nodes: this.#options.nodes?.() ?? [],
       limits,
       logger,
       queues,
@@ -340,7 +335,7 @@ export class Shard {
       monotonicMs: () => clock.monotonicMs(),
       atBoundary: (action) => this.#atBoundary(action),
       leaderView: () => this.#options.leaderView?.(),
-      stats: () => this.statistics(),
+      stats: async () => encodeStats(await this.statsOfAll()),
       stop: () => this.stop(),
       isVolatile: this.#options.runs === undefined,
       closed: () => this.#closed,

@@ -19,6 +19,7 @@ import type { BatchPort } from '../../src/shard/port.ts';
 import { ShardCatchUpSink } from '../../src/shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from '../../src/shard/catch-up-sink.ts';
 import { loopback } from '../../src/shard/port.ts';
+import { encodeStats } from '../../src/shard/requests.ts';
 import { RaftLog } from '../../src/shard/raft-log.ts';
 import { DEFAULT_SHARD_LIMITS } from '../../src/shard/shard-limits.ts';
 import type { ShardLimits } from '../../src/shard/shard-limits.ts';
@@ -114,7 +115,7 @@ export class ShardNode implements ReplicaMaker {
       records,
       runs: this.#runs(this.number, log.logId),
       port: isRouted ? undefined : far,
-      nodes: isRouted ? this.#cluster.nodes.map(({ id }) => id) : [],
+      nodes: () => (isRouted ? this.#cluster.nodes.map(({ id }) => id) : []),
       queues: [queue(QUEUE, this.#cluster.queueLimits)],
       limits: { ...DEFAULT_SHARD_LIMITS, ...limits },
       clock: { wallMs: () => 1_700_000_000_000, monotonicMs: () => clock.monotonicMs() },
@@ -141,7 +142,7 @@ export class ShardNode implements ReplicaMaker {
       port,
       serve,
       link: (node) => ofShard.to(node),
-      answer: () => shard?.statistics() ?? Promise.reject(new Error('there is no shard')),
+      answer: async () => encodeStats((await shard?.statsOfAll()) ?? new Map()),
       after: (ms, action) => clock.after(ms, action),
     });
     this.#route = route;
