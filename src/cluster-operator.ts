@@ -34,6 +34,8 @@ export interface ClusterOperatorOptions {
   readonly cluster:
     | {
         readonly id: string;
+        /** Where the others reach this node. */
+        readonly address: string;
         /** Also an address outside this machine may be told to others. */
         readonly mayLeaveMachine: boolean;
         peers(): readonly PeerState[];
@@ -59,7 +61,8 @@ export class ClusterOperator implements ClusterAdmin {
       const status = replica.status();
       return status === undefined ? [] : [replicaStatus(shard, status)];
     });
-    return Promise.resolve({ node, cluster: cluster?.id, links, replicas: told });
+    const { id, address } = cluster ?? {};
+    return Promise.resolve({ node, cluster: id, address, links, replicas: told });
   }
 
   async change(shard: number, change: MemberChange): Promise<ClusterAnswer> {

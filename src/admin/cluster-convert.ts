@@ -61,10 +61,11 @@ export function answerOf({ outcome, leader }: WireAnswer): ClusterAnswer {
   return { kind: 'refused', code: oneOf(CLUSTER_REFUSALS, outcome, 'the outcome'), leader };
 }
 
-export function wireNode({ node, cluster, links, replicas }: NodeStatus): WireNode {
+export function wireNode({ node, cluster, address, links, replicas }: NodeStatus): WireNode {
   return {
     node,
     ...(cluster === undefined ? {} : { cluster }),
+    ...(address === undefined ? {} : { address }),
     links,
     replicas: replicas.map((replica) => wireReplica(replica)),
   };
@@ -81,8 +82,8 @@ function wireReplica(status: ReplicaStatus): WireReplica {
   };
 }
 
-export function nodeOf({ node, cluster, links, replicas }: WireNode): NodeStatus {
-  return { node, cluster, links, replicas: replicas.map((replica) => replicaOf(replica)) };
+export function nodeOf({ node, cluster, address, links, replicas }: WireNode): NodeStatus {
+  return { node, cluster, address, links, replicas: replicas.map((replica) => replicaOf(replica)) };
 }
 
 function replicaOf(wire: WireReplica): ReplicaStatus {

@@ -52,6 +52,7 @@ export interface WireReplica {
 export interface WireNode {
   readonly node: string;
   readonly cluster?: string;
+  readonly address?: string;
   readonly links: readonly WireNodeLink[];
   readonly replicas: readonly WireReplica[];
 }

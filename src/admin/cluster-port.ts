@@ -83,6 +83,8 @@ export interface NodeStatus {
   readonly node: string;
   /** Undefined: a single broker. */
   readonly cluster: string | undefined;
+  /** Where the others reach it, by its own file; undefined: a single broker. */
+  readonly address: string | undefined;
   readonly links: readonly NodeLink[];
   readonly replicas: readonly ReplicaStatus[];
 }

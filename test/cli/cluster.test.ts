@@ -143,6 +143,7 @@ describe('cluster status', () => {
       {
         node: 'n1',
         cluster: 'c',
+        address: 'n1.example:7000',
         links: [],
         replicas: [
           {
@@ -180,6 +181,17 @@ describe('cluster status', () => {
         ],
       },
     ]);
+  });
+
+  it('a node that waits to be added tells how', async () => {
+    setReplica(replica({ id: 'n1+17', leader: undefined, members: [member('n2'), member('n3')] }));
+    const text = await told('status');
+    expect(text).toContain(
+      'n1+17 is no member; at the leader: fluxmq cluster add n1+17 n1.example:7000',
+    );
+    expect(text.trimEnd().split('\n').map(cellsOf)).toContain(
+      '0|n1+17|-|follower|3|90|88|87|-|no member',
+    );
   });
 
   it('without any node it ends like every other command', async () => {

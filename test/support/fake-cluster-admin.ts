@@ -41,7 +41,13 @@ export function replica(more: Partial<ReplicaStatus> = {}): ReplicaStatus {
 export class FakeClusterAdmin implements ClusterAdmin {
   /** As they came. */
   readonly asked: string[] = [];
-  node: NodeStatus = { node: 'n1', cluster: 'c', links: [], replicas: [replica()] };
+  node: NodeStatus = {
+    node: 'n1',
+    cluster: 'c',
+    address: 'n1.example:7000',
+    links: [],
+    replicas: [replica()],
+  };
   /** In order; accepted when there is none. */
   readonly answers: ClusterAnswer[] = [];
   /** What a look makes of the node, for the next one. */

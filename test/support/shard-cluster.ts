@@ -96,6 +96,7 @@ export class ShardNode implements ReplicaMaker {
       },
       clock,
       random: () => this.#cluster.random(this.id),
+      heldBytesMax: this.#cluster.heldBytesMax,
       replaced: () => this.#replaced(),
     });
     made.log = raftLog;
@@ -285,6 +286,7 @@ export class ShardCluster {
   readonly isRouted: boolean;
   readonly clientLimits: Partial<ShardClientLimits>;
   queueLimits: Partial<QueueLimits> = {};
+  heldBytesMax = Number.MAX_SAFE_INTEGER;
   /** Of what would be delivered; false: it is lost. */
   passes: (message: PeerMessage) => boolean = () => true;
   #onTheirWay: PeerMessage[] = [];

@@ -40,6 +40,8 @@ export interface ClusterView {
   readonly cluster: string | undefined;
   readonly shards: readonly ShardView[];
   readonly silent: readonly string[];
+  /** Nodes that answer and are no members: what would add them. */
+  readonly strangers: readonly { readonly id: string; readonly address: string }[];
 }
 
 export function clusterView(answers: readonly Answer[]): ClusterView {
@@ -55,6 +57,11 @@ export function clusterView(answers: readonly Answer[]): ClusterView {
     shards: [...shards.entries()]
       .toSorted(([a], [b]) => a - b)
       .map(([shard, replicas]) => shardView(shard, replicas)),
+    strangers: nodes.flatMap(({ address = '', replicas }) =>
+      replicas
+        .filter(({ id, members }) => !members.some((member) => member.id === id))
+        .map(({ id }) => ({ id, address })),
+    ),
     silent: answers.flatMap(({ status, place }) => (status === undefined ? [place] : [])),
   };
 }

@@ -70,15 +70,12 @@ function snakeCase(fields: object): Record<string, unknown> {
   );
 }
 
-export function nodeFields({
-  node,
-  cluster,
-  links,
-  replicas,
-}: NodeStatus): Record<string, unknown> {
+export function nodeFields(status: NodeStatus): Record<string, unknown> {
+  const { node, cluster, address, links, replicas } = status;
   return {
     node,
     cluster: cluster ?? null,
+    address: address ?? null,
     links,
     replicas: replicas.map((replica) => replicaFields(replica)),
   };
