@@ -138,7 +138,7 @@ export class Memberships {
     const member = this.#members.get(id);
     if (member === undefined) return;
     const { offset, term, deliveryNumber } = name;
-    if (member.isWithPolicy) member.group.policy?.adopt(id, name, this.#options.now());
+    if (member.isWithPolicy) this.#adopt(member, name);
     else member.holds.push({ offset, term, deliveryNumber });
   }
 
@@ -364,9 +364,16 @@ export class Memberships {
       policy.mayTake(member.id, false);
       policy.grant(member.id, member.credit);
     }
-    for (const name of member.holds) policy.adopt(member.id, name, this.#options.now());
+    for (const name of member.holds) this.#adopt(member, name);
     member.holds = [];
     this.#parts.deliveries.makeReady(group);
+  }
+
+  #adopt({ id, group, request }: Member, name: DeliveryName): void {
+    if (group.policy?.adopt(id, name, this.#options.now()) === true || !request.manual) return;
+    // It was over before, and nobody could tell.
+    this.#options.output.ended(id, name.offset, name.deliveryNumber);
+    this.#options.wake();
   }
 
   /** The last member is gone. */

@@ -63,7 +63,7 @@ export interface ServerOptions {
   /** Undefined: the queue is gone. */
   queue(queueId: QueueId): QueueInfo | undefined;
   /** The body of the reply; rejects with words for people. */
-  request(request: ShardRequest): Promise<Uint8Array>;
+  readonly request: (request: ShardRequest) => Promise<Uint8Array>;
   /** Something stands in the output: call `post` at the end of the turn. */
   readonly wake: () => void;
   /** The shard has stopped. */
@@ -380,7 +380,14 @@ export class ShardServer {
 
   #answer(id: number, body: Uint8Array): void {
     // The body is a view of the batch, and the request outlives it.
-    this.#options.request(decodeRequest(body)).then(
+    const { request, isRouted } = this.#options;
+    const asked = decodeRequest(body);
+    if (isRouted && asked.kind === 'stop') {
+      const refusal = encodeRefusal(new Error('a node is stopped by itself alone'));
+      this.#reply({ id, accepted: false, body: refusal });
+      return;
+    }
+    request(asked).then(
       (body) => this.#reply({ id, accepted: true, body }),
       (error: unknown) => this.#reply({ id, accepted: false, body: encodeRefusal(error) }),
     );

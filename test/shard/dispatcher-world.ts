@@ -1,7 +1,6 @@
 /**
- * A dispatcher with everything around it in memory: a small stand-in for the machine that applies
- * what is proposed when the test says so, payloads that are there, away or lost, and an output that
- * notes what clients would hear.
+ * A dispatcher with all around it in memory: a stand-in for the machine that applies what is
+ * proposed when the test says so, payloads (there, away, lost), and an output that takes notes.
  */
 
 import { DEFAULT_LIMITS, type QueueDefinition } from '../../src/machine/definitions.ts';
@@ -86,7 +85,6 @@ export class DispatcherWorld {
   definition: QueueDefinition | undefined;
   now = 1_000_000;
   open = true;
-  holdsBack = false;
   /** The output closes after so many deliveries. */
   room = Number.POSITIVE_INFINITY;
   takesProposals = true;
@@ -423,7 +421,7 @@ export class DispatcherWorld {
       output: this.#output(),
       alarms: this.alarms,
       now: () => this.now,
-      holdsBack: () => this.holdsBack,
+      holdsBack: () => false,
       definition: (queueId) => (queueId === QUEUE ? this.definition : undefined),
       groupNamed: (_queueId, name, found) =>
         this.#later(() => {
