@@ -1,4 +1,4 @@
-/** Which replica of a data directory counts: the change is one rename, and what is left over goes. */
+/** Which replica of a data directory counts: one rename decides, and what is left over goes. */
 
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
