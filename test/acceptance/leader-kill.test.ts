@@ -3,13 +3,16 @@
  * that leads is killed in the middle. Nothing here waits for a time.
  */
 
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { BrokerCluster } from '../support/broker-cluster.ts';
 import type { BrokerProcess } from '../support/broker-process.ts';
 import { QueueUser, until } from '../support/queue-user.ts';
 
 const QUEUES = { queues: [{ name: 'orders', type: 'classic' }] };
 const TOPIC = '$queue/orders';
+
+// Three processes start and one starts again: on a busy machine that takes a while.
+vi.setConfig({ testTimeout: 180_000 });
 
 let cluster: BrokerCluster | undefined;
 const users: QueueUser[] = [];
