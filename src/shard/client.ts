@@ -30,7 +30,6 @@ import type {
   EnqueueWaiter,
   Origin,
   PublishKey,
-  QueueAdmin,
   QueueClient,
   QueueConsumer,
   QueueDirectory,
@@ -84,7 +83,7 @@ export class ShardClient implements QueueClient {
   /** To this node's own shard, whoever leads. */
   readonly #ownRequests: ShardRequests;
   readonly #queues = new QueueTable();
-  readonly admin: QueueAdmin;
+  readonly admin: AdminClient;
   readonly #endedSessions = new EndedSessions();
   readonly #writableListeners: (() => void)[] = [];
   readonly #turn = (): void => this.#endTurn();
