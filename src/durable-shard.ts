@@ -13,12 +13,15 @@ import type { CatchUpPorts, Configuration, Member } from '#raft';
 import { Log, Runs, openLevelRecords } from '#storage';
 import type { DiskReserve, EntryName, Files, LogOptions, RecordStore } from '#storage';
 import type { PeerTransport } from './cluster/peer-transport.ts';
+import { nodeOf } from './cluster/server-id.ts';
+import { Forwarding } from './forward-host.ts';
 import type { ShardSettings } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
 import { peerPlaces } from './peer-host.ts';
 import type { ReplicaFolders } from './replica-folders.ts';
 import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';
+import { leaderViewOf } from './shard/leader-view.ts';
 import type { BatchPort } from './shard/port.ts';
 import { RaftLog } from './shard/raft-log.ts';
 import { DEFAULT_SHARD_LIMITS, type ShardLimits } from './shard/shard-limits.ts';
@@ -66,6 +69,8 @@ interface Life {
 export class DurableShard {
   readonly #parts: DurableShardParts;
   readonly #sink: ShardCatchUpSink;
+  /** Undefined: this node is alone, and its client speaks to its shard itself. */
+  readonly #forwarding: Forwarding | undefined;
   #life: Life = { closers: [], shard: undefined, replica: undefined };
   #bytesOfLives = 0;
   #reopening: Promise<void> = Promise.resolve();
@@ -80,6 +85,10 @@ export class DurableShard {
   private constructor(parts: DurableShardParts) {
     this.#parts = parts;
     this.#sink = new ShardCatchUpSink(new NextReplica(parts));
+    const { settings, port, peers, logger } = parts;
+    const { node } = settings;
+    const shard = (): Shard | undefined => this.#life.shard;
+    this.#forwarding = peers && new Forwarding({ number: SHARD, shard, node, port, peers, logger });
   }
 
   /** The one that is open now. */
@@ -98,6 +107,7 @@ export class DurableShard {
   /** For a start that is refused: nothing is written any more. */
   async abandon(): Promise<void> {
     this.#stopped = true;
+    this.#forwarding?.close();
     await this.#reopening;
     await this.#life.shard?.discard();
     await closeAll(this.#life.closers);
@@ -110,6 +120,7 @@ export class DurableShard {
     try {
       await life.shard?.stop();
     } finally {
+      this.#forwarding?.close();
       await closeAll(life.closers);
     }
   }
@@ -155,7 +166,9 @@ export class DurableShard {
       log: replica,
       records,
       runs,
-      port,
+      port: this.#forwarding === undefined ? port : undefined,
+      nodes: () => (this.#forwarding === undefined ? [] : nodesOf(replica)),
+      onLead: (lead) => this.#forwarding?.onLead(lead),
       queues: settings.queues.filter(({ type }) => type !== 'ephemeral'),
       groups: settings.groups,
       limits: shardLimitsOf(settings),
@@ -175,6 +188,7 @@ export class DurableShard {
         ...replica.figures(),
         ...this.#parts.moreStats(),
       ],
+      leaderView: () => leaderViewOf(replica.status()),
       diskFull: () => reserve.noteFull(),
       onFailure,
     });
@@ -185,6 +199,11 @@ export class DurableShard {
     let replica: RaftLog | undefined;
     let early: Error | undefined;
     let zeros = 0;
+    // Before the log is there: an empty directory is told by that.
+    const id =
+      settings.peers === undefined
+        ? settings.node
+        : await folders.serverId(settings.node, settings.peers.joins);
     const { log, recovery } = await Log.open({
       ...logOptionsOf(this.#parts, await folders.part('log')),
       writing: () => pulse?.writing(),
@@ -212,7 +231,6 @@ export class DurableShard {
         'this node has no data yet: where it was a member before, remove it from the cluster first';
       logger.warn({ node: settings.node }, words);
     }
-    const id = peers === undefined ? settings.node : await folders.serverId(settings.node, false);
     const network = peers?.network(SHARD, id);
     if (network !== undefined) life.closers.push(() => Promise.resolve(network.close()));
     const made = await RaftLog.open({
@@ -225,10 +243,10 @@ export class DurableShard {
       catchUp: this.#catchUp(life),
       clock: raftClock,
       random: systemRandom,
-      heldBytesMax: settings.runs.windowBytes * HELD_WINDOWS,
       membersChanged: ({ members }) => {
         if (settings.peers !== undefined) peers?.setPeers(peerPlaces(settings.peers, members));
       },
+      heldBytesMax: settings.runs.windowBytes * HELD_WINDOWS,
       replaced: () => this.#replaced(life),
     });
     replica = made;
@@ -322,6 +340,12 @@ function learner(member: Member): Member {
   return { ...member, role: 'learner' };
 }
 
+/** All nodes that have a replica: each of them has a client. */
+function nodesOf({ replica }: RaftLog): string[] {
+  const { members } = replica.status().configuration.configuration;
+  return members.map(({ id }) => nodeOf(id));
+}
+
 export function shardLimitsOf(settings: ShardSettings): ShardLimits {
   return {
     ...DEFAULT_SHARD_LIMITS,
@@ -334,6 +358,7 @@ export function shardLimitsOf(settings: ShardSettings): ShardLimits {
     residentRecordsMax: settings.maxResidentRecords,
     uncommittedBytesMax: settings.maxUncommittedBytes,
     outstandingBytesMax: settings.maxOutstandingBytes,
+    ...(settings.peers && { reattachGraceMs: settings.peers.reattachGraceMs }),
     windowBytes: settings.runs.windowBytes,
     windowMessages: settings.runs.windowMessages,
     spillBufferBytes: settings.runs.spillBufferBytes,
