@@ -1,6 +1,6 @@
 /**
- * The port `ClusterAdmin` of a node, with what its leader knows of the others added to its own word,
- * where that leader is reached in time. A node that does not lead asks for it the way its clients'
+ * The port `ClusterAdmin` of a node: its own word, and what its leader knows of the others, where
+ * that leader is reached in time. A node that does not lead asks for it the way its clients'
  * publishes go; its own answer never waits longer than `LEADER_MS`, and never depends on it.
  */
 

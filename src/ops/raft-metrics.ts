@@ -56,8 +56,8 @@ export const RAFT_METRICS: readonly MetricRow[] = [
     name: 'fluxmq_raft_elections_total',
     kind: 'counter',
     help:
-      'How often this replica stood for election (stood), and became the leader (won). Those that ' +
-      'nobody asked for mean a slow disk, network or process.',
+      'How often this replica stood for election (stood), and became the leader (won). Those ' +
+      'that nobody asked for mean a slow disk, network or process.',
     series: [
       { from: 'raft/elections', labels: { shard: SHARD, outcome: 'stood' } },
       { from: 'raft/elected', labels: { shard: SHARD, outcome: 'won' } },
@@ -73,8 +73,8 @@ export const RAFT_METRICS: readonly MetricRow[] = [
     name: 'fluxmq_raft_waiting_entries',
     kind: 'gauge',
     help:
-      'Entries of the log that are not committed (for a majority), not on the own disk (for sync), ' +
-      'or committed and not applied (for apply).',
+      'Entries of the log that are not committed (for a majority), not on the own disk (for ' +
+      'sync), or committed and not applied (for apply).',
     series: [
       { from: 'raft/uncommitted', labels: { shard: SHARD, for: 'majority' } },
       { from: 'raft/unsynced', labels: { shard: SHARD, for: 'sync' } },

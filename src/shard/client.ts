@@ -288,8 +288,7 @@ export class ShardClient implements QueueClient {
     const { messageBytesMax, pendingBytesMax } = this.#limits;
     if (targets.length > MAX_TARGETS || message.payload.length > messageBytesMax)
       return 'too-large';
-    if (this.#pending.bytes > pendingBytesMax) return 'unavailable';
-    return undefined;
+    return this.#pending.bytes > pendingBytesMax ? 'unavailable' : undefined;
   }
 
   #refuse(waiter: EnqueueWaiter, tag: number, refusal: EnqueueRefusal): void {
@@ -449,8 +448,6 @@ export class ShardClient implements QueueClient {
     }
   }
 
-  // --- Sessions of the route.
-
   #opened(boot: number): void {
     this.#posting.boot = boot;
     this.#route.opened();
@@ -481,9 +478,7 @@ export class ShardClient implements QueueClient {
 
   #fail(why: string): void {
     if (this.#closed !== undefined) return;
-    if (!this.#stopping) {
-      this.#logger.error({ why }, 'the shard is gone: nothing is stored any more');
-    }
+    if (!this.#stopping) this.#logger.error({ why }, 'the shard is gone: nothing is stored');
     this.#end(why);
     this.#onFailed?.(why);
   }

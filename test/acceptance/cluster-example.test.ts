@@ -1,6 +1,6 @@
 /**
- * `npm run cluster` as its users run it, on three files with ports of their own: it shows who leads,
- * and a signal stops everything that it started, in order.
+ * `npm run cluster` as its users run it, on three files with ports of their own: it shows who
+ * leads, and a signal stops everything that it started, in order.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';

@@ -77,10 +77,10 @@ function linesOf(view: ClusterView, width: number | undefined): string[] {
   return [
     ...shards.map((shard) => `${name}, ${headOf(shard)}`),
     ...shards.flatMap((shard) => warningsOf(shard)),
-    ...strangers.map(
-      ({ id, address }) =>
-        `  ${visible(id)} is no member; at the leader: fluxmq cluster add ${visible(id)} ${address}`,
-    ),
+    ...strangers.map(({ id, address }) => {
+      const add = `fluxmq cluster add ${visible(id)} ${address}`;
+      return `  ${visible(id)} is no member; at the leader: ${add}`;
+    }),
     ...silent.map((place) => `  no answer: ${visible(place)}`),
     '',
     ...table(COLUMNS, rows, width),
