@@ -145,8 +145,23 @@ export class Cluster {
   }
 
   #send(from: string, to: string, message: AnyMessage): void {
+    this.#checkPromise(from, message);
     this.network.send(from, to, message);
     if (this.onPromise !== undefined && isPromise(message)) this.onPromise(from);
+  }
+
+  #checkPromise(from: string, message: AnyMessage): void {
+    try {
+      if (message.kind === 'requestVote' && !message.preVote) {
+        this.checks.votes(from, message.term, from);
+      } else if (message.kind === 'requestVoteReply' && isPromise(message)) {
+        this.checks.votes(from, message.term, message.to);
+      } else if (message.kind === 'appendEntriesReply' && message.success) {
+        this.checks.acknowledges(from, message.matchIndex);
+      }
+    } catch (error) {
+      this.violated(error);
+    }
   }
 
   #deliver(from: string, to: string, message: AnyMessage): void {

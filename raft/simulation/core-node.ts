@@ -28,6 +28,7 @@ import { encodeCommands } from './ledger.ts';
 import type { LedgerState } from './ledger.ts';
 import { votersOf } from './node.ts';
 import type { DiskFault, NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
+import type { Random } from './random.ts';
 import type { ReplicaView, SafetyChecks } from './safety-checks.ts';
 import type { SimulatedStore } from './simulated-store.ts';
 import type { StoredCheckpoint } from './stored-checkpoint.ts';
@@ -129,6 +130,8 @@ export class CoreNode implements SimulatedNode {
       start: recovered.start,
       entries: store.entries.map(mirrorOf),
       replaced: store.takeReplaced(),
+      unknownFrom:
+        recovered.faulty.at(-1)?.through === undefined ? recovered.faulty.at(-1)?.from : undefined,
     });
     const random = this.#random;
     const raft = new Raft({
@@ -240,6 +243,14 @@ export class CoreNode implements SimulatedNode {
     return this.#options.store.break(fault);
   }
 
+  damage(random: Random): string | undefined {
+    return this.#options.store.damage(random);
+  }
+
+  get isDamaged(): boolean {
+    return this.#options.store.isDamaged;
+  }
+
   voterSets(): readonly (readonly string[])[] {
     const { configurations } = this.#options.store.recovered();
     const stored = configurations.slice(-2).map(votersOf);
@@ -298,6 +309,7 @@ export class CoreNode implements SimulatedNode {
     const { store } = this.#options;
     const { snapshot, token } = persist;
     life.watch.wrote(persist);
+    if (persist.repaired.length > 0) this.#options.counters.add('repairs');
     const state = snapshot === undefined ? undefined : life.installing?.ledger;
     store.write(persist, state, (outcome) => {
       if (outcome === 'durable') life.watch.persisted(token);

@@ -111,6 +111,8 @@ export class FaultInjector {
       case 'disk: full':
       case 'disk: short writes':
         return this.#disk(kind.slice('disk: '.length) as DiskFault);
+      case 'disk: damage at rest':
+        return this.#damage();
       case 'clock: rate':
       case 'clock: wall jump':
         return this.#clock(kind);
@@ -214,6 +216,15 @@ export class FaultInjector {
       this.#startAgain(node);
     });
     return node.id;
+  }
+
+  /** A crash, and what was durable goes bad while it is down; of one machine at a time. */
+  #damage(): string | undefined {
+    const [node] = this.#some(1);
+    if (node === undefined || !this.#operator.sparesDamage(node)) return undefined;
+    this.#crash([node]);
+    const text = node.damage(this.#random);
+    return text === undefined ? undefined : `${node.id} ${text}`;
   }
 
   /** After it stopped by itself: whoever runs it starts it again. */

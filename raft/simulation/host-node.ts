@@ -34,6 +34,7 @@ import { votersOf } from './node.ts';
 import type { DiskFault, NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
 import { ObservedDisk } from './observed-disk.ts';
 import { ReplicaFiles } from './replica-files.ts';
+import type { Random } from './random.ts';
 import type { ReplicaView, SafetyChecks } from './safety-checks.ts';
 import { emptyCheckpoint } from './stored-checkpoint.ts';
 import type { VirtualClock } from './virtual-clock.ts';
@@ -257,6 +258,14 @@ export class HostNode implements SimulatedNode {
     }
   }
 
+  damage(_random: Random): string | undefined {
+    return undefined;
+  }
+
+  get isDamaged(): boolean {
+    return false;
+  }
+
   voterSets(): readonly (readonly string[])[] {
     return this.#voters;
   }
@@ -384,6 +393,7 @@ export class HostNode implements SimulatedNode {
       checkpoint: checkpoint.index,
       start: disk.start,
       entries: entries.map(mirrorOf),
+      unknownFrom: undefined,
       replaced: this.#number !== undefined && number !== this.#number,
     });
     this.#number = number;

@@ -68,6 +68,16 @@ export class Operator {
     }
   }
 
+  /**
+   * Whether all that is committed can be got back when some of this machine's log goes bad: no
+   * other one is damaged or lost, and enough of them vote.
+   */
+  sparesDamage(node: SimulatedNode): boolean {
+    if (!this.done || this.#cluster.nodes.some(({ isDamaged }) => isDamaged)) return false;
+    const sets = this.#cluster.nodes.flatMap((one) => one.voterSets());
+    return sets.every((voters) => voters.length >= 3 || !voters.includes(node.id));
+  }
+
   #transfer(leader: SimulatedNode): string | undefined {
     const to = this.#someVoter(leader, false);
     if (to === undefined) return undefined;
@@ -141,7 +151,8 @@ export class Operator {
    * this one goes.
    */
   #safeWithout(id: string): boolean {
-    const { machines } = this.#cluster;
+    const { machines, nodes } = this.#cluster;
+    if (nodes.some(({ isDamaged }) => isDamaged)) return false;
     for (const { node, lost } of machines.values()) {
       if (lost) continue;
       for (const voters of node.voterSets()) {

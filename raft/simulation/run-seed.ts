@@ -139,6 +139,9 @@ class SeedRun {
     const leader = this.#cluster.leader();
     const view = leader?.view();
     if (view === undefined || view.applied !== view.last) return false;
+    if (this.#cluster.nodes.some((node) => node.isDamaged && view.members.includes(node.id))) {
+      return false;
+    }
     const members = this.#cluster.nodes.filter(({ id }) => view.members.includes(id));
     return (
       members.length === view.members.length &&

@@ -35,6 +35,8 @@ export interface HeldOnDisk {
   readonly entries: readonly MirrorEntry[];
   /** A state from a peer has become the current one since the last start. */
   readonly replaced: boolean;
+  /** Damage has taken everything from here on. */
+  readonly unknownFrom: number | undefined;
 }
 
 interface Kept {
@@ -87,6 +89,16 @@ export class SafetyChecks {
     for (const entry of entries) this.#match(node, entry, log.at(entry.index - 1));
   }
 
+  /** Entries take the place of damaged ones. */
+  repaired(node: string, entries: readonly MirrorEntry[]): void {
+    const { log } = this.#kept(node);
+    for (const { index, term, digest } of entries) {
+      const lost = log.at(index);
+      if (lost?.term === term && lost.digest === digest) continue;
+      violation('log matching', `${node} repairs entry ${index} with another one`);
+    }
+  }
+
   cutSuffix(node: string, lastKept: number): void {
     const { log } = this.#kept(node);
     this.#drops(node, lastKept + 1, []);
@@ -130,11 +142,15 @@ export class SafetyChecks {
   restarted(node: string, held: HeldOnDisk): void {
     const kept = this.#kept(node);
     const { log } = kept;
-    const { start, entries, checkpoint, replaced } = held;
+    const { start, entries, checkpoint, replaced, unknownFrom = Infinity } = held;
     if (start - 1 > checkpoint) {
       violation('promise kept over a crash', `${node} has no state for a log from ${start} on`);
     }
-    for (let index = Math.max(log.start, start); index <= log.durable; index += 1) {
+    for (
+      let index = Math.max(log.start, start);
+      index <= Math.min(log.durable, unknownFrom - 1);
+      index += 1
+    ) {
       const found = entries[index - start];
       const wanted = log.at(index);
       if (found?.term === wanted?.term && found?.digest === wanted?.digest) continue;
@@ -158,6 +174,22 @@ export class SafetyChecks {
     violation('state-machine safety', `${node} differs behind entry ${index}`);
   }
 
+  /** A vote leaves the server, or a bid for votes: its own (Raft figure 2). */
+  votes(node: string, term: number, candidate: string): void {
+    const kept = this.#kept(node);
+    if (kept.term === term && kept.vote === candidate) return;
+    const text = `${node} votes for ${candidate} in term ${term}, its disk has ${kept.term}`;
+    violation('promised is durable', `${text} and '${kept.vote}'`);
+  }
+
+  /** An acknowledgement leaves it. What it knows to be committed needs no promise. */
+  acknowledges(node: string, matchIndex: number): void {
+    const { log, view } = this.#kept(node);
+    const safe = Math.max(log.durable, view?.committed ?? 0);
+    if (matchIndex <= safe) return;
+    violation('promised is durable', `${node} acknowledges ${matchIndex} and has ${safe} on disk`);
+  }
+
   /** After every event. */
   look(node: string, view: ReplicaView): void {
     const kept = this.#kept(node);
@@ -174,6 +206,7 @@ export class SafetyChecks {
     if (view.leads && before?.leads !== true) this.#leads(node, view);
     else if (view.leads && before?.term !== view.term) this.#leads(node, view);
     kept.view = view;
+    if (view.leads && before?.leads === true) this.#counts(node, before, view);
     this.#commits(node, view, before?.committed ?? 0);
   }
 
@@ -191,6 +224,15 @@ export class SafetyChecks {
     if (view.applied < before.applied) {
       violation('monotone applied', `${node} goes from ${before.applied} to ${view.applied}`);
     }
+  }
+
+  /** What a leader commits by counting ends in an entry of its own term (Raft 5.4.2). */
+  #counts(node: string, before: ReplicaView, view: ReplicaView): void {
+    if (view.committed === before.committed || view.term !== before.term) return;
+    const entry = this.#kept(node).log.at(view.committed);
+    if (entry?.term === view.term) return;
+    const text = `${node} leads term ${view.term} and commits up to ${view.committed}`;
+    violation('commits by its own term', `${text}, of term ${entry?.term ?? 'unknown'}`);
   }
 
   #leads(node: string, view: ReplicaView): void {

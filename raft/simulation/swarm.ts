@@ -43,11 +43,14 @@ export const STEP_KINDS = [
   'member: remove leader',
   'member: replace',
   'member: two at once',
+  'disk: damage at rest',
   'disk lost',
   'wiped and re-added',
 ] as const;
 /** Faults of files: there are none where the core is driven alone. */
 const HOST_KINDS = ['disk: full', 'disk: short writes'];
+/** Not simulated on files yet. */
+const CORE_KINDS = ['disk: damage at rest'];
 export type StepKind = (typeof STEP_KINDS)[number];
 type LinkKind = (typeof LINK_KINDS)[number];
 
@@ -154,7 +157,7 @@ export interface PlanChanges {
 
 export function changedPlan(plan: Plan, changes: PlanChanges): Plan {
   const { without = [], safetyUs = plan.safetyUs, level = plan.level } = changes;
-  const missing: readonly string[] = level === 'core' ? HOST_KINDS : [];
+  const missing: readonly string[] = level === 'core' ? HOST_KINDS : CORE_KINDS;
   const stays = (kind: string): boolean => !without.includes(kind) && !missing.includes(kind);
   const { links } = plan;
   return {

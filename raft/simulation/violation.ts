@@ -5,6 +5,8 @@ export const CHECKS = [
   'log matching',
   'leader completeness',
   'state-machine safety',
+  'promised is durable',
+  'commits by its own term',
   'committed is durable on a quorum',
   'committed is immutable',
   'cursors in order',

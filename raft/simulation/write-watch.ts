@@ -21,6 +21,7 @@ export interface Written {
   readonly hardState: HardState | undefined;
   readonly truncateAfter: number | undefined;
   readonly entries: readonly Entry[];
+  readonly repaired?: readonly Entry[];
   /** A state that takes the place of the log up to its index. */
   readonly snapshot?: Installed | undefined;
 }
@@ -35,7 +36,7 @@ export class WriteWatch {
     this.#checks = checks;
   }
 
-  wrote({ token, hardState, truncateAfter, entries, snapshot }: Written): void {
+  wrote({ token, hardState, truncateAfter, entries, snapshot, repaired }: Written): void {
     if (snapshot?.keepSuffix === false) {
       this.#checks.installed(this.#node, snapshot.index, snapshot.term);
       for (const write of this.#writes) write.through = 0;
@@ -44,6 +45,7 @@ export class WriteWatch {
     const cut = Math.min(truncateAfter ?? Infinity, (first ?? Infinity) - 1);
     for (const write of this.#writes) write.through = Math.min(write.through, cut);
     if (truncateAfter !== undefined) this.#checks.cutSuffix(this.#node, truncateAfter);
+    this.#checks.repaired(this.#node, (repaired ?? []).map(mirrorOf));
     this.#checks.wrote(this.#node, entries.map(mirrorOf));
     const through = entries.at(-1)?.index ?? snapshot?.index ?? 0;
     this.#writes.push({ token, hardState, through });

@@ -20,6 +20,7 @@ const { values } = parseArgs({
     first: { type: 'string', default: '1' },
     catches: { type: 'string', default: '3' },
     only: { type: 'string' },
+    level: { type: 'string' },
   },
 });
 
@@ -33,12 +34,16 @@ async function main(): Promise<number> {
   const asked = values.only?.split(',');
   const options = { root: ROOT, seeds: count('seeds'), first: count('first') };
   const catches = count('catches');
+  const { level } = values;
+  if (level !== undefined && level !== 'host' && level !== 'core') {
+    throw new MutantError('--level is host or core');
+  }
   let survived = 0;
   const all = await readMutants(join(ROOT, 'test/mutants/patches'));
   const mutants = all.filter(({ name }) => asked?.some((one) => name.startsWith(one)) ?? true);
   if (mutants.length === 0) throw new MutantError(`no mutant is named ${values.only}`);
   for (const mutant of mutants) {
-    const score = await hunt(mutant, { ...options, catches });
+    const score = await hunt(mutant, { ...options, catches, level });
     if (score.caught === 0) survived += 1;
     const verdict = score.caught === 0 ? 'SURVIVED' : `${score.caught} of ${score.ran} seeds`;
     const first = score.firstSeed === undefined ? '' : `first ${score.firstSeed}`;

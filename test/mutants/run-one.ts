@@ -11,7 +11,8 @@ import { parseMutant } from './mutant.ts';
 import { mutate } from './mutate.ts';
 import { readFile } from 'node:fs/promises';
 
-const [root = '', name = '', first = '1', count = '1', catches = '1'] = process.argv.slice(2);
+const [root = '', name = '', level = '', ...numbers] = process.argv.slice(2);
+const [first = 1, count = 1, catches = 1] = numbers.map(Number);
 
 const path = join(root, 'test/mutants/patches', `${name}.txt`);
 await mutate(parseMutant(name, await readFile(path, 'utf8')), root);
@@ -19,8 +20,8 @@ const simulation = join(root, 'dist/raft/simulation/run-seed.js');
 const { runSeed } = (await import(pathToFileURL(simulation).href)) as typeof seeds;
 
 let [ran, caught] = [0, 0];
-for (let seed = Number(first); ran < Number(count) && caught < Number(catches); seed += 1) {
-  const { violation } = await runSeed(seed);
+for (let seed = first; ran < count && caught < catches; seed += 1) {
+  const { violation } = await runSeed(seed, { level: level === 'core' ? 'core' : 'host' });
   ran += 1;
   if (violation === undefined) continue;
   caught += 1;

@@ -24,7 +24,13 @@ function entries(from: number, terms: readonly number[]): MirrorEntry[] {
 }
 
 function held(terms: readonly number[]): HeldOnDisk {
-  return { checkpoint: 0, start: 1, entries: entries(1, terms), replaced: false };
+  return {
+    checkpoint: 0,
+    start: 1,
+    entries: entries(1, terms),
+    replaced: false,
+    unknownFrom: undefined,
+  };
 }
 
 describe('the checks of safety', () => {
@@ -143,6 +149,25 @@ describe('the checks of safety', () => {
     checks.wrote('b', entries(3, [1]));
     checks.restarted('b', held([1, 1]));
     expect(() => checks.restarted('b', held([1]))).toThrow(/promise kept/);
+  });
+
+  it('a vote or an acknowledgement that is not on disk', () => {
+    checks.hardStateDurable('c', 2, 'b');
+    checks.votes('c', 2, 'b');
+    expect(() => checks.votes('c', 2, 'a')).toThrow(/promised is durable/);
+    expect(() => checks.votes('c', 3, 'b')).toThrow(/promised is durable/);
+    checks.wrote('c', entries(1, [1, 1]));
+    expect(() => checks.acknowledges('c', 2)).toThrow(/promised is durable/);
+    checks.durable('c', 2);
+    checks.acknowledges('c', 2);
+  });
+
+  it('an entry of an older term committed by counting', () => {
+    const b = { term: 2, vote: 'b', leads: true, committed: 2 };
+    holds('b', 3, [1]);
+    holds('a', 3, [1]);
+    view('b', { ...b, last: 3 });
+    expect(() => view('b', { ...b, committed: 3, last: 3 })).toThrow(/its own term/);
   });
 
   it('a log cut off in front of what was applied', () => {
