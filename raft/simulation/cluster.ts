@@ -238,7 +238,7 @@ function coreLimits(limits: Limits): Partial<CoreLimits> {
     electionTicks: ELECTION_TICKS,
     windowMessages: limits.windowMessages,
     windowBytes: limits.windowBytes,
-    messageBytes: limits.windowBytes,
+    messageBytes: limits.messageBytes,
     entryBytes: limits.maxEntryBytes,
     uncommittedBytes: limits.maxUncommittedBytes,
     tailBytes: limits.keptBytes,

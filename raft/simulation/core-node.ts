@@ -119,6 +119,7 @@ export class CoreNode implements SimulatedNode {
       last: status.accepted,
       voters: votersOf(status.configuration),
       members: members.map(({ id }) => id),
+      damaged: status.faulty.length > 0,
     };
   }
 
@@ -130,6 +131,8 @@ export class CoreNode implements SimulatedNode {
       start: recovered.start,
       entries: store.entries.map(mirrorOf),
       replaced: store.takeReplaced(),
+      term: recovered.hardState.term,
+      voters: votersOf(store.checkpoint.configuration),
       unknownFrom:
         recovered.faulty.at(-1)?.through === undefined ? recovered.faulty.at(-1)?.from : undefined,
     });

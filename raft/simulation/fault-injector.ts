@@ -17,6 +17,9 @@ import type { StepKind } from './swarm.ts';
 
 const MILLISECOND_US = 1000;
 const SECOND_US = 1_000_000;
+const TAIL_MOST = 40;
+/** Its numbers leave gaps, so nothing of it is ever applied. */
+const NOISE = 'noise';
 
 export class FaultInjector {
   readonly #cluster: Cluster;
@@ -89,6 +92,8 @@ export class FaultInjector {
         return this.#partition(kind.slice('partition: '.length) as Partition, undefined);
       case 'leader alone':
         return this.#leads((leader) => this.#partition('alone', leader.id));
+      case 'stale tail':
+        return this.#leads((leader) => this.#staleTail(leader));
       case 'crash: one':
         return this.#crash(this.#some(1));
       case 'crash: leader':
@@ -158,6 +163,34 @@ export class FaultInjector {
       for (const [from, to] of links) network.mend(from, to);
     });
     return links.map(([from, to]) => `${from}>${to}`).join(' ');
+  }
+
+  /**
+   * The leader alone is given entries that nobody else gets, perhaps a configuration; when another
+   * one leads and has committed, that one goes down and the first is heard again.
+   */
+  #staleTail(leader: SimulatedNode): string | undefined {
+    const { network, nodes, kernel } = this.#cluster;
+    const links = linksCutBy(
+      'alone',
+      nodes.map(({ id }) => id),
+      {
+        random: this.#random,
+        first: leader.id,
+      },
+    );
+    if (links.length === 0) return undefined;
+    for (const [from, to] of links) network.cut(from, to);
+    const count = this.#random.between(1, TAIL_MOST);
+    for (let left = count; left > 0; left -= 1) leader.propose(NOISE, [left], () => undefined);
+    if (this.#random.chance(0.5)) this.#operator.changeUnheard(leader);
+    this.#for(SECOND_US, 3 * SECOND_US, () => {
+      for (const [from, to] of links) network.mend(from, to);
+      const next = this.#cluster.leader();
+      if (next !== undefined && next.id !== leader.id) this.#crash([next]);
+    });
+    kernel.note(`${leader.id} alone with ${count} entries`);
+    return leader.id;
   }
 
   #crash(nodes: readonly SimulatedNode[]): string | undefined {

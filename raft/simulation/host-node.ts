@@ -130,6 +130,7 @@ export class HostNode implements SimulatedNode {
       last: status.accepted,
       voters: votersOf(status.configuration),
       members: members.map(({ id }) => id),
+      damaged: status.faulty.length > 0,
     };
   }
 
@@ -394,6 +395,8 @@ export class HostNode implements SimulatedNode {
       start: disk.start,
       entries: entries.map(mirrorOf),
       unknownFrom: undefined,
+      term: disk.hardState.term,
+      voters: votersOf(checkpoint.configuration),
       replaced: this.#number !== undefined && number !== this.#number,
     });
     this.#number = number;

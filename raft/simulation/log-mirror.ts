@@ -8,12 +8,21 @@ export interface MirrorEntry {
   readonly term: number;
   /** Of kind and payload. */
   readonly digest: number;
+  /** Of a configuration. */
+  readonly voters?: readonly string[];
+}
+
+interface MirroredConfiguration {
+  readonly index: number;
+  readonly voters: readonly string[];
 }
 
 export class LogMirror {
   #before: MirrorEntry = { index: 0, term: 0, digest: 0 };
   #entries: MirrorEntry[] = [];
   #durable = 0;
+  /** Ascending; the first is that of the state below the log. */
+  #configurations: MirroredConfiguration[] = [];
 
   /** First index that is kept. */
   get start(): number {
@@ -33,8 +42,9 @@ export class LogMirror {
     return index === this.#before.index ? this.#before : this.#entries[index - this.start];
   }
 
-  get entries(): readonly MirrorEntry[] {
-    return this.#entries;
+  /** Of the newest configuration that it holds (thesis 4.1); undefined: none is known. */
+  get voters(): readonly string[] | undefined {
+    return this.#configurations.at(-1)?.voters;
   }
 
   /** Takes entries without gaps; what stood at and behind the first of them is gone. */
@@ -45,6 +55,8 @@ export class LogMirror {
       }
       this.truncateSuffix(entry.index - 1);
       this.#entries.push(entry);
+      const { index, voters } = entry;
+      if (voters !== undefined) this.#configurations.push({ index, voters });
     }
   }
 
@@ -54,6 +66,7 @@ export class LogMirror {
       Math.max(0, lastKept - this.#before.index),
     );
     this.#durable = Math.min(this.#durable, lastKept);
+    while ((this.#configurations.at(-1)?.index ?? 0) > lastKept) this.#configurations.pop();
   }
 
   truncatePrefix(firstKept: number): void {
@@ -65,10 +78,11 @@ export class LogMirror {
   }
 
   /** The log starts behind this entry and holds nothing, and nothing of it is durable yet. */
-  restart(before: MirrorEntry): void {
+  restart(before: MirrorEntry, voters: readonly string[]): void {
     this.#before = before;
     this.#entries = [];
     this.#durable = 0;
+    this.#configurations = [{ index: 0, voters }];
   }
 
   madeDurable(last: number): void {

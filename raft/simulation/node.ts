@@ -63,6 +63,8 @@ export interface SimulatedNode {
   digest(): number;
 }
 
-export function votersOf({ configuration }: ConfigurationAt): readonly string[] {
+export function votersOf({
+  configuration,
+}: Pick<ConfigurationAt, 'configuration'>): readonly string[] {
   return configuration.members.filter(({ role }) => role === 'voter').map(({ id }) => id);
 }

@@ -78,6 +78,13 @@ export class Operator {
     return sets.every((voters) => voters.length >= 3 || !voters.includes(node.id));
   }
 
+  /** A change that nobody else will hear of soon. */
+  changeUnheard(leader: SimulatedNode): void {
+    const id = this.#someVoter(leader, false);
+    if (id === undefined || !this.done || !this.#safeWithout(id)) return;
+    this.#change(leader, { kind: 'demote', id });
+  }
+
   #transfer(leader: SimulatedNode): string | undefined {
     const to = this.#someVoter(leader, false);
     if (to === undefined) return undefined;

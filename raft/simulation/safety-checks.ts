@@ -11,6 +11,8 @@ import { LogMirror } from './log-mirror.ts';
 import type { MirrorEntry } from './log-mirror.ts';
 import { violation } from './violation.ts';
 
+type Voters = readonly string[];
+
 /** The cursors of a replica, after an event. */
 export interface ReplicaView {
   readonly term: number;
@@ -25,6 +27,8 @@ export interface ReplicaView {
   readonly voters: readonly string[];
   /** And all of its members. */
   readonly members: readonly string[];
+  /** Some of its log cannot be read: it does not know what stood there. */
+  readonly damaged: boolean;
 }
 
 export interface HeldOnDisk {
@@ -37,6 +41,10 @@ export interface HeldOnDisk {
   readonly replaced: boolean;
   /** Damage has taken everything from here on. */
   readonly unknownFrom: number | undefined;
+  /** Of its hard state. */
+  readonly term: number;
+  /** Of the configuration at its checkpoint. */
+  readonly voters: readonly string[];
 }
 
 interface Kept {
@@ -45,6 +53,8 @@ interface Kept {
   /** Promised on disk: what a restart must not fall behind. */
   term: number;
   vote: string;
+  /** The highest that was given to the disk. */
+  writtenTerm: number;
 }
 
 interface KnownEntry {
@@ -79,11 +89,22 @@ export class SafetyChecks {
     return this.#kept(node).log;
   }
 
+  /** The replica gives a term to its disk, in front of the entries of that write. */
+  wroteTerm(node: string, term: number): void {
+    const kept = this.#kept(node);
+    kept.writtenTerm = Math.max(kept.writtenTerm, term);
+  }
+
   /** The replica gives entries to its disk; what stood there and behind is overwritten. */
   wrote(node: string, entries: readonly MirrorEntry[]): void {
-    const { log } = this.#kept(node);
-    const first = entries[0];
-    if (first === undefined) return;
+    const { log, writtenTerm } = this.#kept(node);
+    const [first] = entries;
+    const last = entries.at(-1);
+    if (first === undefined || last === undefined) return;
+    if (last.term > writtenTerm) {
+      const text = `${node} writes an entry of term ${last.term} in front of that term`;
+      violation('promised is durable', text);
+    }
     this.#drops(node, first.index, entries);
     log.write(entries);
     for (const entry of entries) this.#match(node, entry, log.at(entry.index - 1));
@@ -130,19 +151,20 @@ export class SafetyChecks {
   }
 
   /** A state took the place of the log up to this index. */
-  installed(node: string, index: number, term: number): void {
+  installed(node: string, before: Pick<MirrorEntry, 'index' | 'term'>, voters: Voters): void {
+    const { index, term } = before;
     const committed = this.#committed[index - 1];
     if (committed !== undefined && committed.term !== term) {
       violation('committed is immutable', `${node} takes a state at ${index} of term ${term}`);
     }
-    this.#kept(node).log.restart({ index, term, digest: committed?.digest ?? 0 });
+    this.#kept(node).log.restart({ index, term, digest: committed?.digest ?? 0 }, voters);
   }
 
   /** What its disk alone held when it started again. */
   restarted(node: string, held: HeldOnDisk): void {
     const kept = this.#kept(node);
     const { log } = kept;
-    const { start, entries, checkpoint, replaced, unknownFrom = Infinity } = held;
+    const { start, entries, checkpoint, replaced, unknownFrom = Infinity, term, voters } = held;
     if (start - 1 > checkpoint) {
       violation('promise kept over a crash', `${node} has no state for a log from ${start} on`);
     }
@@ -158,10 +180,15 @@ export class SafetyChecks {
       if (replaced && wanted?.term !== this.#committed[index - 1]?.term) continue;
       violation('promise kept over a crash', `${node} lost entry ${index}, which was durable`);
     }
+    if (term < kept.term || term < (entries.at(-1)?.term ?? 0)) {
+      const text = `${node} comes back in term ${term}, it was promised ${kept.term}`;
+      violation('promise kept over a crash', `${text}; its last entry has ${entries.at(-1)?.term}`);
+    }
+    kept.writtenTerm = term;
     const known = kept.view?.committed ?? 0;
     for (const entry of entries)
       if (entry.index <= known) this.#keepsCommitted(node, entry.index, entry);
-    log.restart(this.#before(log, start));
+    log.restart(this.#before(log, start), voters);
     log.write(entries);
     log.madeDurable(start + entries.length - 1);
     kept.view = undefined;
@@ -205,6 +232,7 @@ export class SafetyChecks {
     }
     if (view.leads && before?.leads !== true) this.#leads(node, view);
     else if (view.leads && before?.term !== view.term) this.#leads(node, view);
+    this.#configured(node, kept.log, view);
     kept.view = view;
     if (view.leads && before?.leads === true) this.#counts(node, before, view);
     this.#commits(node, view, before?.committed ?? 0);
@@ -224,6 +252,17 @@ export class SafetyChecks {
     if (view.applied < before.applied) {
       violation('monotone applied', `${node} goes from ${before.applied} to ${view.applied}`);
     }
+  }
+
+  /** The newest configuration in the log is in use, committed or not (thesis 4.1). */
+  #configured(node: string, log: LogMirror, view: ReplicaView): void {
+    const { voters = [] } = log;
+    if (view.damaged || view.start > log.start) return;
+    if (voters.length === view.voters.length && voters.every((id) => view.voters.includes(id))) {
+      return;
+    }
+    const text = `${node} goes by [${view.voters.join(' ')}], its log says [${voters.join(' ')}]`;
+    violation('goes by its configuration', text);
   }
 
   /** What a leader commits by counting ends in an entry of its own term (Raft 5.4.2). */
@@ -319,13 +358,13 @@ export class SafetyChecks {
   /** The entry before a log's start, as far as anybody knows it. */
   #before(log: LogMirror, start: number): MirrorEntry {
     const unknown = { index: start - 1, term: 0, digest: 0 };
-    return log.at(start - 1) ?? this.#committed[start - 2] ?? unknown;
+    return this.#committed[start - 2] ?? log.at(start - 1) ?? unknown;
   }
 
   #kept(node: string): Kept {
     let kept = this.#replicas.get(node);
     if (kept === undefined) {
-      kept = { log: new LogMirror(), view: undefined, term: 0, vote: '' };
+      kept = { log: new LogMirror(), view: undefined, term: 0, vote: '', writtenTerm: 0 };
       this.#replicas.set(node, kept);
     }
     return kept;

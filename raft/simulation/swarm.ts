@@ -22,6 +22,7 @@ export const STEP_KINDS = [
   'partition: one-way',
   'partition: one-link',
   'leader alone',
+  'stale tail',
   'crash: one',
   'crash: leader',
   'crash: majority',
@@ -60,6 +61,7 @@ export interface Limits {
   readonly maxWriteBytes: number;
   readonly windowMessages: number;
   readonly windowBytes: number;
+  readonly messageBytes: number;
   readonly maxEntryBytes: number;
   readonly maxUncommittedBytes: number;
   readonly keptBytes: number;
@@ -96,7 +98,8 @@ const TINY: Limits = {
   prewriteBytes: 4 * KIB,
   maxWriteBytes: 4 * KIB,
   windowMessages: 2,
-  windowBytes: 2 * KIB,
+  windowBytes: KIB,
+  messageBytes: 300,
   maxEntryBytes: 512,
   maxUncommittedBytes: 4 * KIB,
   keptBytes: KIB,
@@ -110,6 +113,7 @@ const ROOMY: Limits = {
   maxWriteBytes: 64 * KIB,
   windowMessages: 64,
   windowBytes: 64 * KIB,
+  messageBytes: 4 * KIB,
   maxEntryBytes: 8 * KIB,
   maxUncommittedBytes: 256 * KIB,
   keptBytes: 32 * KIB,

@@ -7,6 +7,7 @@ export const CHECKS = [
   'state-machine safety',
   'promised is durable',
   'commits by its own term',
+  'goes by its configuration',
   'committed is durable on a quorum',
   'committed is immutable',
   'cursors in order',

@@ -8,6 +8,7 @@
 
 import type { Entry, HardState, Installed } from '../raft.ts';
 import type { MirrorEntry } from './log-mirror.ts';
+import { votersOf } from './node.ts';
 import type { SafetyChecks } from './safety-checks.ts';
 
 interface WatchedWrite {
@@ -38,9 +39,10 @@ export class WriteWatch {
 
   wrote({ token, hardState, truncateAfter, entries, snapshot, repaired }: Written): void {
     if (snapshot?.keepSuffix === false) {
-      this.#checks.installed(this.#node, snapshot.index, snapshot.term);
+      this.#checks.installed(this.#node, snapshot, votersOf(snapshot.configuration));
       for (const write of this.#writes) write.through = 0;
     }
+    if (hardState !== undefined) this.#checks.wroteTerm(this.#node, hardState.term);
     const first = entries[0]?.index;
     const cut = Math.min(truncateAfter ?? Infinity, (first ?? Infinity) - 1);
     for (const write of this.#writes) write.through = Math.min(write.through, cut);
@@ -72,5 +74,7 @@ export function mirrorOf(entry: Entry): MirrorEntry {
       digest = Math.imul(digest ^ letter.charCodeAt(0), 0x01000193) >>> 0;
     }
   }
-  return { index: entry.index, term: entry.term, digest };
+  const { index, term, configuration } = entry;
+  if (configuration === undefined) return { index, term, digest };
+  return { index, term, digest, voters: votersOf({ configuration }) };
 }

@@ -17,20 +17,25 @@ const FRESH: ReplicaView = {
   last: 0,
   voters: NODES,
   members: NODES,
+  damaged: false,
 };
 
 function entries(from: number, terms: readonly number[]): MirrorEntry[] {
   return terms.map((term, at) => ({ index: from + at, term, digest: (from + at) * 1000 + term }));
 }
 
-function held(terms: readonly number[]): HeldOnDisk {
-  return {
-    checkpoint: 0,
-    start: 1,
-    entries: entries(1, terms),
-    replaced: false,
-    unknownFrom: undefined,
-  };
+const EMPTY: HeldOnDisk = {
+  checkpoint: 0,
+  start: 1,
+  entries: [],
+  replaced: false,
+  unknownFrom: undefined,
+  term: 1,
+  voters: NODES,
+};
+
+function held(terms: readonly number[], term = 1): HeldOnDisk {
+  return { ...EMPTY, term, entries: entries(1, terms) };
 }
 
 describe('the checks of safety', () => {
@@ -46,6 +51,10 @@ describe('the checks of safety', () => {
   /** a leads term 1; entries 1 and 2 are committed, and durable on a and b. */
   beforeEach(() => {
     checks = new SafetyChecks();
+    for (const node of NODES) {
+      checks.restarted(node, EMPTY);
+      checks.wroteTerm(node, 9);
+    }
     view('a', { leads: true, vote: 'a' });
     holds('a', 1, [1, 1]);
     holds('b', 1, [1, 1]);
@@ -141,8 +150,25 @@ describe('the checks of safety', () => {
 
   it('a term behind the one that the disk was promised, after a restart', () => {
     checks.hardStateDurable('c', 4, 'a');
-    checks.restarted('c', held([]));
+    checks.restarted('c', held([], 4));
     expect(() => view('c', { term: 3 })).toThrow(/monotone term/);
+  });
+
+  it('a term in front of which its entries are written, or that is lost', () => {
+    checks.restarted('c', EMPTY);
+    expect(() => checks.wrote('c', entries(1, [2]))).toThrow(/in front of that term/);
+    checks.hardStateDurable('c', 4, 'a');
+    expect(() => checks.restarted('c', held([], 3))).toThrow(/promise kept/);
+    expect(() => checks.restarted('c', held([5], 4))).toThrow(/promise kept/);
+  });
+
+  it('a replica that goes by another configuration than that of its log', () => {
+    checks.wrote('c', [{ index: 1, term: 2, digest: 1, voters: ['a', 'b'] }]);
+    expect(() => view('c', { last: 1 })).toThrow(/goes by its configuration/);
+    view('c', { last: 1, voters: ['b', 'a'] });
+    checks.cutSuffix('c', 0);
+    expect(() => view('c', { voters: ['a', 'b'] })).toThrow(/goes by its configuration/);
+    view('c', {});
   });
 
   it('a durable entry that a restart does not find; one that was on its way may be gone', () => {
@@ -175,8 +201,10 @@ describe('the checks of safety', () => {
   });
 
   it('a state of another history installed', () => {
-    expect(() => checks.installed('c', 2, 9)).toThrow(/committed is immutable/);
-    checks.installed('c', 2, 1);
+    expect(() => checks.installed('c', { index: 2, term: 9 }, NODES)).toThrow(
+      /committed is immutable/,
+    );
+    checks.installed('c', { index: 2, term: 1 }, NODES);
     view('c', { start: 3, applied: 2, committed: 2, last: 2 });
   });
 });
