@@ -158,8 +158,8 @@ export class Node {
     return this.#admin?.path;
   }
 
-  get queueNames(): string[] {
-    return this.#shards.queues.queues.map(({ name }) => name);
+  get queues(): Iterable<{ readonly name: string }> & { readonly count: number } {
+    return this.#shards.queues.queues;
   }
 
   /**

@@ -7,9 +7,11 @@
  */
 
 import { join } from 'node:path';
-import { systemClock as raftClock, systemRandom } from '#raft';
+import { configurationOf, systemClock as raftClock, systemRandom } from '#raft';
+import type { Configuration, Member } from '#raft';
 import { DiskReserve, Log, nodeFiles, Runs, openDataDirectory, openLevelRecords } from '#storage';
 import type { DataDirectory, Files, RecordStore } from '#storage';
+import type { PeerTransport } from './cluster/peer-transport.ts';
 import type { ShardSettings } from './options.ts';
 import { openPeers } from './peer-host.ts';
 import type { BatchPort } from './shard/port.ts';
@@ -26,10 +28,13 @@ import { VolatileRecords } from './shard/volatile-records.ts';
 import type { Logger } from './telemetry/logger.ts';
 
 /** One shard for now; the names leave room for more. */
+const SHARD = 0;
+const VOTERS_MAX = 5;
 const SHARD_FOLDER = 'shard-0';
 const LOG_FOLDER = 'log';
 const RECORDS_FOLDER = 'records';
 const RUNS_FOLDER = 'runs';
+const REPAIRS_FOLDER = 'repairs';
 /** Sparse indexes of runs in memory. */
 const RUN_INDEX_BYTES = 4 << 20;
 
@@ -85,7 +90,7 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
     ];
     const shard = await openShard(
       { ...parts, moreStats: stats },
-      { files, data, reserve, records, opened },
+      { files, data, reserve, records, opened, peers },
     );
     const inMemory = await openVolatileShard(parts, shard);
     return {
@@ -128,6 +133,8 @@ interface Opened {
   readonly reserve: DiskReserve;
   readonly records: RecordStore;
   readonly opened: (() => Promise<void>)[];
+  /** Undefined: this node is alone. */
+  readonly peers: PeerTransport | undefined;
 }
 
 async function openRuns(on: Opened, owner: string, blockBytes: number): Promise<Runs> {
@@ -195,12 +202,13 @@ async function openReplica(parts: ShardHostParts, on: Opened): Promise<OpenedRep
   const { clean, created, bytesScanned, tornTail, faulty } = recovery;
   logger.info({ clean, created, bytesScanned, tornTail: tornTail?.detail }, 'log opened');
   for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');
-  const made = new RaftLog({
+  const made = await RaftLog.open({
     log,
+    openRepairs: (how) => openRepairs(on, how, (error) => replica?.logFailed(error)),
     id: settings.node,
-    founders: { members: [{ id: settings.node, role: 'voter', address: '' }] },
+    founders: foundersOf(settings),
     checkpoint: on.records.checkpoint,
-    network: noNetwork,
+    network: on.peers?.network(SHARD, settings.node) ?? noNetwork,
     catchUp: noCatchUp,
     clock: raftClock,
     random: systemRandom,
@@ -210,6 +218,33 @@ async function openReplica(parts: ShardHostParts, on: Opened): Promise<OpenedRep
   if (early !== undefined) made.logFailed(early);
   on.opened.push(() => Promise.resolve(made.abandon()));
   return { log, replica: made, prewritten: () => zeros };
+}
+
+/** The nodes that the configuration file names, or this one alone. */
+function foundersOf({ node, peers }: ShardSettings): Configuration {
+  if (peers === undefined) return { members: [{ id: node, role: 'voter', address: '' }] };
+  const { members } = configurationOf(
+    peers.nodes.map(({ id, host, port }) => ({ id, role: 'voter', address: `${host}:${port}` })),
+  );
+  // More voters cost a message each and make a quorum no safer.
+  return { members: members.map((member, nth) => (nth < VOTERS_MAX ? member : learner(member))) };
+}
+
+function learner(member: Member): Member {
+  return { ...member, role: 'learner' };
+}
+
+/** Small and rarely written: nothing is written ahead for it. */
+async function openRepairs(
+  { files, data }: Opened,
+  how: 'if-there' | 'make',
+  onFailure: (error: Error) => void,
+): Promise<Log | undefined> {
+  const there = await files.list(join(data.path, SHARD_FOLDER));
+  if (how === 'if-there' && !there.includes(REPAIRS_FOLDER)) return undefined;
+  const directory = await data.folder(SHARD_FOLDER, REPAIRS_FOLDER);
+  const syncMode = 'fdatasync';
+  return (await Log.open({ files, directory, now: Date.now, syncMode, onFailure })).log;
 }
 
 async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {

@@ -84,7 +84,7 @@ function publish(shards: ShardThreads, text: string): Promise<Committed | Enqueu
     retain: false,
     properties: undefined,
   } as const;
-  const targets = shards.queues.queues.map(({ queueId }) => queueId);
+  const targets = Array.from(shards.queues.queues, ({ queueId }) => queueId);
   return new Promise((resolve) => {
     const waiter = {
       enqueued: (_tag: number, outcome: Committed | EnqueueRefusal) => resolve(outcome),
@@ -94,7 +94,7 @@ function publish(shards: ShardThreads, text: string): Promise<Committed | Enqueu
 }
 
 function take(shards: ShardThreads, count: number): Promise<string[]> {
-  const queueId = shards.queues.queues[0]?.queueId ?? expect.fail('no queue');
+  const queueId = [...shards.queues.queues][0]?.queueId ?? expect.fail('no queue');
   const texts: string[] = [];
   return new Promise((resolve) => {
     const consumer = shards.queues.consume(
@@ -169,12 +169,12 @@ describe.each(['main', 'worker'] as const)('shards, thread: %s', (thread) => {
 
   it('O1: other limits are taken over, and no queue is made twice', async () => {
     const first = await startShards(settings(thread), quiet);
-    const before = first.queues.queues;
+    const before = [...first.queues.queues];
     await first.stop();
     const queues = [queue('orders', { deliveryLimit: 3 }), queue('bills')];
     const second = await startShards(settings(thread, { queues }), quiet);
-    expect(second.queues.queues.map(({ name }) => name)).toEqual(['orders', 'bills']);
-    expect(second.queues.queues[0]?.queueId).toBe(before[0]?.queueId);
+    expect(Array.from(second.queues.queues, ({ name }) => name)).toEqual(['orders', 'bills']);
+    expect([...second.queues.queues][0]?.queueId).toBe(before[0]?.queueId);
     await second.stop();
   });
 

@@ -12,9 +12,8 @@ export async function startFluxmq(port: number, settings: readonly string[]): Pr
     name: 'fluxmq',
     port,
     directory,
-    command: process.execPath,
+    command: join(ROOT, 'src/cli/fluxmq.sh'),
     args: [
-      join(ROOT, 'dist/src/cli/launcher.cjs'),
       'start',
       '--data-dir',
       join(directory, 'data'),

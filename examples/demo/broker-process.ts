@@ -9,8 +9,7 @@ import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 
 /** dist/examples/demo is three levels below the package. */
-export const LAUNCHER = fileURLToPath(new URL('../../src/cli/launcher.cjs', import.meta.url));
-/** The configuration is no program: it stays where it is written. */
+export const LAUNCHER = fileURLToPath(new URL('../../../src/cli/fluxmq.sh', import.meta.url));
 const CONFIGURATION = fileURLToPath(new URL('../../../examples/demo/broker.yaml', import.meta.url));
 const START_DEADLINE_MS = 20_000;
 
@@ -30,8 +29,8 @@ export class BrokerProcess {
     const data = ['--data-dir', this.#dataDirectory];
     // The demonstration takes no other port than its own.
     const set = ['--set', address, '--set', 'server.ops.addr=off'];
-    const args = [LAUNCHER, 'start', '--config', CONFIGURATION, ...data, ...set];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const args = ['start', '--config', CONFIGURATION, ...data, ...set];
+    const child = spawn(LAUNCHER, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#child = child;
     this.#output = '';
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {

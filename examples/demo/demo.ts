@@ -140,7 +140,7 @@ class Demo {
     this.#repaired = true;
     const move = ['queue', 'move', '$dlq/orders', '--to-source'];
     const on = ['--data', join(this.#directory, 'data')];
-    const { stdout } = await promisify(execFile)(process.execPath, [LAUNCHER, ...move, ...on]);
+    const { stdout } = await promisify(execFile)(LAUNCHER, [...move, ...on]);
     say(stdout.trimEnd());
     await this.#until('shipped    ', book.acknowledged.size, () => book.finished('shipped'));
   }

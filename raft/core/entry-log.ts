@@ -186,7 +186,7 @@ export class EntryLog {
 
   /**
    * Forgets the payloads of durable entries up to `through`: all that nobody needs (up to
-   * `unneeded`), and those above `bytesMax`.
+   * `unneeded`), and what is above `bytesMax`: whoever needs that later gets it from the disk.
    */
   forget(through: LogIndex, unneeded: LogIndex, bytesMax: number): void {
     const tail = this.#tail;

@@ -21,7 +21,8 @@ export interface Entry {
   readonly configuration: Configuration | undefined;
   /**
    * What the proposer wants to find again at `Ready.apply` on the same replica, such as the decoded
-   * commands. Neither stored nor sent; undefined on every other replica and after a restart.
+   * commands. Neither stored nor sent: undefined on every other replica, after a restart, and where
+   * the state machine is so far behind that entries are fetched from the log.
    */
   readonly local: unknown;
 }

@@ -43,7 +43,7 @@ export class Follower {
   appendEntries(message: AppendEntries): void {
     const { prevLogIndex, entries, leaderCommit } = message;
     if (!isWellFormed(message) || !this.#isOfThisStay(message)) return;
-    this.#cutUnknownEnd(entries.length);
+    this.#cutUnknownEnd();
     if (!this.#matches(prevLogIndex, message.prevLogTerm)) {
       this.#reject(message);
       return;
@@ -90,9 +90,9 @@ export class Follower {
    * What cannot be read at the end, with nothing sound behind it, makes way for the leader's
    * entries. From then on it is remembered that something acknowledged may be missing.
    */
-  #cutUnknownEnd(entries: number): void {
+  #cutUnknownEnd(): void {
     const { faults, log } = this.#replica;
-    if (entries === 0 || !faults.isEndUnknown) return;
+    if (!faults.isEndUnknown) return;
     this.#replica.setTailLost(true);
     const kept = Math.min(log.last, faults.soundUpTo(Infinity));
     if (kept < log.last) this.#replica.truncateSuffix(kept);
@@ -149,7 +149,20 @@ export class Follower {
     if (configuration !== undefined) configurations.append({ index, configuration });
   }
 
-  #reject(message: AppendEntries): void {
+  /** Its leader may count on entries that it lost, and would send nothing before the next one. */
+  tellTailLost(): void {
+    const { leader, log, term, faults } = this.#replica;
+    if (leader === undefined || this.#sessionTerm !== term) return;
+    const from = faults.soundUpTo(log.last) + 1;
+    this.#reject({
+      from: leader,
+      session: this.#session,
+      prevLogIndex: from,
+      prevLogTerm: log.lastTerm,
+    });
+  }
+
+  #reject(message: Pick<AppendEntries, 'from' | 'session' | 'prevLogIndex' | 'prevLogTerm'>): void {
     const { log, faults, commitIndex, outbox, id, term, tailLost, inReserve } = this.#replica;
     const sound = faults.soundUpTo(Math.min(message.prevLogIndex, log.last));
     const agreeing = log.highestWithTermUpTo(sound, message.prevLogTerm) ?? commitIndex;

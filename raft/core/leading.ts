@@ -9,7 +9,7 @@
 import type { Configuration, MembershipChange } from './configuration.ts';
 import { entryBytes } from './entry-tail.ts';
 import type { Entry } from './entry.ts';
-import type { LogIndex } from './ids.ts';
+import type { LogIndex, ServerId } from './ids.ts';
 import { changed } from './membership.ts';
 import type { Changed, ChangeRefusal, Proposed, ProposeRefusal } from './outcome.ts';
 import type { Peers } from './peers.ts';
@@ -62,9 +62,9 @@ export class Leading {
   #proposeRefusal(bytes: number): ProposeRefusal | undefined {
     const { role, limits } = this.#replica;
     if (role === 'stopped') return 'stopped';
-    if (role !== 'leader') return 'notLeader';
+    if (role !== 'leader') return 'not-leader';
     if (this.#transfer.to !== undefined) return 'transferring';
-    if (bytes > limits.entryBytes) return 'tooLarge';
+    if (bytes > limits.entryBytes) return 'too-large';
     const isRoom = this.#uncommittedBytes + bytes <= limits.uncommittedBytes;
     return isRoom || this.#uncommittedBytes === 0 ? undefined : 'busy';
   }
@@ -73,18 +73,23 @@ export class Leading {
     const { term, leader, configurations } = this.#replica;
     const next = this.#changeRefusal() ?? changed(configurations.current.configuration, change);
     if (typeof next === 'string') return { kind: 'refused', code: next, leader };
-    if (change.kind === 'promote' && this.#peers.find(change.id)?.caughtUp !== true) {
-      return { kind: 'refused', code: 'notCaughtUp', leader };
+    if (change.kind === 'promote' && !this.#mayBecomeVoter(change.id)) {
+      return { kind: 'refused', code: 'not-caught-up', leader };
     }
     return { kind: 'accepted', index: this.#appendConfiguration(next), term };
+  }
+
+  #mayBecomeVoter(id: ServerId): boolean {
+    const peer = this.#peers.find(id);
+    return peer?.state === 'replicate' && peer.caughtUp && this.#peers.isActive(peer);
   }
 
   #changeRefusal(): ChangeRefusal | undefined {
     const { role } = this.#replica;
     if (role === 'stopped') return 'stopped';
-    if (role !== 'leader') return 'notLeader';
+    if (role !== 'leader') return 'not-leader';
     if (this.#transfer.to !== undefined) return 'transferring';
-    if (!this.#hasCommittedInTerm) return 'notReady';
+    if (!this.#hasCommittedInTerm) return 'not-ready';
     return this.#isChangePending ? 'pending' : undefined;
   }
 
@@ -102,7 +107,7 @@ export class Leading {
   /** Joining servers become voters, one after the other, once they have caught up. */
   promoteJoining(): void {
     for (const peer of this.#peers.list) {
-      if (peer.role !== 'joining' || peer.state !== 'replicate' || !peer.caughtUp) continue;
+      if (peer.role !== 'joining' || !this.#mayBecomeVoter(peer.id)) continue;
       this.changeMembership({ kind: 'promote', id: peer.id });
       return;
     }

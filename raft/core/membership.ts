@@ -22,21 +22,21 @@ export function changed(
 ): Configuration | ChangeRefusal {
   const member = configuration.members.find(({ id }) => id === change.id);
   if (change.kind === 'add') {
-    if (member !== undefined) return 'alreadyMember';
+    if (member !== undefined) return 'already-member';
     const { id, role, address } = change;
     return withMember(configuration, { id, role, address });
   }
-  if (member === undefined) return 'notMember';
+  if (member === undefined) return 'not-member';
   const isLastVoter = member.role === 'voter' && votersOf(configuration).length === 1;
   switch (change.kind) {
     case 'promote':
-      if (member.role === 'voter') return 'notLearner';
+      if (member.role === 'voter') return 'not-learner';
       return withMember(configuration, { ...member, role: 'voter' });
     case 'demote':
-      if (member.role !== 'voter') return 'notVoter';
-      return isLastVoter ? 'lastVoter' : withMember(configuration, { ...member, role: 'learner' });
+      if (member.role !== 'voter') return 'not-voter';
+      return isLastVoter ? 'last-voter' : withMember(configuration, { ...member, role: 'learner' });
     case 'remove':
-      return isLastVoter ? 'lastVoter' : without(configuration, member.id);
+      return isLastVoter ? 'last-voter' : without(configuration, member.id);
   }
 }
 

@@ -8,12 +8,12 @@ import type { LogIndex, ServerId, Term } from './ids.ts';
 
 export const PROPOSE_REFUSALS = [
   /** Ask `leader`, where it is known. */
-  'notLeader',
+  'not-leader',
   /** Leadership is being transferred: hold it, then forward it or propose it again. */
   'transferring',
   /** Too many bytes are proposed and not committed. */
   'busy',
-  'tooLarge',
+  'too-large',
   /** A write failed: this replica does nothing any more. */
   'stopped',
 ] as const;
@@ -28,21 +28,21 @@ export type Proposed =
     };
 
 export const CHANGE_REFUSALS = [
-  'notLeader',
+  'not-leader',
   'transferring',
   'stopped',
   /** Nothing of this term is committed yet: ask again soon (thesis 4.1, correction of 2015). */
-  'notReady',
+  'not-ready',
   /** Another change is not committed yet. */
   'pending',
-  'alreadyMember',
-  'notMember',
-  'notLearner',
-  'notVoter',
+  'already-member',
+  'not-member',
+  'not-learner',
+  'not-voter',
   /** The learner is too far behind to become a voter. */
-  'notCaughtUp',
+  'not-caught-up',
   /** The last voter cannot go. */
-  'lastVoter',
+  'last-voter',
 ] as const;
 export type ChangeRefusal = (typeof CHANGE_REFUSALS)[number];
 
@@ -55,12 +55,12 @@ export type Changed =
     };
 
 export const TRANSFER_REFUSALS = [
-  'notLeader',
+  'not-leader',
   'stopped',
   /** Another transfer is under way. */
   'transferring',
-  'alreadyLeader',
-  'notVoter',
+  'already-leader',
+  'not-voter',
 ] as const;
 export type TransferRefusal = (typeof TRANSFER_REFUSALS)[number];
 

@@ -217,7 +217,8 @@ export class Raft {
     const { replica } = this.#server;
     const { role, leader, id } = replica;
     if (role === 'stopped') return { kind: 'refused', code: 'stopped', leader };
-    if (!votersOf(configuration).includes(id)) return { kind: 'refused', code: 'notVoter', leader };
+    if (!votersOf(configuration).includes(id))
+      return { kind: 'refused', code: 'not-voter', leader };
     this.#server.becomeRescued();
     const { term, log, configurations } = replica;
     const index = log.last + 1;

@@ -109,8 +109,9 @@ export class ReadyWriter {
   /** Payloads that nobody needs any more. */
   #forget(): void {
     const { replica, applying, peers } = this.#server;
-    const unneeded = replica.role === 'leader' ? peers.slowestMatch : Infinity;
-    replica.log.forget(applying.applying, unneeded, replica.limits.tailBytes);
+    const slowest = replica.role === 'leader' ? peers.slowestMatch : Infinity;
+    const unneeded = Math.min(applying.applying, slowest);
+    replica.log.forget(replica.commitIndex, unneeded, replica.limits.tailBytes);
   }
 }
 

@@ -28,6 +28,8 @@ export class Replication {
   readonly #peers: Peers;
   readonly #fetches: Fetches;
   #catchUps: CatchUp[] = [];
+  #shared: readonly Entry[] | undefined;
+  #sharedBytesMax = 0;
 
   constructor(replica: Replica, peers: Peers, fetches: Fetches) {
     this.#replica = replica;
@@ -37,6 +39,7 @@ export class Replication {
 
   /** All that the peers' windows allow. */
   sendAppends(): void {
+    this.#shared = undefined;
     for (const peer of this.#peers.list) this.#sendTo(peer);
   }
 
@@ -119,7 +122,7 @@ export class Replication {
     const { fetched } = peer;
     peer.fetched = undefined;
     if (fetched !== undefined && fetched[0]?.index === from) return fetched;
-    if (from >= log.memoryFirst) return log.slice(from, log.last, bytesMax);
+    if (from >= log.memoryFirst) return this.#slice(from, bytesMax);
     peer.fetchId = this.#fetches.ask({
       reason: 'replicate',
       to: peer.id,
@@ -128,6 +131,15 @@ export class Replication {
       maxBytes: bytesMax,
     });
     return undefined;
+  }
+
+  /** Peers that keep pace get the same entries: one list for all of them. */
+  #slice(from: LogIndex, bytesMax: number): readonly Entry[] {
+    if (this.#shared?.[0]?.index === from && this.#sharedBytesMax === bytesMax) return this.#shared;
+    const { log } = this.#replica;
+    this.#sharedBytesMax = bytesMax;
+    this.#shared = log.slice(from, log.last, bytesMax);
+    return this.#shared;
   }
 
   #needsCheckpoint(peer: Progress): void {

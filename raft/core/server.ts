@@ -58,7 +58,7 @@ export class Server {
     this.reads = new Reads(replica, this.peers);
     this.forwardedReads = new ForwardedReads(replica, this.reads);
     this.repairs = new Repairs(replica, this.fetches);
-    this.#tailRecovery = new TailRecovery(replica, this.forwardedReads);
+    this.#tailRecovery = new TailRecovery(replica, this.forwardedReads, this.follower);
   }
 
   get #isLeader(): boolean {
@@ -308,10 +308,10 @@ export class Server {
   transferLeadership(to: ServerId): Transferred {
     const { role, id, configurations } = this.replica;
     if (role === 'stopped') return { kind: 'refused', code: 'stopped' };
-    if (role !== 'leader') return { kind: 'refused', code: 'notLeader' };
+    if (role !== 'leader') return { kind: 'refused', code: 'not-leader' };
     if (this.transfer.to !== undefined) return { kind: 'refused', code: 'transferring' };
-    if (to === id) return { kind: 'refused', code: 'alreadyLeader' };
-    if (!configurations.isVoter(to)) return { kind: 'refused', code: 'notVoter' };
+    if (to === id) return { kind: 'refused', code: 'already-leader' };
+    if (!configurations.isVoter(to)) return { kind: 'refused', code: 'not-voter' };
     this.transfer.start(to);
     return { kind: 'started' };
   }

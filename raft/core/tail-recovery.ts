@@ -7,6 +7,7 @@
  * answer to an earlier life is none; and it is forgotten with the term.
  */
 
+import type { Follower } from './follower.ts';
 import type { ForwardedReads } from './forwarded-reads.ts';
 import type { LogIndex, Term } from './ids.ts';
 import type { ReadIndexReply } from './message.ts';
@@ -15,24 +16,28 @@ import type { Replica } from './replica.ts';
 export class TailRecovery {
   readonly #replica: Replica;
   readonly #numbers: ForwardedReads;
+  readonly #follower: Follower;
   #untilAsked = 0;
   #number = 0;
   #term: Term = 0;
   #target: LogIndex | undefined;
 
-  constructor(replica: Replica, numbers: ForwardedReads) {
+  constructor(replica: Replica, numbers: ForwardedReads, follower: Follower) {
     this.#replica = replica;
+    this.#follower = follower;
     this.#numbers = numbers;
   }
 
   tick(): void {
-    const { tailLost, leader, id, term, limits, outbox } = this.#replica;
-    if (!tailLost || leader === undefined) return;
+    const { tailLost, faults, leader, id, term, limits, outbox } = this.#replica;
+    if (!(tailLost || faults.isEndUnknown) || leader === undefined) return;
     if (this.#term !== term) this.#target = undefined;
     this.#untilAsked -= 1;
-    if (this.#target !== undefined || this.#untilAsked > 0) return;
+    if (this.#untilAsked > 0) return;
     this.#untilAsked = limits.electionTicks;
     this.#term = term;
+    this.#follower.tellTailLost();
+    if (this.#target !== undefined) return;
     this.#number = this.#numbers.nextNumber();
     outbox.send({ kind: 'readIndexRequest', from: id, to: leader, term, id: this.#number });
   }

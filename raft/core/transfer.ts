@@ -95,12 +95,14 @@ export class Transfer {
   }
 
   #isFit(target: Progress | undefined): boolean {
+    const { log, limits } = this.#replica;
     return (
       target !== undefined &&
       target.role === 'voter' &&
       target.state === 'replicate' &&
       this.#peers.isActive(target) &&
       target.caughtUp &&
+      target.matchIndex + limits.windowMessages >= log.last &&
       !target.inReserve
     );
   }

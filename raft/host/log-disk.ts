@@ -18,6 +18,7 @@ import type { LogIndex, Term } from '../core/ids.ts';
 import type { TermStart } from '../core/options.ts';
 import type { HardState } from '../core/ready.ts';
 import { decodeConfiguration, encodeConfiguration } from './configuration-codec.ts';
+import { RepairedEntries } from './repaired-entries.ts';
 import type { DamagedRange, Disk, DiskListener, DiskRead, DiskWrite } from './ports.ts';
 
 type StorageIndex = Log['start'];
@@ -32,6 +33,11 @@ export interface CommandsNote {
 export interface LogDiskOptions {
   /** The disk's from now on; its maker calls `logFailed`. */
   readonly log: Log;
+  /**
+   * Opens the log of repaired entries; asked for where there is damage. `if-there`: undefined where
+   * it was never made. Its failure is one of the disk: its maker calls `logFailed` too.
+   */
+  openRepairs(how: 'if-there' | 'make'): Promise<Log | undefined>;
   /** Of an entry of commands; from its payload, so that each replica notes the same. */
   note(entry: Entry): CommandsNote;
 }
@@ -49,17 +55,22 @@ const TAIL_LOST = '\0tail-lost';
 export class LogDisk implements Disk {
   readonly #log: Log;
   readonly #note: LogDiskOptions['note'];
+  readonly #openRepairs: LogDiskOptions['openRepairs'];
+  #repairs: RepairedEntries | undefined;
   #listener: DiskListener | undefined;
   /** Writes with entries, in the order of the stream. */
   #onItsWay: OnItsWay[] = [];
-  /** Behind a cut that is under way. */
+  /** Behind a cut or a repair that is under way. */
   #waiting: DiskWrite[] = [];
-  #cutting = false;
+  #blocked = false;
+  /** The last hard state that is on its way. */
+  #voting: Promise<void> = Promise.resolve();
   #failure: Error | undefined;
 
   constructor(options: LogDiskOptions) {
     this.#log = options.log;
     this.#note = (entry) => options.note(entry);
+    this.#openRepairs = (how) => options.openRepairs(how);
     options.log.onDurable((durable) => this.#durable(durable));
   }
 
@@ -80,7 +91,9 @@ export class LogDisk implements Disk {
   }
 
   get terms(): readonly TermStart[] {
-    return this.#log.epochs.map(({ epoch, firstIndex }) => ({ term: epoch, firstIndex }));
+    const starts = this.#log.epochs.map(({ epoch, firstIndex }) => ({ term: epoch, firstIndex }));
+    const repairs = this.#repairs;
+    return repairs === undefined ? starts : withRepaired(starts, repairs, this.#log.faulty);
   }
 
   get hardState(): HardState {
@@ -91,11 +104,17 @@ export class LogDisk implements Disk {
   }
 
   get faulty(): readonly DamagedRange[] {
-    return this.#log.faulty.filter(hidesEntries).map(asRange);
+    return this.#log.faulty.flatMap((range) => this.#unrepaired(range));
   }
 
   get hardStateUnsure(): boolean {
     return this.#log.faulty.some((range) => range.hardStateUnsure);
+  }
+
+  async recover(): Promise<void> {
+    if (this.#log.faulty.length === 0) return;
+    const repairs = await this.#openRepairs('if-there');
+    if (repairs !== undefined) this.#repairs = await RepairedEntries.open(repairs);
   }
 
   listen(listener: DiskListener): void {
@@ -116,7 +135,7 @@ export class LogDisk implements Disk {
 
   write(write: DiskWrite): void {
     if (this.#failure !== undefined) return;
-    if (this.#cutting) this.#waiting.push(write);
+    if (this.#blocked) this.#waiting.push(write);
     else this.#carryOut(write);
   }
 
@@ -125,41 +144,67 @@ export class LogDisk implements Disk {
     switch (outcome.kind) {
       case 'truncated':
         return { kind: 'outside' };
-      case 'faulty':
-        return { kind: 'faulty', range: asRange(outcome.range) };
+      case 'faulty': {
+        const { range } = outcome;
+        const entries = (await this.#repairs?.read(range.segmentId, from, maxBytes)) ?? [];
+        if (entries.length > 0) return { kind: 'entries', entries };
+        return { kind: 'faulty', range: damaged(range, from, range.through) };
+      }
       case 'batches':
         if (outcome.batches.length === 0) return { kind: 'outside' };
         return { kind: 'entries', entries: outcome.batches.map(asEntry) };
     }
   }
 
-  truncatePrefix(firstKept: LogIndex): Promise<void> {
-    return this.#log.truncatePrefix(firstKept as StorageIndex);
+  async truncatePrefix(firstKept: LogIndex): Promise<void> {
+    await this.#log.truncatePrefix(firstKept as StorageIndex);
+    await this.#repairs?.forget(this.start, this.last);
   }
 
-  close(): Promise<void> {
-    return this.#log.close();
+  async close(): Promise<void> {
+    await this.#log.close();
+    await this.#repairs?.close();
   }
 
   // --- The stream of writes.
 
   #carryOut(write: DiskWrite): void {
-    const { hardState, truncateAfter, entries, token } = write;
+    const { hardState, truncateAfter, entries, token, repaired } = write;
     try {
-      if (truncateAfter !== undefined) {
-        this.#cut(write, truncateAfter);
-        return;
+      if (repaired.length > 0) {
+        this.#block(this.#repair(repaired), { ...write, repaired: [] });
+      } else if (truncateAfter !== undefined) {
+        const cut = this.#cut(truncateAfter, hardState);
+        this.#block(cut, { ...write, hardState: undefined, truncateAfter: undefined });
+      } else {
+        const alone = entries.length === 0;
+        if (hardState !== undefined) this.#writeHardState(hardState, alone ? token : undefined);
+        else if (alone) this.#persisted(token);
+        this.#append(write);
       }
-      const alone = entries.length === 0;
-      if (hardState !== undefined) this.#writeHardState(hardState, alone ? token : undefined);
-      this.#append(write);
     } catch (error) {
       this.#refused(error);
     }
   }
 
+  /** `rest` of the write, and what has come meanwhile, when `done`. */
+  #block(done: Promise<void>, rest: DiskWrite): void {
+    this.#blocked = true;
+    done.then(
+      () => {
+        this.#blocked = false;
+        if (this.#failure !== undefined) return;
+        const waiting = this.#waiting;
+        this.#waiting = [];
+        this.#carryOut(rest);
+        for (const next of waiting) this.write(next);
+      },
+      (error: unknown) => this.#refused(error),
+    );
+  }
+
   #writeHardState(hardState: HardState, token: number | undefined): void {
-    this.#log.setHardState(stored(hardState)).then(
+    this.#voting = this.#log.setHardState(stored(hardState)).then(
       () => {
         if (token !== undefined) this.#persisted(token);
       },
@@ -186,23 +231,80 @@ export class LogDisk implements Disk {
     log.append({ epoch: term, timestampMs: 0, recordCount: 0, payload: [bytes] });
   }
 
-  /** A cut is durable when it resolves, and so are the hard state and everything before it. */
-  #cut(write: DiskWrite, lastKept: LogIndex): void {
-    const { hardState } = write;
-    const kept = lastKept as StorageIndex;
-    this.#cutting = true;
-    this.#log.truncateSuffix(kept, hardState === undefined ? undefined : stored(hardState)).then(
-      () => {
-        this.#cutting = false;
-        if (this.#failure !== undefined) return;
-        if (write.entries.length === 0) this.#persisted(write.token);
-        const waiting = this.#waiting;
-        this.#waiting = [];
-        this.#carryOut({ ...write, hardState: undefined, truncateAfter: undefined });
-        for (const next of waiting) this.write(next);
-      },
-      (error: unknown) => this.#refused(error),
-    );
+  /**
+   * Durable when it resolves, and so are the hard state and everything before it. A log is not cut
+   * inside of damage: what was repaired of that is appended again, and until it is durable too,
+   * this replica counts as one that lost its end.
+   */
+  async #cut(lastKept: LogIndex, hardState: HardState | undefined): Promise<void> {
+    const log = this.#log;
+    const inside = log.faulty.find(({ from, through }) => {
+      return from <= lastKept && (through ?? Number.POSITIVE_INFINITY) > lastKept;
+    });
+    const state = hardState === undefined ? undefined : stored(hardState);
+    if (inside === undefined) await log.truncateSuffix(lastKept as StorageIndex, state);
+    else await this.#cutInside(inside, lastKept, hardState);
+  }
+
+  async #cutInside(
+    { from, segmentId }: FaultyRange,
+    lastKept: LogIndex,
+    given: HardState | undefined,
+  ): Promise<void> {
+    const log = this.#log;
+    await this.#voting;
+    const hardState = given ?? this.hardState;
+    const maxBytes = Number.POSITIVE_INFINITY;
+    const read = (await this.#repairs?.read(segmentId, from, maxBytes)) ?? [];
+    const kept = read.filter(({ index }) => index <= lastKept);
+    if (from + kept.length !== lastKept + 1) {
+      throw new Error(`entry ${lastKept} is to stay, and is damaged`);
+    }
+    const lost = stored({ ...hardState, tailLost: true });
+    await log.truncateSuffix((from - 1) as StorageIndex, lost);
+    for (const entry of kept) this.#appendOne(entry);
+    await log.setHardState(stored(hardState));
+  }
+
+  /** Durable when it resolves, and so is everything before it. */
+  async #repair(entries: readonly Entry[]): Promise<void> {
+    const repairs = await this.#repairsMade();
+    const placed = entries.flatMap((entry) => {
+      const range = this.#log.faulty.find(({ from, through }) => {
+        return from <= entry.index && entry.index <= (through ?? Number.POSITIVE_INFINITY);
+      });
+      return range === undefined ? [] : [{ segmentId: range.segmentId, entry }];
+    });
+    await repairs.add(placed);
+    await this.#voting;
+    await this.#log.appended(this.#log.last);
+  }
+
+  async #repairsMade(): Promise<RepairedEntries> {
+    if (this.#repairs !== undefined) return this.#repairs;
+    const log = await this.#openRepairs('make');
+    if (log === undefined) throw new Error('the log of repaired entries was not made');
+    this.#repairs = await RepairedEntries.open(log);
+    return this.#repairs;
+  }
+
+  /** What of the range is damaged still, without the marks between entries. */
+  #unrepaired(range: FaultyRange): DamagedRange[] {
+    const { from, through, segmentId } = range;
+    const repairs = this.#repairs;
+    if (through === undefined) return [damaged(range, from, undefined)];
+    if (repairs === undefined) return through < from ? [] : [damaged(range, from, through)];
+    const left: DamagedRange[] = [];
+    let first: LogIndex | undefined;
+    for (let index: LogIndex = from; index <= through + 1; index++) {
+      const isSound = index > through || repairs.has(segmentId, index);
+      if (!isSound) first ??= index;
+      else if (first !== undefined) {
+        left.push(damaged(range, first, index - 1));
+        first = undefined;
+      }
+    }
+    return left;
   }
 
   /** The log refused: it has failed, or is damaged at its end, or it is a bug. */
@@ -253,11 +355,33 @@ function asEntry(batch: LogBatch): Entry {
   };
 }
 
-/** Damage between two entries, of a mark or a hard state, is none of the log's. */
-function hidesEntries({ from, through }: FaultyRange): boolean {
-  return through === undefined || through >= from;
+/** The term of its last entry is known where that is the only one with a sound header. */
+function damaged(range: FaultyRange, from: LogIndex, through: LogIndex | undefined): DamagedRange {
+  const throughTerm = through === range.through ? range.epoch : undefined;
+  return {
+    from,
+    through,
+    detail: range.detail,
+    ...(throughTerm === undefined ? {} : { throughTerm }),
+  };
 }
 
-function asRange({ from, through, detail }: FaultyRange): DamagedRange {
-  return { from, through, detail };
+/** A term begins with its first entry, whether that is sound or was repaired. */
+function withRepaired(
+  starts: readonly TermStart[],
+  repairs: RepairedEntries,
+  faulty: readonly FaultyRange[],
+): TermStart[] {
+  const first = new Map<Term, LogIndex>();
+  for (const { term, firstIndex } of starts) first.set(term, firstIndex);
+  for (const { from, through = from - 1, segmentId } of faulty) {
+    for (let index: LogIndex = from; index <= through; index++) {
+      const term = repairs.termOf(segmentId, index);
+      const before = first.get(term ?? 0) ?? Number.POSITIVE_INFINITY;
+      if (term !== undefined && index < before) first.set(term, index);
+    }
+  }
+  return [...first]
+    .map(([term, firstIndex]) => ({ term, firstIndex }))
+    .toSorted((a, b) => a.term - b.term);
 }

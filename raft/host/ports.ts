@@ -35,6 +35,8 @@ export interface DiskWrite {
   /** Entries behind this index are cut off before `entries` are appended. */
   readonly truncateAfter: LogIndex | undefined;
   readonly entries: readonly Entry[];
+  /** Each takes the place of what was damaged; the log behind them stays. */
+  readonly repaired: readonly Entry[];
 }
 
 export interface DiskListener {
@@ -68,6 +70,8 @@ export interface Disk {
   readonly hardStateUnsure: boolean;
   /** Ascending; empty on a sound log. */
   readonly faulty: readonly DamagedRange[];
+  /** Once, before anything else is asked: finds out what was repaired in earlier lives. */
+  recover(): Promise<void>;
   /** One listener. */
   listen(listener: DiskListener): void;
   write(write: DiskWrite): void;
@@ -137,6 +141,8 @@ export interface StateMachine {
   roleChanged(state: SoftState): void;
   /** The configuration in use; active from its append on, and taken back when that is cut off. */
   configurationChanged(configuration: ConfigurationAt): void;
+  /** A read has found it. Where there are peers, the replica gets the entries back from them. */
+  damaged(range: DamagedRange): void;
   /** Once, and the last call. */
   ended(end: ReplicaEnd): void;
 }

@@ -92,7 +92,11 @@ export class RaftNode {
       disk,
       fetched: (id, entries) => this.#told(() => raft.fetched(id, entries)),
       failed: (id) => this.#told(() => raft.fetchFailed(id)),
-      damaged: (range) => this.#told(() => raft.damaged(range)),
+      damaged: (range) =>
+        this.#told(() => {
+          raft.damaged(range);
+          options.machine.damaged(range);
+        }),
     });
     this.#catchUps = new CatchUps({
       ...options,

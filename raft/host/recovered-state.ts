@@ -47,7 +47,7 @@ export async function recoveredState(
     terms,
     configurations,
     applied: index,
-    faulty: faulty.map(({ from, through }) => ({ from, through })),
+    faulty: faulty.map(({ from, through, throughTerm }) => ({ from, through, throughTerm })),
     serveFrom,
   };
 }

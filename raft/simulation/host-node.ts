@@ -91,6 +91,7 @@ interface Life {
 
 const SLOW_MOST_US = 60_000;
 const READ_BYTES = 1 << 20;
+const REPAIRS = 'repairs';
 const RECORD = { timestampMs: 0, recordCount: 1 };
 
 export class HostNode implements SimulatedNode {
@@ -300,9 +301,14 @@ export class HostNode implements SimulatedNode {
     life.replica = replica;
     life.machine.ledger.restore(checkpoint.ledger);
     const log = await this.#openLog(life, replica.logDirectory, checkpoint);
-    const logDisk = new LogDisk({ log, note: () => RECORD });
+    const logDisk = new LogDisk({
+      log,
+      note: () => RECORD,
+      openRepairs: (how) => this.#openRepairs(life, replica.logDirectory, how),
+    });
     life.disk = logDisk;
     if (log.failed !== undefined) logDisk.logFailed(log.failed);
+    await logDisk.recover();
     await this.#tellChecks(logDisk, replica);
     const observed = new ObservedDisk({
       disk: logDisk,
@@ -329,6 +335,7 @@ export class HostNode implements SimulatedNode {
         apply: (entries) => life.machine.apply(entries),
         roleChanged: () => this.#options.touched(),
         configurationChanged: (now) => this.#configured(votersOf(now)),
+        damaged: () => this.#options.touched(),
         ended: (end) => this.#ended(life, end),
       },
       checkpoint: { ...checkpoint, serveFrom: checkpoint.index },
@@ -374,6 +381,16 @@ export class HostNode implements SimulatedNode {
         if (!life.process.isOver) life.disk?.logFailed(error);
       },
     }).then(({ log }) => log);
+  }
+
+  async #openRepairs(
+    life: Life,
+    logDirectory: string,
+    how: 'if-there' | 'make',
+  ): Promise<Log | undefined> {
+    const names = await life.files.list(logDirectory);
+    if (how === 'if-there' && !names.includes(REPAIRS)) return undefined;
+    return this.#openLog(life, `${logDirectory}/${REPAIRS}`, { index: 0, term: 0 });
   }
 
   #logId(): string {

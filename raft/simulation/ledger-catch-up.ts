@@ -140,10 +140,15 @@ class LedgerBuilding implements CatchUpBuilding {
     const ledger = decodeLedger(this.#bytes);
     const next = await replica.next({ index, term, configuration, ledger });
     const log = await this.#options.openLog(next.logDirectory, this.#checkpoint);
-    const disk = new LogDisk({ log, note: () => ({ timestampMs: 0, recordCount: 1 }) });
+    const disk = new LogDisk({
+      log,
+      note: () => ({ timestampMs: 0, recordCount: 1 }),
+      openRepairs: () => Promise.resolve(undefined),
+    });
     await new Promise<void>((resolve, reject) => {
       disk.listen({ persisted: () => resolve(), failed: reject });
-      disk.write({ token: 1, hardState, truncateAfter: undefined, entries: this.#kept });
+      const entries = this.#kept;
+      disk.write({ token: 1, hardState, truncateAfter: undefined, entries, repaired: [] });
     });
     await disk.close();
     await next.makeCurrent();

@@ -59,6 +59,10 @@ export class ObservedDisk implements Disk {
     return this.#disk.faulty;
   }
 
+  recover(): Promise<void> {
+    return this.#disk.recover();
+  }
+
   listen(listener: DiskListener): void {
     const { process, watch } = this.#options;
     this.#disk.listen({

@@ -120,7 +120,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.clock = clock;
     this.maxTopicLevels = settings.maxTopicLevels;
     this.#queues = queues;
-    this.#router = new Router(settings);
+    this.#router = new Router(queues.queues, settings);
     this.#retained = new Retained(clock, {
       maxMessages: settings.maxRetainedMessages,
       maxBytes: settings.maxRetainedBytes,
@@ -131,7 +131,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.#autoQueues = new AutoQueues({
       definitionOf: autoQueue,
       maxQueues: settings.maxQueues,
-      queueCount: () => this.#router.queueCount,
+      queueCount: () => queues.queues.count,
       queue: (name) => this.queue(name),
       declare: (definition) => queues.admin.declare(definition),
       release: (held, refusal) => this.#release(held, refusal),
@@ -162,7 +162,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   }
 
   publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome {
-    if (this.#queueVersion !== this.#queues.version) this.#readQueues();
+    this.#readQueues();
     this.counters.published++;
     const route = this.#router.route(message.topic);
     if (route === undefined) return this.#refuse('topic-too-deep');
@@ -240,6 +240,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   #release(held: HeldPublish, refusal: EnqueueRefusal | undefined): void {
     const { message, publisher, tag } = held;
     const waiter = tag === undefined ? this : (publisher.waiter ?? this);
+    this.#readQueues();
     const queues = this.#router.route(message.topic)?.queues ?? [];
     if (refusal !== undefined || queues.length === 0) {
       waiter.enqueued(tag ?? 0, refusal ?? 'no-queue');
@@ -262,8 +263,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   }
 
   queue(name: string): QueueInfo | undefined {
-    if (this.#queueVersion !== this.#queues.version) this.#readQueues();
-    return this.#router.queue(name);
+    return this.#queues.queues.named(name);
   }
 
   makeQueue(name: string): Promise<QueueInfo | MakeRefusal> | undefined {
@@ -312,8 +312,10 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.publish(message, publisher, undefined);
   }
 
+  /** Before each route: those that are kept must not be older than the queues. */
   #readQueues(): void {
+    if (this.#queueVersion === this.#queues.version) return;
     this.#queueVersion = this.#queues.version;
-    this.#router.setQueues(this.#queues.queues);
+    this.#router.queuesChanged();
   }
 }

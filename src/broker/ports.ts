@@ -67,6 +67,21 @@ export interface QueueInfo {
   readonly capture: Capture;
 }
 
+/**
+ * The queues in force, newest state. A `QueueInfo` is made for whoever asks, since there may be
+ * very many: nobody keeps them all.
+ */
+export interface QueueDirectory extends Iterable<QueueInfo> {
+  readonly count: number;
+  get(queueId: QueueId): QueueInfo | undefined;
+  named(name: string): QueueInfo | undefined;
+  /**
+   * Those with other topics than the default of their name (`$queue/<name>/#`; of the catch-all,
+   * `$queue/#`). What did not change is the same object, and keeps its place.
+   */
+  readonly patterned: readonly QueueInfo[];
+}
+
 export type SettleOutcome = 'complete' | 'requeue' | 'discard';
 
 export interface Delivery {
@@ -180,8 +195,7 @@ export interface QueueConsumer {
 }
 
 export interface QueueClient {
-  /** The queues in force, newest state; replaced as a whole when `version` goes up. */
-  readonly queues: readonly QueueInfo[];
+  readonly queues: QueueDirectory;
   /** Goes up with each change of `queues`. */
   readonly version: number;
   /**

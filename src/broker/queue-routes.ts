@@ -7,13 +7,14 @@
  * twice stores it once.
  *
  * Nearly every queue has its own pattern alone (`$queue/<name>/#`): such a one is found by its name
- * and costs an entry of a map, nothing in the tree; only other patterns lie there. A new list of
- * queues is compared with the last one: what is at the same place from the front or from the end
- * and is the same object is passed over, so that one change among many queues touches one.
+ * in the directory of queues, and costs nothing here; only those with other patterns are known, and
+ * lie in the tree. A new list of them is compared with the last one: what is at the same place from
+ * the front or from the end and is the same object is passed over, so that one change among many
+ * touches one.
  */
 
 import type { QueueId } from '../machine/ids.ts';
-import type { QueueInfo } from './ports.ts';
+import type { QueueDirectory, QueueInfo } from './ports.ts';
 import { isReserved, parseQueueTopic, QUEUE_PREFIX } from './queue-topic.ts';
 import { TopicTrie } from './topic-trie.ts';
 
@@ -32,28 +33,28 @@ export interface Captures {
 }
 
 /** `captures`: patterns of ordinary topics are among what changed. */
-export type QueueChange = 'nothing' | 'queues' | 'captures';
+export type QueueChange = 'queues' | 'captures';
 
 const NONE: readonly QueueId[] = [];
 const NO_ROUTE: QueueRoute = { queues: NONE, missing: undefined };
 const NO_CAPTURES: Captures = { awaited: NONE, unawaited: NONE };
 
 export class QueueRoutes {
+  readonly #directory: QueueDirectory;
   #list: readonly QueueInfo[] = [];
-  readonly #byName = new Map<string, QueueInfo>();
+  /** Those of the list. */
+  readonly #patterned = new Map<string, QueueInfo>();
   readonly #patterns = new TopicTrie<QueueInfo>();
   /** Patterns of ordinary topics. */
   #captures = 0;
 
-  get count(): number {
-    return this.#byName.size;
+  constructor(directory: QueueDirectory) {
+    this.#directory = directory;
   }
 
-  named(name: string): QueueInfo | undefined {
-    return this.#byName.get(name);
-  }
-
-  set(queues: readonly QueueInfo[]): QueueChange {
+  /** The directory has changed. */
+  changed(): QueueChange {
+    const queues = this.#directory.patterned;
     const before = this.#list;
     this.#list = queues;
     const shorter = Math.min(before.length, queues.length);
@@ -63,13 +64,13 @@ export class QueueRoutes {
     const ends = { before: before.length - 1, now: queues.length - 1 };
     while (tail < shorter - from && before[ends.before - tail] === queues[ends.now - tail]) tail++;
     const coming = queues.slice(from, queues.length - tail);
-    let change: QueueChange = 'nothing';
+    let change: QueueChange = 'queues';
     const staying = new Set(coming.map(({ name }) => name));
     for (const queue of before.slice(from, before.length - tail)) {
       if (!staying.has(queue.name)) change = stronger(change, this.#remove(queue.name));
     }
     for (const queue of coming) {
-      const known = this.#byName.get(queue.name);
+      const known = this.#patterned.get(queue.name);
       if (known !== undefined && sameRoutes(known, queue)) continue;
       change = stronger(change, this.#remove(queue.name));
       change = stronger(change, this.#add(queue));
@@ -83,7 +84,7 @@ export class QueueRoutes {
     // No queue takes it, the catch-all neither: it names none, or is kept for verbs (`$ack`).
     if (parsed === undefined || isReserved(parsed.rest)) return NO_ROUTE;
     const { name } = parsed;
-    const own = this.#byName.get(name);
+    const own = this.#directory.named(name);
     if (name.startsWith('$')) {
       return own === undefined ? NO_ROUTE : { queues: [own.queueId], missing: undefined };
     }
@@ -91,7 +92,7 @@ export class QueueRoutes {
     if (own?.topics.includes(ownPattern(name)) === true) found.push(own);
     if (this.#patterns.size > this.#captures) this.#patterns.match(topic, found);
     if (found.length > 0) return { queues: idsOf(found), missing: undefined };
-    const catchAll = this.#byName.get(CATCH_ALL_QUEUE);
+    const catchAll = this.#directory.named(CATCH_ALL_QUEUE);
     return {
       queues: catchAll === undefined ? NONE : [catchAll.queueId],
       missing: own === undefined ? name : undefined,
@@ -111,7 +112,7 @@ export class QueueRoutes {
   }
 
   #add(queue: QueueInfo): QueueChange {
-    this.#byName.set(queue.name, queue);
+    this.#patterned.set(queue.name, queue);
     let change: QueueChange = 'queues';
     for (const pattern of queue.topics) {
       if (!isInTree(queue, pattern)) continue;
@@ -124,9 +125,9 @@ export class QueueRoutes {
   }
 
   #remove(name: string): QueueChange {
-    const queue = this.#byName.get(name);
-    if (queue === undefined) return 'nothing';
-    this.#byName.delete(name);
+    const queue = this.#patterned.get(name);
+    if (queue === undefined) return 'queues';
+    this.#patterned.delete(name);
     let change: QueueChange = 'queues';
     for (const pattern of queue.topics) {
       const removed = isInTree(queue, pattern) && this.#patterns.remove(pattern, queue);
@@ -159,8 +160,7 @@ function sameRoutes(a: QueueInfo, b: QueueInfo): boolean {
 }
 
 function stronger(a: QueueChange, b: QueueChange): QueueChange {
-  if (a === 'captures' || b === 'captures') return 'captures';
-  return a === 'queues' || b === 'queues' ? 'queues' : 'nothing';
+  return a === 'captures' ? a : b;
 }
 
 /** Each once: several patterns of one queue may match. */

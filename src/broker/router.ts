@@ -13,7 +13,7 @@
  */
 
 import type { QueueId } from '../machine/ids.ts';
-import type { Match, QueueInfo, Subscriber, SubscriptionOptions } from './ports.ts';
+import type { Match, QueueDirectory, Subscriber, SubscriptionOptions } from './ports.ts';
 import { QueueRoutes } from './queue-routes.ts';
 import { QUEUE_PREFIX } from './queue-topic.ts';
 import { countLevels, hasWildcard, TopicTrie } from './topic-trie.ts';
@@ -60,7 +60,7 @@ export class Router {
   readonly #subscriptions = new TopicTrie<Subscription>();
   /** By subscriber and filter, to find what an unsubscribe means. */
   readonly #bySubscriber = new Map<Subscriber, Map<string, Subscription>>();
-  readonly #queues = new QueueRoutes();
+  readonly #queues: QueueRoutes;
   readonly #routes = new Map<string, Route>();
   #keptSubscribers = 0;
   /** Routes of ordinary topics with another number are stale. */
@@ -68,7 +68,8 @@ export class Router {
   /** The same for those of `$queue/`. */
   #queueVersion = 0;
 
-  constructor(options: { maxTopicLevels: number; maxRoutes: number }) {
+  constructor(queues: QueueDirectory, options: { maxTopicLevels: number; maxRoutes: number }) {
+    this.#queues = new QueueRoutes(queues);
     this.#maxTopicLevels = options.maxTopicLevels;
     this.#maxRoutes = options.maxRoutes;
   }
@@ -77,18 +78,10 @@ export class Router {
     return this.#subscriptions.size;
   }
 
-  setQueues(queues: readonly QueueInfo[]): void {
-    const changed = this.#queues.set(queues);
-    if (changed !== 'nothing') this.#queueVersion++;
-    if (changed === 'captures') this.#version++;
-  }
-
-  get queueCount(): number {
-    return this.#queues.count;
-  }
-
-  queue(name: string): QueueInfo | undefined {
-    return this.#queues.named(name);
+  /** The directory of queues has changed. */
+  queuesChanged(): void {
+    this.#queueVersion++;
+    if (this.#queues.changed() === 'captures') this.#version++;
   }
 
   /** Returns whether the filter is new for this subscriber; otherwise its options are replaced. */

@@ -119,7 +119,7 @@ function greeting(node: Node, config: Config): string {
     ...node.listening.map(({ host, port }) => ['MQTT 3.1.1, 5.0', `${host}:${port}`]),
     ...opsRow(node),
     ['data', node.dataDirectory],
-    ['queues', node.queueNames.join(', ')],
+    ['queues', queuesTold(node)],
     ['admin', node.adminSocket ?? 'off'],
   ];
   const [first] = node.listening;
@@ -133,6 +133,20 @@ function greeting(node: Node, config: Config): string {
     '',
   ];
   return lines.join('\n');
+}
+
+/** There may be very many. */
+const QUEUES_TOLD_MAX = 10;
+
+function queuesTold({ queues }: Node): string {
+  const names: string[] = [];
+  for (const { name } of queues) {
+    if (names.length === QUEUES_TOLD_MAX) {
+      return `${names.join(', ')} and ${queues.count - names.length} more`;
+    }
+    names.push(name);
+  }
+  return names.join(', ');
 }
 
 function opsRow({ ops }: Node): string[][] {

@@ -1,6 +1,6 @@
 /**
- * Entries of the log in a frame, one behind the other. Payloads are neither looked into nor copied
- * on their way in: what is received is a view of its batch, and keeps that alive.
+ * Entries of the log in a frame, one behind the other. Payloads are not looked into, and are views
+ * of the frame that they came in.
  *
  *   u32 number of entries, then for each:
  *     u64 index, u64 term, u8 kind (0 commands, 1 configuration, 2 empty), u32 length, payload

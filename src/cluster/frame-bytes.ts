@@ -1,7 +1,7 @@
 /**
  * The bytes of frames, little-endian: a writer into room that was measured before, and a reader
  * that trusts nothing. A length is compared with what is there before anything is made of it, so
- * that no number from the wire makes anything large; bytes are given as views and never copied.
+ * that no number from the wire makes anything large; bytes are given as views.
  *
  * A number of 64 bits is two of 32, the low one first, and never above 2^53 - 1.
  */
@@ -109,6 +109,18 @@ export class FrameReader {
     this.#at += length;
     return at;
   }
+}
+
+/**
+ * The bytes themselves, unless they are a small part of what they keep alive (other frames of a
+ * batch, a pool that Node.js shares): then a copy, so that a log of small entries in memory cannot
+ * hold on to all the traffic that passed by.
+ */
+export function ownBytes(bytes: Buffer): Buffer {
+  if (2 * bytes.length >= bytes.buffer.byteLength) return bytes;
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(copy);
+  return copy;
 }
 
 export function malformed(what: string): PeerError {

@@ -24,7 +24,7 @@ import {
 import type { PeerMessage } from '#raft';
 import type { Logger } from '../telemetry/logger.ts';
 import { type InFrame, FrameKind, decodeBatch, encodeBatch } from './batch.ts';
-import { malformed } from './frame-bytes.ts';
+import { malformed, ownBytes } from './frame-bytes.ts';
 import { type Channel, type Hello, checkHello, helloBytes, readHello } from './hello.ts';
 import { writeHello } from './hello.ts';
 import { readMessage } from './message-codec.ts';
@@ -68,7 +68,10 @@ export interface DialerOptions {
   readonly node: string;
   readonly incarnation: number;
   readonly tls: PeerTls | undefined;
-  /** All of one batch, in order; bytes in it are views that keep the whole batch alive. */
+  /**
+   * All of one batch, in order; bytes in it are views, each of which keeps at most twice its frame
+   * alive.
+   */
   readonly onReceived: (batch: readonly Received[], bytes: number) => void;
   /** `hello` is the peer's; undefined: the stream has ended. */
   readonly onState: (hello: Hello | undefined) => void;
@@ -288,8 +291,8 @@ class Attempt {
   /** Throws a `PeerError`. */
   #read({ kind, shard, body }: InFrame): Received {
     if (kind !== FrameKind.message) throw malformed(`a frame of kind ${kind}`);
-    const message = readMessage(body);
-    const { peer, node } = this.#options;
+    const { peer, node, channel } = this.#options;
+    const message = readMessage(channel === 'bulk' ? ownBytes(body) : body);
     if (nodeOf(message.from) !== peer.id) {
       throw new PeerError('identity', `it sends in the name of ${message.from}`);
     }

@@ -187,7 +187,8 @@ export class Commands {
 
   #enqueueKeys(command: EnqueueCommand): readonly RecordKey[] {
     const missing = this.#missing;
-    missing.length = 0;
+    // Setting a length that is right already costs too.
+    if (missing.length > 0) missing.length = 0;
     this.#needs.keys = missing;
     const stream = this.#senders.missing(command.node);
     if (stream !== undefined) missing.push(stream);
@@ -242,13 +243,14 @@ export class Commands {
     meta: Meta,
     context: ApplyContext,
   ): void {
-    const state = this.#stateOf(command);
-    const before = state?.definition.limits.retention;
+    const before = this.#stateOf(command)?.definition.limits.retention;
     if (command.kind === 'declare-queue') {
       this.#definitions.declare(command, meta, context.effects);
     } else {
       this.#definitions.update(command, context.effects);
     }
+    // One that is idle was made for that call alone, and knows nothing of the change.
+    const state = this.#stateOf(command);
     if (state !== undefined && before !== undefined) redefined(state, before, context);
   }
 

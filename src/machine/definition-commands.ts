@@ -9,46 +9,44 @@
  * Dead letters that would come back to where they came from are refused, as far as the queues that
  * are defined show it (S9); what closes the circle later is what is refused then.
  *
- * Limits that are equal are one object, since most of 100,000 queues have the same.
+ * Of an idle queue nothing is here but its columns in the table of definitions: its `QueueState` is
+ * made for who asks, and stays (awake) while a record of the queue is in memory.
  */
 
 import { assert } from './assert.ts';
 import type { DeclareQueueCommand, DeleteQueueCommand, UpdateQueueCommand } from './command.ts';
+import { DefinitionTable, type Known } from './definition-table.ts';
+import { DefinitionsChunk, definitionRows, definitionsChunkOf } from './definitions-chunk.ts';
 import {
   DEFAULT_LIMITS,
-  DEFINITIONS_CHUNK,
-  DefinitionsChunk,
   type QueueDefinition,
   type QueueLimits,
   definitionProblem,
-  limitsData,
   limitsProblem,
   sameLimits,
   sameTopics,
 } from './definitions.ts';
 import type { Effects } from './effect.ts';
 import { DELAYED_QUEUE, type QueueId } from './ids.ts';
+import type { QueueOwner } from './queue-owner.ts';
 import { QueueState } from './queue.ts';
 import { type RecordData, definitionsKey } from './record-data.ts';
 import { type RecordHolder, type RecordTable, Resident } from './record-table.ts';
 import type { Meta } from './version.ts';
-
-/** Limits that no queue has any more are kept up to so many. */
-const MAX_UNUSED_LIMITS = 1_024;
 
 export interface DefinedQueue {
   readonly queueId: QueueId;
   readonly definition: QueueDefinition;
 }
 
-export class Definitions implements RecordHolder {
+export class Definitions implements RecordHolder, QueueOwner<QueueState> {
   readonly #table: RecordTable;
-  readonly #queues = new Map<QueueId, QueueState>();
-  readonly #names = new Map<string, QueueState>();
+  readonly #defined = new DefinitionTable();
+  readonly #awake = new Map<QueueId, QueueState>();
   readonly #chunks = new Map<number, Resident<DefinitionsChunk>>();
-  /** By what they say. */
-  #limits = new Map<string, QueueLimits>();
   #version = 0;
+  /** Awake, and found last: commands of an entry name the same queue again and again. */
+  #last: QueueState | undefined;
   readonly waiting: QueueState;
 
   constructor(table: RecordTable) {
@@ -59,12 +57,22 @@ export class Definitions implements RecordHolder {
       topics: [],
       limits: DEFAULT_LIMITS,
     };
-    this.waiting = new QueueState(DELAYED_QUEUE, definition, table);
+    const alwaysThere: QueueOwner<QueueState> = { woke: () => undefined, slept: () => undefined };
+    this.waiting = new QueueState(DELAYED_QUEUE, definition, { table, owner: alwaysThere });
   }
 
-  /** How many different limits are remembered. */
-  get knownLimits(): number {
-    return this.#limits.size;
+  get size(): number {
+    return this.#defined.size;
+  }
+
+  /** How many different limits the queues have. */
+  get differentLimits(): number {
+    return this.#defined.differentLimits;
+  }
+
+  /** Queues of which a record is in memory. */
+  get awakeCount(): number {
+    return this.#awake.size;
   }
 
   /** Goes up with each change. */
@@ -72,22 +80,46 @@ export class Definitions implements RecordHolder {
     return this.#version;
   }
 
+  /** Not to be kept beyond the call of the machine that asks. */
   get(queueId: QueueId): QueueState | undefined {
-    return this.#queues.get(queueId);
+    const last = this.#last;
+    if (last !== undefined && last.queueId === queueId) return last;
+    const awake = this.#awake.get(queueId);
+    if (awake !== undefined) {
+      this.#last = awake;
+      return awake;
+    }
+    const definition = this.#defined.get(queueId);
+    return definition === undefined ? undefined : this.#newState(queueId, definition);
+  }
+
+  has(queueId: QueueId): boolean {
+    return this.#defined.has(queueId);
+  }
+
+  definition(queueId: QueueId): QueueDefinition | undefined {
+    return this.#awake.get(queueId)?.definition ?? this.#defined.get(queueId);
   }
 
   named(name: string): DefinedQueue | undefined {
-    const state = this.#names.get(name);
-    return state === undefined
-      ? undefined
-      : { queueId: state.queueId, definition: state.definition };
+    const queueId = this.#defined.idOf(name);
+    const definition = queueId === undefined ? undefined : this.definition(queueId);
+    return queueId === undefined || definition === undefined ? undefined : { queueId, definition };
   }
 
-  /** In order of queueId. */
-  list(): DefinedQueue[] {
-    return [...this.#queues.values()]
-      .map(({ queueId, definition }) => ({ queueId, definition }))
-      .sort((a, b) => a.queueId - b.queueId);
+  /** In ascending order. */
+  ids(): QueueId[] {
+    return this.#defined.ids();
+  }
+
+  /** Of the queues of which a record is in memory, in ascending order. */
+  awakeIds(): QueueId[] {
+    return [...this.#awake.keys()].sort((a, b) => a - b);
+  }
+
+  /** In no order. */
+  names(): string[] {
+    return this.#defined.names();
   }
 
   hasChunk(chunk: number): boolean {
@@ -96,25 +128,20 @@ export class Definitions implements RecordHolder {
 
   load(chunk: number, data: RecordData): void {
     if (this.#chunks.has(chunk)) return;
-    const content = DefinitionsChunk.fromData(data);
+    const content = new DefinitionsChunk(chunk, this.#defined);
     this.#chunks.set(chunk, new Resident(definitionsKey(chunk), content, this));
-    for (const [queueId, read] of content.entries()) {
-      assert(
-        Math.floor(queueId / DEFINITIONS_CHUNK) === chunk,
-        'definitions: a queue in a wrong chunk',
-      );
-      const definition = this.#shared(read);
-      content.set(queueId, definition);
-      this.#add(new QueueState(queueId, definition, this.#table));
+    for (const [queueId, definition] of definitionRows(data)) {
+      assert(definitionsChunkOf(queueId) === chunk, 'definitions: a queue in a wrong chunk');
+      this.#defined.set(queueId, definition);
     }
     this.#version += 1;
   }
 
   declare(command: DeclareQueueCommand, meta: Meta, effects: Effects): void {
     const { name, type, topics, limits } = command;
-    const definition = this.#shared({ name, type, topics, limits });
+    const definition: QueueDefinition = { name, type, topics, limits };
     const problem = definitionProblem(definition) ?? this.#cycleProblem(name, limits);
-    const there = this.#names.get(name);
+    const there = this.named(name);
     if (there !== undefined && there.definition.type !== type) {
       const detail = `queue ${name} exists and is of another type`;
       effects.addRare({ kind: 'queue-refused', reason: 'type-differs', detail });
@@ -125,10 +152,9 @@ export class Definitions implements RecordHolder {
     } else {
       const queueId = meta.nextQueueId as QueueId;
       meta.nextQueueId += 1;
-      const state = new QueueState(queueId, definition, this.#table);
-      this.#add(state);
-      state.create();
-      this.#changedChunk(queueId, meta).set(queueId, definition);
+      this.#touchChunk(queueId, meta);
+      this.#defined.set(queueId, definition);
+      this.#newState(queueId, definition).create();
       this.#version += 1;
       effects.addRare({ kind: 'queue-declared', queueId, definition, created: true });
     }
@@ -136,11 +162,11 @@ export class Definitions implements RecordHolder {
 
   update(command: UpdateQueueCommand, effects: Effects): void {
     const { queueId, limits } = command;
-    const state = this.#queues.get(queueId);
+    const definition = this.definition(queueId);
     const problem =
       limitsProblem(limits) ??
-      (state === undefined ? undefined : this.#cycleProblem(state.definition.name, limits));
-    if (state === undefined) {
+      (definition === undefined ? undefined : this.#cycleProblem(definition.name, limits));
+    if (definition === undefined) {
       effects.addRare({
         kind: 'queue-refused',
         reason: 'no-queue',
@@ -149,14 +175,15 @@ export class Definitions implements RecordHolder {
     } else if (problem !== undefined) {
       effects.addRare({ kind: 'queue-refused', reason: 'invalid', detail: problem });
     } else {
-      this.#redefine(state, this.#shared({ ...state.definition, limits }), effects);
+      const there = { queueId, definition };
+      this.#redefine(there, { ...definition, limits }, effects);
     }
   }
 
   /** The records of the queue and of all its groups are resident. */
   remove(command: DeleteQueueCommand, meta: Meta, effects: Effects): void {
     const { queueId } = command;
-    const state = this.#queues.get(queueId);
+    const state = this.get(queueId);
     if (state === undefined) {
       effects.addRare({
         kind: 'queue-refused',
@@ -165,78 +192,71 @@ export class Definitions implements RecordHolder {
       });
       return;
     }
+    const { name } = state.definition;
     state.remove();
-    this.#queues.delete(queueId);
-    this.#names.delete(state.definition.name);
-    const number = Math.floor(queueId / DEFINITIONS_CHUNK);
-    const chunk = this.#changedChunk(queueId, meta);
-    chunk.delete(queueId);
-    if (chunk.size === 0) {
-      this.#table.remove(this.#chunks.get(number) as Resident<DefinitionsChunk>);
+    this.#awake.delete(queueId);
+    if (this.#last?.queueId === queueId) this.#last = undefined;
+    const chunk = this.#touchChunk(queueId, meta);
+    this.#defined.remove(queueId);
+    if (chunk.content.isEmpty) {
+      const number = definitionsChunkOf(queueId);
+      this.#table.remove(chunk);
       this.#chunks.delete(number);
       meta.removeDefinitionChunk(number);
     }
     this.#version += 1;
-    effects.addRare({ kind: 'queue-deleted', queueId, name: state.definition.name });
+    effects.addRare({ kind: 'queue-deleted', queueId, name });
   }
 
   evicted(): void {
     assert(false, 'definitions are never evicted');
   }
 
-  #add(state: QueueState): void {
-    assert(!this.#names.has(state.definition.name), 'definitions: a name twice');
-    this.#queues.set(state.queueId, state);
-    this.#names.set(state.definition.name, state);
+  woke(state: QueueState): void {
+    this.#awake.set(state.queueId, state);
   }
 
-  /** The definition with the limits that are there already, if they say the same. */
-  #shared(definition: QueueDefinition): QueueDefinition {
-    const key = limitsData(definition.limits).join();
-    const known = this.#limits.get(key);
-    if (known !== undefined) return { ...definition, limits: known };
-    if (this.#limits.size > this.#queues.size + MAX_UNUSED_LIMITS) this.#forgetUnusedLimits();
-    this.#limits.set(key, definition.limits);
-    return definition;
+  slept({ queueId }: QueueState, known: Known): void {
+    this.#awake.delete(queueId);
+    if (this.#last?.queueId === queueId) this.#last = undefined;
+    this.#defined.setKnown(queueId, known);
   }
 
-  #forgetUnusedLimits(): void {
-    this.#limits = new Map();
-    for (const { definition } of this.#queues.values()) {
-      this.#limits.set(limitsData(definition.limits).join(), definition.limits);
-    }
+  #newState(queueId: QueueId, definition: QueueDefinition): QueueState {
+    const parts = { table: this.#table, owner: this };
+    return new QueueState(queueId, definition, { ...parts, known: this.#defined.known(queueId) });
   }
 
   /** Follows the dead letters of a queue that would have these limits. */
   #cycleProblem(name: string, limits: QueueLimits): string | undefined {
     let next = limits.deadLetter;
-    for (let hops = 0; next !== '' && hops <= this.#queues.size; hops += 1) {
+    for (let hops = 0; next !== '' && hops <= this.#defined.size; hops += 1) {
       if (next === name) return `dlq: dead letters of ${name} would come back to it`;
-      next = this.#names.get(next)?.definition.limits.deadLetter ?? '';
+      next = this.#defined.deadLetterOf(next);
     }
     return undefined;
   }
 
-  #declareAgain(state: QueueState, definition: QueueDefinition, effects: Effects): void {
-    const before = state.definition;
+  #declareAgain(there: DefinedQueue, definition: QueueDefinition, effects: Effects): void {
+    const { queueId, definition: before } = there;
     if (
       sameLimits(before.limits, definition.limits) &&
       sameTopics(before.topics, definition.topics)
     ) {
-      const { queueId } = state;
       effects.addRare({ kind: 'queue-declared', queueId, definition: before, created: false });
     } else {
-      this.#redefine(state, definition, effects);
+      this.#redefine(there, definition, effects);
     }
   }
 
-  #redefine(state: QueueState, definition: QueueDefinition, effects: Effects): void {
-    const { queueId, definition: previous } = state;
-    const resident = this.#chunks.get(Math.floor(queueId / DEFINITIONS_CHUNK));
-    assert(resident !== undefined, 'definitions: a queue without its chunk');
-    this.#table.touch(resident);
-    resident.content.set(queueId, definition);
-    state.definition = definition;
+  #redefine(there: DefinedQueue, definition: QueueDefinition, effects: Effects): void {
+    const { queueId, definition: previous } = there;
+    const chunk = this.#chunks.get(definitionsChunkOf(queueId));
+    assert(chunk !== undefined, 'definitions: a queue without its chunk');
+    this.#table.touch(chunk);
+    this.#defined.set(queueId, definition);
+    const awake = this.#awake.get(queueId);
+    if (awake !== undefined) awake.definition = definition;
     this.#version += 1;
     effects.addRare({ kind: 'queue-updated', queueId, definition, previous });
   }
@@ -244,15 +264,16 @@ export class Definitions implements RecordHolder {
   /**
    * The chunk of this queue, about to change; made when there is none. Meta is about to change too.
    */
-  #changedChunk(queueId: QueueId, meta: Meta): DefinitionsChunk {
-    const number = Math.floor(queueId / DEFINITIONS_CHUNK);
+  #touchChunk(queueId: QueueId, meta: Meta): Resident<DefinitionsChunk> {
+    const number = definitionsChunkOf(queueId);
     let resident = this.#chunks.get(number);
     if (resident === undefined) {
-      resident = new Resident(definitionsKey(number), new DefinitionsChunk(), this);
+      const content = new DefinitionsChunk(number, this.#defined);
+      resident = new Resident(definitionsKey(number), content, this);
       this.#chunks.set(number, resident);
       meta.addDefinitionChunk(number);
     }
     this.#table.touch(resident);
-    return resident.content;
+    return resident;
   }
 }

@@ -2,12 +2,11 @@
  * Definitions: what queues there are, and by which limits they work.
  *
  * A queueId is never used again. Definitions are always resident (routing needs them, and a name
- * must be found), and lie in the record store in chunks of `DEFINITIONS_CHUNK` consecutive
- * queueIds. Which chunks there are stands in the meta record.
+ * must be found; `definition-table.ts`), and lie in the record store in chunks
+ * (`definitions-chunk.ts`). Which chunks there are stands in the meta record.
  */
 
 import { assert } from './assert.ts';
-import type { QueueId } from './ids.ts';
 import { type RecordData, listOf, numberOf, stringOf } from './record-data.ts';
 
 /** Stored by its place in this list, so the list only grows at its end. */
@@ -129,7 +128,6 @@ const MAX_UNSETTLED_SPAN = 4_194_304;
 export const MAX_LIFE_MS = 3_650 * 24 * 3_600_000;
 /** 2^50. */
 const MAX_AMOUNT = 1_125_899_906_842_624;
-export const DEFINITIONS_CHUNK = 64;
 
 /** What is wrong with a definition, in words; undefined when it may be declared. */
 export function definitionProblem(definition: QueueDefinition): string | undefined {
@@ -238,44 +236,6 @@ export function sameRetention(a: RetentionLimits, b: RetentionLimits): boolean {
 
 export function sameTopics(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((topic, at) => topic === b[at]);
-}
-
-/** The definitions of `DEFINITIONS_CHUNK` consecutive queueIds: one record. */
-export class DefinitionsChunk {
-  readonly #definitions = new Map<QueueId, QueueDefinition>();
-
-  static fromData(data: RecordData): DefinitionsChunk {
-    const chunk = new DefinitionsChunk();
-    const [format, ...rows] = listOf(data);
-    assert(format === 1, 'definitions: unknown format');
-    for (const row of rows) {
-      const [id, definition] = listOf(row);
-      assert(definition !== undefined, 'definitions: a row without a definition');
-      chunk.#definitions.set(numberOf(id) as QueueId, definitionOf(definition));
-    }
-    return chunk;
-  }
-
-  get size(): number {
-    return this.#definitions.size;
-  }
-
-  set(queueId: QueueId, definition: QueueDefinition): void {
-    this.#definitions.set(queueId, definition);
-  }
-
-  delete(queueId: QueueId): void {
-    this.#definitions.delete(queueId);
-  }
-
-  entries(): [QueueId, QueueDefinition][] {
-    return [...this.#definitions].sort(([a], [b]) => a - b);
-  }
-
-  toData(): RecordData {
-    const rows = this.entries().map(([id, definition]) => [id, definitionData(definition)]);
-    return [1, ...rows];
-  }
 }
 
 /** All of a definition as plain data: for records, commands and requests alike. */

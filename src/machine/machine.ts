@@ -161,9 +161,31 @@ export class Machine {
     return this.#definitions.version;
   }
 
-  /** In order of queueId. */
+  get queueCount(): number {
+    return this.#definitions.size;
+  }
+
+  /** In ascending order. */
+  queueIds(): QueueId[] {
+    return this.#definitions.ids();
+  }
+
+  /** Those of which something is in memory; in ascending order. */
+  awakeQueueIds(): QueueId[] {
+    return this.#definitions.awakeIds();
+  }
+
+  /** In no order. */
+  queueNames(): string[] {
+    return this.#definitions.names();
+  }
+
+  /** In order of queueId. A definition is made for each: not where there may be many. */
   queues(): DefinedQueue[] {
-    return this.#definitions.list();
+    return this.queueIds().flatMap((queueId) => {
+      const definition = this.definition(queueId);
+      return definition === undefined ? [] : [{ queueId, definition }];
+    });
   }
 
   queueNamed(name: string): DefinedQueue | undefined {
@@ -171,7 +193,7 @@ export class Machine {
   }
 
   definition(queueId: QueueId): QueueDefinition | undefined {
-    return this.#definitions.get(queueId)?.definition;
+    return this.#definitions.definition(queueId);
   }
 
   /**
@@ -208,9 +230,8 @@ export class Machine {
 
   /** All queues that may hold payloads: those that are defined, and deleted ones with intents. */
   heldQueues(): QueueId[] {
-    const ids = this.#definitions.list().map(({ queueId }) => queueId);
-    const gone = this.#parts.outbox.queues().filter((each) => this.#queue(each) === undefined);
-    return [DELAYED_QUEUE, ...ids, ...gone];
+    const gone = this.#parts.outbox.queues().filter((each) => !this.#isThere(each));
+    return [DELAYED_QUEUE, ...this.queueIds(), ...gone];
   }
 
   /**
@@ -353,6 +374,10 @@ export class Machine {
   #queue(queueId: QueueId): QueueState | undefined {
     const definitions = this.#definitions;
     return queueId === DELAYED_QUEUE ? definitions.waiting : definitions.get(queueId);
+  }
+
+  #isThere(queueId: QueueId): boolean {
+    return queueId === DELAYED_QUEUE || this.#definitions.has(queueId);
   }
 
   /** Keys for something that concerns one queue; none if it does not exist. */

@@ -113,7 +113,8 @@ function storeOnce(
   }
   if (found === 0) return NO_QUEUE;
   if (targets.length === 0) return DUPLICATE;
-  const outcome = store({ ...command, targets }, options, context);
+  const { bytes, topic } = command;
+  const outcome = store({ targets, bytes, topic, options }, options, context);
   if (outcome !== ACCEPTED) return outcome;
   for (const queueId of targets) {
     const serial = parts.producers.take({ queueId, ...producer }, stamp);

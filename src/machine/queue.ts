@@ -2,9 +2,9 @@
  * A queue: its definition, the first offset that is kept and the next one to be given, and the
  * directory of its groups.
  *
- * `Queue` is the record. `QueueState` exists for every queue that is defined and costs little while
- * the queue is idle: its records, the directory among them, are evicted, and it keeps but the two
- * numbers by which the shard knows what of the log is still wanted.
+ * `Queue` is the record. `QueueState` is what is in memory of a queue: it tells its owner when the
+ * first of the records comes and when the last one is evicted, and is forgotten then, but for two
+ * numbers by which the shard knows what of the log is still wanted (`Known`).
  *
  * Invariant: `start` <= floor of each group <= `nextOffset`, and never does any of them go back,
  * but for the floor of a stream's group.
@@ -12,6 +12,7 @@
 
 import { assert } from './assert.ts';
 import { GROUP_KINDS, type GroupKind } from './command.ts';
+import type { Known } from './definition-table.ts';
 import type { QueueDefinition } from './definitions.ts';
 import type { GroupView } from './effect.ts';
 import { takesAll } from './filters.ts';
@@ -34,6 +35,7 @@ import {
   stored,
   stringOf,
 } from './record-data.ts';
+import type { QueueOwner } from './queue-owner.ts';
 import { type RecordHolder, type RecordTable, Resident } from './record-table.ts';
 
 /** What the directory says of a group. */
@@ -118,9 +120,17 @@ function entryData(entry: GroupEntry): RecordData {
   return [groupId, name, GROUP_KINDS.indexOf(kind), filter, filterFrom, idleSince];
 }
 
+interface QueueStateParts {
+  readonly table: RecordTable;
+  readonly owner: QueueOwner<QueueState>;
+  /** Default: nothing is known. */
+  readonly known?: Known;
+}
+
 export class QueueState implements RecordHolder, GroupHolder {
   readonly queueId: QueueId;
   readonly #table: RecordTable;
+  readonly #owner: QueueOwner<QueueState>;
   #definition: QueueDefinition;
   #record: Resident<Queue> | undefined;
   /** Groups of which anything is in memory; undefined: none. */
@@ -128,17 +138,20 @@ export class QueueState implements RecordHolder, GroupHolder {
   /** The group that was used last. */
   #lastGroup: GroupState | undefined;
   /** Never too high; -1: not known. What is below is wanted by no group. */
-  #knownWanted = -1;
-  #knownNextOffset = -1;
+  #knownWanted: number;
+  #knownNextOffset: number;
   /** Never too low; -1: not known. See `mayReach`. */
   #longestAtMost = -1;
   #isPlain = false;
   #hasFilters = false;
 
-  constructor(queueId: QueueId, definition: QueueDefinition, table: RecordTable) {
+  constructor(queueId: QueueId, definition: QueueDefinition, parts: QueueStateParts) {
     this.queueId = queueId;
     this.#definition = definition;
-    this.#table = table;
+    this.#table = parts.table;
+    this.#owner = parts.owner;
+    this.#knownWanted = parts.known?.wanted ?? -1;
+    this.#knownNextOffset = parts.known?.nextOffset ?? -1;
   }
 
   get definition(): QueueDefinition {
@@ -203,6 +216,7 @@ export class QueueState implements RecordHolder, GroupHolder {
   create(): void {
     this.#record = new Resident(queueKey(this.queueId), new Queue(), this);
     this.#table.create(this.#record);
+    this.#owner.woke(this);
     if (this.#definition.limits.defaultGroup === 'shared') {
       const group = { name: DEFAULT_GROUP_NAME, kind: 'explicit', filter: '' } as const;
       this.#addGroup(DEFAULT_GROUP, group, 0);
@@ -215,6 +229,7 @@ export class QueueState implements RecordHolder, GroupHolder {
     const queue = data === undefined ? Queue.shared() : Queue.fromData(data);
     this.#record = new Resident(queueKey(this.queueId), queue, this);
     this.#table.adopt(this.#record);
+    this.#owner.woke(this);
     this.#longestAtMost = -1;
     this.#recognize();
   }
@@ -406,6 +421,7 @@ export class QueueState implements RecordHolder, GroupHolder {
     this.#rememberWanted(content);
     this.#knownNextOffset = content.nextOffset;
     this.#record = undefined;
+    this.#sleepIfEmpty();
   }
 
   groupLeaving(group: GroupState): void {
@@ -415,6 +431,12 @@ export class QueueState implements RecordHolder, GroupHolder {
 
   groupLeft(group: GroupState): void {
     this.#forget(group.groupId);
+    this.#sleepIfEmpty();
+  }
+
+  #sleepIfEmpty(): void {
+    if (this.#record !== undefined || this.#groups !== undefined) return;
+    this.#owner.slept(this, { wanted: this.#knownWanted, nextOffset: this.#knownNextOffset });
   }
 
   #hasGroup(groupId: GroupId): boolean {

@@ -12,13 +12,13 @@ import type {
   QueueAdmin,
   QueueDefinition,
   QueueDetail,
-  QueueInfo,
+  QueueDirectory,
   QueueSummary,
 } from '../broker/ports.ts';
 
 /** One shard, as far as operators need it. */
 export interface AdministeredShard {
-  readonly queues: readonly QueueInfo[];
+  readonly queues: QueueDirectory;
   readonly admin: QueueAdmin;
 }
 
@@ -46,7 +46,7 @@ export class AdminOfBoth implements QueueAdmin {
     const { name, type } = definition;
     const isEphemeral = type === 'ephemeral';
     const other = isEphemeral ? this.#durable : this.#volatile;
-    const there = named(other, name);
+    const there = other.queues.named(name);
     if (there !== undefined) {
       const words = `queue ${name} exists with type ${there.type}, and is declared as ${type}`;
       throw new AdminError('exists', words);
@@ -83,10 +83,6 @@ export class AdminOfBoth implements QueueAdmin {
   }
 
   #of(name: string): QueueAdmin {
-    return (named(this.#volatile, name) === undefined ? this.#durable : this.#volatile).admin;
+    return (this.#volatile.queues.named(name) === undefined ? this.#durable : this.#volatile).admin;
   }
-}
-
-function named(shard: AdministeredShard, name: string): QueueInfo | undefined {
-  return shard.queues.find((queue) => queue.name === name);
 }

@@ -111,10 +111,7 @@ export class Admin {
     const { machine } = this.#options;
     if (this.#namesVersion !== machine.definitionsVersion) {
       this.#namesVersion = machine.definitionsVersion;
-      this.#names = machine
-        .queues()
-        .map(({ definition }) => definition.name)
-        .sort();
+      this.#names = machine.queueNames().sort();
     }
     const names = this.#names;
     const from = firstAbove(names, after);

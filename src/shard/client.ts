@@ -29,7 +29,7 @@ import type {
   QueueAdmin,
   QueueClient,
   QueueConsumer,
-  QueueInfo,
+  QueueDirectory,
   SettleRequest,
   SettleWaiter,
 } from '../broker/ports.ts';
@@ -121,8 +121,8 @@ export class ShardClient implements QueueClient {
     this.admin = new AdminClient(this.#requests);
   }
 
-  get queues(): readonly QueueInfo[] {
-    return this.#queues.list;
+  get queues(): QueueDirectory {
+    return this.#queues;
   }
 
   get version(): number {
@@ -204,8 +204,7 @@ export class ShardClient implements QueueClient {
   }
 
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer {
-    const queue = this.#queues.get(request.queueId);
-    return this.#consumers.consume(request, queue?.name, sink);
+    return this.#consumers.consume(request, this.#queues.nameOf(request.queueId), sink);
   }
 
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void {

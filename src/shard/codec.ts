@@ -247,12 +247,6 @@ export function writePlainCommand(writer: WireWriter, command: PlainCommand): vo
 // --- Reading. Hot kinds fill an object that is used again and again.
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
-type Stores<T extends EnqueueCommand | TransferCommand> = Mutable<Omit<T, 'topic' | 'targets'>> & {
-  readonly topic: string;
-  targets: QueueId[];
-};
-type Enqueue = Stores<EnqueueCommand>;
-type Transfer = Stores<TransferCommand>;
 type Void = Mutable<VoidCommand>;
 
 /** The place in its sender's stream that the section gives to the commands in it. */
@@ -287,40 +281,52 @@ class LazyTopic {
   }
 }
 
-function newEnqueue(topic: LazyTopic): Enqueue {
-  return {
-    kind: 'enqueue',
-    node: '',
-    boot: 0,
-    number: 0,
-    answeredUpTo: 0,
-    targets: [],
-    bytes: 0,
-    get topic(): string {
-      return topic.text;
-    },
-    options: undefined,
-  };
+/**
+ * Classes and no literals: a literal with a getter is an object of the slow kind, in which each
+ * field is looked up by its name.
+ */
+class DecodedEnqueue implements EnqueueCommand {
+  readonly kind = 'enqueue';
+  node = '';
+  boot = 0;
+  number = 0;
+  answeredUpTo = 0;
+  targets: QueueId[] = [];
+  bytes = 0;
+  options: EnqueueOptions | undefined = undefined;
+  readonly #topic: LazyTopic;
+
+  constructor(topic: LazyTopic) {
+    this.#topic = topic;
+  }
+
+  get topic(): string {
+    return this.#topic.text;
+  }
 }
 
-function newTransfer(topic: LazyTopic): Transfer {
-  return {
-    kind: 'transfer',
-    intent: 0,
-    targets: [],
-    bytes: 0,
-    get topic(): string {
-      return topic.text;
-    },
-    options: undefined,
-  };
+class DecodedTransfer implements TransferCommand {
+  readonly kind = 'transfer';
+  intent = 0;
+  targets: QueueId[] = [];
+  bytes = 0;
+  options: EnqueueOptions | undefined = undefined;
+  readonly #topic: LazyTopic;
+
+  constructor(topic: LazyTopic) {
+    this.#topic = topic;
+  }
+
+  get topic(): string {
+    return this.#topic.text;
+  }
 }
 
 /** Decodes one command at a time; what it gives is valid until its next call. */
 export class CommandDecoder {
   readonly #topic = new LazyTopic();
-  readonly #enqueue = newEnqueue(this.#topic);
-  readonly #transfer = newTransfer(this.#topic);
+  readonly #enqueue = new DecodedEnqueue(this.#topic);
+  readonly #transfer = new DecodedTransfer(this.#topic);
   readonly #void: Void = {
     kind: 'void',
     node: '',
@@ -367,7 +373,7 @@ export class CommandDecoder {
     }
   }
 
-  #decodeMessage(command: Enqueue | Transfer, bytes: Uint8Array, at: number): void {
+  #decodeMessage(command: DecodedEnqueue | DecodedTransfer, bytes: Uint8Array, at: number): void {
     const stored = storedMessageStart(bytes, at);
     const { targets } = command;
     const count = readU16(bytes, at + 6);
@@ -413,7 +419,7 @@ function readRelease(bytes: Uint8Array, at: number, end: number): PublishKey {
   return key;
 }
 
-function numbered<T extends Enqueue | Void | Mutable<ReleaseCommand>>(
+function numbered<T extends DecodedEnqueue | Void | Mutable<ReleaseCommand>>(
   command: T,
   place: StreamPlace,
 ): T {

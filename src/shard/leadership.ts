@@ -7,6 +7,7 @@
  */
 
 import type { LogIndex } from '../machine/ids.ts';
+import type { ShardLead } from './shard-options.ts';
 
 export interface Served {
   /** What must be there before the port is served. */
@@ -21,6 +22,8 @@ export interface LeadershipOptions<Serving extends Served> {
   make(term: number, first: LogIndex): Serving;
   /** It serves although not everything could be prepared. */
   unprepared(error: Error): void;
+  /** `here` once the port is served. */
+  onLead(lead: ShardLead): void;
 }
 
 export class Leadership<Serving extends Served> {
@@ -54,9 +57,10 @@ export class Leadership<Serving extends Served> {
     this.look();
   }
 
-  follows(): void {
+  follows(server: string | undefined): void {
     this.#elected = undefined;
     this.#end(new Error('this node does not lead the shard any more'));
+    this.#options.onLead(server === undefined ? { kind: 'nobody' } : { kind: 'there', server });
   }
 
   /** When something was applied. */
@@ -83,6 +87,7 @@ export class Leadership<Serving extends Served> {
   #start(serving: Serving): void {
     if (this.#serving !== serving) return;
     serving.start();
+    this.#options.onLead({ kind: 'here' });
     this.#waiting?.resolve();
     this.#waiting = undefined;
   }
@@ -97,7 +102,7 @@ export class Leadership<Serving extends Served> {
       return;
     }
     this.#options.unprepared(why);
-    serving.start();
+    this.#start(serving);
   }
 
   #end(error: Error): void {

@@ -243,7 +243,9 @@ export class OutboxDriver {
       if (found === 'lost') return payloads.lostDetail;
       if (found !== 'away') {
         try {
-          return new StoredMessageView(found.bytes, found.start, found.end);
+          // Of its own: what a read brought is given to the next one.
+          const stored = found.bytes.slice(found.start, found.end);
+          return new StoredMessageView(stored, 0, stored.length);
         } catch (error) {
           if (error instanceof CodecError) return error.message;
           throw error;

@@ -15,6 +15,7 @@ import { EntryCache } from './entry-cache.ts';
 import type { CachedEntry } from './entry-cache.ts';
 import { EntryWalk } from './entry-walk.ts';
 import type { Location, LocationIndex } from './location-index.ts';
+import { ReadCache } from './read-cache.ts';
 import type { PlainData } from './record-codec.ts';
 import { RunBlocks } from './run-blocks.ts';
 import type { Run, RunSet } from './run-set.ts';
@@ -60,6 +61,8 @@ export interface PayloadsOptions {
 }
 
 const READ_BYTES = 256 * 1024;
+/** With room for what a read passes on its way from the sparse index, and for headers. */
+const READ_BUFFER_BYTES = READ_BYTES + 64 * 1024;
 /** Who reads a run again reads it on, most likely: so much at once. */
 const RUN_AHEAD_BYTES = 1 << 20;
 const READS_MAX = 4;
@@ -72,9 +75,8 @@ const READY: FetchOutcome = { kind: 'ready' };
 export class Payloads {
   readonly #options: PayloadsOptions;
   readonly #tail: EntryCache;
-  readonly #read: EntryCache;
+  readonly #read: ReadCache;
   readonly #blocks: RunBlocks;
-  readonly #faulty: FaultyRange[];
   readonly #waiting: (() => void)[] = [];
   readonly #walk = new EntryWalk();
   readonly #location: Location = { index: 0 as LogIndex, position: 0, first: 0 as Offset };
@@ -94,9 +96,8 @@ export class Payloads {
     this.#options = options;
     const readBytes = Math.max(options.readBytes, READ_CACHE_BYTES_MIN);
     this.#tail = new EntryCache(options.tailBytes);
-    this.#read = new EntryCache(readBytes / 2);
+    this.#read = new ReadCache(readBytes / 2, READ_BUFFER_BYTES);
     this.#blocks = new RunBlocks(readBytes / 2);
-    this.#faulty = [...options.log.faulty];
   }
 
   /** Why the last `get` said `lost`. */
@@ -181,14 +182,15 @@ export class Payloads {
     const { index } = location;
     if (this.#tail.get(index) !== undefined || this.#read.get(index) !== undefined) return READY;
     if (this.#faultAt(index) !== undefined) return READY;
-    const outcome = await log.read(index, READ_BYTES);
+    const buffer = this.#read.take();
+    const outcome = await log.read(index, READ_BYTES, buffer);
     if (outcome.kind === 'entries') {
-      for (const entry of outcome.entries) this.#read.add(entry);
+      this.#read.add(buffer, outcome.entries);
       return READY;
     }
+    this.#read.giveBack(buffer);
     if (this.#options.runSet.find(queueId, offset) !== undefined) return READY;
     if (outcome.kind === 'faulty') {
-      this.#faulty.push(outcome.range);
       if (this.#faultAt(index) !== undefined) return READY;
       return { kind: 'lost', detail: outcome.range.detail };
     }
@@ -219,7 +221,7 @@ export class Payloads {
   }
 
   #faultAt(index: LogIndex): FaultyRange | undefined {
-    return this.#faulty.find((range) => range.from <= index && index <= range.through);
+    return this.#options.log.faulty.find((range) => range.from <= index && index <= range.through);
   }
 
   // --- The runs.

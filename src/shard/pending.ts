@@ -161,9 +161,13 @@ export class Pending {
       const tag = this.#tags[slot] as number;
       const known = this.#outcomes[slot];
       this.#pop(slot);
-      const refused = number === NO_NUMBER ? undefined : this.#refusalOf(number);
-      const outcome =
-        refused ?? (number === NO_NUMBER || typeof known === 'string' ? known : undefined);
+      let outcome: Committed | EnqueueRefusal | undefined;
+      if (known !== undefined && (number === NO_NUMBER || typeof known === 'string')) {
+        outcome = known;
+      }
+      if (number !== NO_NUMBER && this.#refusals !== NO_REFUSALS) {
+        outcome = this.#refusalOf(number) ?? outcome;
+      }
       waiter?.enqueued(tag, outcome ?? committedBy(confirmed, number));
     }
     if (this.#refusalAt === this.#refusals.length) {

@@ -18,7 +18,7 @@ import type {
   QueueAdmin,
   QueueClient,
   QueueConsumer,
-  QueueInfo,
+  QueueDirectory,
   SettleRequest,
   SettleWaiter,
 } from '../broker/ports.ts';
@@ -26,35 +26,26 @@ import type { Message } from '../broker/message.ts';
 import type { QueueId } from '../machine/ids.ts';
 import { AdminOfBoth } from './admin-of-both.ts';
 import type { ShardClient } from './client.ts';
+import { DirectoryOfBoth } from './directory-of-both.ts';
 import type { ShardStats } from './requests.ts';
 import { isInMemory } from './volatile-ids.ts';
 
 export class QueueClients implements QueueClient {
   readonly admin: QueueAdmin;
+  readonly queues: QueueDirectory;
   readonly #durable: ShardClient;
   readonly #volatile: ShardClient;
   readonly #away: EnqueueWaiter;
-  #queues: readonly QueueInfo[] = [];
-  #queuesVersion = -1;
 
   constructor(durable: ShardClient, inMemory: ShardClient) {
     this.#durable = durable;
     this.#volatile = inMemory;
+    this.queues = new DirectoryOfBoth(durable.queues, inMemory.queues);
     this.admin = new AdminOfBoth(durable, inMemory);
     this.#away = {
       enqueued: (place: number, outcome: Committed | EnqueueRefusal) =>
         durable.came(place, outcome === 'disk-full' ? 'queue-full' : outcome),
     };
-  }
-
-  get queues(): readonly QueueInfo[] {
-    if (this.#queuesVersion !== this.version) {
-      const { queues } = this.#volatile;
-      this.#queues =
-        queues.length === 0 ? this.#durable.queues : [...this.#durable.queues, ...queues];
-      this.#queuesVersion = this.version;
-    }
-    return this.#queues;
   }
 
   get version(): number {
@@ -101,13 +92,13 @@ export class QueueClients implements QueueClient {
 
   release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void {
     this.#durable.release(key, waiter, tag);
-    if (this.#volatile.queues.length === 0) return;
+    if (this.#volatile.queues.count === 0) return;
     this.#volatile.release(key, this.#away, this.#durable.alsoAway());
   }
 
   endSession(session: string): void {
     this.#durable.endSession(session);
-    if (this.#volatile.queues.length > 0) this.#volatile.endSession(session);
+    if (this.#volatile.queues.count > 0) this.#volatile.endSession(session);
   }
 
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer {

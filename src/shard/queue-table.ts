@@ -1,17 +1,28 @@
 /**
- * The queues as the client knows them: built from what the shard tells of changes, read as a list.
+ * The queues as the client knows them, built from what the shard tells of changes: columns beside
+ * their names, and no object for a queue whose topics are those of its own name.
  *
- * A queue that did not change is the same object in every list and keeps its place; new ones come
- * at the end. So whoever reads the list finds out what changed by identity alone, and one change
- * among 100,000 queues costs one new list when somebody asks for it.
+ * A queue with other topics is an object that stays the same in every list until it changes, and
+ * keeps its place; new ones come at the end. So whoever reads the list finds out by identity alone
+ * what changed, and what a list costs does not grow with the queues that are found by name.
  */
 
-import type { QueueInfo } from '../broker/ports.ts';
+import type { QueueDirectory, QueueInfo } from '../broker/ports.ts';
+import { defaultTopics } from '../machine/default-definition.ts';
+import { CAPTURES, DEFAULT_GROUPS, QUEUE_TYPES, sameTopics } from '../machine/definitions.ts';
 import type { QueueId } from '../machine/ids.ts';
+import { QueueNames, grown } from '../machine/queue-names.ts';
 import type { QueueChanges } from './shard-frames.ts';
 
-export class QueueTable {
-  readonly #byId = new Map<QueueId, QueueInfo>();
+/** How a queue's type, default group and capture lie in one byte. */
+const GROUP_SHIFT = 2;
+const CAPTURE_SHIFT = 4;
+const WORD_MASK = 3;
+
+export class QueueTable implements QueueDirectory {
+  readonly #names = new QueueNames();
+  #words = new Uint8Array(this.#names.capacity);
+  readonly #patterned = new Map<QueueId, QueueInfo>();
   #list: readonly QueueInfo[] | undefined = [];
   #version = 0;
   #known = false;
@@ -26,20 +37,108 @@ export class QueueTable {
     return this.#known;
   }
 
-  get list(): readonly QueueInfo[] {
-    this.#list ??= [...this.#byId.values()];
+  get count(): number {
+    return this.#names.size;
+  }
+
+  get patterned(): readonly QueueInfo[] {
+    this.#list ??= [...this.#patterned.values()];
     return this.#list;
   }
 
   get(queueId: QueueId): QueueInfo | undefined {
-    return this.#byId.get(queueId);
+    return this.#infoAt(this.#names.slotOf(queueId));
+  }
+
+  named(name: string): QueueInfo | undefined {
+    return this.#infoAt(this.#names.slotNamed(name));
+  }
+
+  nameOf(queueId: QueueId): string | undefined {
+    const slot = this.#names.slotOf(queueId);
+    return slot === -1 ? undefined : this.#names.name(slot);
+  }
+
+  *[Symbol.iterator](): Generator<QueueInfo> {
+    for (const slot of this.#names.slots()) {
+      const info = this.#infoAt(slot);
+      if (info !== undefined) yield info;
+    }
   }
 
   take({ queues, gone, complete }: QueueChanges): void {
-    for (const queue of queues) this.#byId.set(queue.queueId, queue);
-    for (const queueId of gone) this.#byId.delete(queueId);
-    if (queues.length > 0 || gone.length > 0) this.#list = undefined;
+    // First, since a new queue may have the name of one that is gone.
+    let isChanged = complete && !this.#known;
+    for (const queueId of gone) isChanged = this.#remove(queueId) || isChanged;
+    for (const queue of queues) isChanged = this.#set(queue) || isChanged;
     if (complete) this.#known = true;
-    if (this.#known) this.#version++;
+    if (this.#known && isChanged) this.#version++;
   }
+
+  /** False: it is as it was. */
+  #set(queue: QueueInfo): boolean {
+    const { queueId, name, topics } = queue;
+    let slot = this.#names.slotOf(queueId);
+    const before = this.#infoAt(slot);
+    if (before !== undefined && isSame(before, queue)) return false;
+    if (before === undefined || before.name !== name) slot = this.#rename(queueId, name);
+    this.#words[slot] =
+      QUEUE_TYPES.indexOf(queue.type) |
+      (DEFAULT_GROUPS.indexOf(queue.defaultGroup) << GROUP_SHIFT) |
+      (CAPTURES.indexOf(queue.capture) << CAPTURE_SHIFT);
+    const isPatterned = !sameTopics(topics, defaultTopics(name));
+    if (isPatterned) this.#patterned.set(queueId, queue);
+    if (isPatterned || this.#patterned.delete(queueId)) this.#list = undefined;
+    return true;
+  }
+
+  /** A slot for it; whoever had the id or the name before has gone. */
+  #rename(queueId: QueueId, name: string): number {
+    this.#remove(queueId);
+    const other = this.#names.slotNamed(name);
+    if (other !== -1) this.#remove(this.#names.id(other));
+    const slot = this.#names.add(queueId, name);
+    const { capacity } = this.#names;
+    if (this.#words.length < capacity) this.#words = grown(this.#words, new Uint8Array(capacity));
+    return slot;
+  }
+
+  #remove(queueId: QueueId): boolean {
+    const slot = this.#names.slotOf(queueId);
+    if (slot === -1) return false;
+    this.#names.remove(slot);
+    if (this.#patterned.delete(queueId)) this.#list = undefined;
+    return true;
+  }
+
+  #infoAt(slot: number): QueueInfo | undefined {
+    if (slot === -1) return undefined;
+    const queueId = this.#names.id(slot);
+    const patterned = this.#patterned.get(queueId);
+    if (patterned !== undefined) return patterned;
+    const name = this.#names.name(slot);
+    const words = this.#words[slot] as number;
+    return {
+      queueId,
+      name,
+      type: wordAt(QUEUE_TYPES, words),
+      topics: defaultTopics(name),
+      defaultGroup: wordAt(DEFAULT_GROUPS, words >> GROUP_SHIFT),
+      capture: wordAt(CAPTURES, words >> CAPTURE_SHIFT),
+    };
+  }
+}
+
+function isSame(a: QueueInfo, b: QueueInfo): boolean {
+  return (
+    a.name === b.name &&
+    a.type === b.type &&
+    a.defaultGroup === b.defaultGroup &&
+    a.capture === b.capture &&
+    sameTopics(a.topics, b.topics)
+  );
+}
+
+function wordAt<T extends string>(words: readonly T[], code: number): T {
+  return words[code & WORD_MASK] as T;
 }

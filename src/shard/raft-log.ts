@@ -10,13 +10,14 @@
  */
 
 import { StorageError } from '#storage';
-import type { Checkpoint, FaultyRange as LogFault, Log, LogBatch } from '#storage';
+import type { Checkpoint, Log, LogBatch } from '#storage';
 import { LogDisk, RaftNode, decodeConfiguration, encodeConfiguration } from '#raft';
 import type {
   CatchUpPorts,
   Clock,
   Configuration,
   ConfigurationAt,
+  DamagedRange,
   Entry,
   Limits,
   Network,
@@ -44,6 +45,8 @@ type StorageIndex = Log['start'];
 export interface RaftLogOptions {
   /** Its maker calls `logFailed`. */
   readonly log: Log;
+  /** `LogDiskOptions.openRepairs`. */
+  openRepairs(how: 'if-there' | 'make'): Promise<Log | undefined>;
   readonly id: string;
   /** What the cluster is made with; members that log or checkpoint know of count more. */
   readonly founders: Configuration;
@@ -59,7 +62,9 @@ export interface RaftLogOptions {
 }
 
 const NO_PAYLOAD: readonly Uint8Array[] = [];
+const NO_DAMAGE: readonly FaultyRange[] = [];
 const MEMBERS_AT_BYTES = 8;
+const HAND_OVER_MS = 1_000;
 
 export class RaftLog implements ShardLog, StateMachine {
   readonly #log: Log;
@@ -70,15 +75,26 @@ export class RaftLog implements ShardLog, StateMachine {
   #follower: ShardLogFollower | undefined;
   #leads = false;
   #last = 0;
+  #applied = 0;
+  #handedOver: (() => void) | undefined;
   #committed: number;
 
-  constructor(options: RaftLogOptions) {
+  /** Takes no part before `follow`. */
+  static async open(options: RaftLogOptions): Promise<RaftLog> {
+    const raftLog = new RaftLog(options);
+    await raftLog.#disk.recover();
+    return raftLog;
+  }
+
+  private constructor(options: RaftLogOptions) {
     const { log } = options;
     this.#options = options;
     this.#log = log;
     this.#standing = standingMembers(options);
     this.#committed = options.checkpoint?.index ?? 0;
-    this.#disk = new LogDisk({ log, note: noteOf });
+    const openRepairs = (how: 'if-there' | 'make'): Promise<Log | undefined> =>
+      options.openRepairs(how);
+    this.#disk = new LogDisk({ log, note: noteOf, openRepairs });
   }
 
   get id(): string {
@@ -86,7 +102,8 @@ export class RaftLog implements ShardLog, StateMachine {
   }
 
   get alone(): boolean {
-    const { members } = this.#replica.status().configuration.configuration;
+    const known = this.#node?.status().configuration ?? this.#standing;
+    const { members } = known.configuration;
     return members.length === 1 && members[0]?.id === this.#options.id;
   }
 
@@ -115,7 +132,11 @@ export class RaftLog implements ShardLog, StateMachine {
   }
 
   get faulty(): readonly FaultyRange[] {
-    return this.#log.faulty.map(asRange);
+    const { faulty } = this.#log;
+    if (faulty.length === 0) return NO_DAMAGE;
+    // A mark or a hard state that is lost hides no entry.
+    const between = faulty.filter(({ from, through }) => through !== undefined && through < from);
+    return [...between, ...this.#disk.faulty].map(asRange).toSorted((a, b) => a.from - b.from);
   }
 
   get stats(): ShardLogStats {
@@ -129,6 +150,7 @@ export class RaftLog implements ShardLog, StateMachine {
   async follow(behind: LogIndex, follower: ShardLogFollower): Promise<void> {
     const { id, network, catchUp, clock, limits } = this.#options;
     this.#follower = follower;
+    this.#applied = behind;
     this.#node = await RaftNode.open({
       id,
       disk: this.#disk,
@@ -144,6 +166,8 @@ export class RaftLog implements ShardLog, StateMachine {
   }
 
   applied(index: LogIndex): void {
+    if (index === this.#applied) return;
+    this.#applied = index;
     this.#replica.applied(index);
   }
 
@@ -156,7 +180,7 @@ export class RaftLog implements ShardLog, StateMachine {
       this.#last = proposed.index;
       return proposed.index as LogIndex;
     }
-    if (proposed.code === 'notLeader') return 'lost';
+    if (proposed.code === 'not-leader') return 'lost';
     if (proposed.code === 'transferring' || proposed.code === 'busy') return 'held';
     throw new StorageError('failed', `the replica takes no entry: ${proposed.code}`);
   }
@@ -180,10 +204,22 @@ export class RaftLog implements ShardLog, StateMachine {
       case 'truncated':
         return { kind: 'outside' };
       case 'faulty':
-        return { kind: 'faulty', range: asRange(outcome.range) };
+        return this.#readRepaired(from, maxBytes);
       case 'batches':
         if (outcome.batches.length === 0) return { kind: 'outside' };
         return { kind: 'entries', entries: outcome.batches.map(asStoredEntry) };
+    }
+  }
+
+  async #readRepaired(from: LogIndex, maxBytes: number): Promise<ReadOutcome> {
+    const outcome = await this.#disk.read(from, maxBytes);
+    switch (outcome.kind) {
+      case 'outside':
+        return outcome;
+      case 'faulty':
+        return { kind: 'faulty', range: asRange(outcome.range) };
+      case 'entries':
+        return { kind: 'entries', entries: outcome.entries.map(asShardEntry) };
     }
   }
 
@@ -191,8 +227,30 @@ export class RaftLog implements ShardLog, StateMachine {
     return this.#replica.truncatePrefix(firstKept);
   }
 
-  close(): Promise<void> {
-    return this.#node === undefined ? this.#disk.close() : this.#node.stop();
+  /** A leader hands over first, so that nobody has to wait for an election. */
+  async close(): Promise<void> {
+    if (this.#node === undefined) {
+      await this.#disk.close();
+      return;
+    }
+    if (this.#leads && !this.alone) await this.#handOver(this.#node);
+    await this.#node.stop();
+  }
+
+  /** To who has most; resolves when this node leads no more, or nobody takes it in time. */
+  async #handOver(node: RaftNode): Promise<void> {
+    const peers = node.status().peers.toSorted((a, b) => b.matchIndex - a.matchIndex);
+    const to = peers.find(({ active, id }) => {
+      return active && node.transferLeadership(id).kind === 'started';
+    });
+    if (to === undefined) return;
+    await new Promise<void>((resolve) => {
+      const timer = this.#options.clock.after(HAND_OVER_MS, resolve);
+      this.#handedOver = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
   }
 
   /** Takes part no more, and leaves the log open; for a start that was refused. */
@@ -221,10 +279,19 @@ export class RaftLog implements ShardLog, StateMachine {
       return;
     }
     this.#leads = false;
+    // The next leader is known when it has been heard of.
+    if (leader !== undefined || role === 'stopped') this.#handedOver?.();
     this.#follower?.follows(leader);
   }
 
   configurationChanged(): void {}
+
+  /** Of an entry that is wanted for apply: alone, nobody can give it back. */
+  damaged({ from, detail }: DamagedRange): void {
+    if (!this.alone || from <= this.#applied) return;
+    const words = `entry ${from} cannot be read, and no other node has it: ${detail}`;
+    this.#follower?.failed(new StorageError('damaged', words));
+  }
 
   ended(end: ReplicaEnd): void {
     this.#leads = false;
@@ -300,7 +367,7 @@ function asStoredEntry({ index, epoch, recordCount, payload }: LogBatch): ShardE
  * A range whose end nobody knows reaches to the end of all numbers: nothing behind it can be
  * trusted.
  */
-function asRange(fault: LogFault): FaultyRange {
+function asRange(fault: DamagedRange): FaultyRange {
   return {
     from: fault.from as number as LogIndex,
     through: (fault.through ?? Number.MAX_SAFE_INTEGER) as number as LogIndex,

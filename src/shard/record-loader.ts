@@ -14,6 +14,9 @@ import type { RecordKey } from '../machine/record-data.ts';
 import { decodeRecord } from './record-codec.ts';
 import type { PlainData } from './record-codec.ts';
 
+/** So many are read at a time: a start names all definitions at once, and they may be large. */
+const TOGETHER_MAX = 64;
+
 export class RecordLoader {
   readonly #store: Pick<RecordStore, 'get' | 'getMany'>;
   readonly #machine: Machine;
@@ -42,18 +45,24 @@ export class RecordLoader {
     for (let keys = missing(); keys.length > 0; keys = missing()) {
       this.#underWay++;
       try {
-        const values = await this.#store.getMany(keys);
-        for (const [at, key] of keys.entries()) {
-          const value = values[at];
-          // The machine's data is plain data without booleans and null; it checks what it is given.
-          const data = value === undefined ? undefined : decodeRecord(value);
-          this.#machine.load(key, data as Parameters<Machine['load']>[1]);
+        for (let at = 0; at < keys.length; at += TOGETHER_MAX) {
+          await this.#load(keys.slice(at, at + TOGETHER_MAX));
         }
-        this.#loaded += keys.length;
       } finally {
         this.#underWay--;
       }
     }
+  }
+
+  async #load(keys: readonly RecordKey[]): Promise<void> {
+    const values = await this.#store.getMany(keys);
+    for (const [at, key] of keys.entries()) {
+      const value = values[at];
+      // The machine's data is plain data without booleans and null; it checks what it is given.
+      const data = value === undefined ? undefined : decodeRecord(value);
+      this.#machine.load(key, data as Parameters<Machine['load']>[1]);
+    }
+    this.#loaded += keys.length;
   }
 
   /** A record that is none of the machine's. */

@@ -8,7 +8,8 @@
  * | no checkpoint, log begins later; i < start - 1 | damaged: entries between are gone; refuse  |
  * | i > last                                       | damaged: the log has lost its end; refuse  |
  * | the checkpoint names another log               | refuse                                     |
- * | a faulty range that reaches behind i           | refuse, with the range and what to do      |
+ * | a faulty range that reaches behind i, alone    | refuse, with the range and what to do      |
+ * | the same, with other nodes                     | start; they give them back; an alarm       |
  * | a faulty range at or below i                   | start; its messages are missing, an alarm  |
  *
  * Nothing is written here, so that a refused start changes nothing, and a crash in it is harmless.
@@ -45,7 +46,7 @@ const SALVAGE =
 
 /** Where to begin; throws StorageError `damaged` with words for the operator. */
 export function recoveryPoint(
-  log: Pick<ShardLog, 'id' | 'start' | 'last' | 'faulty'>,
+  log: Pick<ShardLog, 'id' | 'alone' | 'start' | 'last' | 'faulty'>,
   records: Pick<RecordStore, 'checkpoint'>,
 ): RecoveryPoint {
   const { checkpoint } = records;
@@ -68,7 +69,7 @@ export function recoveryPoint(
   const damage: string[] = [];
   for (const range of log.faulty) {
     const words = wordsOf(range);
-    if (range.through > index) {
+    if (range.through > index && log.alone) {
       throw damaged(`${words}; the last checkpoint, at entry ${index}, does not cover them`);
     }
     damage.push(words);

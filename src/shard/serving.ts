@@ -282,7 +282,7 @@ export class Serving {
       logger,
       outstandingBytesMax: limits.outstandingBytesMax,
       term,
-      queueIds: () => machine.queues().map(({ queueId }) => queueId),
+      queueIds: () => machine.queueIds(),
       queue: (queueId) => {
         const definition = machine.definition(queueId);
         return definition === undefined ? undefined : infoOf(queueId, definition);

@@ -74,7 +74,7 @@ export interface ShardLogFollower {
 export interface ShardLog {
   /** The same for as long as the log lives, and of no other log. */
   readonly id: string;
-  /** No other node can lead; known once it is followed. */
+  /** No other node can lead. Before it is followed: as far as the checkpoint knows. */
   readonly alone: boolean;
   /** First entry that is kept. */
   readonly start: LogIndex;

@@ -9,6 +9,13 @@ import type { ShardLog } from './shard-log.ts';
 import type { ShardLogger } from './shard-logger.ts';
 import type { Clock } from './stamp-clock.ts';
 
+/** Who serves the shard, as far as this node knows. */
+export type ShardLead =
+  | { readonly kind: 'here' }
+  /** A replica's name, as in `ShardLogFollower.follows`. */
+  | { readonly kind: 'there'; readonly server: string }
+  | { readonly kind: 'nobody' };
+
 export interface ShardOptions {
   readonly node: string;
   readonly log: ShardLog;
@@ -35,6 +42,8 @@ export interface ShardOptions {
   readonly firstQueueId?: number;
   /** Numbers of what is around the shard, for its statistics. */
   readonly moreStats?: () => Iterable<readonly [name: string, value: number]>;
+  /** In turns of the shard; `here` from when the port is served. */
+  readonly onLead?: (lead: ShardLead) => void;
   /** Once; nothing works any more, and the process is to end. */
   readonly onFailure: (error: Error) => void;
 }

@@ -53,10 +53,12 @@ export function collectStats(sources: StatsSources): Map<string, number> {
     ...sources.moreStats,
   ]);
   let left = STATS_QUEUES_MAX;
-  for (const { queueId, definition } of sources.machine.queues()) {
-    if (sources.machine.depth(queueId) === undefined) continue;
+  const { machine } = sources;
+  for (const queueId of machine.awakeQueueIds()) {
+    const queueName = machine.definition(queueId)?.name;
+    if (queueName === undefined || machine.depth(queueId) === undefined) continue;
     if (left-- === 0) break;
-    for (const [name, value] of queueStats(sources, { queueId, name: definition.name })) {
+    for (const [name, value] of queueStats(sources, { queueId, name: queueName })) {
       stats.set(name, value);
     }
   }

@@ -145,6 +145,7 @@ export class Shard {
       appliedIndex: () => this.#applier.index,
       make: (term, first) => this.#newServing(term, marksBefore(first, point)),
       unprepared: ({ message }) => logger.error({ error: message }, 'the configured queues'),
+      onLead: (lead) => options.onLead?.(lead),
     });
     for (const words of point.damage) this.#alarms.raise('log-damaged', words);
   }
@@ -176,6 +177,11 @@ export class Shard {
   /** The index up to which everything is applied. */
   get appliedIndex(): LogIndex {
     return this.#applier.index;
+  }
+
+  /** This node leads, and its port is about to be served, or is. */
+  get serves(): boolean {
+    return this.#serving !== undefined;
   }
 
   /** Undefined: there is no such queue. */
@@ -235,13 +241,10 @@ export class Shard {
 
   /** Also of queues that nobody has touched since the start, where there are few enough. */
   async #statsOfAll(): Promise<Uint8Array> {
-    const queues = this.#machine.queues();
-    if (queues.length <= STATS_QUEUES_MAX) {
-      await this.#loader.until(() =>
-        [DELAYED_QUEUE, ...queues.map(({ queueId }) => queueId)].flatMap((queueId) =>
-          this.#machine.queueKeys(queueId),
-        ),
-      );
+    const machine = this.#machine;
+    if (machine.queueCount <= STATS_QUEUES_MAX) {
+      const queueIds = [DELAYED_QUEUE, ...machine.queueIds()];
+      await this.#loader.until(() => queueIds.flatMap((queueId) => machine.queueKeys(queueId)));
     }
     return encodeStats(this.stats());
   }
@@ -266,7 +269,7 @@ export class Shard {
     await log.follow(behind, {
       committed: (entries) => this.#committed(entries),
       leads: (term, first) => this.#leadership.leads(term, first),
-      follows: () => this.#leadership.follows(),
+      follows: (server) => this.#leadership.follows(server),
       failed: (error) => this.#fail(error),
     });
     if (log.alone) await served;
@@ -467,6 +470,8 @@ export class Shard {
     if (this.#checkpoints.running) await this.checkpoint();
     await this.checkpoint(serving?.dispatcher.marks);
     await log.close();
+    // What others had committed meanwhile may still need its records.
+    while (!this.#applier.idle && this.#failure === undefined) await this.#turns.next();
     await records.close();
     this.#options.runs?.close();
     this.#closed = true;

@@ -14,7 +14,7 @@ import { fakeDefinition } from '../support/fake-queue-admin.ts';
 import { fluxmq } from './run-cli.ts';
 
 const REPOSITORY = join(import.meta.dirname, '../..');
-const LAUNCHER = join(REPOSITORY, 'dist/src/cli/launcher.cjs');
+const LAUNCHER = join(REPOSITORY, 'src/cli/fluxmq.sh');
 const run = promisify(execFile);
 
 describe('what could follow', () => {
@@ -29,7 +29,15 @@ describe('what could follow', () => {
   };
 
   beforeAll(async () => {
-    const light: CommandName[] = ['queue', 'group', 'config', 'completion', 'segment-dump', 'pub'];
+    const light: CommandName[] = [
+      'queue',
+      'group',
+      'config',
+      'completion',
+      'segment-dump',
+      'pub',
+      'cert',
+    ];
     for (const name of light) root.addCommand(await loadCommand(name));
     root.addCommand(new Command('secret'), { hidden: true });
   });
@@ -76,6 +84,8 @@ describe('what could follow', () => {
     [['config', 'check', ''], 'files'],
     [['queue', 'list', '--config', 'x'], 'files'],
     [['queue', 'list', '--data', ''], 'folders'],
+    [['cert', 'node', 'n', '--dir', ''], 'folders'],
+    [['cert', 'show', ''], 'files'],
     [['segment-dump', ''], 'files'],
   ])('%j: the %s of the shell', async (words, expected) => {
     expect(await values(...words)).toBe(expected);
@@ -122,7 +132,7 @@ describe('zsh and fish', () => {
   beforeAll(async () => {
     folder = await scratchDirectory('shells');
     const program = join(folder, 'fluxmq');
-    await writeFile(program, `#!/bin/sh\nexec '${process.execPath}' '${LAUNCHER}' "$@"\n`);
+    await writeFile(program, `#!/bin/sh\nexec '${LAUNCHER}' "$@"\n`);
     await chmod(program, 0o755);
     env = { ...process.env, PATH: `${folder}:${process.env['PATH'] ?? ''}` };
   });
@@ -177,7 +187,7 @@ describe('bash, with a broker that runs', () => {
   /** What bash would put in place of the word at the cursor, by its own rules of cutting words. */
   async function completed(line: string): Promise<string[]> {
     const script = `
-      fluxmq() { '${process.execPath}' '${LAUNCHER}' "$@"; }
+      fluxmq() { '${LAUNCHER}' "$@"; }
       source '${join(REPOSITORY, 'completions/fluxmq.bash')}'
       COMP_WORDBREAKS=$' \\t\\n"\\'><=;|&(:'
       COMP_LINE=$1; COMP_POINT=\${#1}; COMPREPLY=()

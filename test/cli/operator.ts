@@ -13,7 +13,7 @@ import { ScriptedBroker } from '../support/admin-server.ts';
 import type { FakeQueueAdmin } from '../support/fake-queue-admin.ts';
 import { type Ended, fluxmq } from './run-cli.ts';
 
-export const LAUNCHER = join(import.meta.dirname, '../../dist/src/cli/launcher.cjs');
+export const LAUNCHER = join(import.meta.dirname, '../../src/cli/fluxmq.sh');
 
 export class Operator {
   readonly #broker: ScriptedBroker;
@@ -69,14 +69,14 @@ export function onTerminal(
   columns: number,
   how: OnTerminal = {},
 ): Promise<Output> {
-  const program = `${how.prefix ?? ''} '${process.execPath}' '${LAUNCHER}' ${command}`;
-  const line = `stty cols ${columns} rows 24; ${program}`;
-  return output('script', ['-qec', line, '/dev/null'], how.input);
+  const line = `stty cols ${columns} rows 24; '${LAUNCHER}' ${command}`;
+  return output('script', ['-qec', line, '/dev/null'], how);
 }
 
 interface OnTerminal {
-  readonly prefix?: string;
   readonly input?: string;
+  /** Once it printed so much, the user's Ctrl-C. */
+  readonly interruptAfter?: (printed: string) => boolean;
 }
 
 interface Output {
@@ -88,12 +88,17 @@ interface Output {
 export async function output(
   program: string,
   args: readonly string[],
-  input = '',
+  { input = '', interruptAfter }: OnTerminal = {},
 ): Promise<Output> {
   const child = spawn(program, args, { stdio: 'pipe' });
   const ended = once(child, 'close');
-  child.stdin.end(input);
-  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  if (interruptAfter === undefined) child.stdin.end(input);
+  let printed = '';
+  child.stdout.setEncoding('utf8').on('data', (more: string) => {
+    printed += more;
+    if (interruptAfter?.(printed) === true && child.stdin.writable) child.stdin.end('\x03');
+  });
+  const stderr = await text(child.stderr);
   await ended;
-  return { stdout, stderr, status: child.exitCode };
+  return { stdout: printed, stderr, status: child.exitCode };
 }

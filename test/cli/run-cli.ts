@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 
-const LAUNCHER = join(import.meta.dirname, '../../dist/src/cli/launcher.cjs');
+const LAUNCHER = join(import.meta.dirname, '../../src/cli/fluxmq.sh');
 
 export interface Ended {
   readonly code: number | null;
@@ -19,7 +19,7 @@ export class Running {
   stderr = '';
 
   constructor(args: readonly string[], cwd?: string) {
-    const child = spawn(process.execPath, [LAUNCHER, ...args], {
+    const child = spawn(LAUNCHER, args, {
       stdio: 'pipe',
       ...(cwd && { cwd }),
     });

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BrokerProcess, REPOSITORY } from '../support/broker-process.ts';
 import { fluxmq } from './run-cli.ts';
 
-const LAUNCHER = join(REPOSITORY, 'dist/src/cli/launcher.cjs');
+const PROGRAM = join(REPOSITORY, 'dist/src/cli/main.js');
 const MESSAGES = 30;
 const SECTOR = 512;
 
@@ -29,7 +29,7 @@ function dump(...args: readonly string[]): Promise<Ended> {
     const options = { maxBuffer: 64 * 2 ** 20 };
     const child = execFile(
       process.execPath,
-      [LAUNCHER, 'segment-dump', ...args],
+      [PROGRAM, 'segment-dump', ...args],
       options,
       (_error, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
     );
@@ -40,7 +40,7 @@ function dump(...args: readonly string[]): Promise<Ended> {
 function peakMiB(...args: readonly string[]): Promise<number> {
   const tell = 'process.on("exit", () => console.error(process.resourceUsage().maxRSS))';
   const script = `data:text/javascript,${encodeURIComponent(tell)}`;
-  const child = spawn(process.execPath, ['--import', script, LAUNCHER, 'segment-dump', ...args]);
+  const child = spawn(process.execPath, ['--import', script, PROGRAM, 'segment-dump', ...args]);
   child.stdout.resume();
   let said = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {

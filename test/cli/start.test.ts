@@ -54,6 +54,13 @@ function refused(args: readonly string[]): Promise<{ code: number | null; stderr
 }
 
 describe('a broker that runs', () => {
+  it('names ten of its queues and counts the others', async () => {
+    const names = Array.from({ length: 12 }, (_none, at) => `q${at}`);
+    const queues = names.map((name) => `{name: ${name}}`).join(', ');
+    const { broker } = await start(['-s', `queues=[${queues}]`]);
+    expect(broker.stdout).toMatch(/queues {11}q0, q1, q2, q3, q4, q5, q6, q7, q8, q9 and 3 more\n/);
+  });
+
   it('says what listens where, where the data is, and how to publish a first message', async () => {
     const { broker, port, folder } = await start();
     expect(broker.stdout).toContain(`127.0.0.1:${port}`);

@@ -25,6 +25,7 @@ import { FrameKind, encodeBatch } from '../../src/cluster/batch.ts';
 import type { FrameWriter } from '../../src/cluster/frame-bytes.ts';
 import { type Hello, helloBytes, writeHello } from '../../src/cluster/hello.ts';
 import { messageBytes, writeMessage } from '../../src/cluster/message-codec.ts';
+import { CONNECTIONS_MAX } from '../../src/cluster/peer-limits.ts';
 import { PEER_SERVICE, RECEIVE } from '../../src/cluster/peer-service.ts';
 import type { PeerTls } from '../../src/cluster/peer-tls.ts';
 import type { PeerRefusal } from '../../src/cluster/refusals.ts';
@@ -216,11 +217,13 @@ describe('S10: on the port of a node', () => {
     await unharmed();
   });
 
-  it('messages behind a good hello end the stream: this port takes none', async () => {
+  it.each([
+    ['a message', messageBatch(heartbeat('n3', 'n1', 1))],
+    ['another hello', helloBatch({ ...HELLO, from: 'n3' })],
+  ])('%s behind a good hello ends the stream: this port takes none', async (_what, batch) => {
     introduce(node, peer, new PeerNode('n3', {}));
     const hello = helloBatch({ ...HELLO, from: 'n3' });
-    const message = messageBatch(heartbeat('n3', 'n1', 1));
-    const ended = await said(authority.tls('c', 'n3'), hello, message);
+    const ended = await said(authority.tls('c', 'n3'), hello, batch);
     expect(ended.metadata.get('fluxmq-refusal')).toEqual(['malformed']);
     await unharmed();
   });
@@ -245,6 +248,19 @@ describe('S10: on the port of a node', () => {
 });
 
 describe('S10: without TLS', () => {
+  it('more connections than all nodes need are closed at once', async () => {
+    const plain = new PeerNode('n1', {});
+    open.push({ close: () => plain.transport.stop() });
+    await plain.transport.start();
+    const sockets: Socket[] = [];
+    open.push({ close: () => sockets.forEach((socket) => socket.destroy()) });
+    for (let made = 0; made < CONNECTIONS_MAX + 3; made += 1) {
+      sockets.push(connectTcp(plain.port, '127.0.0.1').on('error', () => undefined));
+    }
+    await until(() => refused('crowded', plain) === 3);
+    expect(told('crowded', plain)).toBe(1);
+  });
+
   it('random bytes close the connection, and are counted', async () => {
     const plain = new PeerNode('n1', {});
     open.push({ close: () => plain.transport.stop() });

@@ -98,6 +98,24 @@ describe('messages', () => {
     expect(one.network.send(append('n1', 'n2', 1, Buffer.alloc(66 << 20)))).toBe(false);
   });
 
+  it('a payload that is kept keeps at most twice its frame in memory', async () => {
+    const [one, other] = await pair();
+    const sizes = [200_000, 10, 3_000, 10, 300_000, 10];
+    for (const [at, size] of sizes.entries()) {
+      one.network.send(append('n1', 'n2', at + 1, Buffer.alloc(size, at)));
+    }
+    one.network.send(heartbeat('n1', 'n2', 1));
+    await until(() => other.heard.length === sizes.length + 1);
+    const payloads = other.heard.flatMap((message) =>
+      message.kind === 'appendEntries' ? message.entries.map(({ payload }) => payload) : [],
+    );
+    expect(payloads.map(({ length }) => length)).toEqual(sizes);
+    for (const [at, payload] of payloads.entries()) {
+      expect(payload.every((byte) => byte === at)).toBe(true);
+      expect(payload.buffer.byteLength).toBeLessThan(2 * (payload.length + 150));
+    }
+  });
+
   it('for a replica that is not here, or was replaced, are not heard', async () => {
     const [one, other] = await pair();
     one.network.send(heartbeat('n1', 'n2+1', 1));

@@ -6,14 +6,13 @@
  */
 
 import { readdir } from 'node:fs/promises';
-import type { MqttClient } from 'mqtt';
 import { afterEach, expect, test } from 'vitest';
 import type { BrokerProcess } from '../support/broker-process.ts';
-import { drain, Ledger, mqttClient, produce } from '../support/ledger.ts';
+import { killUnderLoad } from '../support/kill-round.ts';
+import { drain, Ledger } from '../support/ledger.ts';
 import { brokerWith } from '../support/queue-user.ts';
 
 const KILLS = Number(process.env['CRASH_KILLS'] ?? 25);
-const PRODUCERS = 4;
 const BUSY = '$share/busy/$queue/orders';
 const STILL = '$share/still/$queue/orders';
 
@@ -22,30 +21,6 @@ afterEach(async () => {
   await broker?.remove();
   broker = undefined;
 });
-
-async function oneRound(current: BrokerProcess, round: number, ledger: Ledger): Promise<void> {
-  if (round > 0) await current.start();
-  const clients: MqttClient[] = [];
-  const consumer = mqttClient(current.port, `busy-${round}`);
-  clients.push(consumer);
-  consumer.on('message', (_topic, payload) => ledger.receive(payload));
-  consumer.on('connect', () => consumer.subscribe(BUSY, { qos: 1 }));
-  let count = 0;
-  await new Promise<void>((resolve) => {
-    const killAt = 200 + Math.floor(Math.random() * 4000);
-    for (let i = 0; i < PRODUCERS; i += 1) {
-      const name = `r${round}p${i}`;
-      const producer = produce(current.port, name, (sequence) => {
-        ledger.acknowledge(name, sequence);
-        count += 1;
-        if (count === killAt) resolve();
-      });
-      clients.push(producer);
-    }
-  });
-  await current.kill();
-  await Promise.all(clients.map((one) => one.endAsync(true)));
-}
 
 test(
   `D11: after ${KILLS} SIGKILLs with spills under way both groups have everything`,
@@ -60,7 +35,11 @@ test(
       },
     );
     const ledger = new Ledger();
-    for (let round = 0; round < KILLS; round += 1) await oneRound(broker, round, ledger);
+    for (let number = 0; number < KILLS; number += 1) {
+      if (number > 0) await broker.start();
+      const killAt = 200 + Math.floor(Math.random() * 4000);
+      await killUnderLoad(broker, { number, ledger, killAt, filter: BUSY });
+    }
     await drain(broker, ledger, BUSY);
     expect(ledger.missing()).toEqual([]);
     const still = new Ledger();

@@ -14,7 +14,7 @@ import { documentedBlocks, outputPattern, strayOutputs } from './documented-bloc
 import type { DocumentedBlock, Language } from './documented-blocks.ts';
 
 const PAGES = ['README.md', 'docs/mqtt.md', 'docs/queues.md', 'docs/cli.md'];
-const LAUNCHER = join(REPOSITORY, 'dist/src/cli/launcher.cjs');
+const LAUNCHER = join(REPOSITORY, 'src/cli/fluxmq.sh');
 const DEFAULT_PORT = 1883;
 const PAGE_MS = 240_000;
 
@@ -27,7 +27,7 @@ function withPort(source: string, language: Language, broker: BrokerProcess): st
     .replaceAll(/\bmosquitto_(pub|sub)\b/g, `mosquitto_$1 -p ${port}`)
     .replaceAll(/\bnpx fluxmq (pub|sub)\b/g, `npx fluxmq $1 -p ${port}`)
     .replaceAll(/\bnpx fluxmq (queue|group) (\w+)\b/g, `npx fluxmq $1 $2 --data '${dataDirectory}'`)
-    .replaceAll(/\bnpx fluxmq\b/g, `'${process.execPath}' '${LAUNCHER}'`);
+    .replaceAll(/\bnpx fluxmq\b/g, `'${LAUNCHER}'`);
 }
 
 interface Ended {

@@ -5,7 +5,13 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { RAFT_ERROR_CODES } from '#raft';
+import {
+  CHANGE_REFUSALS,
+  INSTALL_REFUSALS,
+  PROPOSE_REFUSALS,
+  RAFT_ERROR_CODES,
+  TRANSFER_REFUSALS,
+} from '#raft';
 import { STORAGE_ERROR_CODES } from '#storage';
 import { status } from '@grpc/grpc-js';
 import { ADMIN_CALL_ERRORS, REFUSAL_STATUS } from '../../src/admin/status.ts';
@@ -43,6 +49,10 @@ describe('docs/errors.md', () => {
     ['A request that has no answer', ADMIN_CALL_ERRORS],
     ['The storage engine', STORAGE_ERROR_CODES],
     ['Consensus', RAFT_ERROR_CODES],
+    ['A proposal that was not taken', PROPOSE_REFUSALS],
+    ['A change of membership that was not made', CHANGE_REFUSALS],
+    ['A transfer of leadership that was not begun', TRANSFER_REFUSALS],
+    ['A checkpoint that was not installed', INSTALL_REFUSALS],
     ['Other nodes', PEER_REFUSALS],
     ['The shard', SHARD_ERROR_CODES],
   ] as const)('%s: every code, and no other', async (heading, codes) => {

@@ -105,7 +105,7 @@ describe('style', () => {
     expect(await grep(/\bflush|[a-z]Flush/, names)).toEqual([]);
   });
 
-  it('nothing is loaded by a dynamic import, but by the launcher', async () => {
+  it('nothing is loaded by a dynamic import, but by the command line', async () => {
     const names = (await sources()).filter((name) => /^(storage|raft|src)\//.test(name));
     const product = names.filter((name) => !name.startsWith('src/cli/'));
     expect(await grep(/\bimport\(|getBuiltinModule|createRequire/, product)).toEqual([]);

@@ -1,14 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import {
   DEFAULT_LIMITS,
-  DefinitionsChunk,
   type QueueDefinition,
   type QueueLimits,
   definitionProblem,
   limitsProblem,
   sameLimits,
 } from '../../src/machine/definitions.ts';
-import type { QueueId } from '../../src/machine/ids.ts';
 
 const ORDERS: QueueDefinition = {
   name: 'orders',
@@ -136,22 +134,5 @@ describe('a definition', () => {
     for (const other of others) {
       expect(sameLimits(DEFAULT_LIMITS, { ...DEFAULT_LIMITS, ...other })).toBe(false);
     }
-  });
-
-  it('comes back from its record, in order of queueId', () => {
-    const chunk = new DefinitionsChunk();
-    chunk.set(7 as QueueId, ORDERS);
-    chunk.set(3 as QueueId, { ...ORDERS, name: 'mail', topics: ['a', 'b'] });
-    chunk.set(5 as QueueId, ORDERS);
-    chunk.delete(5 as QueueId);
-    const again = DefinitionsChunk.fromData(structuredClone(chunk.toData()));
-    expect(again.entries()).toEqual([
-      [3, { ...ORDERS, name: 'mail', topics: ['a', 'b'] }],
-      [7, ORDERS],
-    ]);
-    expect(() => DefinitionsChunk.fromData([2])).toThrow('unknown format');
-    expect(() => DefinitionsChunk.fromData([1, [1, ['x', 'later', [], []]]])).toThrow(
-      'unknown word',
-    );
   });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { EnqueueCommand } from '../../src/machine/command.ts';
 import { DEFAULT_LIMITS, type QueueLimits } from '../../src/machine/definitions.ts';
 import { DEFAULT_GROUP, type QueueId, type StampMs } from '../../src/machine/ids.ts';
 import { MachineDriver, type SeenEffect, Sender } from './machine-driver.ts';
@@ -71,6 +72,36 @@ describe('filters of groups', () => {
     send('m/1');
     send('$queue/orders/x/m');
     expect(driver.groups(queueId)[1]).toMatchObject({ name: 'm', depth: 1 });
+  });
+});
+
+describe('a message of a numbered producer', () => {
+  it('is filtered by its topic, also where the command reads that only when it is asked', () => {
+    const { driver, queueId, sender } = setUp();
+    const groupId = driver.group(queueId, 'eu', { filter: 'eu' });
+    class Decoded implements EnqueueCommand {
+      readonly kind = 'enqueue';
+      readonly node = sender.node;
+      readonly boot = sender.boot;
+      readonly number = 1;
+      readonly answeredUpTo = 0;
+      readonly targets = [queueId];
+      readonly bytes = 100;
+      readonly options = {
+        ttlMs: 0,
+        priority: 0,
+        delayMs: 0,
+        producer: { id: 'p', sequence: 1 },
+        key: undefined,
+      };
+      get topic(): string {
+        return '$queue/orders/us';
+      }
+    }
+    const effects = driver.run(new Decoded());
+    expect(effects).toContainEqual(
+      expect.objectContaining({ kind: 'settled', groupId, offset: 0 }),
+    );
   });
 });
 

@@ -18,7 +18,8 @@ function setUp(limits: QueueLimits = DEFAULT_LIMITS) {
     topics: ['$queue/orders'],
     limits,
   } as const;
-  return { table, state: new QueueState(4 as QueueId, definition, table) };
+  const owner = { woke: () => undefined, slept: () => undefined };
+  return { table, state: new QueueState(4 as QueueId, definition, { table, owner }) };
 }
 
 const DIRECTORY = [

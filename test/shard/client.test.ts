@@ -78,7 +78,7 @@ const upTo = (last: number): number[] => Array.from({ length: last }, (_, index)
 describe('opening', () => {
   it('gives the queues in force and the boot of a stream of its own', async () => {
     const { client, shard } = await setting();
-    expect(client.queues).toEqual([orders]);
+    expect([...client.queues]).toEqual([orders]);
     expect(client.version).toBe(1);
     expect(shard.frames).toEqual([{ kind: 'hello', node: 'n1' }]);
   });
@@ -761,23 +761,52 @@ describe('queues', () => {
     name,
   });
 
-  it('are one list with a version that goes up, in which the unchanged are the same', async () => {
+  it('are found by id and name; the version goes up with each change, and only then', async () => {
     const { client, shard } = await setting();
-    const before = client.queues;
-    const queues = [other(6, 'more'), other(7, 'most')];
-    shard.say((writer) => writer.queues({ queues, gone: [], complete: true }));
-    await quiet();
-    expect(client.queues.map((queue) => queue.name)).toEqual(['orders', 'more', 'most']);
-    expect(client.queues[0]).toBe(before[0]);
+    const names = (): string[] => Array.from(client.queues, ({ name }) => name);
+    const tell = async (queues: QueueInfo[], gone: QueueId[]): Promise<void> => {
+      shard.say((writer) => writer.queues({ queues, gone, complete: true }));
+      await quiet();
+    };
+    await tell([other(6, 'more'), other(7, 'most')], []);
+    expect([names(), client.queues.count]).toEqual([['orders', 'more', 'most'], 3]);
     expect(client.version).toBe(2);
-    const list = client.queues;
-    expect(client.queues).toBe(list);
-    const changed = [other(6, 'other')];
-    shard.say((writer) => writer.queues({ queues: changed, gone: [ORDERS], complete: true }));
-    await quiet();
-    expect(client.queues.map((queue) => queue.name)).toEqual(['other', 'most']);
-    expect(client.queues[1]).toBe(list[2]);
-    expect(client.version).toBe(3);
+    await tell([other(6, 'more')], [99 as QueueId]);
+    expect(client.version).toBe(2);
+    await tell([{ ...other(6, 'more'), type: 'stream', capture: 'async' }], [ORDERS]);
+    expect(client.queues.named('more')).toMatchObject({ type: 'stream', capture: 'async' });
+    expect([names(), client.version]).toEqual([['more', 'most'], 3]);
+    // Deleted and declared anew: the two may be told in either order.
+    await tell([other(8, 'most')], []);
+    await tell([], [7 as QueueId]);
+    expect([names().sort(), client.queues.named('most')?.queueId]).toEqual([['more', 'most'], 8]);
+    expect(client.queues.get(7 as QueueId)).toBeUndefined();
+  });
+
+  it('with other topics than their own are objects that stay the same, in their order', async () => {
+    const { client, shard } = await setting();
+    const tell = async (...queues: QueueInfo[]): Promise<void> => {
+      shard.say((writer) => writer.queues({ queues, gone: [], complete: true }));
+      await quiet();
+    };
+    const own = (id: number, name: string): QueueInfo => ({
+      ...other(id, name),
+      topics: [`$queue/${name}/#`],
+    });
+    await tell({ ...orders, topics: ['m/#'] });
+    const many = Array.from({ length: 200 }, (_none, at) => own(100 + at, `q${at}`));
+    await tell(...many, { ...own(8, 'mqtt'), topics: ['$queue/#'] });
+    expect(client.queues.count).toBe(202);
+    const before = client.queues.patterned;
+    expect(before.map(({ name }) => name)).toEqual(['orders']);
+    await tell(own(500, 'another'));
+    expect(client.queues.patterned).toBe(before);
+    await tell({ ...own(100, 'q0'), topics: ['n/#'] });
+    expect(client.queues.patterned.map(({ name }) => name)).toEqual(['orders', 'q0']);
+    expect(client.queues.patterned[0]).toBe(before[0]);
+    await tell(own(100, 'q0'));
+    expect(client.queues.patterned).toEqual(before);
+    expect(client.queues.get(100 as QueueId)).toEqual(own(100, 'q0'));
   });
 });
 

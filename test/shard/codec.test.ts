@@ -117,7 +117,9 @@ function readAll(parts: readonly Uint8Array[]): Command[] {
   reader.reset(parts);
   const commands: Command[] = [];
   for (let command = reader.next(); command !== undefined; command = reader.next()) {
-    commands.push(structuredClone(command));
+    const copy = structuredClone(command);
+    // The topic is read when it is asked for, and no field of the object.
+    commands.push('topic' in command ? Object.assign(copy, { topic: command.topic }) : copy);
   }
   return commands;
 }

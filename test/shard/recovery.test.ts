@@ -9,6 +9,7 @@ interface Case {
   readonly last: number;
   readonly checkpoint?: number;
   readonly ofLog?: string;
+  readonly alone?: boolean;
   readonly faulty?: readonly [from: number, through: number];
   readonly decision: { from: number; damage?: number } | RegExp;
 }
@@ -80,6 +81,15 @@ const TABLE: readonly Case[] = [
     decision: /7 to 7/,
   },
   {
+    sees: 'damage behind the checkpoint that other nodes can mend',
+    start: 1,
+    last: 9,
+    checkpoint: 5,
+    faulty: [7, 7],
+    alone: false,
+    decision: { from: 5, damage: 1 },
+  },
+  {
     sees: 'damage without end',
     start: 1,
     last: 9,
@@ -98,9 +108,10 @@ const TABLE: readonly Case[] = [
 ];
 
 describe('recovery of a shard', () => {
-  it.each(TABLE)('D4: $sees', ({ start, last, checkpoint, ofLog, faulty, decision }) => {
+  it.each(TABLE)('D4: $sees', ({ start, last, checkpoint, ofLog, faulty, decision, alone }) => {
     const log = {
       id: 'log',
+      alone: alone ?? true,
       start: start as LogIndex,
       last: last as LogIndex,
       faulty:

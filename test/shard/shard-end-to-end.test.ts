@@ -122,7 +122,7 @@ async function stop(): Promise<void> {
 }
 
 function idOf(client: QueueClient, name: string): QueueId {
-  const queue = client.queues.find((each) => each.name === name);
+  const queue = client.queues.named(name);
   if (queue === undefined) throw new Error(`no queue ${name}`);
   return queue.queueId;
 }
@@ -394,7 +394,11 @@ describe.each(['main', 'worker'] as const)('client and shard, shard in the %s th
       expect.objectContaining({ code: 'invalid' }),
     );
     await client.admin.delete('live');
-    expect(client.queues.map(({ name }) => name).toSorted()).toEqual(['audit', 'mqtt', 'orders']);
+    expect(Array.from(client.queues, ({ name }) => name).toSorted()).toEqual([
+      'audit',
+      'mqtt',
+      'orders',
+    ]);
   });
 
   it('C14: a stop tells everyone who waits, and what it confirmed is there afterwards', async () => {

@@ -10,7 +10,7 @@ import { connect, createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 
 export const REPOSITORY = resolve(import.meta.dirname, '../..');
-const LAUNCHER = join(REPOSITORY, 'dist/src/cli/launcher.cjs');
+const LAUNCHER = join(REPOSITORY, 'src/cli/fluxmq.sh');
 const START_DEADLINE_MS = 30_000;
 
 export async function scratchDirectory(name: string): Promise<string> {
@@ -129,8 +129,8 @@ export class BrokerProcess {
     const address = `server.mqtt.tcp.addr=127.0.0.1:${this.port}`;
     // Health and metrics have one port by default, and tests run many brokers.
     const set = ['--set', address, '--set', 'server.ops.addr=off'];
-    const args = [LAUNCHER, 'start', '--data-dir', this.dataDirectory, ...set];
-    const child = spawn(process.execPath, [...args, ...this.#args], {
+    const args = ['start', '--data-dir', this.dataDirectory, ...set];
+    const child = spawn(LAUNCHER, [...args, ...this.#args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...this.#env },
     });

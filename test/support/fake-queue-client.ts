@@ -31,6 +31,7 @@ import {
   type SettleWaiter,
 } from '../../src/broker/ports.ts';
 import { type FakeConsumer, FakeQueue, type FakeMessage } from './fake-queue.ts';
+import { QueueList } from './queue-list.ts';
 
 export type { FakeMessage } from './fake-queue.ts';
 
@@ -50,7 +51,7 @@ interface Waiting {
 }
 
 export class FakeQueueClient implements QueueClient {
-  queues: readonly QueueInfo[] = [];
+  readonly queues = new QueueList();
   version = 1;
   writable = true;
   readonly settlements: Settlement[] = [];
@@ -94,7 +95,7 @@ export class FakeQueueClient implements QueueClient {
     const defaults = { type: 'classic', defaultGroup: 'shared', capture: 'sync' } as const;
     const info: QueueInfo = { queueId, name, topics, ...defaults, ...set };
     this.#queues.set(queueId, new FakeQueue(info));
-    this.queues = [...this.queues, info];
+    this.queues.list = [...this.queues.list, info];
     this.version++;
   }
 
@@ -103,7 +104,7 @@ export class FakeQueueClient implements QueueClient {
     const queue = this.#named(name);
     this.cancel(name, 'queue-deleted');
     this.#queues.delete(queue.info.queueId);
-    this.queues = this.queues.filter((info) => info !== queue.info);
+    this.queues.list = this.queues.list.filter((info) => info !== queue.info);
     this.version++;
   }
 
@@ -283,7 +284,7 @@ function nameOf({ session, packetId }: PublishKey): string {
 function fakeAdmin(client: FakeQueueClient): QueueAdmin {
   const none = (): Promise<never> =>
     Promise.reject(new AdminError('unavailable', 'the double does not do this'));
-  const exists = (name: string): boolean => client.queues.some((info) => info.name === name);
+  const exists = (name: string): boolean => client.queues.named(name) !== undefined;
   return {
     declare: async (definition) => {
       client.declared.push(definition);

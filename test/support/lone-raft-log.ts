@@ -18,9 +18,10 @@ export function loneRaftLog(
   log: Log,
   records: Pick<RecordStore, 'checkpoint'>,
   id = 'node-1',
-): RaftLog {
-  return new RaftLog({
+): Promise<RaftLog> {
+  return RaftLog.open({
     log,
+    openRepairs: () => Promise.resolve(undefined),
     id,
     founders: { members: [{ id, role: 'voter', address: '' }] },
     checkpoint: records.checkpoint,

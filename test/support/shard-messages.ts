@@ -44,13 +44,15 @@ export const message: fc.Arbitrary<Message> = fc.record({
 
 export const clientId = text;
 
+/** Of those that a publish may name: 0 is where delayed messages wait. */
 export const queueIds: fc.Arbitrary<QueueId[]> = fc.array(
-  fc.maxSafeNat().map((id) => id as QueueId),
+  fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }).map((id) => id as QueueId),
   { minLength: 1, maxLength: 5 },
 );
 
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
-const number = fc.double({ noNaN: true });
+/** No negative zero: the integers of MessagePack have none. */
+const number = fc.double({ noNaN: true }).map((value) => value + 0);
 const queueId = fc.maxSafeNat().map((id) => id as QueueId);
 const groupId = u32.map((id) => id as GroupId);
 const offset = fc.maxSafeNat().map((at) => at as Offset);

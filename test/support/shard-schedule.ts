@@ -133,7 +133,7 @@ export class ShardSchedule {
     const runs = await this.#disk.mount().list(RUNS_DIRECTORY);
     if (runs.some((name) => name.endsWith('.run'))) this.saw('spilled into runs');
     const [near, far] = loopback();
-    replica = loneRaftLog(log, records);
+    replica = await loneRaftLog(log, records);
     const shard = await Shard.open({
       node: 'node-1',
       log: replica,

@@ -100,17 +100,19 @@ export class SpaceWorld {
         if (world !== undefined) world.failure ??= error;
       },
     });
-    world = new SpaceWorld(files, { records, log, limits });
+    const replica = await loneRaftLog(log, records, NODE);
+    world = new SpaceWorld(files, { records, log, replica, limits });
     await world.#recover();
     return world;
   }
 
   private constructor(
     files: Files,
-    { records, log, limits }: { records: RecordStore; log: Log; limits: SpaceLimits },
+    parts: { records: RecordStore; log: Log; replica: RaftLog; limits: SpaceLimits },
   ) {
+    const { records, log, replica, limits } = parts;
     this.rawLog = log;
-    this.log = loneRaftLog(log, records, NODE);
+    this.log = replica;
     this.#records = records;
     const point = recoveryPoint(this.log, records);
     const failed = (error: unknown): void => void (this.failure ??= error as Error);

@@ -127,6 +127,7 @@ async function valuesOf({ name, choices }: Slot, line: Line, names: Names): Prom
       return 'files';
     case 'data':
     case 'dataDir':
+    case 'dir':
       return 'folders';
     default:
       return [];

@@ -51,15 +51,26 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
     cancelled: (queue, reason) => end(queueEnded(queue, reason)),
   });
   const { will } = packet;
-  const shared = { context, session, output, recipient, terse };
+  // Written out, without a spread: the parts of all clients are then objects of one shape.
+  const flow = new PublishFlow({ context, session, output, recipient, terse, end });
+  const subscriptions = new Subscriptions({
+    context,
+    session,
+    output,
+    recipient,
+    terse,
+    outbound,
+    consumers,
+    end,
+  });
   return {
     session,
     grant,
     recipient,
-    flow: new PublishFlow({ ...shared, end }),
+    flow,
     outbound,
     consumers,
-    subscriptions: new Subscriptions({ ...shared, outbound, consumers, end }),
+    subscriptions,
     will: will && { origin: session.origin, message: willMessage(will) },
     willDelaySeconds: will?.properties?.willDelayInterval ?? 0,
   };

@@ -85,6 +85,8 @@ interface Slot {
 }
 
 const FIRST_RING_SIZE = 16;
+/** A longer topic is not remembered: a connection pins little. */
+const PLAIN_TOPIC_MAX = 128;
 
 export interface PublishFlowParts {
   readonly context: MqttContext;
@@ -120,6 +122,9 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
   };
   /** Settlements at QoS 0 that are not known to be done. */
   #unheard = 0;
+  /** The topic of the last publish that settled nothing: most clients have one, as one object. */
+  #plainTopic = '';
+  #plainIsForQueues = false;
   #closed = false;
 
   constructor(parts: PublishFlowParts) {
@@ -158,7 +163,7 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
       this.#publisher.key = undefined;
       const outcome = this.#handOver(message, UNANSWERED);
       if (typeof outcome === 'string' && outcome !== 'waiting') counters.refusedPublishes++;
-      return outcome === 'waiting' && isForQueues(topic);
+      return outcome === 'waiting' && this.#isForQueues(topic);
     }
     const known = packet.qos === 2 ? session.received.get(packet.packetId) : undefined;
     const counts = known === undefined || !this.#counted.has(known);
@@ -178,7 +183,7 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
     const outcome = this.#handOver(message, sequence);
     if (outcome === 'waiting') {
       if (received !== undefined) received.keyed = this.#publisher.key !== undefined;
-      return isForQueues(topic);
+      return this.#isForQueues(topic);
     }
     this.resolve(sequence, outcome);
     return false;
@@ -187,16 +192,32 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
   #handOver(message: Message, tag: number): Outcome {
     const { broker } = this.#parts.context;
     const { topic, properties } = message;
+    const publisher = this.#publisher;
+    if (topic === this.#plainTopic) {
+      return broker.publish(message, publisher, tag === UNANSWERED ? undefined : tag);
+    }
     const settlement = settlementOf(topic, properties?.userProperties, broker);
     if (settlement === undefined) {
-      return broker.publish(message, this.#publisher, tag === UNANSWERED ? undefined : tag);
+      if (topic.length <= PLAIN_TOPIC_MAX) {
+        this.#plainTopic = topic;
+        this.#plainIsForQueues = topic.startsWith(QUEUE_PREFIX);
+      }
+      return broker.publish(message, publisher, tag === UNANSWERED ? undefined : tag);
     }
     if (typeof settlement === 'string') return settlement;
     // Settling twice is settling once.
-    this.#publisher.key = undefined;
+    publisher.key = undefined;
     if (tag === UNANSWERED) this.#unheard++;
     broker.settle(settlement, this, tag);
     return 'waiting';
+  }
+
+  /**
+   * Its publisher obeys the back-pressure of the shard. That of an ordinary topic does not, or a
+   * stalled queue that captures would keep the topic from its subscribers (Q12).
+   */
+  #isForQueues(topic: string): boolean {
+    return topic === this.#plainTopic ? this.#plainIsForQueues : topic.startsWith(QUEUE_PREFIX);
   }
 
   /** PUBREL: the client will not repeat the PUBLISH; its id is free [MQTT-4.3.3-11]. */
@@ -253,8 +274,16 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
 
   /** The outcome of one publish is known; answers it, and those behind it that waited for it. */
   resolve(sequence: number, outcome: Proof | Refusal): void {
-    const { received, packetId, repeated } = this.#slot(sequence);
-    if (outcome === 'timeout' && received?.keyed === true && !repeated) {
+    const slot = this.#slot(sequence);
+    const { received } = slot;
+    if (received === undefined) {
+      // All but QoS 2.
+      slot.outcome = outcome;
+      if (sequence === this.#first && !this.#closed) this.#answerWaiting();
+      return;
+    }
+    const { packetId, repeated } = slot;
+    if (outcome === 'timeout' && received.keyed && !repeated) {
       const key = this.#parts.session.publishKey(packetId);
       const told = !this.#closed || received.repeats.length > 0;
       if (key !== undefined && told) {
@@ -422,12 +451,4 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
 
 function isProof(outcome: Proof | Refusal): outcome is Proof {
   return typeof outcome === 'number' || outcome === 'done' || outcome === 'already';
-}
-
-/**
- * Its publisher obeys the back-pressure of the shard. That of an ordinary topic does not, or a
- * stalled queue that captures would keep the topic from its subscribers (Q12).
- */
-function isForQueues(topic: string): boolean {
-  return topic.startsWith(QUEUE_PREFIX);
 }

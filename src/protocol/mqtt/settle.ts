@@ -46,6 +46,7 @@ export function settlementOf(
   // All that an ordinary topic pays.
   if (topic.charCodeAt(0) !== DOLLAR || !topic.startsWith(QUEUE_PREFIX)) return undefined;
   const verb = topic.lastIndexOf('/$');
+  if (verb < QUEUE_PREFIX.length) return undefined;
   const outcome = VERBS.get(topic.slice(verb + 1));
   if (outcome === undefined) return undefined;
   const parsed = parseQueueTopic(topic);

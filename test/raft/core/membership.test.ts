@@ -91,7 +91,7 @@ describe('4.1 Safety', () => {
     const alone = new Alone([1, 1]);
     alone.lead();
     const remove = { kind: 'remove', id: 'c' } as const;
-    expect(alone.raft.changeMembership(remove)).toMatchObject({ code: 'notReady' });
+    expect(alone.raft.changeMembership(remove)).toMatchObject({ code: 'not-ready' });
     alone.step(appendEntriesReply({ term: 2, matchIndex: 3 }));
     expect(alone.raft.changeMembership(remove)).toMatchObject({ kind: 'accepted', index: 4 });
   });
@@ -158,14 +158,14 @@ describe('4.1 Safety', () => {
 
   it('one server at a time: there is no change of two', () => {
     const cluster = led();
-    expect(change(cluster, addLearner('b'))).toBe('alreadyMember');
-    expect(change(cluster, { kind: 'remove', id: 'z' })).toBe('notMember');
-    expect(change(cluster, { kind: 'promote', id: 'b' })).toBe('notLearner');
-    expect(change(cluster, addLearner('d'), 'b')).toBe('notLeader');
+    expect(change(cluster, addLearner('b'))).toBe('already-member');
+    expect(change(cluster, { kind: 'remove', id: 'z' })).toBe('not-member');
+    expect(change(cluster, { kind: 'promote', id: 'b' })).toBe('not-learner');
+    expect(change(cluster, addLearner('d'), 'b')).toBe('not-leader');
     const single = new Cluster({ servers: ['a'] });
     single.elect('a');
-    expect(change(single, { kind: 'remove', id: 'a' })).toBe('lastVoter');
-    expect(change(single, { kind: 'demote', id: 'a' })).toBe('lastVoter');
+    expect(change(single, { kind: 'remove', id: 'a' })).toBe('last-voter');
+    expect(change(single, { kind: 'demote', id: 'a' })).toBe('last-voter');
   });
 });
 
@@ -197,7 +197,7 @@ describe('4.2.1 Catching up new servers', () => {
     cluster.isolate('d');
     change(cluster, addLearner('d'));
     cluster.settle();
-    expect(change(cluster, { kind: 'promote', id: 'd' })).toBe('notCaughtUp');
+    expect(change(cluster, { kind: 'promote', id: 'd' })).toBe('not-caught-up');
     cluster.heal();
     cluster.pass(2);
     expect(change(cluster, { kind: 'promote', id: 'd' })).toBe('accepted');

@@ -171,7 +171,7 @@ describe('bounds', () => {
 
   it('an entry above the largest is refused', () => {
     const alone = led({ entryBytes: 10 });
-    expect(alone.raft.propose(new Uint8Array(11))).toMatchObject({ code: 'tooLarge' });
+    expect(alone.raft.propose(new Uint8Array(11))).toMatchObject({ code: 'too-large' });
   });
 
   it('payloads are forgotten when all peers have them, and above the limit when one is behind', () => {
@@ -222,6 +222,21 @@ describe('bounds', () => {
     cluster.settle();
     const numbers = cluster.server('a').applied.map((text) => Number(text.split(' ')[0]));
     expect(numbers).toEqual(Array.from({ length: 20 }, (_, at) => at));
+  });
+
+  it('a state machine that stands still costs no more memory than the limit', () => {
+    const cluster = new Cluster({ servers: ['a'], limits: { applyBytes: 300, tailBytes: 1000 } });
+    cluster.elect('a');
+    cluster.server('a').isApplyHeld = true;
+    for (let count = 0; count < 50; count += 1) {
+      cluster.propose('a', `${count} ${'x'.repeat(50)}`);
+      cluster.settle();
+    }
+    expect(cluster.raft('a').status().tailBytes).toBeLessThanOrEqual(1000);
+    cluster.server('a').isApplyHeld = false;
+    cluster.apply('a');
+    cluster.settle();
+    expect(cluster.server('a').applied).toHaveLength(50);
   });
 
   it('a fetch that failed is asked again with the next tick', () => {
@@ -405,6 +420,6 @@ describe('rescue by an operator', () => {
   });
 
   it('only with itself as a voter', () => {
-    expect(new Alone().raft.rescue({ members: [] })).toMatchObject({ code: 'notVoter' });
+    expect(new Alone().raft.rescue({ members: [] })).toMatchObject({ code: 'not-voter' });
   });
 });

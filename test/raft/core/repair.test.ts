@@ -274,6 +274,21 @@ describe('an end that was lost', () => {
     expect(alone.raft.status().tailLost).toBe(true);
   });
 
+  it('a leader that has nothing new to send is told, too', () => {
+    const cluster = new Cluster();
+    cluster.elect('a');
+    for (const text of ['x', 'y']) cluster.propose('a', text);
+    cluster.settle();
+    cluster.crash('c');
+    const { disk } = cluster.server('c');
+    disk.entries = disk.entries.slice(0, 1);
+    disk.faulty = [{ from: 2, through: undefined }];
+    cluster.restart('c');
+    cluster.pass(15);
+    expect(cluster.server('c').log).toHaveLength(3);
+    expect(cluster.raft('c').status()).toMatchObject({ tailLost: false, faulty: [] });
+  });
+
   it('it neither votes nor stands until it has all that its leader had when it was asked', () => {
     const alone = cutOff();
     alone.step(appendEntries({ prevLogIndex: 2, prevLogTerm: 1, entries: [entry(3, 1)] }));

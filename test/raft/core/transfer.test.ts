@@ -99,8 +99,8 @@ describe('3.10 Leadership transfer extension', () => {
   });
 
   it.each([
-    ['a', 'alreadyLeader'],
-    ['z', 'notVoter'],
+    ['a', 'already-leader'],
+    ['z', 'not-voter'],
   ])('to %s it is refused: %s', (to, code) => {
     expect(led().raft.transferLeadership(to)).toEqual({ kind: 'refused', code });
   });
@@ -110,7 +110,7 @@ describe('3.10 Leadership transfer extension', () => {
     alone.cluster.propose('a', 'x');
     expect(alone.raft.transferLeadership('b')).toEqual({ kind: 'started' });
     expect(alone.raft.transferLeadership('c')).toMatchObject({ code: 'transferring' });
-    expect(new Alone().raft.transferLeadership('b')).toMatchObject({ code: 'notLeader' });
+    expect(new Alone().raft.transferLeadership('b')).toMatchObject({ code: 'not-leader' });
   });
 
   it('a lost TimeoutNow is sent again while the transfer lasts', () => {

@@ -14,6 +14,7 @@ import type {
   Clock,
   Configuration,
   ConfigurationAt,
+  DamagedRange,
   Entry,
   HardState,
   Limits,
@@ -26,6 +27,7 @@ import type {
   Timer,
 } from '#raft';
 import { MemoryFiles } from '../../support/memory-files.ts';
+import { openRepairsLog } from '../../support/repairs-log.ts';
 
 const TICK_MS = 10;
 const STEPS_MAX = 20_000;
@@ -39,9 +41,9 @@ const STORAGE = {
 } as const;
 
 export const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
-export const text = (payload: Uint8Array): string => new TextDecoder().decode(payload);
+const text = (payload: Uint8Array): string => new TextDecoder().decode(payload);
 
-export function turn(): Promise<void> {
+function turn(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });
@@ -122,6 +124,7 @@ export class TestHost implements StateMachine {
   slow = false;
   #held: Entry[] = [];
   catchUpFailures: Error[] = [];
+  damages: DamagedRange[] = [];
   answers = 0;
   listener: NetworkListener | undefined;
 
@@ -145,7 +148,14 @@ export class TestHost implements StateMachine {
       beginsBehind: { index, epoch: term },
       onFailure: (error) => made.disk?.logFailed(error),
     });
-    const disk = new LogDisk({ log, note: () => ({ timestampMs: 1, recordCount: 1 }) });
+    const onFailure = (error: Error): void => made.disk?.logFailed(error);
+    const repairs = { files: this.files, directory: `${this.directory}-repairs`, onFailure };
+    const disk = new LogDisk({
+      log,
+      note: () => ({ timestampMs: 1, recordCount: 1 }),
+      openRepairs: (how) => openRepairsLog(repairs, how),
+    });
+    await disk.recover();
     made.disk = disk;
     this.log = log;
     this.applied = [...checkpoint.applied];
@@ -231,6 +241,10 @@ export class TestHost implements StateMachine {
 
   configurationChanged(configuration: ConfigurationAt): void {
     this.configurations.push(configuration);
+  }
+
+  damaged(range: DamagedRange): void {
+    this.damages.push(range);
   }
 
   ended(end: ReplicaEnd): void {

@@ -5,6 +5,7 @@ import { LogDisk } from '../../../raft/host/log-disk.ts';
 import type { DiskWrite } from '../../../raft/host/ports.ts';
 import type { Entry } from '../../../raft/raft.ts';
 import { MemoryFiles } from '../../support/memory-files.ts';
+import { openRepairsLog } from '../../support/repairs-log.ts';
 import { openSmall, payloadOf } from '../../support/small-log.ts';
 import type { SmallLog } from '../../support/small-log.ts';
 import { until } from '../../support/shard-world.ts';
@@ -32,10 +33,12 @@ class Opened {
   readonly small: SmallLog;
   #token = 0;
 
-  constructor(small: SmallLog) {
+  constructor(small: SmallLog, files: MemoryFiles) {
     this.small = small;
+    const onFailure = (error: Error): void => this.disk.logFailed(error);
     this.disk = new LogDisk({
       log: small.log,
+      openRepairs: (how) => openRepairsLog({ files, directory: '/data/repairs', onFailure }, how),
       note: ({ payload }) => ({ timestampMs: payload[0] ?? 0, recordCount: payload.length }),
     });
     this.disk.listen({
@@ -45,7 +48,9 @@ class Opened {
   }
 
   static async open(files: MemoryFiles): Promise<Opened> {
-    return new Opened(await openSmall(files));
+    const opened = new Opened(await openSmall(files), files);
+    await opened.disk.recover();
+    return opened;
   }
 
   write(fields: Partial<DiskWrite>): number {
@@ -54,6 +59,7 @@ class Opened {
       hardState: undefined,
       truncateAfter: undefined,
       entries: [],
+      repaired: [],
       ...fields,
       token,
     });

@@ -1,0 +1,13 @@
+#!/bin/sh
+# The program `fluxmq`: starts Node.js with what it must know before its first line runs. What the
+# environment says already, stays; the process is Node's own, so signals and exit codes are too.
+#
+# UV_THREADPOOL_SIZE: writes to the log must not wait behind reads.
+# MALLOC_ARENA_MAX: glibc would give each thread of that pool a heap of its own, and none back.
+# --max-semi-space-size (MiB): new objects of the broker live for milliseconds; a larger nursery
+# keeps more garbage and saves no work (docs/decisions/0010-memory-of-the-process.md).
+UV_THREADPOOL_SIZE="${UV_THREADPOOL_SIZE:-16}"
+MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-2}"
+export UV_THREADPOOL_SIZE MALLOC_ARENA_MAX
+program="$(dirname "$(readlink -f "$0")")/../../dist/src/cli/main.js"
+exec node --max-semi-space-size=4 "$program" "$@"

@@ -1,0 +1,214 @@
+/**
+ * Three shards that are replicas of each other: real logs and runs over files in memory, a network
+ * of lists, a clock that the test moves. A client speaks to the shard of its own node, and is heard
+ * while that one leads.
+ */
+
+import type { Network, NetworkListener, PeerMessage } from '#raft';
+import { Log } from '../../storage/log/log.ts';
+import { MemoryRecords } from '../../storage/records/memory-records.ts';
+import { Runs } from '../../storage/runs/runs.ts';
+import { loopback } from '../../src/shard/port.ts';
+import { RaftLog } from '../../src/shard/raft-log.ts';
+import { DEFAULT_SHARD_LIMITS } from '../../src/shard/shard-limits.ts';
+import type { ShardLimits } from '../../src/shard/shard-limits.ts';
+import type { ShardLead } from '../../src/shard/shard-options.ts';
+import { Shard } from '../../src/shard/shard.ts';
+import { noCatchUp } from '../../src/shard/single-node.ts';
+import { TestClock } from '../raft/host/hosts.ts';
+import { MemoryFiles } from './memory-files.ts';
+import { openRepairsLog } from './repairs-log.ts';
+import { PlainClient, queue, turn } from './shard-world.ts';
+
+const TICK_MS = 10;
+const STEPS_MAX = 20_000;
+const QUEUE = 'orders';
+
+export class ShardNode {
+  readonly id: string;
+  readonly #cluster: ShardCluster;
+  readonly records = new MemoryRecords();
+  files = new MemoryFiles();
+  raftLog: RaftLog | undefined;
+  log: Log | undefined;
+  shard: Shard | undefined;
+  client: PlainClient | undefined;
+  readonly failures: Error[] = [];
+  readonly errors: string[] = [];
+  /** Who leads, as the shard has told. */
+  readonly told: ShardLead[] = [];
+  listener: NetworkListener | undefined;
+
+  constructor(cluster: ShardCluster, id: string) {
+    this.#cluster = cluster;
+    this.id = id;
+  }
+
+  async start(limits: Partial<ShardLimits> = {}): Promise<void> {
+    const { clock } = this.#cluster;
+    const made: { log?: RaftLog } = {};
+    const { log } = await Log.open({
+      files: this.files,
+      directory: '/data/log',
+      now: () => 0,
+      segmentBytes: 16_384,
+      prewriteBytes: 4096,
+      idleMarkMs: 0,
+      onFailure: (error) => made.log?.logFailed(error),
+    });
+    const records = await this.records.open();
+    const raftLog = await RaftLog.open({
+      log,
+      openRepairs: (how) => this.#openRepairs(how),
+      id: this.id,
+      founders: { members: this.#cluster.members },
+      checkpoint: records.checkpoint,
+      network: this.#network(),
+      catchUp: noCatchUp,
+      clock,
+      random: () => this.#cluster.random(this.id),
+      replaced: () => undefined,
+    });
+    made.log = raftLog;
+    this.log = log;
+    this.raftLog = raftLog;
+    const [near, far] = loopback();
+    const logger = {
+      info: () => undefined,
+      warn: () => undefined,
+      error: (fields: Record<string, unknown>, message: string) =>
+        void this.errors.push(`${message} ${JSON.stringify(fields)}`),
+    };
+    this.shard = await Shard.open({
+      node: this.id,
+      log: raftLog,
+      records,
+      runs: new Runs({
+        files: this.files,
+        directory: '/runs',
+        owner: log.logId,
+        blockBytes: 4096,
+        indexCacheBytes: 4096,
+        now: () => 0,
+      }),
+      port: far,
+      queues: [queue(QUEUE)],
+      limits: { ...DEFAULT_SHARD_LIMITS, ...limits },
+      clock: { wallMs: () => 1_700_000_000_000, monotonicMs: () => clock.monotonicMs() },
+      logger,
+      inReserve: () => false,
+      diskFull: () => undefined,
+      onLead: (lead) => void this.told.push(lead),
+      onFailure: (error) => void this.failures.push(error),
+    });
+    this.client = new PlainClient(near, this.id);
+  }
+
+  /** The power goes. */
+  crash(): void {
+    this.raftLog?.abandon();
+    this.listener = undefined;
+    this.shard = undefined;
+    this.client = undefined;
+    this.files = this.files.crash();
+    this.records.crash();
+  }
+
+  get leads(): boolean {
+    return this.shard?.serves === true;
+  }
+
+  get applied(): number {
+    return this.shard?.appliedIndex ?? 0;
+  }
+
+  stat(name: string): number | undefined {
+    return this.shard?.stats().get(name);
+  }
+
+  #openRepairs(how: 'if-there' | 'make'): Promise<Log | undefined> {
+    const onFailure = (error: Error): void => this.raftLog?.logFailed(error);
+    return openRepairsLog({ files: this.files, directory: '/data/repairs', onFailure }, how);
+  }
+
+  #network(): Network {
+    return {
+      send: (message) => this.#cluster.send(this.id, message),
+      hasRoom: () => true,
+      listen: (listener) => {
+        this.listener = listener;
+      },
+    };
+  }
+}
+
+export class ShardCluster {
+  readonly nodes: readonly ShardNode[];
+  readonly members;
+  readonly clock = new TestClock();
+  readonly cut = new Set<string>();
+  #onTheirWay: PeerMessage[] = [];
+  #draws = 0;
+
+  constructor(ids: readonly string[] = ['a', 'b', 'c']) {
+    this.members = ids.map((id) => ({ id, role: 'voter', address: id }) as const);
+    this.nodes = ids.map((id) => new ShardNode(this, id));
+  }
+
+  async start(limits: Partial<ShardLimits> = {}): Promise<void> {
+    for (const node of this.nodes) await node.start(limits);
+  }
+
+  node(id: string): ShardNode {
+    const found = this.nodes.find((node) => node.id === id);
+    if (found === undefined) throw new Error(`no node ${id}`);
+    return found;
+  }
+
+  random(id: string): number {
+    this.#draws += 1;
+    const draw = Math.imul(this.#draws * 2654435761 + id.charCodeAt(0), 40503) >>> 0;
+    return draw / 0x1_0000_0000;
+  }
+
+  send(from: string, message: PeerMessage): boolean {
+    if (!this.cut.has(`${from}>${message.to}`)) this.#onTheirWay.push(message);
+    return true;
+  }
+
+  isolate(id: string): void {
+    for (const { id: other } of this.nodes) {
+      if (other === id) continue;
+      this.cut.add(`${id}>${other}`).add(`${other}>${id}`);
+    }
+  }
+
+  async step(): Promise<void> {
+    for (const message of this.#onTheirWay.splice(0)) {
+      this.node(message.to).listener?.received(message);
+    }
+    for (let turns = 0; turns < 4; turns++) await turn();
+    this.clock.advance(TICK_MS);
+  }
+
+  async until(holds: () => boolean): Promise<void> {
+    for (let steps = 0; steps < STEPS_MAX; steps++) {
+      if (holds()) return;
+      await this.step();
+    }
+    throw new Error(`it never came to hold: ${holds.toString()}`);
+  }
+
+  /** One that serves, and whose client has been heard. */
+  async leader(
+    but?: ShardNode,
+  ): Promise<{ node: ShardNode; client: PlainClient; queueId: number }> {
+    const find = (): ShardNode | undefined => this.nodes.find((node) => node.leads && node !== but);
+    await this.until(() => find() !== undefined);
+    const node = find() as ShardNode;
+    const client = node.client as PlainClient;
+    client.hello();
+    await this.until(() => client.boot > 0 && client.knowsAll);
+    return { node, client, queueId: client.queues.get(QUEUE) ?? -1 };
+  }
+}
