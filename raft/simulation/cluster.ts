@@ -33,6 +33,9 @@ const DISK_PACE = { leastUs: 20, mostUs: 400 };
 const WALL_START_US = 1_700_000_000_000_000;
 const WALL_OFFSET_MOST_US = 10_000_000;
 
+/** A vote or an acknowledgement leaves; a state takes the place of a log. */
+export type Moment = 'promise' | 'installing';
+
 type AnyMessage = PeerMessage | Message | Transfer;
 
 /** One machine of the cluster. */
@@ -50,8 +53,8 @@ export class Cluster {
   readonly checks = new SafetyChecks();
   readonly network: Network<AnyMessage>;
   readonly machines = new Map<string, Machine>();
-  /** Told of the next vote or acknowledgement that anybody sends. */
-  onPromise: ((from: string) => void) | undefined;
+  /** Who is told of the next moment of that kind, of whichever node. */
+  readonly armed = new Map<Moment, (id: string) => void>();
   readonly #receivers = new Map<string, (from: string, message: AnyMessage) => void>();
   readonly #touched = new Set<string>();
   #violation: Violation | undefined;
@@ -147,7 +150,7 @@ export class Cluster {
   #send(from: string, to: string, message: AnyMessage): void {
     this.#checkPromise(from, message);
     this.network.send(from, to, message);
-    if (this.onPromise !== undefined && isPromise(message)) this.onPromise(from);
+    if (isPromise(message)) this.armed.get('promise')?.(from);
   }
 
   #checkPromise(from: string, message: AnyMessage): void {
@@ -173,7 +176,8 @@ export class Cluster {
   #common(id: string) {
     const { kernel, checks, counters } = this;
     const touched = (): void => void this.#touched.add(id);
-    return { id, kernel, checks, counters, tickMs: TICK_MS, touched };
+    const installing = (): void => this.armed.get('installing')?.(id);
+    return { id, kernel, checks, counters, tickMs: TICK_MS, touched, installing };
   }
 
   #hostNode(id: string, clock: VirtualClock, configuration: ConfigurationAt): HostNode {

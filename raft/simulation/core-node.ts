@@ -58,6 +58,8 @@ export interface CoreNodeOptions {
   /** Entries below a checkpoint that stay for replicas that are a little behind. */
   readonly keptEntries: number;
   send(to: string, message: Message | Transfer): void;
+  /** A state from a peer is about to take the place of its log. */
+  installing(): void;
   /** Something happened to it: whoever checks it looks again. */
   touched(): void;
 }
@@ -84,6 +86,7 @@ interface Life {
 
 const HELD_MAX = 10_000;
 const TRANSFER_PATIENCE_MS = 2000;
+const OFFER_AGAIN_MOST_MS = 1500;
 
 export class CoreNode implements SimulatedNode {
   readonly id: string;
@@ -404,7 +407,12 @@ export class CoreNode implements SimulatedNode {
     const { store, clock } = this.#options;
     life.transfers.set(to, session);
     const stored = store.checkpoint;
-    this.#options.send(to, { kind: 'checkpoint', from: this.id, session, stored });
+    const offer: Transfer = { kind: 'checkpoint', from: this.id, session, stored };
+    this.#options.send(to, offer);
+    // A sender that hears nothing offers again; here also where it need not.
+    clock.after(this.#random.below(OFFER_AGAIN_MOST_MS), () => {
+      this.#run(life, () => this.#options.send(to, offer));
+    });
     clock.after(TRANSFER_PATIENCE_MS, () => {
       this.#run(life, () => this.#transferEnded(life, to, session));
     });
@@ -419,8 +427,10 @@ export class CoreNode implements SimulatedNode {
   #offered(life: Life, from: string, { stored, session }: Transfer & { kind: 'checkpoint' }): void {
     const checkpoint: Checkpoint = { ...stored, serveFrom: stored.index };
     const outcome = life.raft.install(checkpoint);
-    if (outcome.kind === 'accepted') life.installing = stored;
-    else this.#options.counters.add(`refused: install ${outcome.code}`);
+    if (outcome.kind === 'accepted') {
+      life.installing = stored;
+      this.#options.installing();
+    } else this.#options.counters.add(`refused: install ${outcome.code}`);
     this.#options.send(from, { kind: 'checkpointEnded', from: this.id, session });
   }
 }

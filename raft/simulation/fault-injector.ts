@@ -7,7 +7,7 @@
  * itself, and at the latest with `heal`.
  */
 
-import type { Cluster } from './cluster.ts';
+import type { Cluster, Moment } from './cluster.ts';
 import type { DiskFault, SimulatedNode } from './node.ts';
 import type { Operator } from './operator.ts';
 import { linksCutBy, shuffled } from './partitions.ts';
@@ -103,7 +103,9 @@ export class FaultInjector {
       case 'crash: all':
         return this.#crash(this.#cluster.nodes);
       case 'crash: at a promise':
-        return this.#crashAtPromise();
+        return this.#crashAt('promise', 1);
+      case 'crash: while installing':
+        return this.#crashAt('installing', 3 * MILLISECOND_US);
       case 'clean restart':
         return this.#cleanRestart();
       case 'pause':
@@ -202,18 +204,18 @@ export class FaultInjector {
     return down.length === 0 ? undefined : down.map(({ id }) => id).join(' ');
   }
 
-  /** The next one to promise anything goes down with the promise on its way. */
-  #crashAtPromise(): string | undefined {
-    if (this.#cluster.onPromise !== undefined) return undefined;
-    const { kernel } = this.#cluster;
-    this.#cluster.onPromise = (id) => {
-      this.#cluster.onPromise = undefined;
-      kernel.after(0, () => {
+  /** The next one that does this goes down in the middle of it. */
+  #crashAt(moment: Moment, withinUs: number): string | undefined {
+    const { kernel, armed } = this.#cluster;
+    if (armed.has(moment)) return undefined;
+    armed.set(moment, (id) => {
+      armed.delete(moment);
+      kernel.after(this.#random.below(withinUs), () => {
         const node = this.#cluster.machines.get(id)?.node;
         if (!this.#over && node?.state === 'up') this.#crash([node]);
       });
-    };
-    this.#for(SECOND_US, 2 * SECOND_US, () => (this.#cluster.onPromise = undefined));
+    });
+    this.#for(SECOND_US, 3 * SECOND_US, () => void armed.delete(moment));
     return 'whoever it is';
   }
 

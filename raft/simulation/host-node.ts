@@ -66,6 +66,8 @@ export interface HostNodeOptions {
   /** That a new replica is made with. */
   readonly configuration: ConfigurationAt;
   send(message: PeerMessage): void;
+  /** A state from a peer is about to take the place of its log. */
+  installing(): void;
   /** Something happened to it: whoever checks it looks again. */
   touched(): void;
   violated(error: unknown): void;
@@ -345,6 +347,7 @@ export class HostNode implements SimulatedNode {
           files,
           replica,
           openLog: (directory, behind) => this.#openLog(life, directory, behind),
+          makingCurrent: () => this.#options.installing(),
         }),
         checksum: (bytes) => crc32(bytes),
         failed: () => this.#options.counters.add('rare: a catch-up broke off'),
@@ -453,11 +456,12 @@ export class HostNode implements SimulatedNode {
 
   /** Never ahead of what this replica's own log has durable. */
   #checkpoint(life: Life): void {
-    const { replica, disk, node, machine } = life;
+    const { replica, node, machine } = life;
     const { checkpointEntries, keptEntries } = this.#options.limits;
-    if (replica === undefined || disk === undefined || node === undefined) return;
+    if (replica === undefined || node === undefined) return;
     const index = machine.ledger.applied;
-    if (life.checkpointing || index > disk.durable) return;
+    // The log's own end may be that of entries that are to be cut off.
+    if (life.checkpointing || index > node.status().durable) return;
     if (index - replica.checkpoint.index < checkpointEntries) return;
     life.checkpointing = true;
     const configuration = node.configurationAt(index);

@@ -63,6 +63,8 @@ export class LedgerSource implements CatchUpSource {
 export interface SinkOptions {
   readonly files: Files;
   readonly replica: ReplicaFiles;
+  /** It has begun to take the replica's place. */
+  makingCurrent(): void;
   openLog(directory: string, behind: CheckpointName): Promise<Log>;
 }
 
@@ -136,6 +138,7 @@ class LedgerBuilding implements CatchUpBuilding {
     if (crc32(this.#bytes) !== this.#summary.checksum) {
       throw new Error('a checkpoint was carried over wrongly');
     }
+    this.#options.makingCurrent();
     const { index, term, configuration } = this.#checkpoint;
     const ledger = decodeLedger(this.#bytes);
     const next = await replica.next({ index, term, configuration, ledger });

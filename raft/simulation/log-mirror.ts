@@ -14,6 +14,7 @@ export interface MirrorEntry {
 
 interface MirroredConfiguration {
   readonly index: number;
+  readonly term: number;
   readonly voters: readonly string[];
 }
 
@@ -47,6 +48,11 @@ export class LogMirror {
     return this.#configurations.at(-1)?.voters;
   }
 
+  /** Configurations of that term behind that index. */
+  changesBehind(index: number, term: number): number {
+    return this.#configurations.filter((one) => one.index > index && one.term === term).length;
+  }
+
   /** Takes entries without gaps; what stood at and behind the first of them is gone. */
   write(entries: readonly MirrorEntry[]): void {
     for (const entry of entries) {
@@ -55,8 +61,8 @@ export class LogMirror {
       }
       this.truncateSuffix(entry.index - 1);
       this.#entries.push(entry);
-      const { index, voters } = entry;
-      if (voters !== undefined) this.#configurations.push({ index, voters });
+      const { index, term, voters } = entry;
+      if (voters !== undefined) this.#configurations.push({ index, term, voters });
     }
   }
 
@@ -82,7 +88,7 @@ export class LogMirror {
     this.#before = before;
     this.#entries = [];
     this.#durable = 0;
-    this.#configurations = [{ index: 0, voters }];
+    this.#configurations = [{ index: 0, term: 0, voters }];
   }
 
   madeDurable(last: number): void {

@@ -256,6 +256,7 @@ export class SafetyChecks {
 
   /** The newest configuration in the log is in use, committed or not (thesis 4.1). */
   #configured(node: string, log: LogMirror, view: ReplicaView): void {
+    this.#changesOneByOne(node, log, view);
     const { voters = [] } = log;
     if (view.damaged || view.start > log.start) return;
     if (voters.length === view.voters.length && voters.every((id) => view.voters.includes(id))) {
@@ -263,6 +264,16 @@ export class SafetyChecks {
     }
     const text = `${node} goes by [${view.voters.join(' ')}], its log says [${voters.join(' ')}]`;
     violation('goes by its configuration', text);
+  }
+
+  /** One change at a time, and none before a commit of the term (thesis 4.1, corrected 2015). */
+  #changesOneByOne(node: string, log: LogMirror, { leads, term, committed }: ReplicaView): void {
+    if (!leads) return;
+    const pending = log.changesBehind(committed, term);
+    const most = log.at(committed)?.term === term ? 1 : 0;
+    if (pending <= most) return;
+    const text = `${node} has ${pending} changes of its term ${term} under way, ${most} is right`;
+    violation('one change of members at a time', text);
   }
 
   /** What a leader commits by counting ends in an entry of its own term (Raft 5.4.2). */

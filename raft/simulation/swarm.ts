@@ -28,6 +28,7 @@ export const STEP_KINDS = [
   'crash: majority',
   'crash: all',
   'crash: at a promise',
+  'crash: while installing',
   'clean restart',
   'pause',
   'pause: leader',

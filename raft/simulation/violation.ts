@@ -8,6 +8,7 @@ export const CHECKS = [
   'promised is durable',
   'commits by its own term',
   'goes by its configuration',
+  'one change of members at a time',
   'committed is durable on a quorum',
   'committed is immutable',
   'cursors in order',

@@ -58,10 +58,17 @@ describe('a mutant', () => {
 
 describe('the mutants', () => {
   it('all apply to the source as it stands', async () => {
+    const refused: string[] = [];
     for (const mutant of await readMutants(join(ROOT, 'test/mutants/patches'))) {
       for (const { file } of mutant.changes) {
-        applyMutant(mutant, file, await readFile(join(ROOT, file), 'utf8'));
+        const source = await readFile(join(ROOT, file), 'utf8').catch(() => '');
+        try {
+          applyMutant(mutant, file, source);
+        } catch (error) {
+          refused.push(String(error));
+        }
       }
     }
+    expect(refused).toEqual([]);
   });
 });

@@ -171,6 +171,20 @@ describe('the checks of safety', () => {
     view('c', {});
   });
 
+  it('two changes of members under way, or one before a commit of the term', () => {
+    const change = (index: number, term: number): MirrorEntry => {
+      return { index, term, digest: 0, voters: NODES };
+    };
+    checks.wrote('a', [change(3, 1)]);
+    const leads = { leads: true, vote: 'a', committed: 2 };
+    view('a', { ...leads, last: 3 });
+    checks.wrote('a', [change(4, 1)]);
+    expect(() => view('a', { ...leads, last: 4 })).toThrow(/one change of members/);
+    checks.wrote('b', [change(3, 2)]);
+    const next = { term: 2, vote: 'b', leads: true, committed: 2, last: 3 };
+    expect(() => view('b', next)).toThrow(/one change of members/);
+  });
+
   it('a durable entry that a restart does not find; one that was on its way may be gone', () => {
     checks.wrote('b', entries(3, [1]));
     checks.restarted('b', held([1, 1]));
