@@ -134,6 +134,7 @@ export class CoreNode implements SimulatedNode {
       start: recovered.start,
       entries: store.entries.map(mirrorOf),
       replaced: store.takeReplaced(),
+      damaged: store.damaged,
       term: recovered.hardState.term,
       voters: votersOf(store.checkpoint.configuration),
       unknownFrom:

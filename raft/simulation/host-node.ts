@@ -414,6 +414,7 @@ export class HostNode implements SimulatedNode {
       checkpoint: checkpoint.index,
       start: disk.start,
       entries: entries.map(mirrorOf),
+      damaged: [],
       unknownFrom: undefined,
       term: disk.hardState.term,
       voters: votersOf(checkpoint.configuration),

@@ -12,6 +12,9 @@ export interface MirrorEntry {
   readonly voters?: readonly string[];
 }
 
+/** Of an entry that went bad: its replica does not know what it was. */
+export const UNKNOWN_TERM = -1;
+
 interface MirroredConfiguration {
   readonly index: number;
   readonly term: number;
@@ -22,6 +25,8 @@ export class LogMirror {
   #before: MirrorEntry = { index: 0, term: 0, digest: 0 };
   #entries: MirrorEntry[] = [];
   #durable = 0;
+  /** What stood where there is damage now. */
+  readonly #lost = new Map<number, MirrorEntry>();
   /** Ascending; the first is that of the state below the log. */
   #configurations: MirroredConfiguration[] = [];
 
@@ -53,6 +58,25 @@ export class LogMirror {
     return this.#configurations.filter((one) => one.index > index && one.term === term).length;
   }
 
+  /** What stands there, or stood there before it went bad. */
+  everAt(index: number): MirrorEntry | undefined {
+    return this.#lost.get(index) ?? this.at(index);
+  }
+
+  wentBad(indexes: readonly number[]): void {
+    for (const index of indexes) {
+      const entry = this.#entries[index - this.start];
+      if (entry === undefined) continue;
+      this.#lost.set(index, entry);
+      this.#entries[index - this.start] = { index, term: UNKNOWN_TERM, digest: 0 };
+    }
+  }
+
+  repaired(entry: MirrorEntry): void {
+    this.#lost.delete(entry.index);
+    this.#entries[entry.index - this.start] = entry;
+  }
+
   /** Takes entries without gaps; what stood at and behind the first of them is gone. */
   write(entries: readonly MirrorEntry[]): void {
     for (const entry of entries) {
@@ -72,6 +96,7 @@ export class LogMirror {
       Math.max(0, lastKept - this.#before.index),
     );
     this.#durable = Math.min(this.#durable, lastKept);
+    for (const index of this.#lost.keys()) if (index > lastKept) this.#lost.delete(index);
     while ((this.#configurations.at(-1)?.index ?? 0) > lastKept) this.#configurations.pop();
   }
 
@@ -87,6 +112,7 @@ export class LogMirror {
   restart(before: MirrorEntry, voters: readonly string[]): void {
     this.#before = before;
     this.#entries = [];
+    this.#lost.clear();
     this.#durable = 0;
     this.#configurations = [{ index: 0, term: 0, voters }];
   }

@@ -7,7 +7,7 @@
  * the same term. *Committed* is what any replica ever called so; it is kept for ever.
  */
 
-import { LogMirror } from './log-mirror.ts';
+import { LogMirror, UNKNOWN_TERM } from './log-mirror.ts';
 import type { MirrorEntry } from './log-mirror.ts';
 import { violation } from './violation.ts';
 
@@ -39,6 +39,8 @@ export interface HeldOnDisk {
   readonly entries: readonly MirrorEntry[];
   /** A state from a peer has become the current one since the last start. */
   readonly replaced: boolean;
+  /** Went bad in the middle or at a known end. */
+  readonly damaged: readonly number[];
   /** Damage has taken everything from here on. */
   readonly unknownFrom: number | undefined;
   /** Of its hard state. */
@@ -110,13 +112,14 @@ export class SafetyChecks {
     for (const entry of entries) this.#match(node, entry, log.at(entry.index - 1));
   }
 
-  /** Entries take the place of damaged ones. */
+  /** Entries take the place of damaged ones: those of a leader, whatever stood there. */
   repaired(node: string, entries: readonly MirrorEntry[]): void {
     const { log } = this.#kept(node);
-    for (const { index, term, digest } of entries) {
-      const lost = log.at(index);
-      if (lost?.term === term && lost.digest === digest) continue;
-      violation('log matching', `${node} repairs entry ${index} with another one`);
+    for (const entry of entries) {
+      if (log.at(entry.index)?.term !== UNKNOWN_TERM) continue;
+      this.#keepsCommitted(node, entry.index, entry);
+      log.repaired(entry);
+      this.#match(node, entry, log.at(entry.index - 1));
     }
   }
 
@@ -174,7 +177,7 @@ export class SafetyChecks {
       index += 1
     ) {
       const found = entries[index - start];
-      const wanted = log.at(index);
+      const wanted = log.everAt(index);
       if (found?.term === wanted?.term && found?.digest === wanted?.digest) continue;
       // A state that came from a peer takes the place of a log that went another way.
       if (replaced && wanted?.term !== this.#committed[index - 1]?.term) continue;
@@ -191,6 +194,7 @@ export class SafetyChecks {
     log.restart(this.#before(log, start), voters);
     log.write(entries);
     log.madeDurable(start + entries.length - 1);
+    log.wentBad(held.damaged);
     kept.view = undefined;
   }
 
@@ -309,7 +313,7 @@ export class SafetyChecks {
       const entry = log.at(index);
       const committed = this.#committed[index - 1];
       if (committed !== undefined) {
-        this.#keepsCommitted(node, index, entry);
+        if (entry?.term !== UNKNOWN_TERM) this.#keepsCommitted(node, index, entry);
         continue;
       }
       if (entry === undefined || index !== this.committed + 1) {
@@ -344,7 +348,7 @@ export class SafetyChecks {
   #drops(node: string, firstIndex: number, entries: readonly MirrorEntry[]): void {
     const { log } = this.#kept(node);
     for (let index = firstIndex; index <= Math.min(log.last, this.committed); index += 1) {
-      const held = log.at(index);
+      const held = log.everAt(index);
       const instead = entries[index - firstIndex];
       // An entry that differs from what was committed has to go.
       if (held?.term === this.#committed[index - 1]?.term) {
@@ -354,6 +358,7 @@ export class SafetyChecks {
   }
 
   #match(node: string, entry: MirrorEntry, before: MirrorEntry | undefined): void {
+    if (before?.term === UNKNOWN_TERM) return;
     const key = `${entry.index} ${entry.term}`;
     const known = this.#known.get(key);
     const termBefore = before?.term ?? 0;

@@ -119,6 +119,10 @@ export class SimulatedStore {
     return !this.#damage.isEmpty;
   }
 
+  get damaged(): readonly number[] {
+    return this.#damage.indexes;
+  }
+
   /** While the replica is down: some entries go bad. Says which; undefined: there are none. */
   damage(random: Random): string | undefined {
     const lost = this.#damage.strike(this.#entries, this.#checkpoint.index, random);

@@ -29,6 +29,10 @@ export class StoredDamage {
     return this.#unknownFrom !== undefined;
   }
 
+  get indexes(): readonly number[] {
+    return [...this.#indexes];
+  }
+
   hides(index: number): boolean {
     return this.#indexes.has(index);
   }

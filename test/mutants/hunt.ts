@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
+import { runSeed } from '../../raft/simulation/run-seed.ts';
 import { MutantError } from './mutant.ts';
 import type { Mutant } from './mutant.ts';
 
@@ -22,6 +23,7 @@ export interface Hunt {
 }
 
 export interface Score {
+  readonly level: 'host' | 'core';
   readonly mutant: Mutant;
   readonly ran: number;
   readonly caught: number;
@@ -68,7 +70,16 @@ export async function hunt(mutant: Mutant, options: Hunt): Promise<Score> {
   if (code !== 0 || last.ran === undefined) {
     throw new MutantError(`${mutant.name} could not be run (${code}):\n${errors}`);
   }
-  return { mutant, ran: last.ran, caught: last.caught ?? 0, firstSeed, checks, message };
+  return { level, mutant, ran: last.ran, caught: last.caught ?? 0, firstSeed, checks, message };
+}
+
+/** The first seed that caught it holds without it, or it is not the mutant that was caught. */
+export async function confirmed({ firstSeed, level, mutant }: Score): Promise<void> {
+  if (firstSeed === undefined) return;
+  const { violation } = await runSeed(firstSeed, { level });
+  if (violation === undefined) return;
+  const text = `seed ${firstSeed} fails without ${mutant.name} too`;
+  throw new MutantError(`${text}: ${violation.message}`);
 }
 
 function levelFor({ changes }: Mutant): 'host' | 'core' {

@@ -7,7 +7,7 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { byChecks, hunt } from './hunt.ts';
+import { byChecks, confirmed, hunt } from './hunt.ts';
 import { MutantError, readMutants } from './mutant.ts';
 
 /** From `dist/test/mutants`. */
@@ -44,6 +44,7 @@ async function main(): Promise<number> {
   if (mutants.length === 0) throw new MutantError(`no mutant is named ${values.only}`);
   for (const mutant of mutants) {
     const score = await hunt(mutant, { ...options, catches, level });
+    await confirmed(score);
     if (score.caught === 0) survived += 1;
     const verdict = score.caught === 0 ? 'SURVIVED' : `${score.caught} of ${score.ran} seeds`;
     const first = score.firstSeed === undefined ? '' : `first ${score.firstSeed}`;

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
-import { hunt } from './hunt.ts';
+import { confirmed, hunt } from './hunt.ts';
 import { readMutants } from './mutant.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -15,13 +15,9 @@ describe('the simulator', () => {
   it.each(mutants.map((mutant) => [mutant.name, mutant] as const))(
     'catches %s',
     async (_name, mutant) => {
-      const { caught, ran } = await hunt(mutant, {
-        root: ROOT,
-        first: 1,
-        seeds: SEEDS,
-        catches: 1,
-      });
-      expect(caught, `${mutant.what} (${ran} seeds)`).toBe(1);
+      const score = await hunt(mutant, { root: ROOT, first: 1, seeds: SEEDS, catches: 1 });
+      expect(score.caught, `${mutant.what} (${score.ran} seeds)`).toBe(1);
+      await confirmed(score);
     },
   );
 });

@@ -29,6 +29,7 @@ const EMPTY: HeldOnDisk = {
   start: 1,
   entries: [],
   replaced: false,
+  damaged: [],
   unknownFrom: undefined,
   term: 1,
   voters: NODES,
@@ -208,6 +209,14 @@ describe('the checks of safety', () => {
     holds('a', 3, [1]);
     view('b', { ...b, last: 3 });
     expect(() => view('b', { ...b, committed: 3, last: 3 })).toThrow(/its own term/);
+  });
+
+  it('a damaged entry that is cut off although it was committed, or repaired wrongly', () => {
+    checks.restarted('b', { ...held([1, 1]), damaged: [2] });
+    expect(() => checks.cutSuffix('b', 1)).toThrow(/committed is immutable/);
+    expect(() => checks.repaired('b', [{ index: 2, term: 2, digest: 1 }])).toThrow(/immutable/);
+    checks.repaired('b', entries(2, [1]));
+    view('b', { committed: 2, last: 2 });
   });
 
   it('a log cut off in front of what was applied', () => {
