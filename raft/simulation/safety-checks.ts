@@ -57,6 +57,10 @@ interface Kept {
   vote: string;
   /** The highest that was given to the disk. */
   writtenTerm: number;
+  /** Known to be committed while the log on its disk was the one that it went by. */
+  committed: number;
+  /** A state takes the place of the log, and is not durable yet. */
+  isInstalling: boolean;
 }
 
 interface KnownEntry {
@@ -138,7 +142,9 @@ export class SafetyChecks {
   }
 
   durable(node: string, last: number): void {
-    this.#kept(node).log.madeDurable(last);
+    const kept = this.#kept(node);
+    kept.log.madeDurable(last);
+    if (kept.log.durable >= kept.log.start - 1) kept.isInstalling = false;
   }
 
   hardStateDurable(node: string, term: number, vote: string): void {
@@ -160,7 +166,9 @@ export class SafetyChecks {
     if (committed !== undefined && committed.term !== term) {
       violation('committed is immutable', `${node} takes a state at ${index} of term ${term}`);
     }
-    this.#kept(node).log.restart({ index, term, digest: committed?.digest ?? 0 }, voters);
+    const kept = this.#kept(node);
+    kept.isInstalling = true;
+    kept.log.restart({ index, term, digest: committed?.digest ?? 0 }, voters);
   }
 
   /** What its disk alone held when it started again. */
@@ -188,7 +196,8 @@ export class SafetyChecks {
       violation('promise kept over a crash', `${text}; its last entry has ${entries.at(-1)?.term}`);
     }
     kept.writtenTerm = term;
-    const known = kept.view?.committed ?? 0;
+    kept.isInstalling = false;
+    const known = kept.committed;
     for (const entry of entries)
       if (entry.index <= known) this.#keepsCommitted(node, entry.index, entry);
     log.restart(this.#before(log, start), voters);
@@ -239,6 +248,7 @@ export class SafetyChecks {
     this.#configured(node, kept.log, view);
     kept.view = view;
     if (view.leads && before?.leads === true) this.#counts(node, before, view);
+    if (!kept.isInstalling && view.start <= kept.log.start) kept.committed = view.committed;
     this.#commits(node, view, before?.committed ?? 0);
   }
 
@@ -380,7 +390,15 @@ export class SafetyChecks {
   #kept(node: string): Kept {
     let kept = this.#replicas.get(node);
     if (kept === undefined) {
-      kept = { log: new LogMirror(), view: undefined, term: 0, vote: '', writtenTerm: 0 };
+      kept = {
+        log: new LogMirror(),
+        view: undefined,
+        term: 0,
+        vote: '',
+        writtenTerm: 0,
+        committed: 0,
+        isInstalling: false,
+      };
       this.#replicas.set(node, kept);
     }
     return kept;
