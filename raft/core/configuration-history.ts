@@ -8,7 +8,7 @@
 
 import { assert } from './assert.ts';
 import { votersOf } from './configuration.ts';
-import type { ConfigurationAt, Member } from './configuration.ts';
+import type { ConfigurationAt } from './configuration.ts';
 import type { LogIndex, ServerId } from './ids.ts';
 
 export class ConfigurationHistory {
@@ -38,10 +38,6 @@ export class ConfigurationHistory {
 
   isSoleVoter(id: ServerId): boolean {
     return this.#voters.length === 1 && this.#voters[0] === id;
-  }
-
-  member(id: ServerId): Member | undefined {
-    return this.current.configuration.members.find((member) => member.id === id);
   }
 
   /** Voter of the configuration before the one in use. */

@@ -208,10 +208,16 @@ export class EntryLog {
     return entries.length > 0;
   }
 
-  /** Entries take the place of damaged ones. */
-  repair(entries: readonly Entry[]): void {
-    const behind = (entries[entries.length - 1]?.index ?? 0) + 1;
-    if (behind <= this.#last) this.#terms.repair(entries);
+  /** Entries take the place of damaged ones, whose terms may have been guessed. */
+  repair(entries: readonly Pick<Entry, 'index' | 'term'>[]): void {
+    this.#terms.repair(entries, this.#last);
+    this.#lastTerm = this.#terms.at(this.#last);
+  }
+
+  /** A checkpoint covers everything up to an entry of this log, which may be damaged. */
+  startBehind(index: LogIndex, term: Term): void {
+    if (this.termAt(index) !== term) this.repair([{ index, term }]);
+    this.truncatePrefix(index + 1);
   }
 }
 

@@ -42,10 +42,6 @@ export class Fetches {
     return found;
   }
 
-  get isEmpty(): boolean {
-    return this.#asked.length === 0;
-  }
-
   take(): readonly Fetch[] {
     if (this.#asked.length === 0) return NONE;
     const asked = this.#asked;

@@ -48,7 +48,7 @@ export class Follower {
       this.#reject(message);
       return;
     }
-    this.#append(entries, prevLogIndex);
+    this.#append(entries);
     const verified = prevLogIndex + entries.length;
     const replica = this.#replica;
     if (verified > replica.verified) replica.verified = verified;
@@ -116,30 +116,31 @@ export class Follower {
     return isSound && log.termAt(prevLogIndex) === prevLogTerm;
   }
 
-  #append(entries: readonly Entry[], prevLogIndex: LogIndex): void {
-    const { log, faults, commitIndex } = this.#replica;
-    for (let at = 0; at < entries.length; at += 1) {
-      const entry = entries[at];
-      if (entry === undefined) break;
+  /** Raft 5.3: an entry that conflicts goes, and all that follow it; nothing else does. */
+  #append(entries: readonly Entry[]): void {
+    const { log } = this.#replica;
+    for (const entry of entries) {
       if (entry.index <= log.last) {
-        const isKnown = entry.index > commitIndex && faults.at(entry.index) === undefined;
-        if (!isKnown || log.termAt(entry.index) === entry.term) continue;
-        // With damage before it more goes than the conflict, but nothing up to `prevLogIndex`.
-        at = this.#truncateConflict(entry.index) - prevLogIndex - 1;
-        continue;
+        if (!this.#conflicts(entry)) continue;
+        this.#replica.truncateSuffix(entry.index - 1);
       }
       this.#take(entry);
     }
   }
 
-  /** Raft 5.3: the entry and all that follow it go. Damage right before it cannot be told apart. */
-  #truncateConflict(index: LogIndex): LogIndex {
-    const replica = this.#replica;
-    const { faults, commitIndex, log } = replica;
-    const kept = Math.max(faults.soundUpTo(index - 1), commitIndex);
-    if (faults.touches(kept + 1, log.last)) replica.setTailLost(true);
-    replica.truncateSuffix(kept);
-    return kept;
+  /**
+   * Of a damaged entry that is not in memory, often only a lower bound of the term is known.
+   * If the leader's may be the same, the entry stays, to be replaced in place.
+   */
+  #conflicts({ index, term }: Entry): boolean {
+    const { log, faults, commitIndex } = this.#replica;
+    if (index <= commitIndex) return false;
+    const known = log.termAt(index) ?? 0;
+    const range = faults.at(index);
+    if (range === undefined || log.inMemory(index) !== undefined) return term !== known;
+    if (index === range.through && range.throughTerm !== undefined)
+      return term !== range.throughTerm;
+    return term < known;
   }
 
   #take(entry: Entry): void {
@@ -149,57 +150,50 @@ export class Follower {
     if (configuration !== undefined) configurations.append({ index, configuration });
   }
 
-  /** Its leader may count on entries that it lost, and would send nothing before the next one. */
-  tellTailLost(): void {
-    const { leader, log, term, faults } = this.#replica;
+  /**
+   * What it acknowledged from here on does not hold any more. Its leader may count on it, and would
+   * send nothing of it again.
+   */
+  tellLost(): void {
+    const { leader, log, faults, term } = this.#replica;
     if (leader === undefined || this.#sessionTerm !== term) return;
-    const from = faults.soundUpTo(log.last) + 1;
-    this.#reject({
-      from: leader,
-      session: this.#session,
-      prevLogIndex: from,
-      prevLogTerm: log.lastTerm,
-    });
+    const sound = Math.min(log.last, faults.soundThrough);
+    const message = { from: leader, session: this.#session, prevLogIndex: sound + 1 };
+    this.#refuse(message, sound, true);
   }
 
-  #reject(message: Pick<AppendEntries, 'from' | 'session' | 'prevLogIndex' | 'prevLogTerm'>): void {
-    const { log, faults, commitIndex, outbox, id, term, tailLost, inReserve } = this.#replica;
+  #reject(message: AppendEntries): void {
+    const { log, faults, commitIndex, tailLost } = this.#replica;
     const sound = faults.soundUpTo(Math.min(message.prevLogIndex, log.last));
     const agreeing = log.highestWithTermUpTo(sound, message.prevLogTerm) ?? commitIndex;
-    const hintIndex = Math.max(agreeing, commitIndex);
+    this.#refuse(message, Math.max(agreeing, commitIndex), tailLost || faults.isEndUnknown);
+  }
+
+  #refuse(
+    { from, session, prevLogIndex }: Pick<AppendEntries, 'from' | 'session' | 'prevLogIndex'>,
+    hintIndex: LogIndex,
+    tailLost: boolean,
+  ): void {
+    const { outbox, id, term, log, inReserve } = this.#replica;
     outbox.send({
       kind: 'appendEntriesReply',
       from: id,
-      to: message.from,
+      to: from,
       term,
-      session: message.session,
+      session,
       success: false,
       matchIndex: 0,
-      rejectedIndex: message.prevLogIndex,
+      rejectedIndex: prevLogIndex,
       hintIndex,
       hintTerm: log.termAt(hintIndex) ?? 0,
-      tailLost: tailLost || faults.isEndUnknown,
+      tailLost,
       inReserve,
     });
   }
 
   /** The sender leads no more: it learns the term, and steps down (thesis 6.2). */
   rejectStale(message: AppendEntries | Heartbeat): void {
-    const { outbox, id, term, inReserve } = this.#replica;
-    outbox.send({
-      kind: 'appendEntriesReply',
-      from: id,
-      to: message.from,
-      term,
-      session: message.session,
-      success: false,
-      matchIndex: 0,
-      rejectedIndex: 0,
-      hintIndex: 0,
-      hintTerm: 0,
-      tailLost: false,
-      inReserve,
-    });
+    this.#refuse({ ...message, prevLogIndex: 0 }, 0, false);
   }
 
   /** A write is on the disk. */

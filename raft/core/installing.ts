@@ -43,8 +43,9 @@ export class Installing {
     if (code !== undefined) return { kind: 'refused', code };
     const replica = this.#replica;
     const { index, term, configuration } = checkpoint;
-    const keepSuffix = this.#hasEntry(index, term);
-    if (keepSuffix) replica.log.truncatePrefix(index + 1);
+    // Up to the commit index this log is everybody's, although a part of it may be damaged.
+    const keepSuffix = index <= replica.commitIndex || this.#hasEntry(index, term);
+    if (keepSuffix) replica.log.startBehind(index, term);
     else this.#replaceLog(index, term);
     replica.faults.truncatePrefix(index + 1);
     replica.configurations.install(configuration, index, keepSuffix);
@@ -57,11 +58,18 @@ export class Installing {
   }
 
   #refusal(index: LogIndex): InstallRefusal | undefined {
-    const { role, commitIndex } = this.#replica;
+    const { role } = this.#replica;
     if (role === 'stopped') return 'stopped';
-    if (role === 'leader' || index <= commitIndex) return 'stale';
+    if (role === 'leader' || !this.#isOfUse(index)) return 'stale';
     if (this.#applying.isInstalling) return 'installing';
     return this.#applying.isIdle ? undefined : 'applying';
+  }
+
+  /** Newer than what is committed; or it stands for damage that cannot be applied. */
+  #isOfUse(index: LogIndex): boolean {
+    const { commitIndex, applied, faults, log } = this.#replica;
+    if (index > commitIndex) return true;
+    return index > applied && faults.touches(applied + 1, index) && index <= log.durable;
   }
 
   /** Figure 13, rule 6: the log has the checkpoint's last entry, so what follows it stays. */

@@ -53,7 +53,7 @@ export interface AppendEntriesReply extends Addressed {
   /** Refused: the highest index whose term may agree with the leader's, and that term. */
   readonly hintIndex: LogIndex;
   readonly hintTerm: Term;
-  /** Refused: the end of this log was lost, so what was acknowledged before does not hold. */
+  /** Refused: from `rejectedIndex` on, what was acknowledged before is lost or damaged. */
   readonly tailLost: boolean;
   /** The sender's disk is inside its reserve (`Raft.reportReserve`). */
   readonly inReserve: boolean;
@@ -107,8 +107,11 @@ export type RepairAnswer = 'have' | 'dontHave' | 'unknown';
 
 export interface RepairReply extends Addressed {
   readonly kind: 'repairReply';
+  /** As they were asked: the log that asked may be another by now. */
   readonly fromIndex: LogIndex;
   readonly throughIndex: LogIndex;
+  readonly anchorIndex: LogIndex;
+  readonly anchorTerm: Term;
   /** A damaged or compacted copy is `unknown`, never `dontHave`. */
   readonly answer: RepairAnswer;
   /** `have`: entries from `fromIndex` on, as many as fit. */

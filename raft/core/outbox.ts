@@ -44,10 +44,6 @@ export class Outbox {
     this.#held = [];
   }
 
-  get isEmpty(): boolean {
-    return this.#sends.length === 0;
-  }
-
   take(): readonly Message[] {
     if (this.#sends.length === 0) return NONE;
     const sends = this.#sends;

@@ -1,17 +1,17 @@
 /**
  * Damaged entries, got back from peers (protocol-aware recovery; storage.md "Recovery").
  *
- * A request names an anchor: a sound entry behind the damage, or the last damaged one where its
- * header is sound. A log that has the anchor has the same entries before it (log matching), so any
- * server may answer *have*, leader or not. *Don't have* is said by a sound log alone. Where there
- * is no leader, and a majority of the voters says so in a term that this server has begun, no
- * leader before that term can commit the entry any more: then it never was, and is cut off.
+ * A request names an anchor: the last damaged entry where its header is sound, or the sound one
+ * behind the damage. A log that has the anchor has the same entries before it (log matching), so
+ * any server may answer *have*, leader or not, and the answer holds whatever its age, as long as
+ * the anchor is still in the log that asked. What nobody has was never committed: the entries of
+ * the next leader take its place, like those of any other uncommitted entry.
  *
- * A damaged copy never says *don't have*, and a range that is known committed is never cut.
+ * A damaged copy never says *don't have*, and nothing is cut off because of an answer.
  */
 
-import { majority } from './configuration.ts';
 import type { Entry } from './entry.ts';
+import type { Follower } from './follower.ts';
 import type { Fetches, PendingFetch } from './fetches.ts';
 import type { LogIndex, ServerId, Term } from './ids.ts';
 import type { RepairAnswer, RepairReply, RepairRequest } from './message.ts';
@@ -19,6 +19,11 @@ import type { FaultyRange } from './options.ts';
 import type { Replica } from './replica.ts';
 
 const NONE: readonly Entry[] = [];
+
+type Asked = Pick<
+  RepairRequest,
+  'from' | 'fromIndex' | 'throughIndex' | 'anchorIndex' | 'anchorTerm'
+>;
 
 interface Anchor {
   readonly index: LogIndex;
@@ -31,59 +36,62 @@ const COMMITTED: Anchor = { index: 0, term: 0 };
 export class Repairs {
   readonly #replica: Replica;
   readonly #fetches: Fetches;
+  readonly #follower: Follower;
+  /** The leader has not got the first range any more: others may, or a checkpoint covers it. */
+  #isLeaderWithout = false;
   #untilAsked = 0;
-  /** Who said *don't have* of the first range since it was asked last. */
-  #dontHave: ServerId[] = [];
-  /** Answers in this term are final: nobody who gave one listens to an earlier leader. */
-  #fencedTerm: Term = 0;
   #repaired: readonly Entry[] = NONE;
+  /** Answers to peers that wait for the disk. */
+  #fetching: { readonly fetchId: number; readonly request: Asked }[] = [];
   #isWriting = false;
 
-  constructor(replica: Replica, fetches: Fetches) {
+  constructor(replica: Replica, fetches: Fetches, follower: Follower) {
+    this.#follower = follower;
     this.#replica = replica;
     this.#fetches = fetches;
   }
 
-  /**
-   * Asks again where an answer is missing. Whether this server should begin a term for it: a
-   * majority does not have the range, as far as that can be said without.
-   */
-  tick(): boolean {
-    const { faults, leader, limits } = this.#replica;
+  /** Asks again where an answer is missing: the leader, or everybody. */
+  tick(): void {
+    const { faults, leader, limits, configurations, applied } = this.#replica;
     const { first } = faults;
     this.#untilAsked -= 1;
-    if (first === undefined || this.#isWriting || this.#untilAsked > 0) return false;
+    if (first === undefined || this.#isWriting || this.#untilAsked > 0) return;
     this.#untilAsked = limits.electionTicks;
-    if (leader !== undefined) {
+    if (this.#isInMemory(first)) return;
+    if (leader !== undefined && !this.#isLeaderWithout) {
       this.#ask(first, [leader]);
-      return false;
+      return;
     }
-    if (this.#isUncommitted && first.from > this.#replica.commitIndex) return true;
-    this.#ask(first, this.#replica.configurations.voters);
-    return false;
+    this.#ask(first, configurations.voters);
+    // Perhaps nobody has it any more, but a checkpoint that covers it.
+    if (this.#isLeaderWithout && first.from > applied) this.#follower.tellLost();
+    this.#isLeaderWithout = false;
   }
 
-  /** A term of its own has begun: what is answered in it is final. */
-  askFenced(): void {
-    const { faults, term, configurations } = this.#replica;
-    this.#fencedTerm = term;
-    if (faults.first !== undefined) this.#ask(faults.first, configurations.voters);
+  /** What was damaged after it was written may still be in memory. */
+  #isInMemory(range: FaultyRange): boolean {
+    const { log, limits } = this.#replica;
+    if (range.from < log.memoryFirst || range.through === undefined) return false;
+    this.#accept(range, log.slice(range.from, range.through, limits.messageBytes));
+    return true;
   }
 
   #anchor(range: FaultyRange): Anchor | undefined {
-    const { log, commitIndex } = this.#replica;
+    const { log, commitIndex, leader } = this.#replica;
     const { through, throughTerm } = range;
     if (through === undefined) return undefined;
+    // A leader knows of every commit; others may have forgotten it with a restart.
+    if (leader !== undefined && through <= commitIndex) return COMMITTED;
+    if (throughTerm !== undefined) return { index: through, term: throughTerm };
     const termBehind = log.termAt(through + 1);
     if (termBehind !== undefined) return { index: through + 1, term: termBehind };
-    if (throughTerm !== undefined) return { index: through, term: throughTerm };
     return through <= commitIndex ? COMMITTED : undefined;
   }
 
   #ask(range: FaultyRange, servers: readonly ServerId[]): void {
     const { id, term, outbox } = this.#replica;
     const anchor = this.#anchor(range);
-    this.#dontHave = [];
     if (anchor === undefined || range.through === undefined) return;
     for (const to of servers) {
       if (to === id) continue;
@@ -100,23 +108,25 @@ export class Repairs {
     }
   }
 
-  /** A peer asks. */
+  /** A peer asks. For each peer one fetch at a time is under way. */
   answer(request: RepairRequest): void {
     const { log, limits } = this.#replica;
-    const { from, fromIndex, throughIndex } = request;
+    const { from, fromIndex, throughIndex, anchorIndex } = request;
     if (fromIndex < 1 || throughIndex < fromIndex) return;
+    if (anchorIndex !== 0 && anchorIndex < throughIndex) return;
     const answer = this.#answerTo(request);
     if (answer !== 'have') this.#reply(request, answer, NONE);
     else if (fromIndex >= log.memoryFirst) {
       this.#reply(request, 'have', log.slice(fromIndex, throughIndex, limits.messageBytes));
-    } else {
-      this.#fetches.ask({
+    } else if (!this.#fetching.some(({ request: { from: other } }) => other === from)) {
+      const fetchId = this.#fetches.ask({
         reason: 'repair',
         to: from,
         from: fromIndex,
         through: Math.min(throughIndex, log.memoryFirst - 1),
         maxBytes: limits.messageBytes,
       });
+      this.#fetching.push({ fetchId, request });
     }
   }
 
@@ -134,12 +144,9 @@ export class Repairs {
     return this.#replica.ledger.size > 0 || this.#replica.log.hasUnsubmitted;
   }
 
-  #reply(
-    { from, fromIndex, throughIndex }: Pick<RepairRequest, 'from' | 'fromIndex' | 'throughIndex'>,
-    answer: RepairAnswer,
-    entries: readonly Entry[],
-  ): void {
+  #reply(request: Asked, answer: RepairAnswer, entries: readonly Entry[]): void {
     const { id, term, outbox } = this.#replica;
+    const { from, fromIndex, throughIndex, anchorIndex, anchorTerm } = request;
     outbox.send({
       kind: 'repairReply',
       from: id,
@@ -147,42 +154,42 @@ export class Repairs {
       term,
       fromIndex,
       throughIndex,
+      anchorIndex,
+      anchorTerm,
       answer,
       entries,
     });
   }
 
-  fetched(fetch: PendingFetch, entries: readonly Entry[]): void {
-    const { to, from, through } = fetch;
-    this.#reply({ from: to, fromIndex: from, throughIndex: through }, 'have', entries);
+  fetched({ id }: PendingFetch, entries: readonly Entry[]): void {
+    const request = this.#takeAsked(id);
+    if (request !== undefined) this.#reply(request, 'have', entries);
   }
 
-  fetchFailed({ to, from, through }: PendingFetch): void {
-    this.#reply({ from: to, fromIndex: from, throughIndex: through }, 'unknown', NONE);
+  fetchFailed({ id }: PendingFetch): void {
+    const request = this.#takeAsked(id);
+    if (request !== undefined) this.#reply(request, 'unknown', NONE);
   }
 
-  /** Whether the first range was found to be uncommitted: it is to be cut off. */
-  reply({ from, term, fromIndex, answer, entries }: RepairReply): boolean {
-    const { first } = this.#replica.faults;
-    if (first === undefined || first.from !== fromIndex || this.#isWriting) return false;
-    switch (answer) {
-      case 'have':
-        this.#accept(first, entries);
-        return false;
-      case 'unknown':
-        return false;
-      case 'dontHave':
-        if (term !== this.#replica.term) return false;
-        if (!this.#dontHave.includes(from)) this.#dontHave.push(from);
-        return term === this.#fencedTerm && this.#isUncommitted;
-    }
+  #takeAsked(id: number): Asked | undefined {
+    const found = this.#fetching.find(({ fetchId }) => fetchId === id);
+    this.#fetching = this.#fetching.filter((one) => one !== found);
+    return found?.request;
   }
 
-  get #isUncommitted(): boolean {
-    const { voters } = this.#replica.configurations;
-    let without = 0;
-    for (const id of voters) if (this.#dontHave.includes(id)) without += 1;
-    return without >= majority(voters.length);
+  reply(reply: RepairReply): void {
+    const { faults, leader } = this.#replica;
+    const { first } = faults;
+    if (first === undefined || this.#isWriting || !this.#isStillAsked(first, reply)) return;
+    if (reply.answer === 'have') this.#accept(first, reply.entries);
+    else if (reply.answer === 'unknown' && reply.from === leader) this.#isLeaderWithout = true;
+  }
+
+  /** An answer for an anchor that was overwritten since speaks of another log. */
+  #isStillAsked(range: FaultyRange, { fromIndex, anchorIndex, anchorTerm }: RepairReply): boolean {
+    const anchor = this.#anchor(range);
+    if (range.from !== fromIndex || anchor === undefined) return false;
+    return anchor.index === anchorIndex && anchor.term === anchorTerm;
   }
 
   #accept(range: FaultyRange, entries: readonly Entry[]): void {
@@ -193,9 +200,19 @@ export class Repairs {
       if (entry.index > through) break;
       fitting.push(entry);
     }
-    if (fitting.length === 0) return;
+    const last = fitting[fitting.length - 1];
+    if (last === undefined) return;
+    this.#cutWhatCannotFollow(last);
     this.#isWriting = true;
     this.#repaired = fitting;
+  }
+
+  /** Terms never go back in a log: what follows was of another leader, and never committed. */
+  #cutWhatCannotFollow({ index, term }: Entry): void {
+    const { log, faults } = this.#replica;
+    const next = log.termAt(index + 1);
+    if (next === undefined || next >= term || faults.at(index + 1) !== undefined) return;
+    this.#replica.truncateSuffix(index);
   }
 
   get hasRepaired(): boolean {
@@ -225,13 +242,5 @@ export class Repairs {
     for (const { index, configuration } of entries) {
       if (configuration !== undefined) configurations.repair({ index, configuration });
     }
-  }
-
-  /** The first range is cut off. */
-  cut(): void {
-    this.#dontHave = [];
-    this.#repaired = NONE;
-    this.#isWriting = false;
-    this.#untilAsked = 0;
   }
 }

@@ -50,6 +50,7 @@ export class Replica {
     this.log = new EntryLog(recovered, this.ledger);
     this.configurations = new ConfigurationHistory(recovered.configurations);
     for (const range of recovered.faulty) this.faults.add(range);
+    this.faults.truncatePrefix(recovered.start);
     this.#term = recovered.hardState.term;
     this.#vote = recovered.hardState.vote;
     this.#tailLost = recovered.hardState.tailLost ?? false;

@@ -193,11 +193,11 @@ export class Replication {
   /** Raft 5.3: nextIndex goes back, by a term at a time, never behind what is acknowledged. */
   #rejected(peer: Progress, reply: AppendEntriesReply): void {
     const { rejectedIndex, hintIndex, hintTerm, tailLost } = reply;
+    if (peer.state === 'catchUp') return;
     if (rejectedIndex <= peer.matchIndex) {
       if (tailLost && rejectedIndex > 0) this.#peers.restart(peer).becomeProbe(hintIndex + 1);
       return;
     }
-    if (peer.state === 'catchUp') return;
     if (peer.state === 'probe' && rejectedIndex !== peer.nextIndex - 1) return;
     peer.becomeProbe(this.#agreeingUpTo(hintIndex, hintTerm) + 1);
   }

@@ -57,7 +57,7 @@ export class Server {
     this.applying = new Applying(replica, this.fetches);
     this.reads = new Reads(replica, this.peers);
     this.forwardedReads = new ForwardedReads(replica, this.reads);
-    this.repairs = new Repairs(replica, this.fetches);
+    this.repairs = new Repairs(replica, this.fetches, this.follower);
     this.#tailRecovery = new TailRecovery(replica, this.forwardedReads, this.follower);
   }
 
@@ -128,19 +128,12 @@ export class Server {
     this.#tailRecovery.tick();
     if (this.#isLeader) this.#tickLeader();
     else if (this.election.tick()) this.#electionTimeout();
-    if (this.repairs.tick()) this.#beginTermForRepair();
+    this.repairs.tick();
   }
 
   #electionTimeout(): void {
     if (this.election.mayStand) this.#preCampaign();
     else this.#becomeFollower(this.replica.term, undefined);
-  }
-
-  /** Answers of an older term are no promise; those of a new one are. */
-  #beginTermForRepair(): void {
-    const { replica } = this;
-    this.#becomeFollower(replica.term + 1, undefined);
-    this.repairs.askFenced();
   }
 
   #tickLeader(): void {
@@ -259,7 +252,7 @@ export class Server {
         this.repairs.answer(message);
         break;
       case 'repairReply':
-        if (this.repairs.reply(message)) this.#cutUncommittedDamage();
+        this.repairs.reply(message);
         break;
     }
   }
@@ -293,14 +286,6 @@ export class Server {
     if (this.replica.leader === from && !this.#isLeader && this.election.mayStand) {
       this.#campaign(true);
     }
-  }
-
-  #cutUncommittedDamage(): void {
-    const { replica } = this;
-    const { first } = replica.faults;
-    if (first === undefined || first.from <= replica.commitIndex) return;
-    replica.truncateSuffix(first.from - 1);
-    this.repairs.cut();
   }
 
   // Leadership
@@ -350,9 +335,12 @@ export class Server {
     this.reads.refuseConfirmed();
   }
 
-  /** Damage was found: a leader that cannot read its log leads no more. */
+  /** Damage was found: who cannot read its log neither leads nor stands any more. */
   damaged(): void {
-    if (this.#isLeader && !this.replica.isSoleVoter) this.#handOver();
+    const { role, term, isSoleVoter } = this.replica;
+    if (isSoleVoter || role === 'stopped' || role === 'follower') return;
+    if (role === 'leader') this.#handOver();
+    else this.#becomeFollower(term, undefined);
   }
 
   /** A later term was seen outside of messages. */

@@ -36,7 +36,7 @@ export class TailRecovery {
     if (this.#untilAsked > 0) return;
     this.#untilAsked = limits.electionTicks;
     this.#term = term;
-    this.#follower.tellTailLost();
+    this.#follower.tellLost();
     if (this.#target !== undefined) return;
     this.#number = this.#numbers.nextNumber();
     outbox.send({ kind: 'readIndexRequest', from: id, to: leader, term, id: this.#number });

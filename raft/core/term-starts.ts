@@ -62,15 +62,17 @@ export class TermStarts {
     while ((this.#starts[this.#starts.length - 1]?.firstIndex ?? 0) > lastKept) this.#starts.pop();
   }
 
-  /** What was damaged is known again: its terms may have been guessed until now. */
-  repair(entries: readonly Entry[]): void {
+  /** What was damaged is known again; the log ends at `last`. */
+  repair(entries: readonly Pick<Entry, 'index' | 'term'>[], last: LogIndex): void {
     const first = entries[0]?.index ?? 0;
     const behind = first + entries.length;
     const termBehind = this.at(behind);
     const later = this.#starts.filter(({ firstIndex }) => firstIndex > behind);
     this.truncateSuffix(first - 1);
     for (const { term, index } of entries) this.note(term, index);
-    this.note(termBehind, behind);
+    const termBefore = entries[entries.length - 1]?.term ?? 0;
+    // What follows may be damaged too, and its term a guess that is too low.
+    if (behind <= last && termBehind > termBefore) this.note(termBehind, behind);
     for (const { term, firstIndex } of later) this.note(term, firstIndex);
   }
 }

@@ -28,11 +28,6 @@ export class WriteLedger {
   #completed = 0;
   readonly #writes: Write[] = [];
 
-  /** Of the newest write that was handed out. */
-  get token(): number {
-    return this.#token;
-  }
-
   get size(): number {
     return this.#writes.length;
   }

@@ -16,7 +16,8 @@ import { crc32 } from 'node:zlib';
 import { FrameReader, FrameWriter, malformed } from './frame-bytes.ts';
 import { BATCH_BYTES_MAX, BATCH_FRAMES_MAX, FRAME_BYTES_MAX } from './peer-limits.ts';
 
-export const FrameKind = { hello: 0, message: 1 } as const;
+/** `part`: of a batch of bytes that ends with a frame of kind `bytes`. */
+export const FrameKind = { hello: 0, message: 1, bytes: 2, part: 3 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 
 const CHECKSUM_TAG = 0x0d;

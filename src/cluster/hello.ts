@@ -20,8 +20,11 @@ const MAGIC = 0x50514d46;
 const FIXED_BYTES = 4 + 2 + 2 + 1 + U64_BYTES + 3;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
-/** Control: heartbeats, votes, acknowledgements. Bulk: entries, and what a catch-up carries. */
-export const CHANNELS = ['control', 'bulk'] as const;
+/**
+ * Control: heartbeats, votes, acknowledgements. Bulk: entries, and what a catch-up carries. Link:
+ * what nodes use each other's shards by.
+ */
+const CHANNELS = ['control', 'bulk', 'link'] as const;
 export type Channel = (typeof CHANNELS)[number];
 
 export interface Hello {

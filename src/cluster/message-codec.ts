@@ -142,9 +142,8 @@ function numbersOf(m: PeerMessage): readonly number[] {
     case 'readIndexReply':
       return [m.id, m.index, m.lastLogIndex];
     case 'repairRequest':
-      return [m.fromIndex, m.throughIndex, m.anchorIndex, m.anchorTerm];
     case 'repairReply':
-      return [m.fromIndex, m.throughIndex];
+      return [m.fromIndex, m.throughIndex, m.anchorIndex, m.anchorTerm];
     case 'catchUpOffer':
       return [m.session, m.transfer, m.index, m.indexTerm, m.configuration.index];
     case 'catchUpAsk':
@@ -295,14 +294,16 @@ function readRepair(
   { from, to, term }: Address,
   { kind, flags }: { readonly kind: 'repairRequest' | 'repairReply'; readonly flags: number },
 ): Of<'repairRequest'> | Of<'repairReply'> {
-  const [fromIndex, throughIndex] = [reader.u64(), reader.u64()];
-  if (kind === 'repairRequest') {
-    const [anchorIndex, anchorTerm] = [reader.u64(), readTerm(reader)];
-    return { kind, from, to, term, fromIndex, throughIndex, anchorIndex, anchorTerm };
-  }
+  const range = {
+    fromIndex: reader.u64(),
+    throughIndex: reader.u64(),
+    anchorIndex: reader.u64(),
+    anchorTerm: readTerm(reader),
+  };
+  if (kind === 'repairRequest') return { kind, from, to, term, ...range };
   const answer = ANSWERS[flags];
   if (answer === undefined) throw malformed('a repair with an unknown answer');
-  return { kind, from, to, term, fromIndex, throughIndex, answer, entries: readEntries(reader) };
+  return { kind, from, to, term, ...range, answer, entries: readEntries(reader) };
 }
 
 type CatchUpKind = 'catchUpOffer' | 'catchUpAsk' | 'catchUpAnswer' | 'catchUpEnd';

@@ -4,7 +4,7 @@
  * What happens above the bound depends on what the frames are. Of heartbeats, votes and
  * acknowledgements the newest counts: the oldest goes. Of entries each one is of use behind its
  * predecessor only: the new one is refused, and its sender sends again from where it knows the
- * other to be. One frame always has room, however large.
+ * other to be. Where nothing waits there is room, however large it is.
  */
 
 import { FRAME_HEAD_BYTES, type OutFrame } from './batch.ts';
@@ -49,13 +49,19 @@ export class OutQueue {
 
   /** False: it was refused. */
   push(frame: OutFrame): boolean {
-    while (this.length > 0 && this.#isFullWith(frame)) {
-      this.#dropped += 1;
-      if (this.#bounds.whenFull === 'refuse') return false;
-      this.#shift();
-    }
+    if (!this.#admits(1, costOf(frame))) return false;
     this.#frames.push(frame);
     this.#bytes += costOf(frame);
+    return true;
+  }
+
+  /** All of them, or none. */
+  pushAll(frames: readonly OutFrame[]): boolean {
+    let cost = 0;
+    for (const frame of frames) cost += costOf(frame);
+    if (!this.#admits(frames.length, cost)) return false;
+    this.#frames.push(...frames);
+    this.#bytes += cost;
     return true;
   }
 
@@ -81,9 +87,14 @@ export class OutQueue {
     this.#bytes = 0;
   }
 
-  #isFullWith(frame: OutFrame): boolean {
-    const { framesMax, bytesMax } = this.#bounds;
-    return this.length >= framesMax || this.#bytes + costOf(frame) > bytesMax;
+  #admits(count: number, cost: number): boolean {
+    const { framesMax, bytesMax, whenFull } = this.#bounds;
+    while (this.length > 0 && (this.length + count > framesMax || this.#bytes + cost > bytesMax)) {
+      this.#dropped += whenFull === 'refuse' ? count : 1;
+      if (whenFull === 'refuse') return false;
+      this.#shift();
+    }
+    return true;
   }
 
   #shift(): void {

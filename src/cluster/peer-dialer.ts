@@ -1,6 +1,6 @@
 /**
- * Receives from one peer on one channel: opens the stream, checks who answers, hands on what comes,
- * and opens another one when it ends, with a wait in between that doubles and is drawn from its
+ * Keeps one stream to a peer open: opens it, checks who answers, hands on what comes, and opens
+ * another one when it ends, with a wait in between that doubles and is drawn from its
  * upper half, so that nodes that lost the same peer do not come back in step.
  *
  * Whatever is wrong with a batch ends the stream before any of it was handed on. Connections are
@@ -21,13 +21,11 @@ import {
   connectivityState,
   credentials,
 } from '@grpc/grpc-js';
-import type { PeerMessage } from '#raft';
 import type { Logger } from '../telemetry/logger.ts';
 import { type InFrame, FrameKind, decodeBatch, encodeBatch } from './batch.ts';
-import { malformed, ownBytes } from './frame-bytes.ts';
+import { malformed } from './frame-bytes.ts';
 import { type Channel, type Hello, checkHello, helloBytes, readHello } from './hello.ts';
 import { writeHello } from './hello.ts';
-import { readMessage } from './message-codec.ts';
 import { identityOf, sameIdentity } from './node-identity.ts';
 import {
   BATCH_BYTES_MAX,
@@ -39,26 +37,22 @@ import {
   KEEPALIVE_MS,
   RECONNECT_MS_MAX,
   RECONNECT_MS_MIN,
+  REQUEST_BYTES_MAX,
   RESOLVE_MS_MIN,
   STEADY_MS,
   VERSION_NEWEST,
   VERSION_OLDEST,
 } from './peer-limits.ts';
-import { RECEIVE, refusalIn } from './peer-service.ts';
+import { methodOf, refusalIn } from './peer-service.ts';
+import type { OnStream, StreamListener } from './peer-stream.ts';
 import type { PeerTls } from './peer-tls.ts';
 import { PeerError, type RefusalLog } from './refusals.ts';
-import { nodeOf } from './server-id.ts';
 
 /** Where a peer is. */
 export interface PeerPlace {
   readonly id: string;
   readonly host: string;
   readonly port: number;
-}
-
-export interface Received {
-  readonly shard: number;
-  readonly message: PeerMessage;
 }
 
 export interface DialerOptions {
@@ -68,13 +62,7 @@ export interface DialerOptions {
   readonly node: string;
   readonly incarnation: number;
   readonly tls: PeerTls | undefined;
-  /**
-   * All of one batch, in order; bytes in it are views, each of which keeps at most twice its frame
-   * alive.
-   */
-  readonly onReceived: (batch: readonly Received[], bytes: number) => void;
-  /** `hello` is the peer's; undefined: the stream has ended. */
-  readonly onState: (hello: Hello | undefined) => void;
+  readonly onStream: OnStream;
   readonly refusals: RefusalLog;
   readonly log: Logger;
   /** From [0, 1). */
@@ -131,18 +119,21 @@ export class PeerDialer {
   }
 
   #ended(end: AttemptEnd): void {
-    const { onState, random } = this.#options;
     const { heldMs } = end;
     this.#attempt = undefined;
-    if (heldMs !== undefined) onState(undefined);
     if (this.#stopped) return;
     this.#tell(end);
     if ((heldMs ?? 0) >= STEADY_MS) this.#failures = 0;
     const failures = this.#failures;
     this.#failures += 1;
-    if (end.isLate && this.#isAway()) {
-      this.#dial();
-      return;
+    if (end.isLate) {
+      if (this.#connectsByItself) {
+        this.#dial();
+        return;
+      }
+      // An answer that was lost once may be for long; that to a new connection is not.
+      this.#client?.close();
+      this.#client = undefined;
     }
     const wait = Math.min(RECONNECT_MS_MIN * 2 ** failures, RECONNECT_MS_MAX);
     this.#timer = setTimeout(
@@ -150,21 +141,17 @@ export class PeerDialer {
         this.#timer = undefined;
         this.#dial();
       },
-      wait * (0.5 + random() / 2),
+      wait * (0.5 + this.#options.random() / 2),
     );
   }
 
   /**
-   * Whether gRPC tries to connect again by itself. Such a client must not be closed: it would
-   * still make one more connection, for nobody. Every other one is, when an attempt came too late:
-   * the answer may be lost for long, and that to a new connection is not.
+   * gRPC waits until it tries to connect again. Such a client is better not closed: it would still
+   * make one more connection, for nobody.
    */
-  #isAway(): boolean {
+  get #connectsByItself(): boolean {
     const state = this.#client?.getChannel().getConnectivityState(false);
-    if (state === connectivityState.TRANSIENT_FAILURE) return true;
-    this.#client?.close();
-    this.#client = undefined;
-    return false;
+    return state === connectivityState.TRANSIENT_FAILURE;
   }
 
   /** A peer that is away is told once, and again when it was there in between. */
@@ -200,12 +187,13 @@ class Attempt {
   readonly #call: ClientDuplexStream<Buffer, Buffer>;
   readonly #timer: NodeJS.Timeout;
   #greetedAtMs: number | undefined;
+  #listener: StreamListener | undefined;
   #isOver = false;
 
   constructor(options: DialerOptions, client: Client, { patient, onEnd }: AttemptOptions) {
     this.#options = options;
     this.#onEnd = onEnd;
-    const { path, requestSerialize, responseDeserialize } = RECEIVE;
+    const { path, requestSerialize, responseDeserialize } = methodOf(options.channel);
     const metadata = new Metadata({ waitForReady: patient });
     const call = client.makeBidiStreamRequest(
       path,
@@ -247,6 +235,7 @@ class Attempt {
     clearTimeout(this.#timer);
     this.#call.cancel();
     const heldMs = this.#greetedAtMs && performance.now() - this.#greetedAtMs;
+    this.#listener?.ended();
     this.#onEnd({ why, heldMs, isLate, refusal });
   }
 
@@ -254,12 +243,8 @@ class Attempt {
     if (this.#isOver) return;
     try {
       const frames = decodeBatch(batch);
-      if (this.#greetedAtMs === undefined) this.#answered(frames, batch.length);
-      else
-        this.#options.onReceived(
-          frames.map((frame) => this.#read(frame)),
-          batch.length,
-        );
+      if (this.#listener === undefined) this.#answered(frames, batch.length);
+      else this.#listener.frames(frames, batch.length);
     } catch (error) {
       if (!(error instanceof PeerError)) throw error;
       const { peer, refusals } = this.#options;
@@ -285,21 +270,17 @@ class Attempt {
     if (hello.channel !== channel) throw malformed('it answers for another channel');
     clearTimeout(this.#timer);
     this.#greetedAtMs = performance.now();
-    this.#options.onState(hello);
-  }
-
-  /** Throws a `PeerError`. */
-  #read({ kind, shard, body }: InFrame): Received {
-    if (kind !== FrameKind.message) throw malformed(`a frame of kind ${kind}`);
-    const { peer, node, channel } = this.#options;
-    const message = readMessage(channel === 'bulk' ? ownBytes(body) : body);
-    if (nodeOf(message.from) !== peer.id) {
-      throw new PeerError('identity', `it sends in the name of ${message.from}`);
-    }
-    if (nodeOf(message.to) !== node) {
-      throw new PeerError('not-me', `it sends here what is for ${message.to}`);
-    }
-    return { shard, message };
+    this.#listener = this.#options.onStream({
+      hello,
+      write: (bytes, taken) => {
+        this.#call.write(bytes, (error: Error | null | undefined) => {
+          if (error === null || error === undefined) taken();
+        });
+      },
+      end: () => this.#over({ why: 'this node ended it' }),
+    });
+    // Whoever took it over may have ended it at once.
+    if (this.#isOver) this.#listener.ended();
   }
 }
 
@@ -353,7 +334,7 @@ const SERVER_NAME = 'fluxmq-peer';
 function channelOptions({ channel, tls }: DialerOptions): ChannelOptions {
   return {
     'grpc.max_receive_message_length': BATCH_BYTES_MAX,
-    'grpc.max_send_message_length': HELLO_BYTES_MAX,
+    'grpc.max_send_message_length': REQUEST_BYTES_MAX,
     'grpc.keepalive_time_ms': KEEPALIVE_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_ANSWER_MS,
     'grpc.initial_reconnect_backoff_ms': RECONNECT_MS_MIN,
@@ -366,6 +347,6 @@ function channelOptions({ channel, tls }: DialerOptions): ChannelOptions {
     // A connection of its own for each channel.
     'grpc.use_local_subchannel_pool': 1,
     ...(tls === undefined ? {} : { 'grpc.ssl_target_name_override': SERVER_NAME }),
-    ...(channel === 'bulk' ? { 'grpc-node.flow_control_window': BULK_WINDOW_BYTES } : {}),
+    ...(channel !== 'control' ? { 'grpc-node.flow_control_window': BULK_WINDOW_BYTES } : {}),
   };
 }

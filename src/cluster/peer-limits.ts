@@ -14,8 +14,11 @@ export const BATCH_BYTES = 256 * KIB;
 export const BATCH_FRAMES_MAX = 4_096;
 /** A batch as it is received: nearly full, and then one more frame; and its head. */
 export const BATCH_BYTES_MAX = FRAME_BYTES_MAX + BATCH_BYTES + 64;
-/** All that the port of a node ever reads of anybody. */
+/** Opaque bytes on a link go in parts of this, so that a part fills a batch. */
+export const PART_BYTES = BATCH_BYTES - 64;
 export const HELLO_BYTES_MAX = 1 * KIB;
+/** All that the port of a node reads at once: a batch of a link. The first one is a hello. */
+export const REQUEST_BYTES_MAX = BATCH_BYTES + HELLO_BYTES_MAX;
 
 /** A term that no cluster reaches: with an election each 10 ms in 89,000 years. */
 export const TERM_MAX = 2 ** 48 - 1;

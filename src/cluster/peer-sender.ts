@@ -13,16 +13,7 @@ import type { OutFrame } from './batch.ts';
 import { encodeBatch } from './batch.ts';
 import { OutQueue, type QueueBounds } from './out-queue.ts';
 import { ROOM_BYTES_KEPT, ROOM_BYTES_MIN } from './peer-limits.ts';
-
-/** The end of a stream that frames leave by. */
-export interface OutStream {
-  /**
-   * `taken`: the connection has it, and the bytes may be used again. Never calls back from within,
-   * and not after an end.
-   */
-  write(batch: Buffer, taken: () => void): void;
-  end(): void;
-}
+import type { OutStream } from './peer-stream.ts';
 
 export interface SenderStats {
   frames: number;
@@ -70,14 +61,18 @@ export class PeerSender {
 
   /** False: it was dropped. It leaves with the next `sendWaiting`. */
   push(frame: OutFrame): boolean {
-    if (this.#stream === undefined) {
-      this.#away += 1;
-      this.#wanted = true;
-      return false;
-    }
-    const taken = this.#queue.push(frame);
-    if (!taken) this.#wanted = true;
-    return taken;
+    if (this.#stream === undefined) this.#away += 1;
+    else if (this.#queue.push(frame)) return true;
+    this.#wanted = true;
+    return false;
+  }
+
+  /** All of them, or none. */
+  pushAll(frames: readonly OutFrame[]): boolean {
+    if (this.#stream === undefined) this.#away += frames.length;
+    else if (this.#queue.pushAll(frames)) return true;
+    this.#wanted = true;
+    return false;
   }
 
   /** At the end of a turn of the loop, and whenever the connection takes more. */

@@ -1,8 +1,8 @@
 /**
  * The port that the other nodes connect to. It takes connections of TLS 1.3 with a certificate of
- * ours at the other end (or plain ones, where the configuration says so in so many words), one
- * hello of each stream, and nothing more: what a node has to say to this one comes on the streams
- * that this one opens.
+ * ours at the other end (or plain ones, where the configuration says so in so many words), and one
+ * hello of each stream. Replicas are then sent to, and never heard here: what they have to say
+ * comes on the streams that this node opens. A link goes both ways.
  *
  * Whoever is no node of this cluster is closed, counted, and told in the log once in an interval
  * (S10). Its own listener, and not that of gRPC, so that a handshake that fails is seen.
@@ -26,20 +26,15 @@ import {
   IDLE_MS_MAX,
   KEEPALIVE_ANSWER_MS,
   KEEPALIVE_MS,
+  REQUEST_BYTES_MAX,
   STREAMS_PER_CONNECTION_MAX,
 } from './peer-limits.ts';
-import { PEER_SERVICE, refusalTrailer } from './peer-service.ts';
+import { LINK, PEER_SERVICE, RECEIVE, methodOf, refusalTrailer } from './peer-service.ts';
+import type { OnStream, PeerStream, StreamListener } from './peer-stream.ts';
 import type { PeerTls } from './peer-tls.ts';
 import { PeerError, type RefusalLog } from './refusals.ts';
 
 type Call = ServerDuplexStream<Buffer, Buffer>;
-
-/** A node of this cluster that wants to receive. */
-export interface Receiver {
-  readonly hello: Hello;
-  write(batch: Buffer, taken: () => void): void;
-  end(): void;
-}
 
 export interface PeerServerOptions {
   readonly host: string;
@@ -48,8 +43,7 @@ export interface PeerServerOptions {
   readonly cluster: string;
   readonly node: string;
   readonly isPeer: (node: string) => boolean;
-  /** Gives what is to be done when the stream is gone. */
-  readonly onReceiver: (receiver: Receiver) => () => void;
+  readonly onStream: OnStream;
   readonly refusals: RefusalLog;
   readonly log: Logger;
 }
@@ -81,7 +75,7 @@ export class PeerServer {
   async start(): Promise<void> {
     const { host, port, tls, log } = this.#options;
     const grpc = new Server({
-      'grpc.max_receive_message_length': HELLO_BYTES_MAX,
+      'grpc.max_receive_message_length': REQUEST_BYTES_MAX,
       'grpc.max_send_message_length': BATCH_BYTES_MAX,
       'grpc.max_concurrent_streams': STREAMS_PER_CONNECTION_MAX,
       'grpc.max_connection_idle_ms': IDLE_MS_MAX,
@@ -89,7 +83,10 @@ export class PeerServer {
       'grpc.keepalive_timeout_ms': KEEPALIVE_ANSWER_MS,
       'grpc.enable_channelz': 0,
     });
-    grpc.addService(PEER_SERVICE, { Receive: (call: Call) => this.#opened(call) });
+    grpc.addService(PEER_SERVICE, {
+      Receive: (call: Call) => this.#opened(call, RECEIVE),
+      Link: (call: Call) => this.#opened(call, LINK),
+    });
     const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
     const accept = (socket: Socket): void => {
       this.#accepted(socket);
@@ -180,15 +177,15 @@ export class PeerServer {
     });
   }
 
-  #opened(call: Call): void {
-    let gone: (() => void) | undefined;
+  #opened(call: Call, method: typeof RECEIVE): void {
+    let listener: StreamListener | undefined;
     let over = false;
     const end = (error?: PeerError): void => {
       if (over) return;
       over = true;
       clearTimeout(timer);
       this.#calls.delete(call);
-      gone?.();
+      listener?.ended();
       if (error === undefined) call.end();
       else this.#turnAway(call, error);
     };
@@ -200,10 +197,16 @@ export class PeerServer {
     call.on('data', (batch: Buffer) => {
       if (over) return;
       try {
-        if (gone !== undefined) throw malformed('more than a hello');
+        if (listener !== undefined) {
+          listener.frames(decodeBatch(batch), batch.length);
+          return;
+        }
         const hello = this.#greeted(call, batch);
+        if (methodOf(hello.channel) !== method) throw malformed('a channel of another method');
         clearTimeout(timer);
-        gone = this.#options.onReceiver(this.#receiver(call, hello, end));
+        listener = this.#options.onStream(streamOf(call, hello, end));
+        // Whoever took it over may have ended it at once.
+        if (over) listener.ended();
       } catch (error) {
         if (!(error instanceof PeerError)) throw error;
         end(error);
@@ -218,6 +221,7 @@ export class PeerServer {
 
   /** Throws a `PeerError`. */
   #greeted(call: Call, batch: Buffer): Hello {
+    if (batch.length > HELLO_BYTES_MAX) throw malformed('it begins with more than a hello');
     const [frame, ...more] = decodeBatch(batch);
     if (frame?.kind !== FrameKind.hello || more.length > 0) {
       throw malformed('it does not begin with a hello');
@@ -238,18 +242,6 @@ export class PeerServer {
     return identityOf(call.getAuthContext().sslPeerCertificate?.subjectaltname) ?? 'nobody';
   }
 
-  #receiver(call: Call, hello: Hello, end: () => void): Receiver {
-    return {
-      hello,
-      write: (batch, taken) => {
-        call.write(batch, (error: Error | null | undefined) => {
-          if (error === null || error === undefined) taken();
-        });
-      },
-      end,
-    };
-  }
-
   #turnAway(call: Call, error: PeerError): void {
     this.#unknown.delete(call.getPeer());
     this.#refuse(error, call.getPeer());
@@ -260,4 +252,16 @@ export class PeerServer {
   #refuse(error: PeerError, from: string | undefined): void {
     this.#options.refusals.refused(error, from);
   }
+}
+
+function streamOf(call: Call, hello: Hello, end: () => void): PeerStream {
+  return {
+    hello,
+    write: (batch, taken) => {
+      call.write(batch, (error: Error | null | undefined) => {
+        if (error === null || error === undefined) taken();
+      });
+    },
+    end,
+  };
 }

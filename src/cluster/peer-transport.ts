@@ -15,10 +15,13 @@ import type { Hello } from './hello.ts';
 import { commonVersion, helloBytes, writeHello } from './hello.ts';
 import { messageBytes, writeMessage } from './message-codec.ts';
 import { Peer, type PeerState } from './peer.ts';
-import type { PeerPlace, Received } from './peer-dialer.ts';
+import type { LinkUsers } from './link.ts';
+import type { PeerPlace } from './peer-dialer.ts';
 import { FRAME_BYTES_MAX } from './peer-limits.ts';
-import { PeerServer, type Receiver } from './peer-server.ts';
+import { PeerServer } from './peer-server.ts';
+import type { PeerStream, StreamListener } from './peer-stream.ts';
 import type { PeerTls } from './peer-tls.ts';
+import type { Received } from './received.ts';
 import { PEER_REFUSALS, RefusalLog } from './refusals.ts';
 import { nodeOf } from './server-id.ts';
 
@@ -57,6 +60,7 @@ export class PeerTransport {
   /** By shard. */
   readonly #replicas = new Map<number, Replica>();
   #turn: NodeJS.Immediate | undefined;
+  #users: LinkUsers | undefined;
   #isRunning = false;
   #strayed = 0;
 
@@ -70,7 +74,7 @@ export class PeerTransport {
       cluster,
       node,
       isPeer: (other) => this.#peers.has(other),
-      onReceiver: (receiver) => this.#receiver(receiver),
+      onStream: (stream) => this.#opened(stream),
       refusals: this.#refusals,
       log,
     });
@@ -89,7 +93,7 @@ export class PeerTransport {
   async start(): Promise<void> {
     await this.#server.start();
     this.#isRunning = true;
-    for (const peer of this.#peers.values()) peer.start();
+    for (const peer of this.#peers.values()) this.#begin(peer);
   }
 
   async stop(): Promise<void> {
@@ -119,10 +123,19 @@ export class PeerTransport {
         refusals: this.#refusals,
         onReceived: (batch) => this.#received(batch),
         onRoom: () => this.#room(id),
+        onSend: () => this.#sendSoon(),
       });
       this.#peers.set(id, peer);
-      if (this.#isRunning) peer.start();
+      if (this.#isRunning) this.#begin(peer);
     }
+  }
+
+  /** Once: from now on links are kept open to all peers, and taken from them. */
+  link(users: LinkUsers): void {
+    if (this.#users !== undefined) throw new Error('links have their users already');
+    this.#users = users;
+    if (!this.#isRunning) return;
+    for (const peer of this.#peers.values()) peer.link(users);
   }
 
   /** For the replica `self` of a shard; one at a time. */
@@ -165,6 +178,11 @@ export class PeerTransport {
     for (const code of PEER_REFUSALS) yield [`peer-refused/${code}`, this.#refusals.count(code)];
   }
 
+  #begin(peer: Peer): void {
+    peer.start();
+    if (this.#users !== undefined) peer.link(this.#users);
+  }
+
   #send(shard: number, replica: Replica, message: PeerMessage): boolean {
     const peer = this.#peers.get(nodeOf(message.to));
     if (peer === undefined) return false;
@@ -173,9 +191,14 @@ export class PeerTransport {
     const write = writeMessage.bind(undefined, message);
     const fits = bytes <= FRAME_BYTES_MAX;
     const taken = fits && sender.push({ kind: FrameKind.message, shard, bytes, write });
-    if (taken) this.#turn ??= setImmediate(() => this.#turnEnded());
+    if (taken) this.#sendSoon();
     else replica.waiting.add(message.to);
     return taken;
+  }
+
+  /** At the end of this turn of the loop. */
+  #sendSoon(): void {
+    this.#turn ??= setImmediate(() => this.#turnEnded());
   }
 
   #turnEnded(): void {
@@ -202,12 +225,17 @@ export class PeerTransport {
     }
   }
 
-  #receiver(receiver: Receiver): () => void {
-    const { hello } = receiver;
+  #opened(stream: PeerStream): StreamListener {
+    const { hello } = stream;
     const peer = this.#peers.get(hello.from);
     if (peer === undefined) throw new Error(`${hello.from} was taken for a peer`);
-    receiver.write(answerTo(hello, this.#options), () => undefined);
-    return peer.attach(receiver);
+    if (hello.channel === 'link' && this.#users === undefined) {
+      // Nobody is here yet who could use it: it is asked for again.
+      queueMicrotask(() => stream.end());
+      return { frames: () => undefined, ended: () => undefined };
+    }
+    stream.write(answerTo(hello, this.#options), () => undefined);
+    return peer.opened(stream, this.#users);
   }
 }
 

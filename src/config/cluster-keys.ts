@@ -81,8 +81,9 @@ export const cluster = section('Several brokers that hold the same queues.', {
   }),
   max_peer_backlog: size({
     about:
-      'Bytes that may wait for one node that is slow or away. Above it what Raft sends again by ' +
-      'itself is dropped, and the rest is held back. One message always has room.',
+      'Bytes that may wait for one slow node, of entries and of publishes on their way to it, ' +
+      'each. Above it entries are dropped and sent again, and publishes wait. One message ' +
+      'always has room.',
     fallback: '16MiB',
     min: '64KiB',
     max: '1GiB',

@@ -15,6 +15,7 @@ import { type Hello, checkHello, readHello } from '../../src/cluster/hello.ts';
 import { helloBytes, writeHello } from '../../src/cluster/hello.ts';
 import { messageBytes, readMessage, writeMessage } from '../../src/cluster/message-codec.ts';
 import { BATCH_FRAMES_MAX, HELLO_BYTES_MAX, TERM_MAX } from '../../src/cluster/peer-limits.ts';
+import { LINK, RECEIVE } from '../../src/cluster/peer-service.ts';
 import { PeerError } from '../../src/cluster/refusals.ts';
 import { MESSAGES, anyMessage, plain } from '../support/peer-arbitraries.ts';
 
@@ -231,17 +232,19 @@ describe('batches', () => {
   it('is the message of proto/raft.proto for whoever reads it by that file', () => {
     const file = join(import.meta.dirname, '../../proto/raft.proto');
     const methods = Object.values(loadSync(file)['fluxmq.raft.v1.PeerStreams'] ?? {});
-    expect(methods).toHaveLength(1);
-    const [method] = methods as {
+    const declared = methods as {
       path: string;
       requestStream: boolean;
       responseStream: boolean;
       responseDeserialize(bytes: Buffer): { checksum: number; frames: Buffer };
     }[];
-    expect(method).toMatchObject({ requestStream: true, responseStream: true });
+    expect(declared.map(({ path }) => path)).toEqual([RECEIVE.path, LINK.path]);
+    for (const method of declared) {
+      expect(method).toMatchObject({ requestStream: true, responseStream: true });
+    }
     const message = fc.sample(anyMessage, 1)[0]!;
     const batch = encodeBatch([frameOf(message)]);
-    const read = method!.responseDeserialize(batch);
+    const read = declared[0]!.responseDeserialize(batch);
     expect(read.frames.subarray(FRAME_HEAD_BYTES)).toEqual(bodyOf(message));
   });
 });

@@ -6,7 +6,8 @@ import { FRAME_HEAD_BYTES, FrameKind, decodeBatch } from '../../src/cluster/batc
 import type { OutFrame } from '../../src/cluster/batch.ts';
 import { OutQueue, type QueueBounds } from '../../src/cluster/out-queue.ts';
 import { BATCH_BYTES, BATCH_FRAMES_MAX } from '../../src/cluster/peer-limits.ts';
-import { type OutStream, PeerSender } from '../../src/cluster/peer-sender.ts';
+import { PeerSender } from '../../src/cluster/peer-sender.ts';
+import type { OutStream } from '../../src/cluster/peer-stream.ts';
 
 /** A frame that says its number, `bytes` long. */
 function frame(number: number, bytes = 4): OutFrame {

@@ -211,9 +211,17 @@ describe('S10: on the port of a node', () => {
     await unharmed();
   });
 
-  it('more than a hello is not even read', async () => {
-    const ended = await said(authority.tls('c', 'n2'), Buffer.alloc(1_025));
-    expect(ended.code).toBe(status.RESOURCE_EXHAUSTED);
+  it('more than a hello is malformed, and more than a batch of a link is not even read', async () => {
+    const long = await said(authority.tls('c', 'n2'), Buffer.alloc(1_025));
+    expect(long.metadata.get('fluxmq-refusal')).toEqual(['malformed']);
+    const longer = await said(authority.tls('c', 'n2'), Buffer.alloc(258 << 10));
+    expect(longer.code).toBe(status.RESOURCE_EXHAUSTED);
+    await unharmed();
+  });
+
+  it('a channel by the method of another is malformed', async () => {
+    const ended = await said(authority.tls('c', 'n2'), helloBatch({ ...HELLO, channel: 'link' }));
+    expect(ended.metadata.get('fluxmq-refusal')).toEqual(['malformed']);
     await unharmed();
   });
 

@@ -116,6 +116,8 @@ export const MESSAGES: { readonly [K in PeerMessage['kind']]: fc.Arbitrary<PeerM
   repairReply: message('repairReply', {
     fromIndex: number,
     throughIndex: number,
+    anchorIndex: number,
+    anchorTerm: term,
     answer: fc.constantFrom('have', 'dontHave', 'unknown'),
     entries,
   }),

@@ -68,6 +68,10 @@ export class Disk {
     return this.entries[index - this.start];
   }
 
+  isFaulty(index: LogIndex): boolean {
+    return this.faulty.some(({ from, through }) => index >= from && index <= (through ?? Infinity));
+  }
+
   write(piece: Persist, checkpointOf: (installed: Installed) => StoredCheckpoint): void {
     if (piece.hardState !== undefined) this.hardState = piece.hardState;
     if (piece.snapshot !== undefined) this.#install(checkpointOf(piece.snapshot), piece.snapshot);
@@ -248,7 +252,7 @@ export class Cluster {
       const entries: Entry[] = [];
       let bytes = 0;
       for (let index = from; index <= through; index += 1) {
-        const entry = server.disk.at(index);
+        const entry = server.disk.isFaulty(index) ? undefined : server.disk.at(index);
         bytes += entry?.payload.byteLength ?? 0;
         if (entry === undefined || (entries.length > 0 && bytes > maxBytes)) break;
         entries.push(entry);
@@ -416,6 +420,7 @@ export class Cluster {
     disk.entries = disk.entries.slice(index + 1 - disk.start);
     disk.start = index + 1;
     disk.termBeforeStart = term;
+    disk.faulty = disk.faulty.filter(({ through }) => (through ?? Infinity) > index);
     raft.compacted(index + 1);
   }
 

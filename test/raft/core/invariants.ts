@@ -32,10 +32,14 @@ export class Invariants {
   readonly #seen = new Map<ServerId, Seen>();
   readonly #asked = new Map<number, LogIndex>();
   #committedMax: LogIndex = 0;
+  /** Disks may have lost since what they were told of: they are not looked into. */
+  isDamaged: () => boolean = () => false;
   elections = 0;
   reads = 0;
   installs = 0;
   truncations = 0;
+  damages = 0;
+  lostEnds = 0;
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -90,7 +94,7 @@ export class Invariants {
     const view = this.#view(server);
     const { persist } = ready;
     if (persist !== undefined) {
-      if (persist.truncateAfter !== undefined) this.#truncated(view, persist.truncateAfter);
+      if (persist.truncateAfter !== undefined) this.#truncated(server, persist.truncateAfter);
       if (persist.snapshot !== undefined) this.installs += 1;
       view.write(persist, ({ index }) => {
         const transfer = server.transfers.get(index);
@@ -105,8 +109,9 @@ export class Invariants {
     this.#monotone(server);
   }
 
-  #truncated(view: Disk, truncateAfter: LogIndex): void {
+  #truncated(server: TestServer, truncateAfter: LogIndex): void {
     this.truncations += 1;
+    const view = this.#view(server);
     for (let index = truncateAfter + 1; index <= view.last; index += 1) {
       const entry = view.at(index);
       const committed = this.#committed[index];
@@ -139,6 +144,8 @@ export class Invariants {
     for (let index = view.start; index <= commitIndex; index += 1) {
       const entry = view.at(index);
       if (entry === undefined) throw new Error(`${server.id} commits ${index}, which it has not`);
+      // Damaged, and replaced in place before it is applied.
+      if (server.disk.isFaulty(index)) continue;
       const committed = this.#committed[index];
       if (committed === undefined) {
         this.#committed[index] = entry;
@@ -155,7 +162,7 @@ export class Invariants {
   }
 
   #durableOnMajority(server: TestServer, entry: Entry | undefined): void {
-    if (entry === undefined) return;
+    if (entry === undefined || this.isDamaged()) return;
     const { configuration } = server.raft.configurationAt(entry.index);
     const current = server.raft.status().configuration.configuration;
     for (const { members } of new Set([configuration, current])) {
@@ -240,6 +247,7 @@ export class Invariants {
       const one = left.at(index);
       const two = right.at(index);
       if (one === undefined || two === undefined) return;
+      if (a.disk.isFaulty(index) || b.disk.isFaulty(index)) continue;
       agree ||= one.term === two.term;
       if (agree && !sameEntry(one, two)) {
         throw new Error(
