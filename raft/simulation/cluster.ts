@@ -19,6 +19,7 @@ import type { SimulatedNode } from './node.ts';
 import { SafetyChecks } from './safety-checks.ts';
 import type { ReplicaView } from './safety-checks.ts';
 import { SimulatedStore } from './simulated-store.ts';
+import type { MachineKind } from './state-machine.ts';
 import { planOf } from './swarm.ts';
 import type { Limits, Plan } from './swarm.ts';
 import { VirtualClock } from './virtual-clock.ts';
@@ -38,6 +39,11 @@ export type Moment = 'promise' | 'installing';
 
 type AnyMessage = PeerMessage | Message | Transfer;
 
+export interface ClusterOptions {
+  change(plan: Plan): Plan;
+  readonly machines: MachineKind;
+}
+
 /** One machine of the cluster. */
 export interface Machine {
   readonly node: SimulatedNode;
@@ -56,12 +62,14 @@ export class Cluster {
   /** Who is told of the next moment of that kind, of whichever node. */
   readonly armed = new Map<Moment, (id: string) => void>();
   readonly #receivers = new Map<string, (from: string, message: AnyMessage) => void>();
+  readonly #machines: MachineKind;
   readonly #touched = new Set<string>();
   #violation: Violation | undefined;
 
-  constructor(seed: number, change: (plan: Plan) => Plan) {
+  constructor(seed: number, options: ClusterOptions) {
+    this.#machines = options.machines;
     this.kernel = new Kernel(seed);
-    this.plan = change(planOf(this.kernel.stream('plan')));
+    this.plan = options.change(planOf(this.kernel.stream('plan')));
     this.network = new Network({
       kernel: this.kernel,
       faults: this.plan.links,
@@ -177,7 +185,8 @@ export class Cluster {
     const { kernel, checks, counters } = this;
     const touched = (): void => void this.#touched.add(id);
     const installing = (): void => this.armed.get('installing')?.(id);
-    return { id, kernel, checks, counters, tickMs: TICK_MS, touched, installing };
+    const machines = this.#machines;
+    return { id, kernel, checks, counters, machines, tickMs: TICK_MS, touched, installing };
   }
 
   #hostNode(id: string, clock: VirtualClock, configuration: ConfigurationAt): HostNode {

@@ -22,13 +22,12 @@ import type {
   MembershipChange,
   Transferred,
 } from '../raft.ts';
+import { Applier } from './applier.ts';
 import type { Counters } from './counters.ts';
 import type { SimulatedDisk } from './disk/disk.ts';
 import { ioCode } from './disk/mount.ts';
 import type { Kernel } from './kernel.ts';
-import { LedgerSink, LedgerSource } from './ledger-catch-up.ts';
-import { LedgerMachine } from './ledger-machine.ts';
-import { encodeCommands } from './ledger.ts';
+
 import { NodeClock, Process } from './node-clock.ts';
 import { votersOf } from './node.ts';
 import type { DiskFault, NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
@@ -36,6 +35,8 @@ import { ObservedDisk } from './observed-disk.ts';
 import { ReplicaFiles } from './replica-files.ts';
 import type { Random } from './random.ts';
 import type { ReplicaView, SafetyChecks } from './safety-checks.ts';
+import { StateSink, StateSource } from './state-catch-up.ts';
+import type { MachineKind } from './state-machine.ts';
 import { emptyCheckpoint } from './stored-checkpoint.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 import { mirrorOf, WriteWatch } from './write-watch.ts';
@@ -60,6 +61,7 @@ export interface HostNodeOptions {
   readonly pace: DiskPace;
   readonly checks: SafetyChecks;
   readonly counters: Counters;
+  readonly machines: MachineKind;
   readonly core: Partial<Limits>;
   readonly tickMs: number;
   readonly limits: HostLimits;
@@ -83,7 +85,7 @@ export interface DiskPace {
 interface Life {
   readonly process: Process;
   readonly files: Files;
-  readonly machine: LedgerMachine;
+  readonly applier: Applier;
   node: RaftNode | undefined;
   disk: LogDisk | undefined;
   replica: ReplicaFiles | undefined;
@@ -128,7 +130,7 @@ export class HostNode implements SimulatedNode {
       leads: status.role === 'leader',
       start: status.start,
       // A state that takes the log's place counts for the core before it is current.
-      applied: Math.max(this.#life?.machine.ledger.applied ?? 0, status.start - 1),
+      applied: Math.max(this.#life?.applier.machine.applied ?? 0, status.start - 1),
       committed: status.commitIndex,
       last: status.accepted,
       voters: votersOf(status.configuration),
@@ -142,7 +144,7 @@ export class HostNode implements SimulatedNode {
     const life: Life = {
       process,
       files: this.#options.disk.mount(),
-      machine: new LedgerMachine({
+      applier: new Applier({
         ...this.#options,
         random: this.#random,
         run: (action) => process.run(action),
@@ -208,7 +210,7 @@ export class HostNode implements SimulatedNode {
     if (node === undefined || life === undefined || this.#state !== 'up') {
       return done({ kind: 'refused', leader: undefined });
     }
-    const payload = encodeCommands(numbers.map((number) => ({ client, number })));
+    const payload = this.#options.machines.encode(client, numbers);
     const proposed = node.propose(payload);
     if (proposed.kind === 'refused') {
       this.#options.counters.add(`refused: ${proposed.code}`);
@@ -216,7 +218,7 @@ export class HostNode implements SimulatedNode {
       return;
     }
     const { index, term } = proposed;
-    life.machine.proposed(index, { term, client, done });
+    life.applier.proposed(index, { term, client, done });
     this.#options.touched();
   }
 
@@ -228,7 +230,7 @@ export class HostNode implements SimulatedNode {
     }
     node.read((index) => {
       if (life.process.isOver || index === undefined) return done({ kind: 'refused' });
-      done(life.machine.read(client));
+      done(life.applier.read(client));
     });
   }
 
@@ -275,11 +277,11 @@ export class HostNode implements SimulatedNode {
   }
 
   history(): ReadonlyMap<string, readonly number[]> {
-    return this.#life?.machine.ledger.history ?? new Map<string, readonly number[]>();
+    return this.#life?.applier.machine.history ?? new Map<string, readonly number[]>();
   }
 
   digest(): number {
-    return this.#life?.machine.ledger.digest ?? 0;
+    return this.#life?.applier.machine.digest ?? 0;
   }
 
   #inject(injected: { release(): void }): () => void {
@@ -301,7 +303,7 @@ export class HostNode implements SimulatedNode {
     const replica = await ReplicaFiles.open(files, emptyCheckpoint(configuration));
     const { checkpoint } = replica;
     life.replica = replica;
-    life.machine.ledger.restore(checkpoint.ledger);
+    life.applier.machine.restore(checkpoint.state);
     const log = await this.#openLog(life, replica.logDirectory, checkpoint);
     const logDisk = new LogDisk({
       log,
@@ -334,7 +336,7 @@ export class HostNode implements SimulatedNode {
       clock: new NodeClock(kernel, clock, life.process),
       random: () => this.#random.below(0x1_0000_0000) / 0x1_0000_0000,
       machine: {
-        apply: (entries) => life.machine.apply(entries),
+        apply: (entries) => life.applier.apply(entries),
         roleChanged: () => this.#options.touched(),
         configurationChanged: (now) => this.#configured(votersOf(now)),
         damaged: () => this.#options.touched(),
@@ -342,8 +344,8 @@ export class HostNode implements SimulatedNode {
       },
       checkpoint: { ...checkpoint, serveFrom: checkpoint.index },
       catchUp: {
-        source: new LedgerSource(() => replica.checkpoint),
-        sink: new LedgerSink({
+        source: new StateSource(() => replica.checkpoint),
+        sink: new StateSink({
           files,
           replica,
           openLog: (directory, behind) => this.#openLog(life, directory, behind),
@@ -457,17 +459,17 @@ export class HostNode implements SimulatedNode {
 
   /** Never ahead of what this replica's own log has durable. */
   #checkpoint(life: Life): void {
-    const { replica, node, machine } = life;
+    const { replica, node, applier } = life;
     const { checkpointEntries, keptEntries } = this.#options.limits;
     if (replica === undefined || node === undefined) return;
-    const index = machine.ledger.applied;
+    const index = applier.machine.applied;
     // The log's own end may be that of entries that are to be cut off.
     if (life.checkpointing || index > node.status().durable) return;
     if (index - replica.checkpoint.index < checkpointEntries) return;
     life.checkpointing = true;
     const configuration = node.configurationAt(index);
-    const ledger = machine.ledger.state();
-    const stored = { index, term: machine.appliedTerm, configuration, ledger };
+    const state = applier.machine.state();
+    const stored = { index, term: applier.appliedTerm, configuration, state };
     replica
       .save(stored)
       .then(() => {

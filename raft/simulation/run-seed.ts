@@ -10,9 +10,11 @@ import type { Told } from './clients.ts';
 import { asViolation, Cluster, ELECTION_US } from './cluster.ts';
 import type { Counters } from './counters.ts';
 import { FaultInjector } from './fault-injector.ts';
+import { ledgers } from './ledger.ts';
 import { Operator } from './operator.ts';
 import { cutInPart } from './partial-cut.ts';
 import { withoutRealTime } from './real-time.ts';
+import type { MachineKind } from './state-machine.ts';
 import { changedPlan } from './swarm.ts';
 import type { PlanChanges } from './swarm.ts';
 import { violation } from './violation.ts';
@@ -35,8 +37,16 @@ export interface SeedResult {
   readonly events: number;
 }
 
-export async function runSeed(seed: number, changes: PlanChanges = {}): Promise<SeedResult> {
-  const cluster = new Cluster(seed, (plan) => changedPlan(plan, changes));
+/** `machines`: what the entries are applied to. */
+export async function runSeed(
+  seed: number,
+  changes: PlanChanges = {},
+  machines: MachineKind = ledgers,
+): Promise<SeedResult> {
+  const cluster = new Cluster(seed, {
+    machines,
+    change: (plan) => changedPlan(plan, changes),
+  });
   const found = await withoutRealTime(() => new SeedRun(cluster).run()).then(
     () => undefined,
     (error: unknown) => asViolation(error),

@@ -9,9 +9,9 @@
 
 import type { ConfigurationAt, Entry, HardState, Persist, Recovered, TermStart } from '../raft.ts';
 import type { Kernel } from './kernel.ts';
-import type { LedgerState } from './ledger.ts';
 import type { DiskFault } from './node.ts';
 import type { Random } from './random.ts';
+import type { MachineState } from './state-machine.ts';
 import { StoredDamage } from './stored-damage.ts';
 import { emptyCheckpoint } from './stored-checkpoint.ts';
 import type { StoredCheckpoint } from './stored-checkpoint.ts';
@@ -148,7 +148,7 @@ export class SimulatedStore {
   /** `state` goes with a snapshot. */
   write(
     persist: Persist,
-    state: LedgerState | undefined,
+    state: MachineState | undefined,
     done: (outcome: WriteOutcome) => void,
   ): void {
     this.#add({ steps: this.#stepsOf(persist, state), done });
@@ -176,7 +176,7 @@ export class SimulatedStore {
     this.#waiting = [];
   }
 
-  #stepsOf(persist: Persist, state: LedgerState | undefined): Step[] {
+  #stepsOf(persist: Persist, state: MachineState | undefined): Step[] {
     const { hardState, snapshot, truncateAfter, entries, repaired } = persist;
     const steps: Step[] = [];
     if (hardState !== undefined) steps.push(() => (this.#hardState = hardState));
@@ -184,7 +184,7 @@ export class SimulatedStore {
       const { index, term, configuration, keepSuffix } = snapshot;
       if (state === undefined) throw new Error('a checkpoint is installed without a state');
       steps.push(() => {
-        this.#checkpoint = { index, term, configuration, ledger: state };
+        this.#checkpoint = { index, term, configuration, state };
         if (keepSuffix) this.#cutPrefix(index + 1);
         else this.#restart(index, term);
       });

@@ -7,8 +7,9 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { byChecks, confirmed, hunt } from './hunt.ts';
+import { hunt } from './hunt.ts';
 import { MutantError, readMutants } from './mutant.ts';
+import { byChecks } from './score.ts';
 
 /** From `dist/test/mutants`. */
 const ROOT = join(import.meta.dirname, '../../..');
@@ -44,9 +45,9 @@ async function main(): Promise<number> {
   if (mutants.length === 0) throw new MutantError(`no mutant is named ${values.only}`);
   for (const mutant of mutants) {
     const score = await hunt(mutant, { ...options, catches, level });
-    await confirmed(score);
     if (score.caught === 0) survived += 1;
-    const verdict = score.caught === 0 ? 'SURVIVED' : `${score.caught} of ${score.ran} seeds`;
+    const verdict =
+      score.caught === 0 ? 'SURVIVED' : `${score.caught} of ${score.ran} ${score.unit}`;
     const first = score.firstSeed === undefined ? '' : `first ${score.firstSeed}`;
     const row = [mutant.name.padEnd(44), verdict.padEnd(18), first.padEnd(12), byChecks(score)];
     process.stdout.write(`${row.join(' ')}\n`);

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
-import { confirmed, hunt } from './hunt.ts';
+import { hunt } from './hunt.ts';
 import { readMutants } from './mutant.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -16,8 +16,7 @@ describe('the simulator', () => {
     'catches %s',
     async (_name, mutant) => {
       const score = await hunt(mutant, { root: ROOT, first: 1, seeds: SEEDS, catches: 1 });
-      expect(score.caught, `${mutant.what} (${score.ran} seeds)`).toBe(1);
-      await confirmed(score);
+      expect(score.caught, `${mutant.what} (${score.ran} ${score.unit})`).toBeGreaterThan(0);
     },
   );
 });

@@ -3,10 +3,12 @@
 import { describe, expect, it } from 'vitest';
 
 import { runSeed } from '../../../raft/simulation/run-seed.ts';
+import { queues } from '../../simulate/queue-machine.ts';
 import { allHold } from './seeds.ts';
 
 const SEEDS = 300;
 const GATE_SEEDS = 10;
+const QUEUE_SEEDS = 60;
 
 describe('the simulator', () => {
   it(`finds no violation in ${SEEDS} seeds of the whole host, and installs what it asks for`, async () => {
@@ -17,6 +19,10 @@ describe('the simulator', () => {
   it(`finds no violation in ${SEEDS} seeds of the core alone`, async () => {
     const { missing, table } = await allHold(1, SEEDS, { level: 'core' });
     expect(missing, table).toEqual([]);
+  });
+
+  it(`finds no violation in ${QUEUE_SEEDS} seeds with the queues of the product on top`, async () => {
+    await allHold(2000, QUEUE_SEEDS, {}, queues);
   });
 
   it('has one trace for each seed', async () => {

@@ -6,6 +6,7 @@ import { runSeed } from '../../../raft/simulation/run-seed.ts';
 import { reproduction } from '../../../raft/simulation/shrink.ts';
 import { changedPlan, planOf } from '../../../raft/simulation/swarm.ts';
 import { Random } from '../../../raft/simulation/random.ts';
+import { queues } from '../../simulate/queue-machine.ts';
 import { allHold } from './seeds.ts';
 
 describe('a seed', () => {
@@ -33,13 +34,18 @@ describe('a seed', () => {
 
 describe('no check is violated', () => {
   it('by the whole host over the storage engine', async () => {
-    const { counters } = await allHold(1, 15);
+    const { counters } = await allHold(1, 10);
     for (const seen of ['elections', 'confirmed', 'reads', 'catch-ups', 'membership changes']) {
       expect(counters.get(seen), seen).toBeGreaterThan(0);
     }
   });
 
   it('by the core alone', async () => {
-    await allHold(101, 15, { level: 'core' });
+    await allHold(101, 10, { level: 'core' });
+  });
+
+  it('by the queues of the product on top', async () => {
+    await allHold(201, 5, {}, queues);
+    await allHold(301, 5, { level: 'core' }, queues);
   });
 });
