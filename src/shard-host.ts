@@ -6,47 +6,21 @@
  * A start that is refused has changed nothing that matters and leaves nothing open.
  */
 
-import { join } from 'node:path';
-import { configurationOf, systemClock as raftClock, systemRandom } from '#raft';
-import type { Configuration, Member } from '#raft';
-import { DiskReserve, Log, nodeFiles, Runs, openDataDirectory, openLevelRecords } from '#storage';
-import type { DataDirectory, Files, RecordStore } from '#storage';
-import type { PeerTransport } from './cluster/peer-transport.ts';
+import { DiskReserve, nodeFiles, openDataDirectory } from '#storage';
+import type { DataDirectory, Files } from '#storage';
+import { DurableShard, shardLimitsOf } from './durable-shard.ts';
 import type { ShardSettings } from './options.ts';
-import { openPeers } from './peer-host.ts';
-import type { BatchPort } from './shard/port.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
+import { openPeers } from './peer-host.ts';
+import { ReplicaFolders } from './replica-folders.ts';
 import { DeclarationError } from './shard/declarations.ts';
-import { DEFAULT_SHARD_LIMITS, type ShardLimits } from './shard/shard-limits.ts';
+import type { BatchPort } from './shard/port.ts';
 import { Shard } from './shard/shard.ts';
-import { RaftLog } from './shard/raft-log.ts';
-import { noCatchUp, noNetwork } from './shard/single-node.ts';
 import { systemClock } from './shard/stamp-clock.ts';
 import { firstIdInMemory } from './shard/volatile-ids.ts';
 import { VolatileLog } from './shard/volatile-log.ts';
 import { VolatileRecords } from './shard/volatile-records.ts';
 import type { Logger } from './telemetry/logger.ts';
-
-/** One shard for now; the names leave room for more. */
-const SHARD = 0;
-const VOTERS_MAX = 5;
-const SHARD_FOLDER = 'shard-0';
-const LOG_FOLDER = 'log';
-const RECORDS_FOLDER = 'records';
-const RUNS_FOLDER = 'runs';
-const REPAIRS_FOLDER = 'repairs';
-/** Sparse indexes of runs in memory. */
-const RUN_INDEX_BYTES = 4 << 20;
-
-/** Where the log lies in a data directory. */
-export function logDirectory(dataDirectory: string): string {
-  return join(dataDirectory, SHARD_FOLDER, LOG_FOLDER);
-}
-
-/** Where the runs lie in a data directory. */
-export function runsDirectory(dataDirectory: string): string {
-  return join(dataDirectory, SHARD_FOLDER, RUNS_FOLDER);
-}
 
 export interface ShardHostParts {
   readonly settings: ShardSettings;
@@ -77,26 +51,29 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
   try {
     const reserve = await openReserve(parts, files, data);
     opened.push(() => reserve.close());
-    const records = await openLevelRecords({
-      files,
-      directory: await data.folder(SHARD_FOLDER, RECORDS_FOLDER),
-    });
-    opened.push(() => records.close());
+    const folders = await ReplicaFolders.open(files, data);
     const peers = settings.peers && (await openPeers(settings.node, settings.peers, parts.logger));
     if (peers !== undefined) opened.push(() => peers.stop());
-    const stats = (): Iterable<readonly [string, number]> => [
-      ...(parts.moreStats?.() ?? []),
-      ...(peers?.stats() ?? []),
-    ];
-    const shard = await openShard(
-      { ...parts, moreStats: stats },
-      { files, data, reserve, records, opened, peers },
-    );
-    const inMemory = await openVolatileShard(parts, shard);
+    const { port, logger, pulse, onFailure } = parts;
+    const durable = await DurableShard.open({
+      settings,
+      port,
+      logger,
+      ...(pulse === undefined ? {} : { pulse }),
+      onFailure,
+      moreStats: () => [...(parts.moreStats?.() ?? []), ...(peers?.stats() ?? [])],
+      files,
+      folders,
+      reserve,
+      peers,
+    });
+    opened.push(() => durable.abandon());
+    const inMemory = await openVolatileShard(parts, durable.shard);
+    opened.pop();
     return {
       stop: async () => {
         try {
-          await Promise.all([shard.stop(), inMemory.stop()]);
+          await Promise.all([durable.stop(), inMemory.stop()]);
         } finally {
           await closeAll(opened);
         }
@@ -127,160 +104,6 @@ function openReserve(
   });
 }
 
-interface Opened {
-  readonly files: Files;
-  readonly data: DataDirectory;
-  readonly reserve: DiskReserve;
-  readonly records: RecordStore;
-  readonly opened: (() => Promise<void>)[];
-  /** Undefined: this node is alone. */
-  readonly peers: PeerTransport | undefined;
-}
-
-async function openRuns(on: Opened, owner: string, blockBytes: number): Promise<Runs> {
-  return new Runs({
-    files: on.files,
-    directory: await on.data.folder(SHARD_FOLDER, RUNS_FOLDER),
-    owner,
-    blockBytes,
-    indexCacheBytes: RUN_INDEX_BYTES,
-    now: Date.now,
-  });
-}
-
-function limitsOf(settings: ShardSettings): ShardLimits {
-  return {
-    ...DEFAULT_SHARD_LIMITS,
-    checkpointBytes: settings.checkpointBytes,
-    checkpointLogBytes: settings.checkpointLogBytes,
-    checkpointIntervalMs: settings.checkpointIntervalMs,
-    tailBytes: settings.cacheBytes,
-    readBytes: settings.readCacheBytes,
-    locationBytes: settings.locationBytes,
-    residentRecordsMax: settings.maxResidentRecords,
-    uncommittedBytesMax: settings.maxUncommittedBytes,
-    outstandingBytesMax: settings.maxOutstandingBytes,
-    windowBytes: settings.runs.windowBytes,
-    windowMessages: settings.runs.windowMessages,
-    spillBufferBytes: settings.runs.spillBufferBytes,
-    compactionShare: settings.runs.compactionShare,
-  };
-}
-
-interface OpenedReplica {
-  readonly log: Log;
-  readonly replica: RaftLog;
-  /** Zeros that were written ahead. */
-  prewritten(): number;
-}
-
-async function openReplica(parts: ShardHostParts, on: Opened): Promise<OpenedReplica> {
-  const { settings, logger, pulse } = parts;
-  const { reserveBytes: _reserve, ...storage } = settings.storage;
-  let replica: RaftLog | undefined;
-  let early: Error | undefined;
-  let zeros = 0;
-  const { log, recovery } = await Log.open({
-    files: on.files,
-    directory: await on.data.folder(SHARD_FOLDER, LOG_FOLDER),
-    now: Date.now,
-    ...storage,
-    writing: () => pulse?.writing(),
-    written: () => pulse?.written(),
-    prewritten: (bytes) => {
-      zeros += bytes;
-    },
-    onFailure: (error) => {
-      if (error.code === 'full') on.reserve.noteFull();
-      if (replica === undefined) early = error;
-      else replica.logFailed(error);
-    },
-  });
-  // A shard that opened has closed the log itself; one that refused must not leave the mark of a
-  // clean stop.
-  on.opened.push(() => log.close('as-found'));
-  const { clean, created, bytesScanned, tornTail, faulty } = recovery;
-  logger.info({ clean, created, bytesScanned, tornTail: tornTail?.detail }, 'log opened');
-  for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');
-  const made = await RaftLog.open({
-    log,
-    openRepairs: (how) => openRepairs(on, how, (error) => replica?.logFailed(error)),
-    id: settings.node,
-    founders: foundersOf(settings),
-    checkpoint: on.records.checkpoint,
-    network: on.peers?.network(SHARD, settings.node) ?? noNetwork,
-    catchUp: noCatchUp,
-    clock: raftClock,
-    random: systemRandom,
-    replaced: () => undefined,
-  });
-  replica = made;
-  if (early !== undefined) made.logFailed(early);
-  on.opened.push(() => Promise.resolve(made.abandon()));
-  return { log, replica: made, prewritten: () => zeros };
-}
-
-/** The nodes that the configuration file names, or this one alone. */
-function foundersOf({ node, peers }: ShardSettings): Configuration {
-  if (peers === undefined) return { members: [{ id: node, role: 'voter', address: '' }] };
-  const { members } = configurationOf(
-    peers.nodes.map(({ id, host, port }) => ({ id, role: 'voter', address: `${host}:${port}` })),
-  );
-  // More voters cost a message each and make a quorum no safer.
-  return { members: members.map((member, nth) => (nth < VOTERS_MAX ? member : learner(member))) };
-}
-
-function learner(member: Member): Member {
-  return { ...member, role: 'learner' };
-}
-
-/** Small and rarely written: nothing is written ahead for it. */
-async function openRepairs(
-  { files, data }: Opened,
-  how: 'if-there' | 'make',
-  onFailure: (error: Error) => void,
-): Promise<Log | undefined> {
-  const there = await files.list(join(data.path, SHARD_FOLDER));
-  if (how === 'if-there' && !there.includes(REPAIRS_FOLDER)) return undefined;
-  const directory = await data.folder(SHARD_FOLDER, REPAIRS_FOLDER);
-  const syncMode = 'fdatasync';
-  return (await Log.open({ files, directory, now: Date.now, syncMode, onFailure })).log;
-}
-
-async function openShard(parts: ShardHostParts, on: Opened): Promise<Shard> {
-  const { settings, logger, port, onFailure } = parts;
-  const { log, replica, prewritten } = await openReplica(parts, on);
-  const runs = await openRuns(on, log.logId, settings.runs.blockBytes);
-  let spent = 0;
-  return Shard.open({
-    node: settings.node,
-    log: replica,
-    records: on.records,
-    runs,
-    port,
-    queues: settings.queues.filter(({ type }) => type !== 'ephemeral'),
-    groups: settings.groups,
-    limits: limitsOf(settings),
-    clock: systemClock,
-    logger,
-    inReserve: () => {
-      const bytesWritten = log.stats.bytesWritten + runs.bytesWritten;
-      on.reserve.spent(bytesWritten - spent);
-      spent = bytesWritten;
-      return on.reserve.state === 'inside-reserve';
-    },
-    moreStats: () => [
-      ['disk/free', on.reserve.space.freeBytes],
-      ['disk/inside-reserve', on.reserve.state === 'inside-reserve' ? 1 : 0],
-      ['bytes/log', log.stats.bytesWritten],
-      ['bytes/prewritten', prewritten()],
-      ...(parts.moreStats?.() ?? []),
-    ],
-    diskFull: () => on.reserve.noteFull(),
-    onFailure,
-  });
-}
-
 /** Of the shard in memory: its log is given back soon after its messages are settled. */
 const VOLATILE_CHECKPOINT_BYTES = 4 << 20;
 const VOLATILE_CHECKPOINT_MS = 1_000;
@@ -306,7 +129,7 @@ async function openVolatileShard(parts: ShardHostParts, durable: Shard): Promise
     groups: settings.groups,
     firstQueueId: firstIdInMemory(Date.now()),
     limits: {
-      ...limitsOf(settings),
+      ...shardLimitsOf(settings),
       checkpointLogBytes: VOLATILE_CHECKPOINT_BYTES,
       checkpointIntervalMs: VOLATILE_CHECKPOINT_MS,
       // The log itself is in memory: nothing of it is kept twice.

@@ -19,7 +19,7 @@ import { type BatchPort, ThreadBatchPort, loopback } from './shard/port.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { type WorkerHears, type WorkerInput, type WorkerSays, errorOf } from './worker-talk.ts';
 
-export { logDirectory, runsDirectory } from './shard-host.ts';
+export { partDirectory } from './replica-folders.ts';
 
 /**
  * The last checkpoint and sync of a slow disk have room in it, and it is shorter than the 90 s that

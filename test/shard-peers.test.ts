@@ -3,6 +3,7 @@
  * on one is on all, and the next leader serves it. Nothing here depends on how long it takes.
  */
 
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -49,7 +50,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-async function start(id: string): Promise<void> {
+async function start(id: string, small = false): Promise<void> {
   const config = parseConfig({ file: { yaml: YAML, name: 'test' } });
   const listen = nodes.find((node) => node.id === id) ?? { host: '', port: 0 };
   const peers: PeerSettings = {
@@ -59,7 +60,14 @@ async function start(id: string): Promise<void> {
     tls: undefined,
     backlogBytes: 1 << 24,
   };
-  const settings = { ...shardSettings(config, join(directory, id), false), node: id, peers };
+  const usual = shardSettings(config, join(directory, id), false);
+  const { storage, runs } = usual;
+  const tiny = {
+    checkpointLogBytes: 200_000,
+    runs: { ...runs, windowBytes: 200_000 },
+    storage: { ...storage, segmentBytes: 65_536, prewriteBytes: 65_536 },
+  };
+  const settings = { ...usual, ...(small ? tiny : {}), node: id, peers };
   const [near, port] = loopback();
   const [, volatilePort] = loopback();
   const host = await openShardHost({
@@ -97,9 +105,11 @@ async function leader(): Promise<Running> {
   return find() as Running;
 }
 
+const textOf = (nth: number): string => `m${nth} ${'x'.repeat(1000)}`;
+
 async function publish({ client }: Running, from: number, count: number): Promise<void> {
   const queueId = client.queues.get('orders') ?? -1;
-  for (let nth = from; nth < from + count; nth++) client.enqueue([queueId], `m${nth}`);
+  for (let nth = from; nth < from + count; nth++) client.enqueue([queueId], textOf(nth));
   client.send();
   await until(() => client.confirmed === client.next - 1);
 }
@@ -124,5 +134,26 @@ it('what one node has confirmed is served by the next, and by one that was away'
   last.client.send();
   await until(() => last.client.deliveries.length >= 300);
   const texts = last.client.deliveries.map(({ text }) => text);
-  expect(texts).toEqual(Array.from({ length: 300 }, (_none, nth) => `m${nth}`));
+  expect(texts).toEqual(Array.from({ length: 300 }, (_none, nth) => textOf(nth)));
+});
+
+it('one that is behind the start of the log comes back, and is half of the next quorum', async () => {
+  for (const { id } of nodes) await start(id, true);
+  const first = await leader();
+  const away = nodes.find(({ id }) => id !== first.id)?.id ?? '';
+  await stop(away);
+  for (let from = 0; from < 2_000; from += 100) await publish(first, from, 100);
+  await start(away, true);
+  const current = join(directory, away, 'shard-0', 'current');
+  await until(() => existsSync(current));
+  await publish(first, 2_000, 10);
+  // It has to take the lead from whoever else is left, or nobody leads.
+  await stop(first.id);
+  const second = await leader();
+  await publish(second, 2_010, 10);
+  second.client.consume(1, second.client.queues.get('orders') ?? -1, 10_000);
+  second.client.send();
+  await until(() => second.client.deliveries.length >= 2_020);
+  const texts = second.client.deliveries.map(({ text }) => text);
+  expect(texts).toEqual(Array.from({ length: 2_020 }, (_none, nth) => textOf(nth)));
 });

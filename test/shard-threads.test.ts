@@ -9,7 +9,8 @@ import type { Committed } from '../src/machine/committed.ts';
 import type { Delivery, EnqueueRefusal } from '../src/broker/ports.ts';
 import type { ShardThreads } from '../src/node.ts';
 import type { ShardSettings } from '../src/options.ts';
-import { logDirectory, startShards } from '../src/shard-threads.ts';
+import { nodeFiles } from '../storage/storage.ts';
+import { partDirectory, startShards } from '../src/shard-threads.ts';
 import { queue } from './support/shard-world.ts';
 
 const MIB = 1 << 20;
@@ -145,7 +146,8 @@ describe.each(['main', 'worker'] as const)('shards, thread: %s', (thread) => {
       expect(await publish(first, text)).toBeTypeOf('number');
     await first.stop();
     expect(await publish(first, 'late')).toBe('unavailable');
-    expect((await readdir(logDirectory(join(directory, 'data')))).length).toBeGreaterThan(0);
+    const log = await partDirectory(nodeFiles(), join(directory, 'data'), 'log');
+    expect((await readdir(log)).length).toBeGreaterThan(0);
 
     const second = await startShards(settings(thread), quiet);
     expect(await take(second, 3)).toEqual(['one', 'two', 'three']);

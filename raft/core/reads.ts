@@ -118,9 +118,10 @@ export class Reads {
     });
   }
 
-  /** A request of a follower. */
+  /** A request of a follower; it need not wait where this server leads no more. */
   request({ from, id }: ReadIndexRequest): void {
-    this.ask({ id, from });
+    if (this.#replica.role === 'leader') this.ask({ id, from });
+    else this.#refuse({ id, from });
   }
 
   /** Leadership is over: nothing that is not confirmed will be. */

@@ -13,7 +13,7 @@
 import type { Entry } from './entry.ts';
 import type { Follower } from './follower.ts';
 import type { Fetches, PendingFetch } from './fetches.ts';
-import type { LogIndex, ServerId, Term } from './ids.ts';
+import type { ServerId, Term } from './ids.ts';
 import type { RepairAnswer, RepairReply, RepairRequest } from './message.ts';
 import type { FaultyRange } from './options.ts';
 import type { Replica } from './replica.ts';
@@ -25,13 +25,10 @@ type Asked = Pick<
   'from' | 'fromIndex' | 'throughIndex' | 'anchorIndex' | 'anchorTerm'
 >;
 
-interface Anchor {
-  readonly index: LogIndex;
-  readonly term: Term;
-}
+type Wanted = Omit<Asked, 'from'>;
 
-/** Of a range that is known committed: whoever knows that too has the same entries. */
-const COMMITTED: Anchor = { index: 0, term: 0 };
+/** Anchor of what is known committed: whoever knows that too has the same entries. */
+const COMMITTED = { anchorIndex: 0, anchorTerm: 0 } as const;
 
 export class Repairs {
   readonly #replica: Replica;
@@ -77,34 +74,34 @@ export class Repairs {
     return true;
   }
 
-  #anchor(range: FaultyRange): Anchor | undefined {
+  /** What to ask for of a range: with a leader, first what is known committed. */
+  #wanted({ from, through, throughTerm }: FaultyRange): Wanted | undefined {
     const { log, commitIndex, leader } = this.#replica;
-    const { through, throughTerm } = range;
     if (through === undefined) return undefined;
+    const range = { fromIndex: from, throughIndex: through };
+    const committed = {
+      fromIndex: from,
+      throughIndex: Math.min(through, commitIndex),
+      ...COMMITTED,
+    };
     // A leader knows of every commit; others may have forgotten it with a restart.
-    if (leader !== undefined && through <= commitIndex) return COMMITTED;
-    if (throughTerm !== undefined) return { index: through, term: throughTerm };
+    if (leader !== undefined && from <= commitIndex) return committed;
+    if (throughTerm !== undefined) {
+      return { ...range, anchorIndex: through, anchorTerm: throughTerm };
+    }
     const termBehind = log.termAt(through + 1);
-    if (termBehind !== undefined) return { index: through + 1, term: termBehind };
-    return through <= commitIndex ? COMMITTED : undefined;
+    if (termBehind !== undefined) {
+      return { ...range, anchorIndex: through + 1, anchorTerm: termBehind };
+    }
+    return from <= commitIndex ? committed : undefined;
   }
 
   #ask(range: FaultyRange, servers: readonly ServerId[]): void {
     const { id, term, outbox } = this.#replica;
-    const anchor = this.#anchor(range);
-    if (anchor === undefined || range.through === undefined) return;
+    const wanted = this.#wanted(range);
+    if (wanted === undefined) return;
     for (const to of servers) {
-      if (to === id) continue;
-      outbox.send({
-        kind: 'repairRequest',
-        from: id,
-        to,
-        term,
-        fromIndex: range.from,
-        throughIndex: range.through,
-        anchorIndex: anchor.index,
-        anchorTerm: anchor.term,
-      });
+      if (to !== id) outbox.send({ kind: 'repairRequest', from: id, to, term, ...wanted });
     }
   }
 
@@ -186,10 +183,10 @@ export class Repairs {
   }
 
   /** An answer for an anchor that was overwritten since speaks of another log. */
-  #isStillAsked(range: FaultyRange, { fromIndex, anchorIndex, anchorTerm }: RepairReply): boolean {
-    const anchor = this.#anchor(range);
-    if (range.from !== fromIndex || anchor === undefined) return false;
-    return anchor.index === anchorIndex && anchor.term === anchorTerm;
+  #isStillAsked(range: FaultyRange, reply: RepairReply): boolean {
+    const wanted = this.#wanted(range);
+    if (wanted === undefined || range.from !== reply.fromIndex) return false;
+    return wanted.anchorIndex === reply.anchorIndex && wanted.anchorTerm === reply.anchorTerm;
   }
 
   #accept(range: FaultyRange, entries: readonly Entry[]): void {
@@ -207,12 +204,23 @@ export class Repairs {
     this.#repaired = fitting;
   }
 
-  /** Terms never go back in a log: what follows was of another leader, and never committed. */
+  /**
+   * Terms never go back in a log: if those that follow do, they are of another leader, and were
+   * never committed.
+   */
   #cutWhatCannotFollow({ index, term }: Entry): void {
-    const { log, faults } = this.#replica;
-    const next = log.termAt(index + 1);
-    if (next === undefined || next >= term || faults.at(index + 1) !== undefined) return;
-    this.#replica.truncateSuffix(index);
+    const { log, faults, commitIndex } = this.#replica;
+    const range = faults.at(index + 1);
+    const next = range === undefined ? log.termAt(index + 1) : this.#termOfEnd(range);
+    if (next === undefined || next >= term) return;
+    const kept = Math.max(index, commitIndex);
+    if (kept < log.last) this.#replica.truncateSuffix(kept);
+  }
+
+  /** Not below the term of any damaged entry: that of the last one, or of the sound one behind. */
+  #termOfEnd({ through, throughTerm }: FaultyRange): Term | undefined {
+    if (through === undefined) return undefined;
+    return throughTerm ?? this.#replica.log.termAt(through + 1);
   }
 
   get hasRepaired(): boolean {
@@ -236,10 +244,11 @@ export class Repairs {
     this.#untilAsked = 0;
     const { faults, log, configurations } = this.#replica;
     const from = entries[0]?.index ?? 0;
-    if (faults.at(from) === undefined) return;
-    log.repair(entries);
-    faults.repaired(from, from + entries.length - 1);
-    for (const { index, configuration } of entries) {
+    const placed = entries.filter(({ index }) => faults.at(index) !== undefined);
+    if (placed.length === 0 || placed[0]?.index !== from) return;
+    log.repair(placed);
+    faults.repaired(from, from + placed.length - 1);
+    for (const { index, configuration } of placed) {
       if (configuration !== undefined) configurations.repair({ index, configuration });
     }
   }

@@ -242,7 +242,7 @@ export class Server {
         this.#timeoutNow(message);
         break;
       case 'readIndexRequest':
-        if (this.#isLeader) this.reads.request(message);
+        this.reads.request(message);
         break;
       case 'readIndexReply':
         this.#tailRecovery.reply(message);

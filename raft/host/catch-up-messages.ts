@@ -67,7 +67,10 @@ export type CatchUpMessage = CatchUpOffer | CatchUpAsk | CatchUpAnswer | CatchUp
 export const CATCH_UP_LIMITS = {
   summaryBytes: 65_536,
   questionBytes: 65_536,
+  /** About: an answer ends when it has reached so much. */
   answerBytes: 262_144,
+  /** What one answer may have: a single payload may be as large as an entry. */
+  answerBytesMax: 65 << 20,
   /** Questions that wait for an answer. */
   asked: 8,
 } as const;

@@ -28,7 +28,10 @@ export interface CatchUpSource {
 export interface CatchUpReading {
   readonly checkpoint: CheckpointName;
   readonly summary: Uint8Array;
-  /** At most `maxBytes`. Rejects when the disk cannot be read, or the question is none. */
+  /**
+   * Ends when it has reached about `maxBytes`, and is never above `CATCH_UP_LIMITS.answerBytesMax`.
+   * Rejects when the disk cannot be read, or the question is none.
+   */
   answer(question: Uint8Array, maxBytes: number): Promise<Uint8Array>;
   close(): void;
 }

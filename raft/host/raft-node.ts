@@ -16,7 +16,7 @@ import type { LogIndex, ServerId, Term } from '../core/ids.ts';
 import type { Limits } from '../core/options.ts';
 import type { Changed, Proposed, Transferred } from '../core/outcome.ts';
 import { Raft } from '../core/raft.ts';
-import type { Read, Ready, Role } from '../core/ready.ts';
+import type { Read, Ready, Role, SoftState } from '../core/ready.ts';
 import type { Status } from '../core/status.ts';
 import { CatchUps } from './catch-ups.ts';
 import type { CatchUpPorts } from './catch-ups.ts';
@@ -351,12 +351,20 @@ export class RaftNode {
       machine.roleChanged(soft);
     }
     if (configuration !== undefined) machine.configurationChanged(configuration);
+    if (soft !== undefined || configuration !== undefined) this.#restIfAlone(soft, configuration);
     for (const message of send) network.send(message);
     if (persist !== undefined && this.#catchUps.takes(persist)) disk.write(persist);
     if (apply.length > 0) machine.apply(apply);
     for (const read of ready.reads) this.#answer(read);
     for (const fetch of ready.fetch) this.#fetches.add(fetch);
     for (const catchUp of ready.catchUp) this.#catchUps.begin(catchUp);
+  }
+
+  /** A leader without any other member waits for nobody. */
+  #restIfAlone(soft: SoftState | undefined, changed: ConfigurationAt | undefined): void {
+    const { configuration } = changed ?? this.#raft.status().configuration;
+    const role = soft?.role ?? this.#raft.role;
+    this.#ticker.rest(role === 'leader' && configuration.members.length === 1);
   }
 
   #answer({ id, index }: Read): void {

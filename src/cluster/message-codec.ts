@@ -330,7 +330,7 @@ function readCatchUp(
     }
     case 'catchUpAnswer': {
       const [number, checksum] = [reader.u64(), reader.u64()];
-      const bytes = readBytes(reader, CATCH_UP_LIMITS.answerBytes);
+      const bytes = readBytes(reader, CATCH_UP_LIMITS.answerBytesMax);
       return { kind, ...head, number, bytes, checksum };
     }
     case 'catchUpEnd': {

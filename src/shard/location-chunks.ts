@@ -11,6 +11,7 @@ export const CHUNK_OFFSETS = 256;
 export const FIELDS = 4;
 export const STRETCH_BYTES = 15;
 export const SUMMARY_PREFIX = 'locations/';
+export const LOCATION_PREFIX = 'location/';
 
 /** Inside the location index alone. */
 export interface Chunk {
@@ -80,7 +81,7 @@ export interface FrozenLocations {
 }
 
 export function chunkKey(queueId: QueueId, number: number): string {
-  return `location/${queueId}/${number}`;
+  return `${LOCATION_PREFIX}${queueId}/${number}`;
 }
 
 export function summaryKey(number: number): string {

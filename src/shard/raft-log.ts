@@ -11,12 +11,11 @@
 
 import { StorageError } from '#storage';
 import type { Checkpoint, Log, LogBatch } from '#storage';
-import { LogDisk, RaftNode, decodeConfiguration, encodeConfiguration } from '#raft';
+import { LogDisk, RaftNode } from '#raft';
 import type {
   CatchUpPorts,
   Clock,
   Configuration,
-  ConfigurationAt,
   DamagedRange,
   Entry,
   Limits,
@@ -28,6 +27,8 @@ import type {
 import type { LogIndex } from '../machine/ids.ts';
 import { decodeNote } from './checkpoint.ts';
 import { commandsNote } from './entry.ts';
+import { decodeMembers, encodeMembers } from './members.ts';
+import type { KnownMembers } from './members.ts';
 import type {
   FaultyRange,
   Proposal,
@@ -38,7 +39,6 @@ import type {
   ShardLogFollower,
   ShardLogStats,
 } from './shard-log.ts';
-import { readU64, writeU64 } from './wire.ts';
 
 type StorageIndex = Log['start'];
 
@@ -63,14 +63,13 @@ export interface RaftLogOptions {
 
 const NO_PAYLOAD: readonly Uint8Array[] = [];
 const NO_DAMAGE: readonly FaultyRange[] = [];
-const MEMBERS_AT_BYTES = 8;
 const HAND_OVER_MS = 1_000;
 
 export class RaftLog implements ShardLog, StateMachine {
   readonly #log: Log;
   readonly #disk: LogDisk;
   readonly #options: RaftLogOptions;
-  readonly #standing: ConfigurationAt;
+  readonly #standing: KnownMembers;
   #node: RaftNode | undefined;
   #follower: ShardLogFollower | undefined;
   #leads = false;
@@ -102,7 +101,7 @@ export class RaftLog implements ShardLog, StateMachine {
   }
 
   get alone(): boolean {
-    const known = this.#node?.status().configuration ?? this.#standing;
+    const known = this.#node?.status().configuration ?? this.#standing.configuration;
     const { members } = known.configuration;
     return members.length === 1 && members[0]?.id === this.#options.id;
   }
@@ -158,7 +157,7 @@ export class RaftLog implements ShardLog, StateMachine {
       clock,
       random: () => this.#options.random(),
       machine: this,
-      checkpoint: { index: behind, configuration: this.#standing, serveFrom: behind },
+      checkpoint: { ...this.#standing, index: behind },
       catchUp,
       ...(limits === undefined ? {} : { limits }),
     });
@@ -168,14 +167,14 @@ export class RaftLog implements ShardLog, StateMachine {
   applied(index: LogIndex): void {
     if (index === this.#applied) return;
     this.#applied = index;
-    this.#replica.applied(index);
+    this.replica.applied(index);
   }
 
   propose({ bytes, payload, stampMs, commandCount }: Proposal): LogIndex | 'held' | 'lost' {
     const failed = this.#log.failed;
     if (failed !== undefined) throw failed;
     const note = { timestampMs: stampMs, recordCount: commandCount };
-    const proposed = this.#replica.propose(joined(payload, bytes), note);
+    const proposed = this.replica.propose(joined(payload, bytes), note);
     if (proposed.kind === 'accepted') {
       this.#last = proposed.index;
       return proposed.index as LogIndex;
@@ -186,7 +185,8 @@ export class RaftLog implements ShardLog, StateMachine {
   }
 
   membersAt(index: LogIndex): Uint8Array {
-    return encodeMembers(this.#replica.configurationAt(index));
+    const configuration = this.replica.configurationAt(index);
+    return encodeMembers({ configuration, serveFrom: Math.max(index, this.#standing.serveFrom) });
   }
 
   synced(index: LogIndex): Promise<void> {
@@ -224,7 +224,7 @@ export class RaftLog implements ShardLog, StateMachine {
   }
 
   truncatePrefix(firstKept: LogIndex): Promise<void> {
-    return this.#replica.truncatePrefix(firstKept);
+    return this.replica.truncatePrefix(firstKept);
   }
 
   /** A leader hands over first, so that nobody has to wait for an election. */
@@ -274,7 +274,7 @@ export class RaftLog implements ShardLog, StateMachine {
     if (role === 'leader') {
       if (this.#leads) return;
       this.#leads = true;
-      this.#last = this.#replica.status().accepted;
+      this.#last = this.replica.status().accepted;
       this.#follower?.leads(term, this.#last as LogIndex);
       return;
     }
@@ -299,39 +299,24 @@ export class RaftLog implements ShardLog, StateMachine {
     else this.#follower?.failed(end.error);
   }
 
-  get #replica(): RaftNode {
+  /** For operators: its state, transfer of the lead, members. Once it is followed. */
+  get replica(): RaftNode {
     if (this.#node === undefined) throw new Error('the log is not followed yet');
     return this.#node;
   }
 }
 
 /** What counts of the members that the checkpoint knows and those of the configuration file. */
-function standingMembers({ founders, checkpoint }: RaftLogOptions): ConfigurationAt {
+function standingMembers({ founders, checkpoint }: RaftLogOptions): KnownMembers {
   const known = checkpoint === undefined ? undefined : decodeNote(checkpoint.data)?.members;
-  const founded = { index: 0, configuration: founders };
+  const configuration = { index: 0, configuration: founders };
+  const founded = { configuration, serveFrom: checkpoint?.index ?? 0 };
   if (known === undefined) return founded;
   const stored = decodeMembers(known);
-  const single =
-    stored.index === 0 &&
-    stored.configuration.members.length === 1 &&
-    founders.members.length === 1;
+  const { index, configuration: members } = stored.configuration;
+  const single = index === 0 && members.members.length === 1 && founders.members.length === 1;
   // A node that never had peers may change its name.
   return single ? founded : stored;
-}
-
-function encodeMembers({ index, configuration }: ConfigurationAt): Uint8Array {
-  const members = encodeConfiguration(configuration);
-  const bytes = new Uint8Array(MEMBERS_AT_BYTES + members.length);
-  writeU64(bytes, 0, index);
-  bytes.set(members, MEMBERS_AT_BYTES);
-  return bytes;
-}
-
-function decodeMembers(bytes: Uint8Array): ConfigurationAt {
-  return {
-    index: readU64(bytes, 0),
-    configuration: decodeConfiguration(bytes.subarray(MEMBERS_AT_BYTES)),
-  };
 }
 
 /** The same on every replica; the proposer has it already. */

@@ -14,12 +14,12 @@
 import { setTimeout } from 'node:timers/promises';
 import type { Runs } from '#storage';
 import type { QueueDefinition } from '../machine/definitions.ts';
-import type { Effects, RareEffect } from '../machine/effect.ts';
 import { DELAYED_QUEUE, type LogIndex, type QueueId } from '../machine/ids.ts';
 import { Machine } from '../machine/machine.ts';
 import { Alarms } from './alarms.ts';
+import { AppliedEffects } from './applied-effects.ts';
 import { Applier } from './applier.ts';
-import type { AppliedSink } from './applier.ts';
+import { ShardCatchUpSource } from './catch-up-source.ts';
 import { Checkpoints } from './checkpoint.ts';
 import type { DeliveryMarks } from './checkpoint.ts';
 import { Housekeeping } from './housekeeping.ts';
@@ -115,16 +115,7 @@ export class Shard {
       nextWake: () => this.#nextWake(),
       failed,
     });
-    this.#applier = new Applier({
-      machine: this.#machine,
-      loader: this.#loader,
-      locations: this.#locations,
-      sink: this.#sink(),
-      applied: point,
-      monotonicMs: () => clock.monotonicMs(),
-      wake: () => this.#turns.wake(),
-      failed,
-    });
+    this.#applier = this.#newApplier(point);
     this.#housekeeping = options.runs === undefined ? undefined : this.#keeping(options.runs);
     this.#checkpoints = new Checkpoints(
       {
@@ -148,6 +139,27 @@ export class Shard {
       onLead: (lead) => options.onLead?.(lead),
     });
     for (const words of point.damage) this.#alarms.raise('log-damaged', words);
+  }
+
+  #newApplier(applied: RecoveryPoint): Applier {
+    const { clock, logger } = this.#options;
+    return new Applier({
+      machine: this.#machine,
+      loader: this.#loader,
+      locations: this.#locations,
+      sink: new AppliedEffects({
+        payloads: this.#payloads,
+        window: this.#window,
+        messages: this.#messages,
+        logger,
+        serving: () => this.#serving,
+        wantsLess: (queueId) => this.#wantsLess(queueId),
+      }),
+      applied,
+      monotonicMs: () => clock.monotonicMs(),
+      wake: () => this.#turns.wake(),
+      failed: (error) => this.#fail(error),
+    });
   }
 
   #keeping(runs: Runs): Housekeeping {
@@ -191,6 +203,19 @@ export class Shard {
 
   get failure(): Error | undefined {
     return this.#failure;
+  }
+
+  /** For a replica that is behind the start of the log. */
+  get catchUpSource(): ShardCatchUpSource {
+    return new ShardCatchUpSource({
+      records: this.#options.records,
+      machine: this.#machine,
+      loader: this.#loader,
+      payloads: this.#payloads,
+      checkpointRuns: () => this.#checkpoints.running,
+      appliedIndex: () => this.#applier.index,
+      nextTurn: () => this.#turns.next(),
+    });
   }
 
   /** Begins a checkpoint, or joins the one that runs; `marks` for the last one of a clean stop. */
@@ -386,61 +411,8 @@ export class Shard {
     });
   }
 
-  // --- What apply did.
-
-  #sink(): AppliedSink {
-    return {
-      begun: (entry) => {
-        this.#payloads.applied(entry);
-        this.#window.begun(entry.index);
-      },
-      confirmed: (effects: Effects, at: number) => this.#serving?.confirmed(effects, at),
-      enqueued: (queueId, offset, priority) => {
-        this.#messages.enqueued++;
-        this.#window.enqueued();
-        this.#serving?.enqueued(queueId, offset, priority);
-      },
-      settled: (effects, at) => {
-        this.#messages.settled(effects, at);
-        this.#wantsLess(effects.queueId(at));
-        this.#serving?.dispatcher.settled(effects, at);
-      },
-      ranged: (effects, at) => {
-        this.#wantsLess(effects.queueId(at));
-        this.#serving?.dispatcher.ranged(effects, at);
-      },
-      requeued: (effects, at) => {
-        this.#messages.requeued++;
-        this.#serving?.dispatcher.requeued(effects, at);
-      },
-      rare: (effect) => this.#rare(effect),
-    };
-  }
-
-  #rare(effect: RareEffect): void {
-    this.#messages.rare(effect);
-    switch (effect.kind) {
-      case 'queue-deleted':
-      case 'start-raised':
-      case 'group-deleted':
-      case 'group-sought':
-        this.#wantsLess(effect.queueId);
-        break;
-      case 'intent-closed':
-        this.#wantsLess(this.#serving?.sourceOf(effect.intent));
-        break;
-      case 'version-set':
-      case 'version-refused':
-        this.#options.logger.info({ ...effect }, 'rules of the state machine');
-        break;
-      default:
-    }
-    this.#serving?.rare(effect);
-  }
-
   /** Something of this queue may be wanted no more. */
-  #wantsLess(queueId: QueueId | undefined): void {
-    if (queueId === undefined) return;
+  #wantsLess(queueId: QueueId): void {
     this.#checkpoints.settled(queueId);
     this.#housekeeping?.changed(queueId);
   }
@@ -477,6 +449,13 @@ export class Shard {
     this.#closed = true;
     this.#turns.rest();
     logger.info({ index: this.#applier.index }, 'shard stopped');
+  }
+
+  /** Dropped as in a crash, and nobody is told: another state takes its place. */
+  async discard(): Promise<void> {
+    this.#opened = false;
+    this.#fail(new Error('the shard is opened anew'));
+    await this.#housekeeping?.stop();
   }
 
   #fail(error: unknown): void {

@@ -4,17 +4,20 @@
  * while that one leads.
  */
 
+import { crc32 } from 'node:zlib';
 import type { Network, NetworkListener, PeerMessage } from '#raft';
 import { Log } from '../../storage/log/log.ts';
+import type { LogOptions } from '../../storage/log/log-types.ts';
 import { MemoryRecords } from '../../storage/records/memory-records.ts';
 import { Runs } from '../../storage/runs/runs.ts';
+import { ShardCatchUpSink } from '../../src/shard/catch-up-sink.ts';
+import type { MadeReplica, ReplicaMaker } from '../../src/shard/catch-up-sink.ts';
 import { loopback } from '../../src/shard/port.ts';
 import { RaftLog } from '../../src/shard/raft-log.ts';
 import { DEFAULT_SHARD_LIMITS } from '../../src/shard/shard-limits.ts';
 import type { ShardLimits } from '../../src/shard/shard-limits.ts';
 import type { ShardLead } from '../../src/shard/shard-options.ts';
 import { Shard } from '../../src/shard/shard.ts';
-import { noCatchUp } from '../../src/shard/single-node.ts';
 import { TestClock } from '../raft/host/hosts.ts';
 import { MemoryFiles } from './memory-files.ts';
 import { openRepairsLog } from './repairs-log.ts';
@@ -24,10 +27,17 @@ const TICK_MS = 10;
 const STEPS_MAX = 20_000;
 const QUEUE = 'orders';
 
-export class ShardNode {
+export class ShardNode implements ReplicaMaker {
   readonly id: string;
   readonly #cluster: ShardCluster;
-  readonly records = new MemoryRecords();
+  records = new MemoryRecords();
+  /** Of the replica that is current; the next one is built beside it. */
+  number = 1;
+  replacements = 0;
+  #limits: Partial<ShardLimits> = {};
+  #sink = new ShardCatchUpSink(this);
+  #nextRecords = new MemoryRecords();
+  #nextLogId: string | undefined;
   files = new MemoryFiles();
   raftLog: RaftLog | undefined;
   log: Log | undefined;
@@ -44,16 +54,12 @@ export class ShardNode {
     this.id = id;
   }
 
-  async start(limits: Partial<ShardLimits> = {}): Promise<void> {
+  async start(limits: Partial<ShardLimits> = this.#limits): Promise<void> {
+    this.#limits = limits;
     const { clock } = this.#cluster;
     const made: { log?: RaftLog } = {};
     const { log } = await Log.open({
-      files: this.files,
-      directory: '/data/log',
-      now: () => 0,
-      segmentBytes: 16_384,
-      prewriteBytes: 4096,
-      idleMarkMs: 0,
+      ...this.#storage(this.number),
       onFailure: (error) => made.log?.logFailed(error),
     });
     const records = await this.records.open();
@@ -64,10 +70,15 @@ export class ShardNode {
       founders: { members: this.#cluster.members },
       checkpoint: records.checkpoint,
       network: this.#network(),
-      catchUp: noCatchUp,
+      catchUp: {
+        source: { open: () => this.shard?.catchUpSource.open() ?? Promise.resolve(undefined) },
+        sink: this.#sink,
+        checksum: (bytes) => crc32(bytes),
+        failed: ({ message }) => void this.errors.push(message),
+      },
       clock,
       random: () => this.#cluster.random(this.id),
-      replaced: () => undefined,
+      replaced: () => this.#replaced(),
     });
     made.log = raftLog;
     this.log = log;
@@ -83,14 +94,7 @@ export class ShardNode {
       node: this.id,
       log: raftLog,
       records,
-      runs: new Runs({
-        files: this.files,
-        directory: '/runs',
-        owner: log.logId,
-        blockBytes: 4096,
-        indexCacheBytes: 4096,
-        now: () => 0,
-      }),
+      runs: this.#runs(this.number, log.logId),
       port: far,
       queues: [queue(QUEUE)],
       limits: { ...DEFAULT_SHARD_LIMITS, ...limits },
@@ -104,6 +108,67 @@ export class ShardNode {
     this.client = new PlainClient(near, this.id);
   }
 
+  /** For the sink: a replica beside the current one. */
+  async make(
+    { index, term }: { readonly index: number; readonly term: number },
+    keepsRuns: boolean,
+  ): Promise<MadeReplica> {
+    const number = this.number + 1;
+    for (const path of this.files.paths()) {
+      const isLeft = path.startsWith(`/data-${number}/`) || path.startsWith(`/repairs-${number}/`);
+      if (isLeft || (!keepsRuns && path.startsWith(`/runs-${number}/`))) this.files.take(path);
+    }
+    const logId = keepsRuns ? this.#nextLogId : undefined;
+    const { log } = await Log.open({
+      ...this.#storage(number),
+      beginsBehind: { index, epoch: term },
+      ...(logId === undefined ? {} : { newLogId: () => logId }),
+      onFailure: () => undefined,
+    });
+    this.#nextLogId = log.logId;
+    this.#nextRecords = new MemoryRecords();
+    const records = await this.#nextRecords.open();
+    const makeCurrent = (): Promise<void> => {
+      this.number = number;
+      this.records = this.#nextRecords;
+      return Promise.resolve();
+    };
+    return { log, records, runs: this.#runs(number, log.logId), makeCurrent };
+  }
+
+  #replaced(): void {
+    this.replacements++;
+    const { shard } = this;
+    this.shard = undefined;
+    this.listener = undefined;
+    shard
+      ?.discard()
+      .then(() => this.start())
+      .catch((error: unknown) => void this.failures.push(error as Error));
+  }
+
+  #storage(number: number): Omit<LogOptions, 'onFailure'> {
+    return {
+      files: this.files,
+      directory: `/data-${number}/log`,
+      now: () => 0,
+      segmentBytes: 16_384,
+      prewriteBytes: 4096,
+      idleMarkMs: 0,
+    };
+  }
+
+  #runs(number: number, owner: string): Runs {
+    return new Runs({
+      files: this.files,
+      directory: `/runs-${number}`,
+      owner,
+      blockBytes: 4096,
+      indexCacheBytes: 4096,
+      now: () => 0,
+    });
+  }
+
   /** The power goes. */
   crash(): void {
     this.raftLog?.abandon();
@@ -112,6 +177,7 @@ export class ShardNode {
     this.client = undefined;
     this.files = this.files.crash();
     this.records.crash();
+    this.#sink = new ShardCatchUpSink(this);
   }
 
   get leads(): boolean {
@@ -128,7 +194,8 @@ export class ShardNode {
 
   #openRepairs(how: 'if-there' | 'make'): Promise<Log | undefined> {
     const onFailure = (error: Error): void => this.raftLog?.logFailed(error);
-    return openRepairsLog({ files: this.files, directory: '/data/repairs', onFailure }, how);
+    const directory = `/repairs-${this.number}/log`;
+    return openRepairsLog({ files: this.files, directory, onFailure }, how);
   }
 
   #network(): Network {
@@ -147,6 +214,8 @@ export class ShardCluster {
   readonly members;
   readonly clock = new TestClock();
   readonly cut = new Set<string>();
+  /** Of what would be delivered; false: it is lost. */
+  passes: (message: PeerMessage) => boolean = () => true;
   #onTheirWay: PeerMessage[] = [];
   #draws = 0;
 
@@ -185,7 +254,7 @@ export class ShardCluster {
 
   async step(): Promise<void> {
     for (const message of this.#onTheirWay.splice(0)) {
-      this.node(message.to).listener?.received(message);
+      if (this.passes(message)) this.node(message.to).listener?.received(message);
     }
     for (let turns = 0; turns < 4; turns++) await turn();
     this.clock.advance(TICK_MS);

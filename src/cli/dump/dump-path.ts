@@ -5,7 +5,8 @@
 
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { logDirectory, runsDirectory } from '../../shard-threads.ts';
+import { nodeFiles } from '#storage';
+import { partDirectory } from '../../shard-threads.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 
 export interface DumpPath {
@@ -36,9 +37,10 @@ export async function dumpPath(path: string): Promise<DumpPath> {
         'the folder of a log or of runs, or a data directory',
     );
   }
-  const inData = logDirectory(path);
+  const files = nodeFiles();
+  const inData = await partDirectory(files, path, 'log');
   if ((await kindOf(join(path, 'format'))) === 'file' && (await kindOf(inData)) === 'directory') {
-    const runs = await runsIn(runsDirectory(path));
+    const runs = await runsIn(await partDirectory(files, path, 'runs'));
     return { log: { path: inData, isDirectory: true }, runs };
   }
   const runs = await runsIn(path);

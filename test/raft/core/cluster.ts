@@ -85,9 +85,23 @@ export class Disk {
     }
     for (const entry of piece.repaired) this.entries[entry.index - this.start] = entry;
     const repaired = new Set(piece.repaired.map(({ index }) => index));
-    this.faulty = this.faulty.filter(
-      ({ from, through }) => !(repaired.has(from) && repaired.has(through ?? Infinity)),
-    );
+    this.faulty = this.faulty.flatMap((range) => this.#leftOf(range, repaired));
+  }
+
+  /** What is damaged of a range after a write, an entry at a time. */
+  #leftOf(range: FaultyRange, repaired: ReadonlySet<LogIndex>): FaultyRange[] {
+    const { from, through, throughTerm } = range;
+    if (through === undefined) return [range];
+    const left: FaultyRange[] = [];
+    for (let index = from; index <= Math.min(through, this.last); index += 1) {
+      if (repaired.has(index)) continue;
+      left.push({
+        from: index,
+        through: index,
+        throughTerm: index === through ? throughTerm : undefined,
+      });
+    }
+    return left;
   }
 
   #install(checkpoint: StoredCheckpoint, { index, term, keepSuffix }: Installed): void {
@@ -95,6 +109,9 @@ export class Disk {
     this.entries = keepSuffix ? this.entries.slice(index + 1 - this.start) : [];
     this.start = index + 1;
     this.termBeforeStart = term;
+    const isLeft = (range: FaultyRange): boolean =>
+      keepSuffix && (range.through ?? Infinity) > index;
+    this.faulty = this.faulty.filter(isLeft);
   }
 
   recovered(): Recovered {

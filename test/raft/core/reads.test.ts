@@ -158,6 +158,19 @@ describe('6.4 Processing read-only queries more efficiently', () => {
     expect(alone.server.reads.at(-1)).toEqual({ id: 2, index: undefined });
   });
 
+  it('a server that leads no more refuses at once', () => {
+    const alone = new Alone([], { term: 1 });
+    const asked = { kind: 'readIndexRequest', from: 'b', to: 'a', term: 1, id: 7 } as const;
+    expect(ofKind(alone.step(asked), 'readIndexReply')).toMatchObject([{ id: 7, index: 0 }]);
+    const follower = new Alone();
+    follower.step(heartbeat());
+    follower.raft.readIndex(3);
+    const [request] = ofKind(follower.sync(), 'readIndexRequest');
+    const refused = { kind: 'readIndexReply', from: 'b', to: 'a', term: 1, index: 0 } as const;
+    follower.step({ ...refused, id: request?.id ?? 0, lastLogIndex: 0 });
+    expect(follower.server.reads).toEqual([{ id: 3, index: undefined }]);
+  });
+
   it('without a leader it is refused at once; so is what is too much', () => {
     const alone = new Alone([], { limits: { pendingReads: 2 } });
     alone.raft.readIndex(1);

@@ -289,6 +289,34 @@ describe('without a leader', () => {
   });
 });
 
+describe('damage across the commit index', () => {
+  it('what is committed is got back first, and what cannot follow it goes', () => {
+    // It led term 1 alone with entries 2 to 5; 2 to 4 are damaged. Term 2 ends at 3.
+    const alone = damaged([1, 1, 1, 1, 1], { from: 2, through: 4 });
+    const rest = { term: 2, prevLogIndex: 1, prevLogTerm: 1, leaderCommit: 3 };
+    alone.step(appendEntries({ ...rest, entries: [entry(2, 2), entry(3, 2)] }));
+    alone.raft.tick();
+    const [request] = ofKind(alone.sync(), 'repairRequest');
+    expect(request).toMatchObject({ fromIndex: 2, throughIndex: 3, anchorIndex: 0 });
+    alone.step({
+      kind: 'repairReply',
+      from: 'b',
+      to: 'a',
+      term: 2,
+      fromIndex: 2,
+      throughIndex: 3,
+      anchorIndex: 0,
+      anchorTerm: 0,
+      answer: 'have',
+      entries: [entry(2, 2, 'two'), entry(3, 2, 'three')],
+    });
+    expect(alone.log).toEqual(['1/1 e1', '2/2 two', '3/2 three']);
+    alone.raft.tick();
+    alone.sync();
+    expect(alone.raft.status()).toMatchObject({ faulty: [], applied: 3, accepted: 3 });
+  });
+});
+
 describe('an end that was lost', () => {
   /** Entries 1 and 2 are sound; what was behind them, nobody knows. */
   const cutOff = (): Alone => damaged([1, 1], { from: 3, through: undefined });

@@ -326,9 +326,20 @@ class Life {
       }
     }
     const states = cluster.servers.map(({ id, raft, log }) => {
-      const { role, term, vote, commitIndex, start, faulty, tailLost } = raft.status();
+      const { role, term, vote, commitIndex, applied, start, faulty, tailLost } = raft.status();
       const texts = log.map((text) => text.replaceAll('.', ''));
-      const state = { id, role, term, vote, commitIndex, start, faulty, tailLost, log: texts };
+      const state = {
+        id,
+        role,
+        term,
+        vote,
+        commitIndex,
+        applied,
+        start,
+        faulty,
+        tailLost,
+        log: texts,
+      };
       return JSON.stringify(state);
     });
     throw new Error(`no peace:\n${states.join('\n')}`);

@@ -1,0 +1,323 @@
+/**
+ * The durable shard of a node through its lives: opens records, log, replica and shard over the
+ * current folders, and opens them anew when a checkpoint from a peer has taken their place.
+ *
+ * A start that is refused has changed nothing that matters and leaves nothing open. When a replica
+ * is replaced, the shard that was there is dropped as in a crash, and the new one is opened on the
+ * same path as after a start; if that fails, the process is to end.
+ */
+
+import { crc32 } from 'node:zlib';
+import { configurationOf, systemClock as raftClock, systemRandom } from '#raft';
+import type { CatchUpPorts, Configuration, Member } from '#raft';
+import { Log, Runs, openLevelRecords } from '#storage';
+import type { DiskReserve, EntryName, Files, LogOptions, RecordStore } from '#storage';
+import type { PeerTransport } from './cluster/peer-transport.ts';
+import type { ShardSettings } from './options.ts';
+import type { ThreadPulse } from './ops/thread-pulse.ts';
+import type { ReplicaFolders } from './replica-folders.ts';
+import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
+import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';
+import type { BatchPort } from './shard/port.ts';
+import { RaftLog } from './shard/raft-log.ts';
+import { DEFAULT_SHARD_LIMITS, type ShardLimits } from './shard/shard-limits.ts';
+import { Shard } from './shard/shard.ts';
+import { noNetwork } from './shard/single-node.ts';
+import { systemClock } from './shard/stamp-clock.ts';
+import type { Logger } from './telemetry/logger.ts';
+
+/** One shard for now. */
+const SHARD = 0;
+const VOTERS_MAX = 5;
+/** Sparse indexes of runs in memory. */
+const RUN_INDEX_BYTES = 4 << 20;
+
+export interface DurableShardParts {
+  readonly settings: ShardSettings;
+  readonly port: BatchPort;
+  readonly logger: Logger;
+  readonly pulse?: ThreadPulse;
+  readonly onFailure: (error: Error) => void;
+  readonly moreStats: () => Iterable<readonly [name: string, value: number]>;
+  readonly files: Files;
+  readonly folders: ReplicaFolders;
+  readonly reserve: DiskReserve;
+  /** Undefined: this node is alone. */
+  readonly peers: PeerTransport | undefined;
+}
+
+interface OpenedReplica {
+  readonly log: Log;
+  readonly replica: RaftLog;
+  /** Zeros that were written ahead. */
+  readonly prewritten: () => number;
+}
+
+/** What is open, from one opening to the next. */
+interface Life {
+  readonly closers: (() => Promise<void>)[];
+  shard: Shard | undefined;
+}
+
+export class DurableShard {
+  readonly #parts: DurableShardParts;
+  readonly #sink: ShardCatchUpSink;
+  #life: Life = { closers: [], shard: undefined };
+  #bytesOfLives = 0;
+  #reopening: Promise<void> = Promise.resolve();
+  #stopped = false;
+
+  static async open(parts: DurableShardParts): Promise<DurableShard> {
+    const durable = new DurableShard(parts);
+    await durable.#open();
+    return durable;
+  }
+
+  private constructor(parts: DurableShardParts) {
+    this.#parts = parts;
+    this.#sink = new ShardCatchUpSink(new NextReplica(parts));
+  }
+
+  /** The one that is open now. */
+  get shard(): Shard {
+    const { shard } = this.#life;
+    if (shard === undefined) throw new Error('the shard is being opened');
+    return shard;
+  }
+
+  /** For a start that is refused: nothing is written any more. */
+  async abandon(): Promise<void> {
+    this.#stopped = true;
+    await this.#reopening;
+    await this.#life.shard?.discard();
+    await closeAll(this.#life.closers);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#reopening;
+    const life = this.#life;
+    try {
+      await life.shard?.stop();
+    } finally {
+      await closeAll(life.closers);
+    }
+  }
+
+  async #open(): Promise<void> {
+    const life: Life = { closers: [], shard: undefined };
+    this.#life = life;
+    try {
+      life.shard = await this.#openShard(life);
+    } catch (error) {
+      await closeAll(life.closers);
+      throw error;
+    }
+  }
+
+  /** A checkpoint from a peer is the current replica: the one that runs is over. */
+  #replaced(life: Life): void {
+    if (this.#life !== life || this.#stopped) return;
+    this.#reopening = this.#reopen(life).catch((error: unknown) => {
+      this.#parts.onFailure(error instanceof Error ? error : new Error(String(error)));
+    });
+  }
+
+  async #reopen(life: Life): Promise<void> {
+    this.#parts.logger.info({}, 'the shard has caught up by a checkpoint, and is opened anew');
+    await life.shard?.discard();
+    await closeAll(life.closers);
+    await this.#open();
+  }
+
+  async #openShard(life: Life): Promise<Shard> {
+    const { folders, files, settings, port, logger, reserve, onFailure } = this.#parts;
+    const directory = await folders.part('records');
+    const records = await openLevelRecords({ files, directory });
+    life.closers.push(() => records.close());
+    const { log, replica, prewritten } = await this.#openReplica(life, records);
+    const runs = runsOf(this.#parts, await folders.part('runs'), log.logId);
+    life.closers.push(() => Promise.resolve(runs.close()));
+    let spent = 0;
+    return Shard.open({
+      node: settings.node,
+      log: replica,
+      records,
+      runs,
+      port,
+      queues: settings.queues.filter(({ type }) => type !== 'ephemeral'),
+      groups: settings.groups,
+      limits: shardLimitsOf(settings),
+      clock: systemClock,
+      logger,
+      inReserve: () => {
+        const bytesWritten = log.stats.bytesWritten + runs.bytesWritten;
+        reserve.spent(bytesWritten - spent);
+        spent = bytesWritten;
+        return reserve.state === 'inside-reserve';
+      },
+      moreStats: () => [
+        ['disk/free', reserve.space.freeBytes],
+        ['disk/inside-reserve', reserve.state === 'inside-reserve' ? 1 : 0],
+        ['bytes/log', this.#bytesOfLives + log.stats.bytesWritten],
+        ['bytes/prewritten', prewritten()],
+        ...this.#parts.moreStats(),
+      ],
+      diskFull: () => reserve.noteFull(),
+      onFailure,
+    });
+  }
+
+  async #openReplica(life: Life, records: RecordStore): Promise<OpenedReplica> {
+    const { settings, logger, pulse, folders, reserve, peers } = this.#parts;
+    let replica: RaftLog | undefined;
+    let early: Error | undefined;
+    let zeros = 0;
+    const { log, recovery } = await Log.open({
+      ...logOptionsOf(this.#parts, await folders.part('log')),
+      writing: () => pulse?.writing(),
+      written: () => pulse?.written(),
+      prewritten: (bytes) => {
+        zeros += bytes;
+      },
+      onFailure: (error) => {
+        if (error.code === 'full') reserve.noteFull();
+        if (replica === undefined) early = error;
+        else replica.logFailed(error);
+      },
+    });
+    // A shard that opened has closed the log itself; one that refused must not leave the mark of a
+    // clean stop.
+    life.closers.push(async () => {
+      this.#bytesOfLives += log.stats.bytesWritten;
+      await log.close('as-found');
+    });
+    const { clean, created, bytesScanned, tornTail, faulty } = recovery;
+    logger.info({ clean, created, bytesScanned, tornTail: tornTail?.detail }, 'log opened');
+    for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');
+    const network = peers?.network(SHARD, settings.node);
+    if (network !== undefined) life.closers.push(() => Promise.resolve(network.close()));
+    const made = await RaftLog.open({
+      log,
+      openRepairs: (how) => this.#openRepairs(how, (error) => replica?.logFailed(error)),
+      id: settings.node,
+      founders: foundersOf(settings),
+      checkpoint: records.checkpoint,
+      network: network ?? noNetwork,
+      catchUp: this.#catchUp(life),
+      clock: raftClock,
+      random: systemRandom,
+      replaced: () => this.#replaced(life),
+    });
+    replica = made;
+    if (early !== undefined) made.logFailed(early);
+    life.closers.push(() => Promise.resolve(made.abandon()));
+    return { log, replica: made, prewritten: () => zeros };
+  }
+
+  /** Small and rarely written: nothing is written ahead for it. */
+  async #openRepairs(
+    how: 'if-there' | 'make',
+    onFailure: (error: Error) => void,
+  ): Promise<Log | undefined> {
+    const { folders, files } = this.#parts;
+    if (how === 'if-there' && !(await folders.has('repairs'))) return undefined;
+    const directory = await folders.part('repairs');
+    const syncMode = 'fdatasync';
+    return (await Log.open({ files, directory, now: Date.now, syncMode, onFailure })).log;
+  }
+
+  #catchUp(life: Life): CatchUpPorts {
+    const { logger } = this.#parts;
+    return {
+      source: { open: () => life.shard?.catchUpSource.open() ?? Promise.resolve(undefined) },
+      sink: this.#sink,
+      checksum: (bytes) => crc32(bytes),
+      failed: ({ message }) => logger.warn({ error: message }, 'a catch-up broke off'),
+    };
+  }
+}
+
+/** The replica that is built beside the current one. */
+class NextReplica implements ReplicaMaker {
+  readonly #parts: DurableShardParts;
+  #logId: string | undefined;
+
+  constructor(parts: DurableShardParts) {
+    this.#parts = parts;
+  }
+
+  async make(
+    { index, term }: Parameters<ReplicaMaker['make']>[0],
+    keepsRuns: boolean,
+  ): Promise<MadeReplica> {
+    const { folders, files } = this.#parts;
+    await folders.clearNext(['log', 'records', 'repairs']);
+    if (!keepsRuns) await folders.clearNext(['runs']);
+    const logId = keepsRuns ? this.#logId : undefined;
+    const beginsBehind: EntryName = { index, epoch: term };
+    const { log } = await Log.open({
+      ...logOptionsOf(this.#parts, await folders.nextPart('log')),
+      beginsBehind,
+      ...(logId === undefined ? {} : { newLogId: () => logId }),
+      // Whoever writes hears it as well.
+      onFailure: () => undefined,
+    });
+    this.#logId = log.logId;
+    const records = await openLevelRecords({ files, directory: await folders.nextPart('records') });
+    const runs = runsOf(this.#parts, await folders.nextPart('runs'), log.logId);
+    return { log, records, runs, makeCurrent: () => folders.makeNextCurrent() };
+  }
+}
+
+function logOptionsOf(
+  { settings, files }: DurableShardParts,
+  directory: string,
+): Omit<LogOptions, 'onFailure'> {
+  const { reserveBytes: _reserve, ...storage } = settings.storage;
+  return { files, directory, now: Date.now, ...storage };
+}
+
+function runsOf({ settings, files }: DurableShardParts, directory: string, owner: string): Runs {
+  const { blockBytes } = settings.runs;
+  const indexCacheBytes = RUN_INDEX_BYTES;
+  return new Runs({ files, directory, owner, blockBytes, indexCacheBytes, now: Date.now });
+}
+
+/** The nodes that the configuration file names, or this one alone. */
+function foundersOf({ node, peers }: ShardSettings): Configuration {
+  if (peers === undefined) return { members: [{ id: node, role: 'voter', address: '' }] };
+  const { members } = configurationOf(
+    peers.nodes.map(({ id, host, port }) => ({ id, role: 'voter', address: `${host}:${port}` })),
+  );
+  // More voters cost a message each and make a quorum no safer.
+  return { members: members.map((member, nth) => (nth < VOTERS_MAX ? member : learner(member))) };
+}
+
+function learner(member: Member): Member {
+  return { ...member, role: 'learner' };
+}
+
+export function shardLimitsOf(settings: ShardSettings): ShardLimits {
+  return {
+    ...DEFAULT_SHARD_LIMITS,
+    checkpointBytes: settings.checkpointBytes,
+    checkpointLogBytes: settings.checkpointLogBytes,
+    checkpointIntervalMs: settings.checkpointIntervalMs,
+    tailBytes: settings.cacheBytes,
+    readBytes: settings.readCacheBytes,
+    locationBytes: settings.locationBytes,
+    residentRecordsMax: settings.maxResidentRecords,
+    uncommittedBytesMax: settings.maxUncommittedBytes,
+    outstandingBytesMax: settings.maxOutstandingBytes,
+    windowBytes: settings.runs.windowBytes,
+    windowMessages: settings.runs.windowMessages,
+    spillBufferBytes: settings.runs.spillBufferBytes,
+    compactionShare: settings.runs.compactionShare,
+  };
+}
+
+/** Newest first; what is closed already closes again without a word. */
+async function closeAll(closers: (() => Promise<void>)[]): Promise<void> {
+  for (const close of closers.splice(0).reverse()) await close().catch(() => undefined);
+}

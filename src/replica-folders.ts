@@ -1,0 +1,141 @@
+/**
+ * Where the replica of the shard lies in a data directory: in the shard's own folder, or, once a
+ * checkpoint from a peer has taken its place, in one numbered folder below it.
+ *
+ * ```
+ * shard-0/ log records runs repairs        the first one
+ * shard-0/ current                         names another: "fluxmq-replica <number>"
+ * shard-0/ replica-<number>/ log records runs repairs
+ * ```
+ * The file `current` is replaced by a rename, synced, and that is the instant at which the other
+ * replica counts. What is not current is being built, or is left over, and its files go at the next
+ * opening.
+ */
+
+import { join } from 'node:path';
+import { StorageError } from '#storage';
+import type { DataDirectory, Files } from '#storage';
+
+const SHARD_FOLDER = 'shard-0';
+const CURRENT_FILE = 'current';
+const CURRENT_TEMPORARY = 'current.new';
+const SMALL_FILE_BYTES = 256;
+
+export type ReplicaPart = 'log' | 'records' | 'runs' | 'repairs';
+const PARTS: readonly ReplicaPart[] = ['log', 'records', 'runs', 'repairs'];
+
+/** Of the current replica, in a directory that nobody need have open. */
+export async function partDirectory(
+  files: Files,
+  dataDirectory: string,
+  part: ReplicaPart,
+): Promise<string> {
+  const shard = join(dataDirectory, SHARD_FOLDER);
+  return join(dataDirectory, ...folderOf(await currentNumber(files, shard)), part);
+}
+
+export class ReplicaFolders {
+  readonly #files: Files;
+  readonly #data: DataDirectory;
+  #number: number;
+
+  static async open(files: Files, data: DataDirectory): Promise<ReplicaFolders> {
+    const shard = await data.folder(SHARD_FOLDER);
+    const folders = new ReplicaFolders(files, data, await currentNumber(files, shard));
+    await folders.#clearOthers(shard);
+    return folders;
+  }
+
+  private constructor(files: Files, data: DataDirectory, number: number) {
+    this.#files = files;
+    this.#data = data;
+    this.#number = number;
+  }
+
+  /** Of the current replica; made if it is missing. */
+  part(part: ReplicaPart): Promise<string> {
+    return this.#data.folder(...folderOf(this.#number), part);
+  }
+
+  async has(part: ReplicaPart): Promise<boolean> {
+    const names = await this.#files.list(join(this.#data.path, ...folderOf(this.#number)));
+    return names.includes(part);
+  }
+
+  /** Of the one that is to take its place. */
+  nextPart(part: ReplicaPart): Promise<string> {
+    return this.#data.folder(...folderOf(this.#number + 1), part);
+  }
+
+  async clearNext(parts: readonly ReplicaPart[]): Promise<void> {
+    for (const part of parts) await this.#clear(await this.nextPart(part));
+  }
+
+  /** Durable when it resolves. */
+  async makeNextCurrent(): Promise<void> {
+    const files = this.#files;
+    const shard = join(this.#data.path, SHARD_FOLDER);
+    const temporary = join(shard, CURRENT_TEMPORARY);
+    await files.remove(temporary).catch(() => undefined);
+    const file = await files.open(temporary, {
+      access: 'write',
+      create: 'exclusive',
+      durability: 'on-sync',
+    });
+    try {
+      const bytes = new TextEncoder().encode(`fluxmq-replica ${this.#number + 1}\n`);
+      for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at), at);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await files.rename(temporary, join(shard, CURRENT_FILE));
+    await files.syncDirectory(shard);
+    this.#number++;
+  }
+
+  async #clearOthers(shard: string): Promise<void> {
+    const names = await this.#files.list(shard);
+    const others = names.flatMap((name) => {
+      const number = /^replica-(\d{1,15})$/.exec(name)?.[1];
+      return number === undefined ? [] : [Number(number)];
+    });
+    if (this.#number > 0) others.push(0);
+    for (const number of others) {
+      if (number === this.#number) continue;
+      const folder = join(this.#data.path, ...folderOf(number));
+      for (const part of await this.#files.list(folder)) {
+        if (PARTS.some((each) => each === part)) await this.#clear(join(folder, part));
+      }
+    }
+  }
+
+  async #clear(directory: string): Promise<void> {
+    for (const name of await this.#files.list(directory)) {
+      await this.#files.remove(join(directory, name));
+    }
+    await this.#files.syncDirectory(directory);
+  }
+}
+
+function folderOf(number: number): readonly string[] {
+  return number === 0 ? [SHARD_FOLDER] : [SHARD_FOLDER, `replica-${number}`];
+}
+
+/** 0: no other has taken the place of the first one. */
+async function currentNumber(files: Files, shard: string): Promise<number> {
+  const path = join(shard, CURRENT_FILE);
+  const names = await files.list(shard).catch((): string[] => []);
+  if (!names.includes(CURRENT_FILE)) return 0;
+  const file = await files.open(path, { access: 'read', create: 'never', durability: 'on-sync' });
+  const into = new Uint8Array(SMALL_FILE_BYTES);
+  try {
+    const count = await file.read(into, 0);
+    const text = new TextDecoder().decode(into.subarray(0, count));
+    const number = Number(/^fluxmq-replica (\d{1,15})\n$/.exec(text)?.[1]);
+    if (Number.isSafeInteger(number) && number > 0) return number;
+  } finally {
+    await file.close();
+  }
+  throw new StorageError('damaged', `${path} does not say which replica is the current one`);
+}

@@ -1,0 +1,311 @@
+/**
+ * The receiver's end of a catch-up: builds a replica in a directory of its own, from the records of
+ * a checkpoint and the payloads that its queues still want, and makes it the current one.
+ *
+ * Records come first, in batches that each are a checkpoint of the new store; then its queues are
+ * looked through by a machine over that store, and what they want is asked for, queue by queue and
+ * in the order of offsets, straight into runs of its own. What an attempt that broke off has
+ * brought stays for the next one, from whatever leader and at whatever later checkpoint: a message
+ * never changes. The log of the new replica is empty and begins behind the checkpoint. Nothing of
+ * the old replica is touched before `makeCurrent`; a crash before its rename leaves the old one,
+ * and files that the next attempt clears away.
+ */
+
+import type { Log, RecordBatch, RecordStore, RunWriter, Runs } from '#storage';
+import { LogDisk } from '#raft';
+import type { CatchUpBuilding, CatchUpSink, CheckpointName, Entry, HardState } from '#raft';
+import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
+import { Machine } from '../machine/machine.ts';
+import { decodePayloads, decodeRecords, encodeQuestion } from './catch-up-codec.ts';
+import type { CatchUpQuestion, PayloadsAnswer } from './catch-up-codec.ts';
+import { encodeNote } from './checkpoint.ts';
+import { commandsNote } from './entry.ts';
+import { isLayoutKey } from './layout-keys.ts';
+import { encodeMembers } from './members.ts';
+import { encodeRecord } from './record-codec.ts';
+import { RecordLoader } from './record-loader.ts';
+import { encodeRun, runKey } from './run-records.ts';
+import type { PieceRecord, RunRecord } from './run-records.ts';
+import { RUN_VALUE_HEADER_BYTES, writeRunValueHeader } from './run-values.ts';
+
+/** A replica that is being made. */
+export interface MadeReplica {
+  /** Empty; begins behind the checkpoint. */
+  readonly log: Log;
+  /** Empty. */
+  readonly records: RecordStore;
+  /** Of this log; with what the attempt before has finished. */
+  readonly runs: Runs;
+  /** Durable, by one rename; everything of it is closed. */
+  makeCurrent(): Promise<void>;
+}
+
+export interface ReplicaMaker {
+  /** `keepsRuns`: those of the last attempt stay, and the log gets the id that it had. */
+  make(checkpoint: CheckpointName, keepsRuns: boolean): Promise<MadeReplica>;
+}
+
+const RECORDS_BATCH_BYTES = 4 << 20;
+const RUN_BYTES_MAX = 256 << 20;
+const DRAIN_BYTES = 1 << 20;
+const INTENTS_AT_ONCE = 256;
+/** Of the machine that looks through the queues. */
+const RESIDENT_RECORDS_MAX = 10_000;
+
+/** What stays when an attempt breaks off. */
+interface Brought {
+  readonly runs: RunRecord[];
+  /** Of each queue: everything below was asked for. */
+  readonly through: Map<QueueId, Offset>;
+  goneAt: number;
+  nextRunId: number;
+}
+
+export class ShardCatchUpSink implements CatchUpSink {
+  readonly #maker: ReplicaMaker;
+  #brought: Brought = { runs: [], through: new Map(), goneAt: 0, nextRunId: 1 };
+  /** The attempt before is being put away. */
+  #closing: Promise<void> = Promise.resolve();
+
+  constructor(maker: ReplicaMaker) {
+    this.#maker = maker;
+  }
+
+  async begin(checkpoint: CheckpointName): Promise<CatchUpBuilding> {
+    await this.#closing;
+    const brought = this.#brought;
+    const made = await this.#maker.make(checkpoint, brought.runs.length > 0);
+    return new Building(made, checkpoint, {
+      brought,
+      closed: (closing) => {
+        this.#closing = closing;
+      },
+    });
+  }
+}
+
+interface Wanted {
+  readonly queueId: QueueId;
+  next: Offset;
+  readonly to: Offset;
+}
+
+class Building implements CatchUpBuilding {
+  readonly #made: MadeReplica;
+  readonly #checkpoint: CheckpointName;
+  readonly #brought: Brought;
+  readonly #closed: (closing: Promise<void>) => void;
+  readonly #kept: Entry[] = [];
+  #state: 'records' | 'payloads' | 'complete' | 'closed' = 'records';
+  #asked = false;
+  #page = 0;
+  #batch: RecordBatch | undefined;
+  #wanted: Wanted[] = [];
+  #writer: RunWriter | undefined;
+  #pieces: { -readonly [Key in keyof PieceRecord]: PieceRecord[Key] }[] = [];
+
+  constructor(
+    made: MadeReplica,
+    checkpoint: CheckpointName,
+    of: { readonly brought: Brought; readonly closed: (closing: Promise<void>) => void },
+  ) {
+    this.#made = made;
+    this.#checkpoint = checkpoint;
+    this.#brought = of.brought;
+    this.#closed = of.closed;
+  }
+
+  get serveFrom(): number {
+    return Math.max(this.#checkpoint.index, this.#brought.goneAt);
+  }
+
+  /** One at a time: where an answer ends, the next question begins. */
+  next(): Uint8Array | 'wait' | 'complete' {
+    if (this.#state === 'complete') return 'complete';
+    const question = this.#question();
+    if (this.#asked || question === undefined) return 'wait';
+    this.#asked = true;
+    return encodeQuestion(question);
+  }
+
+  async take(_question: Uint8Array, answer: Uint8Array): Promise<void> {
+    if (this.#state === 'records') await this.#takeRecords(answer);
+    else if (this.#state === 'payloads') await this.#takePayloads(answer);
+    this.#asked = false;
+  }
+
+  keep(entries: readonly Entry[]): Promise<void> {
+    this.#kept.push(...entries);
+    return Promise.resolve();
+  }
+
+  async makeCurrent(hardState: HardState): Promise<void> {
+    this.#state = 'closed';
+    const { log, records, runs } = this.#made;
+    const disk = new LogDisk({
+      log,
+      note: ({ payload }) => commandsNote(payload),
+      openRepairs: () => Promise.resolve(undefined),
+    });
+    await new Promise<void>((resolve, reject) => {
+      disk.listen({ persisted: () => resolve(), failed: reject });
+      const entries = this.#kept;
+      disk.write({ token: 1, hardState, truncateAfter: undefined, entries, repaired: [] });
+    });
+    await disk.close();
+    await records.close();
+    runs.close();
+    await this.#made.makeCurrent();
+  }
+
+  /** Also while an answer is being taken, or when all is there. */
+  close(): void {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#closed(this.#putAway().catch(() => undefined));
+  }
+
+  #question(): CatchUpQuestion | undefined {
+    if (this.#state === 'records') return { kind: 'records', page: this.#page };
+    const wanted = this.#wanted[0];
+    if (wanted === undefined) return undefined;
+    return { kind: 'payloads', queueId: wanted.queueId, from: wanted.next, to: wanted.to };
+  }
+
+  // --- Records.
+
+  async #takeRecords(answer: Uint8Array): Promise<void> {
+    const { isLast, keys, values } = decodeRecords(answer);
+    for (const [nth, key] of keys.entries()) {
+      if (isLayoutKey(key)) continue;
+      this.#batch ??= this.#made.records.begin();
+      this.#batch.put(key, values[nth] as Uint8Array);
+      if (this.#batch.bytes >= RECORDS_BATCH_BYTES) await this.#writeRecords();
+    }
+    this.#page++;
+    if (!isLast) return;
+    await this.#writeRecords();
+    await this.#lookThrough();
+    this.#state = 'payloads';
+    if (this.#wanted.length === 0) await this.#finish();
+  }
+
+  /** Each is a whole checkpoint of the new store, so that the last one may be small. */
+  async #writeRecords(): Promise<void> {
+    const { index, term, configuration } = this.#checkpoint;
+    const { serveFrom } = this;
+    const batch = this.#batch ?? this.#made.records.begin();
+    this.#batch = undefined;
+    const members = encodeMembers({ configuration, serveFrom });
+    const data = encodeNote({ logId: this.#made.log.logId, members, marks: undefined });
+    await batch.write({ index, term, data });
+  }
+
+  /** What the queues want at the checkpoint, but for what an attempt before has brought. */
+  async #lookThrough(): Promise<void> {
+    const machine = new Machine({ maxResidentRecords: RESIDENT_RECORDS_MAX });
+    const loader = new RecordLoader(this.#made.records, machine);
+    await loader.until(() => machine.startKeys());
+    const leaving = endsOfIntents(machine);
+    for (const queueId of machine.heldQueues().toSorted((a, b) => a - b)) {
+      await loader.until(() => machine.queueKeys(queueId));
+      const floor = machine.lowestWanted(queueId);
+      const to = machine.nextOffset(queueId) ?? leaving.get(queueId);
+      if (floor === undefined || to === undefined) continue;
+      const next = Math.max(floor, this.#brought.through.get(queueId) ?? 0) as Offset;
+      if (next < to) this.#wanted.push({ queueId, next, to });
+      machine.evict(RESIDENT_RECORDS_MAX);
+    }
+  }
+
+  // --- Payloads.
+
+  async #takePayloads(bytes: Uint8Array): Promise<void> {
+    const wanted = this.#wanted[0];
+    if (wanted === undefined) return;
+    const answer = decodePayloads(bytes);
+    if (answer.next <= wanted.next || answer.next > wanted.to || isBefore(answer, wanted.next)) {
+      throw new Error('a peer answered for other offsets than it was asked for');
+    }
+    const brought = this.#brought;
+    brought.goneAt = Math.max(brought.goneAt, answer.goneAt);
+    for (const [nth, offset] of answer.offsets.entries()) {
+      const message = answer.messages[nth] as Uint8Array;
+      await this.#put(wanted.queueId, offset as Offset, {
+        index: (answer.indexes[nth] ?? 0) as LogIndex,
+        message,
+      });
+    }
+    wanted.next = answer.next as Offset;
+    brought.through.set(wanted.queueId, wanted.next);
+    if (wanted.next === wanted.to) this.#wanted.shift();
+    if (this.#wanted.length === 0) await this.#finish();
+  }
+
+  async #put(
+    queueId: QueueId,
+    offset: Offset,
+    { index, message }: { readonly index: LogIndex; readonly message: Uint8Array },
+  ): Promise<void> {
+    this.#writer ??= await this.#made.runs.create(this.#brought.nextRunId++);
+    const writer = this.#writer;
+    const at = writer.reserve(queueId, offset, RUN_VALUE_HEADER_BYTES + message.length);
+    writeRunValueHeader(writer.room, at, index);
+    writer.room.set(message, at + RUN_VALUE_HEADER_BYTES);
+    const piece = this.#pieces.at(-1);
+    if (piece?.queueId === queueId) {
+      piece.last = offset;
+      piece.values++;
+    } else this.#pieces.push({ queueId, first: offset, last: offset, values: 1 });
+    if (writer.pendingBytes >= DRAIN_BYTES) await writer.drain();
+    if (writer.bytesWritten >= RUN_BYTES_MAX) await this.#finishRun();
+  }
+
+  async #finishRun(): Promise<void> {
+    const writer = this.#writer;
+    if (writer === undefined) return;
+    this.#writer = undefined;
+    const pieces = this.#pieces;
+    this.#pieces = [];
+    const { runId, fileBytes, values } = await writer.finish();
+    this.#brought.runs.push({ runId, bytes: fileBytes, values, lost: undefined, pieces });
+  }
+
+  /** Names the runs; the store has everything then. */
+  async #finish(): Promise<void> {
+    await this.#finishRun();
+    this.#batch = this.#made.records.begin();
+    for (const run of this.#brought.runs) {
+      this.#batch.put(runKey(run.runId), encodeRecord(encodeRun(run)));
+    }
+    await this.#writeRecords();
+    this.#state = 'complete';
+  }
+
+  /** Finishes the run that is being written, so that the next attempt has it. */
+  async #putAway(): Promise<void> {
+    const { log, records, runs } = this.#made;
+    await this.#finishRun();
+    this.#batch?.discard();
+    await records.close();
+    runs.close();
+    await log.close();
+  }
+}
+
+/** Of queues that are gone, messages on their way elsewhere are all that is wanted. */
+function endsOfIntents(machine: Machine): ReadonlyMap<QueueId, Offset> {
+  const ends = new Map<QueueId, Offset>();
+  for (let after = 0; ;) {
+    const intents = machine.openIntents(after, INTENTS_AT_ONCE);
+    for (const { queueId, offset, number } of intents) {
+      ends.set(queueId, Math.max(ends.get(queueId) ?? 0, offset + 1) as Offset);
+      after = number;
+    }
+    if (intents.length < INTENTS_AT_ONCE) return ends;
+  }
+}
+
+function isBefore({ offsets }: PayloadsAnswer, from: Offset): boolean {
+  return (offsets[0] ?? from) < from;
+}

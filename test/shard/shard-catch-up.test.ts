@@ -1,0 +1,149 @@
+/** A shard behind the start of the log: records, payloads by queue and range, then the log. */
+
+import { describe, expect, it } from 'vitest';
+import type { PeerMessage } from '#raft';
+import { decodeQuestion } from '../../src/shard/catch-up-codec.ts';
+import { ShardCluster } from '../support/shard-cluster.ts';
+import type { ShardNode } from '../support/shard-cluster.ts';
+import type { PlainClient } from '../support/shard-world.ts';
+
+/** So small that a few hundred messages leave the log. */
+const LIMITS = { checkpointLogBytes: 16_000, windowBytes: 16_000, spillBufferBytes: 8_192 };
+const numbered = (count: number, first = 0): string[] =>
+  Array.from({ length: count }, (_value, at) => `m${first + at} ${'x'.repeat(2000)}`);
+
+interface Leader {
+  readonly node: ShardNode;
+  readonly client: PlainClient;
+  readonly queueId: number;
+}
+
+async function publish(
+  cluster: ShardCluster,
+  { client, queueId }: Leader,
+  texts: readonly string[],
+): Promise<void> {
+  for (const [nth, text] of texts.entries()) {
+    client.enqueue([queueId], text);
+    if (nth % 10 === 9) client.send();
+    if (nth % 50 === 49) await cluster.until(() => client.confirmed === client.next - 1);
+  }
+  client.send();
+  await cluster.until(() => client.confirmed === client.next - 1);
+}
+
+/** One node is down; what it lacks has left the log of the others. */
+async function leftBehind(): Promise<{ cluster: ShardCluster; leader: Leader; behind: ShardNode }> {
+  const cluster = new ShardCluster();
+  await cluster.start(LIMITS);
+  const leader = await cluster.leader();
+  const [behind] = cluster.nodes.filter((node) => node !== leader.node) as [ShardNode];
+  await publish(cluster, leader, numbered(20));
+  await cluster.until(() => behind.applied === leader.node.applied);
+  behind.crash();
+  await publish(cluster, leader, numbered(280, 20));
+  const up = cluster.nodes.filter((node) => node !== behind);
+  await cluster.until(() => up.every(({ log }) => (log?.start ?? 0) > 20));
+  return { cluster, leader, behind };
+}
+
+const isPayloads = (question: Uint8Array): boolean => decodeQuestion(question).kind === 'payloads';
+
+/** What the node delivers when it leads. */
+async function deliveredBy(
+  cluster: ShardCluster,
+  node: ShardNode,
+  count: number,
+): Promise<string[]> {
+  const { node: leader } = await cluster.leader();
+  if (leader !== node) leader.raftLog?.replica.transferLeadership(node.id);
+  await cluster.until(() => node.leads && (leader === node || !leader.leads));
+  const { client, queueId } = await cluster.leader();
+  expect(node.leads).toBe(true);
+  client.consume(1, queueId, 10_000);
+  client.send();
+  await cluster.until(() => client.deliveries.length >= count);
+  return client.deliveries.map(({ text }) => text);
+}
+
+describe('a shard behind the start of the log', () => {
+  it('has every message that is wanted afterwards, and serves them when it leads', async () => {
+    const { cluster, leader, behind } = await leftBehind();
+    await behind.start();
+    await publish(cluster, leader, numbered(100, 300));
+    await cluster.until(() => behind.replacements === 1 && behind.applied >= leader.node.applied);
+    expect(behind.stat('depth\0orders')).toBe(400);
+    expect(await deliveredBy(cluster, behind, 400)).toEqual(numbered(400));
+    expect(cluster.nodes.flatMap(({ failures }) => failures)).toEqual([]);
+  });
+
+  it('what is settled while it catches up is not delivered by it', async () => {
+    const { cluster, leader, behind } = await leftBehind();
+    let held: PeerMessage[] = [];
+    cluster.passes = (message) => {
+      const isHeld = message.kind === 'catchUpAsk' && isPayloads(message.question);
+      if (isHeld) held.push(message);
+      return !isHeld;
+    };
+    await behind.start();
+    await cluster.until(() => held.length > 0);
+    const { client, queueId } = leader;
+    client.consume(1, queueId, 100);
+    client.send();
+    await cluster.until(() => client.deliveries.length === 100);
+    for (const delivery of client.deliveries) client.settle(delivery, 'complete');
+    client.closeConsumer(1, 'returned');
+    client.send();
+    await cluster.until(() => leader.node.stat('depth\0orders') === 200);
+    cluster.passes = () => true;
+    held = [];
+    await cluster.until(() => behind.replacements === 1 && behind.applied >= leader.node.applied);
+    expect(await deliveredBy(cluster, behind, 200)).toEqual(numbered(200, 100));
+    expect(behind.stat('bytes/runs') ?? 0).toBeLessThan(600_000);
+  });
+
+  it('goes on with another leader where the first has left off, at a later checkpoint', async () => {
+    const { cluster, leader, behind } = await leftBehind();
+    const asked = new Map<string, number>();
+    let answers = 0;
+    cluster.passes = (message) => {
+      if (message.kind === 'catchUpAsk' && isPayloads(message.question)) {
+        asked.set(message.to, (asked.get(message.to) ?? 0) + 1);
+        return (asked.get(message.to) ?? 0) < 2 || message.to !== leader.node.id;
+      }
+      if (message.kind === 'catchUpAnswer') answers++;
+      return true;
+    };
+    await behind.start();
+    await cluster.until(() => (asked.get(leader.node.id) ?? 0) >= 2);
+    expect(answers).toBeGreaterThan(0);
+    leader.node.crash();
+    await cluster.until(() => behind.replacements === 1);
+    await leader.node.start();
+    const now = await cluster.leader();
+    await publish(cluster, now, numbered(50, 300));
+    await cluster.until(() => behind.applied >= now.node.applied);
+    expect(await deliveredBy(cluster, behind, 350)).toEqual(numbered(350));
+  });
+
+  it('a crash in the middle leaves the old replica, and the next attempt succeeds', async () => {
+    const { cluster, leader, behind } = await leftBehind();
+    let passed = 0;
+    cluster.passes = ({ kind }) => kind !== 'catchUpAnswer' || passed++ < 2;
+    await behind.start();
+    await cluster.until(() => passed > 2);
+    behind.crash();
+    cluster.passes = () => true;
+    await behind.start();
+    expect(behind.number).toBe(1);
+    await cluster.until(() => behind.replacements === 1 && behind.applied >= leader.node.applied);
+    expect(await deliveredBy(cluster, behind, 300)).toEqual(numbered(300));
+    behind.crash();
+    await behind.start();
+    expect(behind.number).toBe(2);
+    const { node } = await cluster.leader();
+    await cluster.until(() => behind.applied >= node.applied);
+    expect(behind.stat('depth\0orders')).toBe(300);
+    expect(cluster.nodes.flatMap(({ failures }) => failures)).toEqual([]);
+  });
+});
