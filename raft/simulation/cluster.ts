@@ -61,6 +61,8 @@ export class Cluster {
   readonly machines = new Map<string, Machine>();
   /** Who is told of the next moment of that kind, of whichever node. */
   readonly armed = new Map<Moment, (id: string) => void>();
+  /** Told of a replica that refuses to go on with what is left on its disk. */
+  onHalt: ((id: string) => void) | undefined;
   readonly #receivers = new Map<string, (from: string, message: AnyMessage) => void>();
   readonly #machines: MachineKind;
   readonly #touched = new Set<string>();
@@ -207,6 +209,7 @@ export class Cluster {
       configuration,
       send: (message) => this.#send(id, message.to, message),
       violated: (error) => this.violated(error),
+      halted: () => this.onHalt?.(id),
     });
     this.#receivers.set(id, (_from, message) => node.receive(message as PeerMessage));
     return node;

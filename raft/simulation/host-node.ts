@@ -7,12 +7,12 @@
  */
 
 import { crc32 } from 'node:zlib';
-import { Log } from '#storage';
+import { StorageError } from '#storage';
 import type { Files } from '#storage';
-import type { CheckpointName } from '../host/catch-up-ports.ts';
 import { LogDisk } from '../host/log-disk.ts';
 import type { PeerMessage } from '../host/peer-message.ts';
 import type { NetworkListener, ReplicaEnd } from '../host/ports.ts';
+import { RaftError } from '../host/raft-error.ts';
 import { RaftNode } from '../host/raft-node.ts';
 import type {
   Changed,
@@ -26,7 +26,11 @@ import { Applier } from './applier.ts';
 import type { Counters } from './counters.ts';
 import type { SimulatedDisk } from './disk/disk.ts';
 import { ioCode } from './disk/mount.ts';
+import { HostStorage } from './host-storage.ts';
+import type { DiskPace, HostLimits, LogPlace } from './host-storage.ts';
 import type { Kernel } from './kernel.ts';
+import { UNKNOWN_TERM } from './log-mirror.ts';
+import type { MirrorEntry } from './log-mirror.ts';
 
 import { NodeClock, Process } from './node-clock.ts';
 import { votersOf } from './node.ts';
@@ -40,17 +44,6 @@ import type { MachineKind } from './state-machine.ts';
 import { emptyCheckpoint } from './stored-checkpoint.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 import { mirrorOf, WriteWatch } from './write-watch.ts';
-
-/** Of the log and of checkpoints. */
-export interface HostLimits {
-  readonly segmentBytes: number;
-  readonly prewriteBytes: number;
-  readonly maxWriteBytes: number;
-  readonly syncMode: 'prewritten-dsync' | 'fdatasync';
-  readonly checkpointEntries: number;
-  /** Entries below a checkpoint that stay for replicas that are a little behind. */
-  readonly keptEntries: number;
-}
 
 export interface HostNodeOptions {
   readonly id: string;
@@ -73,12 +66,8 @@ export interface HostNodeOptions {
   /** Something happened to it: whoever checks it looks again. */
   touched(): void;
   violated(error: unknown): void;
-}
-
-/** How long a call to the disk takes. */
-export interface DiskPace {
-  leastUs: number;
-  mostUs: number;
+  /** It refuses to start, because what it lost may have been a promise. */
+  halted(): void;
 }
 
 /** One life of the process: what a crash takes. */
@@ -93,9 +82,7 @@ interface Life {
   checkpointing: boolean;
 }
 
-const SLOW_MOST_US = 60_000;
 const READ_BYTES = 1 << 20;
-const REPAIRS = 'repairs';
 const RECORD = { timestampMs: 0, recordCount: 1 };
 
 export class HostNode implements SimulatedNode {
@@ -107,12 +94,17 @@ export class HostNode implements SimulatedNode {
   #voters: (readonly string[])[];
   /** Of the directory that was current at the last start. */
   #number: number | undefined;
+  #logDirectory = '';
+  /** It was struck, and has not been up and whole since. */
+  #isDamaged = false;
+  readonly #storage: HostStorage;
 
   constructor(options: HostNodeOptions) {
     this.id = options.id;
     this.#options = options;
     this.#random = options.kernel.stream(`node ${options.id}`);
     this.#voters = [votersOf(options.configuration)];
+    this.#storage = new HostStorage({ ...options, random: this.#random });
   }
 
   get state(): NodeState {
@@ -143,7 +135,7 @@ export class HostNode implements SimulatedNode {
     const process = new Process((error) => this.#options.violated(error));
     const life: Life = {
       process,
-      files: this.#options.disk.mount(),
+      files: this.#storage.mount(),
       applier: new Applier({
         ...this.#options,
         random: this.#random,
@@ -162,7 +154,7 @@ export class HostNode implements SimulatedNode {
   }
 
   crash(): void {
-    this.#options.disk.cutPower();
+    this.#storage.cutPower();
     this.#endLife('down');
   }
 
@@ -245,31 +237,21 @@ export class HostNode implements SimulatedNode {
   }
 
   breakDisk(fault: DiskFault): (() => void) | undefined {
-    const { disk, pace } = this.#options;
-    const times = Number.MAX_SAFE_INTEGER;
-    switch (fault) {
-      case 'slow': {
-        const { mostUs } = pace;
-        pace.mostUs = SLOW_MOST_US;
-        return () => (pace.mostUs = mostUs);
-      }
-      case 'hung':
-        return this.#inject(disk.inject({ kind: 'hung', on: 'write', times }));
-      case 'failing':
-        return this.#inject(disk.inject({ kind: 'eio', on: this.#random.pick(['write', 'sync']) }));
-      case 'full':
-        return this.#inject(disk.inject({ kind: 'enospc', on: 'write' }));
-      case 'short writes':
-        return this.#inject(disk.inject({ kind: 'short', on: 'write', times: 5 }));
-    }
+    return this.#storage.break(fault);
   }
 
-  damage(_random: Random): string | undefined {
-    return undefined;
+  damage(random: Random): string | undefined {
+    const text = this.#storage.damage(this.#logDirectory, random);
+    if (text !== undefined) this.#isDamaged = true;
+    return text;
   }
 
   get isDamaged(): boolean {
-    return false;
+    const node = this.#life?.node;
+    if (this.#state === 'up' && node !== undefined) {
+      this.#isDamaged = node.status().faulty.length > 0;
+    }
+    return this.#isDamaged;
   }
 
   voterSets(): readonly (readonly string[])[] {
@@ -282,10 +264,6 @@ export class HostNode implements SimulatedNode {
 
   digest(): number {
     return this.#life?.applier.machine.digest ?? 0;
-  }
-
-  #inject(injected: { release(): void }): () => void {
-    return () => injected.release();
   }
 
   // --- A life.
@@ -304,11 +282,13 @@ export class HostNode implements SimulatedNode {
     const { checkpoint } = replica;
     life.replica = replica;
     life.applier.machine.restore(checkpoint.state);
-    const log = await this.#openLog(life, replica.logDirectory, checkpoint);
+    this.#logDirectory = replica.logDirectory;
+    const place = this.#place(life, replica.logDirectory);
+    const log = await this.#storage.openLog({ ...place, behind: checkpoint });
     const logDisk = new LogDisk({
       log,
       note: () => RECORD,
-      openRepairs: (how) => this.#openRepairs(life, replica.logDirectory, how),
+      openRepairs: (how) => this.#storage.openRepairs(place, how),
     });
     life.disk = logDisk;
     if (log.failed !== undefined) logDisk.logFailed(log.failed);
@@ -348,7 +328,8 @@ export class HostNode implements SimulatedNode {
         sink: new StateSink({
           files,
           replica,
-          openLog: (directory, behind) => this.#openLog(life, directory, behind),
+          openLog: (directory, behind) =>
+            this.#storage.openLog({ ...this.#place(life, directory), behind }),
           makingCurrent: () => this.#options.installing(),
         }),
         checksum: (bytes) => crc32(bytes),
@@ -364,68 +345,31 @@ export class HostNode implements SimulatedNode {
     this.#options.touched();
   }
 
-  #openLog(
-    life: Life,
-    directory: string,
-    behind: Pick<CheckpointName, 'index' | 'term'>,
-  ): Promise<Log> {
-    const { limits, clock } = this.#options;
-    const { segmentBytes, prewriteBytes, maxWriteBytes, syncMode } = limits;
-    return Log.open({
-      files: life.files,
-      directory,
-      now: () => clock.wallMs(),
-      segmentBytes,
-      prewriteBytes,
-      maxWriteBytes,
-      syncMode,
-      idleMarkMs: 0,
-      newLogId: () => this.#logId(),
-      ...(behind.index > 0 && { beginsBehind: { index: behind.index, epoch: behind.term } }),
-      onFailure: (error) => {
-        if (!life.process.isOver) life.disk?.logFailed(error);
-      },
-    }).then(({ log }) => log);
-  }
-
-  async #openRepairs(
-    life: Life,
-    logDirectory: string,
-    how: 'if-there' | 'make',
-  ): Promise<Log | undefined> {
-    const names = await life.files.list(logDirectory);
-    if (how === 'if-there' && !names.includes(REPAIRS)) return undefined;
-    return this.#openLog(life, `${logDirectory}/${REPAIRS}`, { index: 0, term: 0 });
-  }
-
-  #logId(): string {
-    const half = (): string => this.#random.below(0x1_0000_0000).toString(16).padStart(8, '0');
-    return half() + half();
+  #place(life: Life, directory: string): LogPlace {
+    const onFailure = (error: Error): void => {
+      if (!life.process.isOver) life.disk?.logFailed(error);
+    };
+    return { files: life.files, directory, onFailure };
   }
 
   /** Everything that the disk held. */
   async #tellChecks(disk: LogDisk, { checkpoint, number }: ReplicaFiles): Promise<void> {
-    const entries: Entry[] = [];
-    for (let next = disk.start; next <= disk.last;) {
-      const read = await disk.read(next, READ_BYTES);
-      if (read.kind !== 'entries') throw new Error(`entry ${next} of ${disk.last}: ${read.kind}`);
-      entries.push(...read.entries);
-      next += read.entries.length;
-    }
+    const { entries, damaged } = await heldOn(disk);
     this.#options.checks.restarted(this.id, {
       checkpoint: checkpoint.index,
       start: disk.start,
-      entries: entries.map(mirrorOf),
-      damaged: [],
-      unknownFrom: undefined,
+      entries: entries.map((entry) => (typeof entry === 'number' ? lost(entry) : mirrorOf(entry))),
+      damaged,
+      unknownFrom: disk.faulty.find(({ through }) => through === undefined)?.from,
       term: disk.hardState.term,
       voters: votersOf(checkpoint.configuration),
       replaced: this.#number !== undefined && number !== this.#number,
     });
     this.#number = number;
     const configurations = [checkpoint.configuration];
-    for (const { index, configuration } of entries) {
-      if (configuration !== undefined) configurations.push({ index, configuration });
+    for (const entry of entries) {
+      if (typeof entry === 'number' || entry.configuration === undefined) continue;
+      configurations.push({ index: entry.index, configuration: entry.configuration });
     }
     this.#voters = configurations.slice(-2).map(votersOf);
   }
@@ -483,11 +427,56 @@ export class HostNode implements SimulatedNode {
   /** As the product does: what cannot be written ends the process. */
   #diskFailed(life: Life, error: unknown): void {
     if (this.#life !== life) return;
+    if (this.#isDamaged && isRefusal(error)) return this.#halted(error);
     if (!isOfTheDisk(error)) return this.#options.violated(error);
     this.#options.counters.add('rare: replica stopped by its disk');
     this.#options.kernel.note(`${this.id} failed: ${String(error)}`);
     this.#endLife('failed');
   }
+
+  /** It says loudly that it may not go on: whoever runs it replaces it. */
+  #halted(error: Error): void {
+    this.#options.counters.add('rare: start refused over damage');
+    this.#options.kernel.note(`${this.id} refuses to start: ${error.message}`);
+    this.#endLife('failed');
+    this.#options.halted();
+  }
+}
+
+/** A loud halt: what is left on the disk is not enough to go on. */
+function isRefusal(error: unknown): error is Error {
+  if (error instanceof RaftError) return true;
+  return error instanceof StorageError && error.code === 'damaged';
+}
+
+interface Held {
+  /** The index alone where it cannot be read. */
+  readonly entries: readonly (Entry | number)[];
+  readonly damaged: readonly number[];
+}
+
+async function heldOn(disk: LogDisk): Promise<Held> {
+  const entries: (Entry | number)[] = [];
+  const damaged: number[] = [];
+  for (let next = disk.start; next <= disk.last;) {
+    const read = await disk.read(next, READ_BYTES);
+    if (read.kind === 'outside') throw new Error(`entry ${next} of ${disk.last} is not there`);
+    if (read.kind === 'entries') {
+      entries.push(...read.entries);
+      next += read.entries.length;
+      continue;
+    }
+    const through = read.range.through ?? disk.last;
+    for (; next <= through; next += 1) {
+      entries.push(next);
+      damaged.push(next);
+    }
+  }
+  return { entries, damaged };
+}
+
+function lost(index: number): MirrorEntry {
+  return { index, term: UNKNOWN_TERM, digest: 0 };
 }
 
 /** A fault that was installed, and not a bug that passes for one. */

@@ -39,6 +39,7 @@ export class Operator {
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
     this.#random = cluster.kernel.stream('operator');
+    cluster.onHalt = (id) => this.#replaceHalted(id);
   }
 
   /** Nothing is left to be done. */
@@ -139,6 +140,16 @@ export class Operator {
     const second = leader.change(change);
     if (second?.kind === 'accepted') counters.add('rare: two changes of membership taken');
     return `remove ${one}, ${change.kind} ${change.id}`;
+  }
+
+  /** What it may have promised is lost with the damage: it goes as one that lost its disk. */
+  #replaceHalted(id: string): void {
+    const machine = this.#cluster.machines.get(id);
+    if (machine === undefined || machine.lost) return;
+    machine.lost = true;
+    this.#leaving.add(id);
+    const name = this.#comes(this.#makeMachine());
+    this.#cluster.kernel.note(`${id} is replaced by ${name}`);
   }
 
   #loseDisk(leader: SimulatedNode): string | undefined {

@@ -175,15 +175,37 @@ export class SafetyChecks {
   restarted(node: string, held: HeldOnDisk): void {
     const kept = this.#kept(node);
     const { log } = kept;
-    const { start, entries, checkpoint, replaced, unknownFrom = Infinity, term, voters } = held;
-    if (start - 1 > checkpoint) {
+    const { start, term } = held;
+    if (start - 1 > held.checkpoint) {
       violation('promise kept over a crash', `${node} has no state for a log from ${start} on`);
     }
-    for (
-      let index = Math.max(log.start, start);
-      index <= Math.min(log.durable, unknownFrom - 1);
-      index += 1
-    ) {
+    // What cannot be read is for the checks what it was.
+    const entries = held.entries.map((entry) =>
+      entry.term === UNKNOWN_TERM ? (log.everAt(entry.index) ?? entry) : entry,
+    );
+    this.#keepsDurable(node, { ...held, entries });
+    const lastTerm = entries.at(-1)?.term ?? 0;
+    if (term < kept.term || term < lastTerm) {
+      const text = `${node} comes back in term ${term}, it was promised ${kept.term}`;
+      violation('promise kept over a crash', `${text}; its last entry has ${lastTerm}`);
+    }
+    kept.writtenTerm = term;
+    kept.isInstalling = false;
+    for (const entry of entries) {
+      if (entry.index <= kept.committed) this.#keepsCommitted(node, entry.index, entry);
+    }
+    log.restart(this.#before(log, start), held.voters);
+    log.write(entries);
+    log.madeDurable(start + entries.length - 1);
+    log.wentBad(held.damaged);
+    kept.view = undefined;
+  }
+
+  #keepsDurable(node: string, held: HeldOnDisk): void {
+    const { log } = this.#kept(node);
+    const { start, entries, replaced, unknownFrom = Infinity } = held;
+    const last = Math.min(log.durable, unknownFrom - 1);
+    for (let index = Math.max(log.start, start); index <= last; index += 1) {
       const found = entries[index - start];
       const wanted = log.everAt(index);
       if (found?.term === wanted?.term && found?.digest === wanted?.digest) continue;
@@ -191,20 +213,6 @@ export class SafetyChecks {
       if (replaced && wanted?.term !== this.#committed[index - 1]?.term) continue;
       violation('promise kept over a crash', `${node} lost entry ${index}, which was durable`);
     }
-    if (term < kept.term || term < (entries.at(-1)?.term ?? 0)) {
-      const text = `${node} comes back in term ${term}, it was promised ${kept.term}`;
-      violation('promise kept over a crash', `${text}; its last entry has ${entries.at(-1)?.term}`);
-    }
-    kept.writtenTerm = term;
-    kept.isInstalling = false;
-    const known = kept.committed;
-    for (const entry of entries)
-      if (entry.index <= known) this.#keepsCommitted(node, entry.index, entry);
-    log.restart(this.#before(log, start), voters);
-    log.write(entries);
-    log.madeDurable(start + entries.length - 1);
-    log.wentBad(held.damaged);
-    kept.view = undefined;
   }
 
   applied(node: string, index: number, digest: number): void {
