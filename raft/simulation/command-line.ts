@@ -1,6 +1,6 @@
 /**
- * The command line of the simulator: many seeds with a progress bar and a closing table, or one seed
- * with its trace.
+ * The command line of the simulator: many seeds with a progress bar and a closing table, or one
+ * seed with its trace.
  *
  * Exit status 0: no violation, and every kind of fault that was asked for was installed; 1: not so;
  * 2: it was called wrongly. A violation prints its seed, a reproduction made smaller, and the last

@@ -1,10 +1,10 @@
 /**
- * The storage of one simulated machine: its disk with what can go wrong with it, and the logs that a
- * replica opens on it.
+ * The storage of one simulated machine: its disk with what can go wrong with it, and the logs that
+ * a replica opens on it.
  *
- * Damage at rest is single bits that flip in what a log has written: never in the zeros ahead of it,
- * and never so that a whole sector reads as zeros, because the log itself cannot tell that from a
- * write that a power cut tore (storage.md, "Recovery").
+ * Damage at rest is single bits that flip in what a log has written: never in the zeros ahead of
+ * it, and never so that a whole sector reads as zeros, because the log itself cannot tell that from
+ * a write that a power cut tore (storage.md, "Recovery").
  */
 
 import { Log } from '#storage';

@@ -28,7 +28,7 @@ interface World {
   readonly machine: 'ledger' | 'queues';
 }
 
-/** Seeds that fail without the mutant are passed over, and told: they are a finding of their own. */
+/** Seeds that fail without the mutant are passed over, and told: each is a finding. */
 export async function huntBySeeds(mutant: Mutant, options: Hunt): Promise<Score> {
   const world = worldFor(mutant, options.level);
   const checks = new Map<string, number>();

@@ -1,6 +1,6 @@
 /**
- * Runs the tests that a mutant names, with the mutant in their sources: one of them has to fail. For
- * bugs that lie where the simulator does not reach yet.
+ * Runs the tests that a mutant names, with the mutant in their sources: one of them has to fail.
+ * For bugs that lie where the simulator does not reach yet.
  */
 
 import { execFile } from 'node:child_process';
