@@ -47,7 +47,7 @@ export async function runSeed(
     machines,
     change: (plan) => changedPlan(plan, changes),
   });
-  const found = await withoutRealTime(() => new SeedRun(cluster).run()).then(
+  const found = await withoutRealTime(() => heard(cluster)).then(
     () => undefined,
     (error: unknown) => asViolation(error),
   );
@@ -64,6 +64,19 @@ export async function runSeed(
     simulatedUs: kernel.nowUs,
     events: kernel.events,
   };
+}
+
+/** What nobody catches, in a promise or a tick, is a violation and not the end of the process. */
+async function heard(cluster: Cluster): Promise<void> {
+  const hear = (error: unknown): void => cluster.violated(error);
+  process.on('unhandledRejection', hear);
+  process.on('uncaughtException', hear);
+  try {
+    await new SeedRun(cluster).run();
+  } finally {
+    process.off('unhandledRejection', hear);
+    process.off('uncaughtException', hear);
+  }
 }
 
 class SeedRun {
