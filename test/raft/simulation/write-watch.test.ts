@@ -55,7 +55,7 @@ describe('a watched stream of writes', () => {
 });
 
 describe('the closing table', () => {
-  const [first = '', second = ''] = STEP_KINDS;
+  const [first, second] = STEP_KINDS;
   const totals = (seeds: number) => {
     const counters = new Counters();
     counters.add(`requested: ${first}`, seeds);
