@@ -49,7 +49,7 @@ export type {
   SoftState,
 } from './core/ready.ts';
 export type { PeerStatus, ProgressState, Status } from './core/status.ts';
-export { LogDisk } from './host/log-disk.ts';
+export { LogDisk, hardStateIn } from './host/log-disk.ts';
 export type { CommandsNote, LogDiskOptions } from './host/log-disk.ts';
 export {
   ConfigurationError,

@@ -15,6 +15,7 @@ import type { DiskReserve, EntryName, Files, LogOptions, RecordStore } from '#st
 import type { PeerTransport } from './cluster/peer-transport.ts';
 import type { ShardSettings } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
+import { peerPlaces } from './peer-host.ts';
 import type { ReplicaFolders } from './replica-folders.ts';
 import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';
@@ -57,12 +58,13 @@ interface OpenedReplica {
 interface Life {
   readonly closers: (() => Promise<void>)[];
   shard: Shard | undefined;
+  replica: RaftLog | undefined;
 }
 
 export class DurableShard {
   readonly #parts: DurableShardParts;
   readonly #sink: ShardCatchUpSink;
-  #life: Life = { closers: [], shard: undefined };
+  #life: Life = { closers: [], shard: undefined, replica: undefined };
   #bytesOfLives = 0;
   #reopening: Promise<void> = Promise.resolve();
   #stopped = false;
@@ -85,6 +87,12 @@ export class DurableShard {
     return shard;
   }
 
+  /** Those that run, by shard. */
+  get replicas(): ReadonlyMap<number, RaftLog> {
+    const { replica } = this.#life;
+    return new Map(replica === undefined ? [] : [[SHARD, replica]]);
+  }
+
   /** For a start that is refused: nothing is written any more. */
   async abandon(): Promise<void> {
     this.#stopped = true;
@@ -105,7 +113,7 @@ export class DurableShard {
   }
 
   async #open(): Promise<void> {
-    const life: Life = { closers: [], shard: undefined };
+    const life: Life = { closers: [], shard: undefined, replica: undefined };
     this.#life = life;
     try {
       life.shard = await this.#openShard(life);
@@ -125,6 +133,7 @@ export class DurableShard {
 
   async #reopen(life: Life): Promise<void> {
     this.#parts.logger.info({}, 'the shard has caught up by a checkpoint, and is opened anew');
+    life.replica = undefined;
     await life.shard?.discard();
     await closeAll(life.closers);
     await this.#open();
@@ -161,6 +170,7 @@ export class DurableShard {
         ['disk/inside-reserve', reserve.state === 'inside-reserve' ? 1 : 0],
         ['bytes/log', this.#bytesOfLives + log.stats.bytesWritten],
         ['bytes/prewritten', prewritten()],
+        ...replica.figures(),
         ...this.#parts.moreStats(),
       ],
       diskFull: () => reserve.noteFull(),
@@ -207,9 +217,13 @@ export class DurableShard {
       catchUp: this.#catchUp(life),
       clock: raftClock,
       random: systemRandom,
+      membersChanged: ({ members }) => {
+        if (settings.peers !== undefined) peers?.setPeers(peerPlaces(settings.peers, members));
+      },
       replaced: () => this.#replaced(life),
     });
     replica = made;
+    life.replica = made;
     if (early !== undefined) made.logFailed(early);
     life.closers.push(() => Promise.resolve(made.abandon()));
     return { log, replica: made, prewritten: () => zeros };
@@ -287,8 +301,9 @@ function runsOf({ settings, files }: DurableShardParts, directory: string, owner
 /** The nodes that the configuration file names, or this one alone. */
 function foundersOf({ node, peers }: ShardSettings): Configuration {
   if (peers === undefined) return { members: [{ id: node, role: 'voter', address: '' }] };
+  const founders = peers.joins ? peers.nodes.filter(({ id }) => id !== node) : peers.nodes;
   const { members } = configurationOf(
-    peers.nodes.map(({ id, host, port }) => ({ id, role: 'voter', address: `${host}:${port}` })),
+    founders.map(({ id, host, port }) => ({ id, role: 'voter', address: `${host}:${port}` })),
   );
   // More voters cost a message each and make a quorum no safer.
   return { members: members.map((member, nth) => (nth < VOTERS_MAX ? member : learner(member))) };

@@ -8,9 +8,10 @@
  */
 
 import { resolve } from 'node:path';
+import type { ClusterAdmin } from './admin/cluster-port.ts';
 import { AdminServer } from './admin/server.ts';
 import { MemoryBroker } from './broker/broker.ts';
-import type { QueueClient } from './broker/ports.ts';
+import { AdminError, type QueueAdmin, type QueueClient } from './broker/ports.ts';
 import type { Config } from './config/config.ts';
 import { NodeWatch } from './node-watch.ts';
 import {
@@ -38,8 +39,16 @@ export interface ShardThreads {
   stop(): Promise<void>;
 }
 
-/** Locks the data directory, recovers, and resolves when publishes can be stored. */
-export type StartShards = (settings: ShardSettings, log: Logger) => Promise<ShardThreads>;
+/**
+ * Locks the data directory, recovers, and resolves when publishes can be stored. `running` is
+ * called before that, when the replicas of this node take part, whoever leads; where it rejects,
+ * so does the start.
+ */
+export type StartShards = (
+  settings: ShardSettings,
+  log: Logger,
+  running: (cluster: ClusterAdmin) => Promise<void>,
+) => Promise<ShardThreads>;
 
 interface Address {
   readonly host: string;
@@ -86,11 +95,15 @@ export class Node {
   readonly #watch: NodeWatch;
   readonly #broker: MemoryBroker;
   readonly #frontends: readonly Frontend[];
-  readonly #admin: AdminServer | undefined;
+  readonly #admin: NodeAdmin;
   readonly #log: Logger;
   #stopping: Promise<void> | undefined;
 
-  private constructor(shards: ShardThreads, { config, log }: NodeParts, watch: NodeWatch) {
+  private constructor(
+    shards: ShardThreads,
+    { config, log }: NodeParts,
+    { watch, admin }: { readonly watch: NodeWatch; readonly admin: NodeAdmin },
+  ) {
     this.dataDirectory = resolve(config.data_dir);
     this.#watch = watch;
     this.failed = shards.failed;
@@ -106,8 +119,8 @@ export class Node {
     this.#frontends = mqtt;
     const { stats, pulse, failed } = shards;
     watch.watch({ broker, mqtt, stats, pulse, failed });
-    const admin = adminOptions(config, this.dataDirectory);
-    this.#admin = admin && new AdminServer(shards.queues.admin, log, admin);
+    this.#admin = admin;
+    admin.queues = shards.queues.admin;
   }
 
   /**
@@ -120,11 +133,13 @@ export class Node {
     const watch = new NodeWatch(opsOptions(config), log);
     // Before the recovery, which may take long: a supervisor wants to see that it is under way.
     const watching = watch.listen().then(() => undefined, asListenError(config));
+    const admin = new NodeAdmin(parts, settings.dataDirectory);
     let node: Node;
     try {
-      node = new Node(await startShards(settings, log), parts, watch);
+      const shards = await startShards(settings, log, (cluster) => admin.start(cluster));
+      node = new Node(shards, parts, { watch, admin });
     } catch (error) {
-      await watch.stop();
+      await Promise.all([admin.stop(), watch.stop()]);
       throw error;
     }
     try {
@@ -155,7 +170,7 @@ export class Node {
 
   /** The socket of the command line; undefined where there is none. */
   get adminSocket(): string | undefined {
-    return this.#admin?.path;
+    return this.#admin.path;
   }
 
   get queues(): Iterable<{ readonly name: string }> & { readonly count: number } {
@@ -171,8 +186,6 @@ export class Node {
   }
 
   async #listen(config: Config): Promise<void> {
-    // First, so that whoever sees the other listeners can use it.
-    await this.#admin?.start();
     this.#broker.start();
     for (const frontend of this.#frontends) {
       try {
@@ -187,7 +200,7 @@ export class Node {
     this.#log.info({}, 'stopping');
     this.#watch.stopping();
     const stops = this.#frontends.map((frontend) => frontend.stop());
-    await Promise.all([this.#admin?.stop(), ...stops]);
+    await Promise.all([this.#admin.stop(), ...stops]);
     this.#broker.stop();
     try {
       await this.#shards.stop();
@@ -195,6 +208,44 @@ export class Node {
       await this.#watch.stop();
     }
     this.#log.info({}, 'stopped');
+  }
+}
+
+/**
+ * The admin socket, open as soon as the replicas run: who looks after a cluster needs it most while
+ * nobody leads. Queues follow when this node can serve them.
+ */
+class NodeAdmin {
+  readonly #parts: NodeParts;
+  readonly #dataDirectory: string;
+  #server: AdminServer | undefined;
+  queues: QueueAdmin | undefined;
+
+  constructor(parts: NodeParts, dataDirectory: string) {
+    this.#parts = parts;
+    this.#dataDirectory = dataDirectory;
+  }
+
+  get path(): string | undefined {
+    return this.#server?.path;
+  }
+
+  async start(cluster: ClusterAdmin): Promise<void> {
+    const { config, log } = this.#parts;
+    const options = adminOptions(config, this.#dataDirectory);
+    if (options === undefined) return;
+    const server = new AdminServer({ cluster, queues: () => this.#served() }, log, options);
+    await server.start();
+    this.#server = server;
+  }
+
+  async stop(): Promise<void> {
+    await this.#server?.stop();
+  }
+
+  #served(): QueueAdmin {
+    if (this.queues !== undefined) return this.queues;
+    throw new AdminError('unavailable', 'no queue is served here yet: nobody leads the shard');
   }
 }
 

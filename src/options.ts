@@ -68,6 +68,8 @@ export interface PeerSettings {
   /** Paths of files in PEM, absolute; undefined: nothing is protected. */
   readonly tls: { readonly cert: string; readonly key: string; readonly ca: string } | undefined;
   readonly backlogBytes: number;
+  /** It comes to a cluster that runs: it is no founder. */
+  readonly joins: boolean;
 }
 
 /** An explicit group of the configuration. */
@@ -259,6 +261,7 @@ function peerSettings({ cluster }: Config): PeerSettings | undefined {
         ? undefined
         : { cert: resolve(tls.cert), key: resolve(tls.key), ca: resolve(tls.ca) },
     backlogBytes: cluster.max_peer_backlog,
+    joins: cluster.join,
   };
 }
 

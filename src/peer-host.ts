@@ -5,8 +5,12 @@
  */
 
 import { randomInt } from 'node:crypto';
+import type { Member } from '#raft';
+import type { PeerPlace } from './cluster/peer-dialer.ts';
 import { PeerTlsError, readPeerTls } from './cluster/peer-tls.ts';
 import { PeerTransport } from './cluster/peer-transport.ts';
+import { nodeOf } from './cluster/server-id.ts';
+import { isLoopback, readAddress } from './config/config.ts';
 import type { PeerSettings } from './options.ts';
 import { LISTEN_KEY, PeerStartError } from './peer-start-error.ts';
 import type { Logger } from './telemetry/logger.ts';
@@ -44,6 +48,28 @@ export async function openPeers(
   const peers = transport.peers.map(({ id }) => id);
   log.info({ cluster, ...transport.address, tls: tls !== undefined, peers }, 'peers are awaited');
   return transport;
+}
+
+/**
+ * The nodes of the configuration file, and those that were added to the cluster while it ran: they
+ * are reached where they were said to be. Of what both know, the file has the address.
+ */
+export function peerPlaces(
+  { nodes }: PeerSettings,
+  members: readonly Member[],
+): readonly PeerPlace[] {
+  const places = new Map<string, PeerPlace>(nodes.map((place) => [place.id, place]));
+  for (const { id, address } of members) {
+    const node = nodeOf(id);
+    const read = readAddress(address);
+    if (!places.has(node) && 'value' in read) places.set(node, { id: node, ...read.value });
+  }
+  return [...places.values()];
+}
+
+/** With TLS, or where somebody said that plain text may leave this machine, and it does. */
+export function mayLeaveMachine({ tls, listen, nodes }: PeerSettings): boolean {
+  return tls !== undefined || [listen, ...nodes].some(({ host }) => !isLoopback(host));
 }
 
 function asStartError(cause: unknown): never {

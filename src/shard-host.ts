@@ -8,10 +8,13 @@
 
 import { DiskReserve, nodeFiles, openDataDirectory } from '#storage';
 import type { DataDirectory, Files } from '#storage';
+import type { ClusterAdmin } from './admin/cluster-port.ts';
+import type { PeerTransport } from './cluster/peer-transport.ts';
+import { ClusterOperator } from './cluster-operator.ts';
 import { DurableShard, shardLimitsOf } from './durable-shard.ts';
 import type { ShardSettings } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
-import { openPeers } from './peer-host.ts';
+import { mayLeaveMachine, openPeers } from './peer-host.ts';
 import { ReplicaFolders } from './replica-folders.ts';
 import { DeclarationError } from './shard/declarations.ts';
 import type { BatchPort } from './shard/port.ts';
@@ -37,6 +40,9 @@ export interface ShardHostParts {
 }
 
 export interface ShardHost {
+  readonly cluster: ClusterAdmin;
+  /** The numbers of this node's shards, whoever leads. */
+  stats(): Promise<Map<string, number>>;
   /** Stores what is under way, writes the last checkpoint, and lets the data directory go. */
   stop(): Promise<void>;
 }
@@ -71,6 +77,8 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
     const inMemory = await openVolatileShard(parts, durable.shard);
     opened.pop();
     return {
+      cluster: newOperator(settings, peers, durable),
+      stats: () => statsOfBoth(durable.shard, inMemory),
       stop: async () => {
         try {
           await Promise.all([durable.stop(), inMemory.stop()]);
@@ -83,6 +91,34 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
     await closeAll(opened);
     throw error;
   }
+}
+
+function newOperator(
+  { node, peers: settings }: ShardSettings,
+  peers: PeerTransport | undefined,
+  durable: DurableShard,
+): ClusterOperator {
+  const replicas = () => durable.replicas;
+  if (settings === undefined || peers === undefined) {
+    return new ClusterOperator({ node, cluster: undefined, replicas });
+  }
+  const cluster = {
+    id: settings.cluster,
+    mayLeaveMachine: mayLeaveMachine(settings),
+    peers: () => peers.peers,
+  };
+  return new ClusterOperator({ node, cluster, replicas });
+}
+
+/** The durable shard's, with what is counted by queue and by message in memory beside it. */
+async function statsOfBoth(durable: Shard, inMemory: Shard): Promise<Map<string, number>> {
+  const [stats, others] = await Promise.all([durable.statsOfAll(), inMemory.statsOfAll()]);
+  for (const [name, value] of others) {
+    if (name.includes('\0')) stats.set(name, value);
+    else if (name.startsWith('messages/')) stats.set(name, (stats.get(name) ?? 0) + value);
+    else if (name === 'log/bytes') stats.set('memory/bytes', value);
+  }
+  return stats;
 }
 
 function openReserve(

@@ -17,7 +17,14 @@ import { QueueClients } from './shard/queue-clients.ts';
 import { DeclarationError } from './shard/declarations.ts';
 import { type BatchPort, ThreadBatchPort, loopback } from './shard/port.ts';
 import type { Logger } from './telemetry/logger.ts';
-import { type WorkerHears, type WorkerInput, type WorkerSays, errorOf } from './worker-talk.ts';
+import { ThreadAsks } from './thread-asks.ts';
+import {
+  type Asked,
+  type WorkerHears,
+  type WorkerInput,
+  type WorkerSays,
+  errorOf,
+} from './worker-talk.ts';
 
 export { partDirectory } from './replica-folders.ts';
 
@@ -28,12 +35,19 @@ export { partDirectory } from './replica-folders.ts';
 const STOP_MS_MAX = 60_000;
 
 /** Rejects with a StorageError, or with a ConfigError when a queue cannot be what is asked for. */
-export const startShards: StartShards = async (settings, logger) => {
+export const startShards: StartShards = async (settings, logger, running) => {
   const failure = new Failure();
   try {
     const host = await (settings.thread === 'worker'
       ? startWorker(settings, failure)
       : startHere(settings, logger, failure));
+    try {
+      await running(host.asked.cluster);
+    } catch (error) {
+      failure.stopping = true;
+      await inTime(host, host.stop());
+      throw error;
+    }
     return await withClient(settings, logger, { host, failure });
   } catch (error) {
     throw error instanceof DeclarationError ? asConfigError(error) : error;
@@ -50,6 +64,7 @@ interface Host {
   /** Ends what can be ended from outside, after a stop that failed. */
   abandon(): Promise<unknown>;
   readonly pulse: SharedArrayBuffer;
+  readonly asked: Asked;
   /** Resolves when nothing of it runs any more, which is some time after the port was closed. */
   readonly ended: Promise<void>;
 }
@@ -100,7 +115,7 @@ async function withClient(
   };
   return {
     queues: client,
-    stats: () => client.stats(),
+    stats: () => host.asked.stats(),
     pulse: host.pulse,
     failed: failure.happened,
     stop: async () => {
@@ -148,6 +163,7 @@ async function startHere(settings: ShardSettings, logger: Logger, failure: Failu
     port: near,
     volatilePort: volatileNear,
     pulse: memory,
+    asked: host,
     stop: () => host.stop().finally(() => pulse.stop()),
     abandon: () => Promise.resolve(),
     ended: Promise.resolve(),
@@ -187,6 +203,8 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
   const ended = new Promise<void>((resolve) => {
     worker.once('exit', () => resolve());
   });
+  const asks = new ThreadAsks((words) => worker.postMessage(words));
+  void ended.then(() => asks.end(new Error('the thread of the shards has ended')));
   worker.on('error', (error) => failure.tell(error));
   worker.once('exit', () => failure.tell(new Error('the thread of the shards ended')));
   let stopped: (error?: Error) => void = () => undefined;
@@ -208,6 +226,10 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
           break;
         case 'stopped':
           stopped();
+          break;
+        case 'told':
+        case 'not-told':
+          asks.heard(said);
       }
     });
   }).catch(async (error: unknown) => {
@@ -220,6 +242,7 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
     port: new ThreadBatchPort(port1),
     volatilePort: new ThreadBatchPort(inMemory.port1),
     pulse,
+    asked: asks.asked,
     stop: async () => {
       const done = new Promise<void>((resolve, reject) => {
         stopped = (error) => (error === undefined ? resolve() : reject(error));

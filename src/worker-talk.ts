@@ -5,6 +5,12 @@
 
 import type { MessagePort } from 'node:worker_threads';
 import { STORAGE_ERROR_CODES, StorageError } from '#storage';
+import type {
+  ClusterAdmin,
+  ClusterAnswer,
+  MemberChange,
+  NodeStatus,
+} from './admin/cluster-port.ts';
 import type { ShardSettings } from './options.ts';
 import { PeerStartError } from './peer-start-error.ts';
 import { DeclarationError } from './shard/declarations.ts';
@@ -29,10 +35,63 @@ export type WorkerSays =
   | { readonly kind: 'ready' }
   | { readonly kind: 'refused'; readonly refusal: Refusal }
   | { readonly kind: 'failed'; readonly message: string }
-  | { readonly kind: 'stopped' };
+  | { readonly kind: 'stopped' }
+  | { readonly kind: 'told'; readonly id: number; readonly told: Told<Ask['kind']> }
+  | { readonly kind: 'not-told'; readonly id: number; readonly refusal: Refusal };
 
-export interface WorkerHears {
-  readonly kind: 'stop';
+export type WorkerHears =
+  | { readonly kind: 'stop' }
+  | { readonly kind: 'ask'; readonly id: number; readonly ask: Ask };
+
+/** What can be asked of the thread whoever leads its shards. */
+export type Ask =
+  | { readonly kind: 'stats' }
+  | { readonly kind: 'status' }
+  | { readonly kind: 'change'; readonly shard: number; readonly change: MemberChange }
+  | { readonly kind: 'transfer'; readonly shard: number; readonly to: string };
+
+interface Answers {
+  readonly stats: Map<string, number>;
+  readonly status: NodeStatus;
+  readonly change: ClusterAnswer;
+  readonly transfer: ClusterAnswer;
+}
+type Told<Kind extends Ask['kind']> = Answers[Kind];
+
+/** How one side asks the other. */
+export type Asks = <Kind extends Ask['kind']>(
+  ask: Extract<Ask, { kind: Kind }>,
+) => Promise<Told<Kind>>;
+
+/** What a thread of shards has for whoever asks. */
+export interface Asked {
+  readonly cluster: ClusterAdmin;
+  stats(): Promise<Map<string, number>>;
+}
+
+export function answerTo(asked: Asked, ask: Ask): Promise<Told<Ask['kind']>> {
+  const { cluster } = asked;
+  switch (ask.kind) {
+    case 'stats':
+      return asked.stats();
+    case 'status':
+      return cluster.status();
+    case 'change':
+      return cluster.change(ask.shard, ask.change);
+    case 'transfer':
+      return cluster.transfer(ask.shard, ask.to);
+  }
+}
+
+export function askedOver(asks: Asks): Asked {
+  return {
+    stats: () => asks({ kind: 'stats' }),
+    cluster: {
+      status: () => asks({ kind: 'status' }),
+      change: (shard, change) => asks({ kind: 'change', shard, change }),
+      transfer: (shard, to) => asks({ kind: 'transfer', shard, to }),
+    },
+  };
 }
 
 export function refusalOf(error: unknown): Refusal {

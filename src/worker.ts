@@ -3,17 +3,23 @@
  * and ends when it is told to stop.
  *
  * Two ways lead out of it. Batches of bytes go over the port that came with the worker's data. What
- * is rare and about the thread itself (ready, refused, failed, stop, stopped) goes over the
- * worker's own channel, as `WorkerSays` and `WorkerHears`. An exception that nobody caught ends the
- * thread, and the main thread takes that for a failed store: everything acknowledged is on the
- * disk.
+ * is rare and about the thread itself (ready, refused, failed, stop, stopped), and what is asked of
+ * this node whoever leads, goes over the worker's own channel, as `WorkerSays` and `WorkerHears`.
+ * An exception that nobody caught ends the thread, and the main thread takes that for a failed
+ * store: everything acknowledged is on the disk.
  */
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { ThreadPulse } from './ops/thread-pulse.ts';
 import { openShardHost } from './shard-host.ts';
 import { ThreadBatchPort } from './shard/port.ts';
-import { type WorkerHears, type WorkerInput, type WorkerSays, refusalOf } from './worker-talk.ts';
+import {
+  type WorkerHears,
+  type WorkerInput,
+  type WorkerSays,
+  answerTo,
+  refusalOf,
+} from './worker-talk.ts';
 import { createLogger } from './telemetry/pino-logger.ts';
 
 async function run(): Promise<void> {
@@ -30,7 +36,15 @@ async function run(): Promise<void> {
       pulse: new ThreadPulse(pulse),
       onFailure: (error) => say({ kind: 'failed', message: error.message }),
     });
-    control.on('message', (_words: WorkerHears) => {
+    control.on('message', (words: WorkerHears) => {
+      if (words.kind === 'ask') {
+        const { id } = words;
+        answerTo(host, words.ask).then(
+          (told) => say({ kind: 'told', id, told }),
+          (error: unknown) => say({ kind: 'not-told', id, refusal: refusalOf(error) }),
+        );
+        return;
+      }
       host.stop().then(
         () => end({ kind: 'stopped' }),
         (error: unknown) => end({ kind: 'failed', message: String(error) }),

@@ -114,6 +114,10 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
   'shards.max_pending': ['shards.high_water=64KiB'],
   'cluster.id': CLUSTER,
   'cluster.listen': CLUSTER,
+  'cluster.join': [
+    'cluster.listen=127.0.0.1:7',
+    'cluster.peers=[{id: node-1, addr: "127.0.0.1:7"}, {id: b, addr: "127.0.0.1:8"}]',
+  ],
   'cluster.max_peer_backlog': CLUSTER,
   'cluster.tls.cert': CLUSTER_TLS,
   'cluster.tls.key': CLUSTER_TLS,

@@ -44,6 +44,7 @@ async function refusal(settings: Partial<PeerSettings>): Promise<PeerStartError>
     nodes: [],
     tls: undefined,
     backlogBytes: 1 << 20,
+    joins: false,
     ...settings,
   };
   const opened = await openPeers('n1', whole, new Lines()).catch((error: unknown) => error);
@@ -66,6 +67,7 @@ describe('openPeers', () => {
             nodes,
             tls: await filesOf(id, authority.tls('c', id)),
             backlogBytes: 1 << 20,
+            joins: false,
           },
           new Lines(),
         ),

@@ -59,6 +59,7 @@ async function start(id: string, small = false): Promise<void> {
     nodes,
     tls: undefined,
     backlogBytes: 1 << 24,
+    joins: false,
   };
   const usual = shardSettings(config, join(directory, id), false);
   const { storage, runs } = usual;

@@ -126,22 +126,26 @@ function take(shards: ShardThreads, count: number): Promise<string[]> {
   });
 }
 
+function started(how: ShardSettings): Promise<ShardThreads> {
+  return startShards(how, quiet, () => Promise.resolve());
+}
+
 describe.each(['main', 'worker'] as const)('shards, thread: %s', (thread) => {
   it('D6: what was settled in the turn of the stop does not come again', async () => {
-    const first = await startShards(settings(thread), quiet);
+    const first = await started(settings(thread));
     const texts = Array.from({ length: 50 }, (_, i) => `message ${i}`);
     await Promise.all(texts.map((text) => publish(first, text)));
     expect(await take(first, 50)).toEqual(texts);
     await first.stop();
 
-    const second = await startShards(settings(thread), quiet);
+    const second = await started(settings(thread));
     expect(await publish(second, 'after the stop')).toBeTypeOf('number');
     expect(await take(second, 1)).toEqual(['after the stop']);
     await second.stop();
   });
 
   it('D1: what was confirmed is there after a stop, and settled messages are not', async () => {
-    const first = await startShards(settings(thread), quiet);
+    const first = await started(settings(thread));
     for (const text of ['one', 'two', 'three'])
       expect(await publish(first, text)).toBeTypeOf('number');
     await first.stop();
@@ -149,19 +153,34 @@ describe.each(['main', 'worker'] as const)('shards, thread: %s', (thread) => {
     const log = await partDirectory(nodeFiles(), join(directory, 'data'), 'log');
     expect((await readdir(log)).length).toBeGreaterThan(0);
 
-    const second = await startShards(settings(thread), quiet);
+    const second = await started(settings(thread));
     expect(await take(second, 3)).toEqual(['one', 'two', 'three']);
     expect(await publish(second, 'four')).toBeTypeOf('number');
     await second.stop();
 
-    const third = await startShards(settings(thread), quiet);
+    const third = await started(settings(thread));
     expect(await take(third, 1)).toEqual(['four']);
     await third.stop();
   });
 
+  it('the replicas answer before the queues are served, and are stopped by a refusal', async () => {
+    const refused = startShards(settings(thread), quiet, async (cluster) => {
+      const { node, replicas } = await cluster.status();
+      expect(node).toBe('node-1');
+      expect(replicas).toMatchObject([{ shard: 0, id: 'node-1' }]);
+      throw new Error('no socket');
+    });
+    await expect(refused).rejects.toThrow('no socket');
+    const shards = await started(settings(thread));
+    const stats = await shards.stats();
+    expect(stats.get('raft-role/leader')).toBe(1);
+    expect(stats.get('raft-members/voter')).toBe(1);
+    await shards.stop();
+  });
+
   it('a second broker on the data directory is refused, and the first goes on', async () => {
-    const first = await startShards(settings(thread), quiet);
-    await expect(startShards(settings(thread), quiet)).rejects.toMatchObject({
+    const first = await started(settings(thread));
+    await expect(started(settings(thread))).rejects.toMatchObject({
       name: 'StorageError',
       code: 'locked',
     });
@@ -170,11 +189,11 @@ describe.each(['main', 'worker'] as const)('shards, thread: %s', (thread) => {
   });
 
   it('O1: other limits are taken over, and no queue is made twice', async () => {
-    const first = await startShards(settings(thread), quiet);
+    const first = await started(settings(thread));
     const before = [...first.queues.queues];
     await first.stop();
     const queues = [queue('orders', { deliveryLimit: 3 }), queue('bills')];
-    const second = await startShards(settings(thread, { queues }), quiet);
+    const second = await started(settings(thread, { queues }));
     expect(Array.from(second.queues.queues, ({ name }) => name)).toEqual(['orders', 'bills']);
     expect([...second.queues.queues][0]?.queueId).toBe(before[0]?.queueId);
     await second.stop();
@@ -182,11 +201,11 @@ describe.each(['main', 'worker'] as const)('shards, thread: %s', (thread) => {
 
   it('O1: a queue that cannot be is refused at the start, and lets the directory go', async () => {
     const queues = [queue('orders', { deliveryLimit: 0 })];
-    await expect(startShards(settings(thread, { queues }), quiet)).rejects.toMatchObject({
+    await expect(started(settings(thread, { queues }))).rejects.toMatchObject({
       name: 'ConfigError',
       message: expect.stringContaining('orders') as string,
     });
-    const shards = await startShards(settings(thread), quiet);
+    const shards = await started(settings(thread));
     await shards.stop();
   });
 
@@ -197,7 +216,7 @@ describe.each(['main', 'worker'] as const)('shards, thread: %s', (thread) => {
     const reserveBytes =
       (space.bavail + Math.floor((space.blocks - space.bavail) / 2)) * space.bsize;
     const options = settings(thread, { storage: { ...storage, reserveBytes } });
-    const shards = await startShards(options, quiet);
+    const shards = await started(options);
     expect(await publish(shards, 'no room')).toBe('disk-full');
     await shards.stop();
   });

@@ -72,7 +72,9 @@ export class ReadyWriter {
     const snapshot = this.#installing.take();
     const { truncateAfter, entries } = log.submit();
     const repaired = repairs.take();
-    const token = ledger.submit({
+    const token = ledger.nextToken;
+    ledger.submit({
+      token,
       through: log.last,
       hardState: hardState !== undefined,
       snapshot,

@@ -7,7 +7,8 @@
  * the anchor is still in the log that asked. What nobody has was never committed: the entries of
  * the next leader take its place, like those of any other uncommitted entry.
  *
- * A damaged copy never says *don't have*, and nothing is cut off because of an answer.
+ * A damaged copy never says *don't have*, and nothing is cut off because nobody has it. What is cut
+ * is only what cannot follow a repaired entry, because its term is lower.
  */
 
 import type { Entry } from './entry.ts';

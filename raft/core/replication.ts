@@ -30,6 +30,8 @@ export class Replication {
   #catchUps: CatchUp[] = [];
   #shared: readonly Entry[] | undefined;
   #sharedBytesMax = 0;
+  /** When peers that lack nothing were sent an append all the same. */
+  #verifiedTick = 0;
 
   constructor(replica: Replica, peers: Peers, fetches: Fetches) {
     this.#replica = replica;
@@ -44,9 +46,13 @@ export class Replication {
   }
 
   sendHeartbeats(round: number): void {
-    const { id, term, commitIndex, outbox } = this.#replica;
+    const { id, term, commitIndex, outbox, ticks, limits } = this.#replica;
+    const isVerifying = ticks - this.#verifiedTick >= limits.electionTicks;
+    if (isVerifying) this.#verifiedTick = ticks;
     for (const peer of this.#peers.list) {
       if (peer.fetchId === FETCH_FAILED) peer.fetchId = 0;
+      // A peer that was restarted commits nothing before an append has compared the two logs.
+      if (isVerifying && peer.state === 'replicate') peer.nudged = true;
       outbox.send({
         kind: 'heartbeat',
         from: id,

@@ -37,10 +37,15 @@ export class WriteLedger {
     return this.#writes[0]?.tick;
   }
 
-  submit(write: Omit<Write, 'token'>): number {
-    this.#token += 1;
-    this.#writes.push({ token: this.#token, ...write });
-    return this.#token;
+  /** The token of the next write. */
+  get nextToken(): number {
+    return this.#token + 1;
+  }
+
+  submit(write: Write): void {
+    assert(write.token === this.#token + 1, 'tokens ascend by one');
+    this.#token = write.token;
+    this.#writes.push(write);
   }
 
   /** The next one that `token` speaks for; call until there is none. */

@@ -97,10 +97,7 @@ export class LogDisk implements Disk {
   }
 
   get hardState(): HardState {
-    const { term, vote } = this.#log.hardState;
-    const tailLost = vote.endsWith(TAIL_LOST);
-    const name = tailLost ? vote.slice(0, -TAIL_LOST.length) : vote;
-    return { term, vote: name === '' ? undefined : name, tailLost };
+    return hardStateIn(this.#log.hardState);
   }
 
   get faulty(): readonly DamagedRange[] {
@@ -326,6 +323,13 @@ export class LogDisk implements Disk {
   #persisted(token: number): void {
     this.#listener?.persisted(token);
   }
+}
+
+/** What a log's hard state says of the replica. */
+export function hardStateIn({ term, vote }: Log['hardState']): HardState {
+  const tailLost = vote.endsWith(TAIL_LOST);
+  const name = tailLost ? vote.slice(0, -TAIL_LOST.length) : vote;
+  return { term, vote: name === '' ? undefined : name, tailLost };
 }
 
 function stored({ term, vote = '', tailLost = false }: HardState): { term: number; vote: string } {

@@ -1,7 +1,7 @@
 /**
- * The port `QueueAdmin` as the command line has it: each call is one request over the admin socket
- * of a broker, with a deadline, and is never sent twice: a purge whose answer was lost is told as
- * such, since only a person can say whether it may be done again.
+ * The ports `QueueAdmin` and `ClusterAdmin` as the command line has them: each call is one request
+ * over the admin socket of a broker, with a deadline, and is never sent twice: a purge whose answer
+ * was lost is told as such, since only a person can say whether it may be done again.
  *
  * Rejects with an `AdminError` where the broker refused, and with an `AdminCallError` where it gave
  * no answer. A socket that is neither ours nor, for root, anybody's is not spoken to: whoever put
@@ -10,24 +10,26 @@
 
 import { lstat } from 'node:fs/promises';
 import { Client, Metadata, credentials } from '@grpc/grpc-js';
-import {
-  AdminError,
-  type MoveWish,
-  type Offset,
-  type PeekedMessage,
-  type Position,
-  type QueueAdmin,
-  type QueueDefinition,
-  type QueueDetail,
-  type QueueSummary,
+import type {
+  MoveWish,
+  Offset,
+  PeekedMessage,
+  Position,
+  QueueAdmin,
+  QueueDefinition,
+  QueueDetail,
+  QueueSummary,
 } from '../broker/ports.ts';
+import { ClusterClient } from './cluster-client.ts';
+import type { ClusterAdmin } from './cluster-port.ts';
 import { detailOf, messageOf, outcomeOf, positionFields, summaryOf } from './convert.ts';
 import { LIST_MAX, PEEK_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX } from './limits.ts';
 import { type AdminCall, type AdminCalls, methodOf } from './messages.ts';
 import { pathProblem } from './socket.ts';
-import { AdminCallError, errorOf } from './status.ts';
+import { AdminCallError, errorOf, understood } from './status.ts';
 
 export class AdminClient implements QueueAdmin {
+  readonly cluster: ClusterAdmin = new ClusterClient((name, request) => this.#call(name, request));
   readonly #client: Client;
   readonly #path: string;
   readonly #timeoutMs: number;
@@ -129,17 +131,6 @@ export class AdminClient implements QueueAdmin {
         },
       );
     });
-  }
-}
-
-/** An answer that does not fit is one of another version, and no refusal. */
-function understood<Wire, Value>(wire: Wire, read: (wire: Wire) => Value): Value {
-  try {
-    return read(wire);
-  } catch (cause) {
-    if (!(cause instanceof AdminError)) throw cause;
-    const text = `the answer of the broker is not understood: ${cause.message}`;
-    throw new AdminCallError('failed', text, { cause });
   }
 }
 

@@ -1,19 +1,24 @@
 /**
- * What each call of proto/admin.proto does with the port `QueueAdmin`. Lists and messages go out in
- * pages that end early when they have grown large, so that no reply passes its limit: whoever
- * wants all asks again from behind the last one.
+ * What each call of proto/admin.proto does with the ports `QueueAdmin` and `ClusterAdmin`. Lists
+ * and messages go out in pages that end early when they have grown large, so that no reply passes
+ * its limit: whoever wants all asks again from behind the last one.
  */
 
 import { AdminError, type Offset, type PeekedMessage, type QueueAdmin } from '../broker/ports.ts';
+import { changeOf, wireAnswer, wireNode } from './cluster-convert.ts';
+import type { ClusterAdmin } from './cluster-port.ts';
 import { definitionOf, positionOf, wholeOf, wireDetail, wireMessage } from './convert.ts';
 import { LIST_MAX, PAGE_BYTES, PEEK_MAX } from './limits.ts';
+import type { ClusterCalls } from './cluster-messages.ts';
 import type { AdminCall, AdminCalls, WireMessage, WireSummary } from './messages.ts';
 
-export type Handlers = {
-  readonly [Name in AdminCall]: (
+type HandlersOf<Names extends AdminCall> = {
+  readonly [Name in Names]: (
     request: AdminCalls[Name]['request'],
   ) => Promise<AdminCalls[Name]['reply']>;
 };
+
+export type Handlers = HandlersOf<AdminCall>;
 
 /** Queues that the port is asked for at once: their topics may be long. */
 const LIST_STEP = 100;
@@ -22,29 +27,53 @@ const PEEK_STEP = 4;
 /** What a summary takes beside its texts, and a message beside its bytes; generously. */
 const ENTRY_BYTES = 512;
 
-export function handlersOf(admin: QueueAdmin): Handlers {
+export interface AdminPorts {
+  /** Throws an AdminError where there is none yet. */
+  readonly queues: () => QueueAdmin;
+  readonly cluster: ClusterAdmin;
+}
+
+export function handlersOf({ queues, cluster }: AdminPorts): Handlers {
+  return { ...queueHandlers(queues), ...clusterHandlers(cluster) };
+}
+
+function clusterHandlers(cluster: ClusterAdmin): HandlersOf<keyof ClusterCalls> {
   return {
-    List: ({ after, max }) => list(admin, after, ranged(max, LIST_MAX)),
-    Show: async ({ name }) => wireDetail(await admin.show(name)),
-    Declare: async (definition) => ({ outcome: await admin.declare(definitionOf(definition)) }),
+    Status: async () => wireNode(await cluster.status()),
+    ChangeMembers: async (wish) => {
+      const shard = wholeOf(wish.shard, 'shard');
+      return wireAnswer(await cluster.change(shard, changeOf(wish)));
+    },
+    TransferLead: async ({ shard, to }) =>
+      wireAnswer(await cluster.transfer(wholeOf(shard, 'shard'), to)),
+  };
+}
+
+function queueHandlers(
+  admin: () => QueueAdmin,
+): HandlersOf<Exclude<AdminCall, keyof ClusterCalls>> {
+  return {
+    List: ({ after, max }) => list(admin(), after, ranged(max, LIST_MAX)),
+    Show: async ({ name }) => wireDetail(await admin().show(name)),
+    Declare: async (definition) => ({ outcome: await admin().declare(definitionOf(definition)) }),
     Delete: async ({ name }) => {
-      await admin.delete(name);
+      await admin().delete(name);
       return {};
     },
-    Purge: async ({ name, group }) => ({ count: await admin.purge(name, group) }),
+    Purge: async ({ name, group }) => ({ count: await admin().purge(name, group) }),
     Peek: async ({ name, from, max }) => {
       const start = wholeOf(from, 'from') as Offset;
-      return { messages: await peek(admin, { name, from: start, max: ranged(max, PEEK_MAX) }) };
+      return { messages: await peek(admin(), { name, from: start, max: ranged(max, PEEK_MAX) }) };
     },
     Move: async (wish) => {
       atLeastOne(wholeOf(wish.max, 'max'));
-      return { count: await admin.move(wish) };
+      return { count: await admin().move(wish) };
     },
     Seek: async ({ name, group, ...position }) => ({
-      floor: await admin.seek(name, group, positionOf({ name, group, ...position })),
+      floor: await admin().seek(name, group, positionOf({ name, group, ...position })),
     }),
     DeleteGroup: async ({ name, group }) => {
-      await admin.deleteGroup(name, group);
+      await admin().deleteGroup(name, group);
       return {};
     },
   };

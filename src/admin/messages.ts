@@ -1,15 +1,16 @@
 /**
- * The messages of proto/admin.proto as objects, and the service as @grpc/grpc-js wants it, loaded
- * from the `.proto` file itself: what is on the wire is written down once.
+ * The messages of proto/admin.proto as objects, and the services as @grpc/grpc-js wants them,
+ * loaded from the `.proto` file itself: what is on the wire is written down once.
  *
  * The types here are what the loader makes of the file with the options below; whether a value is
- * sensible is for `convert.ts` to say. A message of the loader has every field
- * that is not `optional`, with its default.
+ * sensible is for `convert.ts` to say. A message of the loader has every field that is not
+ * `optional`, with its default.
  */
 
 import { fileURLToPath } from 'node:url';
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import type { ClusterCalls } from './cluster-messages.ts';
 
 export interface WireRetryLimits {
   readonly minMs: number;
@@ -115,8 +116,8 @@ type Done = Readonly<Record<never, never>>;
 type CountReply = { readonly count: number };
 type GroupRequest = { readonly name: string; readonly group: string };
 
-/** Every call of the service, with what goes in and what comes back. */
-export interface AdminCalls {
+/** Every call of both services, with what goes in and what comes back. */
+export interface AdminCalls extends ClusterCalls {
   readonly List: Call<
     { readonly after: string; readonly max: number },
     { readonly queues: readonly WireSummary[]; readonly end: boolean }
@@ -138,9 +139,16 @@ export interface AdminCalls {
 }
 
 export type AdminCall = keyof AdminCalls;
+
+/** One request, and its reply. */
+export type AdminCaller = <Name extends AdminCall>(
+  name: Name,
+  request: AdminCalls[Name]['request'],
+) => Promise<AdminCalls[Name]['reply']>;
+
 export type AnyMethod = MethodDefinition<object, object>;
 
-const SERVICE = 'fluxmq.admin.v1.QueueAdmin';
+const SERVICES = ['fluxmq.admin.v1.QueueAdmin', 'fluxmq.admin.v1.ClusterAdmin'];
 
 /** Beside the sources or, compiled, beside the folder of what was compiled. */
 function protoFile(): string {
@@ -150,14 +158,17 @@ function protoFile(): string {
 
 let loaded: ServiceDefinition | undefined;
 
-/** Reads the file once, at the first use. */
+/** The calls of both services, whose paths differ. Reads the file once, at the first use. */
 export function adminService(): ServiceDefinition {
-  loaded ??= loadSync(protoFile(), {
-    // Numbers that are whole and below 2^53; the checks refuse what is above.
-    longs: Number,
-    defaults: true,
-    arrays: true,
-  })[SERVICE] as ServiceDefinition;
+  if (loaded === undefined) {
+    const all = loadSync(protoFile(), {
+      // Numbers that are whole and below 2^53; the checks refuse what is above.
+      longs: Number,
+      defaults: true,
+      arrays: true,
+    });
+    loaded = Object.assign({}, ...SERVICES.map((name) => all[name])) as ServiceDefinition;
+  }
   return loaded;
 }
 

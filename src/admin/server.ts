@@ -1,5 +1,6 @@
 /**
- * Serves the port `QueueAdmin` to the command line: gRPC over a Unix socket of its owner.
+ * Serves the ports `QueueAdmin` and `ClusterAdmin` to the command line: gRPC over a Unix socket of
+ * its owner.
  *
  * Whoever can open the socket may do everything, so nobody else can (`socket.ts`). Bounded in every
  * direction (`limits.ts`): connections, requests at a time, bytes of a request and of a reply. A
@@ -8,11 +9,11 @@
  */
 
 import { Server, ServerCredentials, type handleUnaryCall, status } from '@grpc/grpc-js';
-import { AdminError, type QueueAdmin } from '../broker/ports.ts';
+import { AdminError } from '../broker/ports.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { type AdminLimits, REPLY_BYTES_MAX, REQUEST_BYTES_MAX } from './limits.ts';
 import { type AdminCall, type AdminCalls, adminService } from './messages.ts';
-import { type Handlers, handlersOf } from './handlers.ts';
+import { type AdminPorts, type Handlers, handlersOf } from './handlers.ts';
 import { PrivateSocket, type SocketPlace } from './socket.ts';
 import { type Refusal, busyStatus, refusalOf, statusOf } from './status.ts';
 
@@ -24,7 +25,7 @@ export interface AdminServerOptions {
 /** After a stop, for answers that are on their way. */
 const LAST_ANSWERS_MS = 500;
 /** Those that only look are not worth a line each. */
-const LOOKS = new Set<AdminCall>(['List', 'Show', 'Peek']);
+const LOOKS = new Set<AdminCall>(['List', 'Show', 'Peek', 'Status']);
 
 export class AdminServer {
   readonly #handlers: Handlers;
@@ -34,8 +35,8 @@ export class AdminServer {
   #grpc: Server | undefined;
   #underWay = 0;
 
-  constructor(admin: QueueAdmin, log: Logger, options: AdminServerOptions) {
-    this.#handlers = handlersOf(admin);
+  constructor(ports: AdminPorts, log: Logger, options: AdminServerOptions) {
+    this.#handlers = handlersOf(ports);
     this.#log = log;
     this.#options = options;
   }
@@ -95,6 +96,9 @@ export class AdminServer {
       Move: this.#unary('Move'),
       Seek: this.#unary('Seek'),
       DeleteGroup: this.#unary('DeleteGroup'),
+      Status: this.#unary('Status'),
+      ChangeMembers: this.#unary('ChangeMembers'),
+      TransferLead: this.#unary('TransferLead'),
     };
   }
 
@@ -164,8 +168,18 @@ async function inTime<T>(done: Promise<T>, ms: number): Promise<T> {
   }
 }
 
+interface Told {
+  readonly name?: unknown;
+  readonly group?: unknown;
+  readonly to?: unknown;
+  readonly shard?: unknown;
+  readonly kind?: unknown;
+  readonly id?: unknown;
+}
+
 /** What a line of the log says of a request: names, never contents. */
 function toldOf(request: object): Record<string, unknown> {
-  const fields = request as Record<string, unknown>;
-  return { queue: fields['name'], group: fields['group'], to: fields['to'] };
+  const fields = request as Told;
+  const { name: queue, group, to, shard, kind, id } = fields;
+  return { queue, group, to, shard, kind, id };
 }

@@ -87,6 +87,17 @@ export function errorOf(error: ServiceError, path: string): AdminError | AdminCa
   return new AdminCallError(code, wordsOf(code, error.details, path), { cause: error });
 }
 
+/** An answer that does not fit is one of another version, and no refusal. */
+export function understood<Wire, Value>(wire: Wire, read: (wire: Wire) => Value): Value {
+  try {
+    return read(wire);
+  } catch (cause) {
+    if (!(cause instanceof AdminError)) throw cause;
+    const text = `the answer of the broker is not understood: ${cause.message}`;
+    throw new AdminCallError('failed', text, { cause });
+  }
+}
+
 /** Those of gRPC speak of its own parts. */
 function wordsOf(code: AdminCallErrorCode, details: string, path: string): string {
   switch (code) {

@@ -15,10 +15,10 @@ import { sequenceNumber } from './client-options.ts';
 import { EntryDecoder, type DumpedCommand } from './dump/decoded-entries.ts';
 import { dumpPath, type DumpPath } from './dump/dump-path.ts';
 import { asJson, asText, type DumpEvent } from './dump/dump-writer.ts';
+import { hasCommands, raftEvent } from './dump/raft-entries.ts';
 import { dumpRun, type RunDumpOptions } from './dump/run-dump.ts';
 import { CliError, ExitCode } from './exit-codes.ts';
 
-const ENTRY = 1;
 const DAMAGE_FOUND = 1;
 const PROGRESS_BYTES = 256 * 2 ** 20;
 
@@ -83,9 +83,8 @@ class Dump {
       files: nodeFiles(),
       path,
       isDirectory,
-      // A replay needs every entry, also those that are not shown.
       wantsPayload: (header) =>
-        decodes && header.kind === ENTRY && (this.#decoder.replays || this.#inRange(header.index)),
+        decodes && (isReplayed(header, this.#decoder) || this.#inRange(header.index)),
       progress: (bytes) => this.#progress(bytes),
     });
     try {
@@ -141,8 +140,11 @@ class Dump {
     if (this.#flags.verify === true) return;
     const { header, payload } = event;
     const shows = this.#inRange(header.index);
-    if (header.kind !== ENTRY || payload === undefined) {
-      if (shows && this.#flags.queue === undefined) await this.#print(event);
+    if (!hasCommands(header) || payload === undefined) {
+      if (!shows || this.#flags.queue !== undefined) return;
+      await this.#print(event);
+      const told = payload === undefined ? undefined : raftEvent(header, payload);
+      if (told !== undefined) await this.#print(told);
       return;
     }
     let commands: DumpedCommand[];
@@ -195,6 +197,11 @@ class Dump {
     this.#told = this.#bytes;
     process.stderr.write(`... ${Math.round(this.#bytes / 2 ** 20)} MiB read\n`);
   }
+}
+
+/** A replay needs every entry with commands, also those that are not shown. */
+function isReplayed(header: Parameters<typeof hasCommands>[0], { replays }: EntryDecoder): boolean {
+  return replays && hasCommands(header);
 }
 
 function queueIds({ command }: DumpedCommand): readonly QueueId[] {

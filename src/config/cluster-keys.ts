@@ -73,6 +73,13 @@ export const cluster = section('Several brokers that hold the same queues.', {
     }),
   }),
   tls,
+  join: onOff({
+    about:
+      'Whether this node comes to a cluster that runs already: with an empty data directory it ' +
+      'then waits until `fluxmq cluster add` has named it. The nodes that a cluster begins with ' +
+      'have it off.',
+    fallback: false,
+  }),
   allow_plaintext: onOff({
     about:
       'Whether nodes may talk outside loopback without TLS. Whoever reaches `cluster.listen` can ' +

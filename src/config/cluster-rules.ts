@@ -24,6 +24,9 @@ function checkPeers({ cluster, node }: Config, tell: Tell): void {
   if (listen === undefined && peers.length > 0) {
     tell('conflict', 'cluster.peers', 'the others could not reach this node: set cluster.listen');
   }
+  if (cluster.join && peers.every(({ id }) => id === node.id)) {
+    tell('conflict', 'cluster.join', 'has nobody to join: cluster.peers names no other node');
+  }
   if (peers.length > 0 && !peers.some(({ id }) => id === node.id)) {
     const text = `has no ${node.id}: the list names all nodes, this one too (its node.id)`;
     tell('conflict', 'cluster.peers', text);

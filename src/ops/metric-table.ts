@@ -8,6 +8,7 @@
 import { ALARM_KINDS, SEPARATOR } from './figures.ts';
 import { type MetricRow, each, of } from './metric-row.ts';
 import { PEER_METRICS } from './peer-metrics.ts';
+import { RAFT_METRICS } from './raft-metrics.ts';
 
 const MILLIS = 0.001;
 
@@ -346,6 +347,7 @@ export const METRICS: readonly MetricRow[] = [
     help: 'Bytes of the newest part of the log that are in memory.',
     series: of('payloads/cached-bytes'),
   },
+  ...RAFT_METRICS,
   ...PEER_METRICS,
   {
     name: 'fluxmq_event_loop_busy_seconds_total',

@@ -23,6 +23,9 @@ topk(10, fluxmq_group_lag_messages)                                         # wh
 histogram_quantile(0.99, rate(fluxmq_log_write_seconds_bucket[5m]))         # what an ack waits for
 rate(fluxmq_event_loop_busy_seconds_total[1m])                              # 1: this thread is full
 rate(fluxmq_capture_lost_total[5m]) > 0 or fluxmq_alarms > 0                # look at it
+min_over_time(fluxmq_raft_knows_leader[1m]) == 0                            # nobody leads
+increase(fluxmq_raft_leader_changes_total[10m]) > 2                         # it does not stay
+max(fluxmq_raft_follower_lag_entries)                                       # the one furthest behind
 \`\`\`
 
 | metric | type | labels | meaning |

@@ -27,7 +27,6 @@ import type { QueueId } from '../machine/ids.ts';
 import { AdminOfBoth } from './admin-of-both.ts';
 import type { ShardClient } from './client.ts';
 import { DirectoryOfBoth } from './directory-of-both.ts';
-import type { ShardStats } from './requests.ts';
 import { isInMemory } from './volatile-ids.ts';
 
 export class QueueClients implements QueueClient {
@@ -107,18 +106,6 @@ export class QueueClients implements QueueClient {
 
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void {
     this.#of(request.queueId).settle(request, waiter, tag);
-  }
-
-  /** The durable shard's, with what is counted by queue and by message in memory beside it. */
-  async stats(): Promise<ShardStats> {
-    const [durable, inMemory] = await Promise.all([this.#durable.stats(), this.#volatile.stats()]);
-    const stats = new Map(durable);
-    for (const [name, value] of inMemory) {
-      if (name.includes('\0')) stats.set(name, value);
-      else if (name.startsWith('messages/')) stats.set(name, (stats.get(name) ?? 0) + value);
-      else if (name === 'log/bytes') stats.set('memory/bytes', value);
-    }
-    return stats;
   }
 
   /** Resolves when both are closed; what is in memory is gone then. */

@@ -14,21 +14,27 @@ import type { Checkpoint, Log, LogBatch } from '#storage';
 import { LogDisk, RaftNode } from '#raft';
 import type {
   CatchUpPorts,
+  Changed,
   Clock,
   Configuration,
+  ConfigurationAt,
   DamagedRange,
   Entry,
   Limits,
+  MembershipChange,
   Network,
   ReplicaEnd,
   SoftState,
   StateMachine,
+  Status,
+  Transferred,
 } from '#raft';
 import type { LogIndex } from '../machine/ids.ts';
 import { decodeNote } from './checkpoint.ts';
 import { commandsNote } from './entry.ts';
 import { decodeMembers, encodeMembers } from './members.ts';
 import type { KnownMembers } from './members.ts';
+import { RaftFigures } from './raft-figures.ts';
 import type {
   FaultyRange,
   Proposal,
@@ -57,6 +63,8 @@ export interface RaftLogOptions {
   readonly clock: Clock;
   random(): number;
   readonly limits?: Partial<Limits>;
+  /** The configuration in use: at first, and whenever it is another one. */
+  readonly membersChanged?: (configuration: Configuration) => void;
   /** Once: a checkpoint from a peer has taken its place, and the shard is to be opened anew. */
   readonly replaced: () => void;
 }
@@ -72,6 +80,7 @@ export class RaftLog implements ShardLog, StateMachine {
   readonly #standing: KnownMembers;
   #node: RaftNode | undefined;
   #follower: ShardLogFollower | undefined;
+  readonly #figures = new RaftFigures();
   #leads = false;
   #last = 0;
   #applied = 0;
@@ -161,6 +170,7 @@ export class RaftLog implements ShardLog, StateMachine {
       catchUp,
       ...(limits === undefined ? {} : { limits }),
     });
+    this.configurationChanged(this.#node.status().configuration);
     this.#node.start();
   }
 
@@ -258,6 +268,27 @@ export class RaftLog implements ShardLog, StateMachine {
     this.#node?.abandon();
   }
 
+  // --- For operators.
+
+  /** Undefined: it is not followed yet. */
+  status(): Status | undefined {
+    return this.#node?.status();
+  }
+
+  /** Of the replica, by name; empty until it is followed. */
+  figures(): Iterable<readonly [name: string, value: number]> {
+    const status = this.status();
+    return status === undefined ? [] : this.#figures.of(status);
+  }
+
+  changeMembership(change: MembershipChange): Changed {
+    return this.replica.changeMembership(change);
+  }
+
+  transferLeadership(to: string): Transferred {
+    return this.replica.transferLeadership(to);
+  }
+
   /** From whoever opened the log. */
   logFailed(error: Error): void {
     this.#disk.logFailed(error);
@@ -270,7 +301,9 @@ export class RaftLog implements ShardLog, StateMachine {
     this.#follower?.committed(entries.map(asShardEntry));
   }
 
-  roleChanged({ role, term, leader }: SoftState): void {
+  roleChanged(state: SoftState): void {
+    const { role, term, leader } = state;
+    this.#figures.roleChanged(state);
     if (role === 'leader') {
       if (this.#leads) return;
       this.#leads = true;
@@ -284,7 +317,9 @@ export class RaftLog implements ShardLog, StateMachine {
     this.#follower?.follows(leader);
   }
 
-  configurationChanged(): void {}
+  configurationChanged({ configuration }: ConfigurationAt): void {
+    this.#options.membersChanged?.(configuration);
+  }
 
   /** Of an entry that is wanted for apply: alone, nobody can give it back. */
   damaged({ from, detail }: DamagedRange): void {

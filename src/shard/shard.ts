@@ -265,13 +265,13 @@ export class Shard {
   }
 
   /** Also of queues that nobody has touched since the start, where there are few enough. */
-  async #statsOfAll(): Promise<Uint8Array> {
+  async statsOfAll(): Promise<Map<string, number>> {
     const machine = this.#machine;
     if (machine.queueCount <= STATS_QUEUES_MAX) {
       const queueIds = [DELAYED_QUEUE, ...machine.queueIds()];
       await this.#loader.until(() => queueIds.flatMap((queueId) => machine.queueKeys(queueId)));
     }
-    return encodeStats(this.stats());
+    return this.stats();
   }
 
   // --- Start.
@@ -327,7 +327,7 @@ export class Shard {
       holdsBack: () => this.#housekeeping?.isLate === true,
       monotonicMs: () => clock.monotonicMs(),
       atBoundary: (action) => this.#atBoundary(action),
-      stats: () => this.#statsOfAll(),
+      stats: async () => encodeStats(await this.statsOfAll()),
       stop: () => this.stop(),
       isVolatile: this.#options.runs === undefined,
       closed: () => this.#closed,

@@ -10,18 +10,21 @@ import { REFUSAL_STATUS } from '../../src/admin/status.ts';
 import { ADMIN_REFUSALS, AdminError, type Offset } from '../../src/broker/ports.ts';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import { scratchDirectory } from '../support/broker-process.ts';
+import { FakeClusterAdmin } from '../support/fake-cluster-admin.ts';
 import { FakeQueueAdmin, fakeDefinition } from '../support/fake-queue-admin.ts';
 import { silentLog } from '../support/silent-log.ts';
 
 let folder = '';
 let path = '';
 let admin: FakeQueueAdmin;
+let cluster: FakeClusterAdmin;
 const closing: (() => unknown)[] = [];
 
 beforeEach(async () => {
   folder = await scratchDirectory('admin');
   path = join(folder, 'admin.sock');
   admin = new FakeQueueAdmin();
+  cluster = new FakeClusterAdmin();
 });
 afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
@@ -31,7 +34,7 @@ afterEach(async () => {
 async function served(limits: Partial<AdminLimits> = {}): Promise<AdminServer> {
   const place = { path, ownFolder: true };
   const options = { place, limits: { ...ADMIN_DEFAULTS, ...limits } };
-  const server = new AdminServer(admin, silentLog, options);
+  const server = new AdminServer({ queues: () => admin, cluster }, silentLog, options);
   await server.start();
   closing.push(() => server.stop());
   return server;

@@ -10,6 +10,7 @@ import { text } from 'node:stream/consumers';
 import { expect } from 'vitest';
 import { ExitCode } from '../../src/cli/exit-codes.ts';
 import { ScriptedBroker } from '../support/admin-server.ts';
+import type { FakeClusterAdmin } from '../support/fake-cluster-admin.ts';
 import type { FakeQueueAdmin } from '../support/fake-queue-admin.ts';
 import { type Ended, fluxmq } from './run-cli.ts';
 
@@ -28,6 +29,10 @@ export class Operator {
 
   get admin(): FakeQueueAdmin {
     return this.#broker.admin;
+  }
+
+  get cluster(): FakeClusterAdmin {
+    return this.#broker.cluster;
   }
 
   get folder(): string {

@@ -54,6 +54,10 @@ describe('cluster', () => {
       ],
       "cluster.peers[1].id: 'node-1' is that of peers[0] too",
     ],
+    [
+      [...HERE, 'cluster.join=true'],
+      'cluster.join: has nobody to join: cluster.peers names no other node',
+    ],
     [['cluster.peers=[{id: node-1}]'], "cluster.peers[0].addr: '' is not an address"],
     [['cluster.peers=[{addr: "a:1"}]'], 'cluster.peers[0].id: is empty: a node needs an id'],
     [['cluster.peers=[{id: a/b, addr: "a:1"}]'], 'cluster.peers[0].id: must be 1 to 64'],

@@ -14,6 +14,7 @@ import {
 } from '#raft';
 import { STORAGE_ERROR_CODES } from '#storage';
 import { status } from '@grpc/grpc-js';
+import { CLUSTER_REFUSALS } from '../../src/admin/cluster-port.ts';
 import { ADMIN_CALL_ERRORS, REFUSAL_STATUS } from '../../src/admin/status.ts';
 import { ADMIN_REFUSALS, PUBLISH_REFUSALS } from '../../src/broker/ports.ts';
 import { ExitCode } from '../../src/cli/exit-codes.ts';
@@ -52,6 +53,7 @@ describe('docs/errors.md', () => {
     ['A proposal that was not taken', PROPOSE_REFUSALS],
     ['A change of membership that was not made', CHANGE_REFUSALS],
     ['A transfer of leadership that was not begun', TRANSFER_REFUSALS],
+    ['A change of a cluster that was not made', CLUSTER_REFUSALS],
     ['A checkpoint that was not installed', INSTALL_REFUSALS],
     ['Other nodes', PEER_REFUSALS],
     ['The shard', SHARD_ERROR_CODES],

@@ -8,18 +8,23 @@ import { join } from 'node:path';
 import { ADMIN_DEFAULTS } from '../../src/admin/limits.ts';
 import { AdminServer } from '../../src/admin/server.ts';
 import { scratchDirectory } from './broker-process.ts';
+import { FakeClusterAdmin } from './fake-cluster-admin.ts';
 import { FakeQueueAdmin } from './fake-queue-admin.ts';
 import { silentLog } from './silent-log.ts';
 
 export class ScriptedBroker {
   readonly admin = new FakeQueueAdmin();
+  readonly cluster = new FakeClusterAdmin();
   readonly folder: string;
   readonly #server: AdminServer;
 
   private constructor(folder: string) {
     this.folder = folder;
     const place = { path: join(folder, 'admin.sock'), ownFolder: true };
-    this.#server = new AdminServer(this.admin, silentLog, { place, limits: ADMIN_DEFAULTS });
+    this.#server = new AdminServer({ queues: () => this.admin, cluster: this.cluster }, silentLog, {
+      place,
+      limits: ADMIN_DEFAULTS,
+    });
   }
 
   static async started(name: string): Promise<ScriptedBroker> {

@@ -30,9 +30,11 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-function accepts(port: number): Promise<boolean> {
+function accepts(
+  where: { readonly port: number; readonly host: string } | { readonly path: string },
+): Promise<boolean> {
   return new Promise((done) => {
-    const socket = connect({ host: '127.0.0.1', port });
+    const socket = connect(where);
     socket.once('connect', () => {
       socket.destroy();
       done(true);
@@ -46,6 +48,8 @@ export interface BrokerOptions {
   readonly args?: readonly string[];
   readonly dataDirectory?: string;
   readonly env?: NodeJS.ProcessEnv;
+  /** It is up when its admin socket accepts: a node that waits for a leader has no other yet. */
+  readonly isUpBySocket?: boolean;
 }
 
 export class BrokerProcess {
@@ -53,6 +57,7 @@ export class BrokerProcess {
   readonly dataDirectory: string;
   readonly #args: readonly string[];
   readonly #env: NodeJS.ProcessEnv;
+  readonly #place: Parameters<typeof accepts>[0];
   #child: ChildProcess | undefined;
   #closed: Promise<unknown> = Promise.resolve();
   /** Standard output and error of the current process, the last 64 KiB. */
@@ -63,6 +68,10 @@ export class BrokerProcess {
     this.dataDirectory = dataDirectory;
     this.#args = options.args ?? [];
     this.#env = options.env ?? {};
+    this.#place =
+      options.isUpBySocket === true
+        ? { path: join(dataDirectory, 'admin.sock') }
+        : { host: '127.0.0.1', port };
   }
 
   /** Prepared, not started. */
@@ -85,7 +94,7 @@ export class BrokerProcess {
   async start(): Promise<void> {
     const child = this.#spawn();
     const deadline = performance.now() + START_DEADLINE_MS;
-    while (!(await accepts(this.port))) {
+    while (!(await accepts(this.#place))) {
       if (child.exitCode !== null || child.signalCode !== null) {
         throw new Error(`the broker ended with ${child.exitCode}: ${this.output}`);
       }

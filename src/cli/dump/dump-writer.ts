@@ -4,12 +4,14 @@ import type { Inspected } from '#storage';
 import type { Command } from '../../machine/command.ts';
 import type { DumpedCommand } from './decoded-entries.ts';
 import { hex, payloadText, printable, time } from './dump-text.ts';
+import { type RaftEvent, raftFields, raftText } from './raft-entries.ts';
 
 const KINDS: Readonly<Record<number, string>> = { 1: 'entry', 2: 'mark', 3: 'hard state' };
 
 export type DumpEvent =
   | Inspected
   | { readonly kind: 'command'; readonly dumped: DumpedCommand; readonly queues: readonly string[] }
+  | RaftEvent
   | { readonly kind: 'undecodable'; readonly index: number; readonly problem: string };
 
 function headerFields(header: Extract<Inspected, { kind: 'batch' }>['header']): object {
@@ -17,7 +19,7 @@ function headerFields(header: Extract<Inspected, { kind: 'batch' }>['header']): 
   return {
     batch: KINDS[header.kind],
     index: header.index,
-    epoch: header.epoch,
+    term: header.epoch,
     segment: header.segmentId,
     position: header.position,
     appended: time(header.timestampMs),
@@ -71,6 +73,10 @@ export function asJson(event: DumpEvent, withPayload: boolean): string {
       return line({ segment: event.segmentId, dataEnd: event.dataEnd });
     case 'decision':
       return line(decisionFields(event));
+    case 'term begins':
+    case 'configuration':
+    case 'hard state':
+      return line(raftFields(event));
     case 'undecodable':
       return line({ index: event.index, problem: event.problem });
     case 'command': {
@@ -183,7 +189,7 @@ export function asText(event: DumpEvent, withPayload: boolean): string {
       const { header } = event;
       return (
         `  ${String(header.position).padStart(10)}  ${KINDS[header.kind] ?? ''} ` +
-        `index ${header.index} epoch ${header.epoch} ` +
+        `index ${header.index} term ${header.epoch} ` +
         `${header.recordCount} records ${header.payloadLength} B ` +
         `${time(header.timestampMs)} header ${hex(header.headerCrc)} ` +
         `payload ${hex(header.payloadCrc)} chain ${hex(header.chain)} ` +
@@ -198,6 +204,10 @@ export function asText(event: DumpEvent, withPayload: boolean): string {
       return `  ${String(event.dataEnd).padStart(10)}  end of data`;
     case 'command':
       return `      ${commandText(event, withPayload)}`;
+    case 'term begins':
+    case 'configuration':
+    case 'hard state':
+      return `      ${raftText(event)}`;
     case 'undecodable':
       return `      not an entry of a shard: ${event.problem}`;
     case 'decision':

@@ -3,6 +3,7 @@
  * those of proto/admin.proto, numbers as they are, units last in names.
  */
 
+import type { NodeStatus, ReplicaStatus } from '../../admin/cluster-port.ts';
 import type {
   GroupSummary,
   QueueDefinition,
@@ -67,4 +68,41 @@ function snakeCase(fields: object): Record<string, unknown> {
       typeof value === 'object' && value !== null ? snakeCase(value) : value,
     ]),
   );
+}
+
+export function nodeFields({
+  node,
+  cluster,
+  links,
+  replicas,
+}: NodeStatus): Record<string, unknown> {
+  return {
+    node,
+    cluster: cluster ?? null,
+    links,
+    replicas: replicas.map((replica) => replicaFields(replica)),
+  };
+}
+
+function replicaFields(replica: ReplicaStatus): Record<string, unknown> {
+  return {
+    shard: replica.shard,
+    id: replica.id,
+    role: replica.role,
+    term: replica.term,
+    leader: replica.leader ?? null,
+    start: replica.start,
+    last: replica.last,
+    durable: replica.durable,
+    committed: replica.committed,
+    applied: replica.applied,
+    members_index: replica.membersIndex,
+    members: replica.members.map(({ progress, ...member }) => ({
+      ...member,
+      progress: progress === undefined ? null : snakeCase(progress),
+    })),
+    transfer_to: replica.transferTo ?? null,
+    damaged_ranges: replica.damagedRanges,
+    tail_lost: replica.tailLost,
+  };
 }

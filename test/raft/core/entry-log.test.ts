@@ -73,7 +73,8 @@ class Model {
     const { truncateAfter, entries } = this.log.submit();
     const through = this.log.last;
     const rest = { hardState: false, snapshot: undefined, repaired: [], tick: 0 };
-    const token = this.ledger.submit({ through, ...rest });
+    const token = this.ledger.nextToken;
+    this.ledger.submit({ token, through, ...rest });
     this.writes.push({ token, cut: truncateAfter, entries });
   }
 

@@ -7,6 +7,7 @@
  */
 
 import { describe, expect, it } from 'vitest';
+import { Cluster } from './cluster.ts';
 import {
   Alone,
   appendEntries,
@@ -274,6 +275,21 @@ describe('Rules for all servers [Raft figure 2]', () => {
       expect(alone.server.disk.hardState.term).toBe(9);
     },
   );
+});
+
+describe('a follower that comes back in its leader’s term', () => {
+  it('commits and applies although nothing new is written', () => {
+    const cluster = new Cluster();
+    cluster.elect('a');
+    cluster.propose('a', 'x');
+    cluster.settle();
+    cluster.pass(2);
+    cluster.crash('c');
+    cluster.restart('c');
+    cluster.pass(12);
+    expect(cluster.raft('a').term).toBe(1);
+    expect(cluster.server('c').applied).toEqual(['x']);
+  });
 });
 
 describe('Rules for followers [Raft figure 2, 5.2]', () => {

@@ -1,0 +1,76 @@
+/**
+ * The messages of the service `ClusterAdmin` of proto/admin.proto as objects: what the loader makes
+ * of them (see messages.ts). Types only.
+ */
+
+interface Call<Request, Reply> {
+  readonly request: Request;
+  readonly reply: Reply;
+}
+
+export interface WireNodeLink {
+  readonly id: string;
+  readonly address: string;
+  readonly sending: boolean;
+  readonly receiving: boolean;
+}
+
+export interface WireProgress {
+  readonly state: string;
+  readonly match: number;
+  readonly active: boolean;
+  readonly caughtUp: boolean;
+  readonly inReserve: boolean;
+}
+
+export interface WireMember {
+  readonly id: string;
+  readonly role: string;
+  readonly address: string;
+  readonly progress: WireProgress | null;
+}
+
+export interface WireReplica {
+  readonly shard: number;
+  readonly id: string;
+  readonly role: string;
+  readonly term: number;
+  readonly leader?: string;
+  readonly start: number;
+  readonly last: number;
+  readonly durable: number;
+  readonly committed: number;
+  readonly applied: number;
+  readonly membersIndex: number;
+  readonly members: readonly WireMember[];
+  readonly transferTo?: string;
+  readonly damagedRanges: number;
+  readonly tailLost: boolean;
+}
+
+export interface WireNode {
+  readonly node: string;
+  readonly cluster?: string;
+  readonly links: readonly WireNodeLink[];
+  readonly replicas: readonly WireReplica[];
+}
+
+interface WireChange {
+  readonly shard: number;
+  readonly kind: string;
+  readonly id: string;
+  readonly address: string;
+  readonly votes: boolean;
+}
+
+export interface WireAnswer {
+  readonly outcome: string;
+  readonly leader?: string;
+}
+
+/** Every call of the service, with what goes in and what comes back. */
+export interface ClusterCalls {
+  readonly Status: Call<Readonly<Record<never, never>>, WireNode>;
+  readonly ChangeMembers: Call<WireChange, WireAnswer>;
+  readonly TransferLead: Call<{ readonly shard: number; readonly to: string }, WireAnswer>;
+}

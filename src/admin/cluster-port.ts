@@ -1,0 +1,131 @@
+/**
+ * The port `ClusterAdmin`: what an operator asks of this node as a member of its cluster. It is
+ * answered by the node's own replicas, whoever leads and also when nobody does; what a leader knows
+ * of the others is told by the leader alone. Plain data: it crosses threads as it is.
+ *
+ * A change is a wish to one leader, made once: `accepted` says that it is in the leader's log and
+ * in use there, not that it is committed; whoever wants to know asks for the status until it is.
+ */
+
+/** As the configuration of a shard has them; a joining one becomes a voter by itself. */
+export const MEMBER_ROLES = ['voter', 'learner', 'joining'] as const;
+export type MemberRole = (typeof MEMBER_ROLES)[number];
+
+export const REPLICA_ROLES = [
+  'leader',
+  'follower',
+  'pre-candidate',
+  'candidate',
+  'stopped',
+] as const;
+export type ReplicaRole = (typeof REPLICA_ROLES)[number];
+
+/** How a leader sends: tries where they agree; sends on; has to give it a checkpoint first. */
+export const PROGRESS_STATES = ['probe', 'replicate', 'catch-up'] as const;
+export type ProgressState = (typeof PROGRESS_STATES)[number];
+
+/** What a leader knows of another member. */
+export interface MemberProgress {
+  readonly state: ProgressState;
+  /** Its log is known to be the leader's up to here. */
+  readonly match: number;
+  /** Heard from lately. */
+  readonly active: boolean;
+  /** Near enough to become a voter. */
+  readonly caughtUp: boolean;
+  /** Its disk is nearly full. */
+  readonly inReserve: boolean;
+}
+
+export interface MemberStatus {
+  readonly id: string;
+  readonly role: MemberRole;
+  readonly address: string;
+  /** Undefined: this replica does not lead, or it is this replica. */
+  readonly progress: MemberProgress | undefined;
+}
+
+/** One shard, as this node's replica sees it. */
+export interface ReplicaStatus {
+  readonly shard: number;
+  readonly id: string;
+  readonly role: ReplicaRole;
+  readonly term: number;
+  /** Undefined: nobody that this replica has heard of. */
+  readonly leader: string | undefined;
+  readonly start: number;
+  readonly last: number;
+  readonly durable: number;
+  readonly committed: number;
+  readonly applied: number;
+  /** Of the configuration in use; 0: the one that the cluster was made with. */
+  readonly membersIndex: number;
+  readonly members: readonly MemberStatus[];
+  /** Leadership is on its way there. */
+  readonly transferTo: string | undefined;
+  /** Ranges of its log that wait for repair. */
+  readonly damagedRanges: number;
+  /** It lost the end of its log, and does not vote before it has it again. */
+  readonly tailLost: boolean;
+}
+
+/** The streams to another node. */
+export interface NodeLink {
+  readonly id: string;
+  readonly address: string;
+  readonly sending: boolean;
+  readonly receiving: boolean;
+}
+
+export interface NodeStatus {
+  readonly node: string;
+  /** Undefined: a single broker. */
+  readonly cluster: string | undefined;
+  readonly links: readonly NodeLink[];
+  readonly replicas: readonly ReplicaStatus[];
+}
+
+export type MemberChange =
+  | { readonly kind: 'add'; readonly id: string; readonly address: string; readonly votes: boolean }
+  | { readonly kind: 'promote' | 'demote' | 'remove'; readonly id: string };
+
+/** Why a change of members, or of the leader, was not made. Nothing was changed. */
+export const CLUSTER_REFUSALS = [
+  'not-leader',
+  'transferring',
+  'stopped',
+  'not-ready',
+  'pending',
+  'already-member',
+  'not-member',
+  'not-learner',
+  'not-voter',
+  'not-caught-up',
+  'last-voter',
+  'already-leader',
+  /** This node has no replica of that shard. */
+  'no-shard',
+  /** It is not part of a cluster: nobody could reach it. */
+  'alone',
+  /** An id or an address that cannot be one. */
+  'invalid',
+  /** The address is outside this machine, and the nodes talk without TLS. */
+  'unprotected',
+] as const;
+export type ClusterRefusal = (typeof CLUSTER_REFUSALS)[number];
+
+export type ClusterAnswer =
+  | { readonly kind: 'accepted' }
+  | {
+      readonly kind: 'refused';
+      readonly code: ClusterRefusal;
+      /** Who leads, where that is known. */
+      readonly leader: string | undefined;
+    };
+
+export interface ClusterAdmin {
+  status(): Promise<NodeStatus>;
+  change(shard: number, change: MemberChange): Promise<ClusterAnswer>;
+  /** Accepted: it has begun, and ends with another leader or after an election time-out. */
+  transfer(shard: number, to: string): Promise<ClusterAnswer>;
+}

@@ -1,0 +1,82 @@
+/**
+ * What consensus has in a log beside commands: the empty entry with which a term begins,
+ * configurations, and hard states. As values, for people and for programs. Pure.
+ *
+ * A configuration counts from its place in the log on, whether it was committed or not: the log
+ * alone cannot tell (Raft 6; thesis 4.1).
+ */
+
+import { type Configuration, ConfigurationError, decodeConfiguration, hardStateIn } from '#raft';
+import { decodeHardState, type Inspected } from '#storage';
+import { printable } from './dump-text.ts';
+
+type Header = Extract<Inspected, { kind: 'batch' }>['header'];
+
+const ENTRY = 1;
+const HARD_STATE = 3;
+
+export type RaftEvent =
+  | { readonly kind: 'term begins'; readonly index: number; readonly term: number }
+  | {
+      readonly kind: 'configuration';
+      readonly index: number;
+      readonly term: number;
+      readonly members: Configuration['members'];
+    }
+  | {
+      readonly kind: 'hard state';
+      readonly term: number;
+      readonly vote: string | undefined;
+      readonly tailLost: boolean;
+    };
+
+export function hasCommands({ kind, recordCount }: Pick<Header, 'kind' | 'recordCount'>): boolean {
+  return kind === ENTRY && recordCount > 0;
+}
+
+/** Undefined: it is a mark, or bytes that say nothing of this kind. */
+export function raftEvent(header: Readonly<Header>, payload: Uint8Array): RaftEvent | undefined {
+  const { kind, index, epoch: term } = header;
+  if (kind === HARD_STATE) {
+    const state = decodeHardState(payload);
+    if (state === undefined) return undefined;
+    const { vote, tailLost = false, term: voted } = hardStateIn(state);
+    return { kind: 'hard state', term: voted, vote, tailLost };
+  }
+  if (kind !== ENTRY || header.recordCount > 0) return undefined;
+  if (payload.length === 0) return { kind: 'term begins', index, term };
+  const members = membersIn(payload);
+  return members === undefined ? undefined : { kind: 'configuration', index, term, members };
+}
+
+function membersIn(payload: Uint8Array): Configuration['members'] | undefined {
+  try {
+    return decodeConfiguration(payload).members;
+  } catch (error) {
+    if (error instanceof ConfigurationError) return undefined;
+    throw error;
+  }
+}
+
+export function raftText(event: RaftEvent): string {
+  switch (event.kind) {
+    case 'term begins':
+      return `term ${event.term} begins`;
+    case 'configuration':
+      return `configuration ${event.members.map((member) => memberText(member)).join(', ')}`;
+    case 'hard state': {
+      const lost = event.tailLost ? ', the end of the log was lost' : '';
+      return `hard state term ${event.term}, vote ${printable(event.vote ?? '-')}${lost}`;
+    }
+  }
+}
+
+export function memberText({ id, role, address }: Configuration['members'][number]): string {
+  const at = address === '' ? '' : ` at ${printable(address)}`;
+  return `${printable(id)} (${role}${at})`;
+}
+
+export function raftFields(event: RaftEvent): object {
+  const { kind: _kind, ...fields } = event;
+  return 'vote' in fields ? { ...fields, vote: fields.vote ?? null } : fields;
+}
