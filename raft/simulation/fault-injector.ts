@@ -18,6 +18,8 @@ import type { StepKind } from './swarm.ts';
 const MILLISECOND_US = 1000;
 const SECOND_US = 1_000_000;
 const TAIL_MOST = 40;
+const STOP_LOOK_US = 50_000;
+const STOP_LOOKS_MOST = 100;
 /** Its numbers leave gaps, so nothing of it is ever applied. */
 const NOISE = 'noise';
 
@@ -221,10 +223,16 @@ export class FaultInjector {
 
   #startLater(id: string): void {
     const leastUs = this.#random.pick([1, 50, 500]) * MILLISECOND_US;
-    this.#for(leastUs, 4 * SECOND_US, () => {
-      const node = this.#cluster.machines.get(id)?.node;
-      if (node?.state === 'down') this.#cluster.startNode(id);
-    });
+    this.#for(leastUs, 4 * SECOND_US, () => this.#startWhenDown(id, STOP_LOOKS_MOST));
+  }
+
+  /** One that stops in order may not be down yet. */
+  #startWhenDown(id: string, looksLeft: number): void {
+    const { machines, kernel } = this.#cluster;
+    const state = machines.get(id)?.node.state;
+    if (state === 'down') this.#cluster.startNode(id);
+    if (state !== 'starting' || looksLeft === 0) return;
+    kernel.after(STOP_LOOK_US, () => this.#startWhenDown(id, looksLeft - 1));
   }
 
   #cleanRestart(): string | undefined {

@@ -9,7 +9,10 @@ import { Random } from '../../../raft/simulation/random.ts';
 import { queues } from '../../simulate/queue-machine.ts';
 import { allHold } from './seeds.ts';
 
-describe('a seed', () => {
+/** Decides nothing: a bound for a machine that is busy with other things. */
+const PATIENCE_MS = 600_000;
+
+describe('a seed', { timeout: PATIENCE_MS }, () => {
   it('has one trace, and another seed has another', async () => {
     const [one, again, other] = [await runSeed(7), await runSeed(7), await runSeed(8)];
     expect(one.violation).toBeUndefined();
@@ -32,9 +35,9 @@ describe('a seed', () => {
   });
 });
 
-describe('no check is violated', () => {
+describe('no check is violated', { timeout: PATIENCE_MS }, () => {
   it('by the whole host over the storage engine', async () => {
-    const { counters } = await allHold(1, 10);
+    const { counters } = await allHold(1, 8);
     for (const seen of ['elections', 'confirmed', 'reads', 'catch-ups', 'membership changes']) {
       expect(counters.get(seen), seen).toBeGreaterThan(0);
     }
@@ -45,7 +48,7 @@ describe('no check is violated', () => {
   });
 
   it('by the queues of the product on top', async () => {
-    await allHold(201, 5, {}, queues);
-    await allHold(301, 5, { level: 'core' }, queues);
+    await allHold(201, 3, {}, queues);
+    await allHold(301, 3, { level: 'core' }, queues);
   });
 });
