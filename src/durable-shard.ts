@@ -32,6 +32,8 @@ const SHARD = 0;
 const VOTERS_MAX = 5;
 /** Sparse indexes of runs in memory. */
 const RUN_INDEX_BYTES = 4 << 20;
+/** Of the log; at twice its window publishes wait. */
+const HELD_WINDOWS = 1.5;
 
 export interface DurableShardParts {
   readonly settings: ShardSettings;
@@ -205,18 +207,25 @@ export class DurableShard {
     const { clean, created, bytesScanned, tornTail, faulty } = recovery;
     logger.info({ clean, created, bytesScanned, tornTail: tornTail?.detail }, 'log opened');
     for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');
-    const network = peers?.network(SHARD, settings.node);
+    if (created && peers !== undefined) {
+      const words =
+        'this node has no data yet: where it was a member before, remove it from the cluster first';
+      logger.warn({ node: settings.node }, words);
+    }
+    const id = peers === undefined ? settings.node : await folders.serverId(settings.node, false);
+    const network = peers?.network(SHARD, id);
     if (network !== undefined) life.closers.push(() => Promise.resolve(network.close()));
     const made = await RaftLog.open({
       log,
       openRepairs: (how) => this.#openRepairs(how, (error) => replica?.logFailed(error)),
-      id: settings.node,
+      id,
       founders: foundersOf(settings),
       checkpoint: records.checkpoint,
       network: network ?? noNetwork,
       catchUp: this.#catchUp(life),
       clock: raftClock,
       random: systemRandom,
+      heldBytesMax: settings.runs.windowBytes * HELD_WINDOWS,
       membersChanged: ({ members }) => {
         if (settings.peers !== undefined) peers?.setPeers(peerPlaces(settings.peers, members));
       },

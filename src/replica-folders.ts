@@ -3,6 +3,7 @@
  * checkpoint from a peer has taken its place, in one numbered folder below it.
  *
  * ```
+ * shard-0/ server                          whose replica it is: "fluxmq-server <id>"; in a cluster
  * shard-0/ log records runs repairs        the first one
  * shard-0/ current                         names another: "fluxmq-replica <number>"
  * shard-0/ replica-<number>/ log records runs repairs
@@ -18,7 +19,7 @@ import type { DataDirectory, Files } from '#storage';
 
 const SHARD_FOLDER = 'shard-0';
 const CURRENT_FILE = 'current';
-const CURRENT_TEMPORARY = 'current.new';
+const SERVER_FILE = 'server';
 const SMALL_FILE_BYTES = 256;
 
 export type ReplicaPart = 'log' | 'records' | 'runs' | 'repairs';
@@ -73,9 +74,37 @@ export class ReplicaFolders {
 
   /** Durable when it resolves. */
   async makeNextCurrent(): Promise<void> {
+    await this.#replaceFile(CURRENT_FILE, `fluxmq-replica ${this.#number + 1}\n`);
+    this.#number++;
+  }
+
+  /**
+   * Under which name the replica takes part in its cluster: the node's, or, where it joins one that
+   * is there (`joins`), one that was never used. Chosen with an empty directory, and the same for
+   * as long as the directory lives.
+   */
+  async serverId(node: string, joins: boolean): Promise<string> {
+    const shard = await this.#data.folder(SHARD_FOLDER);
+    const text = await readSmall(this.#files, shard, SERVER_FILE);
+    if (text === undefined) {
+      const isNew = !(await this.has('log'));
+      const id = isNew && joins ? `${node}+${Math.floor(Date.now() / 1000)}` : node;
+      await this.#replaceFile(SERVER_FILE, `fluxmq-server ${id}\n`);
+      return id;
+    }
+    const [, id = '', owner = ''] = /^fluxmq-server (([^+\s]+)(?:\+\d+)?)\n$/.exec(text) ?? [];
+    if (owner === node) return id;
+    const words = owner === '' ? 'does not say whose replica this is' : `says node ${owner}`;
+    throw new StorageError(
+      'damaged',
+      `${join(shard, SERVER_FILE)} ${words}, and node.id is ${node}`,
+    );
+  }
+
+  async #replaceFile(name: string, text: string): Promise<void> {
     const files = this.#files;
     const shard = join(this.#data.path, SHARD_FOLDER);
-    const temporary = join(shard, CURRENT_TEMPORARY);
+    const temporary = join(shard, `${name}.new`);
     await files.remove(temporary).catch(() => undefined);
     const file = await files.open(temporary, {
       access: 'write',
@@ -83,15 +112,14 @@ export class ReplicaFolders {
       durability: 'on-sync',
     });
     try {
-      const bytes = new TextEncoder().encode(`fluxmq-replica ${this.#number + 1}\n`);
+      const bytes = new TextEncoder().encode(text);
       for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at), at);
       await file.sync();
     } finally {
       await file.close();
     }
-    await files.rename(temporary, join(shard, CURRENT_FILE));
+    await files.rename(temporary, join(shard, name));
     await files.syncDirectory(shard);
-    this.#number++;
   }
 
   async #clearOthers(shard: string): Promise<void> {
@@ -124,18 +152,25 @@ function folderOf(number: number): readonly string[] {
 
 /** 0: no other has taken the place of the first one. */
 async function currentNumber(files: Files, shard: string): Promise<number> {
+  const text = await readSmall(files, shard, CURRENT_FILE);
+  if (text === undefined) return 0;
+  const number = Number(/^fluxmq-replica (\d{1,15})\n$/.exec(text)?.[1]);
+  if (Number.isSafeInteger(number) && number > 0) return number;
   const path = join(shard, CURRENT_FILE);
-  const names = await files.list(shard).catch((): string[] => []);
-  if (!names.includes(CURRENT_FILE)) return 0;
+  throw new StorageError('damaged', `${path} does not say which replica is the current one`);
+}
+
+/** Undefined: there is no such file. */
+async function readSmall(files: Files, folder: string, name: string): Promise<string | undefined> {
+  const names = await files.list(folder).catch((): string[] => []);
+  if (!names.includes(name)) return undefined;
+  const path = join(folder, name);
   const file = await files.open(path, { access: 'read', create: 'never', durability: 'on-sync' });
   const into = new Uint8Array(SMALL_FILE_BYTES);
   try {
     const count = await file.read(into, 0);
-    const text = new TextDecoder().decode(into.subarray(0, count));
-    const number = Number(/^fluxmq-replica (\d{1,15})\n$/.exec(text)?.[1]);
-    if (Number.isSafeInteger(number) && number > 0) return number;
+    return new TextDecoder().decode(into.subarray(0, count));
   } finally {
     await file.close();
   }
-  throw new StorageError('damaged', `${path} does not say which replica is the current one`);
 }

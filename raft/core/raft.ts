@@ -250,6 +250,11 @@ export class Raft {
     return this.#server.replica.leader;
   }
 
+  /** Entries up to here, as they are now, are on stable storage. */
+  get durable(): LogIndex {
+    return this.#server.replica.log.durable;
+  }
+
   get commitIndex(): LogIndex {
     return this.#server.replica.commitIndex;
   }

@@ -68,7 +68,7 @@ export const CATCH_UP_LIMITS = {
   summaryBytes: 65_536,
   questionBytes: 65_536,
   /** About: an answer ends when it has reached so much. */
-  answerBytes: 262_144,
+  answerBytes: 524_288,
   /** What one answer may have: a single payload may be as large as an entry. */
   answerBytesMax: 65 << 20,
   /** Questions that wait for an answer. */

@@ -3,7 +3,9 @@
  * by that peer.
  *
  * A transfer holds a checkpoint, and the log behind it, for as long as it makes progress and a
- * while longer, so that the log goes on where the checkpoint ends. What it may use is bounded:
+ * while longer, so that the log goes on where the checkpoint ends. Where the log cannot be held any
+ * more, the transfer ends, and the next one, from a later checkpoint, is asked for less: what the
+ * peer has of it stays there. So a transfer goes in passes. What it may use is bounded:
  * `TRANSFERS_MAX` at once, `CATCH_UP_LIMITS.asked` questions each, and nothing is read for a peer
  * whose channel is full. Everything here is soft: a crash or a change of leader costs the peer
  * nothing but a new offer.
@@ -74,6 +76,15 @@ export class CatchUpSender {
     }
     for (const { index } of this.#holds) lowest = Math.min(lowest, index);
     return lowest;
+  }
+
+  /** The log is to begin here, whatever is held: transfers that end before it are over. */
+  release(start: LogIndex): void {
+    this.#holds = this.#holds.filter(({ index }) => index + 1 >= start);
+    for (const transfer of this.#transfers.values()) {
+      const { reading } = transfer;
+      if (reading !== undefined && reading.checkpoint.index + 1 < start) this.#cannot(transfer);
+    }
   }
 
   /** The core asks for it, in this term. */

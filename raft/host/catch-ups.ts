@@ -85,6 +85,10 @@ export class CatchUps {
     return this.#sender.heldBehind;
   }
 
+  release(start: LogIndex): void {
+    this.#sender.release(start);
+  }
+
   begin({ to, session }: CatchUp): void {
     this.#sender.begin(to, session, this.#options.raft.term);
   }

@@ -63,6 +63,8 @@ export class LogDisk implements Disk {
   /** Behind a cut or a repair that is under way. */
   #waiting: DiskWrite[] = [];
   #blocked = false;
+  /** Of the cut that is under way. */
+  #cutTo = Number.POSITIVE_INFINITY;
   /** The last hard state that is on its way. */
   #voting: Promise<void> = Promise.resolve();
   #failure: Error | undefined;
@@ -86,8 +88,9 @@ export class LogDisk implements Disk {
     return this.#log.last;
   }
 
+  /** What a cut is about to take away counts no more. */
   get durable(): LogIndex {
-    return this.#log.durable;
+    return Math.min(this.#log.durable, this.#cutTo, ...this.#waiting.map(keptOf));
   }
 
   get terms(): readonly TermStart[] {
@@ -171,6 +174,7 @@ export class LogDisk implements Disk {
       if (repaired.length > 0) {
         this.#block(this.#repair(repaired), { ...write, repaired: [] });
       } else if (truncateAfter !== undefined) {
+        this.#cutTo = truncateAfter;
         const cut = this.#cut(truncateAfter, hardState);
         this.#block(cut, { ...write, hardState: undefined, truncateAfter: undefined });
       } else {
@@ -190,6 +194,7 @@ export class LogDisk implements Disk {
     done.then(
       () => {
         this.#blocked = false;
+        this.#cutTo = Number.POSITIVE_INFINITY;
         if (this.#failure !== undefined) return;
         const waiting = this.#waiting;
         this.#waiting = [];
@@ -323,6 +328,10 @@ export class LogDisk implements Disk {
   #persisted(token: number): void {
     this.#listener?.persisted(token);
   }
+}
+
+function keptOf({ truncateAfter = Number.POSITIVE_INFINITY }: DiskWrite): number {
+  return truncateAfter;
 }
 
 /** What a log's hard state says of the replica. */

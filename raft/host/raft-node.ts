@@ -53,6 +53,13 @@ export interface StandingCheckpoint {
   readonly serveFrom: LogIndex;
 }
 
+/** Who waits for an entry to be durable here. */
+interface Syncing {
+  readonly index: LogIndex;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
 const TICK_MS = 10;
 const SLICE_MS = 5;
 const LOOK_EVERY_TICKS = 10;
@@ -65,6 +72,7 @@ export class RaftNode {
   readonly #ticker: Ticker;
   readonly #reads = new Map<number, (index: LogIndex | undefined) => void>();
   readonly #turn = (): void => this.#drive();
+  #syncing: Syncing[] = [];
   #lastRead = 0;
   #ticks = 0;
   #scheduled = false;
@@ -160,6 +168,13 @@ export class RaftNode {
     this.#wake();
   }
 
+  /** Resolves when this entry, which is committed, is on stable storage; rejects if that fails. */
+  synced(index: LogIndex): Promise<void> {
+    if (index <= this.#raft.durable) return Promise.resolve();
+    if (this.#state !== 'running') return Promise.reject(new Error('the replica has ended'));
+    return new Promise((resolve, reject) => this.#syncing.push({ index, resolve, reject }));
+  }
+
   transferLeadership(to: ServerId): Transferred {
     const transferred = this.#raft.transferLeadership(to);
     this.#wake();
@@ -191,10 +206,11 @@ export class RaftNode {
 
   /**
    * A durable checkpoint covers everything below: whole segments go, but for what a peer that
-   * catches up still needs.
+   * catches up still needs. `isPressed`: that too.
    */
-  async truncatePrefix(firstKept: LogIndex): Promise<void> {
+  async truncatePrefix(firstKept: LogIndex, isPressed = false): Promise<void> {
     const { disk } = this.#options;
+    if (isPressed) this.#catchUps.release(firstKept);
     const kept = Math.min(firstKept, this.#catchUps.heldBehind + 1);
     if (kept <= disk.start) return;
     await disk.truncatePrefix(kept);
@@ -211,6 +227,14 @@ export class RaftNode {
 
   get leader(): ServerId | undefined {
     return this.#raft.leader;
+  }
+
+  /**
+   * Entries up to here, as they are now, are on stable storage. The disk's own count may be of
+   * others, which a cut that is on its way takes away.
+   */
+  get durable(): LogIndex {
+    return this.#raft.durable;
   }
 
   get commitIndex(): LogIndex {
@@ -281,7 +305,15 @@ export class RaftNode {
     // A checkpoint that becomes current ends this replica: nothing behind it counts.
     if (!this.#catchUps.persisted(token)) return;
     this.#raft.persisted(token);
+    if (this.#syncing.length > 0) this.#tellSynced();
     this.#wake();
+  }
+
+  #tellSynced(): void {
+    const { durable } = this.#raft;
+    const waiting = this.#syncing;
+    this.#syncing = waiting.filter(({ index }) => index > durable);
+    for (const { index, resolve } of waiting) if (index <= durable) resolve();
   }
 
   #told(tell: () => void): void {
@@ -318,6 +350,8 @@ export class RaftNode {
     const reads = [...this.#reads.values()];
     this.#reads.clear();
     for (const done of reads) done(undefined);
+    const error = new Error('the replica has ended');
+    for (const { reject } of this.#syncing.splice(0)) reject(error);
   }
 
   // --- Turns.

@@ -63,7 +63,7 @@ interface Brought {
 
 export class ShardCatchUpSink implements CatchUpSink {
   readonly #maker: ReplicaMaker;
-  #brought: Brought = { runs: [], through: new Map(), goneAt: 0, nextRunId: 1 };
+  #brought = nothingBrought();
   /** The attempt before is being put away. */
   #closing: Promise<void> = Promise.resolve();
 
@@ -80,8 +80,22 @@ export class ShardCatchUpSink implements CatchUpSink {
       closed: (closing) => {
         this.#closing = closing;
       },
+      // What was brought lies in the current replica now; the next one begins empty.
+      current: () => {
+        this.#brought = nothingBrought();
+      },
     });
   }
+}
+
+function nothingBrought(): Brought {
+  return { runs: [], through: new Map(), goneAt: 0, nextRunId: 1 };
+}
+
+interface BuildingOf {
+  readonly brought: Brought;
+  readonly closed: (closing: Promise<void>) => void;
+  readonly current: () => void;
 }
 
 interface Wanted {
@@ -94,7 +108,7 @@ class Building implements CatchUpBuilding {
   readonly #made: MadeReplica;
   readonly #checkpoint: CheckpointName;
   readonly #brought: Brought;
-  readonly #closed: (closing: Promise<void>) => void;
+  readonly #of: BuildingOf;
   readonly #kept: Entry[] = [];
   #state: 'records' | 'payloads' | 'complete' | 'closed' = 'records';
   #asked = false;
@@ -104,15 +118,11 @@ class Building implements CatchUpBuilding {
   #writer: RunWriter | undefined;
   #pieces: { -readonly [Key in keyof PieceRecord]: PieceRecord[Key] }[] = [];
 
-  constructor(
-    made: MadeReplica,
-    checkpoint: CheckpointName,
-    of: { readonly brought: Brought; readonly closed: (closing: Promise<void>) => void },
-  ) {
+  constructor(made: MadeReplica, checkpoint: CheckpointName, of: BuildingOf) {
     this.#made = made;
     this.#checkpoint = checkpoint;
     this.#brought = of.brought;
-    this.#closed = of.closed;
+    this.#of = of;
   }
 
   get serveFrom(): number {
@@ -156,13 +166,14 @@ class Building implements CatchUpBuilding {
     await records.close();
     runs.close();
     await this.#made.makeCurrent();
+    this.#of.current();
   }
 
   /** Also while an answer is being taken, or when all is there. */
   close(): void {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
-    this.#closed(this.#putAway().catch(() => undefined));
+    this.#of.closed(this.#putAway().catch(() => undefined));
   }
 
   #question(): CatchUpQuestion | undefined {

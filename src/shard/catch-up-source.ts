@@ -26,8 +26,8 @@ export interface CatchUpSourceOptions {
   readonly machine: Machine;
   readonly loader: RecordLoader;
   readonly payloads: Pick<Payloads, 'get' | 'fetch'>;
-  /** A checkpoint is being written. */
-  readonly checkpointRuns: () => boolean;
+  /** The checkpoint that is being written; undefined: none is. */
+  readonly checkpointUnderWay: () => Promise<void> | undefined;
   readonly appliedIndex: () => LogIndex;
   /** Resolves in a later turn of the event loop. */
   readonly nextTurn: () => Promise<void>;
@@ -49,8 +49,10 @@ export class ShardCatchUpSource implements CatchUpSource {
   }
 
   async open(): Promise<CatchUpReading | undefined> {
-    const { records, checkpointRuns, nextTurn } = this.#options;
-    while (checkpointRuns()) await nextTurn();
+    const { records, checkpointUnderWay } = this.#options;
+    for (let busy = checkpointUnderWay(); busy !== undefined; busy = checkpointUnderWay()) {
+      await busy;
+    }
     const { checkpoint } = records;
     if (checkpoint === undefined) return undefined;
     const known = decodeNote(checkpoint.data)?.members;

@@ -11,7 +11,7 @@
 
 import { StorageError } from '#storage';
 import type { Checkpoint, Log, LogBatch } from '#storage';
-import { LogDisk, RaftNode } from '#raft';
+import { LogDisk, RaftError, RaftNode } from '#raft';
 import type {
   CatchUpPorts,
   Changed,
@@ -63,6 +63,8 @@ export interface RaftLogOptions {
   readonly clock: Clock;
   random(): number;
   readonly limits?: Partial<Limits>;
+  /** Of the log on the disk: with more, nothing is held for peers that catch up. */
+  readonly heldBytesMax: number;
   /** The configuration in use: at first, and whenever it is another one. */
   readonly membersChanged?: (configuration: Configuration) => void;
   /** Once: a checkpoint from a peer has taken its place, and the shard is to be opened anew. */
@@ -82,6 +84,7 @@ export class RaftLog implements ShardLog, StateMachine {
   #follower: ShardLogFollower | undefined;
   readonly #figures = new RaftFigures();
   #leads = false;
+  #term = 0;
   #last = 0;
   #applied = 0;
   #handedOver: (() => void) | undefined;
@@ -159,7 +162,7 @@ export class RaftLog implements ShardLog, StateMachine {
     const { id, network, catchUp, clock, limits } = this.#options;
     this.#follower = follower;
     this.#applied = behind;
-    this.#node = await RaftNode.open({
+    const opening = RaftNode.open({
       id,
       disk: this.#disk,
       network,
@@ -169,6 +172,11 @@ export class RaftLog implements ShardLog, StateMachine {
       checkpoint: { ...this.#standing, index: behind },
       catchUp,
       ...(limits === undefined ? {} : { limits }),
+    });
+    this.#node = await opening.catch((error: unknown) => {
+      if (!(error instanceof RaftError)) throw error;
+      const words = `${error.message} (${error.code}). The broker does not start`;
+      throw new StorageError('damaged', `${words}; nothing was changed.`, { cause: error });
     });
     this.configurationChanged(this.#node.status().configuration);
     this.#node.start();
@@ -200,12 +208,12 @@ export class RaftLog implements ShardLog, StateMachine {
   }
 
   synced(index: LogIndex): Promise<void> {
-    return this.#log.appended(index as number as StorageIndex);
+    return this.replica.synced(index);
   }
 
   async read(from: LogIndex, maxBytes: number, into?: Uint8Array): Promise<ReadOutcome> {
     const index = from as number as StorageIndex;
-    if (index > this.#log.durable && index <= this.#committed) await this.#log.appended(index);
+    if (index <= this.#committed && this.#node !== undefined) await this.#node.synced(from);
     const outcome = await this.#log.read(index, {
       maxBytes,
       ...(into === undefined ? {} : { into }),
@@ -234,7 +242,8 @@ export class RaftLog implements ShardLog, StateMachine {
   }
 
   truncatePrefix(firstKept: LogIndex): Promise<void> {
-    return this.replica.truncatePrefix(firstKept);
+    const isPressed = this.#log.bytes > this.#options.heldBytesMax;
+    return this.replica.truncatePrefix(firstKept, isPressed);
   }
 
   /** A leader hands over first, so that nobody has to wait for an election. */
@@ -305,8 +314,11 @@ export class RaftLog implements ShardLog, StateMachine {
     const { role, term, leader } = state;
     this.#figures.roleChanged(state);
     if (role === 'leader') {
-      if (this.#leads) return;
+      if (this.#leads && this.#term === term) return;
+      // It may have lost the lead and won it again between two turns.
+      if (this.#leads) this.#follower?.follows(undefined);
       this.#leads = true;
+      this.#term = term;
       this.#last = this.replica.status().accepted;
       this.#follower?.leads(term, this.#last as LogIndex);
       return;

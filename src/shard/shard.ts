@@ -212,7 +212,7 @@ export class Shard {
       machine: this.#machine,
       loader: this.#loader,
       payloads: this.#payloads,
-      checkpointRuns: () => this.#checkpoints.running,
+      checkpointUnderWay: () => (this.#checkpoints.running ? this.checkpoint() : undefined),
       appliedIndex: () => this.#applier.index,
       nextTurn: () => this.#turns.next(),
     });

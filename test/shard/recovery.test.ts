@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { LogIndex } from '../../src/machine/ids.ts';
-import { encodeNote } from '../../src/shard/checkpoint.ts';
+import { decodeNote, encodeNote } from '../../src/shard/checkpoint.ts';
+import { decodeMembers, encodeMembers } from '../../src/shard/members.ts';
+import { encodeRecord } from '../../src/shard/record-codec.ts';
 import { recoveryPoint } from '../../src/shard/recovery.ts';
 
 interface Case {
@@ -136,5 +138,41 @@ describe('recovery of a shard', () => {
       expect(point.index).toBe(decision.from);
       expect(point.damage).toHaveLength(decision.damage ?? 0);
     }
+  });
+});
+
+describe('the note of a checkpoint', () => {
+  const marks = { inheritedThrough: 7, seenBelow: new Map([['1/0', 9]]) };
+  const members = encodeMembers({
+    configuration: {
+      index: 4,
+      configuration: { members: [{ id: 'n1', role: 'voter', address: 'h:1' }] },
+    },
+    serveFrom: 12,
+  });
+
+  it('comes out as it went in, with and without marks and members', () => {
+    for (const note of [
+      { logId: 'log', members, marks },
+      { logId: 'log', members: undefined, marks },
+      { logId: 'log', members, marks: undefined },
+    ]) {
+      expect(decodeNote(encodeNote(note))).toEqual(note);
+    }
+    expect(decodeMembers(members)).toMatchObject({ serveFrom: 12, configuration: { index: 4 } });
+  });
+
+  it('of before there were members is read', () => {
+    expect(decodeNote(encodeRecord([2, 'log']))).toEqual({
+      logId: 'log',
+      members: undefined,
+      marks: undefined,
+    });
+    expect(decodeNote(encodeRecord([2, 'log', 7, ['1/0', 9]]))).toEqual({
+      logId: 'log',
+      members: undefined,
+      marks,
+    });
+    expect(decodeNote(encodeRecord([4, 'log']))).toBeUndefined();
   });
 });

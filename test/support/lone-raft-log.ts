@@ -29,6 +29,7 @@ export function loneRaftLog(
     catchUp: noCatchUp,
     clock: stillClock,
     random: () => 0,
+    heldBytesMax: 0,
     replaced: () => undefined,
   });
 }

@@ -78,6 +78,7 @@ export class ShardNode implements ReplicaMaker {
       },
       clock,
       random: () => this.#cluster.random(this.id),
+      heldBytesMax: this.#cluster.heldBytesMax,
       replaced: () => this.#replaced(),
     });
     made.log = raftLog;
@@ -214,6 +215,7 @@ export class ShardCluster {
   readonly members;
   readonly clock = new TestClock();
   readonly cut = new Set<string>();
+  heldBytesMax = Number.MAX_SAFE_INTEGER;
   /** Of what would be delivered; false: it is lost. */
   passes: (message: PeerMessage) => boolean = () => true;
   #onTheirWay: PeerMessage[] = [];

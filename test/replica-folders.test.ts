@@ -1,0 +1,77 @@
+/** Which replica of a data directory counts: one rename decides, and what is left over goes. */
+
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { nodeFiles, openDataDirectory } from '#storage';
+import type { DataDirectory } from '#storage';
+import { ReplicaFolders, partDirectory } from '../src/replica-folders.ts';
+
+const files = nodeFiles();
+let directory: string;
+let data: DataDirectory;
+
+beforeEach(async () => {
+  const parent = join(import.meta.dirname, '.tmp');
+  await mkdir(parent, { recursive: true });
+  directory = await mkdtemp(join(parent, 'replica-folders-'));
+  data = await openDataDirectory({ files, directory, now: Date.now });
+});
+
+afterEach(async () => {
+  await data.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+describe('the folders of a replica', () => {
+  it('are those of the shard, until another one has become current', async () => {
+    const first = await ReplicaFolders.open(files, data);
+    expect(await first.part('log')).toBe(join(directory, 'shard-0/log'));
+    expect(await first.has('repairs')).toBe(false);
+    await writeFile(join(await first.part('log'), 'one'), 'x');
+    await writeFile(join(await first.nextPart('log'), 'two'), 'x');
+    expect(await partDirectory(files, directory, 'log')).toBe(join(directory, 'shard-0/log'));
+    await first.makeNextCurrent();
+    expect(await first.part('log')).toBe(join(directory, 'shard-0/replica-1/log'));
+    const again = await ReplicaFolders.open(files, data);
+    expect(await again.part('log')).toBe(join(directory, 'shard-0/replica-1/log'));
+    expect(await partDirectory(files, directory, 'runs')).toBe(
+      join(directory, 'shard-0/replica-1/runs'),
+    );
+    expect(await readdir(await again.part('log'))).toEqual(['two']);
+    expect(await readdir(join(directory, 'shard-0/log'))).toEqual([]);
+  });
+
+  it('a replica that was never finished is cleared away, and the current one is untouched', async () => {
+    const first = await ReplicaFolders.open(files, data);
+    await writeFile(join(await first.part('records'), 'kept'), 'x');
+    await writeFile(join(await first.nextPart('records'), 'half'), 'x');
+    const again = await ReplicaFolders.open(files, data);
+    expect(await readdir(await again.part('records'))).toEqual(['kept']);
+    expect(await readdir(await again.nextPart('records'))).toEqual([]);
+  });
+
+  it('a file that names no replica is refused, with its path', async () => {
+    await ReplicaFolders.open(files, data);
+    const path = join(directory, 'shard-0/current');
+    await writeFile(path, 'fluxmq-replica x\n');
+    await expect(ReplicaFolders.open(files, data)).rejects.toThrow(path);
+    expect(await readFile(path, 'utf8')).toBe('fluxmq-replica x\n');
+  });
+
+  it('a replica keeps its name; one that joins a cluster gets a name of its own', async () => {
+    const folders = await ReplicaFolders.open(files, data);
+    const id = await folders.serverId('n1', true);
+    expect(id).toMatch(/^n1\+[1-9]\d*$/);
+    await folders.part('log');
+    const again = await ReplicaFolders.open(files, data);
+    expect(await again.serverId('n1', false)).toBe(id);
+    await expect(again.serverId('n2', true)).rejects.toThrow('says node n1, and node.id is n2');
+  });
+
+  it('one with data from before there were names has the name of its node', async () => {
+    const folders = await ReplicaFolders.open(files, data);
+    await folders.part('log');
+    expect(await folders.serverId('n1', true)).toBe('n1');
+  });
+});
