@@ -4,15 +4,7 @@
  * change is asked of one replica, which makes it or says why not; nothing is tried twice here.
  */
 
-import type {
-  Changed,
-  Member,
-  MembershipChange,
-  PeerStatus,
-  Role,
-  Status,
-  Transferred,
-} from '#raft';
+import type { Changed, Member, MembershipChange, Role, Status, Transferred } from '#raft';
 import type {
   ClusterAdmin,
   ClusterAnswer,
@@ -27,6 +19,7 @@ import type {
 import type { PeerState } from './cluster/peer.ts';
 import { isServerId } from './cluster/server-id.ts';
 import { isLoopback, readAddress, writeAddress } from './config/config.ts';
+import type { ViewOfMember } from './shard/leader-view.ts';
 
 /** As far as operators need it; undefined: it does not run yet, or is being replaced. */
 export interface OperatedReplica {
@@ -41,6 +34,8 @@ export interface ClusterOperatorOptions {
   readonly cluster:
     | {
         readonly id: string;
+        /** Where the others reach this node. */
+        readonly address: string;
         /** Also an address outside this machine may be told to others. */
         readonly mayLeaveMachine: boolean;
         peers(): readonly PeerState[];
@@ -66,7 +61,8 @@ export class ClusterOperator implements ClusterAdmin {
       const status = replica.status();
       return status === undefined ? [] : [replicaStatus(shard, status)];
     });
-    return Promise.resolve({ node, cluster: cluster?.id, links, replicas: told });
+    const { id, address } = cluster ?? {};
+    return Promise.resolve({ node, cluster: id, address, links, replicas: told });
   }
 
   async change(shard: number, change: MemberChange): Promise<ClusterAnswer> {
@@ -137,6 +133,7 @@ function replicaStatus(shard: number, status: Status): ReplicaStatus {
     applied,
     membersIndex,
     members: configuration.members.map((member) => memberOf(member, progress.get(member.id))),
+    leaderLast: role === 'leader' ? accepted : undefined,
     transferTo: status.transferTo,
     damagedRanges: status.faulty.length,
     tailLost: status.tailLost,
@@ -151,7 +148,7 @@ function memberOf({ id, role, address }: Member, progress?: MemberProgress): Mem
   return { id, role, address, progress };
 }
 
-function progressOf(peer: PeerStatus): MemberProgress {
+export function progressOf(peer: ViewOfMember): MemberProgress {
   const { state, matchIndex, active, caughtUp, inReserve } = peer;
   const word = state === 'catchUp' ? 'catch-up' : state;
   return { state: word, match: matchIndex, active, caughtUp, inReserve };

@@ -21,6 +21,7 @@ import { peerPlaces } from './peer-host.ts';
 import type { ReplicaFolders } from './replica-folders.ts';
 import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';
+import { leaderViewOf } from './shard/leader-view.ts';
 import type { BatchPort } from './shard/port.ts';
 import { RaftLog } from './shard/raft-log.ts';
 import { DEFAULT_SHARD_LIMITS, type ShardLimits } from './shard/shard-limits.ts';
@@ -187,6 +188,7 @@ export class DurableShard {
         ...replica.figures(),
         ...this.#parts.moreStats(),
       ],
+      leaderView: () => leaderViewOf(replica.status()),
       diskFull: () => reserve.noteFull(),
       onFailure,
     });
@@ -197,6 +199,11 @@ export class DurableShard {
     let replica: RaftLog | undefined;
     let early: Error | undefined;
     let zeros = 0;
+    // Before the log is there: an empty directory is told by that.
+    const id =
+      settings.peers === undefined
+        ? settings.node
+        : await folders.serverId(settings.node, settings.peers.joins);
     const { log, recovery } = await Log.open({
       ...logOptionsOf(this.#parts, await folders.part('log')),
       writing: () => pulse?.writing(),
@@ -224,7 +231,6 @@ export class DurableShard {
         'this node has no data yet: where it was a member before, remove it from the cluster first';
       logger.warn({ node: settings.node }, words);
     }
-    const id = peers === undefined ? settings.node : await folders.serverId(settings.node, false);
     const network = peers?.network(SHARD, id);
     if (network !== undefined) life.closers.push(() => Promise.resolve(network.close()));
     const made = await RaftLog.open({
@@ -237,10 +243,10 @@ export class DurableShard {
       catchUp: this.#catchUp(life),
       clock: raftClock,
       random: systemRandom,
-      heldBytesMax: settings.runs.windowBytes * HELD_WINDOWS,
       membersChanged: ({ members }) => {
         if (settings.peers !== undefined) peers?.setPeers(peerPlaces(settings.peers, members));
       },
+      heldBytesMax: settings.runs.windowBytes * HELD_WINDOWS,
       replaced: () => this.#replaced(life),
     });
     replica = made;

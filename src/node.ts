@@ -24,6 +24,8 @@ import {
 } from './options.ts';
 import type { Frontend } from './protocol/frontend.ts';
 import { MqttListener } from './protocol/mqtt/listener.ts';
+import type { LeaderView } from './shard/leader-view.ts';
+import { StatusWithLeader } from './status-with-leader.ts';
 import type { Logger } from './telemetry/logger.ts';
 
 /** The shards of this node, wherever they run. */
@@ -31,6 +33,8 @@ export interface ShardThreads {
   readonly queues: QueueClient;
   /** Plain numbers by name. */
   readonly stats: () => Promise<ReadonlyMap<string, number>>;
+  /** What the leader knows of the other nodes; rejects where none is reached. */
+  readonly leaderView: () => Promise<LeaderView | undefined>;
   /** What their thread tells of itself: `src/ops/thread-pulse.ts`. */
   readonly pulse: SharedArrayBuffer;
   /** Resolves with the reason when the store failed or its thread ended; never rejects. */
@@ -120,7 +124,7 @@ export class Node {
     const { stats, pulse, failed } = shards;
     watch.watch({ broker, mqtt, stats, pulse, failed });
     this.#admin = admin;
-    admin.queues = shards.queues.admin;
+    admin.served(shards);
   }
 
   /**
@@ -219,7 +223,8 @@ class NodeAdmin {
   readonly #parts: NodeParts;
   readonly #dataDirectory: string;
   #server: AdminServer | undefined;
-  queues: QueueAdmin | undefined;
+  #queues: QueueAdmin | undefined;
+  #cluster: StatusWithLeader | undefined;
 
   constructor(parts: NodeParts, dataDirectory: string) {
     this.#parts = parts;
@@ -230,13 +235,21 @@ class NodeAdmin {
     return this.#server?.path;
   }
 
-  async start(cluster: ClusterAdmin): Promise<void> {
+  async start(own: ClusterAdmin): Promise<void> {
     const { config, log } = this.#parts;
     const options = adminOptions(config, this.#dataDirectory);
     if (options === undefined) return;
+    const cluster = new StatusWithLeader(own);
+    this.#cluster = cluster;
     const server = new AdminServer({ cluster, queues: () => this.#served() }, log, options);
     await server.start();
     this.#server = server;
+  }
+
+  /** The client of this node is there. */
+  served({ queues, leaderView }: ShardThreads): void {
+    this.#queues = queues.admin;
+    if (this.#cluster !== undefined) this.#cluster.leaderView = leaderView;
   }
 
   async stop(): Promise<void> {
@@ -244,7 +257,7 @@ class NodeAdmin {
   }
 
   #served(): QueueAdmin {
-    if (this.queues !== undefined) return this.queues;
+    if (this.#queues !== undefined) return this.#queues;
     throw new AdminError('unavailable', 'no queue is served here yet: nobody leads the shard');
   }
 }

@@ -10,6 +10,7 @@ import { DiskReserve, nodeFiles, openDataDirectory } from '#storage';
 import type { DataDirectory, Files } from '#storage';
 import type { ClusterAdmin } from './admin/cluster-port.ts';
 import type { PeerTransport } from './cluster/peer-transport.ts';
+import { writeAddress } from './config/config.ts';
 import { ClusterOperator } from './cluster-operator.ts';
 import { DurableShard, shardLimitsOf } from './durable-shard.ts';
 import type { ShardSettings } from './options.ts';
@@ -104,6 +105,7 @@ function newOperator(
   }
   const cluster = {
     id: settings.cluster,
+    address: writeAddress(settings.nodes.find(({ id }) => id === node) ?? settings.listen),
     mayLeaveMachine: mayLeaveMachine(settings),
     peers: () => peers.peers,
   };

@@ -119,6 +119,7 @@ async function withClient(
   return {
     queues: client,
     stats: () => host.asked.stats(),
+    leaderView: () => client.leaderView(),
     pulse: host.pulse,
     failed: failure.happened,
     stop: async () => {

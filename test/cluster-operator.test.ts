@@ -130,27 +130,31 @@ describe('on three nodes, and a fourth that comes', () => {
     const leader = await leaderOf(FOUNDERS);
     await start('n4', [...FOUNDERS, 'n4'], true);
     expect(await rolesAt('n4')).toEqual(['n1 voter', 'n2 voter', 'n3 voter']);
-    const said = await inSteps(leader, (steps) => steps.add('n4', addressOf('n4'), true));
-    expect(said).toContain('n4 add-asked');
-    expect(said.at(-1)).toBe('n4 voter');
-    const again = await inSteps(leader, (steps) => steps.add('n4', addressOf('n4'), true));
-    expect(again).toEqual(['n4 voter']);
+    // Never used before, whatever was on this node once.
+    const { id } = await viewOf('n4');
+    expect(id).toMatch(/^n4\+\d+$/);
+    const said = await inSteps(leader, (steps) => steps.add(id, addressOf('n4'), true));
+    expect(said).toContain(`${id} add-asked`);
+    expect(said.at(-1)).toBe(`${id} voter`);
+    const again = await inSteps(leader, (steps) => steps.add(id, addressOf('n4'), true));
+    expect(again).toEqual([`${id} voter`]);
 
     // The file of a founder does not know the one that was added: its log does.
-    const gone = FOUNDERS.find((id) => id !== leader) ?? '';
+    const gone = FOUNDERS.find((each) => each !== leader) ?? '';
     await stop(gone);
     await start(gone, FOUNDERS);
     const links = (await hosts.get(gone)?.cluster.status())?.links ?? [];
-    expect(links.map(({ id }) => id)).toContain('n4');
+    expect(links.map((link) => link.id)).toContain('n4');
     expect((await inSteps(leader, (steps) => steps.remove(gone))).at(-1)).toBe(`${gone} gone`);
     await stop(gone);
-    const left = [...FOUNDERS, 'n4'].filter((id) => id !== gone);
+    const left = [...FOUNDERS, 'n4'].filter((each) => each !== gone);
     await leaderOf(left);
-    expect(await rolesAt('n4')).toEqual(left.map((id) => `${id} voter`));
+    const ids = left.map((each) => (each === 'n4' ? id : each));
+    expect(await rolesAt('n4')).toEqual(ids.map((each) => `${each} voter`));
     // Two of three: without the vote of the one that was added nobody could lead.
     await stop(leader);
-    const rest = left.filter((id) => id !== leader);
-    expect(rest).toContain(await leaderOf(rest));
+    const rest = left.filter((each) => each !== leader);
+    expect(ids).toContain(await leaderOf(rest));
   });
 
   it('a leader that removes itself is followed by another, which has the change', async () => {

@@ -12,7 +12,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ROOT, scratchDirectory } from '../peers/peer.ts';
 import { startFluxmq } from '../peers/peers.ts';
-import { Mix } from './mix.ts';
+import { depths } from '../suites/metrics.ts';
+import { MEAN_BYTES, Mix } from './mix.ts';
 import { plot, type Sample } from './plot.ts';
 
 const { values } = parseArgs({
@@ -28,6 +29,9 @@ if (!(minutes > 0 && minutes <= 24 * 60)) {
 }
 
 const PORT = 18830;
+const OPS_PORT = 18831;
+/** Of the stream, in samples: one a second. */
+const KEPT_SECONDS = 60;
 const MIB = 1024 * 1024;
 
 async function diskBytes(directory: string): Promise<number> {
@@ -48,7 +52,7 @@ const CONFIGURATION = {
       name: 'work',
       delivery_limit: 4,
       retry: { min: '100ms', max: '2s' },
-      max_length: { messages: 2_000_000, overflow: 'drop-head' },
+      max_length: { messages: 200_000, overflow: 'drop-head' },
       groups: [{ name: 'first' }, { name: 'second' }, { name: 'still' }],
     },
     { name: '$dlq/work', max_length: { messages: 100_000, overflow: 'drop-head' } },
@@ -62,14 +66,25 @@ await mkdir(values.out, { recursive: true });
 const scratch = await scratchDirectory('soak');
 const file = join(scratch, 'broker.yaml');
 await writeFile(file, JSON.stringify(CONFIGURATION));
-const peer = await startFluxmq(PORT, ['--config', file]);
+const ops = `server.ops.addr=127.0.0.1:${OPS_PORT}`;
+const peer = await startFluxmq(PORT, ['--config', file, '--set', ops]);
 const data = join(peer.directory, 'data');
 const mix = new Mix(PORT);
 await mix.start();
 
 const csv = join(values.out, 'soak.csv');
-await writeFile(csv, 'second,resident_mib,disk_mib,published,settled,cpu_seconds\n');
+await writeFile(csv, 'second,resident_mib,disk_mib,wanted_mib,published,settled,cpu_seconds\n');
 const samples: Sample[] = [];
+/** Payload of the stream so far, of each sample. */
+const streamed: number[] = [];
+
+/** Payload that a group still has to settle or that the stream's retention keeps, about. */
+async function wantedBytes(): Promise<number> {
+  let messages = 0;
+  for (const [queue, depth] of await depths(OPS_PORT)) if (queue !== 'events') messages += depth;
+  streamed.push(mix.streamBytes);
+  return messages * MEAN_BYTES + mix.streamBytes - (streamed.at(-KEPT_SECONDS) ?? 0);
+}
 const began = performance.now();
 const end = began + minutes * 60_000;
 while (performance.now() < end) {
@@ -81,16 +96,18 @@ while (performance.now() < end) {
     second,
     residentMiB: (await peer.residentBytes()) / MIB,
     diskMiB: (await diskBytes(data)) / MIB,
+    wantedMiB: (await wantedBytes()) / MIB,
     published: mix.published,
     settled: mix.settled,
   };
   samples.push(sample);
   const cpu = await peer.cpuSeconds();
-  const numbers = [sample.residentMiB, sample.diskMiB].map((value) => value.toFixed(1));
+  const { residentMiB, diskMiB, wantedMiB } = sample;
+  const numbers = [residentMiB, diskMiB, wantedMiB].map((value) => value.toFixed(1));
   await appendFile(csv, `${[second, ...numbers, sample.published, sample.settled, cpu].join()}\n`);
   if (second % 10 === 0) {
     process.stdout.write(
-      `${second} s: ${numbers[0]} MiB resident, ${numbers[1]} MiB on disk, ` +
+      `${second} s: ${numbers[0]} MiB resident, ${numbers[1]} on disk, ${numbers[2]} wanted, ` +
         `${sample.published} published, ${sample.settled} settled, ${mix.refused} refused\n`,
     );
   }
@@ -109,6 +126,7 @@ function middle(from: number, to: number, of: (sample: Sample) => number): numbe
 const rows = [
   ['resident memory, MiB', (sample: Sample): number => sample.residentMiB],
   ['disk, MiB', (sample: Sample): number => sample.diskMiB],
+  ['payload that is wanted, MiB', (sample: Sample): number => sample.wantedMiB],
 ] as const;
 for (const [what, of] of rows) {
   const parts = [middle(0.1, 0.3, of), middle(0.4, 0.6, of), middle(0.8, 1, of)];

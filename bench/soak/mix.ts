@@ -10,6 +10,9 @@ const PUBLISHERS = 4;
 const REJECT_EVERY = 997;
 const NACK_EVERY = 101;
 const EMPTY_DLQ_MS = 60_000;
+const SIZES = [64, 256, 1024, 4096];
+export const MEAN_BYTES = SIZES.reduce((sum, size) => sum + size, 0) / SIZES.length;
+const STREAM_TOPIC = '$queue/events/soak';
 
 type Properties = Record<string, string>;
 
@@ -17,6 +20,8 @@ export class Mix {
   published = 0;
   settled = 0;
   refused = 0;
+  /** Payload published to the stream. */
+  streamBytes = 0;
   readonly #port: number;
   readonly #clients: MqttClient[] = [];
   #stopped = false;
@@ -61,7 +66,7 @@ export class Mix {
   /** Where the message in place `n` goes, and what it asks for. */
   async #publish(name: string, seed: number): Promise<void> {
     const client = await this.#client(name);
-    const payloads = [64, 256, 1024, 4096].map((size) => Buffer.alloc(size, 'x'));
+    const payloads = SIZES.map((size) => Buffer.alloc(size, 'x'));
     let n = seed;
     const send = (): void => {
       if (this.#stopped) return;
@@ -70,7 +75,10 @@ export class Mix {
       const payload = payloads[n % payloads.length] as Buffer;
       client.publish(topic, payload, { qos: 1, properties }, (error) => {
         if (error) this.refused += 1;
-        else this.published += 1;
+        else {
+          this.published += 1;
+          if (topic === STREAM_TOPIC) this.streamBytes += payload.length;
+        }
         send();
       });
     };
@@ -141,7 +149,7 @@ interface Destination {
 function destination(n: number): Destination {
   switch (n % 10) {
     case 7:
-      return { topic: '$queue/events/soak', properties: {} };
+      return { topic: STREAM_TOPIC, properties: {} };
     case 8:
       return { topic: '$queue/stale', properties: { messageExpiryInterval: 3 } };
     case 9: {

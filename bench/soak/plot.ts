@@ -1,9 +1,11 @@
-/** Memory and disk over time, as an SVG that a page can show. */
+/** Memory, disk and what is wanted of it over time, as an SVG that a page can show. */
 
 export interface Sample {
   readonly second: number;
   readonly residentMiB: number;
   readonly diskMiB: number;
+  /** Payload that somebody is still to get, or that retention keeps. */
+  readonly wantedMiB: number;
   readonly published: number;
   readonly settled: number;
 }
@@ -29,6 +31,7 @@ export function plot(samples: readonly Sample[]): string {
   const rows = [
     { name: 'memory', color: '#c0392b', of: (sample: Sample): number => sample.residentMiB },
     { name: 'disk', color: '#2471a3', of: (sample: Sample): number => sample.diskMiB },
+    { name: 'wanted', color: '#229954', of: (sample: Sample): number => sample.wantedMiB },
   ];
   const lines = rows.map(({ name, color, of }, at) => {
     const text = `<text x="${LEFT + 10 + at * 110}" y="14" fill="${color}">${name}</text>`;

@@ -32,3 +32,10 @@ export async function written(port: number): Promise<Written> {
     records: value(text, name, 'records'),
   };
 }
+
+/** Wanted messages of each queue that has series of its own. */
+export async function depths(port: number): Promise<ReadonlyMap<string, number>> {
+  const text = await metrics(port);
+  const found = text.matchAll(/^fluxmq_queue_depth_messages\{queue="([^"]+)"\} (\S+)$/gm);
+  return new Map([...found].map(([, queue = '', depth]) => [queue, Number(depth)]));
+}

@@ -70,7 +70,7 @@ export class Election {
     if (!isMember || this.#replica.tailLost || log.durable < log.start - 1) return false;
     const { first } = faults;
     const isSound = first === undefined || (this.#replica.isSoleVoter && this.#isApplied);
-    return isSound && this.#replica.applied >= this.#replica.serveFrom && !this.isDiskStalled;
+    return isSound && log.durable >= this.#replica.serveFrom && !this.isDiskStalled;
   }
 
   /** All damage lies in what the state machine has behind it. */

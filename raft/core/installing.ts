@@ -22,8 +22,9 @@ export interface Checkpoint {
   /** In use at `index`. */
   readonly configuration: ConfigurationAt;
   /**
-   * It neither leads nor serves reads before this is applied: the highest index at which something
-   * of the transfer was told gone. At least `index`.
+   * The highest index at which something of the transfer was told gone; at least `index`. It stands
+   * for election once its log has it (to apply it may need a leader), and serves no read before it
+   * is applied.
    */
   readonly serveFrom: LogIndex;
 }

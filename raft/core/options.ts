@@ -42,7 +42,7 @@ export interface Recovered {
   /** Index of the checkpoint that the state machine stands at. */
   readonly applied: LogIndex;
   readonly faulty: readonly FaultyRange[];
-  /** From `install`: it neither stands for election nor serves reads before this is applied. */
+  /** From `install`: see `Checkpoint.serveFrom`. */
   readonly serveFrom: LogIndex;
 }
 

@@ -33,7 +33,7 @@ export class Replica {
   verified: LogIndex;
   /** Applied by the state machine, as the host told. */
   applied: LogIndex;
-  /** Not to lead or serve before this is applied. */
+  /** Not to stand before the log has this, nor to serve before it is applied. */
   serveFrom: LogIndex;
   inReserve = false;
   #term: Term;

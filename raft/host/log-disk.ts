@@ -330,15 +330,15 @@ export class LogDisk implements Disk {
   }
 }
 
-function keptOf({ truncateAfter = Number.POSITIVE_INFINITY }: DiskWrite): number {
-  return truncateAfter;
-}
-
 /** What a log's hard state says of the replica. */
 export function hardStateIn({ term, vote }: Log['hardState']): HardState {
   const tailLost = vote.endsWith(TAIL_LOST);
   const name = tailLost ? vote.slice(0, -TAIL_LOST.length) : vote;
   return { term, vote: name === '' ? undefined : name, tailLost };
+}
+
+function keptOf({ truncateAfter = Number.POSITIVE_INFINITY }: DiskWrite): number {
+  return truncateAfter;
 }
 
 function stored({ term, vote = '', tailLost = false }: HardState): { term: number; vote: string } {

@@ -61,30 +61,33 @@ export function answerOf({ outcome, leader }: WireAnswer): ClusterAnswer {
   return { kind: 'refused', code: oneOf(CLUSTER_REFUSALS, outcome, 'the outcome'), leader };
 }
 
-export function wireNode({ node, cluster, links, replicas }: NodeStatus): WireNode {
+export function wireNode({ node, cluster, address, links, replicas }: NodeStatus): WireNode {
   return {
     node,
     ...(cluster === undefined ? {} : { cluster }),
+    ...(address === undefined ? {} : { address }),
     links,
     replicas: replicas.map((replica) => wireReplica(replica)),
   };
 }
 
-function wireReplica({ leader, transferTo, members, ...replica }: ReplicaStatus): WireReplica {
+function wireReplica(status: ReplicaStatus): WireReplica {
+  const { leader, leaderLast, transferTo, members, ...replica } = status;
   return {
     ...replica,
     ...(leader === undefined ? {} : { leader }),
+    ...(leaderLast === undefined ? {} : { leaderLast }),
     ...(transferTo === undefined ? {} : { transferTo }),
     members: members.map(({ progress, ...member }) => ({ ...member, progress: progress ?? null })),
   };
 }
 
-export function nodeOf({ node, cluster, links, replicas }: WireNode): NodeStatus {
-  return { node, cluster, links, replicas: replicas.map((replica) => replicaOf(replica)) };
+export function nodeOf({ node, cluster, address, links, replicas }: WireNode): NodeStatus {
+  return { node, cluster, address, links, replicas: replicas.map((replica) => replicaOf(replica)) };
 }
 
 function replicaOf(wire: WireReplica): ReplicaStatus {
-  const { id, leader, transferTo, members, tailLost } = wire;
+  const { id, leader, leaderLast, transferTo, members, tailLost } = wire;
   return {
     shard: wholeOf(wire.shard, 'shard'),
     id,
@@ -98,6 +101,7 @@ function replicaOf(wire: WireReplica): ReplicaStatus {
     applied: wholeOf(wire.applied, 'applied'),
     membersIndex: wholeOf(wire.membersIndex, 'members_index'),
     members: members.map((member) => memberOf(member)),
+    leaderLast: leaderLast === undefined ? undefined : wholeOf(leaderLast, 'leader_last'),
     transferTo,
     damagedRanges: wholeOf(wire.damagedRanges, 'damaged_ranges'),
     tailLost,

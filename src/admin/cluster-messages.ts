@@ -43,6 +43,7 @@ export interface WireReplica {
   readonly applied: number;
   readonly membersIndex: number;
   readonly members: readonly WireMember[];
+  readonly leaderLast?: number;
   readonly transferTo?: string;
   readonly damagedRanges: number;
   readonly tailLost: boolean;
@@ -51,6 +52,7 @@ export interface WireReplica {
 export interface WireNode {
   readonly node: string;
   readonly cluster?: string;
+  readonly address?: string;
   readonly links: readonly WireNodeLink[];
   readonly replicas: readonly WireReplica[];
 }

@@ -1,7 +1,7 @@
 /**
  * The port `ClusterAdmin`: what an operator asks of this node as a member of its cluster. It is
  * answered by the node's own replicas, whoever leads and also when nobody does; what a leader knows
- * of the others is told by the leader alone. Plain data: it crosses threads as it is.
+ * of the others is told where that leader is reached. Plain data: it crosses threads as it is.
  *
  * A change is a wish to one leader, made once: `accepted` says that it is in the leader's log and
  * in use there, not that it is committed; whoever wants to know asks for the status until it is.
@@ -41,7 +41,7 @@ export interface MemberStatus {
   readonly id: string;
   readonly role: MemberRole;
   readonly address: string;
-  /** Undefined: this replica does not lead, or it is this replica. */
+  /** As the leader knows it; undefined for itself, and where it was not reached. */
   readonly progress: MemberProgress | undefined;
 }
 
@@ -61,6 +61,8 @@ export interface ReplicaStatus {
   /** Of the configuration in use; 0: the one that the cluster was made with. */
   readonly membersIndex: number;
   readonly members: readonly MemberStatus[];
+  /** The last entry of the leader's log; undefined: it was not reached. */
+  readonly leaderLast: number | undefined;
   /** Leadership is on its way there. */
   readonly transferTo: string | undefined;
   /** Ranges of its log that wait for repair. */
@@ -81,6 +83,8 @@ export interface NodeStatus {
   readonly node: string;
   /** Undefined: a single broker. */
   readonly cluster: string | undefined;
+  /** Where the others reach it, by its own file; undefined: a single broker. */
+  readonly address: string | undefined;
   readonly links: readonly NodeLink[];
   readonly replicas: readonly ReplicaStatus[];
 }

@@ -17,6 +17,7 @@ import type {
 } from '../broker/ports.ts';
 import { ownedMessage } from '../broker/message.ts';
 import { detailIn, listPartIn, peekPartIn } from './admin-requests.ts';
+import { type LeaderView, leaderViewIn } from './leader-view.ts';
 import { countIn } from './plain-fields.ts';
 import type { PlainData } from './record-codec.ts';
 import { type Declared, type ShardRequest, decodeBody, decodeDeclared } from './requests.ts';
@@ -90,6 +91,11 @@ export class AdminClient implements QueueAdmin {
 
   async deleteGroup(name: string, group: string): Promise<void> {
     await this.#ask({ kind: 'delete-group', name, group });
+  }
+
+  /** What the leader knows of the members; undefined: it leads no more. */
+  async leaderView(): Promise<LeaderView | undefined> {
+    return leaderViewIn(await this.#ask({ kind: 'leader-view' }));
   }
 
   async #ask(request: ShardRequest): Promise<PlainData> {

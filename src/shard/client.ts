@@ -30,7 +30,6 @@ import type {
   EnqueueWaiter,
   Origin,
   PublishKey,
-  QueueAdmin,
   QueueClient,
   QueueConsumer,
   QueueDirectory,
@@ -84,7 +83,7 @@ export class ShardClient implements QueueClient {
   /** To this node's own shard, whoever leads. */
   readonly #ownRequests: ShardRequests;
   readonly #queues = new QueueTable();
-  readonly admin: QueueAdmin;
+  readonly admin: AdminClient;
   readonly #endedSessions = new EndedSessions();
   readonly #writableListeners: (() => void)[] = [];
   readonly #turn = (): void => this.#endTurn();
@@ -97,6 +96,8 @@ export class ShardClient implements QueueClient {
   #isOfNode = false;
   #timer: NodeJS.Timeout | undefined;
   #closed: string | undefined;
+  /** That the shard takes nothing any more is what was asked for. */
+  #stopping = false;
 
   /** Resolves when the stream is open and the queues are known; rejects with a ShardError. */
   static async open(options: ShardClientOptions): Promise<ShardClient> {
@@ -254,6 +255,7 @@ export class ShardClient implements QueueClient {
 
   /** Stops this node's shard cleanly; resolves when its log is closed. Close the client then. */
   async stop(): Promise<void> {
+    this.#stopping = true;
     await this.#ownRequests.make({ kind: 'stop' });
   }
 
@@ -479,7 +481,9 @@ export class ShardClient implements QueueClient {
 
   #fail(why: string): void {
     if (this.#closed !== undefined) return;
-    this.#logger.error({ why }, 'the shard is gone: nothing is stored any more');
+    if (!this.#stopping) {
+      this.#logger.error({ why }, 'the shard is gone: nothing is stored any more');
+    }
     this.#end(why);
     this.#onFailed?.(why);
   }

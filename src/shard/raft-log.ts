@@ -63,10 +63,10 @@ export interface RaftLogOptions {
   readonly clock: Clock;
   random(): number;
   readonly limits?: Partial<Limits>;
-  /** Of the log on the disk: with more, nothing is held for peers that catch up. */
-  readonly heldBytesMax: number;
   /** The configuration in use: at first, and whenever it is another one. */
   readonly membersChanged?: (configuration: Configuration) => void;
+  /** Of the log on the disk: with more, nothing is held for peers that catch up. */
+  readonly heldBytesMax: number;
   /** Once: a checkpoint from a peer has taken its place, and the shard is to be opened anew. */
   readonly replaced: () => void;
 }

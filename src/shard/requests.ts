@@ -6,10 +6,12 @@
  *  request   ["stats"]
  *            ["declare", definition, ...]     machine/definitions.ts, `definitionData`
  *            ["stop"]
+ *            ["leader-view"]
  *            what operators ask: admin-requests.ts
  *  reply     stats:   [name, number, name, number, ...]
  *            declare: ["created" | "same" | "updated", ...]
  *            stop:    null
+ *            leader-view: leader-view.ts
  *            refused: [code, words]           a code of ADMIN_REFUSALS or "", words for people
  * ```
  *
@@ -42,12 +44,14 @@ export type ShardRequest =
   | { readonly kind: 'stats' }
   | { readonly kind: 'declare'; readonly queues: readonly QueueDefinition[] }
   | { readonly kind: 'stop' }
+  | { readonly kind: 'leader-view' }
   | AdminRequest;
 
 export function encodeRequest(request: ShardRequest): Uint8Array {
   switch (request.kind) {
     case 'stats':
     case 'stop':
+    case 'leader-view':
       return encodeRecord([request.kind]);
     case 'declare': {
       const queues = request.queues.map((queue) => definitionData(queue) as PlainData);
@@ -63,6 +67,7 @@ export function decodeRequest(body: Uint8Array): ShardRequest {
   switch (kind) {
     case 'stats':
     case 'stop':
+    case 'leader-view':
       return { kind };
     case 'declare':
       return { kind, queues: rest.map(definitionIn) };

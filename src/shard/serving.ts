@@ -21,6 +21,7 @@ import { DeclarationError, Declarations } from './declarations.ts';
 import type { DeclareOutcome } from './declarations.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
+import { type LeaderView, leaderViewData } from './leader-view.ts';
 import { OutboxDriver } from './outbox.ts';
 import type { Payloads } from './payloads.ts';
 import type { BatchPort } from './port.ts';
@@ -69,6 +70,8 @@ export interface ServingOptions {
   readonly monotonicMs: () => number;
   /** Calls `action` once between two entries. */
   readonly atBoundary: (action: () => void) => Promise<void>;
+  /** Undefined: it has no members, or leads no more. */
+  readonly leaderView: () => LeaderView | undefined;
   /** The numbers of the whole shard, encoded. */
   readonly stats: () => Promise<Uint8Array>;
   readonly stop: () => Promise<void>;
@@ -425,6 +428,8 @@ export class Serving {
       case 'stop':
         await this.#options.stop();
         return encodeRecord(null);
+      case 'leader-view':
+        return encodeRecord(leaderViewData(this.#options.leaderView()));
       default:
         return encodeRecord(await this.#admin.answer(request));
     }

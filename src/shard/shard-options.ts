@@ -3,6 +3,7 @@
 import type { RecordStore, Runs } from '#storage';
 import type { Position } from '../machine/command.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
+import type { LeaderView } from './leader-view.ts';
 import type { BatchPort } from './port.ts';
 import type { ShardLimits } from './shard-limits.ts';
 import type { ShardLog } from './shard-log.ts';
@@ -47,6 +48,8 @@ export interface ShardOptions {
   readonly moreStats?: () => Iterable<readonly [name: string, value: number]>;
   /** In turns of the shard; `here` from when the port is served. */
   readonly onLead?: (lead: ShardLead) => void;
+  /** Of the members, for operators; absent: there are none. */
+  readonly leaderView?: () => LeaderView | undefined;
   /** Once; nothing works any more, and the process is to end. */
   readonly onFailure: (error: Error) => void;
 }

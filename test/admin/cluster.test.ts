@@ -47,12 +47,14 @@ describe('every call', () => {
     cluster.node = {
       node: 'n1',
       cluster: 'c',
+      address: '[::1]:7001',
       links: [{ id: 'n2', address: '[::1]:7000', sending: true, receiving: false }],
       replicas: [
         replica({
           role: 'leader',
           leader: 'n1',
           transferTo: 'n2',
+          leaderLast: 2 ** 52,
           damagedRanges: 2,
           tailLost: true,
           members: [
@@ -65,7 +67,13 @@ describe('every call', () => {
       ],
     };
     expect(await client.cluster.status()).toEqual(cluster.node);
-    cluster.node = { node: 'alone', cluster: undefined, links: [], replicas: [] };
+    cluster.node = {
+      node: 'alone',
+      cluster: undefined,
+      address: undefined,
+      links: [],
+      replicas: [],
+    };
     expect(await client.cluster.status()).toEqual(cluster.node);
   });
 

@@ -40,7 +40,7 @@ function follows(match: number, active = true): NonNullable<MemberStatus['progre
 /** This node, n1, leads three voters. */
 function led(more: Partial<ReplicaStatus> = {}): ReplicaStatus {
   const members = [member('n1', { progress: undefined }), member('n2'), member('n3')];
-  return replica({ role: 'leader', leader: 'n1', members, ...more });
+  return replica({ role: 'leader', leader: 'n1', leaderLast: 90, members, ...more });
 }
 
 function setReplica(one: ReplicaStatus): void {
@@ -91,6 +91,26 @@ describe('cluster status', () => {
     ]);
   });
 
+  it('a follower that reaches its leader tells what that one knows', async () => {
+    setReplica(
+      replica({
+        leaderLast: 95,
+        members: [
+          member('n1', { progress: follows(90) }),
+          member('n2', { progress: undefined }),
+          member('n3', { progress: follows(40, false) }),
+        ],
+      }),
+    );
+    const lines = (await told('status')).trimEnd().split('\n');
+    expect(lines[1]).toBe('  1 voter away; 0 more can go');
+    expect(lines.slice(4).map(cellsOf)).toEqual([
+      '0|n1|voter|follower|3|90|88|87|5',
+      '0|n2|voter|leader|-|95|-|-|0',
+      '0|n3|voter|-|-|40|-|-|55|away',
+    ]);
+  });
+
   it('says that nobody leads, and what that means', async () => {
     setReplica(replica({ leader: undefined, role: 'candidate' }));
     const text = await told('status');
@@ -123,6 +143,7 @@ describe('cluster status', () => {
       {
         node: 'n1',
         cluster: 'c',
+        address: 'n1.example:7000',
         links: [],
         replicas: [
           {
@@ -152,6 +173,7 @@ describe('cluster status', () => {
                 },
               },
             ],
+            leader_last: 90,
             transfer_to: null,
             damaged_ranges: 0,
             tail_lost: false,
@@ -159,6 +181,17 @@ describe('cluster status', () => {
         ],
       },
     ]);
+  });
+
+  it('a node that waits to be added tells how', async () => {
+    setReplica(replica({ id: 'n1+17', leader: undefined, members: [member('n2'), member('n3')] }));
+    const text = await told('status');
+    expect(text).toContain(
+      'n1+17 is no member; at the leader: fluxmq cluster add n1+17 n1.example:7000',
+    );
+    expect(text.trimEnd().split('\n').map(cellsOf)).toContain(
+      '0|n1+17|-|follower|3|90|88|87|-|no member',
+    );
   });
 
   it('without any node it ends like every other command', async () => {

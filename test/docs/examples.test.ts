@@ -26,7 +26,10 @@ function withPort(source: string, language: Language, broker: BrokerProcess): st
   return moved
     .replaceAll(/\bmosquitto_(pub|sub)\b/g, `mosquitto_$1 -p ${port}`)
     .replaceAll(/\bnpx fluxmq (pub|sub)\b/g, `npx fluxmq $1 -p ${port}`)
-    .replaceAll(/\bnpx fluxmq (queue|group|cluster) (\w+)\b/g, `npx fluxmq $1 $2 --data '${dataDirectory}'`)
+    .replaceAll(
+      /\bnpx fluxmq (queue|group|cluster) (\w+)\b/g,
+      `npx fluxmq $1 $2 --data '${dataDirectory}'`,
+    )
     .replaceAll(/\bnpx fluxmq\b/g, `'${LAUNCHER}'`);
 }
 

@@ -922,6 +922,14 @@ describe('a shard that is gone', () => {
     );
   });
 
+  it('while it stops on request, is no error in the log', async () => {
+    const { client, shard, errors } = await setting();
+    const stopped = client.stop().catch((error: unknown) => error);
+    shard.say((writer) => writer.failed('the shard takes nothing any more'));
+    expect(await stopped).toMatchObject({ code: 'unavailable' });
+    expect(errors).toEqual([]);
+  });
+
   it('because the client closed it, is no failure', async () => {
     const { client, shard, witness, failures, send } = await setting();
     send(1);

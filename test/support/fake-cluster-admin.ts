@@ -30,6 +30,7 @@ export function replica(more: Partial<ReplicaStatus> = {}): ReplicaStatus {
       address: `${id}.example:7000`,
       progress: undefined,
     })),
+    leaderLast: undefined,
     transferTo: undefined,
     damagedRanges: 0,
     tailLost: false,
@@ -40,7 +41,13 @@ export function replica(more: Partial<ReplicaStatus> = {}): ReplicaStatus {
 export class FakeClusterAdmin implements ClusterAdmin {
   /** As they came. */
   readonly asked: string[] = [];
-  node: NodeStatus = { node: 'n1', cluster: 'c', links: [], replicas: [replica()] };
+  node: NodeStatus = {
+    node: 'n1',
+    cluster: 'c',
+    address: 'n1.example:7000',
+    links: [],
+    replicas: [replica()],
+  };
   /** In order; accepted when there is none. */
   readonly answers: ClusterAnswer[] = [];
   /** What a look makes of the node, for the next one. */

@@ -282,11 +282,11 @@ export class ShardCluster {
   readonly members;
   readonly clock = new TestClock();
   readonly cut = new Set<string>();
-  heldBytesMax = Number.MAX_SAFE_INTEGER;
   readonly links = new MemoryLinks();
   readonly isRouted: boolean;
   readonly clientLimits: Partial<ShardClientLimits>;
   queueLimits: Partial<QueueLimits> = {};
+  heldBytesMax = Number.MAX_SAFE_INTEGER;
   /** Of what would be delivered; false: it is lost. */
   passes: (message: PeerMessage) => boolean = () => true;
   #onTheirWay: PeerMessage[] = [];

@@ -47,7 +47,7 @@ function stepCommand(
 export function addCommand(): Command {
   return stepCommand('add', { ms: CATCH_UP_MS, told: '1h' })
     .description('Add a node: it learns what the others have, and then votes.')
-    .argument('<node>', 'its node.id')
+    .argument('<node>', 'its id, as its own cluster status has it')
     .argument('<address>', 'where the others reach it: its cluster.listen, with a host')
     .option('--learner', 'it keeps a copy, and never votes')
     .action((node: string, address: string, flags: AddFlags) =>
@@ -76,7 +76,7 @@ export function replaceCommand(): Command {
   return stepCommand('replace', { ms: CATCH_UP_MS, told: '1h' })
     .description('Add a node, and when it votes remove the one that it replaces.')
     .argument('<old>', 'the node that goes')
-    .argument('<node>', 'the node.id of the one that comes')
+    .argument('<node>', 'the id of the one that comes, as its own cluster status has it')
     .argument('<address>', 'where the others reach it')
     .option('-y, --yes', 'do not ask')
     .action((...[old, node, address, flags]: ReplaceWords) =>

@@ -70,12 +70,17 @@ function jsonOf(answers: readonly Answer[], { watch }: WatchFlags): string[] {
   );
 }
 
-function linesOf({ cluster, shards, silent }: ClusterView, width: number | undefined): string[] {
+function linesOf(view: ClusterView, width: number | undefined): string[] {
+  const { cluster, shards, silent, strangers } = view;
   const name = cluster === undefined ? 'a single broker' : `cluster ${visible(cluster)}`;
   const rows = shards.flatMap((each) => each.rows);
   return [
     ...shards.map((shard) => `${name}, ${headOf(shard)}`),
     ...shards.flatMap((shard) => warningsOf(shard)),
+    ...strangers.map(
+      ({ id, address }) =>
+        `  ${visible(id)} is no member; at the leader: fluxmq cluster add ${visible(id)} ${address}`,
+    ),
     ...silent.map((place) => `  no answer: ${visible(place)}`),
     '',
     ...table(COLUMNS, rows, width),

@@ -40,6 +40,8 @@ export interface ClusterView {
   readonly cluster: string | undefined;
   readonly shards: readonly ShardView[];
   readonly silent: readonly string[];
+  /** Nodes that answer and are no members: what would add them. */
+  readonly strangers: readonly { readonly id: string; readonly address: string }[];
 }
 
 export function clusterView(answers: readonly Answer[]): ClusterView {
@@ -55,6 +57,11 @@ export function clusterView(answers: readonly Answer[]): ClusterView {
     shards: [...shards.entries()]
       .toSorted(([a], [b]) => a - b)
       .map(([shard, replicas]) => shardView(shard, replicas)),
+    strangers: nodes.flatMap(({ address = '', replicas }) =>
+      replicas
+        .filter(({ id, members }) => !members.some((member) => member.id === id))
+        .map(({ id }) => ({ id, address })),
+    ),
     silent: answers.flatMap(({ status, place }) => (status === undefined ? [place] : [])),
   };
 }
@@ -87,11 +94,12 @@ function rowOf(
   { id, member, replica }: Pick<MemberRow, 'id' | 'member' | 'replica'>,
 ): MemberRow {
   const isView = replica === view;
+  const { leaderLast } = view;
   const leads = view.leader === id;
-  const progress = isView ? undefined : member?.progress;
-  const knows = view.role === 'leader';
-  const last = isView ? view.last : (progress?.match ?? replica?.last);
-  const lag = knows && last !== undefined ? Math.max(0, view.last - last) : undefined;
+  const told = member?.progress?.match ?? replica?.last;
+  const last = isView ? view.last : leads ? (leaderLast ?? replica?.last) : told;
+  const isKnown = leaderLast !== undefined && last !== undefined;
+  const lag = isKnown ? Math.max(0, leaderLast - last) : undefined;
   const state = stateOf({ view, member, replica });
   return { shard: view.shard, id, member, replica, leads, last, lag, state };
 }

@@ -70,15 +70,12 @@ function snakeCase(fields: object): Record<string, unknown> {
   );
 }
 
-export function nodeFields({
-  node,
-  cluster,
-  links,
-  replicas,
-}: NodeStatus): Record<string, unknown> {
+export function nodeFields(status: NodeStatus): Record<string, unknown> {
+  const { node, cluster, address, links, replicas } = status;
   return {
     node,
     cluster: cluster ?? null,
+    address: address ?? null,
     links,
     replicas: replicas.map((replica) => replicaFields(replica)),
   };
@@ -101,6 +98,7 @@ function replicaFields(replica: ReplicaStatus): Record<string, unknown> {
       ...member,
       progress: progress === undefined ? null : snakeCase(progress),
     })),
+    leader_last: replica.leaderLast ?? null,
     transfer_to: replica.transferTo ?? null,
     damaged_ranges: replica.damagedRanges,
     tail_lost: replica.tailLost,
