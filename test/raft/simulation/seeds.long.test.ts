@@ -12,8 +12,11 @@ const QUEUE_SEEDS = 60;
 
 describe('the simulator', () => {
   it(`finds no violation in ${SEEDS} seeds of the whole host, and installs what it asks for`, async () => {
-    const { missing, table } = await allHold(1, SEEDS);
+    const { missing, table, counters } = await allHold(1, SEEDS);
     expect(missing, table).toEqual([]);
+    for (const seen of ['catch-ups', 'membership changes', 'partial partitions']) {
+      expect(counters.get(seen), seen).toBeGreaterThan(0);
+    }
   });
 
   it(`finds no violation in ${SEEDS} seeds of the core alone`, async () => {
