@@ -19,6 +19,7 @@ import type { SimulatedNode } from './node.ts';
 import { SafetyChecks } from './safety-checks.ts';
 import type { ReplicaView } from './safety-checks.ts';
 import { SimulatedStore } from './simulated-store.ts';
+import type { MachineKind } from './state-machine.ts';
 import { planOf } from './swarm.ts';
 import type { Limits, Plan } from './swarm.ts';
 import { VirtualClock } from './virtual-clock.ts';
@@ -33,7 +34,15 @@ const DISK_PACE = { leastUs: 20, mostUs: 400 };
 const WALL_START_US = 1_700_000_000_000_000;
 const WALL_OFFSET_MOST_US = 10_000_000;
 
+/** A vote or an acknowledgement leaves; a state takes the place of a log. */
+export type Moment = 'promise' | 'installing';
+
 type AnyMessage = PeerMessage | Message | Transfer;
+
+export interface ClusterOptions {
+  change(plan: Plan): Plan;
+  readonly machines: MachineKind;
+}
 
 /** One machine of the cluster. */
 export interface Machine {
@@ -50,15 +59,19 @@ export class Cluster {
   readonly checks = new SafetyChecks();
   readonly network: Network<AnyMessage>;
   readonly machines = new Map<string, Machine>();
-  /** Told of the next vote or acknowledgement that anybody sends. */
-  onPromise: ((from: string) => void) | undefined;
+  /** Who is told of the next moment of that kind, of whichever node. */
+  readonly armed = new Map<Moment, (id: string) => void>();
+  /** Told of a replica that refuses to go on with what is left on its disk. */
+  onHalt: ((id: string) => void) | undefined;
   readonly #receivers = new Map<string, (from: string, message: AnyMessage) => void>();
+  readonly #machines: MachineKind;
   readonly #touched = new Set<string>();
   #violation: Violation | undefined;
 
-  constructor(seed: number, change: (plan: Plan) => Plan) {
+  constructor(seed: number, options: ClusterOptions) {
+    this.#machines = options.machines;
     this.kernel = new Kernel(seed);
-    this.plan = change(planOf(this.kernel.stream('plan')));
+    this.plan = options.change(planOf(this.kernel.stream('plan')));
     this.network = new Network({
       kernel: this.kernel,
       faults: this.plan.links,
@@ -145,8 +158,23 @@ export class Cluster {
   }
 
   #send(from: string, to: string, message: AnyMessage): void {
+    this.#checkPromise(from, message);
     this.network.send(from, to, message);
-    if (this.onPromise !== undefined && isPromise(message)) this.onPromise(from);
+    if (isPromise(message)) this.armed.get('promise')?.(from);
+  }
+
+  #checkPromise(from: string, message: AnyMessage): void {
+    try {
+      if (message.kind === 'requestVote' && !message.preVote) {
+        this.checks.votes(from, message.term, from);
+      } else if (message.kind === 'requestVoteReply' && isPromise(message)) {
+        this.checks.votes(from, message.term, message.to);
+      } else if (message.kind === 'appendEntriesReply' && message.success) {
+        this.checks.acknowledges(from, message.matchIndex);
+      }
+    } catch (error) {
+      this.violated(error);
+    }
   }
 
   #deliver(from: string, to: string, message: AnyMessage): void {
@@ -158,7 +186,9 @@ export class Cluster {
   #common(id: string) {
     const { kernel, checks, counters } = this;
     const touched = (): void => void this.#touched.add(id);
-    return { id, kernel, checks, counters, tickMs: TICK_MS, touched };
+    const installing = (): void => this.armed.get('installing')?.(id);
+    const machines = this.#machines;
+    return { id, kernel, checks, counters, machines, tickMs: TICK_MS, touched, installing };
   }
 
   #hostNode(id: string, clock: VirtualClock, configuration: ConfigurationAt): HostNode {
@@ -179,6 +209,7 @@ export class Cluster {
       configuration,
       send: (message) => this.#send(id, message.to, message),
       violated: (error) => this.violated(error),
+      halted: () => this.onHalt?.(id),
     });
     this.#receivers.set(id, (_from, message) => node.receive(message as PeerMessage));
     return node;
@@ -223,7 +254,7 @@ function coreLimits(limits: Limits): Partial<CoreLimits> {
     electionTicks: ELECTION_TICKS,
     windowMessages: limits.windowMessages,
     windowBytes: limits.windowBytes,
-    messageBytes: limits.windowBytes,
+    messageBytes: limits.messageBytes,
     entryBytes: limits.maxEntryBytes,
     uncommittedBytes: limits.maxUncommittedBytes,
     tailBytes: limits.keptBytes,

@@ -21,15 +21,15 @@ import type {
   Ready,
   Transferred,
 } from '../raft.ts';
+import { Applier } from './applier.ts';
 import type { Counters } from './counters.ts';
 import type { Kernel } from './kernel.ts';
-import { LedgerMachine } from './ledger-machine.ts';
-import { encodeCommands } from './ledger.ts';
-import type { LedgerState } from './ledger.ts';
 import { votersOf } from './node.ts';
 import type { DiskFault, NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
+import type { Random } from './random.ts';
 import type { ReplicaView, SafetyChecks } from './safety-checks.ts';
 import type { SimulatedStore } from './simulated-store.ts';
+import type { MachineKind, MachineState } from './state-machine.ts';
 import type { StoredCheckpoint } from './stored-checkpoint.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 import { mirrorOf, WriteWatch } from './write-watch.ts';
@@ -51,12 +51,15 @@ export interface CoreNodeOptions {
   readonly store: SimulatedStore;
   readonly checks: SafetyChecks;
   readonly counters: Counters;
+  readonly machines: MachineKind;
   readonly limits: Partial<Limits>;
   readonly tickMs: number;
   readonly checkpointEntries: number;
   /** Entries below a checkpoint that stay for replicas that are a little behind. */
   readonly keptEntries: number;
   send(to: string, message: Message | Transfer): void;
+  /** A state from a peer is about to take the place of its log. */
+  installing(): void;
   /** Something happened to it: whoever checks it looks again. */
   touched(): void;
 }
@@ -69,7 +72,7 @@ interface Reading {
 /** One life of the replica: what a crash takes. */
 interface Life {
   readonly raft: Raft;
-  readonly machine: LedgerMachine;
+  readonly applier: Applier;
   readonly watch: WriteWatch;
   readonly reads: Map<number, Reading>;
   checkpointing: boolean;
@@ -83,6 +86,7 @@ interface Life {
 
 const HELD_MAX = 10_000;
 const TRANSFER_PATIENCE_MS = 2000;
+const OFFER_AGAIN_MOST_MS = 1500;
 
 export class CoreNode implements SimulatedNode {
   readonly id: string;
@@ -113,11 +117,12 @@ export class CoreNode implements SimulatedNode {
       leads: status.role === 'leader',
       start: status.start,
       // A state that is being made durable counts for the core.
-      applied: life.installing?.index ?? life.machine.ledger.applied,
+      applied: life.installing?.index ?? life.applier.machine.applied,
       committed: status.commitIndex,
       last: status.accepted,
       voters: votersOf(status.configuration),
       members: members.map(({ id }) => id),
+      damaged: status.faulty.length > 0,
     };
   }
 
@@ -129,6 +134,11 @@ export class CoreNode implements SimulatedNode {
       start: recovered.start,
       entries: store.entries.map(mirrorOf),
       replaced: store.takeReplaced(),
+      damaged: store.damaged,
+      term: recovered.hardState.term,
+      voters: votersOf(store.checkpoint.configuration),
+      unknownFrom:
+        recovered.faulty.at(-1)?.through === undefined ? recovered.faulty.at(-1)?.from : undefined,
     });
     const random = this.#random;
     const raft = new Raft({
@@ -139,7 +149,7 @@ export class CoreNode implements SimulatedNode {
     });
     const life: Life = {
       raft,
-      machine: new LedgerMachine({
+      applier: new Applier({
         ...this.#options,
         random,
         run: (action) => this.#run(life, action),
@@ -153,7 +163,7 @@ export class CoreNode implements SimulatedNode {
       transfers: new Map(),
       held: [],
     };
-    life.machine.ledger.restore(store.checkpoint.ledger);
+    life.applier.machine.restore(store.checkpoint.state);
     this.#life = life;
     this.#state = 'up';
     this.#tickLater(life);
@@ -199,14 +209,14 @@ export class CoreNode implements SimulatedNode {
     const life = this.#life;
     if (life === undefined || this.#state !== 'up')
       return done({ kind: 'refused', leader: undefined });
-    const payload = encodeCommands(numbers.map((number) => ({ client, number })));
+    const payload = this.#options.machines.encode(client, numbers);
     const proposed = life.raft.propose(payload);
     if (proposed.kind === 'refused') {
       this.#options.counters.add(`refused: ${proposed.code}`);
       done({ kind: 'refused', leader: proposed.leader });
     } else {
       const { index, term } = proposed;
-      life.machine.proposed(index, { term, client, done });
+      life.applier.proposed(index, { term, client, done });
     }
     this.#drain(life);
   }
@@ -240,6 +250,14 @@ export class CoreNode implements SimulatedNode {
     return this.#options.store.break(fault);
   }
 
+  damage(random: Random): string | undefined {
+    return this.#options.store.damage(random);
+  }
+
+  get isDamaged(): boolean {
+    return this.#options.store.isDamaged;
+  }
+
   voterSets(): readonly (readonly string[])[] {
     const { configurations } = this.#options.store.recovered();
     const stored = configurations.slice(-2).map(votersOf);
@@ -248,11 +266,11 @@ export class CoreNode implements SimulatedNode {
   }
 
   history(): ReadonlyMap<string, readonly number[]> {
-    return this.#life?.machine.ledger.history ?? new Map<string, readonly number[]>();
+    return this.#life?.applier.machine.history ?? new Map<string, readonly number[]>();
   }
 
   digest(): number {
-    return this.#life?.machine.ledger.digest ?? 0;
+    return this.#life?.applier.machine.digest ?? 0;
   }
 
   #tickLater(life: Life): void {
@@ -288,7 +306,7 @@ export class CoreNode implements SimulatedNode {
   #execute(life: Life, ready: Ready): void {
     if (ready.persist !== undefined) this.#persist(life, ready.persist);
     for (const message of ready.send) this.#options.send(message.to, message);
-    if (ready.apply.length > 0) life.machine.apply(ready.apply);
+    if (ready.apply.length > 0) life.applier.apply(ready.apply);
     for (const read of ready.reads) this.#answer(life, read);
     for (const fetch of ready.fetch) this.#fetch(life, fetch);
     for (const catchUp of ready.catchUp) this.#catchUp(life, catchUp);
@@ -298,7 +316,8 @@ export class CoreNode implements SimulatedNode {
     const { store } = this.#options;
     const { snapshot, token } = persist;
     life.watch.wrote(persist);
-    const state = snapshot === undefined ? undefined : life.installing?.ledger;
+    if (persist.repaired.length > 0) this.#options.counters.add('repairs');
+    const state = snapshot === undefined ? undefined : life.installing?.state;
     store.write(persist, state, (outcome) => {
       if (outcome === 'durable') life.watch.persisted(token);
       this.#run(life, () => {
@@ -316,9 +335,9 @@ export class CoreNode implements SimulatedNode {
     this.#state = 'failed';
   }
 
-  #installed(life: Life, state: LedgerState | undefined): void {
+  #installed(life: Life, state: MachineState | undefined): void {
     if (state === undefined) return;
-    life.machine.ledger.restore(state);
+    life.applier.machine.restore(state);
     life.installing = undefined;
     this.#options.counters.add('catch-ups');
     this.#options.checks.applied(this.id, state.applied, state.digest);
@@ -335,7 +354,7 @@ export class CoreNode implements SimulatedNode {
     life.reads.delete(id);
     if (reading === undefined) return;
     if (index === undefined) return reading.done({ kind: 'refused' });
-    reading.done(life.machine.read(reading.client));
+    reading.done(life.applier.read(reading.client));
   }
 
   #fetch(life: Life, { id, from, through, maxBytes }: Fetch): void {
@@ -354,14 +373,14 @@ export class CoreNode implements SimulatedNode {
   #checkpoint(life: Life): void {
     const { store, checkpointEntries } = this.#options;
     const { durable } = life.raft.status();
-    const index = life.machine.ledger.applied;
+    const index = life.applier.machine.applied;
     if (life.checkpointing || index > durable) return;
     if (index - store.checkpoint.index < checkpointEntries) return;
     const term = life.raft.termAt(index);
     if (term === undefined) return;
     life.checkpointing = true;
     const configuration: ConfigurationAt = life.raft.configurationAt(index);
-    const stored = { index, term, configuration, ledger: life.machine.ledger.state() };
+    const stored = { index, term, configuration, state: life.applier.machine.state() };
     store.saveCheckpoint(stored, (outcome) => {
       this.#run(life, () => {
         life.checkpointing = false;
@@ -389,7 +408,12 @@ export class CoreNode implements SimulatedNode {
     const { store, clock } = this.#options;
     life.transfers.set(to, session);
     const stored = store.checkpoint;
-    this.#options.send(to, { kind: 'checkpoint', from: this.id, session, stored });
+    const offer: Transfer = { kind: 'checkpoint', from: this.id, session, stored };
+    this.#options.send(to, offer);
+    // A sender that hears nothing offers again; here also where it need not.
+    clock.after(this.#random.below(OFFER_AGAIN_MOST_MS), () => {
+      this.#run(life, () => this.#options.send(to, offer));
+    });
     clock.after(TRANSFER_PATIENCE_MS, () => {
       this.#run(life, () => this.#transferEnded(life, to, session));
     });
@@ -404,8 +428,10 @@ export class CoreNode implements SimulatedNode {
   #offered(life: Life, from: string, { stored, session }: Transfer & { kind: 'checkpoint' }): void {
     const checkpoint: Checkpoint = { ...stored, serveFrom: stored.index };
     const outcome = life.raft.install(checkpoint);
-    if (outcome.kind === 'accepted') life.installing = stored;
-    else this.#options.counters.add(`refused: install ${outcome.code}`);
+    if (outcome.kind === 'accepted') {
+      life.installing = stored;
+      this.#options.installing();
+    } else this.#options.counters.add(`refused: install ${outcome.code}`);
     this.#options.send(from, { kind: 'checkpointEnded', from: this.id, session });
   }
 }

@@ -7,7 +7,7 @@
  * itself, and at the latest with `heal`.
  */
 
-import type { Cluster } from './cluster.ts';
+import type { Cluster, Moment } from './cluster.ts';
 import type { DiskFault, SimulatedNode } from './node.ts';
 import type { Operator } from './operator.ts';
 import { linksCutBy, shuffled } from './partitions.ts';
@@ -17,6 +17,11 @@ import type { StepKind } from './swarm.ts';
 
 const MILLISECOND_US = 1000;
 const SECOND_US = 1_000_000;
+const TAIL_MOST = 40;
+const STOP_LOOK_US = 50_000;
+const STOP_LOOKS_MOST = 100;
+/** Its numbers leave gaps, so nothing of it is ever applied. */
+const NOISE = 'noise';
 
 export class FaultInjector {
   readonly #cluster: Cluster;
@@ -89,6 +94,8 @@ export class FaultInjector {
         return this.#partition(kind.slice('partition: '.length) as Partition, undefined);
       case 'leader alone':
         return this.#leads((leader) => this.#partition('alone', leader.id));
+      case 'stale tail':
+        return this.#leads((leader) => this.#staleTail(leader));
       case 'crash: one':
         return this.#crash(this.#some(1));
       case 'crash: leader':
@@ -98,7 +105,9 @@ export class FaultInjector {
       case 'crash: all':
         return this.#crash(this.#cluster.nodes);
       case 'crash: at a promise':
-        return this.#crashAtPromise();
+        return this.#crashAt('promise', 1);
+      case 'crash: while installing':
+        return this.#crashAt('installing', 3 * MILLISECOND_US);
       case 'clean restart':
         return this.#cleanRestart();
       case 'pause':
@@ -111,6 +120,8 @@ export class FaultInjector {
       case 'disk: full':
       case 'disk: short writes':
         return this.#disk(kind.slice('disk: '.length) as DiskFault);
+      case 'disk: damage at rest':
+        return this.#damage();
       case 'clock: rate':
       case 'clock: wall jump':
         return this.#clock(kind);
@@ -158,6 +169,34 @@ export class FaultInjector {
     return links.map(([from, to]) => `${from}>${to}`).join(' ');
   }
 
+  /**
+   * The leader alone is given entries that nobody else gets, perhaps a configuration; when another
+   * one leads and has committed, that one goes down and the first is heard again.
+   */
+  #staleTail(leader: SimulatedNode): string | undefined {
+    const { network, nodes, kernel } = this.#cluster;
+    const links = linksCutBy(
+      'alone',
+      nodes.map(({ id }) => id),
+      {
+        random: this.#random,
+        first: leader.id,
+      },
+    );
+    if (links.length === 0) return undefined;
+    for (const [from, to] of links) network.cut(from, to);
+    const count = this.#random.between(1, TAIL_MOST);
+    for (let left = count; left > 0; left -= 1) leader.propose(NOISE, [left], () => undefined);
+    if (this.#random.chance(0.5)) this.#operator.changeUnheard(leader);
+    this.#for(SECOND_US, 3 * SECOND_US, () => {
+      for (const [from, to] of links) network.mend(from, to);
+      const next = this.#cluster.leader();
+      if (next !== undefined && next.id !== leader.id) this.#crash([next]);
+    });
+    kernel.note(`${leader.id} alone with ${count} entries`);
+    return leader.id;
+  }
+
   #crash(nodes: readonly SimulatedNode[]): string | undefined {
     const down = nodes.filter(({ state }) => state !== 'down');
     for (const node of down) {
@@ -167,27 +206,33 @@ export class FaultInjector {
     return down.length === 0 ? undefined : down.map(({ id }) => id).join(' ');
   }
 
-  /** The next one to promise anything goes down with the promise on its way. */
-  #crashAtPromise(): string | undefined {
-    if (this.#cluster.onPromise !== undefined) return undefined;
-    const { kernel } = this.#cluster;
-    this.#cluster.onPromise = (id) => {
-      this.#cluster.onPromise = undefined;
-      kernel.after(0, () => {
+  /** The next one that does this goes down in the middle of it. */
+  #crashAt(moment: Moment, withinUs: number): string | undefined {
+    const { kernel, armed } = this.#cluster;
+    if (armed.has(moment)) return undefined;
+    armed.set(moment, (id) => {
+      armed.delete(moment);
+      kernel.after(this.#random.below(withinUs), () => {
         const node = this.#cluster.machines.get(id)?.node;
         if (!this.#over && node?.state === 'up') this.#crash([node]);
       });
-    };
-    this.#for(SECOND_US, 2 * SECOND_US, () => (this.#cluster.onPromise = undefined));
+    });
+    this.#for(SECOND_US, 3 * SECOND_US, () => void armed.delete(moment));
     return 'whoever it is';
   }
 
   #startLater(id: string): void {
     const leastUs = this.#random.pick([1, 50, 500]) * MILLISECOND_US;
-    this.#for(leastUs, 4 * SECOND_US, () => {
-      const node = this.#cluster.machines.get(id)?.node;
-      if (node?.state === 'down') this.#cluster.startNode(id);
-    });
+    this.#for(leastUs, 4 * SECOND_US, () => this.#startWhenDown(id, STOP_LOOKS_MOST));
+  }
+
+  /** One that stops in order may not be down yet. */
+  #startWhenDown(id: string, looksLeft: number): void {
+    const { machines, kernel } = this.#cluster;
+    const state = machines.get(id)?.node.state;
+    if (state === 'down') this.#cluster.startNode(id);
+    if (state !== 'starting' || looksLeft === 0) return;
+    kernel.after(STOP_LOOK_US, () => this.#startWhenDown(id, looksLeft - 1));
   }
 
   #cleanRestart(): string | undefined {
@@ -214,6 +259,15 @@ export class FaultInjector {
       this.#startAgain(node);
     });
     return node.id;
+  }
+
+  /** A crash, and what was durable goes bad while it is down; of one machine at a time. */
+  #damage(): string | undefined {
+    const [node] = this.#some(1);
+    if (node === undefined || !this.#operator.sparesDamage(node)) return undefined;
+    this.#crash([node]);
+    const text = node.damage(this.#random);
+    return text === undefined ? undefined : `${node.id} ${text}`;
   }
 
   /** After it stopped by itself: whoever runs it starts it again. */

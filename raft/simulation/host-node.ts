@@ -7,12 +7,12 @@
  */
 
 import { crc32 } from 'node:zlib';
-import { Log } from '#storage';
+import { StorageError } from '#storage';
 import type { Files } from '#storage';
-import type { CheckpointName } from '../host/catch-up-ports.ts';
 import { LogDisk } from '../host/log-disk.ts';
 import type { PeerMessage } from '../host/peer-message.ts';
 import type { NetworkListener, ReplicaEnd } from '../host/ports.ts';
+import { RaftError } from '../host/raft-error.ts';
 import { RaftNode } from '../host/raft-node.ts';
 import type {
   Changed,
@@ -22,33 +22,28 @@ import type {
   MembershipChange,
   Transferred,
 } from '../raft.ts';
+import { Applier } from './applier.ts';
 import type { Counters } from './counters.ts';
 import type { SimulatedDisk } from './disk/disk.ts';
 import { ioCode } from './disk/mount.ts';
+import { HostStorage } from './host-storage.ts';
+import type { DiskPace, HostLimits, LogPlace } from './host-storage.ts';
 import type { Kernel } from './kernel.ts';
-import { LedgerSink, LedgerSource } from './ledger-catch-up.ts';
-import { LedgerMachine } from './ledger-machine.ts';
-import { encodeCommands } from './ledger.ts';
+import { UNKNOWN_TERM } from './log-mirror.ts';
+import type { MirrorEntry } from './log-mirror.ts';
+
 import { NodeClock, Process } from './node-clock.ts';
 import { votersOf } from './node.ts';
 import type { DiskFault, NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
 import { ObservedDisk } from './observed-disk.ts';
 import { ReplicaFiles } from './replica-files.ts';
+import type { Random } from './random.ts';
 import type { ReplicaView, SafetyChecks } from './safety-checks.ts';
+import { StateSink, StateSource } from './state-catch-up.ts';
+import type { MachineKind } from './state-machine.ts';
 import { emptyCheckpoint } from './stored-checkpoint.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 import { mirrorOf, WriteWatch } from './write-watch.ts';
-
-/** Of the log and of checkpoints. */
-export interface HostLimits {
-  readonly segmentBytes: number;
-  readonly prewriteBytes: number;
-  readonly maxWriteBytes: number;
-  readonly syncMode: 'prewritten-dsync' | 'fdatasync';
-  readonly checkpointEntries: number;
-  /** Entries below a checkpoint that stay for replicas that are a little behind. */
-  readonly keptEntries: number;
-}
 
 export interface HostNodeOptions {
   readonly id: string;
@@ -59,28 +54,27 @@ export interface HostNodeOptions {
   readonly pace: DiskPace;
   readonly checks: SafetyChecks;
   readonly counters: Counters;
+  readonly machines: MachineKind;
   readonly core: Partial<Limits>;
   readonly tickMs: number;
   readonly limits: HostLimits;
   /** That a new replica is made with. */
   readonly configuration: ConfigurationAt;
   send(message: PeerMessage): void;
+  /** A state from a peer is about to take the place of its log. */
+  installing(): void;
   /** Something happened to it: whoever checks it looks again. */
   touched(): void;
   violated(error: unknown): void;
-}
-
-/** How long a call to the disk takes. */
-export interface DiskPace {
-  leastUs: number;
-  mostUs: number;
+  /** It refuses to start, because what it lost may have been a promise. */
+  halted(): void;
 }
 
 /** One life of the process: what a crash takes. */
 interface Life {
   readonly process: Process;
   readonly files: Files;
-  readonly machine: LedgerMachine;
+  readonly applier: Applier;
   node: RaftNode | undefined;
   disk: LogDisk | undefined;
   replica: ReplicaFiles | undefined;
@@ -88,9 +82,7 @@ interface Life {
   checkpointing: boolean;
 }
 
-const SLOW_MOST_US = 60_000;
 const READ_BYTES = 1 << 20;
-const REPAIRS = 'repairs';
 const RECORD = { timestampMs: 0, recordCount: 1 };
 
 export class HostNode implements SimulatedNode {
@@ -102,12 +94,17 @@ export class HostNode implements SimulatedNode {
   #voters: (readonly string[])[];
   /** Of the directory that was current at the last start. */
   #number: number | undefined;
+  #logDirectory = '';
+  /** It was struck, and has not been up and whole since. */
+  #isDamaged = false;
+  readonly #storage: HostStorage;
 
   constructor(options: HostNodeOptions) {
     this.id = options.id;
     this.#options = options;
     this.#random = options.kernel.stream(`node ${options.id}`);
     this.#voters = [votersOf(options.configuration)];
+    this.#storage = new HostStorage({ ...options, random: this.#random });
   }
 
   get state(): NodeState {
@@ -125,11 +122,12 @@ export class HostNode implements SimulatedNode {
       leads: status.role === 'leader',
       start: status.start,
       // A state that takes the log's place counts for the core before it is current.
-      applied: Math.max(this.#life?.machine.ledger.applied ?? 0, status.start - 1),
+      applied: Math.max(this.#life?.applier.machine.applied ?? 0, status.start - 1),
       committed: status.commitIndex,
       last: status.accepted,
       voters: votersOf(status.configuration),
       members: members.map(({ id }) => id),
+      damaged: status.faulty.length > 0,
     };
   }
 
@@ -137,8 +135,8 @@ export class HostNode implements SimulatedNode {
     const process = new Process((error) => this.#options.violated(error));
     const life: Life = {
       process,
-      files: this.#options.disk.mount(),
-      machine: new LedgerMachine({
+      files: this.#storage.mount(),
+      applier: new Applier({
         ...this.#options,
         random: this.#random,
         run: (action) => process.run(action),
@@ -156,7 +154,7 @@ export class HostNode implements SimulatedNode {
   }
 
   crash(): void {
-    this.#options.disk.cutPower();
+    this.#storage.cutPower();
     this.#endLife('down');
   }
 
@@ -204,7 +202,7 @@ export class HostNode implements SimulatedNode {
     if (node === undefined || life === undefined || this.#state !== 'up') {
       return done({ kind: 'refused', leader: undefined });
     }
-    const payload = encodeCommands(numbers.map((number) => ({ client, number })));
+    const payload = this.#options.machines.encode(client, numbers);
     const proposed = node.propose(payload);
     if (proposed.kind === 'refused') {
       this.#options.counters.add(`refused: ${proposed.code}`);
@@ -212,7 +210,7 @@ export class HostNode implements SimulatedNode {
       return;
     }
     const { index, term } = proposed;
-    life.machine.proposed(index, { term, client, done });
+    life.applier.proposed(index, { term, client, done });
     this.#options.touched();
   }
 
@@ -224,7 +222,7 @@ export class HostNode implements SimulatedNode {
     }
     node.read((index) => {
       if (life.process.isOver || index === undefined) return done({ kind: 'refused' });
-      done(life.machine.read(client));
+      done(life.applier.read(client));
     });
   }
 
@@ -239,23 +237,21 @@ export class HostNode implements SimulatedNode {
   }
 
   breakDisk(fault: DiskFault): (() => void) | undefined {
-    const { disk, pace } = this.#options;
-    const times = Number.MAX_SAFE_INTEGER;
-    switch (fault) {
-      case 'slow': {
-        const { mostUs } = pace;
-        pace.mostUs = SLOW_MOST_US;
-        return () => (pace.mostUs = mostUs);
-      }
-      case 'hung':
-        return this.#inject(disk.inject({ kind: 'hung', on: 'write', times }));
-      case 'failing':
-        return this.#inject(disk.inject({ kind: 'eio', on: this.#random.pick(['write', 'sync']) }));
-      case 'full':
-        return this.#inject(disk.inject({ kind: 'enospc', on: 'write' }));
-      case 'short writes':
-        return this.#inject(disk.inject({ kind: 'short', on: 'write', times: 5 }));
+    return this.#storage.break(fault);
+  }
+
+  damage(random: Random): string | undefined {
+    const text = this.#storage.damage(this.#logDirectory, random);
+    if (text !== undefined) this.#isDamaged = true;
+    return text;
+  }
+
+  get isDamaged(): boolean {
+    const node = this.#life?.node;
+    if (this.#state === 'up' && node !== undefined) {
+      this.#isDamaged = node.status().faulty.length > 0;
     }
+    return this.#isDamaged;
   }
 
   voterSets(): readonly (readonly string[])[] {
@@ -263,15 +259,11 @@ export class HostNode implements SimulatedNode {
   }
 
   history(): ReadonlyMap<string, readonly number[]> {
-    return this.#life?.machine.ledger.history ?? new Map<string, readonly number[]>();
+    return this.#life?.applier.machine.history ?? new Map<string, readonly number[]>();
   }
 
   digest(): number {
-    return this.#life?.machine.ledger.digest ?? 0;
-  }
-
-  #inject(injected: { release(): void }): () => void {
-    return () => injected.release();
+    return this.#life?.applier.machine.digest ?? 0;
   }
 
   // --- A life.
@@ -289,12 +281,14 @@ export class HostNode implements SimulatedNode {
     const replica = await ReplicaFiles.open(files, emptyCheckpoint(configuration));
     const { checkpoint } = replica;
     life.replica = replica;
-    life.machine.ledger.restore(checkpoint.ledger);
-    const log = await this.#openLog(life, replica.logDirectory, checkpoint);
+    life.applier.machine.restore(checkpoint.state);
+    this.#logDirectory = replica.logDirectory;
+    const place = this.#place(life, replica.logDirectory);
+    const log = await this.#storage.openLog({ ...place, behind: checkpoint });
     const logDisk = new LogDisk({
       log,
       note: () => RECORD,
-      openRepairs: (how) => this.#openRepairs(life, replica.logDirectory, how),
+      openRepairs: (how) => this.#storage.openRepairs(place, how),
     });
     life.disk = logDisk;
     if (log.failed !== undefined) logDisk.logFailed(log.failed);
@@ -322,7 +316,7 @@ export class HostNode implements SimulatedNode {
       clock: new NodeClock(kernel, clock, life.process),
       random: () => this.#random.below(0x1_0000_0000) / 0x1_0000_0000,
       machine: {
-        apply: (entries) => life.machine.apply(entries),
+        apply: (entries) => life.applier.apply(entries),
         roleChanged: () => this.#options.touched(),
         configurationChanged: (now) => this.#configured(votersOf(now)),
         damaged: () => this.#options.touched(),
@@ -330,11 +324,13 @@ export class HostNode implements SimulatedNode {
       },
       checkpoint: { ...checkpoint, serveFrom: checkpoint.index },
       catchUp: {
-        source: new LedgerSource(() => replica.checkpoint),
-        sink: new LedgerSink({
+        source: new StateSource(() => replica.checkpoint),
+        sink: new StateSink({
           files,
           replica,
-          openLog: (directory, behind) => this.#openLog(life, directory, behind),
+          openLog: (directory, behind) =>
+            this.#storage.openLog({ ...this.#place(life, directory), behind }),
+          makingCurrent: () => this.#options.installing(),
         }),
         checksum: (bytes) => crc32(bytes),
         failed: () => this.#options.counters.add('rare: a catch-up broke off'),
@@ -349,64 +345,31 @@ export class HostNode implements SimulatedNode {
     this.#options.touched();
   }
 
-  #openLog(
-    life: Life,
-    directory: string,
-    behind: Pick<CheckpointName, 'index' | 'term'>,
-  ): Promise<Log> {
-    const { limits, clock } = this.#options;
-    const { segmentBytes, prewriteBytes, maxWriteBytes, syncMode } = limits;
-    return Log.open({
-      files: life.files,
-      directory,
-      now: () => clock.wallMs(),
-      segmentBytes,
-      prewriteBytes,
-      maxWriteBytes,
-      syncMode,
-      idleMarkMs: 0,
-      newLogId: () => this.#logId(),
-      ...(behind.index > 0 && { beginsBehind: { index: behind.index, epoch: behind.term } }),
-      onFailure: (error) => {
-        if (!life.process.isOver) life.disk?.logFailed(error);
-      },
-    }).then(({ log }) => log);
-  }
-
-  async #openRepairs(
-    life: Life,
-    logDirectory: string,
-    how: 'if-there' | 'make',
-  ): Promise<Log | undefined> {
-    const names = await life.files.list(logDirectory);
-    if (how === 'if-there' && !names.includes(REPAIRS)) return undefined;
-    return this.#openLog(life, `${logDirectory}/${REPAIRS}`, { index: 0, term: 0 });
-  }
-
-  #logId(): string {
-    const half = (): string => this.#random.below(0x1_0000_0000).toString(16).padStart(8, '0');
-    return half() + half();
+  #place(life: Life, directory: string): LogPlace {
+    const onFailure = (error: Error): void => {
+      if (!life.process.isOver) life.disk?.logFailed(error);
+    };
+    return { files: life.files, directory, onFailure };
   }
 
   /** Everything that the disk held. */
   async #tellChecks(disk: LogDisk, { checkpoint, number }: ReplicaFiles): Promise<void> {
-    const entries: Entry[] = [];
-    for (let next = disk.start; next <= disk.last;) {
-      const read = await disk.read(next, READ_BYTES);
-      if (read.kind !== 'entries') throw new Error(`entry ${next} of ${disk.last}: ${read.kind}`);
-      entries.push(...read.entries);
-      next += read.entries.length;
-    }
+    const { entries, damaged } = await heldOn(disk);
     this.#options.checks.restarted(this.id, {
       checkpoint: checkpoint.index,
       start: disk.start,
-      entries: entries.map(mirrorOf),
+      entries: entries.map((entry) => (typeof entry === 'number' ? lost(entry) : mirrorOf(entry))),
+      damaged,
+      unknownFrom: disk.faulty.find(({ through }) => through === undefined)?.from,
+      term: disk.hardState.term,
+      voters: votersOf(checkpoint.configuration),
       replaced: this.#number !== undefined && number !== this.#number,
     });
     this.#number = number;
     const configurations = [checkpoint.configuration];
-    for (const { index, configuration } of entries) {
-      if (configuration !== undefined) configurations.push({ index, configuration });
+    for (const entry of entries) {
+      if (typeof entry === 'number' || entry.configuration === undefined) continue;
+      configurations.push({ index: entry.index, configuration: entry.configuration });
     }
     this.#voters = configurations.slice(-2).map(votersOf);
   }
@@ -440,16 +403,17 @@ export class HostNode implements SimulatedNode {
 
   /** Never ahead of what this replica's own log has durable. */
   #checkpoint(life: Life): void {
-    const { replica, disk, node, machine } = life;
+    const { replica, node, applier } = life;
     const { checkpointEntries, keptEntries } = this.#options.limits;
-    if (replica === undefined || disk === undefined || node === undefined) return;
-    const index = machine.ledger.applied;
-    if (life.checkpointing || index > disk.durable) return;
+    if (replica === undefined || node === undefined) return;
+    const index = applier.machine.applied;
+    // The log's own end may be that of entries that are to be cut off.
+    if (life.checkpointing || index > node.status().durable) return;
     if (index - replica.checkpoint.index < checkpointEntries) return;
     life.checkpointing = true;
     const configuration = node.configurationAt(index);
-    const ledger = machine.ledger.state();
-    const stored = { index, term: machine.appliedTerm, configuration, ledger };
+    const state = applier.machine.state();
+    const stored = { index, term: applier.appliedTerm, configuration, state };
     replica
       .save(stored)
       .then(() => {
@@ -463,11 +427,56 @@ export class HostNode implements SimulatedNode {
   /** As the product does: what cannot be written ends the process. */
   #diskFailed(life: Life, error: unknown): void {
     if (this.#life !== life) return;
+    if (this.#isDamaged && isRefusal(error)) return this.#halted(error);
     if (!isOfTheDisk(error)) return this.#options.violated(error);
     this.#options.counters.add('rare: replica stopped by its disk');
     this.#options.kernel.note(`${this.id} failed: ${String(error)}`);
     this.#endLife('failed');
   }
+
+  /** It says loudly that it may not go on: whoever runs it replaces it. */
+  #halted(error: Error): void {
+    this.#options.counters.add('rare: start refused over damage');
+    this.#options.kernel.note(`${this.id} refuses to start: ${error.message}`);
+    this.#endLife('failed');
+    this.#options.halted();
+  }
+}
+
+/** A loud halt: what is left on the disk is not enough to go on. */
+function isRefusal(error: unknown): error is Error {
+  if (error instanceof RaftError) return true;
+  return error instanceof StorageError && error.code === 'damaged';
+}
+
+interface Held {
+  /** The index alone where it cannot be read. */
+  readonly entries: readonly (Entry | number)[];
+  readonly damaged: readonly number[];
+}
+
+async function heldOn(disk: LogDisk): Promise<Held> {
+  const entries: (Entry | number)[] = [];
+  const damaged: number[] = [];
+  for (let next = disk.start; next <= disk.last;) {
+    const read = await disk.read(next, READ_BYTES);
+    if (read.kind === 'outside') throw new Error(`entry ${next} of ${disk.last} is not there`);
+    if (read.kind === 'entries') {
+      entries.push(...read.entries);
+      next += read.entries.length;
+      continue;
+    }
+    const through = read.range.through ?? disk.last;
+    for (; next <= through; next += 1) {
+      entries.push(next);
+      damaged.push(next);
+    }
+  }
+  return { entries, damaged };
+}
+
+function lost(index: number): MirrorEntry {
+  return { index, term: UNKNOWN_TERM, digest: 0 };
 }
 
 /** A fault that was installed, and not a bug that passes for one. */

@@ -8,12 +8,27 @@ export interface MirrorEntry {
   readonly term: number;
   /** Of kind and payload. */
   readonly digest: number;
+  /** Of a configuration. */
+  readonly voters?: readonly string[];
+}
+
+/** Of an entry that went bad: its replica does not know what it was. */
+export const UNKNOWN_TERM = -1;
+
+interface MirroredConfiguration {
+  readonly index: number;
+  readonly term: number;
+  readonly voters: readonly string[];
 }
 
 export class LogMirror {
   #before: MirrorEntry = { index: 0, term: 0, digest: 0 };
   #entries: MirrorEntry[] = [];
   #durable = 0;
+  /** What stood where there is damage now. */
+  readonly #lost = new Map<number, MirrorEntry>();
+  /** Ascending; the first is that of the state below the log. */
+  #configurations: MirroredConfiguration[] = [];
 
   /** First index that is kept. */
   get start(): number {
@@ -33,8 +48,33 @@ export class LogMirror {
     return index === this.#before.index ? this.#before : this.#entries[index - this.start];
   }
 
-  get entries(): readonly MirrorEntry[] {
-    return this.#entries;
+  /** Of the newest configuration that it holds (thesis 4.1); undefined: none is known. */
+  get voters(): readonly string[] | undefined {
+    return this.#configurations.at(-1)?.voters;
+  }
+
+  /** Configurations of that term behind that index. */
+  changesBehind(index: number, term: number): number {
+    return this.#configurations.filter((one) => one.index > index && one.term === term).length;
+  }
+
+  /** What stands there, or stood there before it went bad. */
+  everAt(index: number): MirrorEntry | undefined {
+    return this.#lost.get(index) ?? this.at(index);
+  }
+
+  wentBad(indexes: readonly number[]): void {
+    for (const index of indexes) {
+      const entry = this.#entries[index - this.start];
+      if (entry === undefined) continue;
+      this.#lost.set(index, entry);
+      this.#entries[index - this.start] = { index, term: UNKNOWN_TERM, digest: 0 };
+    }
+  }
+
+  repaired(entry: MirrorEntry): void {
+    this.#lost.delete(entry.index);
+    this.#entries[entry.index - this.start] = entry;
   }
 
   /** Takes entries without gaps; what stood at and behind the first of them is gone. */
@@ -45,6 +85,8 @@ export class LogMirror {
       }
       this.truncateSuffix(entry.index - 1);
       this.#entries.push(entry);
+      const { index, term, voters } = entry;
+      if (voters !== undefined) this.#configurations.push({ index, term, voters });
     }
   }
 
@@ -54,6 +96,8 @@ export class LogMirror {
       Math.max(0, lastKept - this.#before.index),
     );
     this.#durable = Math.min(this.#durable, lastKept);
+    for (const index of this.#lost.keys()) if (index > lastKept) this.#lost.delete(index);
+    while ((this.#configurations.at(-1)?.index ?? 0) > lastKept) this.#configurations.pop();
   }
 
   truncatePrefix(firstKept: number): void {
@@ -65,10 +109,12 @@ export class LogMirror {
   }
 
   /** The log starts behind this entry and holds nothing, and nothing of it is durable yet. */
-  restart(before: MirrorEntry): void {
+  restart(before: MirrorEntry, voters: readonly string[]): void {
     this.#before = before;
     this.#entries = [];
+    this.#lost.clear();
     this.#durable = 0;
+    this.#configurations = [{ index: 0, term: 0, voters }];
   }
 
   madeDurable(last: number): void {

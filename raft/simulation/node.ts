@@ -7,6 +7,7 @@
  */
 
 import type { Changed, ConfigurationAt, MembershipChange, Transferred } from '../raft.ts';
+import type { Random } from './random.ts';
 import type { ReplicaView } from './safety-checks.ts';
 
 export type NodeState = 'starting' | 'up' | 'paused' | 'down' | 'failed';
@@ -51,6 +52,10 @@ export interface SimulatedNode {
   transfer(to: string): Transferred | undefined;
   /** Until the result is called. Undefined: this disk knows no such fault. */
   breakDisk(fault: DiskFault): (() => void) | undefined;
+  /** While it is down: something that was durable goes bad. Says what; undefined: it cannot. */
+  damage(random: Random): string | undefined;
+  /** Something was durable and cannot be read. */
+  readonly isDamaged: boolean;
   /** Voters of every configuration that it may go by, now or after a restart. */
   voterSets(): readonly (readonly string[])[];
   /** History of each client in its state machine. */
@@ -58,6 +63,8 @@ export interface SimulatedNode {
   digest(): number;
 }
 
-export function votersOf({ configuration }: ConfigurationAt): readonly string[] {
+export function votersOf({
+  configuration,
+}: Pick<ConfigurationAt, 'configuration'>): readonly string[] {
   return configuration.members.filter(({ role }) => role === 'voter').map(({ id }) => id);
 }

@@ -39,6 +39,7 @@ export class Operator {
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
     this.#random = cluster.kernel.stream('operator');
+    cluster.onHalt = (id) => this.#replaceHalted(id);
   }
 
   /** Nothing is left to be done. */
@@ -66,6 +67,23 @@ export class Operator {
       case 'disk lost':
         return this.#loseDisk(leader);
     }
+  }
+
+  /**
+   * Whether all that is committed can be got back when some of this machine's log goes bad: no
+   * other one is damaged or lost, and enough of them vote.
+   */
+  sparesDamage(node: SimulatedNode): boolean {
+    if (!this.done || this.#cluster.nodes.some(({ isDamaged }) => isDamaged)) return false;
+    const sets = this.#cluster.nodes.flatMap((one) => one.voterSets());
+    return sets.every((voters) => voters.length >= 3 || !voters.includes(node.id));
+  }
+
+  /** A change that nobody else will hear of soon. */
+  changeUnheard(leader: SimulatedNode): void {
+    const id = this.#someVoter(leader, false);
+    if (id === undefined || !this.done || !this.#safeWithout(id)) return;
+    this.#change(leader, { kind: 'demote', id });
   }
 
   #transfer(leader: SimulatedNode): string | undefined {
@@ -124,6 +142,16 @@ export class Operator {
     return `remove ${one}, ${change.kind} ${change.id}`;
   }
 
+  /** What it may have promised is lost with the damage: it goes as one that lost its disk. */
+  #replaceHalted(id: string): void {
+    const machine = this.#cluster.machines.get(id);
+    if (machine === undefined || machine.lost) return;
+    machine.lost = true;
+    this.#leaving.add(id);
+    const name = this.#comes(this.#makeMachine());
+    this.#cluster.kernel.note(`${id} is replaced by ${name}`);
+  }
+
   #loseDisk(leader: SimulatedNode): string | undefined {
     const { machines } = this.#cluster;
     const id = this.#someVoter(leader, true);
@@ -141,7 +169,8 @@ export class Operator {
    * this one goes.
    */
   #safeWithout(id: string): boolean {
-    const { machines } = this.#cluster;
+    const { machines, nodes } = this.#cluster;
+    if (nodes.some(({ isDamaged }) => isDamaged)) return false;
     for (const { node, lost } of machines.values()) {
       if (lost) continue;
       for (const voters of node.voterSets()) {

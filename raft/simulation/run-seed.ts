@@ -10,9 +10,11 @@ import type { Told } from './clients.ts';
 import { asViolation, Cluster, ELECTION_US } from './cluster.ts';
 import type { Counters } from './counters.ts';
 import { FaultInjector } from './fault-injector.ts';
+import { ledgers } from './ledger.ts';
 import { Operator } from './operator.ts';
 import { cutInPart } from './partial-cut.ts';
 import { withoutRealTime } from './real-time.ts';
+import type { MachineKind } from './state-machine.ts';
 import { changedPlan } from './swarm.ts';
 import type { PlanChanges } from './swarm.ts';
 import { violation } from './violation.ts';
@@ -35,9 +37,17 @@ export interface SeedResult {
   readonly events: number;
 }
 
-export async function runSeed(seed: number, changes: PlanChanges = {}): Promise<SeedResult> {
-  const cluster = new Cluster(seed, (plan) => changedPlan(plan, changes));
-  const found = await withoutRealTime(() => new SeedRun(cluster).run()).then(
+/** `machines`: what the entries are applied to. */
+export async function runSeed(
+  seed: number,
+  changes: PlanChanges = {},
+  machines: MachineKind = ledgers,
+): Promise<SeedResult> {
+  const cluster = new Cluster(seed, {
+    machines,
+    change: (plan) => changedPlan(plan, changes),
+  });
+  const found = await withoutRealTime(() => heard(cluster)).then(
     () => undefined,
     (error: unknown) => asViolation(error),
   );
@@ -54,6 +64,19 @@ export async function runSeed(seed: number, changes: PlanChanges = {}): Promise<
     simulatedUs: kernel.nowUs,
     events: kernel.events,
   };
+}
+
+/** What nobody catches, in a promise or a tick, is a violation and not the end of the process. */
+async function heard(cluster: Cluster): Promise<void> {
+  const hear = (error: unknown): void => cluster.violated(error);
+  process.on('unhandledRejection', hear);
+  process.on('uncaughtException', hear);
+  try {
+    await new SeedRun(cluster).run();
+  } finally {
+    process.off('unhandledRejection', hear);
+    process.off('uncaughtException', hear);
+  }
 }
 
 class SeedRun {
@@ -139,6 +162,9 @@ class SeedRun {
     const leader = this.#cluster.leader();
     const view = leader?.view();
     if (view === undefined || view.applied !== view.last) return false;
+    if (this.#cluster.nodes.some((node) => node.isDamaged && view.members.includes(node.id))) {
+      return false;
+    }
     const members = this.#cluster.nodes.filter(({ id }) => view.members.includes(id));
     return (
       members.length === view.members.length &&

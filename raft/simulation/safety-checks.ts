@@ -7,9 +7,11 @@
  * the same term. *Committed* is what any replica ever called so; it is kept for ever.
  */
 
-import { LogMirror } from './log-mirror.ts';
+import { LogMirror, UNKNOWN_TERM } from './log-mirror.ts';
 import type { MirrorEntry } from './log-mirror.ts';
 import { violation } from './violation.ts';
+
+type Voters = readonly string[];
 
 /** The cursors of a replica, after an event. */
 export interface ReplicaView {
@@ -25,6 +27,8 @@ export interface ReplicaView {
   readonly voters: readonly string[];
   /** And all of its members. */
   readonly members: readonly string[];
+  /** Some of its log cannot be read: it does not know what stood there. */
+  readonly damaged: boolean;
 }
 
 export interface HeldOnDisk {
@@ -35,6 +39,14 @@ export interface HeldOnDisk {
   readonly entries: readonly MirrorEntry[];
   /** A state from a peer has become the current one since the last start. */
   readonly replaced: boolean;
+  /** Went bad in the middle or at a known end. */
+  readonly damaged: readonly number[];
+  /** Damage has taken everything from here on. */
+  readonly unknownFrom: number | undefined;
+  /** Of its hard state. */
+  readonly term: number;
+  /** Of the configuration at its checkpoint. */
+  readonly voters: readonly string[];
 }
 
 interface Kept {
@@ -43,6 +55,12 @@ interface Kept {
   /** Promised on disk: what a restart must not fall behind. */
   term: number;
   vote: string;
+  /** The highest that was given to the disk. */
+  writtenTerm: number;
+  /** Known to be committed while the log on its disk was the one that it went by. */
+  committed: number;
+  /** A state takes the place of the log, and is not durable yet. */
+  isInstalling: boolean;
 }
 
 interface KnownEntry {
@@ -77,14 +95,36 @@ export class SafetyChecks {
     return this.#kept(node).log;
   }
 
+  /** The replica gives a term to its disk, in front of the entries of that write. */
+  wroteTerm(node: string, term: number): void {
+    const kept = this.#kept(node);
+    kept.writtenTerm = Math.max(kept.writtenTerm, term);
+  }
+
   /** The replica gives entries to its disk; what stood there and behind is overwritten. */
   wrote(node: string, entries: readonly MirrorEntry[]): void {
-    const { log } = this.#kept(node);
-    const first = entries[0];
-    if (first === undefined) return;
+    const { log, writtenTerm } = this.#kept(node);
+    const [first] = entries;
+    const last = entries.at(-1);
+    if (first === undefined || last === undefined) return;
+    if (last.term > writtenTerm) {
+      const text = `${node} writes an entry of term ${last.term} in front of that term`;
+      violation('promised is durable', text);
+    }
     this.#drops(node, first.index, entries);
     log.write(entries);
     for (const entry of entries) this.#match(node, entry, log.at(entry.index - 1));
+  }
+
+  /** Entries take the place of damaged ones: those of a leader, whatever stood there. */
+  repaired(node: string, entries: readonly MirrorEntry[]): void {
+    const { log } = this.#kept(node);
+    for (const entry of entries) {
+      if (log.at(entry.index)?.term !== UNKNOWN_TERM) continue;
+      this.#keepsCommitted(node, entry.index, entry);
+      log.repaired(entry);
+      this.#match(node, entry, log.at(entry.index - 1));
+    }
   }
 
   cutSuffix(node: string, lastKept: number): void {
@@ -102,7 +142,9 @@ export class SafetyChecks {
   }
 
   durable(node: string, last: number): void {
-    this.#kept(node).log.madeDurable(last);
+    const kept = this.#kept(node);
+    kept.log.madeDurable(last);
+    if (kept.log.durable >= kept.log.start - 1) kept.isInstalling = false;
   }
 
   hardStateDurable(node: string, term: number, vote: string): void {
@@ -118,37 +160,59 @@ export class SafetyChecks {
   }
 
   /** A state took the place of the log up to this index. */
-  installed(node: string, index: number, term: number): void {
+  installed(node: string, before: Pick<MirrorEntry, 'index' | 'term'>, voters: Voters): void {
+    const { index, term } = before;
     const committed = this.#committed[index - 1];
     if (committed !== undefined && committed.term !== term) {
       violation('committed is immutable', `${node} takes a state at ${index} of term ${term}`);
     }
-    this.#kept(node).log.restart({ index, term, digest: committed?.digest ?? 0 });
+    const kept = this.#kept(node);
+    kept.isInstalling = true;
+    kept.log.restart({ index, term, digest: committed?.digest ?? 0 }, voters);
   }
 
   /** What its disk alone held when it started again. */
   restarted(node: string, held: HeldOnDisk): void {
     const kept = this.#kept(node);
     const { log } = kept;
-    const { start, entries, checkpoint, replaced } = held;
-    if (start - 1 > checkpoint) {
+    const { start, term } = held;
+    if (start - 1 > held.checkpoint) {
       violation('promise kept over a crash', `${node} has no state for a log from ${start} on`);
     }
-    for (let index = Math.max(log.start, start); index <= log.durable; index += 1) {
+    // What cannot be read is for the checks what it was.
+    const entries = held.entries.map((entry) =>
+      entry.term === UNKNOWN_TERM ? (log.everAt(entry.index) ?? entry) : entry,
+    );
+    this.#keepsDurable(node, { ...held, entries });
+    const lastTerm = entries.at(-1)?.term ?? 0;
+    if (term < kept.term || term < lastTerm) {
+      const text = `${node} comes back in term ${term}, it was promised ${kept.term}`;
+      violation('promise kept over a crash', `${text}; its last entry has ${lastTerm}`);
+    }
+    kept.writtenTerm = term;
+    kept.isInstalling = false;
+    for (const entry of entries) {
+      if (entry.index <= kept.committed) this.#keepsCommitted(node, entry.index, entry);
+    }
+    log.restart(this.#before(log, start), held.voters);
+    log.write(entries);
+    log.madeDurable(start + entries.length - 1);
+    log.wentBad(held.damaged);
+    kept.view = undefined;
+  }
+
+  #keepsDurable(node: string, held: HeldOnDisk): void {
+    const { log } = this.#kept(node);
+    const { start, entries, replaced, unknownFrom = Infinity } = held;
+    const last = Math.min(log.durable, unknownFrom - 1);
+    for (let index = Math.max(log.start, start); index <= last; index += 1) {
       const found = entries[index - start];
-      const wanted = log.at(index);
+      const wanted = log.everAt(index);
       if (found?.term === wanted?.term && found?.digest === wanted?.digest) continue;
       // A state that came from a peer takes the place of a log that went another way.
       if (replaced && wanted?.term !== this.#committed[index - 1]?.term) continue;
       violation('promise kept over a crash', `${node} lost entry ${index}, which was durable`);
     }
-    const known = kept.view?.committed ?? 0;
-    for (const entry of entries)
-      if (entry.index <= known) this.#keepsCommitted(node, entry.index, entry);
-    log.restart(this.#before(log, start));
-    log.write(entries);
-    log.madeDurable(start + entries.length - 1);
-    kept.view = undefined;
   }
 
   applied(node: string, index: number, digest: number): void {
@@ -156,6 +220,22 @@ export class SafetyChecks {
     this.#digests[index] ??= digest;
     if (known === undefined || known === digest) return;
     violation('state-machine safety', `${node} differs behind entry ${index}`);
+  }
+
+  /** A vote leaves the server, or a bid for votes: its own (Raft figure 2). */
+  votes(node: string, term: number, candidate: string): void {
+    const kept = this.#kept(node);
+    if (kept.term === term && kept.vote === candidate) return;
+    const text = `${node} votes for ${candidate} in term ${term}, its disk has ${kept.term}`;
+    violation('promised is durable', `${text} and '${kept.vote}'`);
+  }
+
+  /** An acknowledgement leaves it. What it knows to be committed needs no promise. */
+  acknowledges(node: string, matchIndex: number): void {
+    const { log, view } = this.#kept(node);
+    const safe = Math.max(log.durable, view?.committed ?? 0);
+    if (matchIndex <= safe) return;
+    violation('promised is durable', `${node} acknowledges ${matchIndex} and has ${safe} on disk`);
   }
 
   /** After every event. */
@@ -173,7 +253,10 @@ export class SafetyChecks {
     }
     if (view.leads && before?.leads !== true) this.#leads(node, view);
     else if (view.leads && before?.term !== view.term) this.#leads(node, view);
+    this.#configured(node, kept.log, view);
     kept.view = view;
+    if (view.leads && before?.leads === true) this.#counts(node, before, view);
+    if (!kept.isInstalling && view.start <= kept.log.start) kept.committed = view.committed;
     this.#commits(node, view, before?.committed ?? 0);
   }
 
@@ -191,6 +274,37 @@ export class SafetyChecks {
     if (view.applied < before.applied) {
       violation('monotone applied', `${node} goes from ${before.applied} to ${view.applied}`);
     }
+  }
+
+  /** The newest configuration in the log is in use, committed or not (thesis 4.1). */
+  #configured(node: string, log: LogMirror, view: ReplicaView): void {
+    this.#changesOneByOne(node, log, view);
+    const { voters = [] } = log;
+    if (view.damaged || view.start > log.start) return;
+    if (voters.length === view.voters.length && voters.every((id) => view.voters.includes(id))) {
+      return;
+    }
+    const text = `${node} goes by [${view.voters.join(' ')}], its log says [${voters.join(' ')}]`;
+    violation('goes by its configuration', text);
+  }
+
+  /** One change at a time, and none before a commit of the term (thesis 4.1, corrected 2015). */
+  #changesOneByOne(node: string, log: LogMirror, { leads, term, committed }: ReplicaView): void {
+    if (!leads) return;
+    const pending = log.changesBehind(committed, term);
+    const most = log.at(committed)?.term === term ? 1 : 0;
+    if (pending <= most) return;
+    const text = `${node} has ${pending} changes of its term ${term} under way, ${most} is right`;
+    violation('one change of members at a time', text);
+  }
+
+  /** What a leader commits by counting ends in an entry of its own term (Raft 5.4.2). */
+  #counts(node: string, before: ReplicaView, view: ReplicaView): void {
+    if (view.committed === before.committed || view.term !== before.term) return;
+    const entry = this.#kept(node).log.at(view.committed);
+    if (entry?.term === view.term) return;
+    const text = `${node} leads term ${view.term} and commits up to ${view.committed}`;
+    violation('commits by its own term', `${text}, of term ${entry?.term ?? 'unknown'}`);
   }
 
   #leads(node: string, view: ReplicaView): void {
@@ -217,7 +331,7 @@ export class SafetyChecks {
       const entry = log.at(index);
       const committed = this.#committed[index - 1];
       if (committed !== undefined) {
-        this.#keepsCommitted(node, index, entry);
+        if (entry?.term !== UNKNOWN_TERM) this.#keepsCommitted(node, index, entry);
         continue;
       }
       if (entry === undefined || index !== this.committed + 1) {
@@ -252,7 +366,7 @@ export class SafetyChecks {
   #drops(node: string, firstIndex: number, entries: readonly MirrorEntry[]): void {
     const { log } = this.#kept(node);
     for (let index = firstIndex; index <= Math.min(log.last, this.committed); index += 1) {
-      const held = log.at(index);
+      const held = log.everAt(index);
       const instead = entries[index - firstIndex];
       // An entry that differs from what was committed has to go.
       if (held?.term === this.#committed[index - 1]?.term) {
@@ -262,6 +376,7 @@ export class SafetyChecks {
   }
 
   #match(node: string, entry: MirrorEntry, before: MirrorEntry | undefined): void {
+    if (before?.term === UNKNOWN_TERM) return;
     const key = `${entry.index} ${entry.term}`;
     const known = this.#known.get(key);
     const termBefore = before?.term ?? 0;
@@ -277,13 +392,21 @@ export class SafetyChecks {
   /** The entry before a log's start, as far as anybody knows it. */
   #before(log: LogMirror, start: number): MirrorEntry {
     const unknown = { index: start - 1, term: 0, digest: 0 };
-    return log.at(start - 1) ?? this.#committed[start - 2] ?? unknown;
+    return this.#committed[start - 2] ?? log.at(start - 1) ?? unknown;
   }
 
   #kept(node: string): Kept {
     let kept = this.#replicas.get(node);
     if (kept === undefined) {
-      kept = { log: new LogMirror(), view: undefined, term: 0, vote: '' };
+      kept = {
+        log: new LogMirror(),
+        view: undefined,
+        term: 0,
+        vote: '',
+        writtenTerm: 0,
+        committed: 0,
+        isInstalling: false,
+      };
       this.#replicas.set(node, kept);
     }
     return kept;

@@ -5,6 +5,7 @@
 
 import { runSeed } from './run-seed.ts';
 import type { SeedResult } from './run-seed.ts';
+import type { MachineKind } from './state-machine.ts';
 import { LINK_KINDS, STEP_KINDS } from './swarm.ts';
 import type { PlanChanges } from './swarm.ts';
 
@@ -16,19 +17,17 @@ export interface Shrunk {
   readonly result: SeedResult;
 }
 
-/** `triedOne` is told of each run. */
 export async function shrink(
   failed: SeedResult,
   changes: PlanChanges,
-  triedOne: () => void = () => undefined,
+  machines: MachineKind,
 ): Promise<Shrunk> {
   let best: Shrunk = { changes, result: failed };
   let runs = 0;
   const better = async (candidate: PlanChanges): Promise<boolean> => {
     if (runs >= RUNS_MOST) return false;
     runs += 1;
-    const result = await runSeed(failed.seed, candidate);
-    triedOne();
+    const result = await runSeed(failed.seed, candidate, machines);
     if (result.violation?.check !== failed.violation?.check) return false;
     best = { changes: candidate, result };
     return true;

@@ -9,9 +9,10 @@
 
 import type { ConfigurationAt, Entry, HardState, Persist, Recovered, TermStart } from '../raft.ts';
 import type { Kernel } from './kernel.ts';
-import type { LedgerState } from './ledger.ts';
 import type { DiskFault } from './node.ts';
 import type { Random } from './random.ts';
+import type { MachineState } from './state-machine.ts';
+import { StoredDamage } from './stored-damage.ts';
 import { emptyCheckpoint } from './stored-checkpoint.ts';
 import type { StoredCheckpoint } from './stored-checkpoint.ts';
 
@@ -38,6 +39,7 @@ export class SimulatedStore {
   #start = 1;
   #termBeforeStart = 0;
   #entries: Entry[] = [];
+  readonly #damage = new StoredDamage();
   #underWay: readonly Write[] = [];
   #waiting: Write[] = [];
   #boot = 0;
@@ -86,6 +88,7 @@ export class SimulatedStore {
     const terms: TermStart[] = [];
     const configurations = [this.#checkpoint.configuration];
     for (const entry of this.#entries) {
+      if (this.#damage.hides(entry.index)) continue;
       if (terms.at(-1)?.term !== entry.term) {
         terms.push({ term: entry.term, firstIndex: entry.index });
       }
@@ -98,21 +101,44 @@ export class SimulatedStore {
       hardState: this.#hardState,
       start: this.#start,
       termBeforeStart: this.#termBeforeStart,
-      last: this.#start + this.#entries.length - 1,
+      last: this.#last,
       terms,
       configurations,
       applied: this.#checkpoint.index,
-      faulty: [],
+      faulty: this.#damage.faulty(this.#entries),
       serveFrom: 0,
     };
   }
 
+  get #last(): number {
+    return this.#start + this.#entries.length - 1;
+  }
+
+  /** Something was durable and cannot be read any more. */
+  get isDamaged(): boolean {
+    return !this.#damage.isEmpty;
+  }
+
+  get damaged(): readonly number[] {
+    return this.#damage.indexes;
+  }
+
+  /** While the replica is down: some entries go bad. Says which; undefined: there are none. */
+  damage(random: Random): string | undefined {
+    const lost = this.#damage.strike(this.#entries, this.#checkpoint.index, random);
+    if (lost === undefined) return undefined;
+    this.#entries.length = Math.min(this.#entries.length, lost.entriesLeft);
+    return lost.text;
+  }
+
+  /** Durable and sound, at least the first; undefined where there is none. */
   read(from: number, through: number, maxBytes: number): Entry[] | undefined {
     if (from < this.#start) return undefined;
     const found: Entry[] = [];
     let bytes = 0;
     for (const entry of this.#entries.slice(from - this.#start, through - this.#start + 1)) {
       bytes += entry.payload.length;
+      if (this.#damage.hides(entry.index)) break;
       if (found.length > 0 && bytes > maxBytes) break;
       found.push({ ...entry, local: undefined });
     }
@@ -122,7 +148,7 @@ export class SimulatedStore {
   /** `state` goes with a snapshot. */
   write(
     persist: Persist,
-    state: LedgerState | undefined,
+    state: MachineState | undefined,
     done: (outcome: WriteOutcome) => void,
   ): void {
     this.#add({ steps: this.#stepsOf(persist, state), done });
@@ -150,33 +176,40 @@ export class SimulatedStore {
     this.#waiting = [];
   }
 
-  #stepsOf(persist: Persist, state: LedgerState | undefined): Step[] {
-    const { hardState, snapshot, truncateAfter, entries } = persist;
+  #stepsOf(persist: Persist, state: MachineState | undefined): Step[] {
+    const { hardState, snapshot, truncateAfter, entries, repaired } = persist;
     const steps: Step[] = [];
     if (hardState !== undefined) steps.push(() => (this.#hardState = hardState));
     if (snapshot !== undefined) {
       const { index, term, configuration, keepSuffix } = snapshot;
       if (state === undefined) throw new Error('a checkpoint is installed without a state');
       steps.push(() => {
-        this.#checkpoint = { index, term, configuration, ledger: state };
+        this.#checkpoint = { index, term, configuration, state };
         if (keepSuffix) this.#cutPrefix(index + 1);
         else this.#restart(index, term);
       });
     }
     if (truncateAfter !== undefined) steps.push(() => this.#cutSuffix(truncateAfter));
     for (const entry of entries) steps.push(() => this.#append(entry));
+    for (const entry of repaired) steps.push(() => this.#repair(entry));
     return steps;
   }
 
   #append(entry: Entry): void {
-    if (entry.index !== this.#start + this.#entries.length) {
-      const end = this.#start + this.#entries.length - 1;
-      throw new Error(`entry ${entry.index} is written behind ${end}`);
+    if (this.#damage.isEndUnknown || entry.index !== this.#last + 1) {
+      throw new Error(`entry ${entry.index} is written behind ${this.#last}`);
     }
     this.#entries.push({ ...entry, local: undefined });
   }
 
+  #repair(entry: Entry): void {
+    if (!this.#damage.hides(entry.index)) throw new Error(`entry ${entry.index} is sound`);
+    this.#entries[entry.index - this.#start] = { ...entry, local: undefined };
+    this.#damage.repaired(entry.index);
+  }
+
   #cutSuffix(lastKept: number): void {
+    this.#damage.cutSuffix(lastKept);
     this.#entries.length = Math.min(this.#entries.length, lastKept - this.#start + 1);
   }
 
@@ -187,10 +220,12 @@ export class SimulatedStore {
     this.#termBeforeStart = before.term;
     this.#entries = this.#entries.slice(firstKept - this.#start);
     this.#start = firstKept;
+    this.#damage.cutPrefix(firstKept);
   }
 
   #restart(index: number, term: number): void {
     this.#replaced = true;
+    this.#damage.cutSuffix(0);
     this.#start = index + 1;
     this.#termBeforeStart = term;
     this.#entries = [];

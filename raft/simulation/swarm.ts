@@ -22,11 +22,13 @@ export const STEP_KINDS = [
   'partition: one-way',
   'partition: one-link',
   'leader alone',
+  'stale tail',
   'crash: one',
   'crash: leader',
   'crash: majority',
   'crash: all',
   'crash: at a promise',
+  'crash: while installing',
   'clean restart',
   'pause',
   'pause: leader',
@@ -43,11 +45,14 @@ export const STEP_KINDS = [
   'member: remove leader',
   'member: replace',
   'member: two at once',
+  'disk: damage at rest',
   'disk lost',
   'wiped and re-added',
 ] as const;
 /** Faults of files: there are none where the core is driven alone. */
 const HOST_KINDS = ['disk: full', 'disk: short writes'];
+/** Not simulated on files yet. */
+const CORE_KINDS = ['disk: damage at rest'];
 export type StepKind = (typeof STEP_KINDS)[number];
 type LinkKind = (typeof LINK_KINDS)[number];
 
@@ -57,6 +62,7 @@ export interface Limits {
   readonly maxWriteBytes: number;
   readonly windowMessages: number;
   readonly windowBytes: number;
+  readonly messageBytes: number;
   readonly maxEntryBytes: number;
   readonly maxUncommittedBytes: number;
   readonly keptBytes: number;
@@ -93,7 +99,8 @@ const TINY: Limits = {
   prewriteBytes: 4 * KIB,
   maxWriteBytes: 4 * KIB,
   windowMessages: 2,
-  windowBytes: 2 * KIB,
+  windowBytes: KIB,
+  messageBytes: 300,
   maxEntryBytes: 512,
   maxUncommittedBytes: 4 * KIB,
   keptBytes: KIB,
@@ -107,6 +114,7 @@ const ROOMY: Limits = {
   maxWriteBytes: 64 * KIB,
   windowMessages: 64,
   windowBytes: 64 * KIB,
+  messageBytes: 4 * KIB,
   maxEntryBytes: 8 * KIB,
   maxUncommittedBytes: 256 * KIB,
   keptBytes: 32 * KIB,
@@ -154,7 +162,7 @@ export interface PlanChanges {
 
 export function changedPlan(plan: Plan, changes: PlanChanges): Plan {
   const { without = [], safetyUs = plan.safetyUs, level = plan.level } = changes;
-  const missing: readonly string[] = level === 'core' ? HOST_KINDS : [];
+  const missing: readonly string[] = level === 'core' ? HOST_KINDS : CORE_KINDS;
   const stays = (kind: string): boolean => !without.includes(kind) && !missing.includes(kind);
   const { links } = plan;
   return {

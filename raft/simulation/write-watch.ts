@@ -8,6 +8,7 @@
 
 import type { Entry, HardState, Installed } from '../raft.ts';
 import type { MirrorEntry } from './log-mirror.ts';
+import { votersOf } from './node.ts';
 import type { SafetyChecks } from './safety-checks.ts';
 
 interface WatchedWrite {
@@ -21,6 +22,7 @@ export interface Written {
   readonly hardState: HardState | undefined;
   readonly truncateAfter: number | undefined;
   readonly entries: readonly Entry[];
+  readonly repaired?: readonly Entry[];
   /** A state that takes the place of the log up to its index. */
   readonly snapshot?: Installed | undefined;
 }
@@ -35,15 +37,17 @@ export class WriteWatch {
     this.#checks = checks;
   }
 
-  wrote({ token, hardState, truncateAfter, entries, snapshot }: Written): void {
+  wrote({ token, hardState, truncateAfter, entries, snapshot, repaired }: Written): void {
     if (snapshot?.keepSuffix === false) {
-      this.#checks.installed(this.#node, snapshot.index, snapshot.term);
+      this.#checks.installed(this.#node, snapshot, votersOf(snapshot.configuration));
       for (const write of this.#writes) write.through = 0;
     }
+    if (hardState !== undefined) this.#checks.wroteTerm(this.#node, hardState.term);
     const first = entries[0]?.index;
     const cut = Math.min(truncateAfter ?? Infinity, (first ?? Infinity) - 1);
     for (const write of this.#writes) write.through = Math.min(write.through, cut);
     if (truncateAfter !== undefined) this.#checks.cutSuffix(this.#node, truncateAfter);
+    this.#checks.repaired(this.#node, (repaired ?? []).map(mirrorOf));
     this.#checks.wrote(this.#node, entries.map(mirrorOf));
     const through = entries.at(-1)?.index ?? snapshot?.index ?? 0;
     this.#writes.push({ token, hardState, through });
@@ -70,5 +74,7 @@ export function mirrorOf(entry: Entry): MirrorEntry {
       digest = Math.imul(digest ^ letter.charCodeAt(0), 0x01000193) >>> 0;
     }
   }
-  return { index: entry.index, term: entry.term, digest };
+  const { index, term, configuration } = entry;
+  if (configuration === undefined) return { index, term, digest };
+  return { index, term, digest, voters: votersOf({ configuration }) };
 }

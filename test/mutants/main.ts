@@ -7,8 +7,9 @@
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { byChecks, hunt } from './hunt.ts';
+import { hunt } from './hunt.ts';
 import { MutantError, readMutants } from './mutant.ts';
+import { byChecks } from './score.ts';
 
 /** From `dist/test/mutants`. */
 const ROOT = join(import.meta.dirname, '../../..');
@@ -20,6 +21,7 @@ const { values } = parseArgs({
     first: { type: 'string', default: '1' },
     catches: { type: 'string', default: '3' },
     only: { type: 'string' },
+    level: { type: 'string' },
   },
 });
 
@@ -33,14 +35,19 @@ async function main(): Promise<number> {
   const asked = values.only?.split(',');
   const options = { root: ROOT, seeds: count('seeds'), first: count('first') };
   const catches = count('catches');
+  const { level } = values;
+  if (level !== undefined && level !== 'host' && level !== 'core') {
+    throw new MutantError('--level is host or core');
+  }
   let survived = 0;
   const all = await readMutants(join(ROOT, 'test/mutants/patches'));
   const mutants = all.filter(({ name }) => asked?.some((one) => name.startsWith(one)) ?? true);
   if (mutants.length === 0) throw new MutantError(`no mutant is named ${values.only}`);
   for (const mutant of mutants) {
-    const score = await hunt(mutant, { ...options, catches });
+    const score = await hunt(mutant, { ...options, catches, level });
     if (score.caught === 0) survived += 1;
-    const verdict = score.caught === 0 ? 'SURVIVED' : `${score.caught} of ${score.ran} seeds`;
+    const verdict =
+      score.caught === 0 ? 'SURVIVED' : `${score.caught} of ${score.ran} ${score.unit}`;
     const first = score.firstSeed === undefined ? '' : `first ${score.firstSeed}`;
     const row = [mutant.name.padEnd(44), verdict.padEnd(18), first.padEnd(12), byChecks(score)];
     process.stdout.write(`${row.join(' ')}\n`);

@@ -8,7 +8,8 @@
  *   put
  *     what stands there instead
  *
- * Any number of `file`, `find`, `put` may follow one another. Lines of text are indented by two
+ * Lines `by test/some.test.ts` name tests that have to fail instead of seeds of the simulator. Any
+ * number of `file`, `find`, `put` may follow one another. Lines of text are indented by two
  * spaces that do not count. A patch whose text is not there exactly once does not apply, and that
  * is an error: the bug it stands for would not be looked for any more.
  */
@@ -26,6 +27,8 @@ export interface Mutant {
   /** `NN-name`. */
   readonly name: string;
   readonly what: string;
+  /** Test files that must fail with it; none: the simulator must catch it. */
+  readonly by: readonly string[];
   readonly changes: readonly Change[];
 }
 
@@ -36,6 +39,7 @@ const NAME = /^\d\d[a-z]?-[a-z0-9-]+$/;
 export function parseMutant(name: string, text: string): Mutant {
   if (!NAME.test(name)) throw new MutantError(`${name}: a mutant is named NN-name`);
   const what: string[] = [];
+  const by: string[] = [];
   const changes: Change[] = [];
   let file: string | undefined;
   let part: string[] | undefined;
@@ -52,6 +56,7 @@ export function parseMutant(name: string, text: string): Mutant {
   };
   for (const [at, line] of text.split('\n').entries()) {
     if (line.startsWith('# ')) what.push(line.slice(2));
+    else if (line.startsWith('by ')) by.push(line.slice('by '.length).trim());
     else if (line.startsWith('file ')) {
       end();
       file = line.slice('file '.length).trim();
@@ -67,7 +72,7 @@ export function parseMutant(name: string, text: string): Mutant {
   if (what.length === 0 || changes.length === 0) {
     throw new MutantError(`${name}: it has no description, or changes nothing`);
   }
-  return { name, what: what.join(' '), changes: changes.map(trimmed) };
+  return { name, what: what.join(' '), by, changes: changes.map(trimmed) };
 }
 
 function trimmed({ file, find, put }: Change): Change {

@@ -15,13 +15,8 @@ describe('the simulator', () => {
   it.each(mutants.map((mutant) => [mutant.name, mutant] as const))(
     'catches %s',
     async (_name, mutant) => {
-      const { caught, ran } = await hunt(mutant, {
-        root: ROOT,
-        first: 1,
-        seeds: SEEDS,
-        catches: 1,
-      });
-      expect(caught, `${mutant.what} (${ran} seeds)`).toBe(1);
+      const score = await hunt(mutant, { root: ROOT, first: 1, seeds: SEEDS, catches: 1 });
+      expect(score.caught, `${mutant.what} (${score.ran} ${score.unit})`).toBeGreaterThan(0);
     },
   );
 });

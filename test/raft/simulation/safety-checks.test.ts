@@ -17,14 +17,26 @@ const FRESH: ReplicaView = {
   last: 0,
   voters: NODES,
   members: NODES,
+  damaged: false,
 };
 
 function entries(from: number, terms: readonly number[]): MirrorEntry[] {
   return terms.map((term, at) => ({ index: from + at, term, digest: (from + at) * 1000 + term }));
 }
 
-function held(terms: readonly number[]): HeldOnDisk {
-  return { checkpoint: 0, start: 1, entries: entries(1, terms), replaced: false };
+const EMPTY: HeldOnDisk = {
+  checkpoint: 0,
+  start: 1,
+  entries: [],
+  replaced: false,
+  damaged: [],
+  unknownFrom: undefined,
+  term: 1,
+  voters: NODES,
+};
+
+function held(terms: readonly number[], term = 1): HeldOnDisk {
+  return { ...EMPTY, term, entries: entries(1, terms) };
 }
 
 describe('the checks of safety', () => {
@@ -40,6 +52,10 @@ describe('the checks of safety', () => {
   /** a leads term 1; entries 1 and 2 are committed, and durable on a and b. */
   beforeEach(() => {
     checks = new SafetyChecks();
+    for (const node of NODES) {
+      checks.restarted(node, EMPTY);
+      checks.wroteTerm(node, 9);
+    }
     view('a', { leads: true, vote: 'a' });
     holds('a', 1, [1, 1]);
     holds('b', 1, [1, 1]);
@@ -135,8 +151,39 @@ describe('the checks of safety', () => {
 
   it('a term behind the one that the disk was promised, after a restart', () => {
     checks.hardStateDurable('c', 4, 'a');
-    checks.restarted('c', held([]));
+    checks.restarted('c', held([], 4));
     expect(() => view('c', { term: 3 })).toThrow(/monotone term/);
+  });
+
+  it('a term in front of which its entries are written, or that is lost', () => {
+    checks.restarted('c', EMPTY);
+    expect(() => checks.wrote('c', entries(1, [2]))).toThrow(/in front of that term/);
+    checks.hardStateDurable('c', 4, 'a');
+    expect(() => checks.restarted('c', held([], 3))).toThrow(/promise kept/);
+    expect(() => checks.restarted('c', held([5], 4))).toThrow(/promise kept/);
+  });
+
+  it('a replica that goes by another configuration than that of its log', () => {
+    checks.wrote('c', [{ index: 1, term: 2, digest: 1, voters: ['a', 'b'] }]);
+    expect(() => view('c', { last: 1 })).toThrow(/goes by its configuration/);
+    view('c', { last: 1, voters: ['b', 'a'] });
+    checks.cutSuffix('c', 0);
+    expect(() => view('c', { voters: ['a', 'b'] })).toThrow(/goes by its configuration/);
+    view('c', {});
+  });
+
+  it('two changes of members under way, or one before a commit of the term', () => {
+    const change = (index: number, term: number): MirrorEntry => {
+      return { index, term, digest: 0, voters: NODES };
+    };
+    checks.wrote('a', [change(3, 1)]);
+    const leads = { leads: true, vote: 'a', committed: 2 };
+    view('a', { ...leads, last: 3 });
+    checks.wrote('a', [change(4, 1)]);
+    expect(() => view('a', { ...leads, last: 4 })).toThrow(/one change of members/);
+    checks.wrote('b', [change(3, 2)]);
+    const next = { term: 2, vote: 'b', leads: true, committed: 2, last: 3 };
+    expect(() => view('b', next)).toThrow(/one change of members/);
   });
 
   it('a durable entry that a restart does not find; one that was on its way may be gone', () => {
@@ -145,13 +192,42 @@ describe('the checks of safety', () => {
     expect(() => checks.restarted('b', held([1]))).toThrow(/promise kept/);
   });
 
+  it('a vote or an acknowledgement that is not on disk', () => {
+    checks.hardStateDurable('c', 2, 'b');
+    checks.votes('c', 2, 'b');
+    expect(() => checks.votes('c', 2, 'a')).toThrow(/promised is durable/);
+    expect(() => checks.votes('c', 3, 'b')).toThrow(/promised is durable/);
+    checks.wrote('c', entries(1, [1, 1]));
+    expect(() => checks.acknowledges('c', 2)).toThrow(/promised is durable/);
+    checks.durable('c', 2);
+    checks.acknowledges('c', 2);
+  });
+
+  it('an entry of an older term committed by counting', () => {
+    const b = { term: 2, vote: 'b', leads: true, committed: 2 };
+    holds('b', 3, [1]);
+    holds('a', 3, [1]);
+    view('b', { ...b, last: 3 });
+    expect(() => view('b', { ...b, committed: 3, last: 3 })).toThrow(/its own term/);
+  });
+
+  it('a damaged entry that is cut off although it was committed, or repaired wrongly', () => {
+    checks.restarted('b', { ...held([1, 1]), damaged: [2] });
+    expect(() => checks.cutSuffix('b', 1)).toThrow(/committed is immutable/);
+    expect(() => checks.repaired('b', [{ index: 2, term: 2, digest: 1 }])).toThrow(/immutable/);
+    checks.repaired('b', entries(2, [1]));
+    view('b', { committed: 2, last: 2 });
+  });
+
   it('a log cut off in front of what was applied', () => {
     expect(() => checks.cutPrefix('b', 2)).toThrow(/cursors in order/);
   });
 
   it('a state of another history installed', () => {
-    expect(() => checks.installed('c', 2, 9)).toThrow(/committed is immutable/);
-    checks.installed('c', 2, 1);
+    expect(() => checks.installed('c', { index: 2, term: 9 }, NODES)).toThrow(
+      /committed is immutable/,
+    );
+    checks.installed('c', { index: 2, term: 1 }, NODES);
     view('c', { start: 3, applied: 2, committed: 2, last: 2 });
   });
 });

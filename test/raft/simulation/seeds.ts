@@ -5,13 +5,20 @@ import { Counters } from '../../../raft/simulation/counters.ts';
 import { runSeed } from '../../../raft/simulation/run-seed.ts';
 import type { SeedResult } from '../../../raft/simulation/run-seed.ts';
 import { reproduction } from '../../../raft/simulation/shrink.ts';
+import { ledgers } from '../../../raft/simulation/ledger.ts';
+import type { MachineKind } from '../../../raft/simulation/state-machine.ts';
 import type { PlanChanges } from '../../../raft/simulation/swarm.ts';
 
 const LAST_EVENTS = 40;
 
+interface How {
+  readonly changes: PlanChanges;
+  readonly machines: MachineKind;
+}
+
 /** Throws on a violation. */
-async function holds(seed: number, changes: PlanChanges = {}): Promise<SeedResult> {
-  const result = await runSeed(seed, changes);
+async function holds(seed: number, { changes, machines }: How): Promise<SeedResult> {
+  const result = await runSeed(seed, changes, machines);
   const { violation, trace } = result;
   if (violation === undefined) return result;
   const lines = [
@@ -33,11 +40,12 @@ export async function allHold(
   first: number,
   count: number,
   changes: PlanChanges = {},
+  machines: MachineKind = ledgers,
 ): Promise<ManySeeds> {
   const counters = new Counters();
   let [simulatedUs, events] = [0, 0];
   for (let seed = first; seed < first + count; seed += 1) {
-    const result = await holds(seed, changes);
+    const result = await holds(seed, { changes, machines });
     counters.addAll(result.counters);
     simulatedUs += result.simulatedUs;
     events += result.events;

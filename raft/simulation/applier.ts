@@ -1,6 +1,6 @@
 /**
- * The state machine of one life of a replica: applies committed entries to the ledger a little
- * later, tells the checks, and answers whoever proposed them.
+ * The applying side of one life of a replica: applies committed entries to its machine a
+ * little later, tells the checks, and answers whoever proposed them.
  *
  * An entry that was accepted at an index and a term is answered by what is applied there: the same
  * term proves it committed, another one that it was overwritten (it may stand elsewhere none the
@@ -10,17 +10,18 @@
 import type { Entry } from '../raft.ts';
 import type { Counters } from './counters.ts';
 import type { Kernel } from './kernel.ts';
-import { Ledger } from './ledger.ts';
 import type { ProposeOutcome, ReadOutcome } from './node.ts';
 import type { Random } from './random.ts';
 import type { SafetyChecks } from './safety-checks.ts';
+import type { MachineKind, SimulatedMachine } from './state-machine.ts';
 
-export interface LedgerMachineOptions {
+export interface ApplierOptions {
   readonly id: string;
   readonly kernel: Kernel;
   readonly random: Random;
   readonly checks: SafetyChecks;
   readonly counters: Counters;
+  readonly machines: MachineKind;
   /** Carries out what is due in this life: now, after a pause, or never. */
   run(action: () => void): void;
   /** Everything up to here is applied. */
@@ -35,16 +36,17 @@ interface Proposal {
 
 const APPLY_MOST_US = 1500;
 
-export class LedgerMachine {
-  readonly ledger = new Ledger();
-  readonly #options: LedgerMachineOptions;
+export class Applier {
+  readonly machine: SimulatedMachine;
+  readonly #options: ApplierOptions;
   readonly #proposals = new Map<number, Proposal>();
   #entries: Entry[] = [];
   #applying = false;
   #term = 0;
 
-  constructor(options: LedgerMachineOptions) {
+  constructor(options: ApplierOptions) {
     this.#options = options;
+    this.machine = options.machines.make();
   }
 
   /** Of the last entry that was applied in this life. */
@@ -58,7 +60,7 @@ export class LedgerMachine {
   }
 
   read(client: string): ReadOutcome {
-    return { kind: 'read', index: this.ledger.applied, upTo: this.ledger.lastOf(client) };
+    return { kind: 'read', index: this.machine.applied, upTo: this.machine.lastOf(client) };
   }
 
   apply(entries: readonly Entry[]): void {
@@ -75,12 +77,12 @@ export class LedgerMachine {
     const entries = this.#entries;
     this.#entries = [];
     for (const { index, term, payload } of entries) {
-      this.ledger.apply(index, term, payload);
+      this.machine.apply(index, term, payload);
       this.#term = term;
-      checks.applied(id, index, this.ledger.digest);
+      checks.applied(id, index, this.machine.digest);
       this.#settle(index, term);
     }
-    this.#options.applied(this.ledger.applied);
+    this.#options.applied(this.machine.applied);
   }
 
   #settle(index: number, term: number): void {
@@ -88,7 +90,7 @@ export class LedgerMachine {
     if (proposal === undefined) return;
     this.#proposals.delete(index);
     if (proposal.term === term) {
-      const upTo = this.ledger.lastOf(proposal.client);
+      const upTo = this.machine.lastOf(proposal.client);
       proposal.done({ kind: 'applied', index, upTo });
       return;
     }

@@ -1,6 +1,6 @@
 /**
- * `npm run simulate -- [--seeds N] [--first N] [--seed N] [--minutes M]`: many seeds with a
- * progress bar and a closing table, or one seed with its trace.
+ * The command line of the simulator: many seeds with a progress bar and a closing table, or one
+ * seed with its trace.
  *
  * Exit status 0: no violation, and every kind of fault that was asked for was installed; 1: not so;
  * 2: it was called wrongly. A violation prints its seed, a reproduction made smaller, and the last
@@ -15,6 +15,7 @@ import { Counters } from './counters.ts';
 import { runSeed } from './run-seed.ts';
 import type { SeedResult } from './run-seed.ts';
 import { reproduction, shrink } from './shrink.ts';
+import type { MachineKind } from './state-machine.ts';
 import { LINK_KINDS, STEP_KINDS } from './swarm.ts';
 import type { PlanChanges } from './swarm.ts';
 
@@ -32,10 +33,14 @@ const USAGE = `npm run simulate -- [options]
   --minutes M      stop after so many minutes
   --without KINDS  leave these kinds of faults out, separated by commas
   --level LEVEL    host (the whole of it, the default) or core (alone, over a store in memory)
+  --machine KIND   what the entries are applied to: MACHINES
   --safety-ms MS   so much simulated time under faults
 `;
 
+export type Machines = Readonly<Record<string, MachineKind>>;
+
 interface Asked {
+  readonly machines: MachineKind;
   readonly first: number;
   readonly seeds: number;
   readonly only: boolean;
@@ -45,7 +50,7 @@ interface Asked {
 
 class Misuse extends Error {}
 
-function asked(): Asked {
+function asked(args: readonly string[], kinds: Machines): Asked {
   const text = { type: 'string' } as const;
   const options = {
     seeds: text,
@@ -55,8 +60,9 @@ function asked(): Asked {
     without: text,
     'safety-ms': text,
     level: text,
+    machine: text,
   };
-  const { values } = parseArgs({ options });
+  const { values } = parseArgs({ args: [...args], options });
   const minutes = numberOf('minutes', values.minutes, MINUTES_MOST) ?? 0;
   const seed = numberOf('seed', values.seed, Number.MAX_SAFE_INTEGER);
   const seeds = numberOf('seeds', values.seeds, SEEDS_MOST);
@@ -67,11 +73,16 @@ function asked(): Asked {
   if (level !== undefined && level !== 'host' && level !== 'core') {
     throw new Misuse(`--level is host or core, not '${level}'`);
   }
+  const machines = kinds[values.machine ?? Object.keys(kinds)[0] ?? ''];
+  if (machines === undefined) {
+    throw new Misuse(`--machine is one of ${Object.keys(kinds).join(', ')}`);
+  }
   for (const kind of without) {
     if (!known.includes(kind))
       throw new Misuse(`no fault '${kind}'; there are ${known.join(', ')}`);
   }
   return {
+    machines,
     first: seed ?? numberOf('first', values.first, Number.MAX_SAFE_INTEGER) ?? 1,
     seeds: seed === undefined ? (seeds ?? (minutes > 0 ? SEEDS_MOST : 1000)) : 1,
     only: seed !== undefined,
@@ -94,8 +105,8 @@ function numberOf(name: string, text: string | undefined, most: number): number 
   return value;
 }
 
-async function show(failed: SeedResult, changes: PlanChanges): Promise<void> {
-  const shrunk = await shrink(failed, changes);
+async function show(failed: SeedResult, { changes, machines }: Asked): Promise<void> {
+  const shrunk = await shrink(failed, changes, machines);
   const { result } = shrunk;
   const lines = [
     '',
@@ -112,15 +123,15 @@ async function show(failed: SeedResult, changes: PlanChanges): Promise<void> {
 }
 
 /** The same seed again: another trace is a failure of the simulator itself. */
-async function sameAgain(first: SeedResult, changes: PlanChanges): Promise<boolean> {
-  const again = await runSeed(first.seed, changes);
+async function sameAgain(first: SeedResult, { changes, machines }: Asked): Promise<boolean> {
+  const again = await runSeed(first.seed, changes, machines);
   if (again.traceHash === first.traceHash) return true;
   process.stdout.write(`\nseed ${first.seed} has two traces: the simulator is not deterministic\n`);
   return false;
 }
 
-async function main(): Promise<number> {
-  const { first, seeds, only, minutes, changes } = asked();
+async function run(wanted: Asked): Promise<number> {
+  const { first, seeds, only, minutes, changes, machines } = wanted;
   const counters = new Counters();
   const end = minutes > 0 ? Date.now() + minutes * 60_000 : Number.POSITIVE_INFINITY;
   const format = 'seeds {bar} {value}/{total} | {violations} violations | {duration_formatted}';
@@ -128,15 +139,15 @@ async function main(): Promise<number> {
   if (!only) bar.start(seeds, 0, { violations: 0 });
   let [done, violations, simulatedUs, events, wrong] = [0, 0, 0, 0, false];
   for (; done < seeds && Date.now() < end; done += 1) {
-    const result = await runSeed(first + done, changes);
+    const result = await runSeed(first + done, changes, machines);
     counters.addAll(result.counters);
     simulatedUs += result.simulatedUs;
     events += result.events;
     if (result.violation !== undefined) {
       violations += 1;
-      if (violations <= VIOLATIONS_SHOWN) await show(result, changes);
+      if (violations <= VIOLATIONS_SHOWN) await show(result, wanted);
     }
-    if (only || done % GATE_EVERY === 0) wrong = !(await sameAgain(result, changes)) || wrong;
+    if (only || done % GATE_EVERY === 0) wrong = !(await sameAgain(result, wanted)) || wrong;
     bar.update(done + 1, { violations });
   }
   bar.stop();
@@ -145,10 +156,21 @@ async function main(): Promise<number> {
   return violations > 0 || wrong || neverInstalled(totals).length > 0 ? 1 : 0;
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  if (!(error instanceof Misuse) && !(error instanceof TypeError)) throw error;
-  process.stderr.write(`${error.message}\n\n${USAGE}`);
-  process.exitCode = 2;
+/** The exit status. The first machine is the default. */
+export async function simulate(args: readonly string[], machines: Machines): Promise<number> {
+  try {
+    return await run(asked(args, machines));
+  } catch (error) {
+    if (!(error instanceof Misuse) && !isMisuse(error)) throw error;
+    const usage = USAGE.replace('MACHINES', Object.keys(machines).join(', '));
+    process.stderr.write(`${(error as Error).message}\n\n${usage}`);
+    return 2;
+  }
+}
+
+/** Of the parser of arguments. */
+function isMisuse(error: unknown): boolean {
+  return (
+    error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE')
+  );
 }

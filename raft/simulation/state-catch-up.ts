@@ -1,5 +1,5 @@
 /**
- * The two ends of a catch-up for the ledger: a checkpoint is asked for in small pieces, by place
+ * The two ends of a catch-up in a simulation: a checkpoint is asked for in small pieces, by place
  * and length, and built in the next directory of the replica.
  *
  * What an attempt has brought stays for the next one only if it is of the very same checkpoint. The
@@ -17,8 +17,8 @@ import type {
 } from '../host/catch-up-ports.ts';
 import { LogDisk } from '../host/log-disk.ts';
 import type { Entry, HardState } from '../raft.ts';
-import { decodeLedger, encodeLedger } from './ledger.ts';
 import type { ReplicaFiles } from './replica-files.ts';
+import type { MachineState } from './state-machine.ts';
 import type { StoredCheckpoint } from './stored-checkpoint.ts';
 
 const PIECE_BYTES = 300;
@@ -36,7 +36,7 @@ interface Summary {
   readonly checksum: number;
 }
 
-export class LedgerSource implements CatchUpSource {
+export class StateSource implements CatchUpSource {
   readonly #checkpoint: () => StoredCheckpoint;
 
   constructor(checkpoint: () => StoredCheckpoint) {
@@ -44,9 +44,9 @@ export class LedgerSource implements CatchUpSource {
   }
 
   async open(): Promise<CatchUpReading | undefined> {
-    const { index, term, configuration, ledger } = this.#checkpoint();
+    const { index, term, configuration, state } = this.#checkpoint();
     if (index === 0) return undefined;
-    const bytes = encodeLedger(ledger);
+    const bytes = encoder.encode(JSON.stringify(state));
     const summary: Summary = { bytes: bytes.length, checksum: crc32(bytes) };
     return {
       checkpoint: { index, term, configuration },
@@ -63,12 +63,14 @@ export class LedgerSource implements CatchUpSource {
 export interface SinkOptions {
   readonly files: Files;
   readonly replica: ReplicaFiles;
+  /** It has begun to take the replica's place. */
+  makingCurrent(): void;
   openLog(directory: string, behind: CheckpointName): Promise<Log>;
 }
 
-export class LedgerSink implements CatchUpSink {
+export class StateSink implements CatchUpSink {
   readonly #options: SinkOptions;
-  #left: { readonly summary: string; readonly building: LedgerBuilding } | undefined;
+  #left: { readonly summary: string; readonly building: StateBuilding } | undefined;
 
   constructor(options: SinkOptions) {
     this.#options = options;
@@ -81,13 +83,13 @@ export class LedgerSink implements CatchUpSink {
       this.#left.building.goOn();
       return this.#left.building;
     }
-    const building = new LedgerBuilding(this.#options, checkpoint, JSON.parse(text) as Summary);
+    const building = new StateBuilding(this.#options, checkpoint, JSON.parse(text) as Summary);
     this.#left = { summary: name, building };
     return building;
   }
 }
 
-class LedgerBuilding implements CatchUpBuilding {
+class StateBuilding implements CatchUpBuilding {
   readonly serveFrom: number;
   readonly #options: SinkOptions;
   readonly #checkpoint: CheckpointName;
@@ -136,9 +138,10 @@ class LedgerBuilding implements CatchUpBuilding {
     if (crc32(this.#bytes) !== this.#summary.checksum) {
       throw new Error('a checkpoint was carried over wrongly');
     }
+    this.#options.makingCurrent();
     const { index, term, configuration } = this.#checkpoint;
-    const ledger = decodeLedger(this.#bytes);
-    const next = await replica.next({ index, term, configuration, ledger });
+    const state = JSON.parse(decoder.decode(this.#bytes)) as MachineState;
+    const next = await replica.next({ index, term, configuration, state });
     const log = await this.#options.openLog(next.logDirectory, this.#checkpoint);
     const disk = new LogDisk({
       log,
