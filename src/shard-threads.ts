@@ -46,6 +46,9 @@ export const startShards: StartShards = async (settings, logger, running) => {
     } catch (error) {
       failure.stopping = true;
       await inTime(host, host.stop());
+      // No client was made that would close them, and an open port keeps the process alive.
+      host.port.close();
+      host.volatilePort.close();
       throw error;
     }
     return await withClient(settings, logger, { host, failure });
