@@ -1,0 +1,36 @@
+/**
+ * Three brokers under kills, pauses and partitions: nothing that was acknowledged is lost, nothing
+ * comes twice after its settlement, order holds, the replicas are equal, and everything works again
+ * after the last heal. The long runs are made by hand (docs/verification.md).
+ */
+
+import { execFile } from 'node:child_process';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+
+const PROGRAM = join(import.meta.dirname, '../../dist/jepsen/main.js');
+
+interface Ended {
+  readonly code: number;
+  readonly output: string;
+}
+
+function harness(args: readonly string[]): Promise<Ended> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [PROGRAM, ...args], (error, stdout, stderr) => {
+      const code = typeof error?.code === 'number' ? error.code : 0;
+      resolve({ code, output: stdout + stderr });
+    });
+  });
+}
+
+it.each(['auto', 'proxy'])('keep their word on a network by %s', async (network) => {
+  const faults = ['--nodes', '3', '--nemesis', 'kill,pause,partition', '--minutes', '1'];
+  const { code, output } = await harness([...faults, '--rate', '60', '--network', network]);
+  // A failed run leaves its evidence.
+  expect(output).toMatch(/Everything looks good/);
+  expect(code).toBe(0);
+  const directory = /^evidence: (.*)$/m.exec(output)?.[1];
+  if (directory !== undefined) await rm(directory, { recursive: true });
+});
