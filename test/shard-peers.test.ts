@@ -14,11 +14,13 @@ import type { PeerSettings } from '../src/options.ts';
 import { openShardHost } from '../src/shard-host.ts';
 import type { ShardHost } from '../src/shard-host.ts';
 import { loopback } from '../src/shard/port.ts';
+import type { BatchPort } from '../src/shard/port.ts';
 import { freePort } from './support/broker-process.ts';
 import { PlainClient } from './support/shard-world.ts';
 
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 const PATIENCE_MS = 45_000;
+const ASK_AGAIN_MS = 3_000;
 const YAML = `
 queues: [{ name: orders, type: classic }]
 storage: { segment_size: 4MiB, reserve: 8MiB }
@@ -28,7 +30,8 @@ log: { level: silent }
 interface Running {
   readonly id: string;
   readonly host: ShardHost;
-  readonly client: PlainClient;
+  readonly near: BatchPort;
+  client: PlainClient;
 }
 
 let directory: string;
@@ -80,7 +83,7 @@ async function start(id: string, small = false): Promise<void> {
       throw error;
     },
   });
-  running.set(id, { id, host, client: new PlainClient(near, id) });
+  running.set(id, { id, host, near, client: new PlainClient(near, id) });
 }
 
 async function stop(id: string): Promise<void> {
@@ -97,12 +100,21 @@ async function until(holds: () => boolean): Promise<void> {
   }
 }
 
-/** Only the leader answers. */
+/** Only the leader answers; one that lost the lead, and won it again, answers a new client. */
 async function leader(): Promise<Running> {
-  for (const { client } of running.values()) if (client.boot === 0) client.hello();
   const find = (): Running | undefined =>
     [...running.values()].find(({ client }) => client.boot > 0 && client.failed === undefined);
-  await until(() => find()?.client.knowsAll === true);
+  let askedAt = -ASK_AGAIN_MS;
+  await until(() => {
+    if (find()?.client.knowsAll === true) return true;
+    if (performance.now() - askedAt < ASK_AGAIN_MS) return false;
+    askedAt = performance.now();
+    for (const node of running.values()) {
+      if (node.client.failed !== undefined) node.client = new PlainClient(node.near, node.id);
+      if (node.client.boot === 0) node.client.hello();
+    }
+    return false;
+  });
   return find() as Running;
 }
 
