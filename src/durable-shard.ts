@@ -13,6 +13,8 @@ import type { CatchUpPorts, Configuration, Member } from '#raft';
 import { Log, Runs, openLevelRecords } from '#storage';
 import type { DiskReserve, EntryName, Files, LogOptions, RecordStore } from '#storage';
 import type { PeerTransport } from './cluster/peer-transport.ts';
+import { nodeOf } from './cluster/server-id.ts';
+import { Forwarding } from './forward-host.ts';
 import type { ShardSettings } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
 import { peerPlaces } from './peer-host.ts';
@@ -66,6 +68,8 @@ interface Life {
 export class DurableShard {
   readonly #parts: DurableShardParts;
   readonly #sink: ShardCatchUpSink;
+  /** Undefined: this node is alone, and its client speaks to its shard itself. */
+  readonly #forwarding: Forwarding | undefined;
   #life: Life = { closers: [], shard: undefined, replica: undefined };
   #bytesOfLives = 0;
   #reopening: Promise<void> = Promise.resolve();
@@ -80,6 +84,10 @@ export class DurableShard {
   private constructor(parts: DurableShardParts) {
     this.#parts = parts;
     this.#sink = new ShardCatchUpSink(new NextReplica(parts));
+    const { settings, port, peers, logger } = parts;
+    const { node } = settings;
+    const shard = (): Shard | undefined => this.#life.shard;
+    this.#forwarding = peers && new Forwarding({ number: SHARD, shard, node, port, peers, logger });
   }
 
   /** The one that is open now. */
@@ -98,6 +106,7 @@ export class DurableShard {
   /** For a start that is refused: nothing is written any more. */
   async abandon(): Promise<void> {
     this.#stopped = true;
+    this.#forwarding?.close();
     await this.#reopening;
     await this.#life.shard?.discard();
     await closeAll(this.#life.closers);
@@ -110,6 +119,7 @@ export class DurableShard {
     try {
       await life.shard?.stop();
     } finally {
+      this.#forwarding?.close();
       await closeAll(life.closers);
     }
   }
@@ -155,7 +165,9 @@ export class DurableShard {
       log: replica,
       records,
       runs,
-      port,
+      port: this.#forwarding === undefined ? port : undefined,
+      nodes: () => (this.#forwarding === undefined ? [] : nodesOf(replica)),
+      onLead: (lead) => this.#forwarding?.onLead(lead),
       queues: settings.queues.filter(({ type }) => type !== 'ephemeral'),
       groups: settings.groups,
       limits: shardLimitsOf(settings),
@@ -322,6 +334,12 @@ function learner(member: Member): Member {
   return { ...member, role: 'learner' };
 }
 
+/** All nodes that have a replica: each of them has a client. */
+function nodesOf({ replica }: RaftLog): string[] {
+  const { members } = replica.status().configuration.configuration;
+  return members.map(({ id }) => nodeOf(id));
+}
+
 export function shardLimitsOf(settings: ShardSettings): ShardLimits {
   return {
     ...DEFAULT_SHARD_LIMITS,
@@ -334,6 +352,7 @@ export function shardLimitsOf(settings: ShardSettings): ShardLimits {
     residentRecordsMax: settings.maxResidentRecords,
     uncommittedBytesMax: settings.maxUncommittedBytes,
     outstandingBytesMax: settings.maxOutstandingBytes,
+    ...(settings.peers && { reattachGraceMs: settings.peers.reattachGraceMs }),
     windowBytes: settings.runs.windowBytes,
     windowMessages: settings.runs.windowMessages,
     spillBufferBytes: settings.runs.spillBufferBytes,

@@ -68,6 +68,9 @@ export interface PeerSettings {
   /** Paths of files in PEM, absolute; undefined: nothing is protected. */
   readonly tls: { readonly cert: string; readonly key: string; readonly ca: string } | undefined;
   readonly backlogBytes: number;
+  /** A node that does not lead refuses publishes. */
+  readonly rejects: boolean;
+  readonly reattachGraceMs: number;
   /** It comes to a cluster that runs: it is no founder. */
   readonly joins: boolean;
 }
@@ -261,6 +264,8 @@ function peerSettings({ cluster }: Config): PeerSettings | undefined {
         ? undefined
         : { cert: resolve(tls.cert), key: resolve(tls.key), ca: resolve(tls.ca) },
     backlogBytes: cluster.max_peer_backlog,
+    rejects: cluster.write_policy === 'reject',
+    reattachGraceMs: cluster.reattach_grace,
     joins: cluster.join,
   };
 }

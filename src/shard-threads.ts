@@ -92,8 +92,11 @@ async function withClient(
   { host, failure }: { readonly host: Host; readonly failure: Failure },
 ): Promise<ShardThreads> {
   let client: QueueClients;
-  const open = (port: BatchPort): Promise<ShardClient> =>
+  const { peers } = settings;
+  const routed = peers && { isRouted: true, rejects: peers.rejects };
+  const open = (port: BatchPort, more?: typeof routed): Promise<ShardClient> =>
     ShardClient.open({
+      ...more,
       port,
       node: settings.node,
       logger,
@@ -101,7 +104,7 @@ async function withClient(
       onFailed: (why) => failure.tell(new Error(why)),
     });
   try {
-    client = new QueueClients(await open(host.port), await open(host.volatilePort));
+    client = new QueueClients(await open(host.port, routed), await open(host.volatilePort));
   } catch (error) {
     failure.stopping = true;
     await inTime(host, host.stop());

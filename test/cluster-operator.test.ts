@@ -47,6 +47,8 @@ async function start(id: string, known: readonly string[], joins = false): Promi
     tls: undefined,
     backlogBytes: 1 << 24,
     joins,
+    rejects: false,
+    reattachGraceMs: 2_000,
   };
   const host = await openShardHost({
     settings: { ...shardSettings(config, data, false), node: id, peers },
@@ -201,6 +203,8 @@ describe('where nodes are reached', () => {
     tls: undefined,
     backlogBytes: 1,
     joins: false,
+    rejects: false,
+    reattachGraceMs: 2_000,
   };
   const member = (id: string, address: string) => ({ id, role: 'voter', address }) as const;
 

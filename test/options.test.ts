@@ -119,6 +119,8 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
     'cluster.peers=[{id: node-1, addr: "127.0.0.1:7"}, {id: b, addr: "127.0.0.1:8"}]',
   ],
   'cluster.max_peer_backlog': CLUSTER,
+  'cluster.write_policy': CLUSTER,
+  'cluster.reattach_grace': CLUSTER,
   'cluster.tls.cert': CLUSTER_TLS,
   'cluster.tls.key': CLUSTER_TLS,
   'cluster.tls.ca': CLUSTER_TLS,

@@ -44,6 +44,8 @@ async function refusal(settings: Partial<PeerSettings>): Promise<PeerStartError>
     nodes: [],
     tls: undefined,
     backlogBytes: 1 << 20,
+    rejects: false,
+    reattachGraceMs: 2_000,
     joins: false,
     ...settings,
   };
@@ -67,6 +69,8 @@ describe('openPeers', () => {
             nodes,
             tls: await filesOf(id, authority.tls('c', id)),
             backlogBytes: 1 << 20,
+            rejects: false,
+            reattachGraceMs: 2_000,
             joins: false,
           },
           new Lines(),

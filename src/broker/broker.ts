@@ -161,6 +161,10 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     return this.#retained.count;
   }
 
+  get leader(): string {
+    return this.#queues.leader;
+  }
+
   publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome {
     this.#readQueues();
     this.counters.published++;

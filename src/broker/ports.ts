@@ -43,6 +43,8 @@ export const ENQUEUE_REFUSALS = [
   'too-large',
   /** The store failed or is closed. */
   'unavailable',
+  /** This node does not lead the shard, and does not forward (`cluster.write_policy: reject`). */
+  'not-leader',
   /** A numbered producer: below its window, or more producers than the queue remembers. */
   'producer-refused',
   /** The session has a later owner. */
@@ -214,6 +216,8 @@ export interface QueueClient {
   ): void;
   /** The key may be used again once this is `Committed`; told like an enqueue, in their order. */
   release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void;
+  /** The node that leads the durable queues, as far as this one knows; '': nobody knows. */
+  readonly leader: string;
   /** All keys of the session's incarnation go; nobody waits for it. */
   endSession(session: string): void;
   /**
@@ -426,6 +430,8 @@ export interface Broker {
   readonly clock: Clock;
   /** The most levels that a topic name or a filter may have. */
   readonly maxTopicLevels: number;
+  /** The node that leads the durable queues, as far as this one knows; '': nobody knows. */
+  readonly leader: string;
   /**
    * Routes a message: to live subscribers at once, whatever becomes of it in a queue that takes it
    * too. With a tag, `waiting` promises one call of the publisher's waiter; without one nobody

@@ -4,7 +4,17 @@
  */
 
 import { NODE_NAME_RULE, clusterIdProblem, nodeIdProblem } from './node-names.ts';
-import { address, addressAlways, onOff, section, sections, size, text } from './schema.ts';
+import {
+  address,
+  addressAlways,
+  choice,
+  duration,
+  onOff,
+  section,
+  sections,
+  size,
+  text,
+} from './schema.ts';
 
 /** More nodes than this would need another way to spread the definitions. */
 const PEERS_MAX = 32;
@@ -94,5 +104,22 @@ export const cluster = section('Several brokers that hold the same queues.', {
     fallback: '16MiB',
     min: '64KiB',
     max: '1GiB',
+  }),
+  write_policy: choice({
+    about:
+      'What a node does with a publish for a queue that another node leads. `forward`: hands it ' +
+      'on, and waits for its answer. `reject`: refuses it, and names the node that leads. ' +
+      'Consumers and settlements are always handed on.',
+    choices: ['forward', 'reject'],
+    fallback: 'forward',
+  }),
+  reattach_grace: duration({
+    about:
+      'After a change of leader, and when a node is not reached: so long its consumers may keep ' +
+      'what they hold without saying so. Then it goes to others. Until all nodes have said it, ' +
+      'a new leader delivers nothing.',
+    fallback: '2s',
+    min: '100ms',
+    max: '1m',
   }),
 });

@@ -12,6 +12,8 @@ export class Consumer {
   readonly isWatched: boolean;
   credit = 0;
   isOpen = true;
+  /** It takes nothing for now, whatever its credit. */
+  isPaused = false;
   /** The first and last slot that it holds, in the order of delivery; -1 when it holds none. */
   firstHeld = -1;
   lastHeld = -1;
@@ -35,7 +37,8 @@ export class ConsumerRing {
 
   /** Puts the consumer at the end if it has credit and is not in the ring. */
   join(consumer: Consumer): void {
-    if (consumer.isReady || consumer.credit === 0 || !consumer.isOpen) return;
+    if (consumer.isReady || consumer.isPaused) return;
+    if (consumer.credit === 0 || !consumer.isOpen) return;
     consumer.isReady = true;
     consumer.previous = this.#last;
     consumer.next = undefined;
@@ -48,7 +51,7 @@ export class ConsumerRing {
   repeat(consumer: Consumer): void {
     this.leave(consumer);
     consumer.credit += 1;
-    if (!consumer.isOpen) return;
+    if (!consumer.isOpen || consumer.isPaused) return;
     consumer.isReady = true;
     consumer.next = this.#first;
     if (this.#first === undefined) this.#last = consumer;

@@ -27,10 +27,12 @@
  * each used once. An effect may be told that the start knew already.
  */
 
-import { assert, isCount } from './assert.ts';
+import { AdoptedDeliveries } from './adopted-deliveries.ts';
+import { assert } from './assert.ts';
 import { Claims } from './claims.ts';
 import type { SettleOutcome } from './command.ts';
-import { Consumer, ConsumerRing } from './consumer-ring.ts';
+import type { Consumer } from './consumer-ring.ts';
+import { ConsumerRoster } from './consumer-roster.ts';
 import type { QueueLimits } from './definitions.ts';
 import { DeliverySlots, ENDING, NO_SLOT, REDELIVERED, SlotState } from './delivery-slots.ts';
 import type { DeliveryName, DispatchPolicyOptions, SettleVerdict } from './dispatch-start.ts';
@@ -52,11 +54,9 @@ export class DispatchPolicy {
   readonly #isStream: boolean;
   #limits: QueueLimits;
   readonly #new: NewMessages;
-  readonly #consumers = new Map<number, Consumer>();
-  /** The one that is attached longest. */
-  #eldest: Consumer | undefined;
-  readonly #ring = new ConsumerRing();
+  readonly #consumers = new ConsumerRoster();
   readonly #slots = new DeliverySlots();
+  readonly #adopted: AdoptedDeliveries;
   readonly #waiting = new WaitingSlots(this.#slots);
   readonly #withheld = new Set<number>();
   #nextDeliveryNumber: number;
@@ -71,6 +71,7 @@ export class DispatchPolicy {
   constructor(options: DispatchPolicyOptions) {
     const { start } = options;
     this.#term = options.term;
+    this.#adopted = new AdoptedDeliveries(options.term, this.#slots);
     this.#seenBelow = options.seenBelow;
     this.#isStream = options.isStream;
     this.#nextDeliveryNumber = options.firstDeliveryNumber;
@@ -193,11 +194,8 @@ export class DispatchPolicy {
 
   /** `isWatched`: its deliveries that end are told in `ended`. */
   attach(id: number, credit: number, isWatched = false): void {
-    assert(!this.#consumers.has(id), 'policy: the consumer is attached already');
-    const consumer = new Consumer(id, isWatched);
-    this.#consumers.set(id, consumer);
-    this.#eldest ??= consumer;
-    this.grant(id, credit);
+    this.#consumers.attach(id, isWatched);
+    this.#consumers.grant(id, credit);
   }
 
   /** What the consumer may still be given. */
@@ -210,11 +208,36 @@ export class DispatchPolicy {
    * delivery that timed out still fills its place at the consumer (receive maximum, prefetch).
    */
   grant(id: number, deliveries: number): void {
-    assert(isCount(deliveries), 'policy: credit must be a count');
+    this.#consumers.grant(id, deliveries);
+  }
+
+  /** False: it is given nothing until it may take again, whatever its credit. */
+  mayTake(id: number, may: boolean): void {
+    this.#consumers.mayTake(id, may);
+  }
+
+  /**
+   * The consumer holds a delivery from before it was attached: it goes on, with a new visibility
+   * timeout. Of several the youngest counts. False: somebody else has it, or it is settled.
+   */
+  adopt(id: number, name: DeliveryName, now: number): boolean {
+    this.#tick(now);
+    const { offset, term, deliveryNumber } = name;
     const consumer = this.#consumers.get(id);
-    if (consumer === undefined) return;
-    consumer.credit += deliveries;
-    this.#ring.join(consumer);
+    if (consumer === undefined || term > this.#term) return false;
+    const slots = this.#slots;
+    let slot = slots.find(offset);
+    if (slot === NO_SLOT) {
+      if (term === this.#term || !this.#new.has(offset)) return false;
+      this.#new.take(offset);
+      slot = slots.add(offset);
+    } else if (!this.#adopted.mayHave(slot, name)) return false;
+    else this.#leaveState(slot);
+    slots.hold(slot, consumer, this.#now);
+    slots.setNumber(slot, deliveryNumber);
+    slots.set(slot, REDELIVERED);
+    this.#adopted.add(name);
+    return true;
   }
 
   /**
@@ -224,12 +247,10 @@ export class DispatchPolicy {
   close(id: number, how: 'lost' | 'returned', requeue: Offset[]): void {
     const consumer = this.#consumers.get(id);
     if (consumer === undefined) return;
-    this.#consumers.delete(id);
-    if (consumer === this.#eldest) this.#eldest = this.#consumers.values().next().value;
-    this.#ring.leave(consumer);
-    consumer.isOpen = false;
+    this.#consumers.remove(consumer);
     const isAttempt = how === 'lost' && !this.#isStream;
     for (let slot = consumer.firstHeld; slot !== NO_SLOT; slot = consumer.firstHeld) {
+      this.#adopted.end(this.#slots.offset(slot));
       if (isAttempt) {
         this.#slots.release(slot, SlotState.settling);
         requeue.push(this.#slots.offset(slot) as Offset);
@@ -257,7 +278,7 @@ export class DispatchPolicy {
     let count = 0;
     const { maxUnsettledSpan, singleActiveConsumer } = this.#limits;
     while (count < max) {
-      let consumer = this.#turn();
+      let consumer = this.#consumers.turn(singleActiveConsumer);
       if (consumer === undefined) break;
       let slot = this.#waiting.pop();
       if (slot === NO_SLOT) {
@@ -285,7 +306,7 @@ export class DispatchPolicy {
     const slot = slots.find(offset);
     if (outcome !== 'complete') {
       if (slot === NO_SLOT || slots.state(slot) !== SlotState.held) return 'stale';
-      if (term !== this.#term || deliveryNumber !== slots.number(slot)) return 'stale';
+      if (!this.#adopted.isCurrent(slot, { offset, term, deliveryNumber })) return 'stale';
       if (outcome === 'requeue' && this.#isStream) return 'settled';
       this.#release(slot, SlotState.settling);
       if (outcome === 'discard') slots.set(slot, ENDING);
@@ -304,7 +325,7 @@ export class DispatchPolicy {
     const slots = this.#slots;
     const slot = slots.find(offset);
     if (slot === NO_SLOT || slots.state(slot) !== SlotState.held) return false;
-    if (term !== this.#term || deliveryNumber !== slots.number(slot)) return false;
+    if (!this.#adopted.isCurrent(slot, { offset, term, deliveryNumber })) return false;
     slots.renew(slot, this.#now);
     return true;
   }
@@ -383,7 +404,7 @@ export class DispatchPolicy {
     const { oldest } = this.#slots;
     const deadline =
       oldest === NO_SLOT ? Infinity : this.#slots.time(oldest) + this.#limits.visibilityTimeoutMs;
-    if (this.#turn() === undefined) return deadline;
+    if (this.#consumers.turn(this.#limits.singleActiveConsumer) === undefined) return deadline;
     if (this.#new.next(this.#limits.maxUnsettledSpan) !== -1) return 0;
     return Math.min(deadline, this.#waiting.next);
   }
@@ -392,12 +413,6 @@ export class DispatchPolicy {
   stuck(): Offset | undefined {
     if (this.#new.next(this.#limits.maxUnsettledSpan) !== -1) return undefined;
     return this.#new.areBeyond ? this.floor : undefined;
-  }
-
-  /** Whose turn it is; undefined: nobody can take a message now. */
-  #turn(): Consumer | undefined {
-    if (!this.#limits.singleActiveConsumer) return this.#ring.first;
-    return this.#eldest?.isReady === true ? this.#eldest : undefined;
   }
 
   #tick(now: number): void {
@@ -410,7 +425,7 @@ export class DispatchPolicy {
     const number = this.#nextDeliveryNumber++;
     slots.hold(slot, consumer, this.#now);
     slots.setNumber(slot, number);
-    this.#ring.serve(consumer);
+    this.#consumers.serve(consumer);
     const redelivered = slots.has(slot, REDELIVERED) || offset < this.#seenBelow;
     into.finish(into.add(consumer.id, offset, number), slots.attempts(slot) + 1, redelivered);
   }
@@ -433,7 +448,7 @@ export class DispatchPolicy {
     const holder = slots.holder(slot) as Consumer;
     slots.release(slot, SlotState.due);
     slots.endDelivery(slot);
-    this.#ring.repeat(holder);
+    this.#consumers.repeat(holder);
     return slot;
   }
 
@@ -445,6 +460,7 @@ export class DispatchPolicy {
       const { ended } = this;
       ended.finish(ended.add(holder.id, slots.offset(slot), slots.number(slot)), 0, false);
     }
+    this.#adopted.end(slots.offset(slot));
     slots.release(slot, state);
   }
 

@@ -47,6 +47,7 @@ import {
 } from './record-data.ts';
 import { RecordTable, Resident } from './record-table.ts';
 import { Senders } from './senders.ts';
+import type { Stream } from './streams.ts';
 import { Meta } from './version.ts';
 
 export interface MachineOptions {
@@ -154,6 +155,17 @@ export class Machine {
 
   get lastStamp(): StampMs {
     return this.#started().lastStamp as StampMs;
+  }
+
+  /** What `stream` needs; load and ask again until it is empty. */
+  streamKeys(node: string): readonly RecordKey[] {
+    const missing = this.#senders.missing(node);
+    return missing === undefined ? NONE : [missing];
+  }
+
+  /** How far a sender's stream is, by all that is applied; not to be changed. */
+  stream(node: string): Pick<Stream, 'boot' | 'last' | 'refusedAbove'> | undefined {
+    return this.#senders.stream(node);
   }
 
   /** Goes up whenever a definition changes. */

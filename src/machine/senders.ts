@@ -32,6 +32,11 @@ export class Senders implements RecordHolder {
     return this.#stream(node) === undefined ? streamKey(node) : undefined;
   }
 
+  /** Undefined: it is not resident. */
+  stream(node: string): Stream | undefined {
+    return this.#stream(node)?.content;
+  }
+
   /** A sender that was never heard of has no record. */
   load(node: string, data: RecordData | undefined): void {
     if (this.#streams.has(node)) return;

@@ -109,6 +109,13 @@ export class Stream {
     this.#codes.push(code);
   }
 
+  /** Numbers of this stream that were refused, and their outcomes, above `upTo`. */
+  refusedAbove(upTo: number): { readonly number: number; readonly outcome: Outcome }[] {
+    return this.#refused.flatMap((number, at) =>
+      number > upTo ? [{ number, outcome: OUTCOMES[this.#codes[at] as number] as Outcome }] : [],
+    );
+  }
+
   toData(): RecordData {
     return [1, this.#boot, this.#last, this.#answeredUpTo, [...this.#refused], [...this.#codes]];
   }

@@ -7,7 +7,7 @@
  * is more is told `unavailable` in its turn. A waiter may ask again from within its call.
  */
 
-import type { SettleAnswer, SettleWaiter } from '../broker/ports.ts';
+import type { SettleAnswer, SettleRequest, SettleWaiter } from '../broker/ports.ts';
 
 const ASKED_MAX = 65_536;
 /** Told places at the head are given back after so many. */
@@ -17,6 +17,7 @@ interface Place {
   readonly waiter: SettleWaiter;
   readonly tag: number;
   readonly arrived: number;
+  readonly request: SettleRequest;
   answer: SettleAnswer | undefined;
 }
 
@@ -43,15 +44,24 @@ export class Asked {
   }
 
   /** The tag for the wire; undefined: too many wait, and this one is refused in its turn. */
-  add(waiter: SettleWaiter, tag: number): number | undefined {
+  add(waiter: SettleWaiter, tag: number, request: SettleRequest): number | undefined {
     const refused = this.size >= ASKED_MAX;
     this.#places.push({
       waiter,
       tag,
       arrived: this.now,
+      request,
       answer: refused ? 'unavailable' : undefined,
     });
     return refused ? undefined : (this.#firstTag + this.#places.length - 1) >>> 0;
+  }
+
+  /** Those without an answer, with their tags on the wire, in the order of the calls. */
+  *unanswered(): Iterable<readonly [tag: number, request: SettleRequest]> {
+    for (let at = this.#head; at < this.#places.length; at++) {
+      const { answer, request } = this.#places[at] as Place;
+      if (answer === undefined) yield [(this.#firstTag + at) >>> 0, request];
+    }
   }
 
   /** An answer to what was given up already is for nobody. */

@@ -12,14 +12,16 @@
  *  | answered up to                                                           u64  | 24
  *  | bytes of the shard's batches that the client has worked off so far       u64  | 32
  *  | commands                         u32  | bytes of the commands            u32  | 40
+ *  | session of the route, 0: there is no route (leader-route.ts)             u64  | 48
  *  +-------------------------------------------------------------------------------+
- *  | commands (codec.ts) | frames: length u32, this included | kind u8 | by kind   | 48
+ *  | commands (codec.ts) | frames: length u32, this included | kind u8 | by kind   | 56
  *  +-------------------------------------------------------------------------------+
- *  1 hello    0 u24 | node id (the rest)
+ *  1 hello    0 u24 | boot u64, 0: the stream is to be opened | node id (the rest)
  *  2 settle   outcome u8 | 0 u16 | groupId u32 | queueId u64 | offset u64 | term u64
  *             | delivery number u64
  *  3 consume  flags u8 | 0 u16 | consumer u32 | credit u32 | queueId u64 | position
  *             | client id text16 | group text16 | filter text16
+ *             | whole name of the group that it was in text16, "" when it comes for the first time
  *             flags: bit 0 manual, bit 1 a group is named, bit 2 the position counts
  *  4 grant    0 u24 | consumer u32 | deliveries u32
  *  5 close    how u8 | 0 u16 | consumer u32
@@ -27,12 +29,16 @@
  *  7 ask      outcome u8 | 0 u16 | tag u32 | queueId u64 | offset u64 | term u64
  *             | delivery number u64 | group (the rest)
  *  8 end      0 u24 | session (the rest)
+ *  9 hold     0 u24 | consumer u32 | offset u64 | term u64 | delivery number u64
+ * 10 claimed  0 u24
  * ```
  *
- * What is worked off is told with every batch, and by an empty one when 64 KiB are untold. A
- * consumer's number is the client's, and is never used again in its life. `ClientBatch` checks the
- * whole frame of what it is given when it is made, each command included: what it hands on may be
- * put into the log. Positions are those of rare-commands.ts.
+ * `hold` tells a delivery that the consumer was given by another leader, or in another session, and
+ * that is not settled; `claimed` that all of them are told. What is worked off is told with every
+ * batch, and by an empty one when 64 KiB are untold. A consumer's number is the client's, and is
+ * never used again in its life. `ClientBatch` checks the whole frame of what it is given when it is
+ * made, each command included: what it hands on may be put into the log. Positions are those of
+ * rare-commands.ts.
  */
 
 import type { AskedOutcome, ConsumeRequest, SettleRequest } from '../broker/ports.ts';
@@ -45,7 +51,7 @@ import type { WireWriter } from './wire.ts';
 import { textRoom, writeText, writeU32, writeU64 } from './wire.ts';
 
 const CLIENT_BATCH_VERSION = 1;
-export const CLIENT_BATCH_HEADER_BYTES = 48;
+export const CLIENT_BATCH_HEADER_BYTES = 56;
 
 const FrameKind = {
   hello: 1,
@@ -56,9 +62,14 @@ const FrameKind = {
   request: 6,
   ask: 7,
   endSession: 8,
+  hold: 9,
+  claimed: 10,
 } as const;
 
 const FRAME_HEADER_BYTES = 8;
+const SESSION_AT = 48;
+const HELLO_HEADER_BYTES = 16;
+const HOLD_BYTES = 36;
 const SETTLE_FRAME_BYTES = 44;
 const CONSUME_HEADER_BYTES = 24;
 const ConsumeFlag = { manual: 1, group: 2, start: 4 } as const;
@@ -85,6 +96,8 @@ export interface ClientBatchHeader {
   readonly takenBytes: number;
   readonly commands: number;
   readonly commandBytes: number;
+  /** 0: there is no route between. */
+  readonly session: number;
 }
 
 export interface SettleFrame {
@@ -100,6 +113,16 @@ export interface SettleFrame {
 export interface ConsumeFrame extends ConsumeRequest {
   readonly kind: 'consume';
   readonly consumer: number;
+  /** It was a member before: the whole name of its group; '' for the first time. */
+  readonly again: string;
+}
+
+export interface HoldFrame {
+  readonly kind: 'hold';
+  readonly consumer: number;
+  readonly offset: Offset;
+  readonly term: number;
+  readonly deliveryNumber: number;
 }
 
 /** A settlement that is answered by its tag. */
@@ -109,8 +132,10 @@ export interface AskFrame extends SettleRequest {
 }
 
 export type ClientFrame =
-  | { readonly kind: 'hello'; readonly node: string }
+  | { readonly kind: 'hello'; readonly node: string; readonly boot: number }
   | SettleFrame
+  | HoldFrame
+  | { readonly kind: 'claimed' }
   | ConsumeFrame
   | AskFrame
   | { readonly kind: 'end-session'; readonly session: string }
@@ -131,6 +156,31 @@ export function writeClientBatchHeader(bytes: Uint8Array, header: ClientBatchHea
   writeU64(bytes, 32, header.takenBytes);
   writeU32(bytes, 40, header.commands);
   writeU32(bytes, 44, header.commandBytes);
+  writeU64(bytes, SESSION_AT, header.session);
+}
+
+/** A copy of a complete batch without its frames. */
+export function commandsAlone(batch: Uint8Array): Uint8Array {
+  const copy = batch.slice(0, CLIENT_BATCH_HEADER_BYTES + readU32(batch, 44));
+  writeU32(copy, 0, copy.length);
+  return copy;
+}
+
+/** A copy of a complete batch, for another session. */
+export function sentAgain(
+  batch: Uint8Array,
+  state: Pick<ClientBatchHeader, 'answeredUpTo' | 'takenBytes' | 'session'>,
+): Uint8Array {
+  const copy = batch.slice();
+  writeU64(copy, 24, state.answeredUpTo);
+  writeU64(copy, 32, state.takenBytes);
+  writeU64(copy, SESSION_AT, state.session);
+  return copy;
+}
+
+/** Undefined: these bytes are no batch. */
+export function sessionOf(batch: Uint8Array): number | undefined {
+  return batch.length < CLIENT_BATCH_HEADER_BYTES ? undefined : readU64(batch, SESSION_AT);
 }
 
 function begin(writer: WireWriter, kind: number, bytes: number): number {
@@ -147,8 +197,24 @@ function endWithText(writer: WireWriter, start: number, text: string): void {
   writeU32(writer.bytes, start, writer.length - start);
 }
 
-export function writeHello(writer: WireWriter, node: string): void {
-  endWithText(writer, begin(writer, FrameKind.hello, FRAME_HEADER_BYTES), node);
+/** `boot` 0: a stream is to be opened. */
+export function writeHello(writer: WireWriter, node: string, boot = 0): void {
+  const at = begin(writer, FrameKind.hello, HELLO_HEADER_BYTES);
+  writeU64(writer.bytes, at + 8, boot);
+  endWithText(writer, at, node);
+}
+
+export function writeHold(writer: WireWriter, hold: Omit<HoldFrame, 'kind'>): void {
+  const at = begin(writer, FrameKind.hold, HOLD_BYTES);
+  const { bytes } = writer;
+  writeU32(bytes, at + 8, hold.consumer);
+  writeU64(bytes, at + 12, hold.offset);
+  writeU64(bytes, at + 20, hold.term);
+  writeU64(bytes, at + 28, hold.deliveryNumber);
+}
+
+export function writeClaimed(writer: WireWriter): void {
+  begin(writer, FrameKind.claimed, FRAME_HEADER_BYTES);
 }
 
 export function writeSettleFrame(writer: WireWriter, settle: Omit<SettleFrame, 'kind'>): void {
@@ -162,7 +228,10 @@ export function writeSettleFrame(writer: WireWriter, settle: Omit<SettleFrame, '
   writeU64(bytes, at + 36, settle.deliveryNumber);
 }
 
-export function writeConsume(writer: WireWriter, consume: Omit<ConsumeFrame, 'kind'>): void {
+export function writeConsume(
+  writer: WireWriter,
+  consume: Omit<ConsumeFrame, 'kind' | 'again'> & { readonly again?: string },
+): void {
   const { group, start, manual } = consume;
   const at = begin(writer, FrameKind.consume, CONSUME_HEADER_BYTES);
   writer.bytes[at + 5] =
@@ -176,6 +245,7 @@ export function writeConsume(writer: WireWriter, consume: Omit<ConsumeFrame, 'ki
   writer.text16(consume.clientId);
   writer.text16(group ?? '');
   writer.text16(consume.filter);
+  writer.text16(consume.again ?? '');
   writeU32(writer.bytes, at, writer.length - at);
 }
 
@@ -226,6 +296,7 @@ export class ClientBatch implements ClientBatchHeader {
   readonly takenBytes: number;
   readonly commands: number;
   readonly commandBytes: number;
+  readonly session: number;
   readonly #bytes: Uint8Array;
   #at: number;
   readonly #settle: Mutable<SettleFrame> = {
@@ -255,6 +326,7 @@ export class ClientBatch implements ClientBatchHeader {
     this.takenBytes = readU64(bytes, 32);
     this.commands = readU32(bytes, 40);
     this.commandBytes = readU32(bytes, 44);
+    this.session = readU64(bytes, SESSION_AT);
     this.#at = CLIENT_BATCH_HEADER_BYTES + this.commandBytes;
     if (this.#at > bytes.length) throw new CodecError('truncated', 'a batch ends in its commands');
     this.#checkCommands();
@@ -302,7 +374,12 @@ export class ClientBatch implements ClientBatchHeader {
         return { kind: 'end-session', session };
       }
       case FrameKind.hello:
-        return { kind: 'hello', node: readText(asBuffer(bytes), at + FRAME_HEADER_BYTES, end) };
+        return readHello(bytes, at, end);
+      case FrameKind.hold:
+        return readHold(bytes, at, end);
+      case FrameKind.claimed:
+        exactly(end - at, FRAME_HEADER_BYTES);
+        return CLAIMED;
       case FrameKind.request:
         atLeast(end - at, REQUEST_HEADER_BYTES);
         return {
@@ -344,6 +421,25 @@ export class ClientBatch implements ClientBatchHeader {
   }
 }
 
+const CLAIMED: ClientFrame = { kind: 'claimed' };
+
+function readHello(bytes: Uint8Array, at: number, end: number): ClientFrame {
+  atLeast(end - at, HELLO_HEADER_BYTES);
+  const node = readText(asBuffer(bytes), at + HELLO_HEADER_BYTES, end);
+  return { kind: 'hello', node, boot: readU64(bytes, at + 8) };
+}
+
+function readHold(bytes: Uint8Array, at: number, end: number): HoldFrame {
+  exactly(end - at, HOLD_BYTES);
+  return {
+    kind: 'hold',
+    consumer: readU32(bytes, at + 8),
+    offset: readU64(bytes, at + 12) as Offset,
+    term: readU64(bytes, at + 20),
+    deliveryNumber: readU64(bytes, at + 28),
+  };
+}
+
 function readConsume(bytes: Uint8Array, at: number, end: number): ConsumeFrame {
   atLeast(end - at, CONSUME_HEADER_BYTES);
   const flags = bytes[at + 5] as number;
@@ -353,6 +449,7 @@ function readConsume(bytes: Uint8Array, at: number, end: number): ConsumeFrame {
   const clientId = reader.text16();
   const group = reader.text16();
   const filter = reader.text16();
+  const again = reader.text16();
   reader.finish();
   return {
     kind: 'consume',
@@ -364,6 +461,7 @@ function readConsume(bytes: Uint8Array, at: number, end: number): ConsumeFrame {
     filter,
     start: (flags & ConsumeFlag.start) === 0 ? undefined : start,
     manual: (flags & ConsumeFlag.manual) !== 0,
+    again,
   };
 }
 

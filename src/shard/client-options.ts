@@ -43,6 +43,10 @@ export interface ShardClientOptions {
   /** This node's id. */
   readonly node: string;
   readonly logger: Logger;
+  /** The port is that of a route to whoever leads the shard (`leader-route.ts`); default no. */
+  readonly isRouted?: boolean;
+  /** Publishes are taken only while this node leads; default no. */
+  readonly rejects?: boolean;
   readonly limits?: Partial<ShardClientLimits>;
   readonly clock?: Clock;
   /** Called at most once: the shard is gone, and why. Not called after `close`. */

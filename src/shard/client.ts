@@ -9,6 +9,10 @@
  * never given to another message: one that timed out is told `timeout` and stays unknown until its
  * outcome comes.
  *
+ * Over a route (a cluster) it speaks to whoever leads, in sessions. When one ends, the next leader
+ * hears everything again that is not answered: the numbers in their order, consumers with what they
+ * hold, settlements. So nobody here sees a change of leader, but by the time that it takes.
+ *
  * When the shard fails, closes or speaks nonsense, everyone who waits hears `unavailable`, and so
  * does everyone who comes later; nothing is kept to be tried again. A crash of the process loses
  * what was not confirmed, and nobody was told otherwise.
@@ -36,13 +40,17 @@ import type {
 import type { Logger } from '../telemetry/logger.ts';
 import { AdminClient } from './admin-client.ts';
 import { Asked } from './asked.ts';
-import { writeAsk, writeEndSession, writeHello } from './client-frames.ts';
+import { writeAsk, writeHello } from './client-frames.ts';
+import { type GreetingParts, greet, sayEnd } from './client-greeting.ts';
 import { SHARD_CLIENT_DEFAULTS } from './client-options.ts';
 import type { ShardClientLimits, ShardClientOptions } from './client-options.ts';
+import { ClientRoute } from './client-route.ts';
 import { Consumers } from './consumers.ts';
-import { Outgoing, type PostState } from './outgoing.ts';
+import { EndedSessions } from './ended-sessions.ts';
+import { Outgoing } from './outgoing.ts';
 import { PENDING_OVERHEAD_BYTES, Pending } from './pending.ts';
 import type { BatchPort } from './port.ts';
+import { Posting } from './posting.ts';
 import { isKey, publishOptions } from './publish-options.ts';
 import { QueueTable } from './queue-table.ts';
 import { decodeDeclared, decodeStats } from './requests.ts';
@@ -56,14 +64,6 @@ import { CodecError } from './wire.ts';
 
 /** A window of 4,096 numbers has room for such a batch soon. */
 const BATCH_ENQUEUES_MAX = 1024;
-/** The shard hears at the latest after so many bytes that they are worked off. */
-const TAKEN_UNTOLD_MAX = 65_536;
-
-/** The end of a session goes to the shard behind everything that was published before it. */
-interface EndedSession {
-  readonly session: string;
-  readonly behind: number;
-}
 
 export class ShardClient implements QueueClient {
   readonly #port: BatchPort;
@@ -71,39 +71,46 @@ export class ShardClient implements QueueClient {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #onFailed: ((why: string) => void) | undefined;
+  readonly #node: string;
+  readonly #rejects: boolean;
+  readonly #route: ClientRoute;
   readonly #pending = new Pending();
   readonly #outgoing: Outgoing;
+  readonly #posting: Posting;
+  readonly #greeting: GreetingParts;
   readonly #consumers: Consumers;
   readonly #asked = new Asked();
   readonly #requests: ShardRequests;
+  /** To this node's own shard, whoever leads. */
+  readonly #ownRequests: ShardRequests;
   readonly #queues = new QueueTable();
   readonly admin: QueueAdmin;
-  #endedSessions: EndedSession[] = [];
-  /** The last number of each batch that may be under way, ascending. */
-  readonly #posted: number[] = [];
+  readonly #endedSessions = new EndedSessions();
   readonly #writableListeners: (() => void)[] = [];
   readonly #turn = (): void => this.#endTurn();
   readonly #overdue = (): void => this.#expire();
   #ready: { resolve(): void; reject(error: ShardError): void } | undefined;
-  #boot = 0;
-  #busy = false;
   #writable = true;
   #scheduled = false;
   #refusedWaits = false;
+  /** The batch that is read came from this node's own shard, whoever leads. */
+  #isOfNode = false;
   #timer: NodeJS.Timeout | undefined;
-  #takenBytes = 0;
-  #takenTold = 0;
   #closed: string | undefined;
 
   /** Resolves when the stream is open and the queues are known; rejects with a ShardError. */
   static async open(options: ShardClientOptions): Promise<ShardClient> {
     const client = new ShardClient(options);
-    await client.#open(options.node);
+    await client.#open();
     return client;
   }
 
   private constructor(options: ShardClientOptions) {
     this.#port = options.port;
+    this.#node = options.node;
+    this.#rejects = options.rejects === true;
+    const route = new ClientRoute(options.isRouted === true);
+    this.#route = route;
     this.#limits = { ...SHARD_CLIENT_DEFAULTS, ...options.limits };
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger;
@@ -112,13 +119,34 @@ export class ShardClient implements QueueClient {
       batchBytes: this.#limits.batchBytes,
       batchEnqueuesMax: Math.min(BATCH_ENQUEUES_MAX, this.#limits.window),
     });
+    const { port } = options;
+    const [limits, pending, outgoing] = [this.#limits, this.#pending, this.#outgoing];
+    this.#posting = new Posting({ port, limits, pending, outgoing, route });
     this.#consumers = new Consumers({
       control: this.#outgoing.control,
+      route,
       logger: options.logger,
       wake: () => this.#wake(),
     });
-    this.#requests = new ShardRequests(this.#outgoing.control, () => this.#wake());
+    const wake = (): void => this.#wake();
+    const isReached = !route.isRouted;
+    const ids = { firstId: 1, step: route.isRouted ? 2 : 1 };
+    this.#requests = new ShardRequests(this.#outgoing.control, wake, { ...ids, isReached });
+    const ownIds = { firstId: 2, step: 2 };
+    this.#ownRequests = route.isRouted
+      ? new ShardRequests(route.local, wake, { ...ownIds, isReached: true })
+      : this.#requests;
     this.admin = new AdminClient(this.#requests);
+    this.#greeting = {
+      node: options.node,
+      control: outgoing.control,
+      route,
+      posting: this.#posting,
+      queues: this.#queues,
+      consumers: this.#consumers,
+      asked: this.#asked,
+      requests: this.#requests,
+    };
   }
 
   get queues(): QueueDirectory {
@@ -199,7 +227,7 @@ export class ShardClient implements QueueClient {
 
   endSession(session: string): void {
     if (this.#closed !== undefined) return;
-    this.#endedSessions.push({ session, behind: this.#pending.lastNumber });
+    this.#endedSessions.add(session, this.#pending.lastNumber);
     this.#wake();
   }
 
@@ -209,14 +237,14 @@ export class ShardClient implements QueueClient {
 
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void {
     this.#wake();
-    const asked = this.#asked.add(waiter, tag);
-    if (asked === undefined || this.#closed !== undefined) return;
+    const asked = this.#asked.add(waiter, tag, request);
+    if (asked === undefined || this.#closed !== undefined || !this.#route.isReached) return;
     writeAsk(this.#outgoing.control, asked, request);
   }
 
   /** Plain numbers by name. */
   async stats(): Promise<ShardStats> {
-    return decodeStats(await this.#requests.make({ kind: 'stats' }));
+    return decodeStats(await this.#ownRequests.make({ kind: 'stats' }));
   }
 
   /** Declares queues, or gives them new limits; refused as a whole when one of them cannot be. */
@@ -224,11 +252,9 @@ export class ShardClient implements QueueClient {
     return decodeDeclared(await this.#requests.make({ kind: 'declare', queues }));
   }
 
-  /**
-   * Asks the shard to stop cleanly; resolves when its log is closed. Close the client afterwards.
-   */
+  /** Stops this node's shard cleanly; resolves when its log is closed. Close the client then. */
   async stop(): Promise<void> {
-    await this.#requests.make({ kind: 'stop' });
+    await this.#ownRequests.make({ kind: 'stop' });
   }
 
   /** Everyone who waits hears `unavailable`, and the port is closed. */
@@ -237,13 +263,18 @@ export class ShardClient implements QueueClient {
     this.#end('the client was closed');
   }
 
-  #open(node: string): Promise<void> {
+  /** Who leads, as far as this node knows; '': nobody knows, or there is no other. */
+  get leader(): string {
+    return this.#route.leader;
+  }
+
+  #open(): Promise<void> {
     const ready = new Promise<void>((resolve, reject) => {
       this.#ready = { resolve, reject };
     });
     this.#port.onClosed(() => this.#fail('the shard ended'));
     this.#port.onBatch((bytes) => this.#take(bytes));
-    writeHello(this.#outgoing.control, node);
+    if (!this.#route.isRouted) writeHello(this.#outgoing.control, this.#node);
     this.#wake();
     return ready;
   }
@@ -251,6 +282,7 @@ export class ShardClient implements QueueClient {
   #refusal(targets: readonly QueueId[], message: Message): EnqueueRefusal | undefined {
     if (this.#closed !== undefined) return 'unavailable';
     if (targets.length === 0) return 'no-queue';
+    if (this.#rejects && this.#route.leader !== this.#node) return 'not-leader';
     const { messageBytesMax, pendingBytesMax } = this.#limits;
     if (targets.length > MAX_TARGETS || message.payload.length > messageBytesMax)
       return 'too-large';
@@ -271,7 +303,7 @@ export class ShardClient implements QueueClient {
     outgoing.keep(pending.lastNumber, bytes + PENDING_OVERHEAD_BYTES);
     if (pending.bytes > this.#limits.highWaterBytes) this.#writable = false;
     while (outgoing.slabFull) {
-      if (!this.#postNext()) outgoing.hold();
+      if (!this.#posting.next()) outgoing.hold();
     }
   }
 
@@ -285,6 +317,7 @@ export class ShardClient implements QueueClient {
     this.#scheduled = true;
     this.#pending.now = this.#clock.monotonicMs();
     this.#asked.now = this.#pending.now;
+    this.#requests.now = this.#pending.now;
     this.#outgoing.publishedAtMs = this.#clock.wallMs();
     setImmediate(this.#turn);
   }
@@ -300,61 +333,20 @@ export class ShardClient implements QueueClient {
     else if (this.#asked.tellable) this.#asked.tell();
     if (this.#closed !== undefined) return;
     this.#consumers.writeGrants();
-    if (this.#endedSessions.length > 0) this.#writeEndedSessions();
-    while (this.#postNext()) {
+    if (this.#endedSessions.size > 0 && this.#route.isReached) this.#writeEndedSessions();
+    while (this.#posting.next()) {
       // Until the window is full or nothing is left.
     }
-    const untold = this.#takenBytes - this.#takenTold;
-    if (this.#outgoing.hasControl || untold >= TAKEN_UNTOLD_MAX) {
-      this.#port.post(this.#outgoing.takeControl(this.#state()));
-    }
+    this.#posting.control();
     this.#watchTime();
     this.#checkWritable();
   }
 
   /** Those of which nothing is under way any more: an end must not overtake what it ends. */
   #writeEndedSessions(): void {
-    const { answeredUpTo } = this.#pending;
-    const ready = this.#endedSessions.findIndex(({ behind }) => behind > answeredUpTo);
-    const count = ready === -1 ? this.#endedSessions.length : ready;
-    for (const { session } of this.#endedSessions.splice(0, count)) {
-      writeEndSession(this.#outgoing.control, session);
+    for (const session of this.#endedSessions.take(this.#pending.answeredUpTo)) {
+      sayEnd(this.#greeting, session);
     }
-  }
-
-  /** Posts the batch of enqueues whose turn it is; false: there is none, or it must wait. */
-  #postNext(): boolean {
-    const outgoing = this.#outgoing;
-    const last = outgoing.nextLast;
-    if (last === 0 || this.#busy || this.#closed !== undefined) return false;
-    const pending = this.#pending;
-    if (last - pending.answeredUpTo > this.#limits.window) return false;
-    if (!outgoing.nextIsFull && this.#underWay() >= this.#limits.batchesUnderWay) return false;
-    const bytesUnderWay = pending.bytes - outgoing.waitingCost;
-    if (bytesUnderWay > 0 && bytesUnderWay + outgoing.nextBytes > this.#limits.windowBytes)
-      return false;
-    const batch = outgoing.takeEnqueues(this.#state());
-    if (batch === undefined) return false;
-    this.#posted.push(last);
-    this.#port.post(batch);
-    return true;
-  }
-
-  /** Batches of enqueues that were posted and are not wholly answered. */
-  #underWay(): number {
-    const posted = this.#posted;
-    const { answeredUpTo } = this.#pending;
-    while ((posted[0] ?? Infinity) <= answeredUpTo) posted.shift();
-    return posted.length;
-  }
-
-  #state(): PostState {
-    this.#takenTold = this.#takenBytes;
-    return {
-      boot: this.#boot,
-      answeredUpTo: this.#pending.answeredUpTo,
-      takenBytes: this.#takenBytes,
-    };
   }
 
   #checkWritable(): void {
@@ -366,7 +358,7 @@ export class ShardClient implements QueueClient {
   // --- Time.
 
   #watchTime(): void {
-    const oldest = Math.min(this.#pending.oldest, this.#asked.oldest);
+    const oldest = Math.min(this.#pending.oldest, this.#asked.oldest, this.#requests.oldest);
     if (this.#timer !== undefined || oldest === Number.POSITIVE_INFINITY) return;
     const waitMs = oldest + this.#limits.ackTimeoutMs - this.#clock.monotonicMs();
     this.#timer = setTimeout(this.#overdue, Math.max(1, Math.ceil(waitMs))).unref();
@@ -378,6 +370,7 @@ export class ShardClient implements QueueClient {
     const before = this.#clock.monotonicMs() - this.#limits.ackTimeoutMs;
     this.#pending.expire(before);
     this.#asked.expire(before);
+    this.#requests.expire(before);
     this.#watchTime();
   }
 
@@ -385,13 +378,15 @@ export class ShardClient implements QueueClient {
 
   #take(bytes: Uint8Array): void {
     if (this.#closed !== undefined) return;
-    this.#takenBytes += bytes.length;
+    this.#posting.takenBytes += bytes.length;
+    this.#isOfNode = false;
     try {
       const batch = new ShardBatch(bytes);
       for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
         this.#takeFrame(frame);
         if (this.#closed !== undefined) return;
       }
+      if (this.#isOfNode) this.#posting.takenBytes -= bytes.length;
       this.#consumers.batchEnd();
       if (this.#asked.tellable) this.#asked.tell();
     } catch (error) {
@@ -400,8 +395,8 @@ export class ShardClient implements QueueClient {
       return;
     }
     if (this.#outgoing.nextLast !== 0 || !this.#writable) this.#wake();
-    if (this.#endedSessions.length > 0) this.#wake();
-    if (this.#takenBytes - this.#takenTold >= TAKEN_UNTOLD_MAX) this.#wake();
+    if (this.#endedSessions.size > 0) this.#wake();
+    if (this.#posting.isTakenUntold) this.#wake();
   }
 
   #takeFrame(frame: ShardFrame): void {
@@ -411,12 +406,13 @@ export class ShardClient implements QueueClient {
         return;
       case 'confirmed':
         if (!this.#pending.confirm(frame)) this.#fail('the shard confirmed what was never sent');
+        this.#route.retained.answered(this.#pending.answeredUpTo);
         return;
       case 'busy':
-        this.#busy = true;
+        this.#posting.busy = true;
         return;
       case 'resume':
-        this.#busy = false;
+        this.#posting.busy = false;
         return;
       case 'cancelled':
         this.#consumers.cancelled(frame);
@@ -431,23 +427,52 @@ export class ShardClient implements QueueClient {
         this.#asked.answered(frame.tag, frame.answer);
         return;
       case 'opened':
-        this.#boot = frame.boot;
-        this.#checkReady();
+        this.#opened(frame.boot);
+        return;
+      case 'session':
+        this.#sessionTold(frame.session, frame.leader);
+        return;
+      case 'worked':
+        this.#consumers.worked(this.#route.unworked.worked(frame.batches));
         return;
       case 'queues':
         this.#queues.take(frame);
         this.#checkReady();
         return;
       case 'reply':
-        this.#requests.replied(frame);
+        if (!this.#requests.replied(frame)) this.#isOfNode = this.#ownRequests.replied(frame);
         return;
       case 'failed':
         this.#fail(frame.why);
     }
   }
 
+  // --- Sessions of the route.
+
+  #opened(boot: number): void {
+    this.#posting.boot = boot;
+    this.#route.opened();
+    this.#posting.again();
+    this.#checkReady();
+    this.#wake();
+  }
+
+  /** 0: nobody is reached any more. */
+  #sessionTold(session: number, leader: string): void {
+    const route = this.#route;
+    route.leader = leader;
+    if (route.session !== 0) {
+      this.#outgoing.dropControl();
+      this.#requests.lost();
+    }
+    route.begin(session);
+    if (session === 0) return;
+    greet(this.#greeting);
+    this.#wake();
+  }
+
   #checkReady(): void {
-    if (this.#boot === 0 || !this.#queues.known) return;
+    if (this.#posting.boot === 0 || !this.#queues.known) return;
     this.#ready?.resolve();
     this.#ready = undefined;
   }
@@ -468,6 +493,7 @@ export class ShardClient implements QueueClient {
     this.#consumers.fail();
     this.#ready?.reject(new ShardError('unavailable', why));
     this.#requests.fail(why);
+    this.#ownRequests.fail(why);
     // Who waited to write may come now, and hears `unavailable`.
     this.#checkWritable();
   }

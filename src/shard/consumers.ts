@@ -7,6 +7,9 @@
  * `cancelled`, its sink hears nothing any more. A stored message that cannot be read is not
  * delivered: the log tells it, the credit goes back, and the message comes again when its
  * visibility timeout passes.
+ *
+ * Over a route each consumer also remembers what it holds and what it may still be given, so that
+ * the next leader can be told (`attachAgain`), and closed ones are kept until that is applied.
  */
 
 import type {
@@ -25,11 +28,15 @@ import {
   writeClose,
   writeConsume,
   writeGrant,
+  writeHold,
   writeSettleFrame,
 } from './client-frames.ts';
+import type { ClientRoute, Work } from './client-route.ts';
 import type { DeliveryFrame, ShardFrame } from './shard-frames.ts';
 import { StoredMessageView } from './stored-message.ts';
 import { CodecError, type WireWriter } from './wire.ts';
+
+type Settling = Extract<Work, { kind: 'settle' }>['settlement'];
 
 const CREDIT_MAX = 0xffff_ffff;
 
@@ -68,6 +75,7 @@ class ReceivedDelivery implements Delivery {
 export interface ConsumersOptions {
   /** Where frames to the shard are written; the same for good. */
   readonly control: WireWriter;
+  readonly route: ClientRoute;
   readonly logger: Logger;
   /** Something was written: post at the end of the turn. */
   readonly wake: () => void;
@@ -82,10 +90,16 @@ interface Cancelled {
 const STORE_GONE = { reason: 'unavailable', detail: 'the store is gone' } as const;
 const QUEUE_GONE = { reason: 'queue-deleted', detail: 'there is no such queue' } as const;
 
+/** A delivery that came and is not settled. */
+interface Held {
+  readonly term: number;
+  readonly deliveryNumber: number;
+}
+
 class Consumer implements QueueConsumer {
   readonly id: number;
-  readonly queueId: QueueId;
   readonly queueName: string;
+  readonly request: ConsumeRequest;
   readonly sink: ConsumerSink;
   readonly #consumers: Consumers;
   /** Known when it is attached, which is before its first delivery. */
@@ -93,6 +107,11 @@ class Consumer implements QueueConsumer {
   groupName = '';
   /** Granted and not yet told to the shard. */
   granted = 0;
+  /** What it may still be given; counted over a route only, as is what it holds. */
+  credit: number;
+  readonly held = new Map<Offset, Held>();
+  /** To be said when the next leader has attached it. */
+  again: Work[] = [];
   /** Got a delivery from the batch that is being read. */
   touched = false;
   open = true;
@@ -100,13 +119,18 @@ class Consumer implements QueueConsumer {
   constructor(
     consumers: Consumers,
     id: number,
-    place: Pick<Consumer, 'queueId' | 'queueName' | 'sink'>,
+    place: Pick<Consumer, 'request' | 'queueName' | 'sink'>,
   ) {
     this.#consumers = consumers;
     this.id = id;
-    this.queueId = place.queueId;
+    this.request = place.request;
     this.queueName = place.queueName;
     this.sink = place.sink;
+    this.credit = place.request.credit;
+  }
+
+  get isAttached(): boolean {
+    return this.groupName !== '';
   }
 
   grant(deliveries: number): void {
@@ -115,8 +139,7 @@ class Consumer implements QueueConsumer {
 
   settle(offset: Offset, term: number, deliveryNumber: number, outcome: SettleOutcome): void {
     if (!this.open && outcome !== 'complete') return;
-    const { queueId, groupId } = this;
-    this.#consumers.settle({ queueId, groupId, offset, term, deliveryNumber, outcome });
+    this.#consumers.settle(this, { offset, term, deliveryNumber, outcome });
   }
 
   close(how: CloseHow): void {
@@ -127,6 +150,8 @@ class Consumer implements QueueConsumer {
 export class Consumers {
   readonly #options: ConsumersOptions;
   readonly #open = new Map<number, Consumer>();
+  /** Closed here, and not known to be closed at the leader; over a route only. */
+  readonly #closing = new Map<number, Consumer>();
   #granting: Consumer[] = [];
   #touched: Consumer[] = [];
   #nextId = 1;
@@ -146,8 +171,7 @@ export class Consumers {
     queueName: string | undefined,
     sink: ConsumerSink,
   ): QueueConsumer {
-    const { queueId } = request;
-    const place = { queueId, queueName: queueName ?? '', sink };
+    const place = { request, queueName: queueName ?? '', sink };
     const consumer = new Consumer(this, this.#nextId++, place);
     this.#open.set(consumer.id, consumer);
     if (this.#failed || queueName === undefined) {
@@ -155,7 +179,8 @@ export class Consumers {
       setImmediate(() => this.cancelled({ consumer: consumer.id, ...why }));
       return consumer;
     }
-    writeConsume(this.#options.control, { ...request, consumer: consumer.id });
+    const { control, route } = this.#options;
+    if (route.isReached) writeConsume(control, { ...request, consumer: consumer.id });
     this.#options.wake();
     return consumer;
   }
@@ -164,12 +189,20 @@ export class Consumers {
     if (!consumer.open || this.#failed) return;
     if (consumer.granted === 0) this.#granting.push(consumer);
     consumer.granted = Math.min(consumer.granted + deliveries, CREDIT_MAX);
+    consumer.credit = Math.min(consumer.credit + deliveries, CREDIT_MAX);
     this.#options.wake();
   }
 
-  settle(frame: Parameters<typeof writeSettleFrame>[1]): void {
+  settle(consumer: Consumer, settlement: Settling): void {
     if (this.#failed) return;
-    writeSettleFrame(this.#options.control, frame);
+    const { route } = this.#options;
+    if (route.isRouted) {
+      // What is handed back is the consumer's until that is applied: the next leader must know it
+      // for the current delivery.
+      if (settlement.outcome === 'complete') consumer.held.delete(settlement.offset);
+      route.unworked.add({ kind: 'settle', consumer, settlement });
+    }
+    if (route.isReached) this.#writeSettle(consumer, settlement);
     this.#options.wake();
   }
 
@@ -177,13 +210,81 @@ export class Consumers {
     if (!consumer.open) return;
     this.#forget(consumer);
     if (this.#failed) return;
-    writeClose(this.#options.control, consumer.id, how);
+    const { control, route } = this.#options;
+    if (route.isRouted) {
+      this.#closing.set(consumer.id, consumer);
+      route.unworked.add({ kind: 'close', consumer, how });
+    }
+    if (route.isReached) writeClose(control, consumer.id, how);
     this.#options.wake();
+  }
+
+  /** To the leader of a new session: all consumers, with what they hold. */
+  attachAgain(work: readonly Work[]): void {
+    this.#granting = [];
+    const closing = new Set(
+      work.map((each) => (each.kind === 'close' ? each.consumer : undefined)),
+    );
+    for (const consumer of this.#closing.values()) {
+      // Nobody knows the others any more.
+      if (consumer.isAttached && closing.has(consumer)) this.#attachAgain(consumer, 0);
+      else this.#closing.delete(consumer.id);
+    }
+    for (const consumer of this.#open.values()) {
+      consumer.granted = 0;
+      this.#attachAgain(consumer, consumer.credit);
+    }
+  }
+
+  #attachAgain(consumer: Consumer, credit: number): void {
+    const { control } = this.#options;
+    const { id, request, held, groupName: again } = consumer;
+    consumer.again = [];
+    const start = again === '' ? request.start : undefined;
+    writeConsume(control, { ...request, start, consumer: id, credit, again });
+    for (const [offset, { term, deliveryNumber }] of held) {
+      writeHold(control, { consumer: id, offset, term, deliveryNumber });
+    }
+  }
+
+  /** Settlements and ends that may be lost: at once, or when their consumers are attached. */
+  settleAgain(work: readonly Work[]): void {
+    for (const each of work) {
+      if (each.kind === 'end') continue;
+      const { consumer } = each;
+      const isKnown = this.#open.has(consumer.id) || this.#closing.has(consumer.id);
+      if (each.kind === 'settle' && each.settlement.outcome === 'complete') this.#say(each);
+      else if (isKnown) (consumer as Consumer).again.push(each);
+    }
+  }
+
+  #say(work: Exclude<Work, { kind: 'end' }>): void {
+    const { control, route } = this.#options;
+    route.unworked.add(work);
+    if (work.kind === 'close') writeClose(control, work.consumer.id, work.how);
+    else this.#writeSettle(work.consumer as Consumer, work.settlement);
+  }
+
+  #writeSettle({ request, groupId }: Consumer, settlement: Settling): void {
+    const { queueId } = request;
+    writeSettleFrame(this.#options.control, { queueId, groupId, ...settlement });
+  }
+
+  /** The leader has applied it. */
+  worked(work: readonly Work[]): void {
+    for (const each of work) {
+      if (each.kind === 'close') this.#closing.delete(each.consumer.id);
+      if (each.kind !== 'settle') continue;
+      const { held } = each.consumer as Consumer;
+      const { offset, term, deliveryNumber } = each.settlement;
+      const there = held.get(offset);
+      if (there?.term === term && there.deliveryNumber === deliveryNumber) held.delete(offset);
+    }
   }
 
   /** Writes what was granted since the last call, one frame a consumer. */
   writeGrants(): void {
-    if (this.#granting.length === 0) return;
+    if (this.#granting.length === 0 || !this.#options.route.isReached) return;
     for (const consumer of this.#granting) {
       if (consumer.open) writeGrant(this.#options.control, consumer.id, consumer.granted);
       consumer.granted = 0;
@@ -192,22 +293,32 @@ export class Consumers {
   }
 
   attached({ consumer: id, groupId, group }: Extract<ShardFrame, { kind: 'attached' }>): void {
-    const consumer = this.#open.get(id);
+    const consumer = this.#open.get(id) ?? this.#closing.get(id);
     if (consumer === undefined) return;
+    const isFirst = !consumer.isAttached;
     consumer.groupId = groupId;
     consumer.groupName = group;
-    consumer.sink.attached(group);
+    if (isFirst && consumer.open) consumer.sink.attached(group);
+    if (consumer.again.length === 0) return;
+    for (const each of consumer.again) if (each.kind !== 'end') this.#say(each);
+    consumer.again = [];
+    this.#options.wake();
   }
 
-  ended({ consumer, offset, deliveryNumber }: Extract<ShardFrame, { kind: 'ended' }>): void {
-    this.#open.get(consumer)?.sink.ended(offset, deliveryNumber);
+  ended({ consumer: id, offset, deliveryNumber }: Extract<ShardFrame, { kind: 'ended' }>): void {
+    const consumer = this.#open.get(id);
+    if (consumer?.held.get(offset)?.deliveryNumber === deliveryNumber) consumer.held.delete(offset);
+    consumer?.sink.ended(offset, deliveryNumber);
   }
 
   delivered(frame: DeliveryFrame): void {
     const consumer = this.#open.get(frame.consumer);
     if (consumer === undefined) return;
+    const { offset, term, deliveryNumber } = frame;
+    consumer.credit--;
     const message = this.#message(consumer, frame);
     if (message === undefined) return;
+    if (this.#options.route.isRouted) consumer.held.set(offset, { term, deliveryNumber });
     if (!consumer.touched) {
       consumer.touched = true;
       this.#touched.push(consumer);
@@ -227,6 +338,7 @@ export class Consumers {
   }
 
   cancelled({ consumer: id, reason, detail }: Cancelled): void {
+    this.#closing.delete(id);
     const consumer = this.#open.get(id);
     if (consumer === undefined) return;
     this.#forget(consumer);

@@ -12,7 +12,7 @@
  */
 
 import type { GroupKind, SettleOutcome } from '../machine/command.ts';
-import type { DispatchPolicy } from '../machine/dispatch-policy.ts';
+import type { DeliveryName, DispatchPolicy } from '../machine/dispatch-policy.ts';
 import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
 import type { AttachRequest, GroupPlace, SettleAsk } from './dispatch-options.ts';
 import { PayloadCursor } from './payloads.ts';
@@ -26,6 +26,10 @@ export interface Member {
   /** While it is not with the policy. */
   credit: number;
   isWithPolicy: boolean;
+  /** It is given nothing for now. */
+  isPaused: boolean;
+  /** What it held before, until it is with the policy. */
+  holds: DeliveryName[];
   /** It was told that it is attached. */
   isAnnounced: boolean;
 }

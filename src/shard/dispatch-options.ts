@@ -52,6 +52,8 @@ export interface DeliveryOutput {
   settled(tag: number, answer: SettleAnswer): void;
   /** False while so much waits to be taken by the other side that nothing more is to be encoded. */
   readonly open: boolean;
+  /** The same of one consumer; it is told by `mayTake` that it takes again. */
+  takes(consumer: number): boolean;
 }
 
 export interface AttachRequest {
@@ -67,6 +69,8 @@ export interface AttachRequest {
   readonly credit: number;
   /** It hears of each of its deliveries that ends. */
   readonly manual: boolean;
+  /** It was a member before: the whole name of its group; '' for the first time. */
+  readonly again?: string;
 }
 
 /** What a client says of one delivery; valid during the call only. */
@@ -123,6 +127,8 @@ export interface DispatcherOptions {
   ): Promise<void>;
   /** The same with the records of a group; undefined: the group is gone. */
   start(of: GroupPlace, began: (start: GroupDispatchStart | undefined) => void): Promise<void>;
+  /** Deliveries wait: consumers are telling what they hold. `wake` is called when that is over. */
+  holdsBack(): boolean;
   /** There is something to do: call `serve` soon. */
   readonly wake: () => void;
   /** A promise of the dispatcher failed: the store cannot be used any more. */

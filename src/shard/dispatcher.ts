@@ -14,6 +14,7 @@
  * deliver what is not applied, and never reads a payload on the way of `apply`.
  */
 
+import type { DeliveryName } from '../machine/dispatch-policy.ts';
 import type { Effects, RareEffect } from '../machine/effect.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
 import type { DeliveryMarks } from './checkpoint.ts';
@@ -145,6 +146,16 @@ export class Dispatcher {
 
   grant(id: number, deliveries: number): void {
     this.#memberships.grant(id, deliveries);
+  }
+
+  /** False: it is given nothing until it may take again. */
+  mayTake(id: number, may: boolean): void {
+    this.#memberships.mayTake(id, may);
+  }
+
+  /** The consumer holds a delivery that it was given before it was attached. */
+  hold(id: number, name: DeliveryName): void {
+    this.#memberships.hold(id, name);
   }
 
   close(id: number, how: 'lost' | 'returned'): void {

@@ -11,7 +11,11 @@
 import { committed } from '../machine/committed.ts';
 import type { Committed } from '../machine/committed.ts';
 import type { Effects, Outcome } from '../machine/effect.ts';
+import type { Stream } from '../machine/streams.ts';
+import { REFUSAL_REASONS } from './shard-frames.ts';
 import type { Refusal, ShardBatchWriter } from './shard-frames.ts';
+
+type AppliedStream = Pick<Stream, 'last' | 'refusedAbove'>;
 
 /** Outcomes that are no refusals of this number: they say that the sender is out of step. */
 type OutOfStep = 'answered' | 'gap' | 'window' | 'stale-boot' | 'unknown-boot';
@@ -35,6 +39,18 @@ export class StreamConfirms {
 
   constructor(boot: number) {
     this.#boot = boot;
+  }
+
+  /** Of a stream that goes on: everything above `told` that has its outcome is to be told. */
+  static from(boot: number, told: number, stream: AppliedStream): StreamConfirms {
+    const confirms = new StreamConfirms(boot);
+    confirms.#told = told;
+    confirms.#upTo = stream.last;
+    for (const { number, outcome } of stream.refusedAbove(told)) {
+      const reason = REFUSAL_REASONS.find((each) => each === outcome);
+      if (reason !== undefined) confirms.#refusals.push({ number, reason });
+    }
+    return confirms;
   }
 
   get boot(): number {

@@ -113,6 +113,7 @@ export class GroupDeliveries {
       this.#expire(group, now);
       this.makeReady(group);
     }
+    if (this.#options.holdsBack()) return false;
     while (this.hasReady) {
       if (!output.open) return false;
       const group = this.#ready[this.#readyAt++] as DeliveryGroup;
@@ -137,10 +138,18 @@ export class GroupDeliveries {
     let passed = false;
     for (let at = 0; at < count; at++) {
       const offset = claims.offset(at);
-      if (!this.#options.output.open) {
-        this.#putBack(policy, at);
-        this.makeReady(group);
-        break;
+      const { output } = this.#options;
+      if (!output.takes(claims.consumer(at))) {
+        if (!output.open) {
+          this.#putBack(policy, at);
+          this.makeReady(group);
+          break;
+        }
+        // The others go on.
+        policy.unclaim(offset);
+        policy.mayTake(claims.consumer(at), false);
+        passed = true;
+        continue;
       }
       const found =
         offset === group.lost

@@ -9,6 +9,7 @@
 
 import type { CancelReason } from '../broker/ports.ts';
 import { DispatchPolicy } from '../machine/dispatch-policy.ts';
+import type { DeliveryName } from '../machine/dispatch-policy.ts';
 import type { GroupView } from '../machine/effect.ts';
 import { takesAll } from '../machine/filters.ts';
 import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
@@ -75,7 +76,9 @@ export class Memberships {
       return;
     }
     const own = `~${this.#options.term}.${id}`;
-    const choice = chooseGroup(request, definition.limits.defaultGroup, own);
+    const chosen = chooseGroup(request, definition.limits.defaultGroup, own);
+    const { again = '' } = request;
+    const choice = again === '' ? chosen : { ...chosen, name: again };
     const there = this.#parts.groups.named(queueId, choice.name);
     const refusal = there === undefined ? undefined : refusalOf(there, request, choice);
     if (refusal !== undefined) {
@@ -90,7 +93,9 @@ export class Memberships {
       request,
       credit,
       isWithPolicy: false,
+      isPaused: false,
       isAnnounced: false,
+      holds: [],
     };
     this.#members.set(id, member);
     group.members.set(id, member);
@@ -116,6 +121,25 @@ export class Memberships {
     } else {
       member.credit += deliveries;
     }
+  }
+
+  /** False: nothing is given to it for now. */
+  mayTake(id: number, may: boolean): void {
+    const member = this.#members.get(id);
+    if (member === undefined) return;
+    member.isPaused = !may;
+    if (!member.isWithPolicy) return;
+    member.group.policy?.mayTake(id, may);
+    if (may) this.#parts.deliveries.makeReady(member.group);
+  }
+
+  /** It holds a delivery from before it was attached. */
+  hold(id: number, name: DeliveryName): void {
+    const member = this.#members.get(id);
+    if (member === undefined) return;
+    const { offset, term, deliveryNumber } = name;
+    if (member.isWithPolicy) this.#adopt(member, name);
+    else member.holds.push({ offset, term, deliveryNumber });
   }
 
   close(id: number, how: 'lost' | 'returned'): void {
@@ -335,8 +359,21 @@ export class Memberships {
       this.#options.wake();
     }
     member.isWithPolicy = true;
-    policy.attach(member.id, member.credit, member.request.manual);
+    policy.attach(member.id, member.isPaused ? 0 : member.credit, member.request.manual);
+    if (member.isPaused) {
+      policy.mayTake(member.id, false);
+      policy.grant(member.id, member.credit);
+    }
+    for (const name of member.holds) this.#adopt(member, name);
+    member.holds = [];
     this.#parts.deliveries.makeReady(group);
+  }
+
+  #adopt({ id, group, request }: Member, name: DeliveryName): void {
+    if (group.policy?.adopt(id, name, this.#options.now()) === true || !request.manual) return;
+    // It was over before, and nobody could tell.
+    this.#options.output.ended(id, name.offset, name.deliveryNumber);
+    this.#options.wake();
   }
 
   /** The last member is gone. */

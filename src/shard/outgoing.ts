@@ -42,6 +42,8 @@ export interface PostState {
   readonly boot: number;
   readonly answeredUpTo: number;
   readonly takenBytes: number;
+  /** 0: there is no route. */
+  readonly session: number;
 }
 
 export interface OutgoingLimits {
@@ -186,6 +188,11 @@ export class Outgoing {
     return finished({ bytes, first: 0, count: 0, cost: 0 }, CLIENT_BATCH_HEADER_BYTES, state);
   }
 
+  /** Control that is not posted is for nobody any more. */
+  dropControl(): void {
+    this.control.length = CLIENT_BATCH_HEADER_BYTES;
+  }
+
   #takeSlab(): Held {
     const slab = this.#slab;
     const taken = { bytes: slab.take(), first: this.#first, count: this.#count, cost: this.#cost };
@@ -213,6 +220,7 @@ function finished(batch: Held, enqueuesEnd: number, state: PostState): Uint8Arra
     firstNumber: batch.first,
     answeredUpTo: state.answeredUpTo,
     takenBytes: state.takenBytes,
+    session: state.session,
     commands: batch.count,
     commandBytes: enqueuesEnd - CLIENT_BATCH_HEADER_BYTES,
   });

@@ -98,6 +98,11 @@ export class Proposals implements SettleProposals {
     this.#senders.set(node, { boot, next: 1 });
   }
 
+  /** A stream that was opened before goes on behind `last`, or behind what is proposed of it. */
+  goesOn(node: string, boot: number, last: number): void {
+    if (this.#senders.get(node)?.boot !== boot) this.#senders.set(node, { boot, next: last + 1 });
+  }
+
   enqueue(node: string, batch: EnqueueBatch): EnqueueAnswer {
     if (this.#closed) return 'unavailable';
     const sender = this.#senders.get(node);

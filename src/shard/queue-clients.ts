@@ -47,6 +47,10 @@ export class QueueClients implements QueueClient {
     };
   }
 
+  get leader(): string {
+    return this.#durable.leader;
+  }
+
   get version(): number {
     return this.#durable.version + this.#volatile.version;
   }

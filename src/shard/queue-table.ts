@@ -26,6 +26,8 @@ export class QueueTable implements QueueDirectory {
   #list: readonly QueueInfo[] | undefined = [];
   #version = 0;
   #known = false;
+  /** Those that were known before, while all are told again. */
+  #untold: Set<QueueId> | undefined;
 
   /** Goes up with each change; 0 until all queues are known. */
   get version(): number {
@@ -66,12 +68,22 @@ export class QueueTable implements QueueDirectory {
     }
   }
 
+  /** All queues are told from the beginning: what is not among them is gone. */
+  restart(): void {
+    this.#untold = new Set([...this.#names.slots()].map((slot) => this.#names.id(slot)));
+  }
+
   take({ queues, gone, complete }: QueueChanges): void {
     // First, since a new queue may have the name of one that is gone.
     let isChanged = complete && !this.#known;
     for (const queueId of gone) isChanged = this.#remove(queueId) || isChanged;
     for (const queue of queues) isChanged = this.#set(queue) || isChanged;
-    if (complete) this.#known = true;
+    for (const { queueId } of queues) this.#untold?.delete(queueId);
+    if (complete) {
+      for (const queueId of this.#untold ?? []) isChanged = this.#remove(queueId) || isChanged;
+      this.#untold = undefined;
+      this.#known = true;
+    }
     if (this.#known && isChanged) this.#version++;
   }
 

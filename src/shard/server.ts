@@ -5,18 +5,20 @@
  * and their credit, rare requests. What it gives: confirms, deliveries, changes of queues, answers,
  * busy and resume. The bytes that the other side has not worked off are bounded: above
  * `outstandingBytesMax` nothing is delivered until it has, and neither queues nor replies go out. A
- * reply comes behind the queues that were changed before it. One server serves one sender; a batch
- * that it cannot read, or a sender out of step, ends the session with `failed`, and nothing of that
- * batch is taken. Holds no state that outlives the process.
+ * reply comes behind the queues that were changed before it. One server serves one sender, for one
+ * session: a sender that comes again gets another one, which goes on where its stream is by all
+ * that is applied. A batch that it cannot read, or a sender out of step, ends the session with
+ * `failed`, and nothing of that batch is taken. Holds no state that outlives the process.
  */
 
 import type { CancelReason, QueueInfo, SettleAnswer } from '../broker/ports.ts';
 import type { Effects } from '../machine/effect.ts';
-import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
+import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
+import type { Machine } from '../machine/machine.ts';
 import type { AlarmLog } from './alarms.ts';
 import { ClientBatch } from './client-frames.ts';
-import type { ClientFrame } from './client-frames.ts';
-import type { DeliveryHeader, DeliveryOutput, Dispatcher } from './dispatcher.ts';
+import type { ClientFrame, CloseHow, HoldFrame } from './client-frames.ts';
+import type { AttachRequest, DeliveryHeader, SettleAsk, Settlement } from './dispatcher.ts';
 import { StreamConfirms } from './effects.ts';
 import type { StoredMessage } from './payloads.ts';
 import type { BatchPort } from './port.ts';
@@ -26,23 +28,58 @@ import type { ShardRequest } from './requests.ts';
 import { ShardBatchWriter } from './shard-frames.ts';
 import { CodecError } from './wire.ts';
 
+/** The deliveries of the shard, as one of its servers uses them; consumers are its sender's. */
+export interface ServerDesk {
+  greeted(server: ShardServer, node: string, boot: number): void;
+  attach(server: ShardServer, consumer: number, request: AttachRequest): void;
+  grant(server: ShardServer, consumer: number, deliveries: number): void;
+  hold(server: ShardServer, hold: HoldFrame): void;
+  claimed(server: ShardServer): void;
+  close(server: ShardServer, consumer: number, how: CloseHow): void;
+  settle(settlement: Settlement): void;
+  ask(server: ShardServer, ask: SettleAsk): void;
+  /** It takes deliveries again. */
+  reopened(server: ShardServer): void;
+  /** The other side is gone, or another session has taken its place. */
+  left(server: ShardServer): void;
+}
+
 export interface ServerOptions {
   readonly port: BatchPort;
+  /** The port is one session of a route, which tells its sender when that is over. */
+  readonly isRouted: boolean;
+  readonly desk: ServerDesk;
   readonly proposals: Proposals;
   readonly logger: AlarmLog;
   readonly outstandingBytesMax: number;
   readonly term: number;
+  /** Everything up to here is applied. */
+  applied(): LogIndex;
+  /** Opens a stream, unless that is under way. */
+  openStream(node: string): void;
+  /** Calls once, between two entries, with how far the sender's stream is. */
+  streamOf(node: string, found: (stream: SenderStream) => void): void;
   queueIds(): Iterable<QueueId>;
   /** Undefined: the queue is gone. */
   queue(queueId: QueueId): QueueInfo | undefined;
   /** The body of the reply; rejects with words for people. */
-  request(request: ShardRequest): Promise<Uint8Array>;
+  readonly request: (request: ShardRequest) => Promise<Uint8Array>;
   /** Something stands in the output: call `post` at the end of the turn. */
   readonly wake: () => void;
   /** The shard has stopped. */
   closed(): boolean;
   /** A broken invariant. */
   readonly failed: (error: unknown) => void;
+}
+
+export type SenderStream = NonNullable<ReturnType<Machine['stream']>>;
+
+/** A batch that settled, closed or ended something, and the last entry in which that can be. */
+interface Worked {
+  readonly batch: number;
+  index: LogIndex | undefined;
+  /** What its sender holds is told: what it settled of it must be applied before that counts. */
+  readonly isClaim: boolean;
 }
 
 interface Reply {
@@ -57,7 +94,7 @@ const BATCH_BYTES_ABOUT = 262_144;
 /** Nor do more characters of topics go into one frame, but for those of one queue. */
 const FRAME_UNITS_ABOUT = 65_536;
 
-export class ShardServer implements DeliveryOutput {
+export class ShardServer {
   readonly #options: ServerOptions;
   readonly #writer = new ShardBatchWriter();
   #node: string | undefined;
@@ -76,6 +113,8 @@ export class ShardServer implements DeliveryOutput {
    */
   #refused = false;
   #over = false;
+  #batches = 0;
+  #working: Worked[] = [];
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -83,8 +122,17 @@ export class ShardServer implements DeliveryOutput {
   }
 
   /** From now on batches are taken. */
-  start(dispatcher: Dispatcher): void {
-    this.#options.port.onBatch((bytes) => this.#take(bytes, dispatcher));
+  start(): void {
+    const { port, desk } = this.#options;
+    port.onBatch((bytes) => this.#take(bytes));
+    port.onClosed(() => {
+      this.#over = true;
+      desk.left(this);
+    });
+  }
+
+  get node(): string | undefined {
+    return this.#node;
   }
 
   get open(): boolean {
@@ -114,13 +162,13 @@ export class ShardServer implements DeliveryOutput {
     if (!this.#over) this.#writer.settled(tag, answer);
   }
 
+  /** Of its sender's stream. */
   confirmed(effects: Effects, at: number): void {
-    if (this.#confirms !== undefined && effects.node(at) === this.#node)
-      this.#confirms.add(effects, at);
+    this.#confirms?.add(effects, at);
   }
 
-  streamOpened(node: string, boot: number): void {
-    if (node !== this.#node || this.#over) return;
+  streamOpened(boot: number): void {
+    if (this.#over) return;
     this.#confirms = new StreamConfirms(boot);
     this.#writer.opened(boot);
   }
@@ -133,6 +181,20 @@ export class ShardServer implements DeliveryOutput {
   /** The store is gone: the sender hears why, and nothing follows. */
   fail(why: string): void {
     if (this.#over) return;
+    if (this.#options.isRouted) {
+      this.end();
+      return;
+    }
+    this.#failed(why);
+  }
+
+  /** The session is over: the route tells it, and what was not said yet is for the next one. */
+  end(): void {
+    this.#over = true;
+    this.#options.port.close();
+  }
+
+  #failed(why: string): void {
     this.#confirms?.tell(this.#writer);
     this.#writer.failed(why);
     this.#send();
@@ -148,6 +210,7 @@ export class ShardServer implements DeliveryOutput {
       this.#writer.resume();
     }
     if (this.#node !== undefined) this.#tellQueues();
+    if (this.#working.length > 0) this.#tellWorked();
     if (this.#replies.length > 0) this.#tellReplies();
     if (!this.#writer.empty) this.#send();
     if (this.#refused && this.#options.closed()) this.fail('the shard takes nothing any more');
@@ -195,26 +258,42 @@ export class ShardServer implements DeliveryOutput {
     this.#options.port.post(batch);
   }
 
-  #take(bytes: Uint8Array, dispatcher: Dispatcher): void {
+  #tellWorked(): void {
+    const { proposals } = this.#options;
+    const applied = this.#options.applied();
+    let told = 0;
+    for (const working of this.#working) {
+      working.index ??= proposals.submit();
+      if (working.index === undefined || working.index > applied) break;
+      told = working.batch;
+      if (working.isClaim) this.#options.desk.claimed(this);
+    }
+    if (told === 0) return;
+    this.#working = this.#working.filter(({ batch }) => batch > told);
+    this.#writer.worked(told);
+  }
+
+  #take(bytes: Uint8Array): void {
     if (this.#over) return;
     try {
-      this.#takeBatch(new ClientBatch(bytes), dispatcher);
+      this.#takeBatch(new ClientBatch(bytes));
     } catch (error) {
       if (!(error instanceof CodecError)) {
         this.#options.failed(error);
         return;
       }
       this.#options.logger.error(
-        { code: error.code, detail: error.message },
+        { code: error.code, detail: error.message, node: this.#node },
         'a batch cannot be read',
       );
-      this.fail(`a batch cannot be read: ${error.message}`);
+      this.#failed(`a batch cannot be read: ${error.message}`);
     }
   }
 
-  #takeBatch(batch: ClientBatch, dispatcher: Dispatcher): void {
-    const { proposals } = this.#options;
+  #takeBatch(batch: ClientBatch): void {
+    const { proposals, desk, isRouted } = this.#options;
     const wasOpen = this.open;
+    this.#batches++;
     this.#takenBytes = Math.max(this.#takenBytes, batch.takenBytes);
     if (batch.commands > 0) {
       const { boot, firstNumber, answeredUpTo, commands, numbered } = batch;
@@ -222,52 +301,93 @@ export class ShardServer implements DeliveryOutput {
       const answer = proposals.enqueue(this.#node ?? '', sent);
       if (answer !== 'taken') this.#outOfStep(answer);
     }
+    let isWork = false;
+    let isClaim = false;
     for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
-      this.#takeFrame(frame, dispatcher);
+      this.#takeFrame(frame, batch.answeredUpTo);
+      isWork ||= WORK.has(frame.kind);
+      isClaim ||= frame.kind === 'claimed';
     }
-    proposals.submit();
+    const index = proposals.submit();
+    if (isRouted && (isWork || isClaim)) {
+      this.#working.push({ batch: this.#batches, index, isClaim });
+    }
     if (proposals.full && !this.#busy && !this.#over) {
       this.#busy = true;
       this.#writer.busy();
     }
-    if (!wasOpen && this.open) dispatcher.resume();
+    if (!wasOpen && this.open) desk.reopened(this);
     const waiting = this.#untold.size > 0 || this.#replies.length > 0 || !this.#toldAll;
-    if (waiting || !this.#writer.empty) this.#options.wake();
+    if (waiting || this.#working.length > 0 || !this.#writer.empty) this.#options.wake();
   }
 
-  #takeFrame(frame: ClientFrame, dispatcher: Dispatcher): void {
+  #takeFrame(frame: ClientFrame, answeredUpTo: number): void {
+    const { desk } = this.#options;
     switch (frame.kind) {
       case 'settle':
-        dispatcher.settle(frame);
+        desk.settle(frame);
         return;
       case 'grant':
-        dispatcher.grant(frame.consumer, frame.deliveries);
+        desk.grant(this, frame.consumer, frame.deliveries);
         return;
       case 'consume':
-        dispatcher.attach(frame.consumer, frame);
+        desk.attach(this, frame.consumer, frame);
+        return;
+      case 'hold':
+        desk.hold(this, frame);
+        return;
+      case 'claimed':
+        // Counts when the whole batch is applied.
         return;
       case 'ask':
-        dispatcher.ask(frame);
+        desk.ask(this, frame);
         return;
       case 'end-session':
         this.#options.proposals.plain({ kind: 'end-session', session: frame.session }, '');
         return;
       case 'close':
-        dispatcher.close(frame.consumer, frame.how);
+        desk.close(this, frame.consumer, frame.how);
         return;
       case 'hello':
-        this.#node = frame.node;
-        for (const queueId of this.#options.queueIds()) this.#untold.add(queueId);
-        this.#options.proposals.plain({ kind: 'open-stream', node: frame.node }, frame.node);
+        this.#hello(frame.node, frame.boot, answeredUpTo);
         return;
       case 'request':
         this.#answer(frame.id, frame.body);
     }
   }
 
+  #hello(node: string, boot: number, answeredUpTo: number): void {
+    const options = this.#options;
+    this.#node = node;
+    options.desk.greeted(this, node, boot);
+    for (const queueId of options.queueIds()) this.#untold.add(queueId);
+    if (boot === 0) options.openStream(node);
+    else options.streamOf(node, (stream) => this.#goOn(boot, answeredUpTo, stream));
+  }
+
+  /** The sender has a stream: it hears what became of its numbers while nobody could tell it. */
+  #goOn(boot: number, answeredUpTo: number, stream: SenderStream): void {
+    if (this.#over) return;
+    if (stream.boot !== boot) {
+      this.#outOfStep('stale-boot');
+      return;
+    }
+    this.#options.proposals.goesOn(this.#node ?? '', boot, stream.last);
+    this.#confirms = StreamConfirms.from(boot, answeredUpTo, stream);
+    this.#writer.opened(boot);
+    this.#options.wake();
+  }
+
   #answer(id: number, body: Uint8Array): void {
     // The body is a view of the batch, and the request outlives it.
-    this.#options.request(decodeRequest(body)).then(
+    const { request, isRouted } = this.#options;
+    const asked = decodeRequest(body);
+    if (isRouted && asked.kind === 'stop') {
+      const refusal = encodeRefusal(new Error('a node is stopped by itself alone'));
+      this.#reply({ id, accepted: false, body: refusal });
+      return;
+    }
+    request(asked).then(
       (body) => this.#reply({ id, accepted: true, body }),
       (error: unknown) => this.#reply({ id, accepted: false, body: encodeRefusal(error) }),
     );
@@ -290,6 +410,9 @@ export class ShardServer implements DeliveryOutput {
       return;
     }
     this.#options.logger.error({ node: this.#node, answer }, 'a sender is out of step');
-    this.fail(`out of step: ${answer}`);
+    this.#failed(`out of step: ${answer}`);
   }
 }
+
+/** What is proposed for a sender that hears no answer to it, but that it is done. */
+const WORK: ReadonlySet<ClientFrame['kind']> = new Set(['settle', 'close', 'end-session']);

@@ -31,7 +31,9 @@ import type { RecordLoader } from './record-loader.ts';
 import { encodeDeclared } from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { QueueExpiry } from './queue-expiry.ts';
-import { ShardServer } from './server.ts';
+import { Grace } from './grace.ts';
+import type { SenderStream } from './server.ts';
+import { Sessions, type SessionsOptions } from './sessions.ts';
 import type { ShardLimits } from './shard-limits.ts';
 import type { ShardLog } from './shard-log.ts';
 import type { ShardLogger } from './shard-logger.ts';
@@ -47,7 +49,10 @@ export interface ServingOptions {
   readonly payloads: Payloads;
   readonly alarms: Alarms;
   readonly log: ShardLog;
-  readonly port: BatchPort;
+  /** Of the one sender that is served without a route; undefined: there is none. */
+  readonly port: BatchPort | undefined;
+  /** Whose consumers may hold deliveries of the leader before. */
+  readonly nodes: readonly string[];
   readonly limits: ShardLimits;
   readonly logger: ShardLogger;
   /** Declared, or brought to these limits, before the port is served. */
@@ -88,13 +93,15 @@ function infoOf(queueId: QueueId, definition: QueueDefinition): QueueInfo {
 export class Serving {
   readonly #options: ServingOptions;
   readonly #proposals: Proposals;
-  readonly #server: ShardServer;
+  readonly #grace: Grace;
+  readonly #sessions: Sessions;
   readonly #dispatcher: Dispatcher;
   readonly #timers: TimerDriver;
   readonly #outbox: OutboxDriver;
   readonly #admin: Admin;
   readonly #expiry: QueueExpiry | undefined;
   readonly #declarations = new Declarations();
+  #isStarted = false;
 
   constructor(options: ServingOptions) {
     this.#options = options;
@@ -110,7 +117,9 @@ export class Serving {
       now: () => options.stamps.now(),
       failed,
     });
-    this.#server = this.#newServer();
+    const graceUntil = options.monotonicMs() + limits.reattachGraceMs;
+    this.#grace = new Grace(options.nodes, graceUntil);
+    this.#sessions = this.#newSessions();
     this.#dispatcher = new Dispatcher(this.#dispatcherOptions());
     this.#timers = new TimerDriver({
       nextTimer: () => machine.nextTimer(),
@@ -166,8 +175,8 @@ export class Serving {
     return this.#proposals;
   }
 
-  get server(): ShardServer {
-    return this.#server;
+  get sessions(): Sessions {
+    return this.#sessions;
   }
 
   /** The queues of the configuration, and their groups where they are missing. */
@@ -182,7 +191,15 @@ export class Serving {
 
   /** From now on the port is served. */
   start(): void {
-    this.#server.start(this.#dispatcher);
+    const { port } = this.#options;
+    this.#isStarted = true;
+    if (port !== undefined) this.#sessions.begin(port, false);
+  }
+
+  /** One session of a route; false: not yet. */
+  serve(port: BatchPort): boolean {
+    if (this.#isStarted) this.#sessions.begin(port, true);
+    return this.#isStarted;
   }
 
   /** Declares queues through the log, or gives them new limits. */
@@ -205,13 +222,16 @@ export class Serving {
       this.#expiry?.look();
     }
     this.#proposals.submit();
-    this.#server.post();
+    this.#sessions.post();
     return more;
   }
 
   /** Stamp of when `work` is wanted although nothing happens; Infinity: not at all. */
   get nextWake(): number {
+    const now = this.#options.monotonicMs();
+    const awaited = Math.min(this.#grace.nextWake(now), this.#sessions.nextWake);
     return Math.min(
+      this.#options.stamps.now() + Math.max(0, awaited - now),
       this.#proposals.isHeld ? this.#options.stamps.now() + HELD_MS : Number.POSITIVE_INFINITY,
       this.#dispatcher.nextWake,
       this.#timers.nextWake,
@@ -223,7 +243,7 @@ export class Serving {
   // --- What apply did.
 
   confirmed(effects: Effects, at: number): void {
-    this.#server.confirmed(effects, at);
+    this.#sessions.confirmed(effects, at);
   }
 
   enqueued(queueId: QueueId, offset: Offset, priority: number): void {
@@ -243,7 +263,7 @@ export class Serving {
       case 'queue-deleted':
       case 'queue-updated':
       case 'queue-declared':
-        this.#server.queueChanged(effect.queueId);
+        this.#sessions.queueChanged(effect.queueId);
         if (effect.kind !== 'queue-deleted') this.#declarations.answered(effect);
         return;
       case 'queue-refused':
@@ -251,7 +271,7 @@ export class Serving {
         return;
       case 'stream-opened':
         this.#proposals.opened(effect.node, effect.boot);
-        this.#server.streamOpened(effect.node, effect.boot);
+        this.#sessions.streamOpened(effect.node, effect.boot);
         return;
       default:
     }
@@ -268,16 +288,32 @@ export class Serving {
   fail(error: Error): void {
     this.#proposals.close();
     this.#dispatcher.cancelEverything();
-    this.#server.fail(error.message);
+    this.#sessions.fail(error.message);
     this.#declarations.failed(error);
   }
 
   // --- Parts.
 
-  #newServer(): ShardServer {
-    const { machine, port, limits, term, logger, wake, closed, failed } = this.#options;
-    return new ShardServer({
-      port,
+  #newSessions(): Sessions {
+    return new Sessions({
+      server: this.#serverOptions(),
+      dispatcher: () => this.#dispatcher,
+      grace: this.#grace,
+      graceMs: this.#options.limits.reattachGraceMs,
+      monotonicMs: this.#options.monotonicMs,
+    });
+  }
+
+  #serverOptions(): SessionsOptions['server'] {
+    const { machine, limits, term, logger, wake, closed, failed, applier } = this.#options;
+    return {
+      applied: () => applier.index,
+      streamOf: (node, found) => {
+        this.#whenLoaded(
+          () => machine.streamKeys(node),
+          () => found(machine.stream(node) as SenderStream),
+        ).catch(failed);
+      },
       proposals: this.#proposals,
       logger,
       outstandingBytesMax: limits.outstandingBytesMax,
@@ -291,7 +327,7 @@ export class Serving {
       wake,
       closed,
       failed,
-    });
+    };
   }
 
   #dispatcherOptions(): DispatcherOptions {
@@ -301,7 +337,8 @@ export class Serving {
       marks,
       payloads,
       proposals: this.#proposals,
-      output: this.#server,
+      output: this.#sessions,
+      holdsBack: () => this.#grace.holdsBack(this.#options.monotonicMs()),
       alarms,
       now: () => stamps.now(),
       definition: (queueId) => machine.definition(queueId),

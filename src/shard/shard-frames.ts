@@ -23,20 +23,33 @@
  * 10 attached   0 u24 | consumer u32 | groupId u32 | group (the rest)
  * 11 settled    answer u8 | 0 u16 | tag u32
  * 12 ended      0 u24 | consumer u32 | offset u64 | delivery number u64
+ * 13 session    0 u24 | session u64, 0: there is none now | who leads, "" unknown (the rest)
+ * 14 worked     0 u24 | batches u64
  * ```
  *
  * `confirmed` says that all numbers up to `up to` have their outcome: committed, but for the
  * refusals, which ascend and lie above the `up to` of the confirmed frame before. `queues` tells
  * what is new, what has changed and what is gone since the `queues` before; the first ones tell
  * all, in as many frames as it takes. `busy` asks for no more enqueues until `resume`; what is
- * under way is still taken. After `failed` nothing follows.
+ * under way is still taken. After `failed` nothing follows. `session` is the route's own word,
+ * alone in its batch: who serves is another one, and what was said before is over. `worked` says
+ * that what the first `batches` batches of the session settle, close and end is applied.
  */
 
 import { CANCEL_REASONS, SETTLE_ANSWERS } from '../broker/ports.ts';
-import type { CancelReason, EnqueueRefusal, QueueInfo, SettleAnswer } from '../broker/ports.ts';
+import type { CancelReason, QueueInfo, SettleAnswer } from '../broker/ports.ts';
 import { CAPTURES, DEFAULT_GROUPS, QUEUE_TYPES } from '../machine/definitions.ts';
 import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
 import { coded, commandEnd } from './codec.ts';
+import { REFUSAL_REASONS } from './shard-frame.ts';
+import type {
+  DeliveryFrame,
+  DeliveryFrameHeader,
+  QueueChanges,
+  Refusal,
+  ShardFrame,
+  StoredSlice,
+} from './shard-frame.ts';
 import {
   CodecError,
   WireReader,
@@ -47,6 +60,17 @@ import {
   readU64,
 } from './wire.ts';
 import { textRoom, writeText, writeU32, writeU64 } from './wire.ts';
+
+export { REFUSAL_REASONS } from './shard-frame.ts';
+export type {
+  DeliveryFrame,
+  DeliveryFrameHeader,
+  QueueChanges,
+  Refusal,
+  RefusalReason,
+  ShardFrame,
+  StoredSlice,
+} from './shard-frame.ts';
 
 const SHARD_BATCH_VERSION = 1;
 export const SHARD_BATCH_HEADER_BYTES = 8;
@@ -64,6 +88,8 @@ const FrameKind = {
   attached: 10,
   settled: 11,
   ended: 12,
+  session: 13,
+  worked: 14,
 } as const;
 
 const FRAME_HEADER_BYTES = 8;
@@ -75,51 +101,11 @@ const CANCELLED_HEADER_BYTES = 12;
 const ATTACHED_HEADER_BYTES = 16;
 const SETTLED_BYTES = 12;
 const ENDED_BYTES = 28;
+const SESSION_HEADER_BYTES = 16;
+const WORKED_BYTES = 16;
 const ALL_TOLD_FLAG = 1;
 const REPLY_HEADER_BYTES = 12;
 const REDELIVERED_FLAG = 1;
-
-/** Why a number was refused; a timeout is the client's own word. The list only grows at its end. */
-export const REFUSAL_REASONS = [
-  'no-queue',
-  'disk-full',
-  'queue-full',
-  'too-large',
-  'unavailable',
-  'producer-refused',
-  'stale-owner',
-] as const satisfies readonly EnqueueRefusal[];
-export type RefusalReason = (typeof REFUSAL_REASONS)[number];
-
-/** What changed since it was told last. */
-export interface QueueChanges {
-  readonly queues: readonly QueueInfo[];
-  readonly gone: readonly QueueId[];
-  /** Nothing is left to be told. */
-  readonly complete: boolean;
-}
-
-export interface Refusal {
-  readonly number: number;
-  readonly reason: RefusalReason;
-}
-
-/** All of a delivery but its term and its message. */
-export interface DeliveryFrameHeader {
-  readonly consumer: number;
-  readonly queueId: QueueId;
-  readonly offset: Offset;
-  readonly deliveryNumber: number;
-  readonly attempt: number;
-  readonly redelivered: boolean;
-}
-
-/** A stored message inside of some bytes. */
-export interface StoredSlice {
-  readonly bytes: Uint8Array;
-  readonly start: number;
-  readonly end: number;
-}
 
 /** Collects what the shard says in one turn. */
 export class ShardBatchWriter {
@@ -247,6 +233,17 @@ export class ShardBatchWriter {
     this.#end(start);
   }
 
+  session(session: number, leader: string): void {
+    const start = this.#begin(FrameKind.session, SESSION_HEADER_BYTES);
+    writeU64(this.#writer.bytes, start + 8, session);
+    this.#endWithText(start, leader);
+  }
+
+  worked(batches: number): void {
+    const at = this.#begin(FrameKind.worked, WORKED_BYTES);
+    writeU64(this.#writer.bytes, at + 8, batches);
+  }
+
   failed(why: string): void {
     const start = this.#begin(FrameKind.failed, FRAME_HEADER_BYTES);
     this.#endWithText(start, why);
@@ -270,46 +267,6 @@ export class ShardBatchWriter {
     writeU32(this.#writer.bytes, start, this.#writer.length - start);
   }
 }
-
-export interface DeliveryFrame extends DeliveryFrameHeader, StoredSlice {
-  readonly kind: 'delivery';
-  readonly term: number;
-}
-
-export type ShardFrame =
-  | { readonly kind: 'opened'; readonly boot: number }
-  | ({ readonly kind: 'queues' } & QueueChanges)
-  | { readonly kind: 'confirmed'; readonly upTo: number; readonly refusals: readonly Refusal[] }
-  | { readonly kind: 'busy' }
-  | { readonly kind: 'resume' }
-  | DeliveryFrame
-  | {
-      readonly kind: 'cancelled';
-      readonly consumer: number;
-      readonly reason: CancelReason;
-      readonly detail: string;
-    }
-  | {
-      readonly kind: 'attached';
-      readonly consumer: number;
-      readonly groupId: GroupId;
-      readonly group: string;
-    }
-  | { readonly kind: 'settled'; readonly tag: number; readonly answer: SettleAnswer }
-  | {
-      readonly kind: 'ended';
-      readonly consumer: number;
-      readonly offset: Offset;
-      readonly deliveryNumber: number;
-    }
-  /** The body is a view of the batch. */
-  | {
-      readonly kind: 'reply';
-      readonly id: number;
-      readonly accepted: boolean;
-      readonly body: Uint8Array;
-    }
-  | { readonly kind: 'failed'; readonly why: string };
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
@@ -467,6 +424,14 @@ function readRare(bytes: Uint8Array, at: number, end: number): ShardFrame {
       const body = bytes.subarray(at + REPLY_HEADER_BYTES, end);
       return { kind: 'reply', id: readU32(bytes, at + 8), accepted: bytes[at + 5] === 1, body };
     }
+    case FrameKind.session: {
+      atLeast(end - at, SESSION_HEADER_BYTES);
+      const leader = readText(asBuffer(bytes), at + SESSION_HEADER_BYTES, end);
+      return { kind: 'session', session: readU64(bytes, at + 8), leader };
+    }
+    case FrameKind.worked:
+      exactly(end - at, WORKED_BYTES);
+      return { kind: 'worked', batches: readU64(bytes, at + 8) };
     case FrameKind.failed:
       return { kind: 'failed', why: readText(asBuffer(bytes), at + FRAME_HEADER_BYTES, end) };
     default:

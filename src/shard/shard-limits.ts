@@ -25,6 +25,8 @@ export interface ShardLimits {
   readonly spillBufferBytes: number;
   /** Of the time, for rewriting runs: above 0, at most 1. */
   readonly compactionShare: number;
+  /** So long a consumer may be without its leader, and keep what it holds. */
+  readonly reattachGraceMs: number;
   /** How long one turn may work. */
   readonly sliceMs: number;
 }
@@ -46,5 +48,6 @@ export const DEFAULT_SHARD_LIMITS: ShardLimits = {
   windowMessages: 1_000_000,
   spillBufferBytes: 8 * MIB,
   compactionShare: 0.25,
+  reattachGraceMs: 2_000,
   sliceMs: 8,
 };

@@ -23,7 +23,10 @@ export interface ShardOptions {
   readonly records: RecordStore;
   /** Closed by the shard. Undefined: payloads stay in the log, for a shard in memory. */
   readonly runs: Runs | undefined;
-  readonly port: BatchPort;
+  /** Of the one sender that is served without a route; undefined: `Shard.serve` serves them. */
+  readonly port: BatchPort | undefined;
+  /** Nodes whose consumers may hold what another leader delivered; default none. */
+  readonly nodes?: () => readonly string[];
   /**
    * The queues of the configuration: declared, or brought to these limits, before anybody is
    * served.

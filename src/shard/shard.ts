@@ -28,6 +28,7 @@ import { LocationIndex } from './location-index.ts';
 import { LogWindow } from './log-window.ts';
 import { MessageCounters } from './message-counters.ts';
 import { Payloads } from './payloads.ts';
+import type { BatchPort } from './port.ts';
 import { decodeRecord } from './record-codec.ts';
 import { RecordLoader } from './record-loader.ts';
 import { marksBefore, recoveryPoint } from './recovery.ts';
@@ -201,6 +202,11 @@ export class Shard {
     return this.#machine.queueNamed(name)?.definition.type;
   }
 
+  /** One session of a sender; false: this node does not serve. */
+  serve(port: BatchPort): boolean {
+    return this.#stopping === undefined && this.#serving?.serve(port) === true;
+  }
+
   get failure(): Error | undefined {
     return this.#failure;
   }
@@ -317,6 +323,7 @@ export class Shard {
       alarms: this.#alarms,
       log,
       port,
+      nodes: this.#options.nodes?.() ?? [],
       limits,
       logger,
       queues,
@@ -352,7 +359,7 @@ export class Shard {
   #work(deadline: number): boolean {
     if (this.#failure !== undefined) return false;
     if (this.#closed) {
-      this.#serving?.server.post();
+      this.#serving?.sessions.post();
       return false;
     }
     let more = this.#applier.run(deadline);

@@ -83,6 +83,13 @@ export function asBuffer(bytes: Uint8Array): Buffer {
 /** Below this a loop is faster than the call into native code. */
 const LOOP_UNITS_MAX = 48;
 
+/** The same bytes, alone in their memory. */
+export function ownBytes(bytes: Uint8Array): Uint8Array {
+  const own = new Uint8Array(bytes.length);
+  own.set(bytes, 0);
+  return own;
+}
+
 /** At most so many bytes are in the text's UTF-8. */
 export function textRoom(text: string): number {
   return text.length * 3;

@@ -283,7 +283,9 @@ export class DispatcherRunner {
         get open() {
           return isOpen();
         },
+        takes: isOpen,
       },
+      holdsBack: () => false,
       alarms: new Alarms({ warn: () => undefined, error: () => undefined }, () => 'orders'),
       now: () => this.now,
       definition: (queueId) => driver.machine.definition(queueId),

@@ -80,7 +80,7 @@ describe('opening', () => {
     const { client, shard } = await setting();
     expect([...client.queues]).toEqual([orders]);
     expect(client.version).toBe(1);
-    expect(shard.frames).toEqual([{ kind: 'hello', node: 'n1' }]);
+    expect(shard.frames).toEqual([{ kind: 'hello', node: 'n1', boot: 0 }]);
   });
 
   it('rejects when the shard fails or is not there', async () => {
@@ -504,7 +504,7 @@ describe('consumers', () => {
     await quiet();
     const settle = { kind: 'settle', queueId: ORDERS, groupId: 7, term: 1 };
     expect(shard.frames.slice(1)).toEqual([
-      { kind: 'consume', consumer: 1, ...request(3) },
+      { kind: 'consume', consumer: 1, ...request(3), again: '' },
       { ...settle, offset: 8, deliveryNumber: 2, outcome: 'requeue' },
       { kind: 'grant', consumer: 1, deliveries: 3 },
       { ...settle, offset: 9, deliveryNumber: 3, outcome: 'complete' },

@@ -1,7 +1,6 @@
 /**
- * A dispatcher with everything around it in memory: a small stand-in for the machine that applies
- * what is proposed when the test says so, payloads that are there, away or lost, and an output that
- * notes what clients would hear.
+ * A dispatcher with all around it in memory: a stand-in for the machine that applies what is
+ * proposed when the test says so, payloads (there, away, lost), and an output that takes notes.
  */
 
 import { DEFAULT_LIMITS, type QueueDefinition } from '../../src/machine/definitions.ts';
@@ -422,6 +421,7 @@ export class DispatcherWorld {
       output: this.#output(),
       alarms: this.alarms,
       now: () => this.now,
+      holdsBack: () => false,
       definition: (queueId) => (queueId === QUEUE ? this.definition : undefined),
       groupNamed: (_queueId, name, found) =>
         this.#later(() => {
@@ -480,6 +480,7 @@ export class DispatcherWorld {
       get open() {
         return isOpen();
       },
+      takes: isOpen,
     };
   }
 

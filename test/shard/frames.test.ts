@@ -10,6 +10,7 @@ import {
   writeClose,
 } from '../../src/shard/client-frames.ts';
 import { ASKED_OUTCOMES, writeAsk, writeEndSession } from '../../src/shard/client-frames.ts';
+import { writeClaimed, writeHold } from '../../src/shard/client-frames.ts';
 import { writeConsume, writeGrant, writeHello } from '../../src/shard/client-frames.ts';
 import { writeRequest, writeSettleFrame } from '../../src/shard/client-frames.ts';
 import type { ClientFrame } from '../../src/shard/client-frames.ts';
@@ -30,7 +31,15 @@ const text = fc.string({ unit: 'grapheme' });
 const body = fc.uint8Array({ maxLength: 50 });
 
 const clientFrame: fc.Arbitrary<ClientFrame> = fc.oneof(
-  fc.record({ kind: fc.constant('hello' as const), node: text }),
+  fc.record({ kind: fc.constant('hello' as const), node: text, boot: fc.maxSafeNat() }),
+  fc.record({ kind: fc.constant('claimed' as const) }),
+  fc.record({
+    kind: fc.constant('hold' as const),
+    consumer: u32,
+    offset,
+    term: fc.maxSafeNat(),
+    deliveryNumber: fc.maxSafeNat(),
+  }),
   fc.record({
     kind: fc.constant('settle' as const),
     queueId,
@@ -61,6 +70,7 @@ const clientFrame: fc.Arbitrary<ClientFrame> = fc.oneof(
     filter: text,
     start: fc.option(position, { nil: undefined }),
     manual: fc.boolean(),
+    again: text,
   }),
   fc.record({ kind: fc.constant('grant' as const), consumer: u32, deliveries: u32 }),
   fc.record({
@@ -74,7 +84,11 @@ const clientFrame: fc.Arbitrary<ClientFrame> = fc.oneof(
 function writeFrame(writer: WireWriter, frame: ClientFrame): void {
   switch (frame.kind) {
     case 'hello':
-      return writeHello(writer, frame.node);
+      return writeHello(writer, frame.node, frame.boot);
+    case 'hold':
+      return writeHold(writer, frame);
+    case 'claimed':
+      return writeClaimed(writer);
     case 'settle':
       return writeSettleFrame(writer, frame);
     case 'consume':
@@ -104,6 +118,7 @@ const state = fc.record({
   boot: fc.maxSafeNat(),
   answeredUpTo: fc.maxSafeNat(),
   takenBytes: fc.maxSafeNat(),
+  session: fc.maxSafeNat(),
 });
 
 function outgoing(): Outgoing {
@@ -130,9 +145,9 @@ function readClient(bytes: Uint8Array): unknown {
   for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
     frames.push(structuredClone(frame));
   }
-  const { boot, firstNumber, answeredUpTo, takenBytes, commands, commandBytes } = batch;
+  const { boot, firstNumber, answeredUpTo, takenBytes, commands, commandBytes, session } = batch;
   expect(batch.numbered.length).toBe(commandBytes);
-  return { boot, firstNumber, answeredUpTo, takenBytes, commands, frames };
+  return { boot, firstNumber, answeredUpTo, takenBytes, commands, session, frames };
 }
 
 describe('a batch of the client', () => {
@@ -171,7 +186,7 @@ describe('a batch of the client', () => {
   it('gives nothing of the next frame with one that is cut short', () => {
     fc.assert(
       fc.property(clientFrame, fc.integer({ min: 1, max: 60 }), (frame, missing) => {
-        const told = { boot: 1, answeredUpTo: 0, takenBytes: 0 };
+        const told = { boot: 1, answeredUpTo: 0, takenBytes: 0, session: 0 };
         const whole = clientBatch({ enqueues: [], frames: [frame], state: told });
         if (whole.length - CLIENT_BATCH_HEADER_BYTES - missing < 5) return;
         const first = (fill: number): unknown => {
@@ -186,7 +201,7 @@ describe('a batch of the client', () => {
 
   it('is not taken with enqueues that are not what its header says', () => {
     const given = { targets: [1 as QueueId], message: plain };
-    const told = { boot: 1, answeredUpTo: 0, takenBytes: 0 };
+    const told = { boot: 1, answeredUpTo: 0, takenBytes: 0, session: 0 };
     const whole = clientBatch({ enqueues: [given, given], frames: [], state: told });
     expect(new ClientBatch(whole).commands).toBe(2);
     const changed = (at: number, value: number): Uint8Array => {
@@ -211,7 +226,7 @@ describe('a batch of the client', () => {
     const bytes = clientBatch({
       enqueues: [],
       frames: [{ kind: 'grant', consumer: 1, deliveries: 2 }],
-      state: { boot: 1, answeredUpTo: 0, takenBytes: 0 },
+      state: { boot: 1, answeredUpTo: 0, takenBytes: 0, session: 0 },
     });
     for (let length = 0; length < bytes.length; length++) {
       expect(() => readClient(bytes.slice(0, length))).toThrow(CodecError);
@@ -287,6 +302,12 @@ const shardFrame: fc.Arbitrary<ShardFrame> = fc.oneof(
     deliveryNumber: fc.maxSafeNat(),
   }),
   fc.record({ kind: fc.constant('reply' as const), id: u32, accepted: fc.boolean(), body }),
+  fc.record({
+    kind: fc.constant('session' as const),
+    session: fc.maxSafeNat(),
+    leader: text,
+  }),
+  fc.record({ kind: fc.constant('worked' as const), batches: fc.maxSafeNat() }),
   fc.record({ kind: fc.constant('failed' as const), why: text }),
 );
 
@@ -316,6 +337,10 @@ function writeShardFrame(writer: ShardBatchWriter, frame: ShardFrame): void {
       return writer.reply(frame.id, frame.accepted, frame.body);
     case 'failed':
       return writer.failed(frame.why);
+    case 'session':
+      return writer.session(frame.session, frame.leader);
+    case 'worked':
+      return writer.worked(frame.batches);
   }
 }
 

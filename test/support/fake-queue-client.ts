@@ -51,6 +51,7 @@ interface Waiting {
 }
 
 export class FakeQueueClient implements QueueClient {
+  leader = '';
   readonly queues = new QueueList();
   version = 1;
   writable = true;

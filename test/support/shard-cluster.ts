@@ -1,7 +1,8 @@
 /**
  * Three shards that are replicas of each other: real logs and runs over files in memory, a network
- * of lists, a clock that the test moves. A client speaks to the shard of its own node, and is heard
- * while that one leads.
+ * of lists, a clock that the test moves. A plain client speaks to the shard of its own node, and is
+ * heard while that one leads; a routed one is that of the product, and reaches whoever leads over
+ * links of lists.
  */
 
 import { crc32 } from 'node:zlib';
@@ -10,18 +11,32 @@ import { Log } from '../../storage/log/log.ts';
 import type { LogOptions } from '../../storage/log/log-types.ts';
 import { MemoryRecords } from '../../storage/records/memory-records.ts';
 import { Runs } from '../../storage/runs/runs.ts';
+import { ShardClient } from '../../src/shard/client.ts';
+import type { ShardClientLimits } from '../../src/shard/client-options.ts';
+import { type Lead, LeaderRoute } from '../../src/shard/leader-route.ts';
+import { LinksOfShard } from '../../src/shard/links-of-shard.ts';
+import type { BatchPort } from '../../src/shard/port.ts';
 import { ShardCatchUpSink } from '../../src/shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from '../../src/shard/catch-up-sink.ts';
 import { loopback } from '../../src/shard/port.ts';
+import { encodeStats } from '../../src/shard/requests.ts';
 import { RaftLog } from '../../src/shard/raft-log.ts';
 import { DEFAULT_SHARD_LIMITS } from '../../src/shard/shard-limits.ts';
 import type { ShardLimits } from '../../src/shard/shard-limits.ts';
+import type { QueueLimits } from '../../src/machine/definitions.ts';
 import type { ShardLead } from '../../src/shard/shard-options.ts';
 import { Shard } from '../../src/shard/shard.ts';
 import { TestClock } from '../raft/host/hosts.ts';
 import { MemoryFiles } from './memory-files.ts';
+import { MemoryLinks } from './memory-links.ts';
 import { openRepairsLog } from './repairs-log.ts';
 import { PlainClient, queue, turn } from './shard-world.ts';
+
+interface Logger {
+  info(fields: Record<string, unknown>, message: string): void;
+  warn(fields: Record<string, unknown>, message: string): void;
+  error(fields: Record<string, unknown>, message: string): void;
+}
 
 const TICK_MS = 10;
 const STEPS_MAX = 20_000;
@@ -48,6 +63,9 @@ export class ShardNode implements ReplicaMaker {
   /** Who leads, as the shard has told. */
   readonly told: ShardLead[] = [];
   listener: NetworkListener | undefined;
+  /** Instead of the plain one. */
+  routed: ShardClient | undefined;
+  #route: LeaderRoute | undefined;
 
   constructor(cluster: ShardCluster, id: string) {
     this.#cluster = cluster;
@@ -85,6 +103,7 @@ export class ShardNode implements ReplicaMaker {
     this.log = log;
     this.raftLog = raftLog;
     const [near, far] = loopback();
+    const { isRouted } = this.#cluster;
     const logger = {
       info: () => undefined,
       warn: () => undefined,
@@ -96,17 +115,56 @@ export class ShardNode implements ReplicaMaker {
       log: raftLog,
       records,
       runs: this.#runs(this.number, log.logId),
-      port: far,
-      queues: [queue(QUEUE)],
+      port: isRouted ? undefined : far,
+      nodes: () => (isRouted ? this.#cluster.nodes.map(({ id }) => id) : []),
+      queues: [queue(QUEUE, this.#cluster.queueLimits)],
       limits: { ...DEFAULT_SHARD_LIMITS, ...limits },
       clock: { wallMs: () => 1_700_000_000_000, monotonicMs: () => clock.monotonicMs() },
       logger,
       inReserve: () => false,
       diskFull: () => undefined,
-      onLead: (lead) => void this.told.push(lead),
+      onLead: (lead) => {
+        this.told.push(lead);
+        this.#route?.leads(asLead(lead));
+      },
       onFailure: (error) => void this.failures.push(error),
     });
-    this.client = new PlainClient(near, this.id);
+    if (isRouted) this.#openRoute(far, { near, logger });
+    else this.client = new PlainClient(near, this.id);
+  }
+
+  #openRoute(port: BatchPort, { near, logger }: { near: BatchPort; logger: Logger }): void {
+    const { links, clock } = this.#cluster;
+    const { shard } = this;
+    const serve = (session: BatchPort): boolean => shard?.serve(session) === true;
+    const ofShard = new LinksOfShard({ shard: 0, logger, route: () => route, serve });
+    const route = new LeaderRoute({
+      node: this.id,
+      port,
+      serve,
+      link: (node) => ofShard.to(node),
+      answer: async () => encodeStats((await shard?.statsOfAll()) ?? new Map()),
+      after: (ms, action) => clock.after(ms, action),
+    });
+    this.#route = route;
+    route.leads(asLead(this.told.at(-1) ?? { kind: 'nobody' }));
+    links.join(this.id, ofShard);
+    const silent = { debug: () => undefined, ...logger };
+    const opening = ShardClient.open({
+      port: near,
+      node: this.id,
+      logger: silent,
+      isRouted: true,
+      limits: this.#cluster.clientLimits,
+      clock: { wallMs: () => 0, monotonicMs: () => clock.monotonicMs() },
+      onFailed: (why) => void this.errors.push(why),
+    });
+    opening.then(
+      (client) => {
+        this.routed = client;
+      },
+      (error: unknown) => void this.errors.push(String(error)),
+    );
   }
 
   /** For the sink: a replica beside the current one. */
@@ -174,6 +232,11 @@ export class ShardNode implements ReplicaMaker {
   crash(): void {
     this.raftLog?.abandon();
     this.listener = undefined;
+    this.#cluster.links.leave(this.id);
+    this.routed?.close();
+    this.routed = undefined;
+    this.#route?.close();
+    this.#route = undefined;
     this.shard = undefined;
     this.client = undefined;
     this.files = this.files.crash();
@@ -210,18 +273,28 @@ export class ShardNode implements ReplicaMaker {
   }
 }
 
+function asLead(lead: ShardLead): Lead {
+  return lead.kind === 'there' ? { kind: 'there', node: lead.server } : lead;
+}
+
 export class ShardCluster {
   readonly nodes: readonly ShardNode[];
   readonly members;
   readonly clock = new TestClock();
   readonly cut = new Set<string>();
   heldBytesMax = Number.MAX_SAFE_INTEGER;
+  readonly links = new MemoryLinks();
+  readonly isRouted: boolean;
+  readonly clientLimits: Partial<ShardClientLimits>;
+  queueLimits: Partial<QueueLimits> = {};
   /** Of what would be delivered; false: it is lost. */
   passes: (message: PeerMessage) => boolean = () => true;
   #onTheirWay: PeerMessage[] = [];
   #draws = 0;
 
-  constructor(ids: readonly string[] = ['a', 'b', 'c']) {
+  constructor(ids: readonly string[] = ['a', 'b', 'c'], routed?: Partial<ShardClientLimits>) {
+    this.isRouted = routed !== undefined;
+    this.clientLimits = routed ?? {};
     this.members = ids.map((id) => ({ id, role: 'voter', address: id }) as const);
     this.nodes = ids.map((id) => new ShardNode(this, id));
   }
@@ -252,12 +325,14 @@ export class ShardCluster {
       if (other === id) continue;
       this.cut.add(`${id}>${other}`).add(`${other}>${id}`);
     }
+    this.links.isolate(id);
   }
 
   async step(): Promise<void> {
     for (const message of this.#onTheirWay.splice(0)) {
       if (this.passes(message)) this.node(message.to).listener?.received(message);
     }
+    this.links.carry();
     for (let turns = 0; turns < 4; turns++) await turn();
     this.clock.advance(TICK_MS);
   }
@@ -268,6 +343,25 @@ export class ShardCluster {
       await this.step();
     }
     throw new Error(`it never came to hold: ${holds.toString()}`);
+  }
+
+  /** Everybody reaches everybody again. */
+  heal(): void {
+    this.cut.clear();
+    this.links.heal();
+  }
+
+  /** The client of this node, when it has reached a leader once. */
+  async routedClient(id: string): Promise<ShardClient> {
+    await this.until(() => this.node(id).routed !== undefined);
+    return this.node(id).routed as ShardClient;
+  }
+
+  /** One that serves. */
+  async leading(but?: ShardNode): Promise<ShardNode> {
+    const find = (): ShardNode | undefined => this.nodes.find((node) => node.leads && node !== but);
+    await this.until(() => find() !== undefined);
+    return find() as ShardNode;
   }
 
   /** One that serves, and whose client has been heard. */

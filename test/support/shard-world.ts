@@ -202,6 +202,7 @@ export class PlainClient {
       firstNumber,
       answeredUpTo: this.answered,
       takenBytes: this.#taken,
+      session: 0,
       commands: this.#commands,
       commandBytes,
     });
@@ -274,6 +275,10 @@ export class PlainClient {
           break;
         case 'failed':
           this.failed = frame.why;
+          break;
+        case 'session':
+        case 'worked':
+          throw new Error(`a client without a route hears ${frame.kind}`);
       }
     }
   }

@@ -397,7 +397,8 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
   #answerRefused(slot: Slot, refusal: Refusal): void {
     const { context, output, recipient, terse } = this.#parts;
     context.counters.refusedPublishes++;
-    const [reasonCode, text] = REFUSALS[refusal];
+    const [reasonCode, words] = REFUSALS[refusal];
+    const text = refusal === 'not-leader' ? notLeader(words, context.broker.leader) : words;
     if (recipient.version !== 5) {
       const reason = ReasonCode.implementationSpecificError;
       this.#parts.end({ reasonCode: reason, text: `publish refused: ${text}` });
@@ -451,4 +452,8 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
 
 function isProof(outcome: Proof | Refusal): outcome is Proof {
   return typeof outcome === 'number' || outcome === 'done' || outcome === 'already';
+}
+
+function notLeader(words: string, leader: string): string {
+  return leader === '' ? `${words}; no node leads it now` : `${words}; ${leader} leads it`;
 }

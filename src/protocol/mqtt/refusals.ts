@@ -37,6 +37,10 @@ export const REFUSALS = {
   ],
   'too-large': [ReasonCode.quotaExceeded, 'the message is larger than a queue takes'],
   unavailable: [ReasonCode.implementationSpecificError, 'the store is not available'],
+  'not-leader': [
+    ReasonCode.implementationSpecificError,
+    'this node does not lead the queue, and forwards nothing (cluster.write_policy)',
+  ],
   'producer-refused': [
     ReasonCode.quotaExceeded,
     'the sequence is below the window of its producer, or the queue remembers no more producers',

@@ -1,0 +1,46 @@
+/**
+ * Reads a stored run, lets every checker look at it, and writes what they say beside it:
+ * `report.html`, `summary.txt` and `results.json`. The same run judged again says the same.
+ */
+
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { checkQueue } from './checkers/check.ts';
+import { type Replica, checkReplicas } from './checkers/replicas.ts';
+import { readReplicaLog } from './cluster/replica-log.ts';
+import { readHistory } from './history/read.ts';
+import { page } from './report/page.ts';
+import { type Judged, isValid, summary } from './report/summary.ts';
+import { RUN_FILE, type RunRecord } from './run.ts';
+
+const NS_PER_S = 1e9;
+
+async function replicasOf(directory: string, nodes: number): Promise<Replica[]> {
+  const replicas: Replica[] = [];
+  for (let at = 1; at <= nodes; at += 1) {
+    const node = `n${at}`;
+    const entries = await readReplicaLog(join(directory, 'nodes', node));
+    replicas.push({ node, entries });
+  }
+  return replicas;
+}
+
+export async function judge(directory: string): Promise<{ valid: boolean; text: string }> {
+  const run = JSON.parse(await readFile(join(directory, RUN_FILE), 'utf8')) as RunRecord;
+  const history = await readHistory(directory);
+  const verdicts = checkQueue(history, run);
+  if (run.nodes > 1) verdicts.push(checkReplicas(await replicasOf(directory, run.nodes)));
+  const judged: Judged = {
+    run,
+    verdicts,
+    operations: history.length,
+    seconds: (history.at(-1)?.time ?? 0) / NS_PER_S,
+  };
+  const text = summary(judged);
+  const valid = isValid(judged);
+  await writeFile(join(directory, 'summary.txt'), text);
+  await writeFile(join(directory, 'report.html'), page(history, judged));
+  const results = { valid, ...judged };
+  await writeFile(join(directory, 'results.json'), `${JSON.stringify(results, undefined, 2)}\n`);
+  return { valid, text };
+}

@@ -1,0 +1,38 @@
+/**
+ * The port to a kind of fault. A card names a kind and one of its choices (`kill leader`); dealt,
+ * it becomes a plan with its nodes, or the reason why it cannot be played now.
+ */
+
+import type { Cluster } from '../cluster/cluster.ts';
+import type { FaultName } from '../history/operation.ts';
+import type { Random } from '../random.ts';
+
+export interface Plan {
+  readonly nodes: readonly string[];
+  readonly detail: string;
+  /** Resolves when the fault was seen to be in force; rejects otherwise. */
+  install(): Promise<void>;
+  /** Resolves when it was seen to be over. */
+  heal(): Promise<void>;
+}
+
+export interface Table {
+  readonly cluster: Cluster;
+  readonly random: Random;
+  /** Nodes that lost their disk in this run. */
+  readonly wiped: Set<string>;
+  /** Who leads now, if it can be found out. */
+  leader(): Promise<string | undefined>;
+  /** Whether the node holds all it should, after it lost its disk. */
+  isWhole(node: string): Promise<boolean>;
+}
+
+export interface FaultKind {
+  readonly name: FaultName;
+  readonly about: string;
+  readonly choices: readonly string[];
+  /** Why this choice makes no sense with so many nodes; undefined when it does. */
+  unfit(choice: string, nodes: number, canCut: boolean): string | undefined;
+  /** A text is the reason why not now. */
+  plan(choice: string, table: Table): Promise<Plan | string>;
+}

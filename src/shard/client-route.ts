@@ -1,0 +1,99 @@
+/**
+ * What a client knows of its route to whoever leads the shard: the session that is under way, and
+ * what of the client must survive its end.
+ *
+ * ```
+ *   none ---(session)---> greeting ---(opened)---> open
+ *    ^                        |                     |
+ *    +-----(session 0)--------+---------------------+
+ * ```
+ *
+ * Numbered commands are posted while it is open, all else from the greeting on. When a session
+ * ends, nothing that was said in it is certain but what was answered. A client without a route has
+ * one session for good, which is not told: it is open from the start, and nothing is kept.
+ */
+
+import { CLIENT_BATCH_HEADER_BYTES, writeClientBatchHeader } from './client-frames.ts';
+import type { CloseHow, SettleFrame } from './client-frames.ts';
+import { Retained } from './retained.ts';
+import { Unworked } from './unworked.ts';
+import { WireWriter } from './wire.ts';
+
+/** Of batches for this node's own shard, whoever leads. */
+export const LOCAL_SESSION = Number.MAX_SAFE_INTEGER;
+const LOCAL_BYTES = 256;
+
+/** What is asked for without an answer; the consumer is one of `consumers.ts`. */
+export type Work =
+  | {
+      readonly kind: 'settle';
+      readonly consumer: { readonly id: number };
+      readonly settlement: Omit<SettleFrame, 'kind' | 'queueId' | 'groupId'>;
+    }
+  | { readonly kind: 'close'; readonly consumer: { readonly id: number }; readonly how: CloseHow }
+  | { readonly kind: 'end'; readonly session: string };
+
+export class ClientRoute {
+  readonly isRouted: boolean;
+  /** Requests to this node's own shard. */
+  readonly local = new WireWriter(LOCAL_BYTES);
+  readonly unworked = new Unworked<Work>();
+  readonly retained = new Retained();
+  /** Who leads, as far as this node knows; '': nobody knows. */
+  leader = '';
+  #session = 0;
+  #isOpen: boolean;
+  #batches = 0;
+
+  constructor(isRouted: boolean) {
+    this.isRouted = isRouted;
+    this.#isOpen = !isRouted;
+    this.local.reserve(CLIENT_BATCH_HEADER_BYTES);
+  }
+
+  /** 0: none, or there is no route. */
+  get session(): number {
+    return this.#session;
+  }
+
+  /** Somebody hears what is said. */
+  get isReached(): boolean {
+    return !this.isRouted || this.#session !== 0;
+  }
+
+  /** Numbered commands may go. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  begin(session: number): void {
+    this.#session = session;
+    this.#isOpen = !this.isRouted;
+    this.#batches = 0;
+  }
+
+  opened(): void {
+    this.#isOpen = true;
+  }
+
+  /** A batch was posted; `isAll`: everything that was said is in it, or in those before. */
+  posted(isAll: boolean): void {
+    if (!this.isRouted) return;
+    this.#batches++;
+    if (isAll) this.unworked.posted(this.#batches);
+  }
+
+  get hasLocal(): boolean {
+    return this.local.length > CLIENT_BATCH_HEADER_BYTES;
+  }
+
+  /** A batch of what is for this node alone. */
+  takeLocal(): Uint8Array {
+    const bytes = this.local.take();
+    this.local.reserve(CLIENT_BATCH_HEADER_BYTES);
+    const nothing = { boot: 0, firstNumber: 0, answeredUpTo: 0, takenBytes: 0 };
+    const header = { ...nothing, commands: 0, commandBytes: 0, session: LOCAL_SESSION };
+    writeClientBatchHeader(bytes, header);
+    return bytes;
+  }
+}

@@ -1,0 +1,196 @@
+/**
+ * The way of this node's client to whoever leads the shard: its own shard, or another node's over a
+ * link. Sessions, one after the other: each ends with the lead of the one it reached, or with the
+ * link, and the client hears of it before anything of the next one.
+ *
+ * Batches of an earlier session that arrive late are dropped: who they were for is gone, and the
+ * client says again what matters. A node that was asked and does not serve yet is asked again after
+ * a while. What the client asks of its own node (`LOCAL_SESSION`) goes nowhere else. Nothing is
+ * kept here, and nothing of a batch is read but its session.
+ */
+
+import { LOCAL_SESSION } from './client-route.ts';
+import { ClientBatch, sessionOf } from './client-frames.ts';
+import type { LinkQueue } from './link-queue.ts';
+import { LinkKind } from './peer-links.ts';
+import type { BatchPort } from './port.ts';
+import { decodeRequest, encodeRefusal } from './requests.ts';
+import type { ShardRequest } from './requests.ts';
+import { SessionPort } from './session-port.ts';
+import { ShardBatchWriter } from './shard-frames.ts';
+import { CodecError, ownBytes } from './wire.ts';
+
+/** Who serves, as far as this node knows. */
+export type Lead =
+  | { readonly kind: 'here' }
+  | { readonly kind: 'there'; readonly node: string }
+  | { readonly kind: 'nobody' };
+
+export interface LeaderRouteOptions {
+  readonly node: string;
+  /** To the client. */
+  readonly port: BatchPort;
+  /** A session at this node's shard; false: it does not serve. */
+  serve(port: BatchPort): boolean;
+  /** What waits for a node; undefined: there is no link to it now. */
+  link(node: string): LinkQueue | undefined;
+  /** What the client asks of this node. */
+  answer(request: ShardRequest): Promise<Uint8Array>;
+  after(ms: number, action: () => void): { cancel(): void };
+}
+
+/** A node that does not serve yet is asked again after so long. */
+const ASK_AGAIN_MS = 50;
+
+type Target =
+  | { readonly kind: 'here'; readonly port: SessionPort }
+  | { readonly kind: 'there'; readonly node: string; readonly queue: LinkQueue };
+
+export class LeaderRoute {
+  readonly #options: LeaderRouteOptions;
+  #lead: Lead = { kind: 'nobody' };
+  #target: Target | undefined;
+  #session = 0;
+  #isClosed = false;
+  #again: { cancel(): void } | undefined;
+
+  constructor(options: LeaderRouteOptions) {
+    this.#options = options;
+    options.port.onBatch((bytes) => this.#take(bytes));
+  }
+
+  leads(lead: Lead): void {
+    this.#lead = lead;
+    const target = this.#target;
+    const isSame =
+      (target?.kind === 'there' && lead.kind === 'there' && target.node === lead.node) ||
+      // A shard that leads again has ended its sessions itself.
+      (target?.kind === 'here' && lead.kind === 'here');
+    if (isSame) return;
+    this.#end();
+    this.#begin();
+  }
+
+  /** There is a link to this node. */
+  linked(node: string): void {
+    if (this.#lead.kind === 'there' && this.#lead.node === node) this.#begin();
+  }
+
+  /** The link to this node is gone. */
+  unlinked(node: string): void {
+    if (this.#target?.kind !== 'there' || this.#target.node !== node) return;
+    this.#target = undefined;
+    this.#tell();
+  }
+
+  /** Something of a leader, for the session of this number. */
+  said(session: number, batch: Uint8Array): void {
+    if (this.#target?.kind === 'there' && session === this.#session) this.#post(batch);
+  }
+
+  /** The node that was asked does not serve, or no more. */
+  refused(session: number): void {
+    if (this.#target?.kind !== 'there' || session !== this.#session) return;
+    this.#target = undefined;
+    this.#tell();
+    this.#askAgain();
+  }
+
+  close(): void {
+    this.#again?.cancel();
+    this.#isClosed = true;
+    this.#end();
+  }
+
+  #begin(): void {
+    if (this.#isClosed) return;
+    this.#again?.cancel();
+    this.#again = undefined;
+    if (this.#target !== undefined) return;
+    if (this.#lead.kind === 'here') this.#beginHere();
+    else if (this.#lead.kind === 'there') this.#beginThere(this.#lead.node);
+    this.#tell();
+  }
+
+  #beginHere(): void {
+    const port = new SessionPort({
+      say: (bytes) => this.#post(bytes),
+      closed: () => this.#closedHere(port),
+    });
+    // Told before the shard can say anything.
+    this.#session++;
+    this.#target = { kind: 'here', port };
+    if (this.#options.serve(port)) return;
+    this.#target = undefined;
+    this.#askAgain();
+  }
+
+  #beginThere(node: string): void {
+    const queue = this.#options.link(node);
+    if (queue === undefined) return;
+    this.#session++;
+    this.#target = { kind: 'there', node, queue };
+    queue.say(LinkKind.begin, this.#session);
+  }
+
+  #closedHere(port: SessionPort): void {
+    if (this.#target?.kind !== 'here' || this.#target.port !== port) return;
+    this.#target = undefined;
+    this.#tell();
+    this.#askAgain();
+  }
+
+  #end(): void {
+    const target = this.#target;
+    this.#target = undefined;
+    if (target?.kind === 'here') target.port.end();
+    if (target?.kind === 'there') target.queue.say(LinkKind.end, this.#session);
+  }
+
+  #askAgain(): void {
+    this.#again ??= this.#options.after(ASK_AGAIN_MS, () => this.#begin());
+  }
+
+  /** Alone in its batch. */
+  #tell(): void {
+    const { node } = this.#options;
+    const lead = this.#lead;
+    const leader = lead.kind === 'here' ? node : lead.kind === 'there' ? lead.node : '';
+    const writer = new ShardBatchWriter(64);
+    writer.session(this.#target === undefined ? 0 : this.#session, leader);
+    this.#post(writer.take());
+  }
+
+  #take(bytes: Uint8Array): void {
+    const session = sessionOf(bytes);
+    if (session === LOCAL_SESSION) this.#takeLocal(bytes);
+    const target = this.#target;
+    if (target === undefined || session !== this.#session) return;
+    if (target.kind === 'here') target.port.take(bytes);
+    else target.queue.say(LinkKind.batch, this.#session, bytes);
+  }
+
+  #takeLocal(bytes: Uint8Array): void {
+    const batch = new ClientBatch(bytes);
+    for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
+      if (frame.kind !== 'request') throw new CodecError('unknown-kind', 'no request of this node');
+      const { id } = frame;
+      this.#options.answer(decodeRequest(frame.body)).then(
+        (body) => this.#reply(id, true, body),
+        (error: unknown) => this.#reply(id, false, encodeRefusal(error)),
+      );
+    }
+  }
+
+  #reply(id: number, accepted: boolean, body: Uint8Array): void {
+    const writer = new ShardBatchWriter(256);
+    writer.reply(id, accepted, body);
+    this.#post(writer.take());
+  }
+
+  /** The port takes the memory, so that it must be the batch's alone. */
+  #post(bytes: Uint8Array): void {
+    const isAlone = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength;
+    this.#options.port.post(isAlone ? bytes : ownBytes(bytes));
+  }
+}

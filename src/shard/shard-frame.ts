@@ -1,0 +1,89 @@
+/** What the frames from the shard to its client say, once they are read. Types, and one list. */
+
+import type { CancelReason, EnqueueRefusal, QueueInfo, SettleAnswer } from '../broker/ports.ts';
+import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
+
+/** Why a number was refused; a timeout is the client's own word. The list only grows at its end. */
+export const REFUSAL_REASONS = [
+  'no-queue',
+  'disk-full',
+  'queue-full',
+  'too-large',
+  'unavailable',
+  'producer-refused',
+  'stale-owner',
+] as const satisfies readonly EnqueueRefusal[];
+export type RefusalReason = (typeof REFUSAL_REASONS)[number];
+
+/** What changed since it was told last. */
+export interface QueueChanges {
+  readonly queues: readonly QueueInfo[];
+  readonly gone: readonly QueueId[];
+  /** Nothing is left to be told. */
+  readonly complete: boolean;
+}
+
+export interface Refusal {
+  readonly number: number;
+  readonly reason: RefusalReason;
+}
+
+/** All of a delivery but its term and its message. */
+export interface DeliveryFrameHeader {
+  readonly consumer: number;
+  readonly queueId: QueueId;
+  readonly offset: Offset;
+  readonly deliveryNumber: number;
+  readonly attempt: number;
+  readonly redelivered: boolean;
+}
+
+/** A stored message inside of some bytes. */
+export interface StoredSlice {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface DeliveryFrame extends DeliveryFrameHeader, StoredSlice {
+  readonly kind: 'delivery';
+  readonly term: number;
+}
+
+export type ShardFrame =
+  | { readonly kind: 'opened'; readonly boot: number }
+  | ({ readonly kind: 'queues' } & QueueChanges)
+  | { readonly kind: 'confirmed'; readonly upTo: number; readonly refusals: readonly Refusal[] }
+  | { readonly kind: 'busy' }
+  | { readonly kind: 'resume' }
+  | DeliveryFrame
+  | {
+      readonly kind: 'cancelled';
+      readonly consumer: number;
+      readonly reason: CancelReason;
+      readonly detail: string;
+    }
+  | {
+      readonly kind: 'attached';
+      readonly consumer: number;
+      readonly groupId: GroupId;
+      readonly group: string;
+    }
+  | { readonly kind: 'settled'; readonly tag: number; readonly answer: SettleAnswer }
+  | {
+      readonly kind: 'ended';
+      readonly consumer: number;
+      readonly offset: Offset;
+      readonly deliveryNumber: number;
+    }
+  /** The body is a view of the batch. */
+  | {
+      readonly kind: 'reply';
+      readonly id: number;
+      readonly accepted: boolean;
+      readonly body: Uint8Array;
+    }
+  /** Of the route; 0: nobody is reached now. `leader`: as far as this node knows, '' unknown. */
+  | { readonly kind: 'session'; readonly session: number; readonly leader: string }
+  | { readonly kind: 'worked'; readonly batches: number }
+  | { readonly kind: 'failed'; readonly why: string };

@@ -1,0 +1,29 @@
+/** How long a new leader holds its deliveries back. */
+
+import { describe, expect, it } from 'vitest';
+import { Grace } from '../../src/shard/grace.ts';
+
+describe('the grace of a new leader', () => {
+  it('ends when every node has claimed', () => {
+    const grace = new Grace(['a', 'b'], 100);
+    expect(grace.holdsBack(0)).toBe(true);
+    grace.claimed('a');
+    grace.claimed('a');
+    expect(grace.holdsBack(50)).toBe(true);
+    expect(grace.nextWake(50)).toBe(100);
+    grace.claimed('b');
+    expect(grace.holdsBack(50)).toBe(false);
+    expect(grace.nextWake(50)).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it('ends by its time although a node says nothing', () => {
+    const grace = new Grace(['a', 'b'], 100);
+    grace.claimed('a');
+    expect(grace.holdsBack(99)).toBe(true);
+    expect(grace.holdsBack(100)).toBe(false);
+  });
+
+  it('is none on a node that is alone', () => {
+    expect(new Grace([], 100).holdsBack(0)).toBe(false);
+  });
+});
