@@ -254,8 +254,8 @@ export class ShardClient implements QueueClient {
   #refusal(targets: readonly QueueId[], message: Message): EnqueueRefusal | undefined {
     if (this.#closed !== undefined) return 'unavailable';
     if (targets.length === 0) return 'no-queue';
-    const { messageBytesMax, pendingBytesMax } = this.#limits;
-    if (targets.length > MAX_TARGETS || message.payload.length > messageBytesMax)
+    const { payloadBytesMax, pendingBytesMax } = this.#limits;
+    if (targets.length > MAX_TARGETS || message.payload.length > payloadBytesMax)
       return 'too-large';
     if (this.#pending.bytes > pendingBytesMax) return 'unavailable';
     return undefined;
