@@ -1,18 +1,22 @@
 /**
  * How long a new leader holds its deliveries back: until every node has told what its consumers
- * hold from the leader before, and at most for a time, because a node that died tells nothing. So
- * what somebody still holds is not delivered to another one, and all else comes again in its order.
+ * hold from the leader before, and at most for a time, because a node that died tells nothing. The
+ * time begins when they can tell it, however long the leader takes to get ready. So what somebody
+ * still holds is not delivered to another one, and all else comes again in its order.
  *
  * On a node that is alone nobody can hold anything: every consumer was a client of this process.
  */
 
 export class Grace {
   readonly #awaited: Set<string>;
-  readonly #until: number;
+  #until = Number.POSITIVE_INFINITY;
 
-  /** `until`: monotonic milliseconds. */
-  constructor(nodes: Iterable<string>, until: number) {
+  constructor(nodes: Iterable<string>) {
     this.#awaited = new Set(nodes);
+  }
+
+  /** From now on nodes can tell. `until`: monotonic milliseconds. */
+  begin(until: number): void {
     this.#until = until;
   }
 

@@ -120,8 +120,7 @@ export class Serving {
       now: () => options.stamps.now(),
       failed,
     });
-    const graceUntil = options.monotonicMs() + limits.reattachGraceMs;
-    this.#grace = new Grace(options.nodes, graceUntil);
+    this.#grace = new Grace(options.nodes);
     this.#sessions = this.#newSessions();
     this.#dispatcher = new Dispatcher(this.#dispatcherOptions());
     this.#timers = new TimerDriver({
@@ -194,8 +193,9 @@ export class Serving {
 
   /** From now on the port is served. */
   start(): void {
-    const { port } = this.#options;
+    const { port, limits, monotonicMs } = this.#options;
     this.#isStarted = true;
+    this.#grace.begin(monotonicMs() + limits.reattachGraceMs);
     if (port !== undefined) this.#sessions.begin(port, false);
   }
 

@@ -3,9 +3,15 @@
 import { describe, expect, it } from 'vitest';
 import { Grace } from '../../src/shard/grace.ts';
 
+function begun(nodes: readonly string[], until: number): Grace {
+  const grace = new Grace(nodes);
+  grace.begin(until);
+  return grace;
+}
+
 describe('the grace of a new leader', () => {
   it('ends when every node has claimed', () => {
-    const grace = new Grace(['a', 'b'], 100);
+    const grace = begun(['a', 'b'], 100);
     expect(grace.holdsBack(0)).toBe(true);
     grace.claimed('a');
     grace.claimed('a');
@@ -17,13 +23,23 @@ describe('the grace of a new leader', () => {
   });
 
   it('ends by its time although a node says nothing', () => {
-    const grace = new Grace(['a', 'b'], 100);
+    const grace = begun(['a', 'b'], 100);
     grace.claimed('a');
     expect(grace.holdsBack(99)).toBe(true);
     expect(grace.holdsBack(100)).toBe(false);
   });
 
+  it('has its whole time from when nodes can tell, however late that is', () => {
+    const grace = new Grace(['a']);
+    expect(grace.holdsBack(1e9)).toBe(true);
+    expect(grace.nextWake(1e9)).toBe(Number.POSITIVE_INFINITY);
+    grace.begin(1e9 + 100);
+    expect(grace.holdsBack(1e9 + 99)).toBe(true);
+    expect(grace.nextWake(1e9)).toBe(1e9 + 100);
+    expect(grace.holdsBack(1e9 + 100)).toBe(false);
+  });
+
   it('is none on a node that is alone', () => {
-    expect(new Grace([], 100).holdsBack(0)).toBe(false);
+    expect(begun([], 100).holdsBack(0)).toBe(false);
   });
 });
