@@ -14,6 +14,7 @@ import type { BatchPort } from './shard/port.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
 import { DeclarationError } from './shard/declarations.ts';
 import { DEFAULT_SHARD_LIMITS, type ShardLimits } from './shard/shard-limits.ts';
+import { mendGroups } from './shard/mend-groups.ts';
 import { Shard } from './shard/shard.ts';
 import { SingleLog } from './shard/single-log.ts';
 import { systemClock } from './shard/stamp-clock.ts';
@@ -72,6 +73,7 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
     const records = await openLevelRecords({
       files,
       directory: await data.folder(SHARD_FOLDER, RECORDS_FOLDER),
+      mend: (damage) => mendGroups(damage),
     });
     opened.push(() => records.close());
     const shard = await openShard(parts, { files, data, reserve, records, opened });

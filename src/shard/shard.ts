@@ -91,7 +91,10 @@ export class Shard {
     this.#loader = new RecordLoader(records, this.#machine);
     this.#locations = new LocationIndex(limits.locationBytes);
     this.#window = new LogWindow(limits);
-    this.#alarms = new Alarms(logger, (queueId) => this.#machine.definition(queueId)?.name);
+    this.#alarms = new Alarms(logger, {
+      nameOf: (queueId) => this.#machine.definition(queueId)?.name,
+      lostGroups: () => this.#machine.lostGroups(),
+    });
     this.#payloads = new Payloads({
       log,
       locations: this.#locations,
@@ -278,6 +281,7 @@ export class Shard {
       failed: (error) => this.#fail(error),
     });
     this.#serving = serving;
+    this.#alarms.tellLostGroups();
     log.onCommitted((entries) => this.#committed(entries));
     await this.#declare(serving, queues);
     await serving.createGroups(groups.flatMap((group) => this.#groupOf(group)));
