@@ -23,6 +23,7 @@ import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';
 import { leaderViewOf } from './shard/leader-view.ts';
 import type { BatchPort } from './shard/port.ts';
+import { mendGroups, refuseDamaged } from './shard/mend-groups.ts';
 import { RaftLog } from './shard/raft-log.ts';
 import { DEFAULT_SHARD_LIMITS, type ShardLimits } from './shard/shard-limits.ts';
 import { Shard } from './shard/shard.ts';
@@ -155,7 +156,9 @@ export class DurableShard {
   async #openShard(life: Life): Promise<Shard> {
     const { folders, files, settings, port, logger, reserve, onFailure } = this.#parts;
     const directory = await folders.part('records');
-    const records = await openLevelRecords({ files, directory });
+    // What is mended is this node's alone, and replicas are to be equal.
+    const mend = settings.peers === undefined ? mendGroups : refuseDamaged;
+    const records = await openLevelRecords({ files, directory, mend });
     life.closers.push(() => records.close());
     const { log, replica, prewritten } = await this.#openReplica(life, records);
     const runs = runsOf(this.#parts, await folders.part('runs'), log.logId);

@@ -29,7 +29,10 @@ export type { Epoch, FilePosition, LogIndex, SegmentId } from './log/positions.t
 export type {
   Checkpoint,
   DurableCheckpoint,
+  Mend,
   RecordBatch,
+  RecordDamage,
+  RecordMend,
   RecordStore,
   StoredRecord,
 } from './records/record-store.ts';

@@ -155,8 +155,9 @@ export function wireDetail(detail: QueueDetail): WireDetail {
   };
 }
 
-function wireGroup({ stuck, ...group }: GroupSummary): WireGroup {
-  return stuck === undefined ? group : { ...group, stuck };
+function wireGroup({ stuck, lost, ...group }: GroupSummary): WireGroup {
+  const range = lost === undefined ? null : { first: lost[0], last: lost[1] };
+  return { ...group, ...(stuck === undefined ? {} : { stuck }), lost: range };
 }
 
 export function detailOf(wire: WireDetail): QueueDetail {
@@ -175,6 +176,7 @@ function groupOf(wire: WireGroup): GroupSummary {
     kind: wordOf(GROUP_KINDS, wire.kind, 'kind'),
     floor: wire.floor as Offset,
     stuck: wire.stuck as Offset | undefined,
+    lost: wire.lost === null ? undefined : [wire.lost.first as Offset, wire.lost.last as Offset],
   };
 }
 

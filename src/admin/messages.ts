@@ -74,6 +74,7 @@ export interface WireGroup {
   readonly delivered: number;
   readonly consumers: number;
   readonly stuck?: number;
+  readonly lost: { readonly first: number; readonly last: number } | null;
 }
 
 export interface WireDetail {

@@ -246,6 +246,11 @@ export interface GroupSummary {
   readonly consumers: number;
   /** The offset that holds back new deliveries (`max_unsettled_span`), if one does. */
   readonly stuck: Offset | undefined;
+  /**
+   * A damaged record told what it has settled of these offsets, both included, and nobody knows any
+   * more: nothing is delivered to it until it is sought or deleted.
+   */
+  readonly lost: readonly [from: Offset, through: Offset] | undefined;
 }
 
 export interface QueueSummary {

@@ -23,7 +23,8 @@ export type SettleOutcome = (typeof SETTLE_OUTCOMES)[number];
 /**
  * Who asked for a settlement: the client, a visibility timeout, a lost connection, a hand-back
  * unprocessed, the leader because the message has expired, the leader because the filter of the
- * group does not match a message that is older than the group.
+ * group does not match a message that is older than the group, the leader because the message is
+ * stored nowhere in a queue of which settlements were lost (`lost-groups.ts`).
  */
 export const SETTLE_CAUSES = [
   'client',
@@ -32,6 +33,7 @@ export const SETTLE_CAUSES = [
   'returned',
   'expired',
   'filtered',
+  'gone',
 ] as const;
 export type SettleCause = (typeof SETTLE_CAUSES)[number];
 
@@ -127,7 +129,7 @@ export interface SetVersionCommand {
 }
 
 /** Why a stretch of offsets is settled. */
-export const RANGE_CAUSES = ['purged', 'committed', 'expired', 'filtered'] as const;
+export const RANGE_CAUSES = ['purged', 'committed', 'expired', 'filtered', 'gone'] as const;
 export type RangeCause = (typeof RANGE_CAUSES)[number];
 
 /** Settles all of [from, to) that is not settled; at most `MAX_RANGE` offsets. */

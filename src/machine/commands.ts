@@ -16,7 +16,7 @@ import type {
 import type { Definitions } from './definition-commands.ts';
 import { Effects } from './effect.ts';
 import { enqueueNeeds } from './enqueue.ts';
-import type { QueueId } from './ids.ts';
+import type { GroupId, QueueId } from './ids.ts';
 import type { ApplyContext, NeedsContext, Parts } from './parts.ts';
 import { publish, publishNeeds } from './publish.ts';
 import type { QueueState } from './queue.ts';
@@ -83,6 +83,14 @@ export class Commands {
     } else {
       this.#apply(command, meta, context);
     }
+    const { lostGroups } = this.#parts;
+    if (!lostGroups.isEmpty) lostGroups.review(this, effects);
+  }
+
+  /** Undefined: the group is not in memory. */
+  floorOf(queueId: QueueId, groupId: GroupId): number | undefined {
+    const group = this.#definitions.get(queueId)?.group(groupId);
+    return group?.isResident === true ? group.floor : undefined;
   }
 
   #addKeys(command: Exclude<Command, EnqueueCommand | SettleCommand>, needs: NeedsContext): void {

@@ -112,6 +112,8 @@ export type RareEffect =
       readonly groupId: GroupId;
       readonly floor: Offset;
     }
+  /** It was held because its settlements were lost; nothing of them is unknown any more. */
+  | { readonly kind: 'group-released'; readonly queueId: QueueId; readonly groupId: GroupId }
   /** Its timer fired and it counts as busy: the leader says whether it is idle. */
   | { readonly kind: 'group-check'; readonly queueId: QueueId; readonly groupId: GroupId }
   /** Nothing below is wanted any more. */

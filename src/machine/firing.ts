@@ -228,7 +228,7 @@ function checkGroup(state: QueueState, groupId: GroupId, context: ApplyContext):
   if (entry === undefined) return;
   const again = checkGroupAt(state, entry.idleSince, stamp);
   if (again <= stamp) {
-    removeGroup(state, { groupId, why: 'expired' }, effects);
+    removeGroup(state, { groupId, why: 'expired' }, context);
     return;
   }
   if (entry.idleSince === 0) effects.addRare({ kind: 'group-check', queueId, groupId });

@@ -7,6 +7,9 @@
  * begins where it is asked to. When the last group of a classic queue goes, what it had settled
  * stays gone: the queue's start rises to its floor.
  *
+ * A group whose settlements were lost is held until it is sought or deleted (`lost-groups.ts`); a
+ * seek to before its floor goes to its floor, for below nothing is wanted.
+ *
  * A seek back (streams only) makes wanted again what the filter had settled, so from then on the
  * leader filters all that is there already.
  */
@@ -124,24 +127,25 @@ export function createGroup(
 export function deleteGroup(
   state: QueueState,
   command: DeleteGroupCommand,
-  effects: Effects,
+  context: ApplyContext,
 ): void {
   const { queueId, groupId } = command;
   const entry = state.entry(groupId);
   if (entry === undefined) {
-    refuseGone(queueId, effects);
+    refuseGone(queueId, context.effects);
     return;
   }
-  removeGroup(state, { groupId, why: 'asked' }, effects);
+  removeGroup(state, { groupId, why: 'asked' }, context);
 }
 
 /** The group and its records go; it exists, and its record is resident. */
 export function removeGroup(
   state: QueueState,
   { groupId, why }: { groupId: GroupId; why: 'asked' | 'expired' },
-  effects: Effects,
+  { parts, effects }: ApplyContext,
 ): void {
   const { queueId } = state;
+  parts.lostGroups.release(queueId, groupId);
   const name = state.entry(groupId)?.name ?? '';
   const { floor } = state.loadedGroup(groupId);
   state.removeGroup(groupId);
@@ -175,7 +179,10 @@ export function seekGroup(
     return;
   }
   const group = state.loadedGroup(groupId);
-  const to = offsetOf(state, position, { parts, keys: [] });
+  const asked = offsetOf(state, position, { parts, keys: [] });
+  const isHeld = parts.lostGroups.held(queueId, groupId) !== undefined;
+  const to = isHeld ? Math.max(asked, group.floor) : asked;
+  parts.lostGroups.release(queueId, groupId);
   if (state.isStream) {
     group.reset(to);
     if (!takesAll(entry.filter)) {

@@ -34,6 +34,7 @@ import {
   type QueueId,
   type StampMs,
 } from './ids.ts';
+import type { LostGroup } from './lost-groups.ts';
 import { Parts } from './parts.ts';
 import type { QueueState } from './queue.ts';
 import {
@@ -64,6 +65,8 @@ export interface GroupDispatchStart extends DispatchStart {
   readonly filter: string;
   /** Older messages are not yet filtered: the leader looks at their topics. */
   readonly filterFrom: Offset;
+  /** Its settlements were lost: nothing is to be delivered until `group-sought` or `-released`. */
+  readonly lost: LostGroup | undefined;
   /**
    * By chunk of 4,096 offsets, two priorities a byte, the even offset in the low half; a chunk that
    * is missing has none above 0. Undefined: no message has one.
@@ -300,6 +303,7 @@ export class Machine {
       requeued: group.requeued(),
       filter: entry.filter,
       filterFrom: entry.filterFrom as Offset,
+      lost: this.#parts.lostGroups.held(queueId, groupId),
       priorities: hasLevels(state) ? this.#parts.levels.copy(queueId, group.floor) : undefined,
     };
   }
@@ -313,6 +317,20 @@ export class Machine {
   isWanted(queueId: QueueId, offset: Offset): boolean {
     if (this.#parts.outbox.wants(queueId, offset)) return true;
     return this.#queue(queueId)?.isWanted(offset) === true;
+  }
+
+  /** Groups that are held because their settlements were lost. */
+  lostGroups(): LostGroup[] {
+    return this.#parts.lostGroups.list();
+  }
+
+  lostGroup(queueId: QueueId, groupId: GroupId): LostGroup | undefined {
+    return this.#parts.lostGroups.held(queueId, groupId);
+  }
+
+  /** A message of the queue below this that is stored nowhere was settled by all; often 0. */
+  goneBelow(queueId: QueueId): Offset {
+    return this.#parts.lostGroups.goneBelow(queueId);
   }
 
   /** Open intents above `after`, in order, at most `max`. */

@@ -1,6 +1,7 @@
 /**
  * What a shard keeps beside its queues: timers, outbox, marks, priorities, producers, keys of
- * publishes and the targets of delayed messages. And what every command may use.
+ * publishes, the targets of delayed messages, and groups whose settlements were lost. And what
+ * every command may use.
  *
  * Timers and open intents are found at the start and stay; of the rest only what is in use is in
  * memory.
@@ -10,6 +11,7 @@ import { Delayed } from './delayed.ts';
 import type { Effects } from './effect.ts';
 import type { QueueId } from './ids.ts';
 import { Levels } from './levels.ts';
+import { LOST_GROUPS_KEY, LostGroups } from './lost-groups.ts';
 import { Marks } from './marks.ts';
 import { OUTBOX_KEY, Outbox } from './outbox.ts';
 import { Producers } from './producers.ts';
@@ -29,6 +31,7 @@ export class Parts {
   readonly producers: Producers;
   readonly publishKeys: PublishKeys;
   readonly delayed: Delayed;
+  readonly lostGroups: LostGroups;
 
   constructor(table: RecordTable) {
     this.timers = new Timers('timers', table);
@@ -39,11 +42,13 @@ export class Parts {
     this.producers = new Producers(table);
     this.publishKeys = new PublishKeys(table);
     this.delayed = new Delayed(table);
+    this.lostGroups = new LostGroups(table);
   }
 
   /** At the start: load what this names and ask again, until it is empty. */
   startKeys(): RecordKey[] {
     const keys = this.outbox.missing();
+    if (!this.lostGroups.isLoaded) keys.push(LOST_GROUPS_KEY);
     for (const wheel of [this.timers, this.delays]) if (!wheel.isLoaded) keys.push(wheel.headKey);
     return keys;
   }
@@ -60,6 +65,9 @@ export class Parts {
       }
       case OUTBOX_KEY:
         this.outbox.loadHead(data);
+        return true;
+      case LOST_GROUPS_KEY:
+        this.lostGroups.load(data);
         return true;
       case 'intent':
         this.outbox.loadChunk(Number(rest), data);

@@ -78,7 +78,7 @@ export function applyToQueue(
       createGroup(state, command, context);
       return;
     case 'delete-group':
-      deleteGroup(state, command, effects);
+      deleteGroup(state, command, context);
       return;
     case 'seek-group':
       seekGroup(state, command, context);

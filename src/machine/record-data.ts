@@ -14,6 +14,7 @@
  *        settled/<queueId>/<groupId>/<chunk>
  *        attempts/<queueId>/<groupId>/<chunk>
  *        stream/<node>
+ *        lost
  */
 
 import { assert } from './assert.ts';

@@ -83,6 +83,7 @@ export function forgetQueueNeeds({ queueId }: DeleteQueueCommand, needs: NeedsCo
 export function forgetQueue({ queueId }: DeleteQueueCommand, { parts }: ApplyContext): void {
   parts.marks.remove(queueId);
   parts.levels.remove(queueId);
+  parts.lostGroups.forgetQueue(queueId);
 }
 
 /** Adds what `redefined` needs when the command changes what the queue keeps. */

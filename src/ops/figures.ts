@@ -17,6 +17,7 @@ export const ALARM_KINDS = [
   'run-damaged',
   'spill-late',
   'damaged',
+  'group-lost',
   'stuck',
 ] as const;
 

@@ -27,6 +27,7 @@ export const REASON_CODES = [
   'run-damaged',
   'spill-late',
   'damaged',
+  'group-lost',
   'stuck',
 ] as const;
 export type ReasonCode = (typeof REASON_CODES)[number];
@@ -56,6 +57,7 @@ const WHOLE = {
 } as const;
 const OF_QUEUES = {
   damaged: 'queues with messages that cannot be read',
+  'group-lost': 'groups that are held because a damaged record told what they have settled',
   stuck: 'queues whose new messages wait for one that nobody settles',
 } as const;
 
@@ -92,7 +94,7 @@ function addAlarms(
   for (const kind of ['log-damaged', 'run-damaged', 'spill-late'] as const) {
     if (alarms.has(kind)) add(kind, WHOLE[kind], false);
   }
-  for (const kind of ['damaged', 'stuck'] as const) {
+  for (const kind of ['damaged', 'group-lost', 'stuck'] as const) {
     const queues = alarms.get(kind);
     if (queues !== undefined) add(kind, `${queues} ${OF_QUEUES[kind]}`, false);
   }

@@ -165,12 +165,12 @@ function summaryIn(data: PlainData | undefined): QueueSummary {
 }
 
 function groupData(group: GroupSummary): PlainData {
-  const { name, kind, filter, floor, depth, delivered, consumers, stuck } = group;
-  return [name, kind, filter, floor, depth, delivered, consumers, stuck ?? null];
+  const { name, kind, filter, floor, depth, delivered, consumers, stuck, lost } = group;
+  return [name, kind, filter, floor, depth, delivered, consumers, stuck ?? null, lost ?? null];
 }
 
 function groupIn(data: PlainData): GroupSummary {
-  const [name, word, filter, floor, depth, delivered, consumers, stuck] = listIn(data);
+  const [name, word, filter, floor, depth, delivered, consumers, stuck, lost] = listIn(data);
   const kind = GROUP_KINDS.find((each) => each === word);
   if (kind === undefined) throw new CodecError('bad-value', 'the kind of a group was expected');
   return {
@@ -182,6 +182,7 @@ function groupIn(data: PlainData): GroupSummary {
     delivered: countIn(delivered),
     consumers: countIn(consumers),
     stuck: stuck === null ? undefined : offsetIn(stuck),
+    lost: lost === null ? undefined : rangeIn(lost),
   };
 }
 
@@ -206,11 +207,13 @@ export function detailIn(data: PlainData): QueueDetail {
     ...summaryIn(summary),
     groups: listIn(groups).map(groupIn),
     heldBy: held === null ? undefined : heldIn(held),
-    damaged: listIn(damaged).map((range) => {
-      const [from, through] = listIn(range);
-      return [offsetIn(from), offsetIn(through)] as const;
-    }),
+    damaged: listIn(damaged).map(rangeIn),
   };
+}
+
+function rangeIn(data: PlainData | undefined): readonly [Offset, Offset] {
+  const [from, through] = listIn(data);
+  return [offsetIn(from), offsetIn(through)];
 }
 
 function heldIn(data: PlainData | undefined): { group: string; offset: Offset } {

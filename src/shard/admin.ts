@@ -15,7 +15,7 @@ import { MAX_MOVES, MAX_RANGE } from '../machine/command.ts';
 import type { Position } from '../machine/command.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
 import type { GroupView, RareEffect } from '../machine/effect.ts';
-import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
+import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import { detailData, listData, peekData } from './admin-requests.ts';
 import type { AdminRequest } from './admin-requests.ts';
@@ -160,6 +160,7 @@ export class Admin {
       delivered: activity?.delivered ?? 0,
       consumers: activity?.consumers ?? 0,
       stuck: activity?.stuck,
+      lost: lostOf(this.#options.machine, queueId, groupId),
     };
   }
 
@@ -247,6 +248,10 @@ export class Admin {
     const { queueId, definition, group } = await this.#group(name, request.group);
     if (definition.type === 'stream') {
       throw new AdminError('invalid', 'a stream keeps its messages: nothing is moved out of it');
+    }
+    if (lostOf(machine, queueId, group.groupId) !== undefined) {
+      const detail = `what the group ${group.name} has settled is not known: seek it first`;
+      throw new AdminError('invalid', detail);
     }
     const target = to === '' ? ('source' as const) : this.#queue(to).queueId;
     if (target === queueId) throw new AdminError('invalid', 'a queue is not moved to itself');
@@ -378,6 +383,12 @@ function refusalOf(effect: GroupEffect | undefined): AdminError {
   }
   const isGone = effect.reason === 'no-group' || effect.reason === 'no-queue';
   return new AdminError(isGone ? effect.reason : 'invalid', effect.detail);
+}
+
+/** Offsets of which it is not known what the group has settled, both ends included. */
+function lostOf(machine: Machine, queueId: QueueId, groupId: GroupId): GroupSummary['lost'] {
+  const lost = machine.lostGroup(queueId, groupId);
+  return lost === undefined ? undefined : [lost.from, (lost.through - 1) as Offset];
 }
 
 /** The first name above this one in a sorted list. */

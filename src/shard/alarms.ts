@@ -1,12 +1,14 @@
 /**
- * What is wrong and needs a person: messages that cannot be read, and a message that nobody settles
- * and that holds the span of its group. Each is logged once when it appears, and stays readable in
- * the statistics until it is over; nothing here is state of the machine.
+ * What is wrong and needs a person: messages that cannot be read, a message that nobody settles and
+ * that holds the span of its group, and groups whose settlements were lost (these are state of the
+ * machine; all else is not). Each is logged once when it appears, and stays readable in
+ * the statistics until it is over.
  *
  * Bounded: of each group at most `RANGES_MAX` ranges of offsets are kept, and then the count alone.
  */
 
 import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
+import type { LostGroup } from '../machine/lost-groups.ts';
 
 export interface AlarmLog {
   warn(fields: Record<string, unknown>, message: string): void;
@@ -17,7 +19,7 @@ export interface AlarmLog {
 export type ShardAlarm = 'log-damaged' | 'run-damaged' | 'disk-reserve' | 'spill-late';
 
 export interface Alarm {
-  readonly kind: 'damaged' | 'stuck' | ShardAlarm;
+  readonly kind: 'damaged' | 'stuck' | 'group-lost' | ShardAlarm;
   readonly queueId?: QueueId;
   readonly queue?: string;
   readonly group?: string;
@@ -49,18 +51,37 @@ interface Stuck {
   readonly offset: Offset;
 }
 
+/** What alarms are about. */
+export interface AlarmSubjects {
+  readonly nameOf: (queueId: QueueId) => string | undefined;
+  readonly lostGroups: () => readonly LostGroup[];
+}
+
 const RANGES_MAX = 64;
+const LOST =
+  'a damaged record told what a group has settled of these offsets, and it is not known any ' +
+  'more: the group gets nothing until it is sought or deleted (fluxmq queue seek, group delete)';
 
 export class Alarms {
   readonly #log: AlarmLog;
-  readonly #nameOf: (queueId: QueueId) => string | undefined;
+  readonly #nameOf: AlarmSubjects['nameOf'];
+  readonly #lostGroups: AlarmSubjects['lostGroups'];
   readonly #damaged = new Map<string, Damage>();
   readonly #stuck = new Map<string, Stuck>();
   readonly #whole = new Map<ShardAlarm, string>();
 
-  constructor(log: AlarmLog, nameOf: (queueId: QueueId) => string | undefined) {
+  constructor(log: AlarmLog, about: AlarmSubjects) {
     this.#log = log;
-    this.#nameOf = nameOf;
+    this.#nameOf = about.nameOf;
+    this.#lostGroups = about.lostGroups;
+  }
+
+  /** Logs the groups that are held when a term begins. */
+  tellLostGroups(): void {
+    for (const { queueId, name: group, from, through } of this.#lostGroups()) {
+      const queue = this.#nameOf(queueId);
+      this.#log.error({ queue, queueId, group, from, through: through - 1 }, LOST);
+    }
   }
 
   /** One message cannot be read; the group gets the rest. */
@@ -146,6 +167,11 @@ export class Alarms {
       const offsets = ranges.map(([from, through]) => [from, through] as const);
       const queue = named(this.#nameOf(queueId));
       list.push({ kind: 'damaged', queueId, ...queue, group, offsets, count, detail });
+    }
+    for (const { queueId, name: group, from, through } of this.#lostGroups()) {
+      const offsets = [[from, (through - 1) as Offset]] as const;
+      const queue = named(this.#nameOf(queueId));
+      list.push({ kind: 'group-lost', queueId, ...queue, group, offsets, detail: LOST });
     }
     for (const { queueId, group, offset } of this.#stuck.values()) {
       const detail = 'an unsettled message holds back new deliveries';

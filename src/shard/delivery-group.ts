@@ -9,6 +9,7 @@
  *      v                  |   +--(sought)----+
  *   creating --(created)--+--> seeking (back to starting, or to serving when it is refused)
  * ```
+ * A group whose settlements were lost is `held` instead of serving, until it is sought or released.
  */
 
 import type { GroupKind, SettleOutcome } from '../machine/command.ts';
@@ -17,7 +18,14 @@ import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
 import type { AttachRequest, GroupPlace, SettleAsk } from './dispatch-options.ts';
 import { PayloadCursor } from './payloads.ts';
 
-export type GroupPhase = 'looking' | 'creating' | 'seeking' | 'starting' | 'serving' | 'gone';
+export type GroupPhase =
+  | 'looking'
+  | 'creating'
+  | 'seeking'
+  | 'starting'
+  | 'held'
+  | 'serving'
+  | 'gone';
 
 export interface Member {
   readonly id: number;
@@ -85,6 +93,7 @@ export class DeliveryGroup implements GroupPlace {
   /** The offset whose payload the last read could not find. */
   lost: Offset | undefined;
   lostDetail = '';
+  lostIsGone = false;
   isStuck = false;
   /** Messages that the policy withholds, as the alarms know them. */
   withheld = 0;

@@ -109,13 +109,15 @@ export interface DispatcherOptions {
   readonly term: number;
   /** What may have been delivered before this term began. */
   readonly marks: DeliveryMarks;
-  readonly payloads: Pick<Payloads, 'get' | 'fetch' | 'lostDetail'>;
+  readonly payloads: Pick<Payloads, 'get' | 'fetch' | 'lostDetail' | 'lostIsGone'>;
   readonly proposals: SettleProposals;
   readonly output: DeliveryOutput;
   readonly alarms: Alarms;
   now(): number;
   /** Undefined: no such queue. */
   definition(queueId: QueueId): QueueDefinition | undefined;
+  /** A message below this that is stored nowhere was settled by every group; 0: none was. */
+  goneBelow(queueId: QueueId): Offset;
   /**
    * Loads what tells the groups of the queue, and calls `found` once, in the same turn in which it
    * reads the state, so that no effect falls between.

@@ -255,6 +255,9 @@ export class Dispatcher {
       case 'group-sought':
         this.#groupSought(effect);
         break;
+      case 'group-released':
+        this.#memberships.released(effect.queueId, effect.groupId);
+        break;
       case 'group-check':
         this.#memberships.check(effect.queueId, effect.groupId);
         break;

@@ -5,8 +5,9 @@
  * Only what can deliver now is in the ready list, and it is served in turns of a bounded size: ten
  * thousand groups at rest cost nothing, and a busy one does not hold up the others. A message that
  * has expired, or that is older than its group and not for its filter, or from before the time at
- * which its group is to begin, is passed over: settled, and never delivered. One that cannot be
- * read is withheld with an alarm, and the rest goes on.
+ * which its group is to begin, is passed over: settled, and never delivered; so is one that is
+ * stored nowhere in a queue of which settlements were lost. One that cannot be read is withheld
+ * with an alarm, and the rest goes on.
  */
 
 import type { RangeCause, SettleOutcome } from '../machine/command.ts';
@@ -36,6 +37,7 @@ const TIMED_OUT: SettleReason = { outcome: 'requeue', cause: 'timeout' };
 const PASSED = {
   expired: { outcome: 'complete', cause: 'expired' },
   filtered: { outcome: 'complete', cause: 'filtered' },
+  gone: { outcome: 'complete', cause: 'gone' },
 } as const satisfies Partial<Record<RangeCause, SettleReason>>;
 type PassCause = keyof typeof PASSED;
 
@@ -162,7 +164,8 @@ export class GroupDeliveries {
         break;
       }
       if (found === 'lost') {
-        this.#withhold(group, offset);
+        if (this.#isGone(group, offset)) passed = this.#pass(group, offset, 'gone') || passed;
+        else this.#withhold(group, offset);
         continue;
       }
       const cause = this.#unwanted(group, offset, found);
@@ -247,8 +250,16 @@ export class GroupDeliveries {
     if (outcome.kind === 'lost') {
       group.lost = offset;
       group.lostDetail = outcome.detail;
+      group.lostIsGone = outcome.gone;
     }
     this.makeReady(group);
+  }
+
+  /** Every group had settled it, and which those were was lost: there is nothing to deliver. */
+  #isGone(group: DeliveryGroup, offset: Offset): boolean {
+    const { payloads } = this.#options;
+    if (offset >= this.#options.goneBelow(group.queueId)) return false;
+    return offset === group.lost ? group.lostIsGone : payloads.lostIsGone;
   }
 
   #withhold(group: DeliveryGroup, offset: Offset): void {

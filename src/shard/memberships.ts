@@ -204,6 +204,12 @@ export class Memberships {
     this.#start(group);
   }
 
+  /** What was not known of it is settled. */
+  released(queueId: QueueId, groupId: GroupId): void {
+    const group = this.#parts.groups.known(queueId, groupId);
+    if (group?.phase === 'held') this.#start(group);
+  }
+
   /** The machine asks whether a group that counts as busy is. */
   check(queueId: QueueId, groupId: GroupId): void {
     const group = this.#parts.groups.known(queueId, groupId);
@@ -248,6 +254,7 @@ export class Memberships {
       if (this.#seek(group, member)) return;
     }
     if (group.phase === 'serving') this.#enter(group, member);
+    else if (group.phase === 'held') this.#announce(member);
   }
 
   #found(group: DeliveryGroup, view: GroupView | undefined): void {
@@ -330,6 +337,10 @@ export class Memberships {
       this.#options.wake();
       return;
     }
+    if (start.lost !== undefined) {
+      this.#hold(group);
+      return;
+    }
     group.filterFrom = start.filterFrom;
     const policy = new DispatchPolicy({
       term: this.#options.term,
@@ -351,13 +362,9 @@ export class Memberships {
 
   /** The member gets deliveries from now on. */
   #enter(group: DeliveryGroup, member: Member): void {
-    const { policy, groupId, name } = group;
+    const { policy } = group;
     if (policy === undefined || member.isWithPolicy) return;
-    if (!member.isAnnounced) {
-      member.isAnnounced = true;
-      this.#options.output.attached(member.id, { groupId, name });
-      this.#options.wake();
-    }
+    this.#announce(member);
     member.isWithPolicy = true;
     policy.attach(member.id, member.isPaused ? 0 : member.credit, member.request.manual);
     if (member.isPaused) {
@@ -374,6 +381,22 @@ export class Memberships {
     // It was over before, and nobody could tell.
     this.#options.output.ended(id, name.offset, name.deliveryNumber);
     this.#options.wake();
+  }
+
+  #announce(member: Member): void {
+    if (member.isAnnounced) return;
+    const { groupId, name } = member.group;
+    member.isAnnounced = true;
+    this.#options.output.attached(member.id, { groupId, name });
+    this.#options.wake();
+  }
+
+  /** Nobody knows what it has settled: its members wait until it is sought, or released. */
+  #hold(group: DeliveryGroup): void {
+    group.phase = 'held';
+    for (const member of group.members.values()) this.#announce(member);
+    this.#parts.asks.held(group);
+    if (group.members.size === 0) this.rest(group);
   }
 
   /** The last member is gone. */

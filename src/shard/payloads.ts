@@ -44,7 +44,8 @@ export class PayloadCursor {
 
 export type FetchOutcome =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'lost'; readonly detail: string };
+  /** `gone`: it is stored nowhere, and nothing is damaged. */
+  | { readonly kind: 'lost'; readonly detail: string; readonly gone: boolean };
 
 export interface PayloadsOptions {
   readonly log: Pick<ShardLog, 'read' | 'faulty'>;
@@ -91,6 +92,7 @@ export class Payloads {
   #reads = 0;
   #runBytesRead = 0;
   #lostDetail = '';
+  #lostIsGone = false;
 
   constructor(options: PayloadsOptions) {
     this.#options = options;
@@ -103,6 +105,11 @@ export class Payloads {
   /** Why the last `get` said `lost`. */
   get lostDetail(): string {
     return this.#lostDetail;
+  }
+
+  /** Why the last `get` said `lost`: it is stored nowhere, and nothing is damaged. */
+  get lostIsGone(): boolean {
+    return this.#lostIsGone;
   }
 
   get cachedBytes(): number {
@@ -133,6 +140,7 @@ export class Payloads {
       const range = this.#faultAt(index);
       if (range === undefined) return 'away';
       this.#lostDetail = range.detail;
+      this.#lostIsGone = false;
       return 'lost';
     }
     let from = location.first as number;
@@ -176,7 +184,8 @@ export class Payloads {
       // It may have gone into a run meanwhile.
       if (this.#options.runSet.find(queueId, offset) !== undefined) return READY;
       if (!locations.find(queueId, offset, location)) {
-        return { kind: 'lost', detail: `no record tells where offset ${offset} lies in the log` };
+        const detail = `no record tells where offset ${offset} lies in the log`;
+        return { kind: 'lost', detail, gone: true };
       }
     }
     const { index } = location;
@@ -192,9 +201,9 @@ export class Payloads {
     if (this.#options.runSet.find(queueId, offset) !== undefined) return READY;
     if (outcome.kind === 'faulty') {
       if (this.#faultAt(index) !== undefined) return READY;
-      return { kind: 'lost', detail: outcome.range.detail };
+      return { kind: 'lost', detail: outcome.range.detail, gone: false };
     }
-    return { kind: 'lost', detail: `entry ${index} is not in the log any more` };
+    return { kind: 'lost', detail: `entry ${index} is not in the log any more`, gone: true };
   }
 
   /**
@@ -235,9 +244,11 @@ export class Payloads {
       value = block?.find(queueId, offset) ?? -1;
     }
     if (block === undefined || value === -1) {
-      const detail = this.#lostInRun(run, of, block !== undefined);
+      const isRead = block !== undefined;
+      const detail = this.#lostInRun(run, of, isRead);
       if (detail === undefined) return 'away';
       this.#lostDetail = detail;
+      this.#lostIsGone = isRead && run.lost === undefined;
       return 'lost';
     }
     cursor.block = block;
@@ -274,7 +285,7 @@ export class Payloads {
       return READY;
     }
     if (read.kind === 'end') {
-      return { kind: 'lost', detail: `run ${runId} ends before offset ${offset}` };
+      return { kind: 'lost', detail: `run ${runId} ends before offset ${offset}`, gone: true };
     }
     for (const block of read.blocks) {
       blocks.add(runId, block);

@@ -39,7 +39,7 @@ export function marksBefore(first: LogIndex, point: RecoveryPoint): DeliveryMark
   return { inheritedThrough, seenBelow: new Map() };
 }
 
-const SALVAGE =
+export const SALVAGE =
   'nothing was changed. `fluxmq segment-dump --verify` on the log folder shows what is damaged; ' +
   'restore the data directory from a copy, or move it away and start with an empty one (its ' +
   'messages are lost then)';

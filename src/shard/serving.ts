@@ -345,6 +345,7 @@ export class Serving {
       alarms,
       now: () => stamps.now(),
       definition: (queueId) => machine.definition(queueId),
+      goneBelow: (queueId) => machine.goneBelow(queueId),
       groupNamed: (queueId, name, found) =>
         this.#whenLoaded(
           () => machine.queueKeys(queueId),

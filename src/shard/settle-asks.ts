@@ -50,6 +50,10 @@ export class SettleAsks {
       return;
     }
     this.#open++;
+    if (group.phase === 'held') {
+      this.#answer(ask.tag, 'unavailable');
+      return;
+    }
     const { policy } = group;
     if (group.phase === 'serving' && policy !== undefined) this.#judge(group, policy, ask);
     else group.asks.push(ask);
@@ -61,6 +65,13 @@ export class SettleAsks {
     if (asks.length === 0) return;
     group.asks = [];
     for (const ask of asks) this.#judge(group, policy, ask);
+  }
+
+  /** Nobody knows what the group has settled: a later try is answered when it is known. */
+  held(group: DeliveryGroup): void {
+    const { asks } = group;
+    group.asks = [];
+    for (const { tag } of asks) this.#answer(tag, 'unavailable');
   }
 
   /** The group is not there, or no more. */

@@ -100,7 +100,10 @@ export class Shard {
     this.#loader = new RecordLoader(records, this.#machine);
     this.#locations = new LocationIndex(limits.locationBytes);
     this.#window = new LogWindow(limits);
-    this.#alarms = new Alarms(logger, (queueId) => this.#machine.definition(queueId)?.name);
+    this.#alarms = new Alarms(logger, {
+      nameOf: (queueId) => this.#machine.definition(queueId)?.name,
+      lostGroups: () => this.#machine.lostGroups(),
+    });
     this.#payloads = new Payloads({
       log,
       locations: this.#locations,
@@ -316,6 +319,7 @@ export class Shard {
   #newServing(term: number, marks: DeliveryMarks): Serving {
     const { log, limits, clock, logger, port, queues, groups = [] } = this.#options;
     this.#stamps = new StampClock(clock, this.#machine.lastStamp);
+    this.#alarms.tellLostGroups();
     return new Serving({
       term,
       marks,

@@ -15,7 +15,6 @@ import {
   addSums,
   assertKey,
   CHECKPOINT_KEY,
-  decodeCheckpoint,
   decodeStored,
   encodeCheckpoint,
   encodeStored,
@@ -25,18 +24,20 @@ import type {
   Checkpoint,
   DurableCheckpoint,
   RecordBatch,
+  RecordMend,
   RecordStore,
   StoredRecord,
 } from './record-store.ts';
+import { verified } from './verify.ts';
 
 const LOOK_UP_KEYS = 256;
 const SCRATCH_BYTES = 64 * 1024;
 const NO_RECORD = -1;
 
-/** Takes over `raw`, also when it rejects. */
-export async function openChecked(raw: RawStore): Promise<RecordStore> {
+/** Takes over `raw`, also when it rejects. Without `mend` every damage is refused. */
+export async function openChecked(raw: RawStore, mend?: RecordMend): Promise<RecordStore> {
   try {
-    return new CheckedRecordStore(raw, await verify(raw));
+    return new CheckedRecordStore(raw, await verified(raw, mend));
   } catch (error) {
     await raw.close();
     throw error;
@@ -281,40 +282,4 @@ class CheckedBatch implements RecordBatch {
     this.#owner.assertOpen();
     assert(!this.#over, 'the batch was written or discarded');
   }
-}
-
-/** Reads everything once, in pages, and holds it against the checkpoint. */
-async function verify(raw: RawStore): Promise<DurableCheckpoint | undefined> {
-  let checkpoint: DurableCheckpoint | undefined;
-  let recordCount = 0;
-  let sum = 0;
-  for await (const page of raw.iterate('')) {
-    for (const [key, bytes] of page) {
-      const stored = decodeStored(key, bytes);
-      if (key === CHECKPOINT_KEY) {
-        checkpoint = decodeCheckpoint(stored.value);
-      } else {
-        recordCount += 1;
-        sum = addSums(sum, stored.sum);
-      }
-    }
-  }
-  if (checkpoint === undefined) {
-    if (recordCount === 0) return undefined;
-    throw new StorageError(
-      'damaged',
-      `the record store has ${recordCount} records and no checkpoint`,
-    );
-  }
-  const { index, recordCount: wanted } = checkpoint;
-  const at = `the checkpoint at index ${index}`;
-  if (recordCount !== wanted || sum !== checkpoint.sum) {
-    throw new StorageError(
-      'damaged',
-      recordCount === wanted
-        ? `the records do not match the sum of ${at}`
-        : `the record store has ${recordCount} records where ${at} has ${wanted}`,
-    );
-  }
-  return checkpoint;
 }

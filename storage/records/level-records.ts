@@ -19,7 +19,7 @@ import { StorageError } from '../errors.ts';
 import type { Files } from '../files.ts';
 import { openChecked } from './checked-record-store.ts';
 import type { RawBatch, RawStore } from './raw-store.ts';
-import type { RecordStore } from './record-store.ts';
+import type { RecordMend, RecordStore } from './record-store.ts';
 
 export interface LevelRecordsOptions {
   /** A folder of its own; created if it is missing. */
@@ -29,6 +29,8 @@ export interface LevelRecordsOptions {
   readonly cacheBytes?: number;
   /** Bytes that LevelDB collects before it writes a table, 64 KiB to 256 MiB. Default 16 MiB. */
   readonly writeBufferBytes?: number;
+  /** Mends single records that are damaged; without it the opening is refused. */
+  readonly mend?: RecordMend;
 }
 
 const MIB = 1 << 20;
@@ -42,14 +44,14 @@ const locks = new Set<Level>();
 
 /** Opens and verifies; reads everything once. */
 export async function openLevelRecords(options: LevelRecordsOptions): Promise<RecordStore> {
-  const { directory, files, cacheBytes = 8 * MIB, writeBufferBytes = 16 * MIB } = options;
+  const { directory, files, cacheBytes = 8 * MIB, writeBufferBytes = 16 * MIB, mend } = options;
   inRange('cacheBytes', cacheBytes, [MIB, 1024 * MIB]);
   inRange('writeBufferBytes', writeBufferBytes, [MIB / 16, 256 * MIB]);
   const level = await openLevel(directory, files, {
     cacheSize: cacheBytes,
     writeBufferSize: writeBufferBytes,
   });
-  return openChecked(new LevelRawStore(level, files));
+  return openChecked(new LevelRawStore(level, files), mend);
 }
 
 /**
@@ -83,6 +85,8 @@ async function openLevel(
   const level: Level = new ClassicLevel(directory, {
     keyEncoding: 'utf8',
     valueEncoding: 'view',
+    // A damaged bit then costs one record, and not a block of them.
+    compression: false,
     ...sizes,
   });
   try {

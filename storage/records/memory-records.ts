@@ -9,7 +9,7 @@
 import { StorageError } from '../errors.ts';
 import { openChecked } from './checked-record-store.ts';
 import type { RawBatch, RawStore } from './raw-store.ts';
-import type { RecordStore } from './record-store.ts';
+import type { RecordMend, RecordStore } from './record-store.ts';
 
 const PAGE_RECORDS = 64;
 
@@ -29,10 +29,10 @@ export class MemoryRecords {
     this.#syncing = syncing;
   }
 
-  async open(): Promise<RecordStore> {
+  async open(mend?: RecordMend): Promise<RecordStore> {
     if (this.#opened) throw new StorageError('locked', 'record store in memory: opened twice');
     this.#opened = true;
-    return openChecked(this.#rawStore(this.#life));
+    return openChecked(this.#rawStore(this.#life), mend);
   }
 
   /** The power goes. `keepUnderWay`: a write that had not returned is there all the same. */

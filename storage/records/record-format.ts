@@ -78,15 +78,21 @@ export interface StoredForm {
  * Throws `damaged` unless these bytes were stored under this key. The value is a view of `bytes`.
  */
 export function decodeStored(key: string, bytes: Uint8Array): { value: Uint8Array; sum: number } {
-  if (bytes.length < SUM_BYTES) throw damagedRecord(key, 'is shorter than its checksum');
+  const sum = storedSum(bytes);
+  if (sum === undefined) throw damagedRecord(key, 'is shorter than its checksum');
   const value = new Uint8Array(
     bytes.buffer,
     bytes.byteOffset + SUM_BYTES,
     bytes.length - SUM_BYTES,
   );
-  const sum = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
   if (checksumOf(key, value) !== sum) throw damagedRecord(key, 'does not match its checksum');
   return { value, sum };
+}
+
+/** The checksum that was stored, whatever the value is now; undefined: not even that is there. */
+export function storedSum(bytes: Uint8Array): number | undefined {
+  if (bytes.length < SUM_BYTES) return undefined;
+  return new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
 }
 
 /** Sums lie in [0, 2^53); exact, where adding two doubles would round. */

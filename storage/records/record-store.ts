@@ -13,6 +13,9 @@
  * What it must not do: keep two batches under way, or use keys that are empty, begin with U+0000,
  * hold a lone surrogate or exceed 1,024 bytes of UTF-8.
  *
+ * Damage of single records may be mended by the caller while the store opens (`RecordMend`): where
+ * number and sum show that the unreadable records are all that is wrong. Anything else is refused.
+ *
  * Errors are `StorageError`s: `damaged`, `locked` (another opener), `closed`, and `full` or
  * `failed` for a write that failed. The first failed write ends the writing: the store beneath may
  * have a torn tail, so later batches are refused with `failed` until it was closed and opened
@@ -77,3 +80,23 @@ export interface RecordBatch {
   write(checkpoint: Checkpoint): Promise<void>;
   discard(): void;
 }
+
+/** What is wrong with a store whose other records are proved whole by number and sum. */
+export interface RecordDamage {
+  readonly checkpoint: DurableCheckpoint;
+  /** Keys as they stand there, 1 to 1,024 of them; damage may have changed the keys too. */
+  readonly unreadable: readonly string[];
+  /** Undefined for what is not there and for what cannot be read. */
+  get(key: string): Promise<Uint8Array | undefined>;
+  /** As of the store, without what cannot be read. */
+  iterate(prefix: string): AsyncGenerator<readonly StoredRecord[], void, void>;
+}
+
+/** What is written in the place of the unreadable records, which go. */
+export interface Mend {
+  readonly put: readonly StoredRecord[];
+  readonly remove: readonly string[];
+}
+
+/** Rejects with a `StorageError` where the store is not to be opened. */
+export type RecordMend = (damage: RecordDamage) => Promise<Mend>;

@@ -69,8 +69,9 @@ export class Operator {
 }
 
 /**
- * On a terminal of so many columns (util-linux `script`), both outputs in one. Its shell
- * makes room for the program: Ctrl-C goes to all of them, and a dash that waits would die of it.
+ * On a terminal of so many columns (util-linux `script`), both outputs in one. The shell of
+ * `script` makes room for the program: Ctrl-C goes to all of them, and a dash that waits would die
+ * of it.
  */
 export function onTerminal(
   command: string,

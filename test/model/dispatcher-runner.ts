@@ -286,9 +286,13 @@ export class DispatcherRunner {
         takes: isOpen,
       },
       holdsBack: () => false,
-      alarms: new Alarms({ warn: () => undefined, error: () => undefined }, () => 'orders'),
+      alarms: new Alarms(
+        { warn: () => undefined, error: () => undefined },
+        { nameOf: () => 'orders', lostGroups: () => [] },
+      ),
       now: () => this.now,
       definition: (queueId) => driver.machine.definition(queueId),
+      goneBelow: () => 0 as Offset,
       groupNamed: (queueId, name, found) =>
         later(() => {
           driver.groups(queueId);
@@ -308,6 +312,7 @@ export class DispatcherRunner {
     const stored = { bytes: new Uint8Array(0), start: 0, end: 0, index: 1 as LogIndex };
     return {
       lostDetail: 'damaged',
+      lostIsGone: false,
       get: (_queueId, offset) => {
         if (this.lost.has(offset)) return 'lost';
         const { bytes } = this.messages[offset] as Published;

@@ -8,6 +8,7 @@ import type { QueueLimits, QueueType } from '../../src/machine/definitions.ts';
 import type { SettleOutcome } from '../../src/machine/command.ts';
 import { Effects, EffectKind, type GroupView, type RareEffect } from '../../src/machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../../src/machine/ids.ts';
+import type { LostGroup } from '../../src/machine/lost-groups.ts';
 import type { GroupDispatchStart } from '../../src/machine/machine.ts';
 import { SettledChunk } from '../../src/machine/settled-ranges.ts';
 import { Alarms } from '../../src/shard/alarms.ts';
@@ -20,10 +21,9 @@ import type {
   SettleAsk,
   SettleReason,
 } from '../../src/shard/dispatcher.ts';
+import { storedBytes } from './dispatcher-message.ts';
 import { wordsOf } from './dispatcher-words.ts';
 import type { StoredMessage } from '../../src/shard/payloads.ts';
-import { StoredMessageWriter } from '../../src/shard/stored-message.ts';
-import { WireWriter } from '../../src/shard/wire.ts';
 
 export const QUEUE = 1 as QueueId;
 export const TERM = 7;
@@ -81,6 +81,10 @@ export class DispatcherWorld {
   readonly logged: string[] = [];
   readonly away = new Set<number>();
   readonly lost = new Set<number>();
+  /** What is lost is stored nowhere, and nothing is damaged. */
+  areGone = false;
+  goneBelow = 0;
+  lostGroup: LostGroup | undefined;
   readonly attachedTo = new Map<number, GroupId>();
   definition: QueueDefinition | undefined;
   now = 1_000_000;
@@ -117,7 +121,7 @@ export class DispatcherWorld {
         warn: (fields, message) => void this.logged.push(`${message} ${String(fields['offset'])}`),
         error: (fields, message) => void this.logged.push(`${message} ${String(fields['offset'])}`),
       },
-      () => 'orders',
+      { nameOf: () => 'orders', lostGroups: () => [] },
     );
     this.dispatcher = new Dispatcher(this.#options(marks));
   }
@@ -147,7 +151,9 @@ export class DispatcherWorld {
     for (let i = 0; i < count; i++) {
       const offset = this.messages.length;
       const topic = options.topic ?? '$queue/orders/eu';
-      this.messages.push({ bytes: this.#store(offset, topic, options), topic, index: offset + 1 });
+      const { expirySeconds } = options;
+      const bytes = storedBytes(this.now, { offset, topic, expirySeconds });
+      this.messages.push({ bytes, topic, index: offset + 1 });
       this.dispatcher.enqueued(QUEUE, offset as Offset, options.priority ?? 0);
     }
   }
@@ -395,6 +401,7 @@ export class DispatcherWorld {
         .map(([offset, attempts]) => ({ offset, attempts, notBefore: 0 })),
       filter: group.view.filter,
       filterFrom: group.filterFrom as Offset,
+      lost: this.lostGroup?.groupId === groupId ? this.lostGroup : undefined,
     };
   }
 
@@ -423,6 +430,7 @@ export class DispatcherWorld {
       now: () => this.now,
       holdsBack: () => false,
       definition: (queueId) => (queueId === QUEUE ? this.definition : undefined),
+      goneBelow: () => this.goneBelow as Offset,
       groupNamed: (_queueId, name, found) =>
         this.#later(() => {
           const group = this.#named(name);
@@ -442,8 +450,12 @@ export class DispatcherWorld {
   }
 
   #payloads(): DispatcherOptions['payloads'] {
+    const areGone = (): boolean => this.areGone;
     return {
       lostDetail: 'damaged',
+      get lostIsGone() {
+        return areGone();
+      },
       get: (_queueId, offset) => {
         if (this.lost.has(offset)) return 'lost';
         if (this.away.has(offset)) return 'away';
@@ -482,19 +494,5 @@ export class DispatcherWorld {
       },
       takes: isOpen,
     };
-  }
-
-  #store(offset: number, topic: string, { expirySeconds }: PublishOptions): Uint8Array {
-    const writer = new WireWriter(256);
-    const stored = new StoredMessageWriter();
-    stored.publishedAtMs = this.now;
-    const properties =
-      expirySeconds === undefined
-        ? undefined
-        : { userProperties: [['a', 'b']] as [string, string][], expirySeconds };
-    const payload = Buffer.from(`message ${offset}`);
-    const message = { topic, payload, qos: 1, retain: false, properties } as const;
-    stored.write(writer, message, { clientId: 'someone', protocol: 'mqtt' });
-    return writer.written().slice();
   }
 }

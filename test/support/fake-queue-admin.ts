@@ -28,6 +28,7 @@ interface FakeGroup {
   delivered: number;
   consumers: number;
   stuck: number | undefined;
+  lost?: readonly [number, number];
 }
 
 export interface FakeQueue {
@@ -212,6 +213,7 @@ function groupOf({ messages }: FakeQueue): (group: FakeGroup) => GroupSummary {
     ...group,
     floor: group.floor as Offset,
     stuck: group.stuck as Offset | undefined,
+    lost: group.lost as GroupSummary['lost'],
     depth: messages.length - group.floor,
   });
 }

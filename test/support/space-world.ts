@@ -132,7 +132,10 @@ export class SpaceWorld {
         error: (fields, message) =>
           void this.alarmLines.push(`${message} ${JSON.stringify(fields)}`),
       },
-      (queueId) => this.machine.definition(queueId)?.name,
+      {
+        nameOf: (queueId) => this.machine.definition(queueId)?.name,
+        lostGroups: () => this.machine.lostGroups(),
+      },
     );
     const shared = { machine: this.machine, locations: this.locations, loader: this.#loader };
     const atBoundary = (action: (index: LogIndex, term: number) => void): Promise<void> =>

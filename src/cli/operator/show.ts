@@ -67,8 +67,16 @@ function factsOf(detail: QueueDetail): Fact[] {
     ...(heldBy === undefined
       ? []
       : [['space held by', `offset ${heldBy.offset}, group ${heldBy.group}`] as const]),
+    ...detail.groups.flatMap(({ name, lost }) =>
+      lost === undefined ? [] : [lostFact(name, lost)],
+    ),
     ...(damaged.length === 0 ? [] : [['damaged offsets', rangesOf(damaged)] as const]),
   ];
+}
+
+function lostFact(group: string, [from, through]: readonly [number, number]): Fact {
+  const what = `what group ${group} has settled of ${from} to ${through}`;
+  return ['not known', `${what}: it gets nothing until it is sought or deleted`];
 }
 
 function rangesOf(damaged: QueueDetail['damaged']): string {

@@ -42,6 +42,7 @@ export function groupFields(queue: string, group: GroupSummary): Record<string, 
     delivered: group.delivered,
     consumers: group.consumers,
     stuck: group.stuck ?? null,
+    lost: group.lost ?? null,
   };
 }
 
