@@ -3,11 +3,12 @@
  * of a start after a clean stop.
  */
 
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startFluxmq } from '../peers/peers.ts';
 import { scratchDirectory } from '../peers/peer.ts';
-import { scaled, type Suite } from './suite.ts';
+import type { Finding } from '../report.ts';
+import { scaled, type Suite, type SuiteOptions } from './suite.ts';
 
 const MIB = 1024 * 1024;
 /** One file may name so many. */
@@ -29,14 +30,23 @@ async function declareAll(directory: string, count: number): Promise<string> {
     }));
     await writeFile(file, JSON.stringify({ queues }));
     const peer = await startFluxmq(18830, ['--config', file, '--data-dir', data]);
-    await peer.halt();
+    // Only what was made for it goes: the data is kept.
+    await peer.stop();
   }
   return data;
 }
 
 export const idleQueuesSuite: Suite = async (options) => {
-  const count = scaled(100_000, options);
   const directory = await scratchDirectory('idle-queues');
+  try {
+    return await measured(directory, options);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+};
+
+async function measured(directory: string, options: SuiteOptions): Promise<Finding[]> {
+  const count = scaled(100_000, options);
   const empty = await startFluxmq(18830, []);
   await rest();
   const before = await empty.residentBytes();
@@ -68,4 +78,4 @@ export const idleQueuesSuite: Suite = async (options) => {
       target: { at: 'most', ratio: 1 },
     },
   ];
-};
+}

@@ -82,7 +82,7 @@ describe('every call', () => {
   it('show: groups, what holds space and what is damaged', async () => {
     const queue = admin.add(fakeDefinition('orders'), [
       { name: 'default', consumers: 2, delivered: 5 },
-      { name: 'audit@eu/#', kind: 'automatic', filter: 'eu/#', floor: 3, stuck: 3 },
+      { name: 'audit@eu/#', kind: 'automatic', filter: 'eu/#', floor: 3, stuck: 3, lost: [3, 8] },
     ]);
     for (let i = 0; i < 9; i += 1) admin.publish('orders', `${i}`);
     queue.heldBy = { group: 'default', offset: 0 as Offset };
@@ -92,6 +92,7 @@ describe('every call', () => {
     const detail = await client.show('orders');
     expect(detail).toEqual(await admin.show('orders'));
     expect(detail.groups.map(({ stuck }) => stuck)).toEqual([undefined, 3]);
+    expect(detail.groups.map(({ lost }) => lost)).toEqual([undefined, [3, 8]]);
   });
 
   it('declare: what was asked for is what there is', async () => {

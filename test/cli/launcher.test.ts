@@ -39,7 +39,7 @@ describe('the launcher', () => {
     const [threads, arenas, nursery, main, ...rest] = await started(LAUNCHER, [], [...args, 'end']);
     expect([threads, arenas]).toEqual(['16', '2']);
     expect(nursery).toBe('--max-semi-space-size=4');
-    expect(main).toBe(join(REPOSITORY, 'src/cli/../../dist/src/cli/main.js'));
+    expect(join(main ?? '')).toBe(MAIN);
     expect(rest).toEqual([...args, 'end']);
   });
 

@@ -262,6 +262,7 @@ describe('group', () => {
         delivered: 0,
         consumers: 0,
         stuck: null,
+        lost: null,
       },
     ]);
     expect((await run('group', 'list', 'nope')).code).toBe(ExitCode.refused);

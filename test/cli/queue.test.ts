@@ -106,7 +106,7 @@ describe('queue show', () => {
     const limits = { ...DEFAULT_LIMITS, ttlMs: 3_600_000, deadLetter: '$dlq/orders' };
     const queue = admin.add(fakeDefinition('orders', { limits }), [
       { name: 'default', consumers: 2, delivered: 5 },
-      { name: 'audit@eu/#', kind: 'automatic', filter: 'eu/#', floor: 3, stuck: 3 },
+      { name: 'audit@eu/#', kind: 'automatic', filter: 'eu/#', floor: 3, stuck: 3, lost: [3, 8] },
     ]);
     for (let i = 0; i < 9; i += 1) admin.publish('orders', '');
     queue.heldBy = { group: 'default', offset: 0 as never };
@@ -122,6 +122,7 @@ describe('queue show', () => {
       '|depth|9',
       '|consumers|2',
       '|space held by|offset 0, group default',
+      '|not known|what group audit@eu/# has settled of 3 to 8 (held: seek or delete it)',
       '|damaged offsets|3-4, 7',
       '|message_ttl|1h',
       '',

@@ -76,7 +76,7 @@ function factsOf(detail: QueueDetail): Fact[] {
 
 function lostFact(group: string, [from, through]: readonly [number, number]): Fact {
   const what = `what group ${group} has settled of ${from} to ${through}`;
-  return ['not known', `${what}: it gets nothing until it is sought or deleted`];
+  return ['not known', `${what} (held: seek or delete it)`];
 }
 
 function rangesOf(damaged: QueueDetail['damaged']): string {
