@@ -18,7 +18,7 @@ import type {
 } from './admin/cluster-port.ts';
 import type { PeerState } from './cluster/peer.ts';
 import { isServerId } from './cluster/server-id.ts';
-import { isLoopback, readAddress, writeAddress } from './config/config.ts';
+import { isLoopback, readAddress, writeAddress } from './config/values.ts';
 import type { ViewOfMember } from './shard/leader-view.ts';
 
 /** As far as operators need it; undefined: it does not run yet, or is being replaced. */

@@ -17,7 +17,7 @@ import { nodeOf } from './cluster/server-id.ts';
 import { Forwarding } from './forward-host.ts';
 import type { ShardSettings } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
-import { peerPlaces } from './peer-host.ts';
+import { peerPlaces } from './peer-places.ts';
 import type { ReplicaFolders } from './replica-folders.ts';
 import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';

@@ -1,16 +1,12 @@
 /**
  * The streams to the other nodes, opened from settings: certificates read and looked at, the port
  * open, every peer being connected to. Part of the composition of the shards' thread, which they
- * run in.
+ * run in. Loaded where there are peers only: all of gRPC comes with it.
  */
 
 import { randomInt } from 'node:crypto';
-import type { Member } from '#raft';
-import type { PeerPlace } from './cluster/peer-dialer.ts';
 import { PeerTlsError, readPeerTls } from './cluster/peer-tls.ts';
 import { PeerTransport } from './cluster/peer-transport.ts';
-import { nodeOf } from './cluster/server-id.ts';
-import { isLoopback, readAddress } from './config/config.ts';
 import type { PeerSettings } from './options.ts';
 import { LISTEN_KEY, PeerStartError } from './peer-start-error.ts';
 import type { Logger } from './telemetry/logger.ts';
@@ -48,28 +44,6 @@ export async function openPeers(
   const peers = transport.peers.map(({ id }) => id);
   log.info({ cluster, ...transport.address, tls: tls !== undefined, peers }, 'peers are awaited');
   return transport;
-}
-
-/**
- * The nodes of the configuration file, and those that were added to the cluster while it ran: they
- * are reached where they were said to be. Of what both know, the file has the address.
- */
-export function peerPlaces(
-  { nodes }: PeerSettings,
-  members: readonly Member[],
-): readonly PeerPlace[] {
-  const places = new Map<string, PeerPlace>(nodes.map((place) => [place.id, place]));
-  for (const { id, address } of members) {
-    const node = nodeOf(id);
-    const read = readAddress(address);
-    if (!places.has(node) && 'value' in read) places.set(node, { id: node, ...read.value });
-  }
-  return [...places.values()];
-}
-
-/** With TLS, or where somebody said that plain text may leave this machine, and it does. */
-export function mayLeaveMachine({ tls, listen, nodes }: PeerSettings): boolean {
-  return tls !== undefined || [listen, ...nodes].some(({ host }) => !isLoopback(host));
 }
 
 function asStartError(cause: unknown): never {

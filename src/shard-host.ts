@@ -10,12 +10,12 @@ import { DiskReserve, nodeFiles, openDataDirectory } from '#storage';
 import type { DataDirectory, Files } from '#storage';
 import type { ClusterAdmin } from './admin/cluster-port.ts';
 import type { PeerTransport } from './cluster/peer-transport.ts';
-import { writeAddress } from './config/config.ts';
+import { writeAddress } from './config/values.ts';
 import { ClusterOperator } from './cluster-operator.ts';
 import { DurableShard, shardLimitsOf } from './durable-shard.ts';
 import type { ShardSettings } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
-import { mayLeaveMachine, openPeers } from './peer-host.ts';
+import { mayLeaveMachine } from './peer-places.ts';
 import { ReplicaFolders } from './replica-folders.ts';
 import { DeclarationError } from './shard/declarations.ts';
 import type { BatchPort } from './shard/port.ts';
@@ -59,7 +59,7 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
     const reserve = await openReserve(parts, files, data);
     opened.push(() => reserve.close());
     const folders = await ReplicaFolders.open(files, data);
-    const peers = settings.peers && (await openPeers(settings.node, settings.peers, parts.logger));
+    const peers = await peersOf(parts);
     if (peers !== undefined) opened.push(() => peers.stop());
     const { port, logger, pulse, onFailure } = parts;
     const durable = await DurableShard.open({
@@ -92,6 +92,14 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
     await closeAll(opened);
     throw error;
   }
+}
+
+/** What a broker alone does not need is not loaded. */
+async function peersOf({ settings, logger }: ShardHostParts): Promise<PeerTransport | undefined> {
+  const { node, peers } = settings;
+  if (peers === undefined) return undefined;
+  const { openPeers } = await import('./peer-host.ts');
+  return openPeers(node, peers, logger);
 }
 
 function newOperator(

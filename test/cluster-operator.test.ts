@@ -12,7 +12,7 @@ import type { ReplicaStatus } from '../src/admin/cluster-port.ts';
 import { ClusterSteps } from '../src/cli/operator/cluster-steps.ts';
 import { parseConfig } from '../src/config/config.ts';
 import { type PeerSettings, shardSettings } from '../src/options.ts';
-import { mayLeaveMachine, peerPlaces } from '../src/peer-host.ts';
+import { mayLeaveMachine, peerPlaces } from '../src/peer-places.ts';
 import { type ShardHost, openShardHost } from '../src/shard-host.ts';
 import { loopback } from '../src/shard/port.ts';
 import { freePort, scratchDirectory } from './support/broker-process.ts';

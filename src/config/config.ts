@@ -24,7 +24,6 @@ export { clusterIdProblem, nodeIdProblem } from './node-names.ts';
 export { readPosition } from './positions.ts';
 export {
   isLoopback,
-  readAddress,
   readDuration,
   writeAddress,
   writeDuration,
