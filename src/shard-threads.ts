@@ -11,7 +11,6 @@ import { ConfigError } from './config/config.ts';
 import { ThreadPulse, pulseMemory } from './ops/thread-pulse.ts';
 import type { StartShards, ShardThreads } from './node.ts';
 import type { ShardSettings } from './options.ts';
-import { openShardHost } from './shard-host.ts';
 import { ShardClient } from './shard/client.ts';
 import { QueueClients } from './shard/queue-clients.ts';
 import { DeclarationError } from './shard/declarations.ts';
@@ -161,6 +160,8 @@ async function startHere(settings: ShardSettings, logger: Logger, failure: Failu
   const memory = pulseMemory();
   const pulse = new ThreadPulse(memory);
   const ports = { port: far, volatilePort: volatileFar };
+  // With a thread of their own, all of this is there and not here.
+  const { openShardHost } = await import('./shard-host.ts');
   const opening = openShardHost({ settings, ...ports, logger, pulse, onFailure });
   const host = await opening.catch((error: unknown) => {
     pulse.stop();

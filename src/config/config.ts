@@ -22,13 +22,7 @@ export {
 } from './queue-names.ts';
 export { clusterIdProblem, nodeIdProblem } from './node-names.ts';
 export { readPosition } from './positions.ts';
-export {
-  isLoopback,
-  readDuration,
-  writeAddress,
-  writeDuration,
-  writeSize,
-} from './values.ts';
+export { isLoopback, readDuration, writeAddress, writeDuration, writeSize } from './values.ts';
 
 export interface ConfigSource {
   /** Without one, the defaults hold. */
