@@ -13,6 +13,7 @@ import type { Transfer } from './core-node.ts';
 import { Counters } from './counters.ts';
 import { SimulatedDisk } from './disk/disk.ts';
 import { HostNode } from './host-node.ts';
+import { callUs } from './host-storage.ts';
 import { Kernel } from './kernel.ts';
 import { Network } from './network.ts';
 import type { SimulatedNode } from './node.ts';
@@ -193,11 +194,11 @@ export class Cluster {
 
   #hostNode(id: string, clock: VirtualClock, configuration: ConfigurationAt): HostNode {
     const { kernel, plan } = this;
-    const pace = { ...DISK_PACE };
+    const pace = { ...DISK_PACE, slowedBy: 0 };
     const paces = kernel.stream(`disk pace ${id}`);
     const disk = new SimulatedDisk({
       seed: `${kernel.seed} ${id}`,
-      later: (run) => void kernel.after(paces.between(pace.leastUs, pace.mostUs), run),
+      later: (run) => void kernel.after(callUs(pace, paces), run),
     });
     const node = new HostNode({
       ...this.#common(id),
