@@ -40,7 +40,7 @@ export interface DiskWrite {
 }
 
 export interface DiskListener {
-  /** This write and every earlier one are on stable storage. */
+  /** This write and every earlier one are on stable storage. Tokens ascend. */
   persisted(token: number): void;
   /** Once: the first failed write. Nothing is persisted any more. */
   failed(error: Error): void;

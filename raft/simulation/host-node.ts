@@ -80,6 +80,8 @@ interface Life {
   replica: ReplicaFiles | undefined;
   listener: NetworkListener | undefined;
   checkpointing: boolean;
+  /** In order: its log is being closed. */
+  stopping: boolean;
 }
 
 const READ_BYTES = 1 << 20;
@@ -147,6 +149,7 @@ export class HostNode implements SimulatedNode {
       replica: undefined,
       listener: undefined,
       checkpointing: false,
+      stopping: false,
     };
     this.#life = life;
     this.#state = 'starting';
@@ -163,6 +166,7 @@ export class HostNode implements SimulatedNode {
     const node = life?.node;
     if (this.#state !== 'up' || life === undefined || node === undefined) return;
     this.#state = 'starting';
+    life.stopping = true;
     node.stop().then(
       () => {
         if (this.#life === life) this.crash();
@@ -419,6 +423,7 @@ export class HostNode implements SimulatedNode {
       .then(() => {
         life.checkpointing = false;
         this.#options.counters.add('checkpoints');
+        if (this.#life !== life || life.stopping) return undefined;
         return node.truncatePrefix(index + 1 - keptEntries);
       })
       .catch((error: unknown) => this.#diskFailed(life, error));
