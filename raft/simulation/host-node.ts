@@ -250,6 +250,16 @@ export class HostNode implements SimulatedNode {
     return text;
   }
 
+  wipe(): void {
+    const { checks, configuration, id } = this.#options;
+    this.#storage.wipe();
+    this.#voters = [votersOf(configuration)];
+    this.#number = undefined;
+    this.#logDirectory = '';
+    this.#isDamaged = false;
+    checks.wiped(id);
+  }
+
   get isDamaged(): boolean {
     const node = this.#life?.node;
     if (this.#state === 'up' && node !== undefined) {
@@ -339,6 +349,7 @@ export class HostNode implements SimulatedNode {
         checksum: (bytes) => crc32(bytes),
         failed: () => this.#options.counters.add('rare: a catch-up broke off'),
       },
+      incarnation: log.logId,
       limits: this.#options.core,
       tickMs: this.#options.tickMs,
     });
@@ -386,6 +397,7 @@ export class HostNode implements SimulatedNode {
   #ended(life: Life, end: ReplicaEnd): void {
     if (this.#life !== life) return;
     if (end.kind === 'failed') return this.#diskFailed(life, end.error);
+    if (end.kind === 'stranger') return this.#stranger();
     this.#options.counters.add('catch-ups');
     this.#endLife('down');
     this.#state = 'starting';
@@ -437,6 +449,13 @@ export class HostNode implements SimulatedNode {
     this.#options.counters.add('rare: replica stopped by its disk');
     this.#options.kernel.note(`${this.id} failed: ${String(error)}`);
     this.#endLife('failed');
+  }
+
+  /** Its disk was wiped, and the cluster has told it so. */
+  #stranger(): void {
+    this.#options.counters.add('rare: stranger under a known name');
+    this.#endLife('failed');
+    this.#options.halted();
   }
 
   /** It says loudly that it may not go on: whoever runs it replaces it. */

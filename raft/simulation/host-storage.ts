@@ -76,6 +76,10 @@ export class HostStorage {
     this.#options.disk.cutPower();
   }
 
+  wipe(): void {
+    this.#options.disk.wipe();
+  }
+
   async openLog({ files, directory, behind, onFailure }: LogPlace): Promise<Log> {
     const { limits, clock } = this.#options;
     const { segmentBytes, prewriteBytes, maxWriteBytes, syncMode } = limits;
