@@ -124,6 +124,7 @@ export class CoreNode implements SimulatedNode {
       last: status.accepted,
       voters: votersOf(status.configuration),
       members: members.map(({ id }) => id),
+      settled: status.configuration.index <= status.commitIndex,
       damaged: status.faulty.length > 0,
     };
   }

@@ -17,7 +17,6 @@ import { RaftNode } from '../host/raft-node.ts';
 import type {
   Changed,
   ConfigurationAt,
-  Entry,
   Limits,
   MembershipChange,
   Transferred,
@@ -28,10 +27,8 @@ import type { SimulatedDisk } from './disk/disk.ts';
 import { ioCode } from './disk/mount.ts';
 import { HostStorage } from './host-storage.ts';
 import type { DiskPace, HostLimits, LogPlace } from './host-storage.ts';
+import { heldOn, lost } from './held-on-disk.ts';
 import type { Kernel } from './kernel.ts';
-import { UNKNOWN_TERM } from './log-mirror.ts';
-import type { MirrorEntry } from './log-mirror.ts';
-
 import { NodeClock, Process } from './node-clock.ts';
 import { votersOf } from './node.ts';
 import type { DiskFault, NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
@@ -84,7 +81,6 @@ interface Life {
   stopping: boolean;
 }
 
-const READ_BYTES = 1 << 20;
 const RECORD = { timestampMs: 0, recordCount: 1 };
 
 export class HostNode implements SimulatedNode {
@@ -129,6 +125,7 @@ export class HostNode implements SimulatedNode {
       last: status.accepted,
       voters: votersOf(status.configuration),
       members: members.map(({ id }) => id),
+      settled: status.configuration.index <= status.commitIndex,
       damaged: status.faulty.length > 0,
     };
   }
@@ -471,36 +468,6 @@ export class HostNode implements SimulatedNode {
 function isRefusal(error: unknown): error is Error {
   if (error instanceof RaftError) return true;
   return error instanceof StorageError && error.code === 'damaged';
-}
-
-interface Held {
-  /** The index alone where it cannot be read. */
-  readonly entries: readonly (Entry | number)[];
-  readonly damaged: readonly number[];
-}
-
-async function heldOn(disk: LogDisk): Promise<Held> {
-  const entries: (Entry | number)[] = [];
-  const damaged: number[] = [];
-  for (let next = disk.start; next <= disk.last;) {
-    const read = await disk.read(next, READ_BYTES);
-    if (read.kind === 'outside') throw new Error(`entry ${next} of ${disk.last} is not there`);
-    if (read.kind === 'entries') {
-      entries.push(...read.entries);
-      next += read.entries.length;
-      continue;
-    }
-    const through = read.range.through ?? disk.last;
-    for (; next <= through; next += 1) {
-      entries.push(next);
-      damaged.push(next);
-    }
-  }
-  return { entries, damaged };
-}
-
-function lost(index: number): MirrorEntry {
-  return { index, term: UNKNOWN_TERM, digest: 0 };
 }
 
 /** A fault that was installed, and not a bug that passes for one. */

@@ -243,7 +243,9 @@ export class Operator {
     });
   }
 
+  /** A change that is not committed may be taken back. */
   #goOn(leader: SimulatedNode): void {
+    if (leader.view()?.settled !== true) return;
     const members = this.#membersOf(leader);
     this.#forgetWiped(members);
     for (const id of this.#leaving) {

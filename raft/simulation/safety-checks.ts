@@ -27,6 +27,8 @@ export interface ReplicaView {
   readonly voters: readonly string[];
   /** And all of its members. */
   readonly members: readonly string[];
+  /** That configuration is committed. */
+  readonly settled: boolean;
   /** Some of its log cannot be read: it does not know what stood there. */
   readonly damaged: boolean;
 }

@@ -19,7 +19,11 @@ import {
   writeEntries,
 } from './entry-codec.ts';
 import { FrameReader, type FrameWriter, U64_BYTES, malformed } from './frame-bytes.ts';
-import { CONFIGURATION_BYTES_MAX, INCARNATION_BYTES_MAX, SERVER_ID_BYTES_MAX } from './peer-limits.ts';
+import {
+  CONFIGURATION_BYTES_MAX,
+  INCARNATION_BYTES_MAX,
+  SERVER_ID_BYTES_MAX,
+} from './peer-limits.ts';
 import { isServerId } from './server-id.ts';
 
 type Kind = PeerMessage['kind'];
