@@ -91,6 +91,8 @@ export interface ClientSettings {
   readonly windowBytes: number;
   readonly highWaterBytes: number;
   readonly pendingBytesMax: number;
+  /** Without topic and properties. */
+  readonly payloadBytesMax: number;
 }
 
 /** What becomes of payloads that outlive their part of the log. */
@@ -219,6 +221,7 @@ export function shardSettings(config: Config, directory: string, terminal: boole
       windowBytes: shards.max_under_way,
       highWaterBytes: shards.high_water,
       pendingBytesMax: shards.max_pending,
+      payloadBytesMax: shards.max_message_size,
     },
     checkpointBytes: shards.checkpoint_bytes,
     checkpointLogBytes: shards.checkpoint_log_bytes,

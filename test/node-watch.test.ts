@@ -77,8 +77,10 @@ it.each(['worker', 'main'])(
   },
 );
 
-it('a node that runs shows every metric of the table', async () => {
-  const node = await start();
+it('a node of a cluster shows every metric of the table', async () => {
+  const address = `127.0.0.1:${await freePort()}`;
+  const peers = `cluster.peers=[{id: node-1, addr: "${address}"}]`;
+  const node = await start([`cluster.listen=${address}`, peers]);
   running.push(node);
   const { body } = await get(node.ops?.port ?? 0, '/metrics');
   for (const { name } of [...METRICS, ...QUEUE_METRICS, ...GROUP_METRICS]) {

@@ -251,6 +251,7 @@ describe('the defaults of the file are those of the parts', () => {
         windowBytes: SHARD_CLIENT_DEFAULTS.windowBytes,
         highWaterBytes: SHARD_CLIENT_DEFAULTS.highWaterBytes,
         pendingBytesMax: SHARD_CLIENT_DEFAULTS.pendingBytesMax,
+        payloadBytesMax: SHARD_CLIENT_DEFAULTS.payloadBytesMax,
       },
       maxMessageBytes: SHARD_CLIENT_DEFAULTS.messageBytesMax,
       checkpointBytes: DEFAULT_SHARD_LIMITS.checkpointBytes,

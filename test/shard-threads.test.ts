@@ -44,6 +44,7 @@ function settings(thread: 'worker' | 'main', more: Partial<ShardSettings> = {}):
       windowBytes: MIB,
       highWaterBytes: MIB,
       pendingBytesMax: 16 * MIB,
+      payloadBytesMax: MIB,
     },
     checkpointBytes: MIB,
     checkpointLogBytes: 16 * MIB,

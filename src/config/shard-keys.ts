@@ -36,7 +36,7 @@ export const shards = section('The part that stores and delivers messages of que
     max: '1d',
   }),
   max_message_size: size({
-    about: 'Largest message that a queue takes; topic and properties have 64KiB on top.',
+    about: 'Largest payload that a queue takes; topic and properties have 64KiB on top.',
     fallback: '1MiB',
     min: '1KiB',
     max: '8MiB',

@@ -41,7 +41,7 @@ export interface DefinedQueue {
 
 export class Definitions implements RecordHolder, QueueOwner<QueueState> {
   readonly #table: RecordTable;
-  readonly #defined = new DefinitionTable();
+  readonly #defined: DefinitionTable;
   readonly #awake = new Map<QueueId, QueueState>();
   readonly #chunks = new Map<number, Resident<DefinitionsChunk>>();
   #version = 0;
@@ -49,7 +49,9 @@ export class Definitions implements RecordHolder, QueueOwner<QueueState> {
   #last: QueueState | undefined;
   readonly waiting: QueueState;
 
-  constructor(table: RecordTable) {
+  /** `nameSeed`: see `QueueNames`. */
+  constructor(table: RecordTable, nameSeed: number) {
+    this.#defined = new DefinitionTable(nameSeed);
     this.#table = table;
     const definition: QueueDefinition = {
       name: '',

@@ -39,11 +39,9 @@ interface SharedLimits {
 
 /** No queue can have such a name. */
 const OWN_DEAD_LETTER = '\0own';
-/** Where `limitsData` has the name of the dead-letter queue. */
-const DEAD_LETTER_AT = 18;
 
 export class DefinitionTable {
-  readonly #names = new QueueNames();
+  readonly #names: QueueNames;
   #types: Uint8Array;
   #limitsOf: Uint32Array;
   /** One more than what is known, so that new memory says that nothing is. */
@@ -57,7 +55,9 @@ export class DefinitionTable {
   readonly #sharedAt = new Map<string, number>();
   #lastShared = 0;
 
-  constructor() {
+  /** `seed`: see `QueueNames`. */
+  constructor(seed: number) {
+    this.#names = new QueueNames(seed);
     const { capacity } = this.#names;
     this.#types = new Uint8Array(capacity);
     this.#limitsOf = new Uint32Array(capacity);
@@ -166,8 +166,8 @@ export class DefinitionTable {
   /** The number of these limits, with one queue more. */
   #share(limits: QueueLimits, name: string): number {
     const isOwn = limits.deadLetter === DEAD_LETTER_PREFIX + name;
-    const deadLetter = isOwn ? OWN_DEAD_LETTER : limits.deadLetter;
-    const data = limitsData(limits).with(DEAD_LETTER_AT, deadLetter);
+    const shared = isOwn ? { ...limits, deadLetter: OWN_DEAD_LETTER } : limits;
+    const data = limitsData(shared);
     const last = this.#shared[this.#lastShared];
     let at: number | undefined = this.#lastShared;
     // Most queues have the limits of the one before, and for them no text is made.
@@ -176,7 +176,7 @@ export class DefinitionTable {
       at = this.#sharedAt.get(key);
       if (at === undefined) {
         at = this.#freeShared.pop() ?? this.#shared.length;
-        this.#shared[at] = { limits: isOwn ? { ...limits, deadLetter } : limits, data, queues: 0 };
+        this.#shared[at] = { limits: shared, data, queues: 0 };
         this.#sharedAt.set(key, at);
       }
     }

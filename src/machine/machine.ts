@@ -55,6 +55,8 @@ export interface MachineOptions {
   readonly maxResidentRecords: number;
   /** The first queueId that a new shard gives; the same on all of its replicas. Default 1. */
   readonly firstQueueId?: number | undefined;
+  /** An integer of 32 bits that nobody outside can know; see `QueueNames`. Default 0. */
+  readonly nameSeed?: number;
 }
 
 /** From what the deliveries of a group start. */
@@ -74,15 +76,17 @@ const NONE: readonly RecordKey[] = Object.freeze([]);
 export class Machine {
   readonly #options: MachineOptions;
   readonly #table = new RecordTable();
-  readonly #definitions = new Definitions(this.#table);
+  readonly #definitions: Definitions;
   readonly #senders = new Senders(this.#table);
   readonly #parts = new Parts(this.#table);
-  readonly #commands = new Commands(this.#definitions, this.#senders, this.#parts);
+  readonly #commands: Commands;
   #meta: Resident<Meta> | undefined;
 
   constructor(options: MachineOptions) {
     assert(isCount(options.maxResidentRecords), 'machine: maxResidentRecords must be a count');
     this.#options = options;
+    this.#definitions = new Definitions(this.#table, options.nameSeed ?? 0);
+    this.#commands = new Commands(this.#definitions, this.#senders, this.#parts);
   }
 
   /** At the start: load what this names and ask again, until it is empty. */

@@ -6,8 +6,9 @@
  * garbage collector has nothing to walk through. A slot is free again when its queue is removed,
  * and the space of names that are gone is won back when it makes up half of all.
  *
- * Never two queues with one id or one name: that is a bug of the caller. Pure; no randomness, so
- * names that were chosen to collide make a look-up as slow as there are queues.
+ * Never two queues with one id or one name: that is a bug of the caller. Pure: the host gives the
+ * seed of the hash, so that nobody can choose names that collide. Nothing that is told depends on
+ * it, so replicas may have different ones.
  */
 
 import { assert } from './assert.ts';
@@ -28,6 +29,7 @@ export function grown<T extends { set(from: T): void }>(column: T, larger: T): T
 }
 
 export class QueueNames {
+  readonly #basis: number;
   readonly #slots = new SlotIndex();
   #units = new Uint16Array(FIRST_UNITS);
   #unitsUsed = 0;
@@ -43,6 +45,11 @@ export class QueueNames {
   #free = NONE;
   /** Slots that were ever given: all below. */
   #end = 0;
+
+  /** `seed`: an integer of 32 bits. */
+  constructor(seed: number) {
+    this.#basis = HASH_BASIS ^ seed;
+  }
 
   get size(): number {
     return this.#slots.size;
@@ -60,7 +67,7 @@ export class QueueNames {
 
   /** -1: none. */
   slotNamed(name: string): number {
-    let slot = this.#heads[this.#bucket(hashOf(name))] as number;
+    let slot = this.#heads[this.#bucket(hashOf(name, this.#basis))] as number;
     while (slot !== NONE && !this.#isNamed(slot, name)) slot = this.#next[slot] as number;
     return slot;
   }
@@ -84,7 +91,7 @@ export class QueueNames {
     const slot = this.#take();
     this.#ids[slot] = queueId;
     this.#write(slot, name);
-    this.#link(slot, hashOf(name));
+    this.#link(slot, hashOf(name, this.#basis));
     this.#slots.add(queueId, slot);
     return slot;
   }
@@ -190,7 +197,7 @@ export class QueueNames {
   #hashAt(slot: number): number {
     const start = this.#starts[slot] as number;
     const end = start + (this.#lengths[slot] as number);
-    let hash = HASH_BASIS;
+    let hash = this.#basis;
     for (let i = start; i < end; i += 1) {
       hash = Math.imul(hash ^ (this.#units[i] as number), HASH_PRIME);
     }
@@ -203,8 +210,8 @@ export class QueueNames {
   }
 }
 
-function hashOf(name: string): number {
-  let hash = HASH_BASIS;
+export function hashOf(name: string, basis: number): number {
+  let hash = basis;
   for (let i = 0; i < name.length; i += 1) {
     hash = Math.imul(hash ^ name.charCodeAt(i), HASH_PRIME);
   }

@@ -23,7 +23,9 @@ export interface ShardClientLimits {
   readonly highWaterBytes: number;
   /** Above this a publish is refused with `unavailable`. */
   readonly pendingBytesMax: number;
-  /** The largest stored message. */
+  /** The largest payload. */
+  readonly payloadBytesMax: number;
+  /** The largest stored message: payload, topic and properties. */
   readonly messageBytesMax: number;
 }
 
@@ -35,6 +37,7 @@ export const SHARD_CLIENT_DEFAULTS: ShardClientLimits = {
   batchBytes: 65_536,
   highWaterBytes: 16 * 1024 * 1024,
   pendingBytesMax: 256 * 1024 * 1024,
+  payloadBytesMax: 1024 * 1024,
   messageBytesMax: 1024 * 1024 + 65_536,
 };
 

@@ -285,8 +285,8 @@ export class ShardClient implements QueueClient {
     if (this.#closed !== undefined) return 'unavailable';
     if (targets.length === 0) return 'no-queue';
     if (this.#rejects && this.#route.leader !== this.#node) return 'not-leader';
-    const { messageBytesMax, pendingBytesMax } = this.#limits;
-    if (targets.length > MAX_TARGETS || message.payload.length > messageBytesMax)
+    const { payloadBytesMax, pendingBytesMax } = this.#limits;
+    if (targets.length > MAX_TARGETS || message.payload.length > payloadBytesMax)
       return 'too-large';
     return this.#pending.bytes > pendingBytesMax ? 'unavailable' : undefined;
   }

@@ -285,12 +285,7 @@ class LazyTopic {
  * Classes and no literals: a literal with a getter is an object of the slow kind, in which each
  * field is looked up by its name.
  */
-class DecodedEnqueue implements EnqueueCommand {
-  readonly kind = 'enqueue';
-  node = '';
-  boot = 0;
-  number = 0;
-  answeredUpTo = 0;
+class Decoded {
   targets: QueueId[] = [];
   bytes = 0;
   options: EnqueueOptions | undefined = undefined;
@@ -305,21 +300,17 @@ class DecodedEnqueue implements EnqueueCommand {
   }
 }
 
-class DecodedTransfer implements TransferCommand {
+class DecodedEnqueue extends Decoded implements EnqueueCommand {
+  readonly kind = 'enqueue';
+  node = '';
+  boot = 0;
+  number = 0;
+  answeredUpTo = 0;
+}
+
+class DecodedTransfer extends Decoded implements TransferCommand {
   readonly kind = 'transfer';
   intent = 0;
-  targets: QueueId[] = [];
-  bytes = 0;
-  options: EnqueueOptions | undefined = undefined;
-  readonly #topic: LazyTopic;
-
-  constructor(topic: LazyTopic) {
-    this.#topic = topic;
-  }
-
-  get topic(): string {
-    return this.#topic.text;
-  }
 }
 
 /** Decodes one command at a time; what it gives is valid until its next call. */

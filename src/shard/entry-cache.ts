@@ -15,8 +15,8 @@ export interface CachedEntry {
   readonly bytes: number;
 }
 
-/** What an entry costs beyond its bytes. */
-const ENTRY_OVERHEAD_BYTES = 256;
+/** What an entry costs beyond its bytes, in any cache. */
+export const ENTRY_OVERHEAD_BYTES = 256;
 /** Memory of at most this size is shared by many entries, and each counts for its own part. */
 const SHARED_BYTES_MAX = 32_768;
 /** This part of the bound is emptied when it is exceeded. */

@@ -7,6 +7,7 @@
  * what changed, and what a list costs does not grow with the queues that are found by name.
  */
 
+import { randomInt } from 'node:crypto';
 import type { QueueDirectory, QueueInfo } from '../broker/ports.ts';
 import { defaultTopics } from '../machine/default-definition.ts';
 import { CAPTURES, DEFAULT_GROUPS, QUEUE_TYPES, sameTopics } from '../machine/definitions.ts';
@@ -20,7 +21,7 @@ const CAPTURE_SHIFT = 4;
 const WORD_MASK = 3;
 
 export class QueueTable implements QueueDirectory {
-  readonly #names = new QueueNames();
+  readonly #names = new QueueNames(randomInt(2 ** 32));
   #words = new Uint8Array(this.#names.capacity);
   readonly #patterned = new Map<QueueId, QueueInfo>();
   #list: readonly QueueInfo[] | undefined = [];

@@ -9,12 +9,10 @@
  */
 
 import type { LogIndex } from '../machine/ids.ts';
-import type { CachedEntry } from './entry-cache.ts';
+import { type CachedEntry, ENTRY_OVERHEAD_BYTES } from './entry-cache.ts';
 
 /** Buffers that wait for a read. */
 const SPARE_MAX = 4;
-/** What an entry costs beyond its bytes. */
-const ENTRY_OVERHEAD_BYTES = 256;
 
 interface Piece {
   /** Undefined: the entries lie elsewhere, in memory of their own. */

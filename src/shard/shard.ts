@@ -11,6 +11,7 @@
  * to end. A crash at any point is a case for `recovery.ts`.
  */
 
+import { randomInt } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import type { Runs } from '#storage';
 import type { QueueDefinition } from '../machine/definitions.ts';
@@ -94,6 +95,7 @@ export class Shard {
     this.#machine = new Machine({
       maxResidentRecords: limits.residentRecordsMax,
       firstQueueId: options.firstQueueId,
+      nameSeed: randomInt(2 ** 32),
     });
     this.#loader = new RecordLoader(records, this.#machine);
     this.#locations = new LocationIndex(limits.locationBytes);

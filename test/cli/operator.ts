@@ -68,13 +68,16 @@ export class Operator {
   }
 }
 
-/** On a terminal of so many columns (util-linux `script`), both outputs in one. */
+/**
+ * On a terminal of so many columns (util-linux `script`), both outputs in one. Its shell
+ * makes room for the program: Ctrl-C goes to all of them, and a dash that waits would die of it.
+ */
 export function onTerminal(
   command: string,
   columns: number,
   how: OnTerminal = {},
 ): Promise<Output> {
-  const line = `stty cols ${columns} rows 24; '${LAUNCHER}' ${command}`;
+  const line = `stty cols ${columns} rows 24; exec '${LAUNCHER}' ${command}`;
   return output('script', ['-qec', line, '/dev/null'], how);
 }
 

@@ -55,7 +55,7 @@ describe('cluster', () => {
       "cluster.peers[1].id: 'node-1' is that of peers[0] too",
     ],
     [
-      [...HERE, 'cluster.join=true'],
+      [HERE[0] ?? '', peers('127.0.0.1:7001'), 'cluster.join=true'],
       'cluster.join: has nobody to join: cluster.peers names no other node',
     ],
     [['cluster.peers=[{id: node-1}]'], "cluster.peers[0].addr: '' is not an address"],

@@ -58,7 +58,7 @@ describe('limits', () => {
   });
 
   it('that no queue has any more are forgotten, however often they change', () => {
-    const definitions = new Definitions(new RecordTable());
+    const definitions = new Definitions(new RecordTable(), 7);
     const [meta, effects] = [new Meta(), new Effects()];
     for (let i = 1; i <= 3_000; i += 1) {
       const limits = { ...DEFAULT_LIMITS, deliveryLimit: i };

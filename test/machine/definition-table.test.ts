@@ -24,7 +24,7 @@ function update(queueId: QueueId): Command {
 
 describe('the table of definitions', () => {
   it('gives each back as it was set, until it is removed', () => {
-    const table = new DefinitionTable();
+    const table = new DefinitionTable(7);
     const named = { ...ORDERS, name: 'bills', topics: ['b'] };
     table.set(id(7), ORDERS);
     table.set(id(3), MAIL);
@@ -47,7 +47,7 @@ describe('the table of definitions', () => {
   });
 
   it('has one object for equal limits, also where each has a dead-letter queue of its name', () => {
-    const table = new DefinitionTable();
+    const table = new DefinitionTable(7);
     for (let n = 1; n <= 1_000; n += 1) table.set(id(n), defaultDefinition(`q${n}`, 'classic'));
     expect(table.differentLimits).toBe(1);
     expect(table.get(id(999))).toEqual(defaultDefinition('q999', 'classic'));
@@ -59,7 +59,7 @@ describe('the table of definitions', () => {
   });
 
   it('remembers what an idle queue knows of itself; a new queue knows nothing', () => {
-    const table = new DefinitionTable();
+    const table = new DefinitionTable(7);
     table.set(id(1), ORDERS);
     expect(table.known(id(1))).toEqual({ wanted: -1, nextOffset: -1 });
     table.setKnown(id(1), { wanted: 0, nextOffset: 4 });
@@ -72,7 +72,7 @@ describe('the table of definitions', () => {
 
 describe('a chunk of definitions', () => {
   it('comes back from its record, in order of queueId, and has no queue of another chunk', () => {
-    const table = new DefinitionTable();
+    const table = new DefinitionTable(7);
     const chunk = new DefinitionsChunk(1, table);
     expect(chunk.isEmpty).toBe(true);
     table.set(id(127), ORDERS);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { QueueId } from '../../src/machine/ids.ts';
-import { QueueNames } from '../../src/machine/queue-names.ts';
+import { QueueNames, hashOf } from '../../src/machine/queue-names.ts';
 
 const id = (value: number): QueueId => value as QueueId;
 
@@ -17,7 +17,7 @@ describe('the names of queues', () => {
     });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
-        const names = new QueueNames();
+        const names = new QueueNames(7);
         const model = new Map<number, string>();
         for (const { queueId, name, removes } of steps) {
           if (model.has(queueId) && removes) {
@@ -44,7 +44,7 @@ describe('the names of queues', () => {
   });
 
   it('use the space of those that are gone again', () => {
-    const names = new QueueNames();
+    const names = new QueueNames(7);
     const long = (n: number): string => `${n}-${'x'.repeat(200)}`;
     for (let n = 1; n <= 5_000; n += 1) {
       names.add(id(n), long(n));
@@ -57,10 +57,19 @@ describe('the names of queues', () => {
   });
 
   it('are one each', () => {
-    const names = new QueueNames();
+    const names = new QueueNames(7);
     names.add(id(1), 'orders');
     expect(() => names.add(id(1), 'mail')).toThrow('an id twice');
     expect(() => names.add(id(2), 'orders')).toThrow('a name twice');
     expect(() => names.add(id(2), '')).toThrow('no proper length');
+  });
+
+  it('that were chosen to collide do so under one seed and not under another', () => {
+    const low = (name: string, seed: number): number => hashOf(name, seed) & 0xfff;
+    const chosen: string[] = [];
+    for (let n = 0; chosen.length < 100; n += 1) {
+      if (low(`queue-${n}`, 7) === 1) chosen.push(`queue-${n}`);
+    }
+    expect(new Set(chosen.map((name) => low(name, 8))).size).toBeGreaterThan(80);
   });
 });

@@ -126,6 +126,20 @@ describe('enqueue', () => {
     );
   });
 
+  it('takes a payload of the largest size, and none that is a byte longer', async () => {
+    const { client, shard, witness } = await setting({ payloadBytesMax: 200 });
+    client.enqueue([ORDERS], message('x'.repeat(200)), ORIGIN, witness, 1);
+    client.enqueue([ORDERS], message('x'.repeat(201)), ORIGIN, witness, 2);
+    await quiet();
+    expect(shard.enqueues.map((each) => each.payload.length)).toEqual([200]);
+    shard.say((writer) => writer.confirmed(1, []));
+    await quiet();
+    expect(witness.told).toEqual([
+      [1, 1],
+      [2, 'too-large'],
+    ]);
+  });
+
   it('tells no outcome during the call, not even of what it refuses itself', async () => {
     const { client, shard, witness, send } = await setting({ messageBytesMax: 200 });
     client.enqueue([], message('1'), ORIGIN, witness, 1);

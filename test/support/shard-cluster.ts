@@ -1,11 +1,12 @@
 /**
  * Three shards that are replicas of each other: real logs and runs over files in memory, a network
- * of lists, a clock that the test moves. A plain client speaks to the shard of its own node, and is
- * heard while that one leads; a routed one is that of the product, and reaches whoever leads over
- * links of lists.
+ * of lists, a clock that the test moves, and with it every timer. A plain client speaks to the
+ * shard of its own node, and is heard while that one leads; a routed one is that of the product,
+ * and reaches whoever leads over links of lists.
  */
 
 import { crc32 } from 'node:zlib';
+import { onTestFinished, vi } from 'vitest';
 import type { Network, NetworkListener, PeerMessage } from '#raft';
 import { Log } from '../../storage/log/log.ts';
 import type { LogOptions } from '../../storage/log/log-types.ts';
@@ -300,6 +301,9 @@ export class ShardCluster {
   }
 
   async start(limits: Partial<ShardLimits> = {}): Promise<void> {
+    // A timer of real time would come after any number of steps.
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    onTestFinished(() => void vi.useRealTimers());
     for (const node of this.nodes) await node.start(limits);
   }
 
@@ -335,6 +339,7 @@ export class ShardCluster {
     this.links.carry();
     for (let turns = 0; turns < 4; turns++) await turn();
     this.clock.advance(TICK_MS);
+    vi.advanceTimersByTime(TICK_MS);
   }
 
   async until(holds: () => boolean): Promise<void> {

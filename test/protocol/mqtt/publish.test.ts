@@ -91,11 +91,24 @@ describe('refusals', () => {
     client.publish(ORDERS, 'x', { qos: 2, messageId: 2 });
     await client.quiet();
     server.queues.answer(2, refusal);
-    const [reasonCode, reasonString] = REFUSALS[refusal];
+    const [reasonCode, words] = REFUSALS[refusal];
+    const reasonString = refusal === 'not-leader' ? `${words}; no node leads it now` : words;
     const answer = { reasonCode, properties: { reasonString } };
     expect(reasonCode).toBeGreaterThanOrEqual(0x80);
     expect(await client.expect('puback')).toMatchObject({ messageId: 1, ...answer });
     expect(await client.expect('pubrec')).toMatchObject({ messageId: 2, ...answer });
+  });
+
+  test('not-leader names the node that leads', async () => {
+    await start();
+    server.queues.mode = 'manual';
+    server.queues.leader = 'node-2';
+    const client = await server.client();
+    client.publish(ORDERS, 'x', { qos: 1, messageId: 1 });
+    await client.quiet();
+    server.queues.answer(1, 'not-leader');
+    const reasonString = `${REFUSALS['not-leader'][1]}; node-2 leads it`;
+    expect(await client.expect('puback')).toMatchObject({ properties: { reasonString } });
   });
 
   test('a client that wants no problem information gets the code alone', async () => {
