@@ -140,13 +140,32 @@ export class DurableShard {
   /** A checkpoint from a peer is the current replica: the one that runs is over. */
   #replaced(life: Life): void {
     if (this.#life !== life || this.#stopped) return;
-    this.#reopening = this.#reopen(life).catch((error: unknown) => {
+    const words = 'the shard has caught up by a checkpoint, and is opened anew';
+    this.#parts.logger.info({}, words);
+    this.#reopenSoon(() => this.#reopen(life));
+  }
+
+  /** The directory of this node was lost: what it promised under its old id, it does not know. */
+  #stranger(life: Life, was: string): void {
+    if (this.#life !== life || this.#stopped) return;
+    this.#reopenSoon(async () => {
+      const { folders, settings, logger } = this.#parts;
+      const id = await folders.newServerId(settings.node);
+      const words =
+        `the cluster knows another data directory of ${was}: this one is new, so the replica ` +
+        `waits as ${id}; at the leader: fluxmq cluster replace ${was} ${id} HOST:PORT`;
+      logger.error({ was, id }, words);
+      await this.#reopen(life);
+    });
+  }
+
+  #reopenSoon(reopen: () => Promise<void>): void {
+    this.#reopening = reopen().catch((error: unknown) => {
       this.#parts.onFailure(error instanceof Error ? error : new Error(String(error)));
     });
   }
 
   async #reopen(life: Life): Promise<void> {
-    this.#parts.logger.info({}, 'the shard has caught up by a checkpoint, and is opened anew');
     life.replica = undefined;
     await life.shard?.discard();
     await closeAll(life.closers);
@@ -231,7 +250,8 @@ export class DurableShard {
     for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');
     if (created && peers !== undefined) {
       const words =
-        'this node has no data yet: where it was a member before, remove it from the cluster first';
+        'this node has no data yet: a cluster begins when all of its nodes are there; where it ' +
+        'was a member before, it will take another id';
       logger.warn({ node: settings.node }, words);
     }
     const network = peers?.network(SHARD, id);
@@ -240,7 +260,8 @@ export class DurableShard {
       log,
       openRepairs: (how) => this.#openRepairs(how, (error) => replica?.logFailed(error)),
       id,
-      founders: foundersOf(settings),
+      founders: foundersOf(settings, id),
+      incarnation: settings.peers && log.logId,
       checkpoint: records.checkpoint,
       network: network ?? noNetwork,
       catchUp: this.#catchUp(life),
@@ -251,6 +272,7 @@ export class DurableShard {
       },
       heldBytesMax: settings.runs.windowBytes * HELD_WINDOWS,
       replaced: () => this.#replaced(life),
+      stranger: () => this.#stranger(life, id),
     });
     replica = made;
     life.replica = made;
@@ -329,11 +351,14 @@ function runsOf({ settings, files }: DurableShardParts, directory: string, owner
 }
 
 /** The nodes that the configuration file names, or this one alone. */
-function foundersOf({ node, peers }: ShardSettings): Configuration {
+function foundersOf({ node, peers }: ShardSettings, id: string): Configuration {
   if (peers === undefined) return { members: [{ id: node, role: 'voter', address: '' }] };
-  const founders = peers.joins ? peers.nodes.filter(({ id }) => id !== node) : peers.nodes;
+  const isFounder = !peers.joins && id === node;
+  const founders = isFounder ? peers.nodes : peers.nodes.filter((place) => place.id !== node);
   const { members } = configurationOf(
-    founders.map(({ id, host, port }) => ({ id, role: 'voter', address: `${host}:${port}` })),
+    founders.map(({ host, port, ...place }) => {
+      return { ...place, role: 'voter', address: `${host}:${port}` };
+    }),
   );
   // More voters cost a message each and make a quorum no safer.
   return { members: members.map((member, nth) => (nth < VOTERS_MAX ? member : learner(member))) };

@@ -88,9 +88,9 @@ export class ReplicaFolders {
     const text = await readSmall(this.#files, shard, SERVER_FILE);
     if (text === undefined) {
       const isNew = !(await this.has('log'));
-      const id = isNew && joins ? `${node}+${Math.floor(Date.now() / 1000)}` : node;
-      await this.#replaceFile(SERVER_FILE, `fluxmq-server ${id}\n`);
-      return id;
+      if (isNew && joins) return this.newServerId(node);
+      await this.#replaceFile(SERVER_FILE, `fluxmq-server ${node}\n`);
+      return node;
     }
     const [, id = '', owner = ''] = /^fluxmq-server (([^+\s]+)(?:\+\d+)?)\n$/.exec(text) ?? [];
     if (owner === node) return id;
@@ -99,6 +99,13 @@ export class ReplicaFolders {
       'damaged',
       `${join(shard, SERVER_FILE)} ${words}, and node.id is ${node}`,
     );
+  }
+
+  /** One that was never used, from now on: the directory that had the last one is lost. */
+  async newServerId(node: string): Promise<string> {
+    const id = `${node}+${Math.floor(Date.now() / 1000)}`;
+    await this.#replaceFile(SERVER_FILE, `fluxmq-server ${id}\n`);
+    return id;
   }
 
   async #replaceFile(name: string, text: string): Promise<void> {

@@ -108,6 +108,17 @@ async function inSteps(
 
 const addressOf = (id: string): string => `127.0.0.1:${ports.get(id) ?? 0}`;
 
+/** When it has found out that the cluster knows another directory of it. */
+async function newIdOf(node: string): Promise<string> {
+  const end = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const { id } = await viewOf(node).catch(() => ({ id: node }));
+    if (id !== node) return id;
+    if (performance.now() > end) throw new Error(`${node} keeps its id`);
+    await sleep(20);
+  }
+}
+
 async function rolesAt(id: string): Promise<string[]> {
   return (await viewOf(id)).members.map((member) => `${member.id} ${member.role}`);
 }
@@ -157,6 +168,31 @@ describe('on three nodes, and a fourth that comes', () => {
     expect(ids).toContain(await leaderOf(rest));
   });
 
+  it('a node that lost its directory votes no more under its name, and replaces itself', async () => {
+    const leader = await leaderOf(FOUNDERS);
+    const [lost = '', other = ''] = FOUNDERS.filter((each) => each !== leader);
+    await stop(lost);
+    await rm(join(directory, lost), { recursive: true });
+    await start(lost, FOUNDERS);
+    const id = await newIdOf(lost);
+    expect(id).toMatch(new RegExp(`^${lost}\\+\\d+$`));
+    expect(await rolesAt(lost)).toEqual(
+      FOUNDERS.filter((each) => each !== lost).map((each) => `${each} voter`),
+    );
+    const said = await inSteps(leader, async (steps) => {
+      await steps.add(id, addressOf(lost), true);
+      await steps.remove(lost);
+    });
+    expect(said.at(-1)).toBe(`${lost} gone`);
+    expect(await rolesAt(leader)).toContain(`${id} voter`);
+    // Its new id outlives a start, and its vote counts.
+    await stop(lost);
+    await start(lost, FOUNDERS);
+    expect((await viewOf(lost)).id).toBe(id);
+    await stop(leader);
+    expect([id, other]).toContain(await leaderOf([lost, other]));
+  });
+
   it('a leader that removes itself is followed by another, which has the change', async () => {
     const leader = await leaderOf(FOUNDERS);
     expect((await inSteps(leader, (steps) => steps.remove(leader))).at(-1)).toBe(`${leader} gone`);
@@ -178,7 +214,8 @@ describe('on three nodes, and a fourth that comes', () => {
       code: 'no-shard',
     });
     expect(await cluster?.transfer(0, 'n9')).toMatchObject({ code: 'not-voter' });
-    expect((await viewOf(leader)).membersIndex).toBe(0);
+    // The entry that names the founders.
+    expect((await viewOf(leader)).membersIndex).toBe(1);
   });
 });
 

@@ -15,6 +15,8 @@ export interface Member {
   readonly role: MemberRole;
   /** Where to reach it; opaque to the core. */
   readonly address: string;
+  /** Of a founder: the name of the log that it began with (`founding.ts`). */
+  readonly incarnation?: string;
 }
 
 export interface Configuration {

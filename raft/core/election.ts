@@ -8,14 +8,18 @@
  */
 
 import { majority } from './configuration.ts';
+import { Founding } from './founding.ts';
 import type { ServerId } from './ids.ts';
 import type { RequestVote, RequestVoteReply } from './message.ts';
 import type { Replica } from './replica.ts';
+
+type Ballot = Pick<RequestVoteReply, 'from' | 'voteGranted' | 'incarnation'>;
 
 export type Tally = 'open' | 'won' | 'lost';
 
 export class Election {
   readonly #replica: Replica;
+  readonly founding: Founding;
   #elapsed = 0;
   #timeout = 0;
   #granted: ServerId[] = [];
@@ -23,6 +27,7 @@ export class Election {
 
   constructor(replica: Replica) {
     this.#replica = replica;
+    this.founding = new Founding(replica);
     this.resetTimer();
     if (replica.isSoleVoter) this.#elapsed = this.#timeout;
   }
@@ -89,8 +94,9 @@ export class Election {
   begin(preVote: boolean, transfer: boolean): void {
     this.#granted = [];
     this.#rejected = [];
-    const { id, term, log, configurations, outbox } = this.#replica;
-    for (const to of configurations.voters) {
+    this.founding.begin();
+    const { id, term, log, outbox } = this.#replica;
+    for (const to of this.#electorate) {
       if (to === id) continue;
       const request: RequestVote = {
         kind: 'requestVote',
@@ -107,19 +113,35 @@ export class Election {
     }
   }
 
-  /** Only voters of the configuration in use are counted (thesis 4.1). */
-  count(from: ServerId, granted: boolean): Tally {
-    const answers = granted ? this.#granted : this.#rejected;
+  /** The voters of the configuration in use (thesis 4.1); for the first leader all founders. */
+  get #electorate(): readonly ServerId[] {
+    const { configurations } = this.#replica;
+    if (!this.founding.isBlank) return configurations.voters;
+    return configurations.current.configuration.members.map(({ id }) => id);
+  }
+
+  countOwn(): Tally {
+    return this.count({
+      from: this.#replica.id,
+      voteGranted: true,
+      incarnation: this.founding.incarnation,
+    });
+  }
+
+  count({ from, voteGranted, incarnation }: Ballot): Tally {
+    const counts = voteGranted && this.founding.takes(from, incarnation);
+    const answers = counts ? this.#granted : this.#rejected;
     if (!this.#granted.includes(from) && !this.#rejected.includes(from)) answers.push(from);
-    const { voters } = this.#replica.configurations;
+    const electorate = this.#electorate;
     let granting = 0;
     let rejecting = 0;
-    for (const id of voters) {
+    for (const id of electorate) {
       if (this.#granted.includes(id)) granting += 1;
       if (this.#rejected.includes(id)) rejecting += 1;
     }
-    if (granting >= majority(voters.length)) return 'won';
-    return rejecting > voters.length - majority(voters.length) ? 'lost' : 'open';
+    const needed = this.founding.isBlank ? electorate.length : majority(electorate.length);
+    if (granting >= needed) return 'won';
+    return rejecting > electorate.length - needed ? 'lost' : 'open';
   }
 
   /** Of this term, or a pre-vote of whatever term: grants at most one vote a term. */
@@ -167,6 +189,7 @@ export class Election {
       term: voteGranted ? request.term : term,
       voteGranted,
       preVote,
+      incarnation: this.founding.incarnation,
     };
     if (preVote) outbox.sendUnheld(reply);
     else outbox.send(reply);

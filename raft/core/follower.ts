@@ -8,6 +8,7 @@
 
 import { assert } from './assert.ts';
 import type { Entry } from './entry.ts';
+import type { Founding } from './founding.ts';
 import type { LogIndex, ServerId, Term } from './ids.ts';
 import type { AppendEntries, Heartbeat } from './message.ts';
 import type { Replica } from './replica.ts';
@@ -27,6 +28,7 @@ function isWellFormed({ entries, prevLogIndex, prevLogTerm, term }: AppendEntrie
 
 export class Follower {
   readonly #replica: Replica;
+  readonly #founding: Founding;
   #session = 0;
   #sessionTerm: Term = 0;
   /** The end of the last append that is not acknowledged in full. */
@@ -35,8 +37,9 @@ export class Follower {
   /** Something was written since the last acknowledgement. */
   #hasWritten = false;
 
-  constructor(replica: Replica) {
+  constructor(replica: Replica, founding: Founding) {
     this.#replica = replica;
+    this.#founding = founding;
   }
 
   /** From the leader of this term. */
@@ -48,6 +51,7 @@ export class Follower {
       this.#reject(message);
       return;
     }
+    if (!this.#founding.mayBegin(entries)) return;
     this.#append(entries);
     const verified = prevLogIndex + entries.length;
     const replica = this.#replica;
@@ -66,7 +70,8 @@ export class Follower {
       to: message.from,
       term: replica.term,
       session: message.session,
-      round: message.round,
+      // What it may have forgotten must not confirm a leader (thesis 6.4).
+      round: replica.isBlank ? 0 : message.round,
       inReserve: replica.inReserve,
     });
   }
@@ -163,10 +168,11 @@ export class Follower {
   }
 
   #reject(message: AppendEntries): void {
-    const { log, faults, commitIndex, tailLost } = this.#replica;
+    const { log, faults, commitIndex, tailLost, isBlank } = this.#replica;
     const sound = faults.soundUpTo(Math.min(message.prevLogIndex, log.last));
     const agreeing = log.highestWithTermUpTo(sound, message.prevLogTerm) ?? commitIndex;
-    this.#refuse(message, Math.max(agreeing, commitIndex), tailLost || faults.isEndUnknown);
+    const isLost = tailLost || faults.isEndUnknown || isBlank;
+    this.#refuse(message, Math.max(agreeing, commitIndex), isLost);
   }
 
   #refuse(

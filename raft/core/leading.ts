@@ -34,13 +34,17 @@ export class Leading {
     return this.#uncommittedBytes;
   }
 
-  /** Of a new leader: its first entry lets it commit those before it (Raft 8, thesis 6.4). */
-  begin(): void {
+  /**
+   * Of a new leader: its first entry lets it commit those before it (Raft 8, thesis 6.4). That of
+   * the first leader of all names the founders.
+   */
+  begin(founded: Configuration | undefined): void {
     const { log, commitIndex } = this.#replica;
     this.#uncommittedBytes = log.bytesBetween(commitIndex + 1, log.last);
     this.#peers.start();
     this.#transfer.begin();
-    this.#append(this.#empty());
+    if (founded === undefined) this.#append(this.#empty());
+    else this.#appendConfiguration(founded);
   }
 
   end(): void {

@@ -30,6 +30,8 @@ export interface RequestVoteReply extends Addressed {
   readonly kind: 'requestVoteReply';
   readonly voteGranted: boolean;
   readonly preVote: boolean;
+  /** Of a server with an empty log: which one it is. Else empty. */
+  readonly incarnation: string;
 }
 
 export interface AppendEntries extends Addressed {

@@ -77,6 +77,11 @@ export interface RaftOptions {
   readonly limits?: Partial<Limits>;
   /** From [0, 1), for election time-outs. */
   random(): number;
+  /**
+   * Name of the log that the replica has: another one whenever a log begins anew. With it a founder
+   * that comes back without its log is found out; all founders have one, or none (`founding.ts`).
+   */
+  readonly incarnation?: string | undefined;
   /** Where leadership should be, if that server is there and has caught up. */
   readonly preferred?: ServerId | undefined;
 }

@@ -72,6 +72,8 @@ export const INSTALL_REFUSALS = [
   'stopped',
   /** What it has is as new. */
   'stale',
+  /** It knows another server under this one's name (`founding.ts`). */
+  'stranger',
   /** Another one is being made durable. */
   'installing',
   /** Entries are being applied: wait for `applied`, then ask again. */

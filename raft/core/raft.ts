@@ -182,8 +182,25 @@ export class Raft {
    */
   install(checkpoint: Checkpoint): InstallOutcome {
     assertCount(checkpoint.index, 'the index of a checkpoint');
+    if (!this.meets(checkpoint.configuration)) return { kind: 'refused', code: 'stranger' };
     this.#server.observeTerm(checkpoint.term);
     return this.#installing.install(checkpoint);
+  }
+
+  /**
+   * On the receiver: whether the cluster of this configuration may be its own. If not, this replica
+   * does nothing any more (`isStranger`).
+   */
+  meets({ configuration }: ConfigurationAt): boolean {
+    const { election, replica } = this.#server;
+    if (election.founding.meets(configuration)) return true;
+    if (replica.role !== 'stopped') this.#server.stop();
+    return false;
+  }
+
+  /** The cluster knows another server under this name: this one lost its log, and has ended. */
+  get isStranger(): boolean {
+    return this.#server.replica.isStranger;
   }
 
   /** A read has found entries of this replica's log damaged. */

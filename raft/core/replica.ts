@@ -36,6 +36,9 @@ export class Replica {
   /** Not to stand before the log has this, nor to serve before it is applied. */
   serveFrom: LogIndex;
   inReserve = false;
+  readonly incarnation: string | undefined;
+  /** The cluster knows another server under this name: it has to end. */
+  isStranger = false;
   #term: Term;
   #vote: ServerId | undefined;
   #tailLost: boolean;
@@ -45,6 +48,7 @@ export class Replica {
   constructor(options: RaftOptions, limits: Limits) {
     const { recovered } = options;
     this.id = options.id;
+    this.incarnation = options.incarnation;
     this.limits = limits;
     this.random = () => options.random();
     this.log = new EntryLog(recovered, this.ledger);
@@ -79,6 +83,11 @@ export class Replica {
 
   get commitIndex(): LogIndex {
     return this.#commitIndex;
+  }
+
+  /** Nobody can tell from its log whether it is new (`founding.ts`). */
+  get isBlank(): boolean {
+    return this.incarnation !== undefined && this.log.last === 0;
   }
 
   get isSoleVoter(): boolean {

@@ -49,7 +49,7 @@ export class Server {
     this.replica = replica;
     this.peers = new Peers(replica);
     this.election = new Election(replica);
-    this.follower = new Follower(replica);
+    this.follower = new Follower(replica, this.election.founding);
     this.transfer = new Transfer(replica, this.peers);
     this.transfer.preferred = options.preferred;
     this.leading = new Leading(replica, this.peers, this.transfer);
@@ -87,7 +87,7 @@ export class Server {
     replica.role = 'preCandidate';
     replica.leader = undefined;
     election.begin(true, false);
-    if (election.count(replica.id, true) === 'won') this.#campaign(false);
+    if (election.countOwn() === 'won') this.#campaign(false);
   }
 
   /** Its own vote counts when it is durable, like any other: see `hardStateDurable`. */
@@ -107,7 +107,7 @@ export class Server {
     replica.role = 'leader';
     replica.leader = replica.id;
     this.#heartbeatElapsed = 0;
-    this.leading.begin();
+    this.leading.begin(this.election.founding.configuration);
   }
 
   /** Leadership ends here; the voter with most of the log need not wait for its time-out. */
@@ -215,6 +215,7 @@ export class Server {
   }
 
   #dispatch(message: Message): void {
+    const { replica } = this;
     switch (message.kind) {
       case 'requestVote':
         this.election.answer(message);
@@ -225,6 +226,7 @@ export class Server {
       case 'appendEntries':
         this.#hearLeader(message);
         this.follower.appendEntries(message);
+        if (replica.isStranger) this.stop();
         break;
       case 'heartbeat':
         this.#hearLeader(message);
@@ -257,18 +259,19 @@ export class Server {
     }
   }
 
-  #requestVoteReply({ from, preVote, voteGranted, term }: RequestVoteReply): void {
+  #requestVoteReply(reply: RequestVoteReply): void {
+    const { preVote, voteGranted, term } = reply;
     const { role } = this.replica;
     const { term: current } = this.replica;
     if (preVote) {
       if (role !== 'preCandidate' || (voteGranted && term !== current + 1)) return;
-      const tally = this.election.count(from, voteGranted);
+      const tally = this.election.count(reply);
       if (tally === 'won') this.#campaign(false);
       else if (tally === 'lost') this.#becomeFollower(current, undefined);
       return;
     }
     if (role !== 'candidate') return;
-    const tally = this.election.count(from, voteGranted);
+    const tally = this.election.count(reply);
     if (tally === 'won') this.#becomeLeader();
     else if (tally === 'lost') this.#becomeFollower(current, undefined);
   }
@@ -320,7 +323,7 @@ export class Server {
     const { replica, election } = this;
     replica.outbox.release(replica.term);
     if (replica.role !== 'candidate' || replica.vote !== replica.id) return;
-    if (election.count(replica.id, true) === 'won') this.#becomeLeader();
+    if (election.countOwn() === 'won') this.#becomeLeader();
   }
 
   /** Nothing is written any more, so nothing is promised any more. */

@@ -96,7 +96,7 @@ export class CatchUps {
   received(message: CatchUpMessage): void {
     switch (message.kind) {
       case 'catchUpOffer':
-        this.#receiver.offer(message);
+        if (this.#options.raft.meets(message.configuration)) this.#receiver.offer(message);
         return;
       case 'catchUpAsk':
         this.#sender.ask(message);

@@ -68,6 +68,7 @@ export class LogDisk implements Disk {
   /** The last hard state that is on its way. */
   #voting: Promise<void> = Promise.resolve();
   #failure: Error | undefined;
+  #toldToken = 0;
 
   constructor(options: LogDiskOptions) {
     this.#log = options.log;
@@ -325,7 +326,10 @@ export class LogDisk implements Disk {
     this.#persisted(token);
   }
 
+  /** The entries of a collected write are told before a hard state in it that came earlier. */
   #persisted(token: number): void {
+    if (token <= this.#toldToken) return;
+    this.#toldToken = token;
     this.#listener?.persisted(token);
   }
 }

@@ -40,7 +40,7 @@ export interface DiskWrite {
 }
 
 export interface DiskListener {
-  /** This write and every earlier one are on stable storage. */
+  /** This write and every earlier one are on stable storage. Tokens ascend. */
   persisted(token: number): void;
   /** Once: the first failed write. Nothing is persisted any more. */
   failed(error: Error): void;
@@ -125,7 +125,9 @@ export type ReplicaEnd =
   /** A write failed: what is on the disk counts, and nothing was acknowledged since. */
   | { readonly kind: 'failed'; readonly error: Error }
   /** A checkpoint from a peer has become the current one: the replica is to be opened anew. */
-  | { readonly kind: 'replaced'; readonly index: LogIndex };
+  | { readonly kind: 'replaced'; readonly index: LogIndex }
+  /** The cluster knows another one under its name: its log was lost, and it never comes back. */
+  | { readonly kind: 'stranger' };
 
 /**
  * The state machine behind a replica, and whoever hears what becomes of it. Called in turns of the

@@ -38,6 +38,8 @@ export interface RaftNodeOptions {
   readonly checkpoint: StandingCheckpoint;
   readonly catchUp: CatchUpPorts;
   readonly limits?: Partial<Limits>;
+  /** `RaftOptions.incarnation`: the id of its log. */
+  readonly incarnation?: string | undefined;
   /** Where leadership should be, if that server is there and has caught up. */
   readonly preferred?: ServerId | undefined;
   /** Default 10. */
@@ -80,7 +82,7 @@ export class RaftNode {
 
   /** Reads what the log has of configurations; nothing happens before `start`. */
   static async open(options: RaftNodeOptions): Promise<RaftNode> {
-    const { id, disk, checkpoint, limits, preferred } = options;
+    const { id, disk, checkpoint, limits, preferred, incarnation } = options;
     const recovered = await recoveredState(disk, checkpoint, id);
     const raft = new Raft({
       id,
@@ -88,6 +90,7 @@ export class RaftNode {
       ...(limits === undefined ? {} : { limits }),
       random: () => options.random(),
       preferred,
+      incarnation,
     });
     return new RaftNode(options, raft);
   }
@@ -368,13 +371,14 @@ export class RaftNode {
     const deadline = clock.monotonicMs() + SLICE_MS;
     while (this.#state === 'running') {
       const ready = this.#raft.ready();
-      if (ready === undefined) return;
+      if (ready === undefined) break;
       this.#execute(ready);
       if (clock.monotonicMs() < deadline) continue;
       this.#scheduled = true;
       clock.later(this.#turn);
       return;
     }
+    if (this.#state === 'running' && this.#raft.isStranger) this.#end({ kind: 'stranger' });
   }
 
   #execute(ready: Ready): void {

@@ -2,8 +2,8 @@
  * The cluster of one simulation: its nodes, what connects them, and who looks at them after every
  * event.
  *
- * A node that lost its disk never comes back under its name: the operator removes it and adds
- * another one in its place (thesis 11.7.2).
+ * A node that lost its disk is removed, and another one is added in its place (thesis 11.7.2). One
+ * that comes back under its name all the same finds that out, and is replaced then.
  */
 
 import type { PeerMessage } from '../host/peer-message.ts';
@@ -13,6 +13,7 @@ import type { Transfer } from './core-node.ts';
 import { Counters } from './counters.ts';
 import { SimulatedDisk } from './disk/disk.ts';
 import { HostNode } from './host-node.ts';
+import { callUs } from './host-storage.ts';
 import { Kernel } from './kernel.ts';
 import { Network } from './network.ts';
 import type { SimulatedNode } from './node.ts';
@@ -50,6 +51,8 @@ export interface Machine {
   readonly clock: VirtualClock;
   /** Its disk is lost: it never starts again. */
   lost: boolean;
+  /** It was made with the cluster, and has the disk that it was made with. */
+  isFounder: boolean;
 }
 
 export class Cluster {
@@ -86,7 +89,7 @@ export class Cluster {
       members.push({ id: `n${number}`, role: 'voter', address: '' });
     }
     const configuration: ConfigurationAt = { index: 0, configuration: { members } };
-    for (const _ of members) this.make(configuration);
+    for (const _ of members) this.make(configuration).isFounder = true;
     for (const id of this.machines.keys()) this.startNode(id);
   }
 
@@ -101,7 +104,7 @@ export class Cluster {
       this.plan.level === 'host'
         ? this.#hostNode(id, clock, configuration)
         : this.#coreNode(id, clock, configuration);
-    const machine: Machine = { node, clock, lost: false };
+    const machine: Machine = { node, clock, lost: false, isFounder: false };
     this.machines.set(id, machine);
     return machine;
   }
@@ -187,17 +190,18 @@ export class Cluster {
     const { kernel, checks, counters } = this;
     const touched = (): void => void this.#touched.add(id);
     const installing = (): void => this.armed.get('installing')?.(id);
-    const machines = this.#machines;
-    return { id, kernel, checks, counters, machines, tickMs: TICK_MS, touched, installing };
+    const halted = (): void => this.onHalt?.(id);
+    const common = { id, kernel, checks, counters, touched, installing, halted };
+    return { ...common, machines: this.#machines, tickMs: TICK_MS };
   }
 
   #hostNode(id: string, clock: VirtualClock, configuration: ConfigurationAt): HostNode {
     const { kernel, plan } = this;
-    const pace = { ...DISK_PACE };
+    const pace = { ...DISK_PACE, slowedBy: 0 };
     const paces = kernel.stream(`disk pace ${id}`);
     const disk = new SimulatedDisk({
       seed: `${kernel.seed} ${id}`,
-      later: (run) => void kernel.after(paces.between(pace.leastUs, pace.mostUs), run),
+      later: (run) => void kernel.after(callUs(pace, paces), run),
     });
     const node = new HostNode({
       ...this.#common(id),
@@ -209,7 +213,6 @@ export class Cluster {
       configuration,
       send: (message) => this.#send(id, message.to, message),
       violated: (error) => this.violated(error),
-      halted: () => this.onHalt?.(id),
     });
     this.#receivers.set(id, (_from, message) => node.receive(message as PeerMessage));
     return node;

@@ -62,6 +62,8 @@ export interface CoreNodeOptions {
   installing(): void;
   /** Something happened to it: whoever checks it looks again. */
   touched(): void;
+  /** Its disk was wiped, and the cluster has told it so. */
+  halted(): void;
 }
 
 interface Reading {
@@ -122,6 +124,7 @@ export class CoreNode implements SimulatedNode {
       last: status.accepted,
       voters: votersOf(status.configuration),
       members: members.map(({ id }) => id),
+      settled: status.configuration.index <= status.commitIndex,
       damaged: status.faulty.length > 0,
     };
   }
@@ -144,6 +147,7 @@ export class CoreNode implements SimulatedNode {
     const raft = new Raft({
       id,
       recovered,
+      incarnation: store.incarnation,
       limits,
       random: () => random.below(0x1_0000_0000) / 0x1_0000_0000,
     });
@@ -254,6 +258,11 @@ export class CoreNode implements SimulatedNode {
     return this.#options.store.damage(random);
   }
 
+  wipe(): void {
+    this.#options.store.wipe();
+    this.#options.checks.wiped(this.id);
+  }
+
   get isDamaged(): boolean {
     return this.#options.store.isDamaged;
   }
@@ -297,10 +306,15 @@ export class CoreNode implements SimulatedNode {
   #drain(life: Life): void {
     for (;;) {
       const ready = life.raft.ready();
-      if (ready === undefined) return;
+      if (ready === undefined) break;
       this.#options.touched();
       this.#execute(life, ready);
     }
+    if (!life.raft.isStranger || this.#life !== life) return;
+    this.#options.counters.add('rare: stranger under a known name');
+    this.#life = undefined;
+    this.#state = 'failed';
+    this.#options.halted();
   }
 
   #execute(life: Life, ready: Ready): void {

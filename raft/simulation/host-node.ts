@@ -17,7 +17,6 @@ import { RaftNode } from '../host/raft-node.ts';
 import type {
   Changed,
   ConfigurationAt,
-  Entry,
   Limits,
   MembershipChange,
   Transferred,
@@ -28,10 +27,8 @@ import type { SimulatedDisk } from './disk/disk.ts';
 import { ioCode } from './disk/mount.ts';
 import { HostStorage } from './host-storage.ts';
 import type { DiskPace, HostLimits, LogPlace } from './host-storage.ts';
+import { heldOn, lost } from './held-on-disk.ts';
 import type { Kernel } from './kernel.ts';
-import { UNKNOWN_TERM } from './log-mirror.ts';
-import type { MirrorEntry } from './log-mirror.ts';
-
 import { NodeClock, Process } from './node-clock.ts';
 import { votersOf } from './node.ts';
 import type { DiskFault, NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
@@ -80,9 +77,10 @@ interface Life {
   replica: ReplicaFiles | undefined;
   listener: NetworkListener | undefined;
   checkpointing: boolean;
+  /** In order: its log is being closed. */
+  stopping: boolean;
 }
 
-const READ_BYTES = 1 << 20;
 const RECORD = { timestampMs: 0, recordCount: 1 };
 
 export class HostNode implements SimulatedNode {
@@ -127,6 +125,7 @@ export class HostNode implements SimulatedNode {
       last: status.accepted,
       voters: votersOf(status.configuration),
       members: members.map(({ id }) => id),
+      settled: status.configuration.index <= status.commitIndex,
       damaged: status.faulty.length > 0,
     };
   }
@@ -147,6 +146,7 @@ export class HostNode implements SimulatedNode {
       replica: undefined,
       listener: undefined,
       checkpointing: false,
+      stopping: false,
     };
     this.#life = life;
     this.#state = 'starting';
@@ -163,6 +163,7 @@ export class HostNode implements SimulatedNode {
     const node = life?.node;
     if (this.#state !== 'up' || life === undefined || node === undefined) return;
     this.#state = 'starting';
+    life.stopping = true;
     node.stop().then(
       () => {
         if (this.#life === life) this.crash();
@@ -244,6 +245,16 @@ export class HostNode implements SimulatedNode {
     const text = this.#storage.damage(this.#logDirectory, random);
     if (text !== undefined) this.#isDamaged = true;
     return text;
+  }
+
+  wipe(): void {
+    const { checks, configuration, id } = this.#options;
+    this.#storage.wipe();
+    this.#voters = [votersOf(configuration)];
+    this.#number = undefined;
+    this.#logDirectory = '';
+    this.#isDamaged = false;
+    checks.wiped(id);
   }
 
   get isDamaged(): boolean {
@@ -335,6 +346,7 @@ export class HostNode implements SimulatedNode {
         checksum: (bytes) => crc32(bytes),
         failed: () => this.#options.counters.add('rare: a catch-up broke off'),
       },
+      incarnation: log.logId,
       limits: this.#options.core,
       tickMs: this.#options.tickMs,
     });
@@ -382,6 +394,7 @@ export class HostNode implements SimulatedNode {
   #ended(life: Life, end: ReplicaEnd): void {
     if (this.#life !== life) return;
     if (end.kind === 'failed') return this.#diskFailed(life, end.error);
+    if (end.kind === 'stranger') return this.#stranger();
     this.#options.counters.add('catch-ups');
     this.#endLife('down');
     this.#state = 'starting';
@@ -419,6 +432,7 @@ export class HostNode implements SimulatedNode {
       .then(() => {
         life.checkpointing = false;
         this.#options.counters.add('checkpoints');
+        if (this.#life !== life || life.stopping) return undefined;
         return node.truncatePrefix(index + 1 - keptEntries);
       })
       .catch((error: unknown) => this.#diskFailed(life, error));
@@ -434,6 +448,13 @@ export class HostNode implements SimulatedNode {
     this.#endLife('failed');
   }
 
+  /** Its disk was wiped, and the cluster has told it so. */
+  #stranger(): void {
+    this.#options.counters.add('rare: stranger under a known name');
+    this.#endLife('failed');
+    this.#options.halted();
+  }
+
   /** It says loudly that it may not go on: whoever runs it replaces it. */
   #halted(error: Error): void {
     this.#options.counters.add('rare: start refused over damage');
@@ -447,36 +468,6 @@ export class HostNode implements SimulatedNode {
 function isRefusal(error: unknown): error is Error {
   if (error instanceof RaftError) return true;
   return error instanceof StorageError && error.code === 'damaged';
-}
-
-interface Held {
-  /** The index alone where it cannot be read. */
-  readonly entries: readonly (Entry | number)[];
-  readonly damaged: readonly number[];
-}
-
-async function heldOn(disk: LogDisk): Promise<Held> {
-  const entries: (Entry | number)[] = [];
-  const damaged: number[] = [];
-  for (let next = disk.start; next <= disk.last;) {
-    const read = await disk.read(next, READ_BYTES);
-    if (read.kind === 'outside') throw new Error(`entry ${next} of ${disk.last} is not there`);
-    if (read.kind === 'entries') {
-      entries.push(...read.entries);
-      next += read.entries.length;
-      continue;
-    }
-    const through = read.range.through ?? disk.last;
-    for (; next <= through; next += 1) {
-      entries.push(next);
-      damaged.push(next);
-    }
-  }
-  return { entries, damaged };
-}
-
-function lost(index: number): MirrorEntry {
-  return { index, term: UNKNOWN_TERM, digest: 0 };
 }
 
 /** A fault that was installed, and not a bug that passes for one. */

@@ -28,8 +28,14 @@ export interface HostLimits {
 
 /** How long a call to the disk takes. */
 export interface DiskPace {
-  leastUs: number;
-  mostUs: number;
+  readonly leastUs: number;
+  readonly mostUs: number;
+  /** Faults under way that make it slow. */
+  slowedBy: number;
+}
+
+export function callUs(pace: DiskPace, random: Random): number {
+  return random.between(pace.leastUs, pace.slowedBy > 0 ? SLOW_MOST_US : pace.mostUs);
 }
 
 export interface HostStorageOptions {
@@ -70,6 +76,10 @@ export class HostStorage {
     this.#options.disk.cutPower();
   }
 
+  wipe(): void {
+    this.#options.disk.wipe();
+  }
+
   async openLog({ files, directory, behind, onFailure }: LogPlace): Promise<Log> {
     const { limits, clock } = this.#options;
     const { segmentBytes, prewriteBytes, maxWriteBytes, syncMode } = limits;
@@ -104,9 +114,8 @@ export class HostStorage {
     const times = Number.MAX_SAFE_INTEGER;
     switch (fault) {
       case 'slow': {
-        const { mostUs } = pace;
-        pace.mostUs = SLOW_MOST_US;
-        return () => (pace.mostUs = mostUs);
+        pace.slowedBy += 1;
+        return () => (pace.slowedBy -= 1);
       }
       case 'hung':
         return released(disk.inject({ kind: 'hung', on: 'write', times }));

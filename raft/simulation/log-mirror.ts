@@ -21,6 +21,8 @@ interface MirroredConfiguration {
   readonly voters: readonly string[];
 }
 
+const FOUNDING_INDEX = 1;
+
 export class LogMirror {
   #before: MirrorEntry = { index: 0, term: 0, digest: 0 };
   #entries: MirrorEntry[] = [];
@@ -53,9 +55,10 @@ export class LogMirror {
     return this.#configurations.at(-1)?.voters;
   }
 
-  /** Configurations of that term behind that index. */
+  /** Configurations of that term behind that index; the entry that names the founders is none. */
   changesBehind(index: number, term: number): number {
-    return this.#configurations.filter((one) => one.index > index && one.term === term).length;
+    const behind = Math.max(index, FOUNDING_INDEX);
+    return this.#configurations.filter((one) => one.index > behind && one.term === term).length;
   }
 
   /** What stands there, or stood there before it went bad. */

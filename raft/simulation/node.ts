@@ -54,6 +54,8 @@ export interface SimulatedNode {
   breakDisk(fault: DiskFault): (() => void) | undefined;
   /** While it is down: something that was durable goes bad. Says what; undefined: it cannot. */
   damage(random: Random): string | undefined;
+  /** While it is down: an empty disk takes the place of its own. */
+  wipe(): void;
   /** Something was durable and cannot be read. */
   readonly isDamaged: boolean;
   /** Voters of every configuration that it may go by, now or after a restart. */

@@ -25,6 +25,7 @@ export type OperatorKind =
   | 'member: replace'
   | 'member: two at once'
   | 'disk lost'
+  | 'disk wiped'
   | 'wiped and re-added';
 
 export class Operator {
@@ -35,6 +36,8 @@ export class Operator {
   /** Machines that are to become members. */
   readonly #coming = new Set<string>();
   #retrying = false;
+  /** Came back under its name without what it knew, and has not been told so. */
+  #wiped: string | undefined;
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -44,7 +47,7 @@ export class Operator {
 
   /** Nothing is left to be done. */
   get done(): boolean {
-    return this.#leaving.size === 0 && this.#coming.size === 0;
+    return this.#leaving.size === 0 && this.#coming.size === 0 && this.#wiped === undefined;
   }
 
   act(kind: OperatorKind): string | undefined {
@@ -66,6 +69,8 @@ export class Operator {
         return this.#twoAtOnce(leader);
       case 'disk lost':
         return this.#loseDisk(leader);
+      case 'disk wiped':
+        return this.#wipe(leader);
     }
   }
 
@@ -147,6 +152,7 @@ export class Operator {
     const machine = this.#cluster.machines.get(id);
     if (machine === undefined || machine.lost) return;
     machine.lost = true;
+    if (this.#wiped === id) this.#wiped = undefined;
     this.#leaving.add(id);
     const name = this.#comes(this.#makeMachine());
     this.#cluster.kernel.note(`${id} is replaced by ${name}`);
@@ -164,6 +170,35 @@ export class Operator {
     return `${id}, in its place ${this.#comes(this.#makeMachine())}`;
   }
 
+  /** The machine starts under its name with an empty disk, as if it were new. */
+  #wipe(leader: SimulatedNode): string | undefined {
+    const { machines, kernel } = this.#cluster;
+    const id = this.#someVoter(leader, true);
+    const machine = machines.get(id ?? '');
+    if (id === undefined || machine?.isFounder !== true || !this.done) return undefined;
+    if (machines.size >= MACHINES_MOST || !this.#safeWithout(id)) return undefined;
+    // Until then nobody else need know who the founders are.
+    if ((leader.view()?.committed ?? 0) === 0) return undefined;
+    machine.node.crash();
+    machine.node.wipe();
+    machine.isFounder = false;
+    this.#wiped = id;
+    kernel.after(this.#random.pick([1, 50_000, 1_000_000]), () => {
+      if (machine.node.state === 'down') this.#cluster.startNode(id);
+    });
+    this.#retry();
+    return id;
+  }
+
+  /** One that was removed meanwhile is told nothing any more. */
+  #forgetWiped(members: readonly string[]): void {
+    const machine = this.#cluster.machines.get(this.#wiped ?? '');
+    if (machine === undefined || members.includes(machine.node.id)) return;
+    machine.node.crash();
+    machine.lost = true;
+    this.#wiped = undefined;
+  }
+
   /**
    * Whether in every configuration that anybody has, a majority of its voters keeps its disk when
    * this one goes.
@@ -172,9 +207,11 @@ export class Operator {
     const { machines, nodes } = this.#cluster;
     if (nodes.some(({ isDamaged }) => isDamaged)) return false;
     for (const { node, lost } of machines.values()) {
-      if (lost) continue;
+      if (lost || node.id === this.#wiped) continue;
       for (const voters of node.voterSets()) {
-        const kept = voters.filter((voter) => voter !== id && machines.get(voter)?.lost !== true);
+        const kept = voters.filter((voter) => {
+          return voter !== id && voter !== this.#wiped && machines.get(voter)?.lost !== true;
+        });
         if (voters.length > 0 && kept.length <= voters.length / 2) return false;
       }
     }
@@ -206,8 +243,11 @@ export class Operator {
     });
   }
 
+  /** A change that is not committed may be taken back. */
   #goOn(leader: SimulatedNode): void {
+    if (leader.view()?.settled !== true) return;
     const members = this.#membersOf(leader);
+    this.#forgetWiped(members);
     for (const id of this.#leaving) {
       if (!members.includes(id)) this.#leaving.delete(id);
       else return void this.#change(leader, { kind: 'remove', id });

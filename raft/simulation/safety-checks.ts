@@ -27,6 +27,8 @@ export interface ReplicaView {
   readonly voters: readonly string[];
   /** And all of its members. */
   readonly members: readonly string[];
+  /** That configuration is committed. */
+  readonly settled: boolean;
   /** Some of its log cannot be read: it does not know what stood there. */
   readonly damaged: boolean;
 }
@@ -51,6 +53,8 @@ export interface HeldOnDisk {
 
 interface Kept {
   readonly log: LogMirror;
+  /** What the disk had that was wiped: who acknowledged it may have been counted. */
+  readonly former: LogMirror | undefined;
   view: ReplicaView | undefined;
   /** Promised on disk: what a restart must not fall behind. */
   term: number;
@@ -169,6 +173,11 @@ export class SafetyChecks {
     const kept = this.#kept(node);
     kept.isInstalling = true;
     kept.log.restart({ index, term, digest: committed?.digest ?? 0 }, voters);
+  }
+
+  /** Its disk is an empty one from now on: it has promised nothing. */
+  wiped(node: string): void {
+    this.#replicas.set(node, nothingKept(this.#replicas.get(node)?.log));
   }
 
   /** What its disk alone held when it started again. */
@@ -344,9 +353,8 @@ export class SafetyChecks {
 
   #onQuorum(node: string, view: ReplicaView, entry: MirrorEntry): void {
     const holders = view.voters.filter((voter) => {
-      const log = this.#replicas.get(voter)?.log;
-      if (log === undefined || log.durable < entry.index) return false;
-      return log.start > entry.index || log.at(entry.index)?.term === entry.term;
+      const kept = this.#replicas.get(voter);
+      return isDurableOn(kept?.log, entry) || isDurableOn(kept?.former, entry);
     });
     if (holders.length > view.voters.length / 2) return;
     const text = `${node} commits entry ${entry.index} of term ${entry.term}, which is durable on `;
@@ -398,17 +406,27 @@ export class SafetyChecks {
   #kept(node: string): Kept {
     let kept = this.#replicas.get(node);
     if (kept === undefined) {
-      kept = {
-        log: new LogMirror(),
-        view: undefined,
-        term: 0,
-        vote: '',
-        writtenTerm: 0,
-        committed: 0,
-        isInstalling: false,
-      };
+      kept = nothingKept(undefined);
       this.#replicas.set(node, kept);
     }
     return kept;
   }
+}
+
+function nothingKept(former: LogMirror | undefined): Kept {
+  return {
+    log: new LogMirror(),
+    former,
+    view: undefined,
+    term: 0,
+    vote: '',
+    writtenTerm: 0,
+    committed: 0,
+    isInstalling: false,
+  };
+}
+
+function isDurableOn(log: LogMirror | undefined, { index, term }: MirrorEntry): boolean {
+  if (log === undefined || log.durable < index) return false;
+  return log.start > index || log.at(index)?.term === term;
 }

@@ -49,10 +49,11 @@ export async function shrink(
 }
 
 /** What to type to see it again. */
-export function reproduction(seed: number, changes: PlanChanges): string {
+export function reproduction(seed: number, changes: PlanChanges, machine = 'ledger'): string {
   const { without = [], safetyUs, level } = changes;
   const parts = [`npm run simulate -- --seed ${seed}`];
   if (without.length > 0) parts.push(`--without '${without.join(',')}'`);
+  if (machine !== 'ledger') parts.push(`--machine ${machine}`);
   if (level !== undefined) parts.push(`--level ${level}`);
   if (safetyUs !== undefined) parts.push(`--safety-ms ${safetyUs / 1000}`);
   return parts.join(' ');

@@ -34,12 +34,15 @@ export class SimulatedStore {
   readonly #broken: DiskFault[] = [];
   readonly #kernel: Kernel;
   readonly #random: Random;
+  readonly #name: string;
+  readonly #configuration: ConfigurationAt;
+  #wipes = 0;
   #hardState: HardState = { term: 0, vote: undefined };
   #checkpoint: StoredCheckpoint;
   #start = 1;
   #termBeforeStart = 0;
   #entries: Entry[] = [];
-  readonly #damage = new StoredDamage();
+  #damage = new StoredDamage();
   #underWay: readonly Write[] = [];
   #waiting: Write[] = [];
   #boot = 0;
@@ -49,8 +52,27 @@ export class SimulatedStore {
 
   constructor(kernel: Kernel, name: string, configuration: ConfigurationAt) {
     this.#kernel = kernel;
+    this.#name = name;
+    this.#configuration = configuration;
     this.#random = kernel.stream(`disk ${name}`);
     this.#checkpoint = emptyCheckpoint(configuration);
+  }
+
+  /** Of the log that it has. */
+  get incarnation(): string {
+    return `${this.#name}disk${this.#wipes}`;
+  }
+
+  /** While the replica is down: another store, with nothing in it. */
+  wipe(): void {
+    this.#wipes += 1;
+    this.#hardState = { term: 0, vote: undefined };
+    this.#checkpoint = emptyCheckpoint(this.#configuration);
+    this.#start = 1;
+    this.#termBeforeStart = 0;
+    this.#entries = [];
+    this.#damage = new StoredDamage();
+    this.#replaced = false;
   }
 
   get checkpoint(): StoredCheckpoint {

@@ -47,6 +47,7 @@ export const STEP_KINDS = [
   'member: two at once',
   'disk: damage at rest',
   'disk lost',
+  'disk wiped',
   'wiped and re-added',
 ] as const;
 /** Faults of files: there are none where the core is driven alone. */

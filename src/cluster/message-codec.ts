@@ -19,7 +19,11 @@ import {
   writeEntries,
 } from './entry-codec.ts';
 import { FrameReader, type FrameWriter, U64_BYTES, malformed } from './frame-bytes.ts';
-import { CONFIGURATION_BYTES_MAX, SERVER_ID_BYTES_MAX } from './peer-limits.ts';
+import {
+  CONFIGURATION_BYTES_MAX,
+  INCARNATION_BYTES_MAX,
+  SERVER_ID_BYTES_MAX,
+} from './peer-limits.ts';
 import { isServerId } from './server-id.ts';
 
 type Kind = PeerMessage['kind'];
@@ -52,6 +56,7 @@ const OUTCOMES = ['current', 'refused', 'gone'] as const satisfies readonly Catc
 
 const HEAD_BYTES = 4 + U64_BYTES;
 const LENGTH_BYTES = 4;
+const INCARNATION = /^[0-9A-Za-z]*$/;
 
 /** The length of the body. */
 export function messageBytes(message: PeerMessage): number {
@@ -162,6 +167,8 @@ function numbersOf(m: PeerMessage): readonly number[] {
 
 function tailBytes(message: PeerMessage): number {
   switch (message.kind) {
+    case 'requestVoteReply':
+      return 1 + message.incarnation.length;
     case 'appendEntries':
     case 'repairReply':
       return entriesBytes(message.entries);
@@ -180,6 +187,10 @@ function tailBytes(message: PeerMessage): number {
 
 function writeTail(writer: FrameWriter, message: PeerMessage): void {
   switch (message.kind) {
+    case 'requestVoteReply':
+      writer.u8(message.incarnation.length);
+      writer.ascii(message.incarnation);
+      break;
     case 'appendEntries':
     case 'repairReply':
       writeEntries(writer, message.entries);
@@ -225,8 +236,10 @@ function readRest(reader: FrameReader, address: Address, { kind, flags }: Head):
       const [preVote, transfer] = [has(flags, 1), has(flags, 2)];
       return { kind, from, to, term, lastLogIndex, lastLogTerm, preVote, transfer };
     }
-    case 'requestVoteReply':
-      return { kind, from, to, term, voteGranted: has(flags, 2), preVote: has(flags, 1) };
+    case 'requestVoteReply': {
+      const [voteGranted, preVote] = [has(flags, 2), has(flags, 1)];
+      return { kind, from, to, term, voteGranted, preVote, incarnation: readIncarnation(reader) };
+    }
     case 'appendEntries':
       return readAppend(reader, address);
     case 'appendEntriesReply':
@@ -258,6 +271,14 @@ function readRest(reader: FrameReader, address: Address, { kind, flags }: Head):
     default:
       return kind satisfies never;
   }
+}
+
+function readIncarnation(reader: FrameReader): string {
+  const length = reader.u8();
+  if (length > INCARNATION_BYTES_MAX) throw malformed('an incarnation that is too long');
+  const incarnation = reader.ascii(length);
+  if (!INCARNATION.test(incarnation)) throw malformed('an incarnation that is none');
+  return incarnation;
 }
 
 function readAppend(reader: FrameReader, { from, to, term }: Address): Of<'appendEntries'> {

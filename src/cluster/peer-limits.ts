@@ -25,6 +25,8 @@ export const TERM_MAX = 2 ** 48 - 1;
 /** `<node id>`, or `<node id>+<number>`. */
 export const SERVER_ID_BYTES_MAX = 80;
 export const ENTRIES_MAX = 65_536;
+/** Of the name of a log. */
+export const INCARNATION_BYTES_MAX = 64;
 export const CONFIGURATION_BYTES_MAX = 64 * KIB;
 
 /** Heartbeats, votes and acknowledgements that wait for one node; then the oldest goes. */

@@ -69,6 +69,10 @@ export interface RaftLogOptions {
   readonly heldBytesMax: number;
   /** Once: a checkpoint from a peer has taken its place, and the shard is to be opened anew. */
   readonly replaced: () => void;
+  /** In a cluster: the id of the log, by which a node that lost its directory is found out. */
+  readonly incarnation?: string | undefined;
+  /** Once: that has happened, and it takes part no more under this id. */
+  readonly stranger?: () => void;
 }
 
 const NO_PAYLOAD: readonly Uint8Array[] = [];
@@ -159,7 +163,7 @@ export class RaftLog implements ShardLog, StateMachine {
   // --- For the shard.
 
   async follow(behind: LogIndex, follower: ShardLogFollower): Promise<void> {
-    const { id, network, catchUp, clock, limits } = this.#options;
+    const { id, network, catchUp, clock, limits, incarnation } = this.#options;
     this.#follower = follower;
     this.#applied = behind;
     const opening = RaftNode.open({
@@ -171,6 +175,7 @@ export class RaftLog implements ShardLog, StateMachine {
       machine: this,
       checkpoint: { ...this.#standing, index: behind },
       catchUp,
+      incarnation,
       ...(limits === undefined ? {} : { limits }),
     });
     this.#node = await opening.catch((error: unknown) => {
@@ -342,8 +347,16 @@ export class RaftLog implements ShardLog, StateMachine {
 
   ended(end: ReplicaEnd): void {
     this.#leads = false;
-    if (end.kind === 'replaced') this.#options.replaced();
-    else this.#follower?.failed(end.error);
+    switch (end.kind) {
+      case 'replaced':
+        this.#options.replaced();
+        break;
+      case 'stranger':
+        this.#options.stranger?.();
+        break;
+      case 'failed':
+        this.#follower?.failed(end.error);
+    }
   }
 
   /** For operators: its state, transfer of the lead, members. Once it is followed. */

@@ -4,7 +4,7 @@
  * top.
  */
 
-import { simulate } from '../../raft/simulation/command-line.ts';
+import { simulate } from './command-line.ts';
 import { ledgers } from '../../raft/simulation/ledger.ts';
 import { queues } from './queue-machine.ts';
 

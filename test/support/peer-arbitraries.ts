@@ -80,7 +80,11 @@ export const MESSAGES: { readonly [K in PeerMessage['kind']]: fc.Arbitrary<PeerM
     preVote: flag,
     transfer: flag,
   }),
-  requestVoteReply: message('requestVoteReply', { voteGranted: flag, preVote: flag }),
+  requestVoteReply: message('requestVoteReply', {
+    voteGranted: flag,
+    preVote: flag,
+    incarnation: fc.stringMatching(/^[0-9a-f]{0,16}$/),
+  }),
   appendEntries: message('appendEntries', {
     session: number,
     prevLogIndex: number,

@@ -147,6 +147,12 @@ export class SimulatedDisk implements MountedDisk {
     for (const notify of this.#onCut.splice(0)) notify();
   }
 
+  /** An empty disk takes its place; the power goes with it. */
+  wipe(): void {
+    this.cutPower(0);
+    this.names.wipe();
+  }
+
   /** The bytes of a file as a process would read them now. */
   bytesOf(path: string): Uint8Array {
     const inode = this.inode(path, 'read');

@@ -83,6 +83,13 @@ export class Names {
     });
   }
 
+  /** Another disk, with nothing on it. */
+  wipe(): void {
+    this.#seen = new Map([['/', DIRECTORY]]);
+    this.#kept = new Map([['/', DIRECTORY]]);
+    this.#pending = [];
+  }
+
   crash(random: Random, keep: number): void {
     for (const change of this.#pending) if (random.chance(keep)) change.apply(this.#kept);
     for (const path of this.#kept.keys()) {

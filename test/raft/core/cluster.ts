@@ -54,8 +54,10 @@ export class Disk {
   termBeforeStart: Term = 0;
   entries: Entry[] = [];
   faulty: FaultyRange[] = [];
+  readonly incarnation: string | undefined;
 
-  constructor(configuration: Configuration) {
+  constructor(configuration: Configuration, incarnation?: string) {
+    this.incarnation = incarnation;
     const at = { index: 0, configuration };
     this.checkpoint = { index: 0, term: 0, configuration: at, applied: [], serveFrom: 0 };
   }
@@ -141,7 +143,7 @@ export class Disk {
 
 export class TestServer {
   readonly id: ServerId;
-  readonly disk: Disk;
+  disk: Disk;
   raft: Raft;
   /** Handed out and not yet on the disk. */
   writes: Persist[] = [];
@@ -193,6 +195,8 @@ export interface ClusterOptions {
   readonly limits?: Partial<Limits>;
   readonly random?: (id: ServerId) => () => number;
   readonly preferred?: ServerId;
+  /** The logs have names, by which a server that lost its disk is found out. */
+  readonly incarnations?: boolean;
 }
 
 export const voter = (id: ServerId): Member => ({ id, role: 'voter', address: id });
@@ -207,6 +211,7 @@ export class Cluster {
   onReady: ((server: TestServer, ready: Ready) => void) | undefined;
   readonly #options: ClusterOptions;
   readonly #configuration: Configuration;
+  #disks = 0;
 
   constructor(options: ClusterOptions = {}) {
     this.#options = options;
@@ -216,10 +221,23 @@ export class Cluster {
   }
 
   add(id: ServerId, configuration: Configuration = { members: [] }): TestServer {
-    const disk = new Disk(configuration);
+    const disk = new Disk(configuration, this.#incarnation(id));
     const server = new TestServer(id, disk, this.#start(id, disk));
     this.servers.push(server);
     return server;
+  }
+
+  #incarnation(id: ServerId): string | undefined {
+    if (this.#options.incarnations !== true) return undefined;
+    this.#disks += 1;
+    return `${id}disk${this.#disks}`;
+  }
+
+  /** It starts again under its name, as if it were new. */
+  wipe(id: ServerId): void {
+    this.crash(id);
+    this.server(id).disk = new Disk(this.#configuration, this.#incarnation(id));
+    this.restart(id);
   }
 
   #start(id: ServerId, disk: Disk): Raft {
@@ -229,6 +247,7 @@ export class Cluster {
       limits: { ...TEST_LIMITS, ...this.#options.limits },
       random: this.#options.random?.(id) ?? (() => placeOf(id)),
       preferred: this.#options.preferred,
+      incarnation: disk.incarnation,
     });
   }
 

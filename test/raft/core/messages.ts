@@ -15,7 +15,8 @@ export function requestVote(some: Some<'requestVote'> = {}): Message {
 }
 
 export function requestVoteReply(some: Some<'requestVoteReply'> = {}): Message {
-  return { kind: 'requestVoteReply', ...addressed, voteGranted: true, preVote: false, ...some };
+  const rest = { voteGranted: true, preVote: false, incarnation: '' };
+  return { kind: 'requestVoteReply', ...addressed, ...rest, ...some };
 }
 
 export function appendEntries(some: Some<'appendEntries'> = {}): Message {

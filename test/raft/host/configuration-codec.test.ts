@@ -8,11 +8,15 @@ import {
   encodeConfiguration,
 } from '../../../raft/host/configuration-codec.ts';
 
-const member = fc.record({
-  id: fc.string({ unit: 'grapheme' }),
-  role: fc.constantFrom('voter' as const, 'learner' as const, 'joining' as const),
-  address: fc.string(),
-});
+const member = fc.record(
+  {
+    id: fc.string({ unit: 'grapheme' }),
+    role: fc.constantFrom('voter' as const, 'learner' as const, 'joining' as const),
+    address: fc.string(),
+    incarnation: fc.string({ minLength: 1 }),
+  },
+  { requiredKeys: ['id', 'role', 'address'] },
+);
 
 describe('a configuration', () => {
   it('comes out as it went in', () => {
@@ -24,12 +28,14 @@ describe('a configuration', () => {
   });
 
   it('is refused where it is cut off anywhere, or something stands behind it', () => {
-    const members = [{ id: 'node-1', role: 'voter', address: 'host:1' } as const];
-    const bytes = encodeConfiguration({ members });
-    for (let length = 0; length < bytes.length; length++) {
-      expect(() => decodeConfiguration(bytes.subarray(0, length))).toThrow(ConfigurationError);
+    const plain = { id: 'node-1', role: 'voter', address: 'host:1' } as const;
+    for (const one of [plain, { ...plain, incarnation: '0a1b' }]) {
+      const bytes = encodeConfiguration({ members: [one] });
+      for (let length = 0; length < bytes.length; length++) {
+        expect(() => decodeConfiguration(bytes.subarray(0, length))).toThrow(ConfigurationError);
+      }
+      expect(() => decodeConfiguration(new Uint8Array([...bytes, 0]))).toThrow(ConfigurationError);
     }
-    expect(() => decodeConfiguration(new Uint8Array([...bytes, 0]))).toThrow(ConfigurationError);
   });
 
   it('bytes of any kind give a configuration or a ConfigurationError', () => {

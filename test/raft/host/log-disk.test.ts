@@ -103,6 +103,28 @@ describe('a disk over the log', () => {
     expect(after.disk.terms).toEqual([{ term: 3, firstIndex: 1 }]);
   });
 
+  it('never goes back in what it tells, also where entries and a vote went in one write', async () => {
+    const files = new MemoryFiles();
+    const opened = await Opened.open(files);
+    let release: (() => void) | undefined;
+    files.before = ({ operation }) =>
+      operation === 'write' && release === undefined
+        ? new Promise<void>((resolve) => {
+            release = resolve;
+          })
+        : undefined;
+    opened.write({ entries: entries(1, 1, 3) });
+    await until(() => release !== undefined);
+    const vote = opened.write({ hardState: { term: 3, vote: 'a' } });
+    const behind = opened.write({ entries: entries(2, 2, 3) });
+    release?.();
+    await opened.done(behind);
+    await opened.disk.close();
+    expect(opened.persisted.toSorted((a, b) => a - b)).toEqual(opened.persisted);
+    expect(opened.persisted).not.toContain(vote);
+    expect(opened.lastPersisted).toBe(behind);
+  });
+
   it('gives entries back as they were, each kind', async () => {
     const files = new MemoryFiles();
     const opened = await Opened.open(files);

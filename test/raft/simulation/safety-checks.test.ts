@@ -17,6 +17,7 @@ const FRESH: ReplicaView = {
   last: 0,
   voters: NODES,
   members: NODES,
+  settled: true,
   damaged: false,
 };
 

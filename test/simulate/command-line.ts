@@ -10,16 +10,19 @@
 import { parseArgs } from 'node:util';
 import { SingleBar } from 'cli-progress';
 
-import { closingTable, neverInstalled } from './closing-table.ts';
-import { Counters } from './counters.ts';
-import { runSeed } from './run-seed.ts';
-import type { SeedResult } from './run-seed.ts';
-import { reproduction, shrink } from './shrink.ts';
-import type { MachineKind } from './state-machine.ts';
-import { LINK_KINDS, STEP_KINDS } from './swarm.ts';
-import type { PlanChanges } from './swarm.ts';
+import { closingTable, neverInstalled } from '../../raft/simulation/closing-table.ts';
+import { Counters } from '../../raft/simulation/counters.ts';
+import { runSeed } from '../../raft/simulation/run-seed.ts';
+import { SeedProcesses, WORKER } from './seed-processes.ts';
+import { carryOut } from '../../raft/simulation/seed-report.ts';
+import type { SeedReport, SeedTask } from '../../raft/simulation/seed-report.ts';
+import { reproduction, shrink } from '../../raft/simulation/shrink.ts';
+import type { MachineKind } from '../../raft/simulation/state-machine.ts';
+import { LINK_KINDS, STEP_KINDS } from '../../raft/simulation/swarm.ts';
+import type { PlanChanges } from '../../raft/simulation/swarm.ts';
 
 const SEEDS_MOST = 10_000_000;
+const JOBS_MOST = 64;
 const MINUTES_MOST = 7 * 24 * 60;
 const LAST_EVENTS = 60;
 /** Each of these seeds runs twice: the trace must be the same. */
@@ -31,6 +34,7 @@ const USAGE = `npm run simulate -- [options]
   --first N        the first of them (default 1)
   --seed N         this one alone, with the last events of its trace
   --minutes M      stop after so many minutes
+  --jobs N         in so many processes (default 1)
   --without KINDS  leave these kinds of faults out, separated by commas
   --level LEVEL    host (the whole of it, the default) or core (alone, over a store in memory)
   --machine KIND   what the entries are applied to: MACHINES
@@ -40,7 +44,9 @@ const USAGE = `npm run simulate -- [options]
 export type Machines = Readonly<Record<string, MachineKind>>;
 
 interface Asked {
+  readonly machine: string;
   readonly machines: MachineKind;
+  readonly jobs: number;
   readonly first: number;
   readonly seeds: number;
   readonly only: boolean;
@@ -57,6 +63,7 @@ function asked(args: readonly string[], kinds: Machines): Asked {
     first: text,
     seed: text,
     minutes: text,
+    jobs: text,
     without: text,
     'safety-ms': text,
     level: text,
@@ -73,7 +80,8 @@ function asked(args: readonly string[], kinds: Machines): Asked {
   if (level !== undefined && level !== 'host' && level !== 'core') {
     throw new Misuse(`--level is host or core, not '${level}'`);
   }
-  const machines = kinds[values.machine ?? Object.keys(kinds)[0] ?? ''];
+  const machine = values.machine ?? Object.keys(kinds)[0] ?? '';
+  const machines = kinds[machine];
   if (machines === undefined) {
     throw new Misuse(`--machine is one of ${Object.keys(kinds).join(', ')}`);
   }
@@ -82,7 +90,9 @@ function asked(args: readonly string[], kinds: Machines): Asked {
       throw new Misuse(`no fault '${kind}'; there are ${known.join(', ')}`);
   }
   return {
+    machine,
     machines,
+    jobs: Math.max(1, numberOf('jobs', values.jobs, JOBS_MOST) ?? 1),
     first: seed ?? numberOf('first', values.first, Number.MAX_SAFE_INTEGER) ?? 1,
     seeds: seed === undefined ? (seeds ?? (minutes > 0 ? SEEDS_MOST : 1000)) : 1,
     only: seed !== undefined,
@@ -105,14 +115,15 @@ function numberOf(name: string, text: string | undefined, most: number): number 
   return value;
 }
 
-async function show(failed: SeedResult, { changes, machines }: Asked): Promise<void> {
+async function show(seed: number, { changes, machines, machine }: Asked): Promise<void> {
+  const failed = await runSeed(seed, changes, machines);
   const shrunk = await shrink(failed, changes, machines);
   const { result } = shrunk;
   const lines = [
     '',
-    `seed ${failed.seed}: ${failed.violation?.message}`,
-    `again: ${reproduction(failed.seed, changes)}`,
-    `smaller: ${reproduction(failed.seed, shrunk.changes)}`,
+    `seed ${seed}: ${failed.violation?.message}`,
+    `again: ${reproduction(seed, changes, machine)}`,
+    `smaller: ${reproduction(seed, shrunk.changes, machine)}`,
     `last events of the smaller one (${result.events}):`,
     ...result.trace.slice(-LAST_EVENTS).map((line) => `  ${line}`),
     `${result.violation?.stack ?? ''}`,
@@ -122,42 +133,85 @@ async function show(failed: SeedResult, { changes, machines }: Asked): Promise<v
   process.stdout.write(`${lines.join('\n')}\n`);
 }
 
-/** The same seed again: another trace is a failure of the simulator itself. */
-async function sameAgain(first: SeedResult, { changes, machines }: Asked): Promise<boolean> {
-  const again = await runSeed(first.seed, changes, machines);
-  if (again.traceHash === first.traceHash) return true;
-  process.stdout.write(`\nseed ${first.seed} has two traces: the simulator is not deterministic\n`);
-  return false;
+/** Ends with the last seed, or with the time. */
+function* tasksOf({ first, seeds, only, minutes, changes }: Asked): Generator<SeedTask> {
+  const end = minutes > 0 ? Date.now() + minutes * 60_000 : Number.POSITIVE_INFINITY;
+  for (let nth = 0; nth < seeds && Date.now() < end; nth += 1) {
+    yield { seed: first + nth, changes, twice: only || nth % GATE_EVERY === 0 };
+  }
+}
+
+/** In this process, or in several. */
+async function* reportsOf(wanted: Asked): AsyncGenerator<SeedReport> {
+  const { jobs, machine, machines } = wanted;
+  const tasks = tasksOf(wanted);
+  if (jobs === 1) {
+    for (const task of tasks) yield await carryOut(task, machines);
+    return;
+  }
+  const script = process.argv[1] ?? '';
+  const processes = new SeedProcesses({ script, machine, jobs, tasks });
+  try {
+    for (;;) {
+      const report = await processes.next();
+      if (report === undefined) return;
+      yield report;
+    }
+  } finally {
+    processes.close();
+  }
 }
 
 async function run(wanted: Asked): Promise<number> {
-  const { first, seeds, only, minutes, changes, machines } = wanted;
+  const { seeds, only } = wanted;
   const counters = new Counters();
-  const end = minutes > 0 ? Date.now() + minutes * 60_000 : Number.POSITIVE_INFINITY;
   const format = 'seeds {bar} {value}/{total} | {violations} violations | {duration_formatted}';
   const bar = new SingleBar({ format, hideCursor: true, noTTYOutput: false });
   if (!only) bar.start(seeds, 0, { violations: 0 });
-  let [done, violations, simulatedUs, events, wrong] = [0, 0, 0, 0, false];
-  for (; done < seeds && Date.now() < end; done += 1) {
-    const result = await runSeed(first + done, changes, machines);
-    counters.addAll(result.counters);
-    simulatedUs += result.simulatedUs;
-    events += result.events;
-    if (result.violation !== undefined) {
-      violations += 1;
-      if (violations <= VIOLATIONS_SHOWN) await show(result, wanted);
+  const failed: number[] = [];
+  let [done, simulatedUs, events, wrong] = [0, 0, 0, false];
+  for await (const report of reportsOf(wanted)) {
+    for (const [name, count] of report.counters) counters.add(name, count);
+    simulatedUs += report.simulatedUs;
+    events += report.events;
+    done += 1;
+    if (report.violation !== undefined) {
+      failed.push(report.seed);
+      process.stdout.write(`\nseed ${report.seed}: ${report.violation}\n`);
     }
-    if (only || done % GATE_EVERY === 0) wrong = !(await sameAgain(result, wanted)) || wrong;
-    bar.update(done + 1, { violations });
+    if (!report.isOne) {
+      wrong = true;
+      const words = 'has two traces: the simulator is not deterministic';
+      process.stdout.write(`\nseed ${report.seed} ${words}\n`);
+    }
+    bar.update(done, { violations: failed.length });
   }
   bar.stop();
-  const totals = { seeds: done, violations, simulatedUs, events, counters };
+  for (const seed of failed.slice(0, VIOLATIONS_SHOWN)) await show(seed, wanted);
+  const totals = { seeds: done, violations: failed.length, simulatedUs, events, counters };
   process.stdout.write(`\n${closingTable(totals)}\n`);
-  return violations > 0 || wrong || neverInstalled(totals).length > 0 ? 1 : 0;
+  return failed.length > 0 || wrong || neverInstalled(totals).length > 0 ? 1 : 0;
+}
+
+/** A process that is given its seeds: until the one that deals them is gone. */
+function work(machines: MachineKind): void {
+  let before = Promise.resolve();
+  process.on('message', (task: SeedTask) => {
+    before = before.then(async () => {
+      process.send?.(await carryOut(task, machines));
+    });
+  });
+  process.on('disconnect', () => process.exit());
 }
 
 /** The exit status. The first machine is the default. */
 export async function simulate(args: readonly string[], machines: Machines): Promise<number> {
+  const [first, machine = ''] = args;
+  const ofWorker = machines[machine];
+  if (first === WORKER && ofWorker !== undefined) {
+    work(ofWorker);
+    return 0;
+  }
   try {
     return await run(asked(args, machines));
   } catch (error) {
