@@ -14,13 +14,7 @@ import type { PeerMessage } from '../host/peer-message.ts';
 import type { NetworkListener, ReplicaEnd } from '../host/ports.ts';
 import { RaftError } from '../host/raft-error.ts';
 import { RaftNode } from '../host/raft-node.ts';
-import type {
-  Changed,
-  ConfigurationAt,
-  Limits,
-  MembershipChange,
-  Transferred,
-} from '../raft.ts';
+import type { Changed, ConfigurationAt, Limits, MembershipChange, Transferred } from '../raft.ts';
 import { Applier } from './applier.ts';
 import type { Counters } from './counters.ts';
 import type { SimulatedDisk } from './disk/disk.ts';
