@@ -1,6 +1,6 @@
 /**
- * One mutant, or none (no name), in a process of its own: runs seeds until so many have caught it, and prints one line
- * of JSON for each seed that did, and one at the end.
+ * One mutant, or none (no name), in a process of its own: runs seeds until so many have caught it,
+ * and prints one line of JSON for each seed that did, and one at the end.
  */
 
 import { readFile } from 'node:fs/promises';
