@@ -119,6 +119,7 @@ export class Applying {
     this.#isInstalling = false;
     this.#applying = index;
     this.#replica.applied = index;
+    this.#replica.checkpoint = index;
     this.#handedOut = [];
     this.#bytes = 0;
   }

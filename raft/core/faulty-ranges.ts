@@ -1,8 +1,9 @@
 /**
  * Parts of this replica's log that were durable and cannot be read any more.
  *
- * While there is one, the replica does not acknowledge past it and does not stand for election; it
- * may vote if the end of its log is known. Sorted, apart from one another, and few.
+ * While there is one, the replica does not stand for election, and does not acknowledge past it
+ * unless its checkpoint covers it; it may vote if the end of its log is known. Sorted, apart from
+ * one another, and few.
  */
 
 import type { LogIndex } from './ids.ts';
@@ -23,10 +24,12 @@ export class FaultyRanges {
     return this.#ranges[0];
   }
 
-  /** Entries up to here are sound. */
-  get soundThrough(): LogIndex {
-    const first = this.#ranges[0];
-    return first === undefined ? Infinity : first.from - 1;
+  /** Entries up to here are sound, or lie in a checkpoint that reaches to `covered`. */
+  soundThrough(covered: LogIndex): LogIndex {
+    const first = this.#ranges.find((range) => endOf(range) > covered);
+    if (first === undefined) return Infinity;
+    const sound = first.from - 1;
+    return first.through === undefined ? sound : Math.max(sound, covered);
   }
 
   /** Nobody knows where the damage at the end of the log ends. */

@@ -57,7 +57,7 @@ export class Follower {
     const replica = this.#replica;
     if (verified > replica.verified) replica.verified = verified;
     replica.commit(Math.min(leaderCommit, replica.verified));
-    this.#due = Math.max(this.#due ?? 0, Math.min(verified, replica.faults.soundThrough));
+    this.#due = Math.max(this.#due ?? 0, Math.min(verified, replica.soundThrough));
   }
 
   heartbeat(message: Heartbeat): void {
@@ -160,9 +160,9 @@ export class Follower {
    * send nothing of it again.
    */
   tellLost(): void {
-    const { leader, log, faults, term } = this.#replica;
+    const { leader, log, soundThrough, term } = this.#replica;
     if (leader === undefined || this.#sessionTerm !== term) return;
-    const sound = Math.min(log.last, faults.soundThrough);
+    const sound = Math.min(log.last, soundThrough);
     const message = { from: leader, session: this.#session, prevLogIndex: sound + 1 };
     this.#refuse(message, sound, true);
   }

@@ -163,8 +163,10 @@ export class Raft {
    * above what is applied and durable.
    */
   compacted(start: LogIndex): void {
-    const { log, applied, configurations, faults } = this.#server.replica;
+    const { replica } = this.#server;
+    const { log, applied, configurations, faults } = replica;
     assert(start <= applied + 1, 'only what is applied is compacted');
+    replica.checkpoint = Math.max(replica.checkpoint, start - 1);
     if (start <= log.start) return;
     log.truncatePrefix(start);
     configurations.truncatePrefix(start);

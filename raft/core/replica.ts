@@ -33,6 +33,8 @@ export class Replica {
   verified: LogIndex;
   /** Applied by the state machine, as the host told. */
   applied: LogIndex;
+  /** The checkpoint on the disk is at least here: of what lies below, the log is not needed. */
+  checkpoint: LogIndex;
   /** Not to stand before the log has this, nor to serve before it is applied. */
   serveFrom: LogIndex;
   inReserve = false;
@@ -65,6 +67,7 @@ export class Replica {
     );
     this.#commitIndex = recovered.applied;
     this.applied = recovered.applied;
+    this.checkpoint = recovered.applied;
     this.verified = recovered.applied;
     this.serveFrom = recovered.serveFrom;
   }
@@ -150,9 +153,14 @@ export class Replica {
     this.verified = Math.min(this.verified, lastKept);
   }
 
-  /** Up to here the log is this leader's, durable, and readable: what may be acknowledged. */
+  /** Up to here the log is readable, or not needed. */
+  get soundThrough(): LogIndex {
+    return this.faults.soundThrough(this.checkpoint);
+  }
+
+  /** Up to here the log is this leader's, durable, and sound: what may be acknowledged. */
   get acknowledged(): LogIndex {
-    return Math.min(this.verified, this.log.durable, this.faults.soundThrough);
+    return Math.min(this.verified, this.log.durable, this.soundThrough);
   }
 
   /** Whether a log that ends so is at least as new as this one (Raft 5.4.1). */

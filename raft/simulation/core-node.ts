@@ -24,7 +24,7 @@ import type {
 import { Applier } from './applier.ts';
 import type { Counters } from './counters.ts';
 import type { Kernel } from './kernel.ts';
-import { votersOf } from './node.ts';
+import { isNeeded, votersOf } from './node.ts';
 import type { DiskFault, NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
 import type { Random } from './random.ts';
 import type { ReplicaView, SafetyChecks } from './safety-checks.ts';
@@ -126,6 +126,7 @@ export class CoreNode implements SimulatedNode {
       members: members.map(({ id }) => id),
       settled: status.configuration.index <= status.commitIndex,
       damaged: status.faulty.length > 0,
+      needsRepair: isNeeded(status.faulty, this.#options.store.checkpoint.index),
     };
   }
 

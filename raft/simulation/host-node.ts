@@ -24,7 +24,7 @@ import type { DiskPace, HostLimits, LogPlace } from './host-storage.ts';
 import { heldOn, lost } from './held-on-disk.ts';
 import type { Kernel } from './kernel.ts';
 import { NodeClock, Process } from './node-clock.ts';
-import { votersOf } from './node.ts';
+import { isNeeded, votersOf } from './node.ts';
 import type { DiskFault, NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
 import { ObservedDisk } from './observed-disk.ts';
 import { ReplicaFiles } from './replica-files.ts';
@@ -121,6 +121,7 @@ export class HostNode implements SimulatedNode {
       members: members.map(({ id }) => id),
       settled: status.configuration.index <= status.commitIndex,
       damaged: status.faulty.length > 0,
+      needsRepair: isNeeded(status.faulty, this.#life?.replica?.checkpoint.index ?? 0),
     };
   }
 

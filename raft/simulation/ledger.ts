@@ -11,8 +11,10 @@ import type { MachineKind, MachineState, SimulatedMachine } from './state-machin
 
 interface LedgerData {
   readonly last: readonly (readonly [client: string, number: number])[];
-  readonly history: readonly (readonly [client: string, numbers: readonly number[]])[];
+  readonly history: readonly (readonly [client: string, runs: readonly Run[]])[];
 }
+
+type Run = readonly [first: number, last: number];
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -60,7 +62,7 @@ class Ledger implements SimulatedMachine {
 
   state(): MachineState {
     const history: LedgerData['history'] = [...this.#history].map(([client, numbers]) => {
-      return [client, [...numbers]];
+      return [client, runsOf(numbers)];
     });
     const data: LedgerData = { last: [...this.#last], history };
     return { applied: this.#applied, digest: this.#digest, data };
@@ -71,8 +73,25 @@ class Ledger implements SimulatedMachine {
     this.#applied = applied;
     this.#digest = digest;
     this.#last = new Map(last);
-    this.#history = new Map(history.map(([client, numbers]) => [client, [...numbers]]));
+    this.#history = new Map(history.map(([client, runs]) => [client, numbersOf(runs)]));
   }
+}
+
+/** Numbers that follow one another, as the first and the last of them: a state stays small. */
+function runsOf(numbers: readonly number[]): Run[] {
+  const runs: [first: number, last: number][] = [];
+  for (const number of numbers) {
+    const run = runs.at(-1);
+    if (run !== undefined && number === run[1] + 1) run[1] = number;
+    else runs.push([number, number]);
+  }
+  return runs;
+}
+
+function numbersOf(runs: readonly Run[]): number[] {
+  return runs.flatMap(([first, last]) => {
+    return Array.from({ length: last - first + 1 }, (_none, nth) => first + nth);
+  });
 }
 
 export const ledgers: MachineKind = {

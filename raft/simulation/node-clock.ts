@@ -60,6 +60,8 @@ export class Process {
   }
 }
 
+const RESOLVED = Promise.resolve();
+
 export class NodeClock implements Clock {
   readonly #kernel: Kernel;
   readonly #machine: VirtualClock;
@@ -80,7 +82,8 @@ export class NodeClock implements Clock {
   }
 
   soon(action: () => void): void {
-    queueMicrotask(() => this.#process.run(action));
+    // Cheaper than `queueMicrotask`, which makes an asynchronous resource each time.
+    void RESOLVED.then(() => this.#process.run(action));
   }
 
   later(action: () => void): void {

@@ -6,7 +6,13 @@
  * or stopped; its disk is there) or `failed` (it stopped by itself, and said why).
  */
 
-import type { Changed, ConfigurationAt, MembershipChange, Transferred } from '../raft.ts';
+import type {
+  Changed,
+  ConfigurationAt,
+  FaultyRange,
+  MembershipChange,
+  Transferred,
+} from '../raft.ts';
 import type { Random } from './random.ts';
 import type { ReplicaView } from './safety-checks.ts';
 
@@ -63,6 +69,11 @@ export interface SimulatedNode {
   /** History of each client in its state machine. */
   history(): ReadonlyMap<string, readonly number[]>;
   digest(): number;
+}
+
+/** Whether some damage lies above the checkpoint. */
+export function isNeeded(faulty: readonly FaultyRange[], checkpoint: number): boolean {
+  return faulty.some(({ through }) => through === undefined || through > checkpoint);
 }
 
 export function votersOf({

@@ -92,9 +92,10 @@ class SeedRun {
     const { kernel, plan } = this.#cluster;
     this.#cluster.start();
     for (let number = 1; number <= plan.clients; number += 1) this.#makeClient(`c${number}`);
+    if (plan.calmStart) await this.#cluster.run(() => this.#hasBegun, CONVERGE_US);
     const operator = new Operator(this.#cluster);
     const injector = new FaultInjector(this.#cluster, operator);
-    await this.#cluster.run(() => false, plan.safetyUs);
+    await this.#cluster.run(() => false, kernel.nowUs + plan.safetyUs);
     await this.#partial(injector, operator);
     kernel.note('heal');
     for (const client of this.#clients) client.stop();
@@ -104,6 +105,10 @@ class SeedRun {
     await this.#serve();
     this.#histories();
     await this.#audit();
+  }
+
+  get #hasBegun(): boolean {
+    return (this.#cluster.leader()?.view()?.committed ?? 0) > 0;
   }
 
   #makeClient(name: string): Client {
@@ -162,15 +167,13 @@ class SeedRun {
     const leader = this.#cluster.leader();
     const view = leader?.view();
     if (view === undefined || view.applied !== view.last) return false;
-    if (this.#cluster.nodes.some((node) => node.isDamaged && view.members.includes(node.id))) {
-      return false;
-    }
     const members = this.#cluster.nodes.filter(({ id }) => view.members.includes(id));
     return (
       members.length === view.members.length &&
       members.every((node) => {
         const seen = node.view();
-        return seen?.applied === view.applied && seen.term === view.term;
+        if (seen === undefined || seen.needsRepair) return false;
+        return seen.applied === view.applied && seen.term === view.term;
       })
     );
   }

@@ -31,6 +31,8 @@ export interface ReplicaView {
   readonly settled: boolean;
   /** Some of its log cannot be read: it does not know what stood there. */
   readonly damaged: boolean;
+  /** Some of it is needed: its checkpoint does not cover it. */
+  readonly needsRepair: boolean;
 }
 
 export interface HeldOnDisk {

@@ -21,7 +21,8 @@ import type { ReplicaFiles } from './replica-files.ts';
 import type { MachineState } from './state-machine.ts';
 import type { StoredCheckpoint } from './stored-checkpoint.ts';
 
-const PIECE_BYTES = 300;
+/** A state takes several of them. */
+const PIECE_BYTES = 30;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();

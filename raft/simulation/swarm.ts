@@ -52,8 +52,6 @@ export const STEP_KINDS = [
 ] as const;
 /** Faults of files: there are none where the core is driven alone. */
 const HOST_KINDS = ['disk: full', 'disk: short writes'];
-/** Not simulated on files yet. */
-const CORE_KINDS = ['disk: damage at rest'];
 export type StepKind = (typeof STEP_KINDS)[number];
 type LinkKind = (typeof LINK_KINDS)[number];
 
@@ -82,6 +80,8 @@ export interface Plan {
   readonly linkKinds: readonly LinkKind[];
   readonly stepKinds: readonly StepKind[];
   readonly syncMode: 'prewritten-dsync' | 'fdatasync';
+  /** Nothing goes wrong before the cluster has begun: that wants all of its members. */
+  readonly calmStart: boolean;
   readonly safetyUs: number;
   readonly stepEveryUs: number;
   /** Whether a partition stays for a while when all else is healed. */
@@ -151,6 +151,7 @@ export function planOf(random: Random): Plan {
     clients: random.between(1, 4),
     clientWindow: random.pick([1, 4, 16]),
     thinkUs: random.pick([5, 20, 80]) * MILLISECOND_US,
+    calmStart: random.chance(0.75),
   };
 }
 
@@ -163,7 +164,7 @@ export interface PlanChanges {
 
 export function changedPlan(plan: Plan, changes: PlanChanges): Plan {
   const { without = [], safetyUs = plan.safetyUs, level = plan.level } = changes;
-  const missing: readonly string[] = level === 'core' ? HOST_KINDS : CORE_KINDS;
+  const missing: readonly string[] = level === 'core' ? HOST_KINDS : [];
   const stays = (kind: string): boolean => !without.includes(kind) && !missing.includes(kind);
   const { links } = plan;
   return {

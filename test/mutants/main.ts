@@ -1,7 +1,9 @@
 /**
- * `npm run mutants -- [--seeds N] [--catches N] [--only NN,NN]`: thirty known bugs, each put into
- * the source for a run of its own, and the simulator must catch it. Prints one row each: in how
- * many seeds it was caught, the first of them, by which check. Exit status 1: one survived.
+ * `npm run mutants -- [--seeds N] [--catches N] [--only NN,NN] [--jobs N] [--proven] [--record]`:
+ * known bugs, each put into the source for a run of its own, and the simulator must catch it.
+ * Prints one row each: in how many seeds it was caught, the first of them, by which check. Exit
+ * status 1: one survived. `--proven`: first the seed that caught it before; `--record`: notes what
+ * is found for that.
  */
 
 import { join } from 'node:path';
@@ -9,7 +11,10 @@ import { parseArgs } from 'node:util';
 
 import { hunt } from './hunt.ts';
 import { MutantError, readMutants } from './mutant.ts';
+import { readProven, writeProven } from './proven.ts';
+import type { Proven } from './proven.ts';
 import { byChecks } from './score.ts';
+import type { Score } from './score.ts';
 
 /** From `dist/test/mutants`. */
 const ROOT = join(import.meta.dirname, '../../..');
@@ -22,10 +27,13 @@ const { values } = parseArgs({
     catches: { type: 'string', default: '3' },
     only: { type: 'string' },
     level: { type: 'string' },
+    jobs: { type: 'string', default: '1' },
+    proven: { type: 'boolean', default: false },
+    record: { type: 'boolean', default: false },
   },
 });
 
-function count(name: 'seeds' | 'first' | 'catches'): number {
+function count(name: 'seeds' | 'first' | 'catches' | 'jobs'): number {
   const value = Number(values[name]);
   if (Number.isSafeInteger(value) && value >= 1 && value <= SEEDS_MOST) return value;
   throw new MutantError(`--${name} is a number from 1 to ${SEEDS_MOST}`);
@@ -39,21 +47,38 @@ async function main(): Promise<number> {
   if (level !== undefined && level !== 'host' && level !== 'core') {
     throw new MutantError('--level is host or core');
   }
-  let survived = 0;
   const all = await readMutants(join(ROOT, 'test/mutants/patches'));
   const mutants = all.filter(({ name }) => asked?.some((one) => name.startsWith(one)) ?? true);
   if (mutants.length === 0) throw new MutantError(`no mutant is named ${values.only}`);
-  for (const mutant of mutants) {
-    const score = await hunt(mutant, { ...options, catches, level });
-    if (score.caught === 0) survived += 1;
-    const verdict =
-      score.caught === 0 ? 'SURVIVED' : `${score.caught} of ${score.ran} ${score.unit}`;
-    const first = score.firstSeed === undefined ? '' : `first ${score.firstSeed}`;
-    const row = [mutant.name.padEnd(44), verdict.padEnd(18), first.padEnd(12), byChecks(score)];
-    process.stdout.write(`${row.join(' ')}\n`);
-  }
+  const proven = await readProven(ROOT);
+  const found: Record<string, Proven> = { ...proven };
+  const scores: Score[] = [];
+  const left = mutants.values();
+  const work = async (): Promise<void> => {
+    for (const mutant of left) {
+      const seed = values.proven ? proven[mutant.name]?.seed : undefined;
+      const score = await hunt(mutant, { ...options, catches, level, proven: seed });
+      scores.push(score);
+      process.stdout.write(`${rowOf(score)}\n`);
+      const [check] = score.checks.keys();
+      const { firstSeed, tried } = score;
+      if (firstSeed !== undefined && check !== undefined) {
+        found[mutant.name] = { seed: firstSeed, check, tried };
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: count('jobs') }, work));
+  if (values.record) await writeProven(ROOT, found);
+  const survived = scores.filter(({ caught }) => caught === 0).length;
   process.stdout.write(`${mutants.length - survived} of ${mutants.length} mutants are caught\n`);
   return survived === 0 ? 0 : 1;
+}
+
+function rowOf(score: Score): string {
+  const { mutant, caught, ran, unit, firstSeed } = score;
+  const verdict = caught === 0 ? 'SURVIVED' : `${caught} of ${ran} ${unit}`;
+  const first = firstSeed === undefined ? '' : `first ${firstSeed}`;
+  return [mutant.name.padEnd(44), verdict.padEnd(18), first.padEnd(12), byChecks(score)].join(' ');
 }
 
 try {

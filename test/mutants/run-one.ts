@@ -1,6 +1,6 @@
 /**
- * One mutant, in a process of its own: runs seeds until so many have caught it, and prints one line
- * of JSON for each seed that did, and one at the end.
+ * One mutant, or none (no name), in a process of its own: runs seeds until so many have caught it,
+ * and prints one line of JSON for each seed that did, and one at the end.
  */
 
 import { readFile } from 'node:fs/promises';
@@ -22,7 +22,7 @@ function load(file: string): Promise<unknown> {
 }
 
 const path = join(root, 'test/mutants/patches', `${name}.txt`);
-await mutate(parseMutant(name, await readFile(path, 'utf8')), root);
+if (name !== '') await mutate(parseMutant(name, await readFile(path, 'utf8')), root);
 const { runSeed } = (await load('raft/simulation/run-seed.js')) as typeof ofSeeds;
 const { ledgers } = (await load('raft/simulation/ledger.js')) as typeof ofLedger;
 const { queues } = (await load('test/simulate/queue-machine.js')) as typeof ofQueues;

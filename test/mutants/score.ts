@@ -10,6 +10,8 @@ export interface Hunt {
   readonly seeds: number;
   /** Enough when so many seeds have caught it. */
   readonly catches: number;
+  /** A seed to be tried before all others. */
+  readonly proven?: number | undefined;
   /** Default: the core alone for a bug of the core, because it runs more seeds in a minute. */
   readonly level?: Level | undefined;
 }
@@ -23,6 +25,8 @@ export interface Score {
   readonly caught: number;
   /** Of seeds. */
   readonly firstSeed: number | undefined;
+  /** So many seeds were run until that one had caught it. */
+  readonly tried: number;
   /** Check, or file of tests -> how often. */
   readonly checks: ReadonlyMap<string, number>;
   /** The first. */

@@ -7,9 +7,6 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-import { runSeed } from '../../raft/simulation/run-seed.ts';
-import { ledgers } from '../../raft/simulation/ledger.ts';
-import { queues } from '../simulate/queue-machine.ts';
 import { MutantError } from './mutant.ts';
 import type { Mutant } from './mutant.ts';
 import type { Hunt, Level, Score } from './score.ts';
@@ -30,18 +27,28 @@ interface World {
 
 /** Seeds that fail without the mutant are passed over, and told: each is a finding. */
 export async function huntBySeeds(mutant: Mutant, options: Hunt): Promise<Score> {
+  const { proven } = options;
+  if (proven === undefined) return huntFrom(mutant, options);
+  const score = await huntFrom(mutant, { ...options, first: proven, seeds: 1, catches: 1 });
+  return score.caught > 0 ? score : huntFrom(mutant, options);
+}
+
+async function huntFrom(mutant: Mutant, options: Hunt): Promise<Score> {
   const world = worldFor(mutant, options.level);
   const checks = new Map<string, number>();
-  let [ran, caught, message] = [0, 0, ''];
+  let [ran, caught, message, tried] = [0, 0, '', 0];
   let firstSeed: number | undefined;
   let wanted = options;
   for (;;) {
-    const found = await huntOnce(mutant, wanted, world);
+    const found = await huntOnce(mutant.name, wanted, world);
     ran += found.ran;
     for (const { seed, check, message: text } of found.catches) {
-      if (!(await holdsWithout(mutant, seed, world))) continue;
-      firstSeed ??= seed;
-      if (caught === 0) message = text;
+      if (!(await holdsWithout(mutant, { ...options, first: seed }, world))) continue;
+      if (firstSeed === undefined) {
+        firstSeed = seed;
+        tried = seed - options.first + 1;
+        message = text;
+      }
       caught += 1;
       checks.set(check, (checks.get(check) ?? 0) + 1);
     }
@@ -49,7 +56,7 @@ export async function huntBySeeds(mutant: Mutant, options: Hunt): Promise<Score>
     wanted = { ...wanted, first, seeds, catches: options.catches - caught };
     if (wanted.catches <= 0 || wanted.seeds <= 0) break;
   }
-  return { mutant, unit: 'seeds', ran, caught, firstSeed, checks, message };
+  return { mutant, unit: 'seeds', ran, caught, firstSeed, tried, checks, message };
 }
 
 interface Found {
@@ -57,11 +64,12 @@ interface Found {
   readonly catches: readonly Catch[];
 }
 
-async function huntOnce(mutant: Mutant, options: Hunt, world: World): Promise<Found> {
+/** Without a name: the product as it is. */
+async function huntOnce(name: string, options: Hunt, world: World): Promise<Found> {
   const { root, first, seeds, catches } = options;
   const script = join(root, 'dist/test/mutants/run-one.js');
   const numbers = [first, seeds, catches].map(String);
-  const args = [script, root, mutant.name, world.level, world.machine, ...numbers];
+  const args = [script, root, name, world.level, world.machine, ...numbers];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let errors = '';
   child.stderr.on('data', (chunk: Buffer) => {
@@ -79,16 +87,16 @@ async function huntOnce(mutant: Mutant, options: Hunt, world: World): Promise<Fo
   }
   const code = await ended;
   if (code !== 0 || ran === undefined) {
-    throw new MutantError(`${mutant.name} could not be run (${code}):\n${errors}`);
+    throw new MutantError(`${name} could not be run (${code}):\n${errors}`);
   }
   return { ran, catches: caught };
 }
 
-async function holdsWithout({ name }: Mutant, seed: number, world: World): Promise<boolean> {
-  const machines = world.machine === 'queues' ? queues : ledgers;
-  const { violation } = await runSeed(seed, { level: world.level }, machines);
-  if (violation === undefined) return true;
-  process.stderr.write(`seed ${seed} fails without ${name} too: ${violation.message}\n`);
+async function holdsWithout({ name }: Mutant, options: Hunt, world: World): Promise<boolean> {
+  const { catches } = await huntOnce('', { ...options, seeds: 1, catches: 1 }, world);
+  const [found] = catches;
+  if (found === undefined) return true;
+  process.stderr.write(`seed ${found.seed} fails without ${name} too: ${found.message}\n`);
   return false;
 }
 

@@ -38,7 +38,7 @@ export async function huntByTests(mutant: Mutant, root: string): Promise<Score> 
     }
   }
   const { numTotalTests: ran, numFailedTests: caught } = report;
-  return { mutant, unit: 'tests', ran, caught, firstSeed: undefined, checks, message };
+  return { mutant, unit: 'tests', ran, caught, firstSeed: undefined, tried: 0, checks, message };
 }
 
 function run({ name, by }: Mutant, root: string): Promise<Report> {

@@ -59,7 +59,15 @@ it('holds just what was damaged and not repaired, sorted and apart', () => {
         faulty.filter((at) => model.has(at)),
       );
       const sound = Math.min(...model, Infinity) - 1;
-      expect(ranges.soundThrough).toBe(sound);
+      expect(ranges.soundThrough(0)).toBe(sound);
+      for (const covered of range(0, END)) {
+        const needed = [...model].filter((at) => at > covered);
+        const whole = needed.length === 0 ? Infinity : Math.min(...needed) - 1;
+        // Where nobody knows what a range has taken, nothing of it is covered.
+        const last = ranges.list.at(-1);
+        const isOpen = last !== undefined && last.through === undefined && last.from <= covered;
+        expect(ranges.soundThrough(covered)).toBe(isOpen ? last.from - 1 : whole);
+      }
       expect(ranges.isEndUnknown).toBe(model.has(END + 1));
       for (const [at, { from }] of ranges.list.entries()) {
         const before = ranges.list[at - 1];

@@ -51,6 +51,21 @@ describe('a replica with a faulty range', () => {
     ]);
   });
 
+  it('acknowledges past it where its checkpoint covers it: the log is not needed there', () => {
+    for (const [through, matchIndex] of [
+      [2, 4],
+      [3, 2],
+    ] as const) {
+      const alone = damaged([1, 1, 1], { from: 2, through });
+      const { disk } = alone.server;
+      disk.checkpoint = { ...disk.checkpoint, index: 2, term: 1, serveFrom: 2 };
+      alone.restart();
+      const message = { prevLogIndex: 3, prevLogTerm: 1, entries: [entry(4, 1)] };
+      const replies = ofKind(alone.step(appendEntries(message)), 'appendEntriesReply');
+      expect(Math.max(...replies.map((reply) => reply.matchIndex))).toBe(matchIndex);
+    }
+  });
+
   it('votes if the end of its log is known, and not if it is not', () => {
     const asked = requestVote({ term: 5, lastLogIndex: 3, lastLogTerm: 1 });
     expect(granted(damaged([1, 1, 1], { from: 2, through: 2 }).step(asked))).toBe(true);

@@ -19,6 +19,7 @@ const FRESH: ReplicaView = {
   members: NODES,
   settled: true,
   damaged: false,
+  needsRepair: false,
 };
 
 function entries(from: number, terms: readonly number[]): MirrorEntry[] {

@@ -37,7 +37,7 @@ describe('a seed', { timeout: PATIENCE_MS }, () => {
 
 describe('no check is violated', { timeout: PATIENCE_MS }, () => {
   it('by the whole host over the storage engine', async () => {
-    const { counters } = await allHold(1, 5);
+    const counters = await allHold(1, 5);
     for (const seen of ['elections', 'confirmed', 'reads']) {
       expect(counters.get(seen), seen).toBeGreaterThan(0);
     }
