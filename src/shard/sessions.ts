@@ -7,7 +7,8 @@
  * again, attaches them anew, and tells what they hold, which is theirs then (`claimed`). What it
  * does not claim never arrived, and is delivered again without an attempt; of a sender that does
  * not come again, or comes as another process, all is lost. Nothing is given to those who are
- * awaited. All of it is soft state of the leader.
+ * awaited, and nothing to its new consumers before it has claimed: what never arrived comes before
+ * what is newer. All of it is soft state of the leader.
  */
 
 import type { CancelReason, SettleAnswer } from '../broker/ports.ts';
@@ -131,7 +132,9 @@ export class Sessions implements DeliveryOutput, ServerDesk {
   }
 
   takes(id: number): boolean {
-    return this.#places.get(id)?.server?.open === true;
+    const place = this.#places.get(id);
+    if (place?.server?.open !== true) return false;
+    return this.#awaited.size === 0 || !this.#awaited.has(place.node);
   }
 
   deliver(header: DeliveryHeader, message: StoredMessage): void {
@@ -265,6 +268,8 @@ export class Sessions implements DeliveryOutput, ServerDesk {
       this.#places.delete(id);
       this.#options.dispatcher().close(id, how);
     }
+    const server = this.#byNode.get(node);
+    if (server !== undefined) this.reopened(server);
     this.#options.server.wake();
   }
 

@@ -282,4 +282,19 @@ describe('a consumer at a node that follows', () => {
     await cluster.until(() => other.got.length === 5);
     expect(other.got[4]).toMatchObject({ text: 'm0', attempt: 2 });
   });
+
+  it('gets what was lost with its link before anything newer, each once', async () => {
+    const { cluster, leader, followers, client } = await world();
+    const publisher = new Publisher(await client(leader));
+    const one = new Taker(await client(followers[0]), 1000);
+    for (let round = 0; round < 30; round++) {
+      // Some are on their way to it when the link breaks, others come while it attaches again.
+      publisher.publish(numbered(10, round * 10));
+      if (round % 3 === 2) cluster.links.breakAll();
+      for (let steps = 0; steps < 1 + (round % 4); steps++) await cluster.step();
+    }
+    await cluster.until(() => publisher.isDone && one.got.length >= 300);
+    for (let steps = 0; steps < 50; steps++) await cluster.step();
+    expect(one.texts).toEqual(numbered(300));
+  });
 });
