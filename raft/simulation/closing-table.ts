@@ -19,7 +19,7 @@ const US_AN_HOUR = 3_600_000_000;
 const PREFIXES = ['requested: ', 'installed: ', 'fault: ', 'rare: ', 'refused: '];
 
 /** So few seeds prove nothing about kinds that need a chance. */
-const SEEDS_TO_JUDGE = 60;
+const SEEDS_TO_JUDGE = 100;
 
 /** Kinds that seeds asked for and no seed ever got. */
 export function neverInstalled({ seeds, counters }: RunTotals): string[] {

@@ -140,6 +140,7 @@ export class CoreNode implements SimulatedNode {
       replaced: store.takeReplaced(),
       damaged: store.damaged,
       term: recovered.hardState.term,
+      voteUnsure: false,
       voters: votersOf(store.checkpoint.configuration),
       unknownFrom:
         recovered.faulty.at(-1)?.through === undefined ? recovered.faulty.at(-1)?.from : undefined,

@@ -125,6 +125,8 @@ export class FaultInjector {
       case 'clock: rate':
       case 'clock: wall jump':
         return this.#clock(kind);
+      case 'disk wiped':
+        return this.#wiped();
       default:
         return this.#operator.act(kind);
     }
@@ -268,6 +270,14 @@ export class FaultInjector {
     this.#crash([node]);
     const text = node.damage(this.#random);
     return text === undefined ? undefined : `${node.id} ${text}`;
+  }
+
+  /** Half of the time the leader is cut off as well: the others are without what it has. */
+  #wiped(): string | undefined {
+    const who = this.#operator.act('disk wiped');
+    if (who === undefined || this.#random.chance(0.5)) return who;
+    const cut = this.#leads((leader) => this.#partition('alone', leader.id));
+    return cut === undefined ? who : `${who}, and ${cut}`;
   }
 
   /** After it stopped by itself: whoever runs it starts it again. */

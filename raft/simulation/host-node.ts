@@ -369,6 +369,7 @@ export class HostNode implements SimulatedNode {
       damaged,
       unknownFrom: disk.faulty.find(({ through }) => through === undefined)?.from,
       term: disk.hardState.term,
+      voteUnsure: disk.hardStateUnsure,
       voters: votersOf(checkpoint.configuration),
       replaced: this.#number !== undefined && number !== this.#number,
     });

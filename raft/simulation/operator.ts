@@ -80,6 +80,8 @@ export class Operator {
    */
   sparesDamage(node: SimulatedNode): boolean {
     if (!this.done || this.#cluster.nodes.some(({ isDamaged }) => isDamaged)) return false;
+    // A cluster begins with the vote of every founder: until then none may be hurt.
+    if ((this.#cluster.leader()?.view()?.committed ?? 0) === 0) return false;
     const sets = this.#cluster.nodes.flatMap((one) => one.voterSets());
     return sets.every((voters) => voters.length >= 3 || !voters.includes(node.id));
   }

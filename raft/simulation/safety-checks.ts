@@ -45,6 +45,8 @@ export interface HeldOnDisk {
   readonly replaced: boolean;
   /** Went bad in the middle or at a known end. */
   readonly damaged: readonly number[];
+  /** Damage may hide its last vote: it refuses to start, or is alone. */
+  readonly voteUnsure: boolean;
   /** Damage has taken everything from here on. */
   readonly unknownFrom: number | undefined;
   /** Of its hard state. */
@@ -184,9 +186,8 @@ export class SafetyChecks {
 
   /** What its disk alone held when it started again. */
   restarted(node: string, held: HeldOnDisk): void {
-    const kept = this.#kept(node);
-    const { log } = kept;
-    const { start, term } = held;
+    const { log, ...kept } = this.#kept(node);
+    const { start, term, damaged, unknownFrom } = held;
     if (start - 1 > held.checkpoint) {
       violation('promise kept over a crash', `${node} has no state for a log from ${start} on`);
     }
@@ -196,20 +197,24 @@ export class SafetyChecks {
     );
     this.#keepsDurable(node, { ...held, entries });
     const lastTerm = entries.at(-1)?.term ?? 0;
-    if (term < kept.term || term < lastTerm) {
+    if (!held.voteUnsure && (term < kept.term || term < lastTerm)) {
       const text = `${node} comes back in term ${term}, it was promised ${kept.term}`;
       violation('promise kept over a crash', `${text}; its last entry has ${lastTerm}`);
     }
-    kept.writtenTerm = term;
-    kept.isInstalling = false;
     for (const entry of entries) {
       if (entry.index <= kept.committed) this.#keepsCommitted(node, entry.index, entry);
     }
-    log.restart(this.#before(log, start), held.voters);
-    log.write(entries);
-    log.madeDurable(start + entries.length - 1);
-    log.wentBad(held.damaged);
-    kept.view = undefined;
+    const found = new LogMirror();
+    found.restart(this.#before(log, start), held.voters);
+    found.write(entries);
+    found.madeDurable(start + entries.length - 1);
+    found.wentBad(damaged);
+    // What went bad was on its disk when it acknowledged it.
+    const isHurt = unknownFrom !== undefined || damaged.length > 0;
+    const former = isHurt ? log : kept.former;
+    const fresh = { view: undefined, writtenTerm: term, isInstalling: false };
+    const forgotten = held.voteUnsure ? { term, vote: '' } : {};
+    this.#replicas.set(node, { ...kept, ...fresh, ...forgotten, log: found, former });
   }
 
   #keepsDurable(node: string, held: HeldOnDisk): void {

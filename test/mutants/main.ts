@@ -62,7 +62,7 @@ async function main(): Promise<number> {
       process.stdout.write(`${rowOf(score)}\n`);
       const [check] = score.checks.keys();
       const { firstSeed, tried } = score;
-      if (firstSeed !== undefined && check !== undefined) {
+      if (firstSeed !== undefined && check !== undefined && firstSeed !== seed) {
         found[mutant.name] = { seed: firstSeed, check, tried };
       }
     }

@@ -11,7 +11,6 @@ import type * as ofLedger from '../../raft/simulation/ledger.ts';
 import type * as ofSeeds from '../../raft/simulation/run-seed.ts';
 import type * as ofQueues from '../simulate/queue-machine.ts';
 import { parseMutant } from './mutant.ts';
-import { mutate } from './mutate.ts';
 
 const [root = '', name = '', level = '', machine = '', ...numbers] = process.argv.slice(2);
 const [first = 1, count = 1, catches = 1] = numbers.map(Number);
@@ -22,7 +21,11 @@ function load(file: string): Promise<unknown> {
 }
 
 const path = join(root, 'test/mutants/patches', `${name}.txt`);
-if (name !== '') await mutate(parseMutant(name, await readFile(path, 'utf8')), root);
+if (name !== '') {
+  // With a compiler behind it, that takes as long to load as a seed takes to run.
+  const { mutate } = await import('./mutate.ts');
+  await mutate(parseMutant(name, await readFile(path, 'utf8')), root);
+}
 const { runSeed } = (await load('raft/simulation/run-seed.js')) as typeof ofSeeds;
 const { ledgers } = (await load('raft/simulation/ledger.js')) as typeof ofLedger;
 const { queues } = (await load('test/simulate/queue-machine.js')) as typeof ofQueues;

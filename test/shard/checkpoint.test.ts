@@ -146,6 +146,29 @@ describe('checkpoint', () => {
     expect(terms).toEqual([1, 2, 3, 4]);
   });
 
+  it('is not written before the log of this node has its index on the disk', async () => {
+    const world = new ShardWorld();
+    const client = await world.open({ queues: QUEUES });
+    client.enqueue([client.queues.get('orders') ?? 0], 'one');
+    client.send();
+    await until(() => client.confirmed === 1);
+    let release = (): void => undefined;
+    if (world.log !== undefined) {
+      world.log.syncing = new Promise((resolve) => {
+        release = resolve;
+      });
+    }
+    const count = (): number => world.shard?.stats().get('checkpoint/count') ?? 0;
+    const before = count();
+    const checkpoint = world.shard?.checkpoint();
+    for (let turns = 0; turns < 50; turns++) await turn();
+    expect(count()).toBe(before);
+    release();
+    await checkpoint;
+    expect(count()).toBe(before + 1);
+    await world.stop();
+  });
+
   it('gives the log back only up to what a queue still wants', async () => {
     const world = new ShardWorld();
     const client = await world.open({ queues: QUEUES });

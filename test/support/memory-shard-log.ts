@@ -53,6 +53,8 @@ export class MemoryShardLog implements ShardLog {
   readonly trace: string[] = [];
   readonly truncations: number[] = [];
   dead = false;
+  /** The disk of this node is behind what is committed until it resolves. */
+  syncing: Promise<void> = Promise.resolve();
   failure: Error | undefined;
   reads = 0;
   #pending: ShardEntry[] = [];
@@ -124,7 +126,7 @@ export class MemoryShardLog implements ShardLog {
   }
 
   synced(): Promise<void> {
-    return Promise.resolve();
+    return this.syncing;
   }
 
   fail(error: Error): void {

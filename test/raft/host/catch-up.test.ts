@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import type { PeerMessage } from '#raft';
-import { Hosts } from './hosts.ts';
+import { checksumOf, Hosts } from './hosts.ts';
 import type { TestHost } from './hosts.ts';
 
 const COUNT = 120;
@@ -90,7 +90,8 @@ describe('a replica behind the start of the log', () => {
         listener?.received({ ...message, bytes });
         return false;
       }
-      listener?.received({ ...message, transfer: message.transfer + 1, bytes });
+      const other = { transfer: message.transfer + 1, checksum: checksumOf(bytes) };
+      listener?.received({ ...message, ...other, bytes });
       listener?.received(message);
       return true;
     };

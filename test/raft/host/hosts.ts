@@ -102,6 +102,10 @@ interface StoredCheckpoint {
   readonly serveFrom: number;
 }
 
+export function checksumOf(part: Uint8Array): number {
+  return part.reduce((sum, byte) => (sum * 31 + byte) >>> 0, 7);
+}
+
 /** One replica through its lives. */
 export class TestHost implements StateMachine {
   readonly id: string;
@@ -172,7 +176,7 @@ export class TestHost implements StateMachine {
       catchUp: {
         source: { open: () => Promise.resolve(this.#reading()) },
         sink: { begin: ({ index: of, ...name }) => this.#building({ index: of, ...name }) },
-        checksum: (part) => part.reduce((sum, byte) => (sum * 31 + byte) >>> 0, 7),
+        checksum: checksumOf,
         failed: (error) => void this.catchUpFailures.push(error),
       },
       limits,

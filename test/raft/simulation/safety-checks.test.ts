@@ -33,6 +33,7 @@ const EMPTY: HeldOnDisk = {
   replaced: false,
   damaged: [],
   unknownFrom: undefined,
+  voteUnsure: false,
   term: 1,
   voters: NODES,
 };

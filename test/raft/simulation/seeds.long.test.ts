@@ -9,8 +9,8 @@ const GATE_SEEDS = 5;
 
 describe('the simulator', () => {
   it.each([
-    ['the whole host', 300, { first: 1, level: 'host', machine: 'ledger' }],
-    ['the core alone', 100, { first: 1, level: 'core', machine: 'ledger' }],
+    ['the whole host', 270, { first: 1, level: 'host', machine: 'ledger' }],
+    ['the core alone', 60, { first: 1, level: 'core', machine: 'ledger' }],
     ['the queues of the product', 30, { first: 2000, level: 'host', machine: 'queues' }],
   ] as const)(
     'finds no violation in %s in %i seeds, and has one trace for each',

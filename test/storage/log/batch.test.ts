@@ -115,6 +115,12 @@ describe('header of a batch', () => {
     }
   });
 
+  test('a checksum of 0 is checked like any other', () => {
+    const { bytes } = encoded(sample);
+    bytes.fill(0, HEADER_BYTES - 4, HEADER_BYTES);
+    expect(decodeHeader(windowOver(bytes), 0, emptyHeader())).toBe(false);
+  });
+
   test('every truncation is seen', () => {
     const { bytes } = encoded(sample);
     for (let length = 0; length < HEADER_BYTES; length += 1) {
