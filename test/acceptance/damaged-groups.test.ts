@@ -3,6 +3,7 @@
  * everything else goes on.
  */
 
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ExitCode } from '../../src/cli/exit-codes.ts';
@@ -37,6 +38,8 @@ async function restart(change: () => Promise<void>): Promise<void> {
   await broker.start();
   user = await QueueUser.connect(broker.port, 'user');
 }
+
+const SMALL = { window: '2MiB', window_messages: 1_000, segment_size: '1MiB' };
 
 /** Six messages each; of those of `orders` the first, third and fourth are settled. */
 beforeEach(async () => {
@@ -137,4 +140,41 @@ test('a node of a cluster refuses the start: what is held there alone would set 
   expect(await node.startAndEnd()).toBe(ExitCode.damaged);
   expect(node.output).toContain('the state of group number 0 of queue orders');
   expect(node.output).toContain('fluxmq cluster replace');
+});
+
+test('what every group had settled was given back since, and is passed over', async () => {
+  const sound = broker;
+  broker = await brokerWith('damaged-far', [{ name: 'far' }], { storage: SMALL });
+  const publisher = await QueueUser.connect(broker.port, 'publisher');
+  const consumer = await QueueUser.connect(broker.port, 'consumer');
+  const texts = Array.from({ length: 1_600 }, (_, at) => `${at} `.padEnd(2_000, '.'));
+  await publisher.publishMany('$queue/far', texts.slice(0, 200));
+  await consumer.consume('$queue/far', { manual: true });
+  const kept: string[] = [];
+  for (let at = 0; at < 200; at += 1) {
+    const taken = await consumer.take();
+    taken.answer(0);
+    if (at % 20 === 0) kept.push(taken.text);
+    else await consumer.settle('ack', taken);
+  }
+  await consumer.leave();
+  // The window leaves the first ones behind: what is settled is in no run.
+  await publisher.publishMany('$queue/far', texts.slice(200));
+  await until(async () => (await readdir(join(broker.dataDirectory, 'shard-0/runs'))).length > 0);
+  await publisher.leave();
+  expect(await broker.stop()).toBe(0);
+  await flipRecord(records(), 'group/1/0');
+  await broker.start();
+
+  await told('queue', 'seek', 'far', 'default', 'first');
+  const again = await QueueUser.connect(broker.port, 'again');
+  await again.consume('$queue/far');
+  const wanted = [...kept, ...texts.slice(200)];
+  const came = await again.settleNext(wanted.length);
+  expect(came).toEqual(wanted);
+  await until(async () => (await told('queue', 'show', 'far'))[0]?.['depth'] === 0);
+  expect(await told('queue', 'show', 'far')).toMatchObject([{ damaged: [], held_by: null }]);
+  await again.leave();
+  await broker.remove();
+  broker = sound;
 });
