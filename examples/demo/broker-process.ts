@@ -1,5 +1,5 @@
 /**
- * The broker of the demo as a process of its own, started with the same launcher that `npm start`
+ * A broker of the demo as a process of its own, started with the same launcher that `npm start`
  * uses.
  */
 
@@ -16,19 +16,23 @@ const START_DEADLINE_MS = 20_000;
 export class BrokerProcess {
   readonly #port: number;
   readonly #dataDirectory: string;
+  readonly #settings: readonly string[];
   #child: ChildProcess | undefined;
   #output = '';
 
-  constructor(port: number, dataDirectory: string) {
+  /** `settings`: `key=value`, as for `--set`. */
+  constructor(port: number, dataDirectory: string, settings: readonly string[]) {
     this.#port = port;
     this.#dataDirectory = dataDirectory;
+    this.#settings = settings;
   }
 
   async start(): Promise<void> {
     const address = `server.mqtt.tcp.addr=127.0.0.1:${this.#port}`;
     const data = ['--data-dir', this.#dataDirectory];
     // The demonstration takes no other port than its own.
-    const set = ['--set', address, '--set', 'server.ops.addr=off'];
+    const settings = [address, 'server.ops.addr=off', ...this.#settings];
+    const set = settings.flatMap((setting) => ['--set', setting]);
     const args = ['start', '--config', CONFIGURATION, ...data, ...set];
     const child = spawn(LAUNCHER, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#child = child;

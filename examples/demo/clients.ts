@@ -13,10 +13,10 @@ export interface Order {
 /** What a worker does with an order. */
 export type Decision = 'ack' | 'nack' | 'reject';
 
-export function connectClient(port: number, clientId: string): MqttClient {
+/** To the first of `ports`, and to the next one whenever a connection is lost. */
+export function connectClient(ports: readonly number[], clientId: string): MqttClient {
   const client = mqtt.connect({
-    host: '127.0.0.1',
-    port,
+    servers: ports.map((port) => ({ host: '127.0.0.1', port, protocol: 'mqtt' as const })),
     clientId,
     protocolVersion: 5,
     reconnectPeriod: 100,

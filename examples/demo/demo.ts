@@ -1,6 +1,7 @@
 /**
  * `npm run demo`: three producers, two groups of workers, a broker that is killed in the middle,
- * dead letters that are repaired and sent back, and a reader of the history who comes late.
+ * dead letters that are repaired and sent back, and a reader of the history who comes late. With
+ * `--nodes 3` there are three brokers, and it is the one that leads.
  *
  * Orders may arrive twice (at least once), but none may be missing in any group or in the stream.
  * Exit status 1 if one is.
@@ -8,13 +9,13 @@
 
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import { Presets, SingleBar } from 'cli-progress';
 import type { MqttClient } from 'mqtt';
-import { BrokerProcess, LAUNCHER } from './broker-process.ts';
+import { LAUNCHER } from './broker-process.ts';
+import { Brokers } from './brokers.ts';
 import { type Decision, type Order, connectClient, produce, readStream, work } from './clients.ts';
 import { OrderBook } from './orders.ts';
 
@@ -23,28 +24,16 @@ const PRODUCERS = 3;
 const WORKERS = 2;
 const REJECTED_EVERY = 100;
 const NACKED_EVERY = 50;
-const DEADLINE_MS = 110_000;
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const address = server.address();
-  await new Promise((resolve) => {
-    server.close(resolve);
-  });
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
+const DEADLINE_MS = { 1: 110_000, 3: 300_000 } as const;
+type Nodes = keyof typeof DEADLINE_MS;
 
 /** One run of the demo: its broker, its clients and its book. */
 class Demo {
   readonly #directory: string;
-  readonly #port: number;
-  readonly #broker: BrokerProcess;
+  readonly #brokers: Brokers;
   readonly #book = new OrderBook();
   readonly #clients: MqttClient[] = [];
-  readonly #deadline = performance.now() + DEADLINE_MS;
+  readonly #deadline: number;
   readonly #bar = new SingleBar(
     { format: '{what} {bar} {value}/{total}', hideCursor: true },
     Presets.shades_classic,
@@ -52,16 +41,17 @@ class Demo {
   /** Shipping cannot handle some orders, until it is repaired. */
   #repaired = false;
 
-  constructor(directory: string, port: number) {
+  constructor(directory: string, brokers: Brokers, deadline: number) {
     this.#directory = directory;
-    this.#port = port;
-    this.#broker = new BrokerProcess(port, join(directory, 'data'));
+    this.#brokers = brokers;
+    this.#deadline = deadline;
   }
 
   async run(): Promise<number> {
     const startedAt = performance.now();
-    say('a broker of its own, 3 producers, 10,000 orders, the groups billing and shipping');
-    await this.#broker.start();
+    const brokers = this.#brokers.count === 1 ? 'a broker of its own' : 'three brokers';
+    say(`${brokers}, 3 producers, 10,000 orders, the groups billing and shipping`);
+    await this.#brokers.start();
     try {
       this.#startWorkers();
       await this.#produceOverKill();
@@ -72,13 +62,13 @@ class Demo {
       return this.#verdict((performance.now() - startedAt) / 1000);
     } finally {
       await Promise.all(this.#clients.map((client) => client.endAsync(true)));
-      await this.#broker.stop();
+      await this.#brokers.stop();
       await rm(this.#directory, { recursive: true, force: true });
     }
   }
 
   #client(id: string): MqttClient {
-    const client = connectClient(this.#port, id);
+    const client = connectClient(this.#brokers.portsFor(this.#clients.length), id);
     this.#clients.push(client);
     return client;
   }
@@ -122,10 +112,14 @@ class Demo {
       produced = true;
     });
     await this.#until('published  ', ORDERS / 3, () => book.acknowledged.size);
-    await this.#broker.kill();
-    say('kill -9, and a new start');
-    await this.#broker.start();
+    const alone = this.#brokers.count === 1;
+    const killed = await this.#brokers.killOne();
+    say(alone ? 'kill -9, and a new start' : `kill -9 of ${killed}, which leads; the others go on`);
+    if (alone) await this.#brokers.bringBack();
     await this.#until('published  ', ORDERS, () => (produced ? ORDERS : book.acknowledged.size));
+    if (alone) return;
+    say(`${killed} comes back`);
+    await this.#brokers.bringBack();
   }
 
   async #finish(group: string, what: string): Promise<void> {
@@ -139,7 +133,7 @@ class Demo {
     say(`${dead} orders are dead letters; shipping is repaired, and they are sent back`);
     this.#repaired = true;
     const move = ['queue', 'move', '$dlq/orders', '--to-source'];
-    const on = ['--data', join(this.#directory, 'data')];
+    const on = ['--data', this.#brokers.data];
     const { stdout } = await promisify(execFile)(LAUNCHER, [...move, ...on]);
     say(stdout.trimEnd());
     await this.#until('shipped    ', book.acknowledged.size, () => book.finished('shipped'));
@@ -192,5 +186,20 @@ function say(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
+function nodesAsked(): Nodes {
+  try {
+    const { values } = parseArgs({ options: { nodes: { type: 'string', default: '1' } } });
+    if (values.nodes === '1') return 1;
+    if (values.nodes === '3') return 3;
+    throw new Error(`--nodes ${values.nodes}: 1 or 3`);
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(2);
+  }
+}
+
+const nodes = nodesAsked();
+const deadline = performance.now() + DEADLINE_MS[nodes];
 const directory = await mkdtemp(join(tmpdir(), 'fluxmq-demo-'));
-process.exit(await new Demo(directory, await freePort()).run());
+const brokers = await Brokers.prepare(directory, nodes);
+process.exit(await new Demo(directory, brokers, deadline).run());
