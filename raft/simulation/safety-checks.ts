@@ -201,8 +201,11 @@ export class SafetyChecks {
       const text = `${node} comes back in term ${term}, it was promised ${kept.term}`;
       violation('promise kept over a crash', `${text}; its last entry has ${lastTerm}`);
     }
+    // Where it knew more to be committed than was on its disk, others had it: what was being cut
+    // for it may stand there again; nothing was acknowledged in its place (`acknowledges`).
+    const known = Math.min(kept.committed, Math.max(log.durable, held.checkpoint));
     for (const entry of entries) {
-      if (entry.index <= kept.committed) this.#keepsCommitted(node, entry.index, entry);
+      if (entry.index <= known) this.#keepsCommitted(node, entry.index, entry);
     }
     const found = new LogMirror();
     found.restart(this.#before(log, start), held.voters);
@@ -246,10 +249,10 @@ export class SafetyChecks {
     violation('promised is durable', `${text} and '${kept.vote}'`);
   }
 
-  /** An acknowledgement leaves it. What it knows to be committed needs no promise. */
+  /** An acknowledgement leaves it: of nothing but what is on its disk, committed or not. */
   acknowledges(node: string, matchIndex: number): void {
-    const { log, view } = this.#kept(node);
-    const safe = Math.max(log.durable, view?.committed ?? 0);
+    const { log } = this.#kept(node);
+    const safe = log.durable;
     if (matchIndex <= safe) return;
     violation('promised is durable', `${node} acknowledges ${matchIndex} and has ${safe} on disk`);
   }

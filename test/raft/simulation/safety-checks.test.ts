@@ -195,6 +195,30 @@ describe('the checks of safety', () => {
     expect(() => checks.restarted('b', held([1]))).toThrow(/promise kept/);
   });
 
+  it('an older entry where a newer one was durable; one that was being cut may be there again', () => {
+    holds('c', 1, [1, 1]);
+    view('c', { committed: 2, last: 2 });
+    holds('c', 3, [1]);
+    for (const node of ['a', 'b']) {
+      checks.wroteTerm(node, 2);
+      holds(node, 3, [2]);
+    }
+    view('b', { term: 2, vote: 'b', leads: true, committed: 2, last: 3 });
+    view('b', { term: 2, vote: 'b', leads: true, committed: 3, last: 3 });
+    // It hears of the commit while the newer entry is on its way to its disk.
+    checks.wroteTerm('c', 2);
+    checks.cutSuffix('c', 2);
+    checks.wrote('c', entries(3, [2]));
+    view('c', { term: 2, committed: 3, last: 3 });
+    expect(() => checks.acknowledges('c', 3)).toThrow(/promised is durable/);
+    checks.restarted('c', held([1, 1, 1], 2));
+    checks.cutSuffix('c', 2);
+    holds('c', 3, [2]);
+    checks.acknowledges('c', 3);
+    view('c', { term: 2, committed: 3, last: 3 });
+    expect(() => checks.restarted('c', held([1, 1, 1], 2))).toThrow(/promise kept/);
+  });
+
   it('a vote or an acknowledgement that is not on disk', () => {
     checks.hardStateDurable('c', 2, 'b');
     checks.votes('c', 2, 'b');
