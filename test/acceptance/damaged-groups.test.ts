@@ -7,7 +7,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ExitCode } from '../../src/cli/exit-codes.ts';
-import { type Ended, fluxmq } from '../cli/run-cli.ts';
+import { CommandLine } from '../cli/run-cli.ts';
 import type { BrokerProcess } from '../support/broker-process.ts';
 import { flipRecord } from '../support/flip-record.ts';
 import { QueueUser, brokerWith, until } from '../support/queue-user.ts';
@@ -25,18 +25,10 @@ let user: QueueUser;
 /** What of the early messages of `far` is not settled. */
 const kept: string[] = [];
 
-const run = (...args: readonly string[]): Promise<Ended> =>
-  fluxmq([...args, '--data', broker.dataDirectory]);
-
-async function told(...args: readonly string[]): Promise<Record<string, unknown>[]> {
-  const { code, stdout, stderr } = await run(...args, '--json');
-  expect(code, stderr).toBe(ExitCode.ok);
-  const lines = stdout.split('\n').filter((line) => line !== '');
-  return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-}
+const command = new CommandLine(() => broker.dataDirectory);
 
 async function groupsOf(queue: string): Promise<unknown> {
-  return (await told('queue', 'show', queue))[0]?.['groups'];
+  return (await command.told('queue', 'show', queue))[0]?.['groups'];
 }
 
 const inShard = (folder: string): string => join(broker.dataDirectory, 'shard-0', folder);
@@ -83,7 +75,7 @@ test('the broker starts; queues, groups and what they lost are named', async () 
   for (const name of ['orders', 'killed', 'deleted']) expect(broker.output).toContain(name);
   expect(await groupsOf('orders')).toMatchObject([{ group: 'default', lost: [0, 5] }]);
   expect(await groupsOf('sound')).toMatchObject([{ group: 'default', lost: null, depth: 6 }]);
-  const { stdout } = await run('queue', 'show', 'orders');
+  const { stdout } = await command.run('queue', 'show', 'orders');
   expect(stdout).toContain('what group default has settled of 0 to 5');
 });
 
@@ -92,20 +84,22 @@ test('nothing is delivered or moved until it is sought; other queues go on', asy
   await user.publish('$queue/orders', 'new');
   await user.consume('$queue/sound');
   expect(await user.settleNext(TEXTS.length)).toEqual(TEXTS);
-  const moved = await run('queue', 'move', 'orders', 'sound');
+  const moved = await command.run('queue', 'move', 'orders', 'sound');
   expect(moved.code).toBe(ExitCode.refused);
   expect(moved.stderr).toContain('seek it first');
   await user.ping();
   expect(user.untaken).toBe(0);
 
-  expect(await told('queue', 'seek', 'orders', 'default', '4')).toMatchObject([{ floor: 4 }]);
+  expect(await command.told('queue', 'seek', 'orders', 'default', '4')).toMatchObject([
+    { floor: 4 },
+  ]);
   expect(await user.settleNext(3)).toEqual(['e', 'f', 'new']);
-  await until(async () => (await told('queue', 'show', 'orders'))[0]?.['depth'] === 0);
+  await until(async () => (await command.told('queue', 'show', 'orders'))[0]?.['depth'] === 0);
   expect(await groupsOf('orders')).toMatchObject([{ lost: null }]);
 });
 
 test('its deletion ends it too, and a new group gets what is kept', async () => {
-  await told('group', 'delete', 'deleted', 'default', '--yes');
+  await command.told('group', 'delete', 'deleted', 'default', '--yes');
   expect(await groupsOf('deleted')).toEqual([]);
   await user.consume('$queue/deleted', { group: 'again' });
   expect(await user.settleNext(TEXTS.length)).toEqual(TEXTS);
@@ -115,7 +109,7 @@ test('it stays held over kill -9, and a seek stays done', async () => {
   await broker.kill();
   await broker.start();
   expect(await groupsOf('killed')).toMatchObject([{ lost: [0, 5] }]);
-  await told('queue', 'seek', 'killed', 'default', 'first');
+  await command.told('queue', 'seek', 'killed', 'default', 'first');
   await broker.kill();
   await broker.start();
   user = await QueueUser.connect(broker.port, 'user');
@@ -124,12 +118,14 @@ test('it stays held over kill -9, and a seek stays done', async () => {
 });
 
 test('what every group had settled was given back since, and is passed over', async () => {
-  await told('queue', 'seek', 'far', 'default', 'first');
+  await command.told('queue', 'seek', 'far', 'default', 'first');
   await user.consume('$queue/far');
   const wanted = [...kept, ...FAR.slice(FAR_EARLY)];
   expect(await user.settleNext(wanted.length)).toEqual(wanted);
-  await until(async () => (await told('queue', 'show', 'far'))[0]?.['depth'] === 0);
-  expect(await told('queue', 'show', 'far')).toMatchObject([{ damaged: [], held_by: null }]);
+  await until(async () => (await command.told('queue', 'show', 'far'))[0]?.['depth'] === 0);
+  expect(await command.told('queue', 'show', 'far')).toMatchObject([
+    { damaged: [], held_by: null },
+  ]);
 });
 
 test('the record of a queue with a flipped bit refuses the start, with words', async () => {

@@ -7,7 +7,7 @@ import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ExitCode } from '../../src/cli/exit-codes.ts';
-import { type Ended, fluxmq } from '../cli/run-cli.ts';
+import { CommandLine, fluxmq } from '../cli/run-cli.ts';
 import { BrokerProcess, scratchDirectory } from '../support/broker-process.ts';
 import { QueueUser, brokerWith } from '../support/queue-user.ts';
 
@@ -25,15 +25,7 @@ describe('a broker with queues', () => {
     await broker.remove();
   });
 
-  const run = (...args: readonly string[]): Promise<Ended> =>
-    fluxmq([...args, '--data', broker.dataDirectory]);
-
-  async function told(...args: readonly string[]): Promise<Record<string, unknown>[]> {
-    const { code, stdout, stderr } = await run(...args, '--json');
-    expect(code, stderr).toBe(ExitCode.ok);
-    const lines = stdout.split('\n').filter((line) => line !== '');
-    return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-  }
+  const command = new CommandLine(() => broker.dataDirectory);
 
   test('the socket is for its owner only', async () => {
     const socket = await lstat(join(broker.dataDirectory, 'admin.sock'));
@@ -43,7 +35,7 @@ describe('a broker with queues', () => {
   });
 
   test('all of 3,000 queues are listed, in order, each once', async () => {
-    const names = (await told('queue', 'list')).map(({ queue }) => queue as string);
+    const names = (await command.told('queue', 'list')).map(({ queue }) => queue as string);
     expect(names).toHaveLength(3_003);
     expect(names).toEqual([...new Set(names)].sort());
   });
@@ -51,7 +43,7 @@ describe('a broker with queues', () => {
   test('peek shows what is there, with properties, and consumes nothing', async () => {
     await user.publish('$queue/work/eu', 'one', { user: { color: 'red' } });
     await user.publish('$queue/work/eu', 'two');
-    const peeked = await told('queue', 'peek', 'work');
+    const peeked = await command.told('queue', 'peek', 'work');
     expect(peeked.map(({ offset, payload }) => [offset, payload])).toEqual([
       [0, 'one'],
       [1, 'two'],
@@ -61,15 +53,19 @@ describe('a broker with queues', () => {
       client_id: 'user',
       properties: { user_properties: [['color', 'red']] },
     });
-    expect(await told('queue', 'show', 'work')).toMatchObject([{ depth: 2, start: 0, next: 2 }]);
+    expect(await command.told('queue', 'show', 'work')).toMatchObject([
+      { depth: 2, start: 0, next: 2 },
+    ]);
   });
 
   test('Q25: a queue that was deleted and declared again is a new one, empty', async () => {
-    const [before] = await told('queue', 'show', 'work');
-    expect((await run('queue', 'delete', 'work', '--yes')).code).toBe(ExitCode.ok);
-    expect((await run('queue', 'show', 'work')).code).toBe(ExitCode.refused);
-    expect(await told('queue', 'declare', 'work')).toEqual([{ queue: 'work', outcome: 'created' }]);
-    const [after] = await told('queue', 'show', 'work');
+    const [before] = await command.told('queue', 'show', 'work');
+    expect((await command.run('queue', 'delete', 'work', '--yes')).code).toBe(ExitCode.ok);
+    expect((await command.run('queue', 'show', 'work')).code).toBe(ExitCode.refused);
+    expect(await command.told('queue', 'declare', 'work')).toEqual([
+      { queue: 'work', outcome: 'created' },
+    ]);
+    const [after] = await command.told('queue', 'show', 'work');
     expect(after?.['depth']).toBe(0);
     expect(after?.['queue_id']).not.toBe(before?.['queue_id']);
   });
@@ -81,30 +77,32 @@ describe('a broker with queues', () => {
     const taken = await consumer.take();
     taken.answer(0);
     await consumer.ping();
-    const groups = await told('group', 'list', 'held');
+    const groups = await command.told('group', 'list', 'held');
     expect(groups).toMatchObject([{ delivered: 1, consumers: 1, depth: 1 }]);
-    expect((await told('queue', 'purge', 'held', '--yes'))[0]?.['purged']).toBe(0);
+    expect((await command.told('queue', 'purge', 'held', '--yes'))[0]?.['purged']).toBe(0);
     await consumer.settle('ack', taken);
-    expect(await told('queue', 'show', 'held')).toMatchObject([{ depth: 0 }]);
+    expect(await command.told('queue', 'show', 'held')).toMatchObject([{ depth: 0 }]);
     await consumer.leave();
   });
 
   test('another type than it has is refused; other limits are its new ones', async () => {
-    expect((await run('queue', 'declare', 'work', '--type', 'stream')).code).toBe(ExitCode.refused);
-    expect(await told('queue', 'declare', 'work', '--max-messages', '7')).toMatchObject([
+    expect((await command.run('queue', 'declare', 'work', '--type', 'stream')).code).toBe(
+      ExitCode.refused,
+    );
+    expect(await command.told('queue', 'declare', 'work', '--max-messages', '7')).toMatchObject([
       { outcome: 'updated' },
     ]);
-    const [shown] = await told('queue', 'show', 'work');
+    const [shown] = await command.told('queue', 'show', 'work');
     expect(shown).toMatchObject({ type: 'classic', limits: { max_messages: 7 } });
   });
 
   test('seek: forward in a classic queue, not back', async () => {
     for (const text of ['a', 'b', 'c']) await user.publish('$queue/work', text);
-    const forward = await told('queue', 'seek', 'work', 'default', '2');
+    const forward = await command.told('queue', 'seek', 'work', 'default', '2');
     expect(forward).toEqual([{ queue: 'work', group: 'default', floor: 2 }]);
-    const back = await run('queue', 'seek', 'work', 'default', 'first');
+    const back = await command.run('queue', 'seek', 'work', 'default', 'first');
     expect(back.code).toBe(ExitCode.refused);
-    const unknown = await run('queue', 'seek', 'work', 'nobody', 'first');
+    const unknown = await command.run('queue', 'seek', 'work', 'nobody', 'first');
     expect([unknown.code, unknown.stdout]).toEqual([ExitCode.refused, '']);
   });
 
@@ -121,7 +119,7 @@ describe('a broker with queues', () => {
     'a\nb',
     'x'.repeat(65_536),
   ])('Q16: the name %j makes no queue', async (name) => {
-    const { code, stderr } = await run('queue', 'declare', '--', name);
+    const { code, stderr } = await command.run('queue', 'declare', '--', name);
     expect(code, stderr).toBe(ExitCode.usage);
     expect(stderr.length).toBeLessThan(1_000);
   });
@@ -129,9 +127,9 @@ describe('a broker with queues', () => {
   test('the socket of a killed broker is replaced by the next one, and goes with a stop', async () => {
     await user.die();
     await broker.kill();
-    expect((await run('queue', 'list')).code).toBe(ExitCode.connection);
+    expect((await command.run('queue', 'list')).code).toBe(ExitCode.connection);
     await broker.start();
-    expect(await told('queue', 'show', 'work')).toMatchObject([{ next: 3 }]);
+    expect(await command.told('queue', 'show', 'work')).toMatchObject([{ next: 3 }]);
     expect(await broker.stop()).toBe(0);
     const left = await readdir(broker.dataDirectory);
     expect(left.filter((name) => name.startsWith('.adm') || name.endsWith('.sock'))).toEqual([]);

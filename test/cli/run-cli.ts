@@ -48,6 +48,27 @@ export class Running {
   }
 }
 
+/** The commands of operators against one broker, whose data directory `data` tells. */
+export class CommandLine {
+  readonly #data: () => string;
+
+  constructor(data: () => string) {
+    this.#data = data;
+  }
+
+  run(...args: readonly string[]): Promise<Ended> {
+    return fluxmq([...args, '--data', this.#data()]);
+  }
+
+  /** What it tells programs; rejects when the command fails. */
+  async told(...args: readonly string[]): Promise<Record<string, unknown>[]> {
+    const { code, stdout, stderr } = await this.run(...args, '--json');
+    if (code !== 0) throw new Error(`ended with ${code}: ${stderr}`);
+    const lines = stdout.split('\n').filter((line) => line !== '');
+    return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  }
+}
+
 export function fluxmq(args: readonly string[], input = ''): Promise<Ended> {
   const running = new Running(args);
   running.child.stdin?.end(input);

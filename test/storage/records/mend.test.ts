@@ -95,6 +95,7 @@ describe('a damaged record', () => {
         return { put, remove: [] };
       };
       const first = records.open(mend);
+      // Its process lost its power: what becomes of it is nobody's any more.
       first.catch(() => undefined);
       while (mends === 0) await Promise.resolve();
       records.crash(keepUnderWay);
