@@ -35,8 +35,12 @@ function withHelp(command: Command): void {
   for (const child of command.commands) withHelp(child);
 }
 
-/** Every command where it is not clear which one is meant: for help, and for a typing error. */
+/**
+ * Every command where it is not clear which one is meant: for help, and for a typing error; none for
+ * the version.
+ */
 function wanted(name: string | undefined): readonly CommandName[] {
+  if (name === '--version') return [];
   const all = Object.keys(COMMANDS) as CommandName[];
   const one = all.find((each) => each === name);
   return one === undefined ? all : [one];
