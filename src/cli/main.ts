@@ -36,8 +36,8 @@ function withHelp(command: Command): void {
 }
 
 /**
- * Every command where it is not clear which one is meant: for help, and for a typing error; none for
- * the version.
+ * Every command where it is not clear which one is meant: for help, and for a typing error; none
+ * for the version.
  */
 function wanted(name: string | undefined): readonly CommandName[] {
   if (name === '--version') return [];

@@ -1,7 +1,8 @@
 /**
- * Three brokers under kills, pauses, partitions and lost disks: nothing that was acknowledged is lost, nothing
- * comes twice after its settlement, order holds, the replicas are equal, and everything works again
- * after the last heal. The long runs are made by hand (docs/verification.md).
+ * Three brokers under kills, pauses, partitions and lost disks: nothing that was acknowledged is
+ * lost, nothing comes twice after its settlement, order holds, the replicas are equal, and
+ * everything works again after the last heal. The long runs are made by hand
+ * (docs/verification.md).
  */
 
 import { execFile } from 'node:child_process';
