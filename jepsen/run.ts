@@ -9,6 +9,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Cluster } from './cluster/cluster.ts';
+import { Replacements } from './cluster/replacements.ts';
 import { Roles } from './cluster/roles.ts';
 import { Recorder } from './history/recorder.ts';
 import type { Table } from './nemesis/fault-kind.ts';
@@ -138,12 +139,15 @@ async function underFaults(
     rate: options.rate,
   });
   const roles = new Roles(cluster);
+  const replacements = new Replacements(cluster, roles);
   const table: Table = {
     cluster,
     random,
     wiped: new Set(),
     leader: () => roles.leader(),
-    isWhole: (node) => roles.isWhole(node),
+    memberOf: async (node) => (await roles.placeOf(node))?.own,
+    isWhole: () => !cluster.ids.some((node) => replacements.isUnderWay(node)),
+    replace: (node, was) => replacements.begin(node, was),
   };
   const { canCut } = cluster.network;
   const cards = options.nemeses.flatMap((name) => cardsOf(name, options.nodes, canCut));
@@ -172,6 +176,7 @@ async function underFaults(
   } finally {
     faulting.abort();
     endProgress();
+    await replacements.close();
     await workload.stop();
   }
 }

@@ -43,16 +43,27 @@ export interface ShardThreads {
   stop(): Promise<void>;
 }
 
-/**
- * Locks the data directory, recovers, and resolves when publishes can be stored. `running` is
- * called before that, when the replicas of this node take part, whoever leads; where it rejects,
- * so does the start.
- */
+export interface Starting {
+  /** The replicas of this node take part, whoever leads; where it rejects, so does the start. */
+  readonly running: (cluster: ClusterAdmin) => Promise<void>;
+  /** Aborted: whoever waits for a leader gives up, stops in order, and rejects. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Locks the data directory, recovers, and resolves when publishes can be stored. */
 export type StartShards = (
   settings: ShardSettings,
   log: Logger,
-  running: (cluster: ClusterAdmin) => Promise<void>,
+  starting: Starting,
 ) => Promise<ShardThreads>;
+
+/** Asked to stop before there was a leader: everything that was started has stopped in order. */
+export class StartGivenUp extends Error {
+  constructor() {
+    super('asked to stop before the shard had a leader');
+    this.name = 'StartGivenUp';
+  }
+}
 
 interface Address {
   readonly host: string;
@@ -90,6 +101,8 @@ export interface NodeParts {
   readonly startShards: StartShards;
   /** Whether standard error is a terminal. */
   readonly terminal: boolean;
+  /** Aborted: a start that still waits for a leader rejects with `StartGivenUp`. */
+  readonly signal?: AbortSignal;
 }
 
 export class Node {
@@ -128,11 +141,11 @@ export class Node {
   }
 
   /**
-   * Rejects with a `StorageError`, a `ListenError` or an `AdminSocketError`; then nothing is left
-   * running.
+   * Rejects with a `StorageError`, a `ListenError`, an `AdminSocketError` or `StartGivenUp`; then
+   * nothing is left running.
    */
   static async start(parts: NodeParts): Promise<Node> {
-    const { config, log, startShards, terminal } = parts;
+    const { config, log, startShards, terminal, signal } = parts;
     const settings = shardSettings(config, resolve(config.data_dir), terminal);
     const watch = new NodeWatch(opsOptions(config), log);
     // Before the recovery, which may take long: a supervisor wants to see that it is under way.
@@ -140,10 +153,12 @@ export class Node {
     const admin = new NodeAdmin(parts, settings.dataDirectory);
     let node: Node;
     try {
-      const shards = await startShards(settings, log, (cluster) => admin.start(cluster));
+      const running = (cluster: ClusterAdmin): Promise<void> => admin.start(cluster);
+      const shards = await startShards(settings, log, { running, signal });
       node = new Node(shards, parts, { watch, admin });
     } catch (error) {
       await Promise.all([admin.stop(), watch.stop()]);
+      if (error instanceof StartGivenUp) log.info({}, 'stopped');
       throw error;
     }
     try {

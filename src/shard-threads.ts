@@ -9,11 +9,13 @@
 import { MessageChannel, Worker, type WorkerOptions } from 'node:worker_threads';
 import { ConfigError } from './config/config.ts';
 import { ThreadPulse, pulseMemory } from './ops/thread-pulse.ts';
-import type { StartShards, ShardThreads } from './node.ts';
+import { StartGivenUp } from './node.ts';
+import type { ShardThreads, StartShards } from './node.ts';
 import type { ShardSettings } from './options.ts';
 import { ShardClient } from './shard/client.ts';
 import { QueueClients } from './shard/queue-clients.ts';
 import { DeclarationError } from './shard/declarations.ts';
+import { ShardError } from './shard/shard-error.ts';
 import { type BatchPort, ThreadBatchPort, loopback } from './shard/port.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { ThreadAsks } from './thread-asks.ts';
@@ -33,8 +35,11 @@ export { partDirectory } from './replica-folders.ts';
  */
 const STOP_MS_MAX = 60_000;
 
-/** Rejects with a StorageError, or with a ConfigError when a queue cannot be what is asked for. */
-export const startShards: StartShards = async (settings, logger, running) => {
+/**
+ * Rejects with a StorageError, with a ConfigError when a queue cannot be what is asked for, or with
+ * StartGivenUp.
+ */
+export const startShards: StartShards = async (settings, logger, { running, signal }) => {
   const failure = new Failure();
   try {
     const host = await (settings.thread === 'worker'
@@ -50,7 +55,7 @@ export const startShards: StartShards = async (settings, logger, running) => {
       host.volatilePort.close();
       throw error;
     }
-    return await withClient(settings, logger, { host, failure });
+    return await withClient(settings, logger, { host, failure, signal });
   } catch (error) {
     throw error instanceof DeclarationError ? asConfigError(error) : error;
   }
@@ -88,10 +93,16 @@ class Failure {
   }
 }
 
+interface Opening {
+  readonly host: Host;
+  readonly failure: Failure;
+  readonly signal: AbortSignal | undefined;
+}
+
 async function withClient(
   settings: ShardSettings,
   logger: Logger,
-  { host, failure }: { readonly host: Host; readonly failure: Failure },
+  { host, failure, signal }: Opening,
 ): Promise<ShardThreads> {
   let client: QueueClients;
   const { peers } = settings;
@@ -103,14 +114,19 @@ async function withClient(
       node: settings.node,
       logger,
       limits: { ...settings.client, messageBytesMax: settings.maxMessageBytes },
+      signal,
       onFailed: (why) => failure.tell(new Error(why)),
     });
   try {
+    if (signal?.aborted === true) throw new StartGivenUp();
     client = new QueueClients(await open(host.port, routed), await open(host.volatilePort));
   } catch (error) {
     failure.stopping = true;
     await inTime(host, host.stop());
-    throw error;
+    host.port.close();
+    host.volatilePort.close();
+    await host.ended;
+    throw signal?.aborted === true && error instanceof ShardError ? new StartGivenUp() : error;
   }
   const inOrder = async (): Promise<void> => {
     // Behind everything that was said until now: a settlement of this turn still counts. Where

@@ -128,7 +128,7 @@ function take(shards: ShardThreads, count: number): Promise<string[]> {
 }
 
 function started(how: ShardSettings): Promise<ShardThreads> {
-  return startShards(how, quiet, () => Promise.resolve());
+  return startShards(how, quiet, { running: () => Promise.resolve() });
 }
 
 describe.each(['main', 'worker'] as const)('shards, thread: %s', (thread) => {
@@ -165,11 +165,13 @@ describe.each(['main', 'worker'] as const)('shards, thread: %s', (thread) => {
   });
 
   it('the replicas answer before the queues are served, and are stopped by a refusal', async () => {
-    const refused = startShards(settings(thread), quiet, async (cluster) => {
-      const { node, replicas } = await cluster.status();
-      expect(node).toBe('node-1');
-      expect(replicas).toMatchObject([{ shard: 0, id: 'node-1' }]);
-      throw new Error('no socket');
+    const refused = startShards(settings(thread), quiet, {
+      async running(cluster) {
+        const { node, replicas } = await cluster.status();
+        expect(node).toBe('node-1');
+        expect(replicas).toMatchObject([{ shard: 0, id: 'node-1' }]);
+        throw new Error('no socket');
+      },
     });
     await expect(refused).rejects.toThrow('no socket');
     const shards = await started(settings(thread));

@@ -3,10 +3,10 @@
  * whatever happened. Everything that a run leaves is in its own directory.
  */
 
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type CertificateFiles, CLUSTER_ID, configurationOf } from './configuration.ts';
+import { type CertificateFiles, CLUSTER_ID, configurationOf, joining } from './configuration.ts';
 import { Guard } from './guard.ts';
 import { Loopback } from './loopback.ts';
 import { Namespaces, whyNoNamespaces } from './namespaces.ts';
@@ -17,6 +17,7 @@ import { runProgram } from './run-program.ts';
 
 /** dist/jepsen/cluster is three levels below the repository's root. */
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const CONFIGURATION_FILE = 'broker.yaml';
 const PROGRAM = join(ROOT, 'src/cli/fluxmq.sh');
 
 export type NetworkChoice = 'auto' | 'namespaces' | 'proxy';
@@ -55,7 +56,7 @@ export class Cluster {
       for (const id of ids) {
         const directory = join(options.directory, 'nodes', id);
         await mkdir(directory, { recursive: true });
-        const file = join(directory, 'broker.yaml');
+        const file = join(directory, CONFIGURATION_FILE);
         const dataDirectory = join(directory, 'data');
         const tls = certificates.get(id);
         const text = { node: id, nodes: ids, dataDirectory, network, certificates: tls };
@@ -81,6 +82,12 @@ export class Cluster {
 
   get ids(): readonly string[] {
     return this.nodes.map(({ id }) => id);
+  }
+
+  /** From its next start on, the node comes to a cluster that is there already. */
+  async joins(id: string): Promise<void> {
+    const file = join(this.node(id).directory, CONFIGURATION_FILE);
+    await writeFile(file, joining(await readFile(file, 'utf8')));
   }
 
   async start(): Promise<void> {

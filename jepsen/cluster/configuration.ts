@@ -66,3 +66,10 @@ export function configurationOf(parts: ConfigurationParts): string {
   };
   return `${JSON.stringify(configuration, undefined, 2)}\n`;
 }
+
+/** The same with `cluster.join`. */
+export function joining(text: string): string {
+  const configuration = JSON.parse(text) as { readonly cluster: object };
+  const cluster = { ...configuration.cluster, join: true };
+  return `${JSON.stringify({ ...configuration, cluster }, undefined, 2)}\n`;
+}

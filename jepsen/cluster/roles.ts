@@ -20,7 +20,7 @@ interface Member {
   readonly progress: { readonly caught_up: boolean } | null;
 }
 
-interface Replica {
+export interface Replica {
   readonly shard: number;
   readonly id: string;
   readonly role: string;
@@ -32,6 +32,18 @@ interface Replica {
 interface NodeStatus {
   readonly node: string | null;
   readonly replicas?: readonly Replica[];
+}
+
+/** A node in its cluster, by its own word and the leader's. */
+export interface Place {
+  /** The node that leads. */
+  readonly leader: string;
+  /** The replica that the node has now. */
+  readonly own: string;
+  /** Members that are other replicas of the node: those whose disk is lost. */
+  readonly former: readonly string[];
+  /** The leader takes its own for a voter that has everything. */
+  readonly votes: boolean;
 }
 
 /** A replica that took the place of a lost one is `<node>+<number>`. */
@@ -56,15 +68,9 @@ export class Roles {
     return undefined;
   }
 
-  /** Whether the leader takes the replica that the node has now for a voter that has everything. */
-  async isWhole(node: string): Promise<boolean> {
-    const replicas = await this.#replicas();
-    const own = replicas.find(({ id }) => nodeOf(id) === node);
-    const leader = leading(replicas);
-    if (own === undefined || leader === undefined) return false;
-    const member = leader.members.find(({ id }) => id === own.id);
-    if (member?.role !== 'voter') return false;
-    return own.id === leader.id || member.progress?.caught_up === true;
+  /** Undefined when nobody leads, or the node does not answer. */
+  async placeOf(node: string): Promise<Place | undefined> {
+    return placeIn(await this.#replicas(), node);
   }
 
   /** Of the nodes that run; none when nobody answers. */
@@ -87,4 +93,19 @@ function leading(replicas: readonly Replica[]): Replica | undefined {
     .filter(({ role }) => role === 'leader')
     .toSorted((a, b) => b.term - a.term)
     .at(0);
+}
+
+export function placeIn(replicas: readonly Replica[], node: string): Place | undefined {
+  const own = replicas.find(({ id }) => nodeOf(id) === node)?.id;
+  const leader = leading(replicas);
+  if (own === undefined || leader === undefined) return undefined;
+  const members = leader.members.filter(({ id }) => nodeOf(id) === node);
+  const member = members.find(({ id }) => id === own);
+  const isCurrent = own === leader.id || member?.progress?.caught_up === true;
+  return {
+    leader: nodeOf(leader.id),
+    own,
+    former: members.map(({ id }) => id).filter((id) => id !== own),
+    votes: member?.role === 'voter' && isCurrent,
+  };
 }

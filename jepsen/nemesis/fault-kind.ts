@@ -23,8 +23,12 @@ export interface Table {
   readonly wiped: Set<string>;
   /** Who leads now, if it can be found out. */
   leader(): Promise<string | undefined>;
-  /** Whether the node holds all it should, after it lost its disk. */
-  isWhole(node: string): Promise<boolean>;
+  /** The replica of the node that the cluster knows; undefined: nobody says it. */
+  memberOf(node: string): Promise<string | undefined>;
+  /** Whether every node that lost its disk has its place again. */
+  isWhole(): boolean;
+  /** Gives a node its place again, beside whatever comes then; `was`: the replica that is lost. */
+  replace(node: string, was: string): void;
 }
 
 export interface FaultKind {

@@ -8,7 +8,7 @@
 import { Command, Option } from 'commander';
 import { AdminSocketError } from '../admin/socket.ts';
 import { type Config, isLoopback, loadConfig } from '../config/config.ts';
-import { ListenError, type Listening, Node, type StartShards } from '../node.ts';
+import { ListenError, type Listening, Node, StartGivenUp, type StartShards } from '../node.ts';
 import { logSettings } from '../options.ts';
 import { PeerStartError } from '../peer-start-error.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -50,8 +50,12 @@ async function start(flags: StartFlags, startShards: StartShards): Promise<void>
   const log = createLogger(logSettings(config, terminal));
   endOnBugs(log);
   // Before anything is opened: a signal during the start stops what was started, in order.
-  const asked = stopSignal(log);
-  const node = await startNode({ config, log, startShards, terminal });
+  const signal = stopSignal(log);
+  const asked = new Promise<void>((done) => {
+    signal.addEventListener('abort', () => done());
+  });
+  const node = await startNode({ config, log, startShards, terminal, signal });
+  if (node === undefined) return;
   process.stdout.write(greeting(node, config));
   // A stop that fails is a failed store: the process must end, whatever is still open.
   const stopped = asked.then(() => node.stop()).catch(asError);
@@ -68,10 +72,12 @@ function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
 }
 
-async function startNode(parts: Parameters<typeof Node.start>[0]): Promise<Node> {
+/** Undefined: it was stopped before there was a leader. */
+async function startNode(parts: Parameters<typeof Node.start>[0]): Promise<Node | undefined> {
   try {
     return await Node.start(parts);
   } catch (error) {
+    if (error instanceof StartGivenUp) return undefined;
     if (error instanceof ListenError || error instanceof AdminSocketError) {
       throw new CliError(ExitCode.listener, error.message, { cause: error });
     }
@@ -89,18 +95,16 @@ async function startNode(parts: Parameters<typeof Node.start>[0]): Promise<Node>
   }
 }
 
-/** Resolves with the first signal; a second one ends the process at once. */
-function stopSignal(log: Logger): Promise<void> {
-  return new Promise((done) => {
-    let asked = false;
-    const onSignal = (signal: keyof typeof SIGNAL_CODES): void => {
-      if (asked) process.exit(SIGNAL_CODES[signal]);
-      asked = true;
-      log.info({ signal }, 'asked to stop');
-      done();
-    };
-    process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
-  });
+/** Aborted by the first signal; a second one ends the process at once. */
+function stopSignal(log: Logger): AbortSignal {
+  const asked = new AbortController();
+  const onSignal = (signal: keyof typeof SIGNAL_CODES): void => {
+    if (asked.signal.aborted) process.exit(SIGNAL_CODES[signal]);
+    log.info({ signal }, 'asked to stop');
+    asked.abort();
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  return asked.signal;
 }
 
 /**

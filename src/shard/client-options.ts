@@ -52,6 +52,8 @@ export interface ShardClientOptions {
   readonly rejects?: boolean;
   readonly limits?: Partial<ShardClientLimits>;
   readonly clock?: Clock;
+  /** Aborted: the opening is given up, as by `close`. Not heard any more once it is open. */
+  readonly signal?: AbortSignal | undefined;
   /** Called at most once: the shard is gone, and why. Not called after `close`. */
   onFailed?(why: string): void;
 }

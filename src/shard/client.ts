@@ -102,7 +102,9 @@ export class ShardClient implements QueueClient {
   /** Resolves when the stream is open and the queues are known; rejects with a ShardError. */
   static async open(options: ShardClientOptions): Promise<ShardClient> {
     const client = new ShardClient(options);
-    await client.#open();
+    const giveUp = (): void => client.close();
+    options.signal?.addEventListener('abort', giveUp);
+    await client.#open().finally(() => options.signal?.removeEventListener('abort', giveUp));
     return client;
   }
 
@@ -120,27 +122,21 @@ export class ShardClient implements QueueClient {
       batchBytes: this.#limits.batchBytes,
       batchEnqueuesMax: Math.min(BATCH_ENQUEUES_MAX, this.#limits.window),
     });
-    const { port } = options;
+    const { port, logger } = options;
     const [limits, pending, outgoing] = [this.#limits, this.#pending, this.#outgoing];
-    this.#posting = new Posting({ port, limits, pending, outgoing, route });
-    this.#consumers = new Consumers({
-      control: this.#outgoing.control,
-      route,
-      logger: options.logger,
-      wake: () => this.#wake(),
-    });
+    const { control } = outgoing;
     const wake = (): void => this.#wake();
-    const isReached = !route.isRouted;
-    const ids = { firstId: 1, step: route.isRouted ? 2 : 1 };
-    this.#requests = new ShardRequests(this.#outgoing.control, wake, { ...ids, isReached });
-    const ownIds = { firstId: 2, step: 2 };
+    this.#posting = new Posting({ port, limits, pending, outgoing, route });
+    this.#consumers = new Consumers({ control, route, logger, wake });
+    const ids = { firstId: 1, step: route.isRouted ? 2 : 1, isReached: !route.isRouted };
+    this.#requests = new ShardRequests(control, wake, ids);
     this.#ownRequests = route.isRouted
-      ? new ShardRequests(route.local, wake, { ...ownIds, isReached: true })
+      ? new ShardRequests(route.local, wake, { firstId: 2, step: 2, isReached: true })
       : this.#requests;
     this.admin = new AdminClient(this.#requests);
     this.#greeting = {
       node: options.node,
-      control: outgoing.control,
+      control,
       route,
       posting: this.#posting,
       queues: this.#queues,

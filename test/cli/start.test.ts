@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import mqtt from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ExitCode } from '../../src/cli/exit-codes.ts';
-import { freePort, scratchDirectory } from '../support/broker-process.ts';
+import { BrokerProcess, freePort, scratchDirectory } from '../support/broker-process.ts';
 import { Running, fluxmq } from './run-cli.ts';
 
 let scratch = '';
@@ -113,6 +113,30 @@ describe('a broker that runs', () => {
     expect(again.broker.stderr).toContain('"clean":true');
     again.broker.child.kill('SIGKILL');
   });
+
+  it.each(['worker', 'main'])(
+    'a node that waits for its first leader stops in order on one signal (%s)',
+    async (thread) => {
+      const ports = await Promise.all([freePort(), freePort(), freePort()]);
+      const peers = ports.map((port, at) => `{id: node-${at + 1}, addr: "127.0.0.1:${port}"}`);
+      const set = [
+        `cluster.listen=127.0.0.1:${ports[0]}`,
+        `cluster.peers=[${peers.join(', ')}]`,
+        `shards.thread=${thread}`,
+        'log.format=json',
+      ];
+      const broker = await BrokerProcess.prepare('waits', {
+        args: set.flatMap((each) => ['--set', each]),
+        isUpBySocket: true,
+      });
+      // Only its admin socket is open.
+      await broker.start();
+      expect(await broker.stop()).toBe(0);
+      expect(broker.output).toContain('"message":"stopped"');
+      expect(broker.output).not.toContain('"level":"error"');
+      await broker.remove();
+    },
+  );
 
   it.each(['worker', 'main'])(
     'a stop whose store fails ends the process with the code of the store (%s)',

@@ -96,6 +96,7 @@ describe('docs/errors.md', () => {
       'ConfigError',
       'CliError',
       'ListenError',
+      'StartGivenUp',
       'AdminError',
       'AdminCallError',
       'AdminSocketError',

@@ -36,7 +36,9 @@ function tableOf(ids: readonly string[], leader?: string): Table {
     random: new Random(1),
     wiped: new Set(),
     leader: () => Promise.resolve(leader),
-    isWhole: () => Promise.resolve(true),
+    memberOf: (node) => Promise.resolve(node),
+    isWhole: () => true,
+    replace: () => undefined,
   };
 }
 
