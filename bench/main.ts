@@ -1,8 +1,8 @@
 /**
- * `npm run bench [-- --suite NAME] [--rounds N] [--smoke]`: every figure side by side with its peer
- * in one run, on the real disk with syncs on, as medians and ratios. Prints the table and leaves it
- * in `bench/results/`. Nothing timed decides a test: a missed target is told, and the exit status
- * stays 0.
+ * `npm run bench [-- --suite NAME] [--rounds N] [--minutes M] [--smoke]`: every figure side by side
+ * with its peer in one run, on the real disk with syncs on, as medians and ratios. Prints the table
+ * and leaves it in `bench/results/`. Nothing timed decides a test: a missed target is told, and the
+ * exit status stays 0.
  */
 
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -13,6 +13,12 @@ import { ROOT } from './peers/peer.ts';
 import { table, type Finding } from './report.ts';
 import { appendSuite } from './suites/append.ts';
 import { backlogSuite } from './suites/backlog.ts';
+import { clusterCatchUpSuite } from './suites/cluster-catch-up.ts';
+import { clusterEnduranceSuite } from './suites/cluster-endurance.ts';
+import { clusterGapsSuite } from './suites/cluster-gaps.ts';
+import { clusterLatencySuite } from './suites/cluster-latency.ts';
+import { clusterQueuesSuite } from './suites/cluster-queues.ts';
+import { clusterPublishSuite } from './suites/cluster-publish.ts';
 import { coldStreamSuite } from './suites/cold-stream.ts';
 import { consumeSuite } from './suites/consume.ts';
 import { fanOutSuite } from './suites/fan-out.ts';
@@ -38,12 +44,19 @@ const SUITES: Readonly<Record<string, Suite>> = {
   backlog: backlogSuite,
   spill: spillSuite,
   'cold-stream': coldStreamSuite,
+  'cluster-publish': clusterPublishSuite,
+  'cluster-latency': clusterLatencySuite,
+  'cluster-queues': clusterQueuesSuite,
+  'cluster-gaps': clusterGapsSuite,
+  'cluster-catch-up': clusterCatchUpSuite,
+  'cluster-endurance': clusterEnduranceSuite,
 };
 
 const { values } = parseArgs({
   options: {
     suite: { type: 'string', multiple: true },
     rounds: { type: 'string', default: '5' },
+    minutes: { type: 'string', default: '30' },
     smoke: { type: 'boolean', default: false },
   },
 });
@@ -51,9 +64,13 @@ const { values } = parseArgs({
 const names = values.suite ?? Object.keys(SUITES);
 const unknown = names.filter((name) => !Object.hasOwn(SUITES, name));
 const rounds = Number(values.rounds);
-if (unknown.length > 0 || !Number.isSafeInteger(rounds) || rounds < 1 || rounds > 100) {
+const minutes = Number(values.minutes);
+const isSound =
+  Number.isSafeInteger(rounds) && rounds >= 1 && rounds <= 100 && minutes > 0 && minutes <= 1440;
+if (unknown.length > 0 || !isSound) {
+  const suites = Object.keys(SUITES).join(', ');
   process.stderr.write(
-    `--suite is one of ${Object.keys(SUITES).join(', ')}; --rounds is 1 to 100\n`,
+    `--suite is one of ${suites}; --rounds is 1 to 100; --minutes is above 0, to 1440\n`,
   );
   process.exit(2);
 }
@@ -74,7 +91,7 @@ for (const name of names) {
   const progress = (line: string): void => {
     process.stdout.write(`   ${line}\n`);
   };
-  findings.push(...(await suite({ rounds, smoke: values.smoke, progress })));
+  findings.push(...(await suite({ rounds, minutes, smoke: values.smoke, progress })));
 }
 const text = table(findings);
 process.stdout.write(`\n${text}\n`);

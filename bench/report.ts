@@ -7,6 +7,13 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? Number.NaN)) / 2;
 }
 
+/** The value that such a share of them does not exceed. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = Math.max(Math.ceil(sorted.length * share) - 1, 0);
+  return sorted[at] ?? Number.NaN;
+}
+
 /** One line of the published table. */
 export interface Finding {
   readonly what: string;

@@ -6,7 +6,7 @@
 
 import type { Socket } from 'node:net';
 import { Handshake, LatencyHistogram, openSocket } from './connections.ts';
-import { summary, type ConsumeRun, type PublishRun, type RunResult } from './mqtt.ts';
+import { portOf, summary, type ConsumeRun, type PublishRun, type RunResult } from './mqtt.ts';
 
 const FRAME_END = 0xce;
 
@@ -14,10 +14,15 @@ function shortString(text: string): Buffer {
   return Buffer.concat([Buffer.from([Buffer.byteLength(text)]), Buffer.from(text)]);
 }
 
-function longString(text: string): Buffer {
+/** A long string, or a table, whose length stands before it. */
+function long(bytes: Buffer): Buffer {
   const length = Buffer.alloc(4);
-  length.writeUInt32BE(Buffer.byteLength(text), 0);
-  return Buffer.concat([length, Buffer.from(text)]);
+  length.writeUInt32BE(bytes.length, 0);
+  return Buffer.concat([length, bytes]);
+}
+
+function longString(text: string): Buffer {
+  return long(Buffer.from(text));
 }
 
 function frame(type: number, channel: number, payload: Buffer): Buffer {
@@ -63,10 +68,28 @@ async function openChannel(port: number): Promise<{ socket: Socket; handshake: H
   return { socket, handshake };
 }
 
-/** A durable classic queue. */
-export async function declareAmqpQueue(port: number, name: string): Promise<void> {
+type AmqpQueueType = 'classic' | 'quorum';
+
+/** Long strings only, which `S` begins (AMQP 0-9-1 section 4.2.5.5). */
+function table(fields: Readonly<Record<string, string>>): Buffer {
+  const bytes = Object.entries(fields).flatMap(([name, value]) => [
+    shortString(name),
+    Buffer.from('S'),
+    longString(value),
+  ]);
+  return long(Buffer.concat(bytes));
+}
+
+/** Durable. A quorum queue has a replica on each node, and its leader on this one. */
+export async function declareAmqpQueue(
+  port: number,
+  name: string,
+  type: AmqpQueueType,
+): Promise<void> {
   const { socket, handshake } = await openChannel(port);
-  const args = [Buffer.alloc(2), shortString(name), Buffer.from([0b10]), EMPTY_TABLE];
+  const quorum = { 'x-queue-type': 'quorum', 'x-queue-leader-locator': 'client-local' };
+  const fields = type === 'quorum' ? table(quorum) : EMPTY_TABLE;
+  const args = [Buffer.alloc(2), shortString(name), Buffer.from([0b10]), fields];
   await handshake.exchange(method(1, 50, 10, ...args), oneFrame);
   handshake.end();
   socket.destroy();
@@ -112,14 +135,35 @@ class FrameWalker {
   }
 }
 
+/**
+ * Counts confirms, which may come out of order: all up to `#floor`, and single ones above it (AMQP
+ * 0-9-1 with RabbitMQ's `confirm.select`).
+ */
+class Confirms {
+  #floor = 0;
+  readonly #above = new Set<number>();
+
+  get count(): number {
+    return this.#floor + this.#above.size;
+  }
+
+  add(tag: number, isMultiple: boolean): void {
+    if (isMultiple && tag > this.#floor) {
+      this.#floor = tag;
+      for (const each of this.#above) if (each <= tag) this.#above.delete(each);
+    } else if (tag > this.#floor) this.#above.add(tag);
+    while (this.#above.delete(this.#floor + 1)) this.#floor += 1;
+  }
+}
+
 export async function publishConfirmed(run: PublishRun): Promise<RunResult> {
   const queue = run.topics[0] ?? '';
   const quota = Math.floor(run.messages / run.connections);
   const one = publishFrames(queue, run.payloadBytes);
   const many = Buffer.concat(Array.from({ length: 1000 }, () => one));
   const opened = await Promise.all(
-    Array.from({ length: run.connections }, async () => {
-      const { socket, handshake } = await openChannel(run.port);
+    Array.from({ length: run.connections }, async (_, i) => {
+      const { socket, handshake } = await openChannel(portOf(run, i));
       await handshake.exchange(method(1, 85, 10, Buffer.from([0])), oneFrame);
       handshake.end();
       return socket;
@@ -134,7 +178,7 @@ export async function publishConfirmed(run: PublishRun): Promise<RunResult> {
           const walker = new FrameWalker();
           const sentAt = new Float64Array(2000);
           let sent = 0;
-          let confirmed = 0;
+          const confirms = new Confirms();
           const send = (messages: number): void => {
             const count = Math.min(messages, quota - sent);
             const now = performance.now();
@@ -145,13 +189,14 @@ export async function publishConfirmed(run: PublishRun): Promise<RunResult> {
           socket.on('error', reject);
           socket.on('close', () => reject(new Error('the broker closed a publisher')));
           socket.on('data', (chunk: Buffer) => {
-            const before = confirmed;
+            const before = confirms.count;
             walker.walk(chunk, (bytes, at, type) => {
               if (type !== 1 || bytes.readUInt16BE(at) !== 60) return;
               if (bytes.readUInt16BE(at + 2) !== 80) return;
               const tag = Number(bytes.readBigUInt64BE(at + 4));
-              confirmed = (bytes[at + 12] ?? 0) & 1 ? Math.max(confirmed, tag) : confirmed + 1;
+              confirms.add(tag, ((bytes[at + 12] ?? 0) & 1) === 1);
             });
+            const confirmed = confirms.count;
             const now = performance.now();
             for (let i = before; i < confirmed; i += 1) {
               latency.add(now - (sentAt[i % 2000] ?? now), 1);

@@ -5,7 +5,7 @@
  */
 
 import { text } from 'node:stream/consumers';
-import { consumeConfirmed, declareAmqpQueue, publishConfirmed } from './amqp.ts';
+import { consumeConfirmed, publishConfirmed } from './amqp.ts';
 import {
   consumeAndAcknowledge,
   fanOut,
@@ -15,11 +15,15 @@ import {
   type PublishRun,
   type RunResult,
 } from './mqtt.ts';
+import { publishToStream } from './nats.ts';
+import { publishSteadily, type SteadyRun } from './steady.ts';
 
 export type LoadJob =
   | { readonly kind: 'mqtt-publish'; readonly run: PublishRun }
   | { readonly kind: 'mqtt-consume'; readonly run: ConsumeRun }
   | { readonly kind: 'mqtt-fan-out'; readonly run: FanOutRun }
+  | { readonly kind: 'mqtt-steady'; readonly run: SteadyRun }
+  | { readonly kind: 'nats-publish'; readonly run: PublishRun }
   | { readonly kind: 'amqp-publish'; readonly run: PublishRun }
   | { readonly kind: 'amqp-consume'; readonly run: ConsumeRun };
 
@@ -33,8 +37,11 @@ async function work(job: LoadJob): Promise<RunResult> {
       return consumeAndAcknowledge(job.run);
     case 'mqtt-fan-out':
       return fanOut(job.run);
+    case 'mqtt-steady':
+      return publishSteadily(job.run);
+    case 'nats-publish':
+      return publishToStream(job.run);
     case 'amqp-publish':
-      await declareAmqpQueue(job.run.port, job.run.topics[0] ?? '');
       return publishConfirmed(job.run);
     case 'amqp-consume':
       return consumeConfirmed(job.run);
@@ -46,6 +53,10 @@ setTimeout(() => {
   process.exit(1);
 }, DEADLINE_MS).unref();
 
-const result = await work(JSON.parse(await text(process.stdin)) as LoadJob);
-process.stdout.write(`${JSON.stringify(result)}\n`);
+const job = JSON.parse(await text(process.stdin)) as LoadJob;
+const result = await work(job);
+// What the generator took of the cores that it shares with the brokers.
+const { user, system } = process.cpuUsage();
+const cpuSeconds = (user + system) / 1_000_000;
+process.stdout.write(`${JSON.stringify({ ...result, cpuSeconds })}\n`);
 process.exit(0);

@@ -33,11 +33,11 @@ function uint16(value: number): Buffer {
 }
 
 /** No client of another load generator that runs at the same time. */
-function ownId(kind: string, place: number): string {
+export function ownId(kind: string, place: number): string {
   return `${kind}-${process.pid}-${place}`;
 }
 
-async function connectMqtt(port: number, clientId: string): Promise<Socket> {
+export async function connectMqtt(port: number, clientId: string): Promise<Socket> {
   const socket = await openSocket(port);
   const handshake = new Handshake(socket);
   const body = Buffer.concat([utf8('MQTT'), Buffer.from([4, 2, 0, 0]), utf8(clientId)]);
@@ -51,6 +51,8 @@ async function connectMqtt(port: number, clientId: string): Promise<Socket> {
 
 export interface PublishRun {
   readonly port: number;
+  /** Other nodes of the same cluster: connections go to all of them in turn. */
+  readonly otherPorts?: readonly number[];
   readonly connections: number;
   /** Messages in flight a connection, 1 to 1,000; QoS 0 writes that many at a time. */
   readonly window: number;
@@ -62,6 +64,12 @@ export interface PublishRun {
   readonly qos: 0 | 1;
 }
 
+type Packets = Pick<PublishRun, 'topics' | 'payloadBytes' | 'qos'>;
+
+export function portOf({ port, otherPorts = [] }: PublishRun, nth: number): number {
+  return [port, ...otherPorts][nth % (otherPorts.length + 1)] ?? port;
+}
+
 export interface RunResult {
   readonly messages: number;
   readonly seconds: number;
@@ -70,7 +78,7 @@ export interface RunResult {
   readonly p99Ms: number;
 }
 
-interface Prepared {
+export interface Prepared {
   readonly bytes: Buffer;
   /** Start of each packet, and the end of the last. */
   readonly starts: readonly number[];
@@ -80,7 +88,7 @@ interface Prepared {
  * At least 1,000 packets with ids 1, 2, ...; the ring is longer than any window, so no id is in
  * flight twice.
  */
-function preparePublishes(run: PublishRun, firstTopic: number): Prepared {
+export function preparePublishes(run: Packets, firstTopic: number): Prepared {
   const count = Math.max(2000, Math.min(run.topics.length, 20_000));
   const parts: Buffer[] = [];
   const starts = [0];
@@ -166,7 +174,9 @@ class Publisher {
 /** QoS 1: acknowledged messages a second, from the first byte sent to the last acknowledgement. */
 export async function publishAcknowledged(run: PublishRun): Promise<RunResult> {
   const sockets = await Promise.all(
-    Array.from({ length: run.connections }, (_, i) => connectMqtt(run.port, ownId('load', i))),
+    Array.from({ length: run.connections }, (_, i) =>
+      connectMqtt(portOf(run, i), ownId('load', i)),
+    ),
   );
   const latency = new LatencyHistogram();
   const quota = Math.floor(run.messages / run.connections);

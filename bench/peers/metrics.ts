@@ -6,12 +6,22 @@ async function metrics(port: number): Promise<string> {
   return answer.text();
 }
 
-function value(text: string, name: string, label: string): number {
+/** Of a figure without labels, or of the series that has one of this value. */
+function value(text: string, name: string, label?: string): number {
   const line = text
     .split('\n')
-    .find((each) => each.startsWith(`${name}{`) && each.includes(`"${label}"`));
-  if (line === undefined) throw new Error(`there is no metric ${name} with ${label}`);
+    .find((each) =>
+      label === undefined
+        ? each.startsWith(`${name} `)
+        : each.startsWith(`${name}{`) && each.includes(`"${label}"`),
+    );
+  if (line === undefined) throw new Error(`there is no metric ${name} with ${label ?? 'no label'}`);
   return Number(line.slice(line.lastIndexOf(' ') + 1));
+}
+
+/** One figure of the broker whose metrics are on this port. */
+export async function figure(port: number, name: string, label?: string): Promise<number> {
+  return value(await metrics(port), name, label);
 }
 
 export interface Written {

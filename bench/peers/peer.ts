@@ -1,14 +1,16 @@
 /**
  * A broker under test as a process: started on loopback with its data on the real disk, stopped and
- * removed afterwards. `cpuSeconds` is what the kernel says of the process, all threads, user and
- * system.
+ * removed afterwards. `cpuSeconds` is what the kernel says of the process and of those that it
+ * started, all threads, user and system.
  */
 
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { cpuSecondsOfTree, residentBytesOfTree } from './process-tree.ts';
 
 export interface Peer {
   readonly name: string;
@@ -17,6 +19,8 @@ export interface Peer {
   cpuSeconds(): Promise<number>;
   /** Resident memory in bytes. */
   residentBytes(): Promise<number>;
+  /** `kill -9`; its data stays. */
+  kill(): Promise<void>;
   /** Ends it and leaves its data. */
   halt(): Promise<void>;
   /** Ends it and removes its data. */
@@ -25,7 +29,6 @@ export interface Peer {
 
 /** dist/bench/peers is three levels below the repository's root. */
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const CLOCK_TICKS = 100;
 
 /** On the repository's own disk, never on a file system in memory. */
 export function scratchDirectory(name: string): Promise<string> {
@@ -52,6 +55,12 @@ function opens(port: number): Promise<boolean> {
   });
 }
 
+async function refusedToStart(child: ChildProcess, program: PeerProgram): Promise<never> {
+  const [error] = (await once(child, 'error')) as [Error];
+  const way = 'bash test/support/install-programs.sh bench';
+  throw new Error(`${program.name} does not start (is it installed? ${way}): ${error.message}`);
+}
+
 async function untilListening(child: ChildProcess, program: PeerProgram): Promise<void> {
   const deadline = Date.now() + 60_000;
   while (!(await opens(program.port))) {
@@ -76,7 +85,13 @@ export async function startPeer(program: PeerProgram): Promise<Peer> {
     child.once('close', () => resolve());
     child.once('error', () => resolve());
   });
-  await untilListening(child, program);
+  await Promise.race([once(child, 'spawn'), refusedToStart(child, program)]);
+  try {
+    await untilListening(child, program);
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw error;
+  }
   const pid = child.pid ?? 0;
   const halt = async (): Promise<void> => {
     child.kill('SIGTERM');
@@ -88,14 +103,11 @@ export async function startPeer(program: PeerProgram): Promise<Peer> {
     name: program.name,
     port: program.port,
     directory: program.directory,
-    async cpuSeconds() {
-      const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS;
-    },
-    async residentBytes() {
-      const status = await readFile(`/proc/${pid}/status`, 'utf8');
-      return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
+    cpuSeconds: () => cpuSecondsOfTree(pid),
+    residentBytes: () => residentBytesOfTree(pid),
+    async kill() {
+      child.kill('SIGKILL');
+      await ended;
     },
     halt,
     async stop() {

@@ -1,5 +1,6 @@
 /** Delivery from a durable queue and acknowledgement one by one, 8 consumers; against RabbitMQ. */
 
+import { declareAmqpQueue } from '../load/amqp.ts';
 import { runLoad } from '../load/load.ts';
 import { startFluxmq, startRabbitmq } from '../peers/peers.ts';
 import { median, perSecond } from '../report.ts';
@@ -28,6 +29,7 @@ export const consumeSuite: Suite = async (options) => {
     try {
       const less = Math.floor(messages / 4 / 64) * 64;
       const run = { ...fill, port: rabbitmq.port, messages: less, topics: ['orders'] };
+      await declareAmqpQueue(rabbitmq.port, 'orders', 'classic');
       await runLoad({ kind: 'amqp-publish', run });
       const result = await runLoad({
         kind: 'amqp-consume',

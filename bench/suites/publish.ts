@@ -4,6 +4,7 @@
  * nothing).
  */
 
+import { declareAmqpQueue } from '../load/amqp.ts';
 import { runLoad } from '../load/load.ts';
 import { startFluxmq, startMosquitto, startRabbitmq } from '../peers/peers.ts';
 import type { Peer } from '../peers/peer.ts';
@@ -30,6 +31,7 @@ async function measure(
     topics: [topic],
     qos: 1,
   } as const;
+  if (kind === 'amqp-publish') await declareAmqpQueue(peer.port, topic, 'classic');
   const result = await runLoad({ kind, run });
   const rate = perSecond(result.perSecond);
   options.progress(

@@ -7,6 +7,8 @@ export interface SuiteOptions {
   readonly rounds: number;
   /** Smoke: a hundredth of the work, to show that the suite runs. Its figures mean nothing. */
   readonly smoke: boolean;
+  /** Of the suites that run for a time and not for a count. */
+  readonly minutes: number;
   readonly progress: (line: string) => void;
 }
 

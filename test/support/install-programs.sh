@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs the programs that tests call, where they are missing: Debian packages, as root. Says nothing when
-# all of them are there; ends with the command to run when it may not install.
+# Installs the programs that tests call, where they are missing, and with the word bench those that benchmarks
+# compare with: Debian packages, as root. Says nothing when all of them are there; ends with the command to run
+# when it may not install.
 set -euo pipefail
 
 missing=()
@@ -17,10 +18,16 @@ need python3-paho-mqtt /usr/bin/python3 -c 'import paho.mqtt.client'
 need zsh sh -c 'command -v zsh'
 need fish sh -c 'command -v fish'
 
+if [ "${1:-}" = bench ]; then
+  need mosquitto sh -c 'command -v mosquitto'
+  need rabbitmq-server test -x /usr/lib/rabbitmq/bin/rabbitmq-server
+  need nats-server sh -c 'command -v nats-server'
+fi
+
 [ "${#missing[@]}" -eq 0 ] && exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-  printf 'The tests need: %s\nInstall them, on Debian with: sudo apt-get install %s\n' \
+  printf 'Needed here: %s\nInstall them, on Debian with: sudo apt-get install %s\n' \
     "${missing[*]}" "${missing[*]}" >&2
   exit 1
 fi

@@ -1,0 +1,155 @@
+/**
+ * A follower that was away while 1 GiB was written: how fast it gets what it lacks, against the
+ * disk's or loopback's own speed, whichever is lower; and how much slower the leader's publishers
+ * are while it does. Once with a window in which the log still has all of it, once with one that it
+ * has left, so that the follower gets a checkpoint and the payloads that are still wanted.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { loadBeside, runLoad } from '../load/load.ts';
+import { FluxmqCluster, type FluxmqNode } from '../peers/fluxmq-cluster.ts';
+import { median, type Finding } from '../report.ts';
+import { diskRate, loopbackRate } from './floor.ts';
+import type { Suite, SuiteOptions } from './suite.ts';
+
+const GIB_IN_MIB = 1024;
+const PAYLOAD_BYTES = 16_384;
+const FLOOR_MIB = 512;
+const LOOK_MS = 20;
+const CATCH_UP_MAX_MS = 300_000;
+/** With traffic beside it a follower is never at the very end. */
+const NEAR_ENTRIES = 64;
+const WARM_UP_MS = 3000;
+const BEFORE_MS = 8000;
+/** More than the traffic beside can come to; it is ended when the follower is there. */
+const ENDLESS = 100_000_000;
+
+const WAYS = [
+  { name: 'from the log', window: '4GiB' },
+  { name: 'by a checkpoint', window: '512MiB' },
+] as const;
+type Way = (typeof WAYS)[number];
+
+interface Round {
+  readonly mibPerSecond: number;
+  /** Rate of the traffic while it catches up, to that before. */
+  readonly traffic: number;
+}
+
+/** Of the leader, while the follower is away and then while it comes. */
+async function missing(cluster: FluxmqCluster, mib: number): Promise<void> {
+  const [leader] = await cluster.makeQueue('bulk');
+  const load = { port: leader?.port ?? 0, connections: 16, window: 8, qos: 1 } as const;
+  const messages = (mib * 1024 * 1024) / PAYLOAD_BYTES;
+  await runLoad(cluster.publish('bulk', { ...load, payloadBytes: PAYLOAD_BYTES, messages }));
+}
+
+/** Resolves with the seconds from the first word between the two to the end of the lag. */
+async function catchesUp(leader: FluxmqNode, follower: FluxmqNode, near: number): Promise<number> {
+  const started = follower.start();
+  const deadline = performance.now() + CATCH_UP_MAX_MS;
+  let from: number | undefined;
+  while (performance.now() < deadline) {
+    const active = await leader.figure('fluxmq_raft_followers', 'active');
+    if (active === 2) {
+      from ??= performance.now();
+      const coming = await leader.figure('fluxmq_raft_followers', 'catching-up');
+      const lag = await leader.figure('fluxmq_raft_follower_lag_entries', '0');
+      if (coming === 0 && lag <= near) {
+        await started;
+        return (performance.now() - from) / 1000;
+      }
+    }
+    await sleep(LOOK_MS);
+  }
+  throw new Error(`${follower.id} did not catch up within ${CATCH_UP_MAX_MS / 1000} s`);
+}
+
+function trafficOf(leader: FluxmqNode): Promise<number> {
+  return leader.figure('fluxmq_enqueued_total');
+}
+
+/** Publishers at the leader with a window of 20, before and during. */
+async function besideTraffic(
+  cluster: FluxmqCluster,
+  leader: FluxmqNode,
+  follower: FluxmqNode,
+): Promise<number> {
+  const enough = new AbortController();
+  const load = { port: leader.peer.port, connections: 64, window: 20, payloadBytes: 256 } as const;
+  const job = cluster.publish('traffic', { ...load, messages: ENDLESS, qos: 1 });
+  const traffic = loadBeside(job, enough.signal);
+  const work = async (): Promise<number> => {
+    await sleep(WARM_UP_MS);
+    const rate = async <T>(during: () => Promise<T>): Promise<number> => {
+      const [before, from] = [await trafficOf(leader), performance.now()];
+      await during();
+      return ((await trafficOf(leader)) - before) / (performance.now() - from);
+    };
+    const before = await rate(() => sleep(BEFORE_MS));
+    const during = await rate(() => catchesUp(leader, follower, NEAR_ENTRIES));
+    return during / before;
+  };
+  try {
+    return await Promise.race([work(), traffic.then(() => Promise.reject(new Error('it ended')))]);
+  } finally {
+    enough.abort();
+    await traffic;
+  }
+}
+
+async function measure({ name, window }: Way, options: SuiteOptions): Promise<Round> {
+  const mib = options.smoke ? 16 : GIB_IN_MIB;
+  const cluster = await FluxmqCluster.start({ more: { storage: { window } } });
+  try {
+    const leader = await cluster.leader();
+    const follower = cluster.members.find((node) => node !== leader);
+    if (follower === undefined) throw new Error('there is no follower');
+    await follower.halt();
+    await missing(cluster, mib);
+    const seconds = await catchesUp(leader, follower, 0);
+    await follower.halt();
+    await missing(cluster, mib);
+    const traffic = await besideTraffic(cluster, leader, follower);
+    options.progress(
+      `${name}: ${mib} MiB in ${seconds.toFixed(1)} s, ${(mib / seconds).toFixed(0)} MiB/s; ` +
+        `traffic at the leader meanwhile ${traffic.toFixed(2)} of what it was`,
+    );
+    return { mibPerSecond: mib / seconds, traffic };
+  } finally {
+    await cluster.stop();
+  }
+}
+
+export const clusterCatchUpSuite: Suite = async (options) => {
+  const rounds = WAYS.map((way) => ({ way, all: [] as Round[] }));
+  const floors: number[] = [];
+  for (let round = 0; round < options.rounds; round += 1) {
+    const mib = options.smoke ? 32 : FLOOR_MIB;
+    const [disk, loopback] = [await diskRate(mib), await loopbackRate(mib)];
+    options.progress(`disk ${disk.toFixed(0)} MiB/s, loopback ${loopback.toFixed(0)} MiB/s`);
+    floors.push(Math.min(disk, loopback));
+    for (const { way, all } of rounds) all.push(await measure(way, options));
+  }
+  const floor = median(floors);
+  return rounds.flatMap(({ way, all }): Finding[] => {
+    const rate = median(all.map(({ mibPerSecond }) => mibPerSecond));
+    const traffic = median(all.map((each) => each.traffic));
+    return [
+      {
+        what: `a follower that catches up 1 GiB, ${way.name}`,
+        ours: `${rate.toFixed(0)} MiB/s`,
+        peer: `the slower of disk and loopback, ${floor.toFixed(0)} MiB/s`,
+        ratio: median(all.map(({ mibPerSecond }, i) => mibPerSecond / (floors[i] ?? 0))),
+        target: { at: 'least', ratio: 0.5 },
+      },
+      {
+        what: `publishes at the leader meanwhile, ${way.name}`,
+        ours: `${Math.round(traffic * 100)} %`,
+        peer: 'before',
+        ratio: traffic,
+        target: { at: 'least', ratio: 0.67 },
+      },
+    ];
+  });
+};
