@@ -112,7 +112,7 @@ export class FluxmqCluster implements PeerCluster {
     return this.#leadersFirst.filter(({ isRunning }) => isRunning);
   }
 
-  /** The first publish makes it. */
+  /** The first who names it makes it. */
   async makeQueue(_queue: string): Promise<readonly Peer[]> {
     await this.leader();
     return this.nodes;
@@ -182,6 +182,8 @@ async function nodeOf(base: string, nth: number, more: object): Promise<FluxmqNo
     },
     cluster: { listen: `127.0.0.1:${PEER_PORTS + nth}`, peers },
     log: { level: 'error' },
+    // A queue for each load, as it comes.
+    auto_create: { type: 'classic' },
     ...more,
   };
   // YAML reads JSON.

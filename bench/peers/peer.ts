@@ -6,6 +6,7 @@
 
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -30,10 +31,40 @@ export interface Peer {
 /** dist/bench/peers is three levels below the repository's root. */
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
+const scratch = new Set<string>();
+const running = new Set<number>();
+
 /** On the repository's own disk, never on a file system in memory. */
-export function scratchDirectory(name: string): Promise<string> {
-  return mkdtemp(join(ROOT, 'bench', 'results', `.${name}-`));
+export async function scratchDirectory(name: string): Promise<string> {
+  const directory = await mkdtemp(join(ROOT, 'bench', 'results', `.${name}-`));
+  scratch.add(directory);
+  return directory;
 }
+
+/** However this process ends, nothing that it started runs on, and nothing of it stays. */
+function clearUp(): void {
+  for (const pid of running) signalGroup(pid, 'SIGKILL');
+  // What was killed may still be writing.
+  const how = { recursive: true, force: true, maxRetries: 20, retryDelay: 100 };
+  for (const directory of scratch) rmSync(directory, how);
+}
+
+/** A shell that starts a broker is in one group with it. */
+function signalGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+process.once('exit', clearUp);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => process.exit(1));
+}
+
+/** On a machine that others use as well. */
+const LISTENS_MAX_MS = 180_000;
 
 export interface PeerProgram {
   readonly name: string;
@@ -62,11 +93,10 @@ async function refusedToStart(child: ChildProcess, program: PeerProgram): Promis
 }
 
 async function untilListening(child: ChildProcess, program: PeerProgram): Promise<void> {
-  const deadline = Date.now() + 60_000;
+  const deadline = Date.now() + LISTENS_MAX_MS;
   while (!(await opens(program.port))) {
-    if (child.exitCode !== null) {
-      throw new Error(`${program.name} ended with ${child.exitCode} before it listened`);
-    }
+    const end = child.exitCode ?? child.signalCode;
+    if (end !== null) throw new Error(`${program.name} ended with ${end} before it listened`);
     if (Date.now() > deadline) throw new Error(`${program.name} does not listen`);
     await new Promise((resolve) => {
       setTimeout(resolve, 50);
@@ -79,6 +109,7 @@ export async function startPeer(program: PeerProgram): Promise<Peer> {
   const options: SpawnOptions = {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...process.env, ...program.env },
+    detached: true,
   };
   const child = spawn(program.command, program.args, options);
   const ended = new Promise<void>((resolve) => {
@@ -86,16 +117,18 @@ export async function startPeer(program: PeerProgram): Promise<Peer> {
     child.once('error', () => resolve());
   });
   await Promise.race([once(child, 'spawn'), refusedToStart(child, program)]);
+  const pid = child.pid ?? 0;
+  running.add(pid);
+  void ended.then(() => running.delete(pid));
   try {
     await untilListening(child, program);
   } catch (error) {
-    child.kill('SIGKILL');
+    signalGroup(pid, 'SIGKILL');
     throw error;
   }
-  const pid = child.pid ?? 0;
   const halt = async (): Promise<void> => {
     child.kill('SIGTERM');
-    const force = setTimeout(() => child.kill('SIGKILL'), 20_000);
+    const force = setTimeout(() => signalGroup(pid, 'SIGKILL'), 20_000);
     await ended;
     clearTimeout(force);
   };
@@ -106,7 +139,7 @@ export async function startPeer(program: PeerProgram): Promise<Peer> {
     cpuSeconds: () => cpuSecondsOfTree(pid),
     residentBytes: () => residentBytesOfTree(pid),
     async kill() {
-      child.kill('SIGKILL');
+      signalGroup(pid, 'SIGKILL');
       await ended;
     },
     halt,

@@ -11,7 +11,10 @@ import { median, perSecond, type Finding } from '../report.ts';
 import type { Suite, SuiteOptions } from './suite.ts';
 
 const MIB = 1024 * 1024;
-const TURN_MESSAGES = 400_000;
+const CONNECTIONS = 64;
+/** Each connection publishes as many. */
+const TURN_MESSAGES = 6250 * CONNECTIONS;
+const WARM_UP_MESSAGES = 100 * CONNECTIONS;
 const SAMPLE_MS = 5000;
 const PORTION = 0.2;
 
@@ -37,7 +40,7 @@ function residentMib(cluster: FluxmqCluster): Promise<number[]> {
 async function turn(cluster: FluxmqCluster, nth: number, messages: number): Promise<void> {
   const queue = `orders-${nth % 2}`;
   const [leader, other] = await cluster.makeQueue(queue);
-  const load = { port: leader?.port ?? 0, connections: 64, window: 20, payloadBytes: 256 };
+  const load = { port: leader?.port ?? 0, connections: CONNECTIONS, window: 20, payloadBytes: 256 };
   await Promise.all([
     runLoad(cluster.publish(queue, { ...load, messages, qos: 1 })),
     runLoad({
@@ -48,9 +51,9 @@ async function turn(cluster: FluxmqCluster, nth: number, messages: number): Prom
 }
 
 async function endure(cluster: FluxmqCluster, options: SuiteOptions): Promise<Endured> {
-  const size = options.smoke ? TURN_MESSAGES / 100 : TURN_MESSAGES;
+  const size = options.smoke ? WARM_UP_MESSAGES : TURN_MESSAGES;
   const whole = options.smoke ? 20_000 : options.minutes * 60_000;
-  await turn(cluster, 0, 6400);
+  await turn(cluster, 0, WARM_UP_MESSAGES);
   const elections = await sum(cluster, 'fluxmq_raft_elections_total', 'stood');
   const changes = await sum(cluster, 'fluxmq_raft_leader_changes_total', '0');
   const samples: number[][] = [];
