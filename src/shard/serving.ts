@@ -10,7 +10,7 @@
 import { AdminError } from '../broker/ports.ts';
 import type { QueueInfo } from '../broker/ports.ts';
 import { sameLimits, sameTopics } from '../machine/definitions.ts';
-import type { QueueDefinition } from '../machine/definitions.ts';
+import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
@@ -24,18 +24,20 @@ import { Dispatcher } from './dispatcher.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
 import { type LeaderView, leaderViewData } from './leader-view.ts';
 import { OutboxDriver } from './outbox.ts';
+import { Places } from './places.ts';
 import type { Payloads } from './payloads.ts';
 import type { BatchPort } from './port.ts';
 import { Proposals } from './proposals.ts';
 import type { ConfiguredGroup } from './shard-options.ts';
 import { encodeRecord } from './record-codec.ts';
 import type { RecordLoader } from './record-loader.ts';
-import { encodeDeclared } from './requests.ts';
+import { encodeDeclared, isPlaceRequest } from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { QueueExpiry } from './queue-expiry.ts';
 import { Grace } from './grace.ts';
 import type { SenderStream } from './server.ts';
 import { Sessions, type SessionsOptions } from './sessions.ts';
+import { ShardError } from './shard-error.ts';
 import type { ShardLimits } from './shard-limits.ts';
 import type { ShardLog } from './shard-log.ts';
 import type { ShardLogger } from './shard-logger.ts';
@@ -111,6 +113,7 @@ export class Serving {
   readonly #timers: TimerDriver;
   readonly #outbox: OutboxDriver;
   readonly #admin: Admin;
+  readonly places: Places;
   readonly #expiry: QueueExpiry | undefined;
   readonly #declarations = new Declarations();
   #isStarted = false;
@@ -158,6 +161,16 @@ export class Serving {
         now,
       });
     }
+    this.places = new Places({
+      machine,
+      propose: (command) => {
+        this.#plain(command);
+        this.#proposals.submit();
+      },
+      readIndex: (done) => log.readIndex(done),
+      closed: options.closed,
+      applied: (index) => options.applier.whenApplied(index),
+    });
     this.#admin = new Admin({
       machine,
       loader,
@@ -167,6 +180,7 @@ export class Serving {
       logger,
       propose: (command) => this.#propose(command),
       applied: (index) => options.applier.whenApplied(index),
+      fence: (version) => this.places.fence(version),
     });
   }
 
@@ -195,7 +209,13 @@ export class Serving {
    * it is written is not said again: with many queues a change of leader would wait for it.
    */
   async prepare(): Promise<void> {
-    const { queues, groups, logger, machine } = this.#options;
+    const { machine, groups, logger } = this.#options;
+    const isHere = ({ name }: QueueDefinition): boolean =>
+      (machine.placeOf(name)?.shard ?? 0) === 0;
+    const queues = this.#options.queues.filter(isHere);
+    for (const { name } of this.#options.queues.filter((queue) => !isHere(queue))) {
+      logger.warn({ queue: name }, 'a queue of the configuration is in another shard, as it was');
+    }
     const wanted = queues.filter((queue) => !stands(queue, machine));
     const { outcomes, lines } = await this.declare(wanted);
     for (const line of lines) logger.info(line, 'queue has new limits');
@@ -219,7 +239,7 @@ export class Serving {
   }
 
   /** Declares queues through the log, or gives them new limits. */
-  declare(queues: readonly QueueDefinition[]): Promise<DeclareOutcome> {
+  declare(queues: readonly PlacedDefinition[]): Promise<DeclareOutcome> {
     const declared = this.#declarations.declare(queues, this.#options.machine, (command) => {
       this.#plain(command);
     });
@@ -275,6 +295,7 @@ export class Serving {
     this.#dispatcher.rare(effect);
     this.#outbox.rare(effect);
     this.#admin.rare(effect);
+    this.places.rare(effect);
     switch (effect.kind) {
       case 'queue-deleted':
       case 'queue-updated':
@@ -306,6 +327,7 @@ export class Serving {
     this.#dispatcher.cancelEverything();
     this.#sessions.fail(error.message);
     this.#declarations.failed(error);
+    this.places.fail(error);
   }
 
   // --- Parts.
@@ -445,16 +467,18 @@ export class Serving {
       case 'leader-view':
         return encodeRecord(leaderViewData(this.#options.leaderView()));
       default:
+        if (isPlaceRequest(request)) return encodeRecord(await this.places.answer(request));
         return encodeRecord(await this.#admin.answer(request));
     }
   }
 
-  async #declared(queues: readonly QueueDefinition[]): Promise<DeclareOutcome['outcomes']> {
+  async #declared(queues: readonly PlacedDefinition[]): Promise<DeclareOutcome['outcomes']> {
     try {
       return (await this.declare(queues)).outcomes;
     } catch (error) {
-      if (error instanceof DeclarationError) throw new AdminError(error.code, error.message);
-      throw error;
+      if (!(error instanceof DeclarationError)) throw error;
+      if (error.code === 'elsewhere') throw new ShardError('elsewhere', error.message);
+      throw new AdminError(error.code, error.message);
     }
   }
 }
