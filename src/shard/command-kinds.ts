@@ -34,6 +34,9 @@ export const CommandKind = {
   moveRange: 18,
   release: 19,
   endSession: 20,
+  routeIntent: 26,
+  endRoute: 27,
+  takeTransfer: 28,
 } as const;
 
 /** Length and kind. */

@@ -97,6 +97,7 @@ class World {
       stamp: 1 as StampMs,
       target: { kind: 'name', name: '$dlq/orders' },
       refusals: 0,
+      route: undefined,
       ...more,
     };
     this.intents.push(intent);
