@@ -14,6 +14,7 @@ import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import { Admin } from './admin.ts';
+import { ArrivalDesk } from './arrival-desk.ts';
 import type { Alarms } from './alarms.ts';
 import type { DeliveryMarks } from './checkpoint.ts';
 import type { PlainCommand } from './codec.ts';
@@ -22,6 +23,7 @@ import type { DeclareOutcome } from './declarations.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
 import { type LeaderView, leaderViewData } from './leader-view.ts';
+import type { OtherShards } from './other-shards.ts';
 import { OutboxDriver } from './outbox.ts';
 import type { Payloads } from './payloads.ts';
 import type { BatchPort } from './port.ts';
@@ -40,9 +42,14 @@ import type { ShardLog } from './shard-log.ts';
 import type { ShardLogger } from './shard-logger.ts';
 import type { StampClock } from './stamp-clock.ts';
 import { TimerDriver } from './timer-driver.ts';
+import { arrivedData } from './transfer-requests.ts';
 
 export interface ServingOptions {
   readonly term: number;
+  /** Of the shard. */
+  readonly number: number;
+  /** Undefined: there are none, and nothing leaves this one. */
+  readonly others: OtherShards | undefined;
   /** What may have been delivered before this term began. */
   readonly marks: DeliveryMarks;
   readonly machine: Machine;
@@ -101,6 +108,7 @@ export class Serving {
   readonly #dispatcher: Dispatcher;
   readonly #timers: TimerDriver;
   readonly #outbox: OutboxDriver;
+  readonly #arrivals: ArrivalDesk;
   readonly #admin: Admin;
   readonly #expiry: QueueExpiry | undefined;
   readonly #declarations = new Declarations();
@@ -129,7 +137,14 @@ export class Serving {
       propose: (command) => this.#propose(command),
       now,
     });
+    this.#arrivals = new ArrivalDesk({
+      proposals: this.#proposals,
+      inReserve: options.inReserve,
+      wake,
+    });
     this.#outbox = new OutboxDriver({
+      shard: options.number,
+      others: options.others,
       machine,
       payloads,
       proposals: this.#proposals,
@@ -155,6 +170,7 @@ export class Serving {
       payloads,
       alarms,
       dispatcher: this.#dispatcher,
+      others: options.others,
       logger,
       propose: (command) => this.#propose(command),
       applied: (index) => options.applier.whenApplied(index),
@@ -261,6 +277,7 @@ export class Serving {
   rare(effect: RareEffect): void {
     this.#dispatcher.rare(effect);
     this.#outbox.rare(effect);
+    this.#arrivals.rare(effect);
     this.#admin.rare(effect);
     switch (effect.kind) {
       case 'queue-deleted':
@@ -293,6 +310,7 @@ export class Serving {
     this.#dispatcher.cancelEverything();
     this.#sessions.fail(error.message);
     this.#declarations.failed(error);
+    this.#arrivals.fail(error.message);
   }
 
   // --- Parts.
@@ -431,6 +449,8 @@ export class Serving {
         return encodeRecord(null);
       case 'leader-view':
         return encodeRecord(leaderViewData(this.#options.leaderView()));
+      case 'take-transfer':
+        return encodeRecord(arrivedData(await this.#arrivals.take(request.command)));
       default:
         if (isPlaceRequest(request)) {
           throw new AdminError('invalid', `this shard does not answer ${request.kind}`);

@@ -4,8 +4,8 @@
  * programs is its code, for people its words.
  *
  * Over a route, what is asked while no leader is reached waits for one, for `ack_timeout` at most;
- * when a leader is lost, a declaration is asked for again of the next one, and of all else the
- * outcome is unknown.
+ * when a leader is lost, a declaration, or a message of another shard, is asked for again of the
+ * next one, and of all else the outcome is unknown.
  */
 
 import { AdminError } from '../broker/ports.ts';
@@ -91,7 +91,8 @@ export class ShardRequests {
   lost(): void {
     this.#reached = false;
     for (const [id, waiting] of this.#waiting) {
-      if (waiting.request.kind === 'declare') waiting.isSent = false;
+      const { kind } = waiting.request;
+      if (kind === 'declare' || kind === 'take-transfer') waiting.isSent = false;
       else if (waiting.isSent) this.#refuse(id, waiting, LEADER_LOST);
     }
   }

@@ -30,6 +30,8 @@ class World {
   fetches = 0;
   failure: unknown;
   readonly driver = new OutboxDriver({
+    shard: 0,
+    others: undefined,
     machine: {
       openIntents: (after, max) => this.intents.filter((each) => each.number > after).slice(0, max),
       queueNamed: (name) => {
@@ -39,6 +41,7 @@ class World {
         return undefined;
       },
       definition: (queueId) => this.queues.get(queueId),
+      lowestRoute: () => 1,
     },
     payloads: {
       lostDetail: 'rotten',
@@ -62,8 +65,9 @@ class World {
         this.transfers.push({ command: structuredClone(command), message: view });
         return true;
       },
-      plain: ({ intent, reason }) => {
-        this.skips.push(`${intent} ${reason}`);
+      plain: (command) => {
+        if (command.kind !== 'skip-intent') throw new Error(command.kind);
+        this.skips.push(`${command.intent} ${command.reason}`);
         return true;
       },
     },
