@@ -9,7 +9,7 @@
  *  2 void      reason
  *  3 settle    outcome | cause | 0 | groupId u32 | queueId u64 | offset u64
  * 19 release   session text16 | owner epoch u64 | packet id u16
- * 28 take      flags | targets u16 | source shard u64 | number u64 | opened u64 | lowest open u64
+ * 29 take      flags | targets u16 | source shard u64 | number u64 | opened u64 | lowest open u64
  *              | queueId u64 for each | options | stored message
  *
  *  flags: bit 0: there are options (enqueue-options.ts); the others 0.

@@ -7,10 +7,11 @@
  * was done. Everything here may be asked again then.
  */
 
+import type { QueuePlace } from '../machine/names.ts';
 import type { ShardMap } from '../machine/shard-map.ts';
 import type { AdminClient } from './admin-client.ts';
 import type { Arrived } from './other-shards.ts';
-import { type QueuePlace, placeIn, placeOrNoneIn, shardMapIn } from './place-requests.ts';
+import { placeIn, placeOrNoneIn, shardMapIn } from './place-requests.ts';
 import { arrivedIn } from './transfer-requests.ts';
 
 export class PlaceClient {

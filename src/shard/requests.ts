@@ -4,7 +4,7 @@
  *
  * ```
  *  request   ["stats"]
- *            ["declare", definition, ...]     machine/definitions.ts, `definitionData`
+ *            ["declare", definition, ...]     machine/definitions.ts, `placedData`
  *            ["stop"]
  *            ["leader-view"]
  *            what operators ask: admin-requests.ts; where names live: place-requests.ts;
@@ -20,14 +20,9 @@
  */
 
 import { ADMIN_REFUSALS, AdminError } from '../broker/ports.ts';
-import { definitionData } from '../machine/definitions.ts';
+import { placedData } from '../machine/definitions.ts';
 import type { PlacedDefinition } from '../machine/definitions.ts';
-import {
-  ADMIN_REQUESTS,
-  adminRequestData,
-  adminRequestOf,
-  definitionIn,
-} from './admin-requests.ts';
+import { ADMIN_REQUESTS, adminRequestData, adminRequestOf, placedIn } from './admin-requests.ts';
 import type { AdminRequest } from './admin-requests.ts';
 import { PLACE_REQUESTS, placeRequestData, placeRequestOf } from './place-requests.ts';
 import type { PlaceRequest } from './place-requests.ts';
@@ -64,7 +59,7 @@ export function encodeRequest(request: ShardRequest): Uint8Array {
     case 'leader-view':
       return encodeRecord([request.kind]);
     case 'declare': {
-      const queues = request.queues.map((queue) => definitionData(queue) as PlainData);
+      const queues = request.queues.map((queue) => placedData(queue) as PlainData);
       return encodeRecord([request.kind, ...queues]);
     }
     case 'take-transfer':
@@ -84,7 +79,7 @@ export function decodeRequest(body: Uint8Array): ShardRequest {
     case 'leader-view':
       return { kind };
     case 'declare':
-      return { kind, queues: rest.map(definitionIn) };
+      return { kind, queues: rest.map(placedIn) };
     case 'take-transfer':
       return transferRequestOf(rest);
     default: {

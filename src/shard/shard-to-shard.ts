@@ -15,7 +15,7 @@ import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.t
 import { type QueueId, shardOf } from '../machine/ids.ts';
 import type { Arrived, FoundQueue, NotNow, OtherShards } from './other-shards.ts';
 import type { PlaceClient } from './place-client.ts';
-import type { QueuePlace } from './place-requests.ts';
+import type { QueuePlace } from '../machine/names.ts';
 import { ShardError } from './shard-error.ts';
 
 /** A client of one shard, as far as other shards need it. */

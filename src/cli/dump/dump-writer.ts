@@ -137,6 +137,12 @@ function commandText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload
     case 'route-intent':
     case 'end-route':
     case 'end-session':
+    case 'place-queue':
+    case 'unplace-queue':
+    case 'fence-names':
+    case 'add-shard':
+    case 'host-shard':
+    case 'unhost-shard':
       return `${command.kind} ${printable(JSON.stringify(commandFields(command)))}${result}`;
   }
 }
