@@ -9,7 +9,7 @@
 
 import { AdminError } from '../broker/ports.ts';
 import type { QueueInfo } from '../broker/ports.ts';
-import type { QueueDefinition } from '../machine/definitions.ts';
+import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
@@ -25,6 +25,7 @@ import type { DispatcherOptions } from './dispatcher.ts';
 import { type LeaderView, leaderViewData } from './leader-view.ts';
 import type { OtherShards } from './other-shards.ts';
 import { OutboxDriver } from './outbox.ts';
+import { Places } from './places.ts';
 import type { Payloads } from './payloads.ts';
 import type { BatchPort } from './port.ts';
 import { Proposals } from './proposals.ts';
@@ -37,6 +38,7 @@ import { QueueExpiry } from './queue-expiry.ts';
 import { Grace } from './grace.ts';
 import type { SenderStream } from './server.ts';
 import { Sessions, type SessionsOptions } from './sessions.ts';
+import { ShardError } from './shard-error.ts';
 import type { ShardLimits } from './shard-limits.ts';
 import type { ShardLog } from './shard-log.ts';
 import type { ShardLogger } from './shard-logger.ts';
@@ -110,6 +112,7 @@ export class Serving {
   readonly #outbox: OutboxDriver;
   readonly #arrivals: ArrivalDesk;
   readonly #admin: Admin;
+  readonly places: Places;
   readonly #expiry: QueueExpiry | undefined;
   readonly #declarations = new Declarations();
   #isStarted = false;
@@ -164,6 +167,15 @@ export class Serving {
         now,
       });
     }
+    this.places = new Places({
+      machine,
+      propose: (command) => {
+        this.#plain(command);
+        this.#proposals.submit();
+      },
+      readIndex: (done) => log.readIndex(done),
+      applied: (index) => options.applier.whenApplied(index),
+    });
     this.#admin = new Admin({
       machine,
       loader,
@@ -174,6 +186,7 @@ export class Serving {
       logger,
       propose: (command) => this.#propose(command),
       applied: (index) => options.applier.whenApplied(index),
+      fence: (version) => this.places.fence(version),
     });
   }
 
@@ -199,7 +212,13 @@ export class Serving {
 
   /** The queues of the configuration, and their groups where they are missing. */
   async prepare(): Promise<void> {
-    const { queues, groups, logger } = this.#options;
+    const { machine, groups, logger } = this.#options;
+    const isHere = ({ name }: QueueDefinition): boolean =>
+      (machine.placeOf(name)?.shard ?? 0) === 0;
+    const queues = this.#options.queues.filter(isHere);
+    for (const { name } of this.#options.queues.filter((queue) => !isHere(queue))) {
+      logger.warn({ queue: name }, 'a queue of the configuration is in another shard, as it was');
+    }
     const { outcomes, lines } = await this.declare(queues);
     for (const line of lines) logger.info(line, 'queue has new limits');
     const created = outcomes.filter((outcome) => outcome === 'created').length;
@@ -222,7 +241,7 @@ export class Serving {
   }
 
   /** Declares queues through the log, or gives them new limits. */
-  declare(queues: readonly QueueDefinition[]): Promise<DeclareOutcome> {
+  declare(queues: readonly PlacedDefinition[]): Promise<DeclareOutcome> {
     const declared = this.#declarations.declare(queues, this.#options.machine, (command) => {
       this.#plain(command);
     });
@@ -279,6 +298,7 @@ export class Serving {
     this.#outbox.rare(effect);
     this.#arrivals.rare(effect);
     this.#admin.rare(effect);
+    this.places.rare(effect);
     switch (effect.kind) {
       case 'queue-deleted':
       case 'queue-updated':
@@ -311,6 +331,7 @@ export class Serving {
     this.#sessions.fail(error.message);
     this.#declarations.failed(error);
     this.#arrivals.fail(error.message);
+    this.places.fail(error);
   }
 
   // --- Parts.
@@ -452,19 +473,18 @@ export class Serving {
       case 'take-transfer':
         return encodeRecord(arrivedData(await this.#arrivals.take(request.command)));
       default:
-        if (isPlaceRequest(request)) {
-          throw new AdminError('invalid', `this shard does not answer ${request.kind}`);
-        }
+        if (isPlaceRequest(request)) return encodeRecord(await this.places.answer(request));
         return encodeRecord(await this.#admin.answer(request));
     }
   }
 
-  async #declared(queues: readonly QueueDefinition[]): Promise<DeclareOutcome['outcomes']> {
+  async #declared(queues: readonly PlacedDefinition[]): Promise<DeclareOutcome['outcomes']> {
     try {
       return (await this.declare(queues)).outcomes;
     } catch (error) {
-      if (error instanceof DeclarationError) throw new AdminError(error.code, error.message);
-      throw error;
+      if (!(error instanceof DeclarationError)) throw error;
+      if (error.code === 'elsewhere') throw new ShardError('elsewhere', error.message);
+      throw new AdminError(error.code, error.message);
     }
   }
 }
