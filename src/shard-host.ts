@@ -58,7 +58,7 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
   try {
     const reserve = await openReserve(parts, files, data);
     opened.push(() => reserve.close());
-    const folders = await ReplicaFolders.open(files, data);
+    const folders = await ReplicaFolders.open(files, data, 0);
     const peers = await peersOf(parts);
     if (peers !== undefined) opened.push(() => peers.stop());
     const { port, logger, pulse, onFailure } = parts;

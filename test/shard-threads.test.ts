@@ -74,6 +74,7 @@ function settings(thread: 'worker' | 'main', more: Partial<ShardSettings> = {}):
       reserveBytes: 4 * MIB,
     },
     log: { level: 'silent', format: 'json', node: 'node-1' },
+    shards: { count: 1, replicas: 3 },
     ...more,
   };
 }

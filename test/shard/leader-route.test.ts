@@ -158,13 +158,13 @@ describe('a route to the leader', () => {
     const world = new World();
     world.link('b');
     await world.leads({ kind: 'there', node: 'b' });
-    world.route.refused(1);
+    world.route.refused(1, '');
     await world.quiet();
     expect(world.heard.at(-1)).toBe('session 0 b');
     world.timers.shift()?.();
     await world.quiet();
     expect(world.heard.at(-1)).toBe('session 2 b');
-    world.route.refused(1);
+    world.route.refused(1, '');
     await world.quiet();
     expect(world.heard.at(-1)).toBe('session 2 b');
   });
