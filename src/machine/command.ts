@@ -7,7 +7,7 @@
  * configuration, or two configuration files would make two states.
  */
 
-import type { QueueLimits, QueueType } from './definitions.ts';
+import type { PlacedDefinition, QueueLimits } from './definitions.ts';
 import type { GroupId, Offset, QueueId } from './ids.ts';
 
 /**
@@ -103,12 +103,8 @@ export interface SettleCommand {
   readonly cause: SettleCause;
 }
 
-export interface DeclareQueueCommand {
+export interface DeclareQueueCommand extends PlacedDefinition {
   readonly kind: 'declare-queue';
-  readonly name: string;
-  readonly type: QueueType;
-  readonly topics: readonly string[];
-  readonly limits: QueueLimits;
 }
 
 export interface UpdateQueueCommand {

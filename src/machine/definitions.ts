@@ -94,6 +94,12 @@ export interface QueueDefinition {
   readonly limits: QueueLimits;
 }
 
+/** A definition on its way to the shard that shard 0 has chosen for its name. */
+export interface PlacedDefinition extends QueueDefinition {
+  /** The version of that choice; undefined: it was not made, and the queue is to be in shard 0. */
+  readonly placed?: number | undefined;
+}
+
 export const DEFAULT_LIMITS: QueueLimits = {
   retry: { minMs: 1_000, maxMs: 60_000, multiplier: 2, jitter: 0.2 },
   deliveryLimit: 20,

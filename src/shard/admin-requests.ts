@@ -3,7 +3,7 @@
  *
  * ```
  *  request   ["list", after, max]                  ["show", name]
- *            ["delete", name]                      ["purge", name, group | null]
+ *            ["delete", name, version | null]      ["purge", name, group | null]
  *            ["peek", name, from, max]             ["move", name, group, to, max]
  *            ["seek", name, group, position]       ["delete-group", name, group]
  *  reply     list:  [[summary, ...], more]         show: [summary, [group, ...], heldBy, damaged]
@@ -32,7 +32,8 @@ import { CodecError } from './wire.ts';
 export type AdminRequest =
   | { readonly kind: 'list'; readonly after: string; readonly max: number }
   | { readonly kind: 'show'; readonly name: string }
-  | { readonly kind: 'delete'; readonly name: string }
+  /** `placed`: the version of where its name lives; undefined: the queue is in shard 0. */
+  | { readonly kind: 'delete'; readonly name: string; readonly placed?: number | undefined }
   | { readonly kind: 'purge'; readonly name: string; readonly group: string | undefined }
   | { readonly kind: 'peek'; readonly name: string; readonly from: Offset; readonly max: number }
   | {
@@ -87,8 +88,9 @@ export function adminRequestData(request: AdminRequest): PlainData {
     case 'list':
       return [kind, request.after, request.max];
     case 'show':
-    case 'delete':
       return [kind, request.name];
+    case 'delete':
+      return [kind, request.name, request.placed ?? null];
     case 'purge':
       return [kind, request.name, request.group ?? null];
     case 'peek':
@@ -111,8 +113,9 @@ export function adminRequestOf(
     case 'list':
       return { kind, after: textIn(first), max: countIn(second) };
     case 'show':
-    case 'delete':
       return { kind, name: textIn(first) };
+    case 'delete':
+      return { kind, name: textIn(first), placed: second === null ? undefined : countIn(second) };
     case 'purge':
       return { kind, name: textIn(first), group: second === null ? undefined : textIn(second) };
     case 'peek':

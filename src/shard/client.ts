@@ -19,7 +19,7 @@
  */
 
 import { MAX_TARGETS } from '../machine/command.ts';
-import type { QueueDefinition } from '../machine/definitions.ts';
+import type { PlacedDefinition } from '../machine/definitions.ts';
 import type { QueueId } from '../machine/ids.ts';
 import type { Message } from '../broker/message.ts';
 import type {
@@ -48,6 +48,7 @@ import { Consumers } from './consumers.ts';
 import { EndedSessions } from './ended-sessions.ts';
 import { Outgoing } from './outgoing.ts';
 import { PENDING_OVERHEAD_BYTES, Pending } from './pending.ts';
+import { PlaceClient } from './place-client.ts';
 import type { BatchPort } from './port.ts';
 import { Posting } from './posting.ts';
 import { isKey, publishOptions } from './publish-options.ts';
@@ -84,6 +85,8 @@ export class ShardClient implements QueueClient {
   readonly #ownRequests: ShardRequests;
   readonly #queues = new QueueTable();
   readonly admin: AdminClient;
+  /** What shards know of each other's names. */
+  readonly places: PlaceClient;
   readonly #endedSessions = new EndedSessions();
   readonly #writableListeners: (() => void)[] = [];
   readonly #turn = (): void => this.#endTurn();
@@ -134,6 +137,7 @@ export class ShardClient implements QueueClient {
       ? new ShardRequests(route.local, wake, { firstId: 2, step: 2, isReached: true })
       : this.#requests;
     this.admin = new AdminClient(this.#requests);
+    this.places = new PlaceClient((request) => this.admin.ask(request));
     this.#greeting = {
       node: options.node,
       control,
@@ -245,7 +249,7 @@ export class ShardClient implements QueueClient {
   }
 
   /** Declares queues, or gives them new limits; refused as a whole when one of them cannot be. */
-  async declare(queues: readonly QueueDefinition[]): Promise<readonly Declared[]> {
+  async declare(queues: readonly PlacedDefinition[]): Promise<readonly Declared[]> {
     return decodeDeclared(await this.#requests.make({ kind: 'declare', queues }));
   }
 

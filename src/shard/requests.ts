@@ -7,7 +7,7 @@
  *            ["declare", definition, ...]     machine/definitions.ts, `definitionData`
  *            ["stop"]
  *            ["leader-view"]
- *            what operators ask: admin-requests.ts
+ *            what operators ask: admin-requests.ts; where names live: place-requests.ts
  *  reply     stats:   [name, number, name, number, ...]
  *            declare: ["created" | "same" | "updated", ...]
  *            stop:    null
@@ -20,7 +20,7 @@
 
 import { ADMIN_REFUSALS, AdminError } from '../broker/ports.ts';
 import { definitionData } from '../machine/definitions.ts';
-import type { QueueDefinition } from '../machine/definitions.ts';
+import type { PlacedDefinition } from '../machine/definitions.ts';
 import {
   ADMIN_REQUESTS,
   adminRequestData,
@@ -28,6 +28,8 @@ import {
   definitionIn,
 } from './admin-requests.ts';
 import type { AdminRequest } from './admin-requests.ts';
+import { PLACE_REQUESTS, placeRequestData, placeRequestOf } from './place-requests.ts';
+import type { PlaceRequest } from './place-requests.ts';
 import { listIn, numberIn, textIn } from './plain-fields.ts';
 import { type PlainData, decodeForeign, encodeRecord } from './record-codec.ts';
 import { ShardError } from './shard-error.ts';
@@ -42,10 +44,15 @@ export type ShardStats = ReadonlyMap<string, number>;
 
 export type ShardRequest =
   | { readonly kind: 'stats' }
-  | { readonly kind: 'declare'; readonly queues: readonly QueueDefinition[] }
+  | { readonly kind: 'declare'; readonly queues: readonly PlacedDefinition[] }
   | { readonly kind: 'stop' }
   | { readonly kind: 'leader-view' }
+  | PlaceRequest
   | AdminRequest;
+
+export function isPlaceRequest(request: ShardRequest): request is PlaceRequest {
+  return (PLACE_REQUESTS as readonly string[]).includes(request.kind);
+}
 
 export function encodeRequest(request: ShardRequest): Uint8Array {
   switch (request.kind) {
@@ -58,7 +65,9 @@ export function encodeRequest(request: ShardRequest): Uint8Array {
       return encodeRecord([request.kind, ...queues]);
     }
     default:
-      return encodeRecord(adminRequestData(request));
+      return encodeRecord(
+        isPlaceRequest(request) ? placeRequestData(request) : adminRequestData(request),
+      );
   }
 }
 
@@ -72,6 +81,8 @@ export function decodeRequest(body: Uint8Array): ShardRequest {
     case 'declare':
       return { kind, queues: rest.map(definitionIn) };
     default: {
+      const place = PLACE_REQUESTS.find((each) => each === kind);
+      if (place !== undefined) return placeRequestOf(place, rest);
       const asked = ADMIN_REQUESTS.find((each) => each === kind);
       if (asked === undefined) throw new CodecError('unknown-kind', 'a request of unknown kind');
       return adminRequestOf(asked, rest);

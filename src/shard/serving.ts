@@ -29,7 +29,7 @@ import { Proposals } from './proposals.ts';
 import type { ConfiguredGroup } from './shard-options.ts';
 import { encodeRecord } from './record-codec.ts';
 import type { RecordLoader } from './record-loader.ts';
-import { encodeDeclared } from './requests.ts';
+import { encodeDeclared, isPlaceRequest } from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { QueueExpiry } from './queue-expiry.ts';
 import { Grace } from './grace.ts';
@@ -432,6 +432,9 @@ export class Serving {
       case 'leader-view':
         return encodeRecord(leaderViewData(this.#options.leaderView()));
       default:
+        if (isPlaceRequest(request)) {
+          throw new AdminError('invalid', `this shard does not answer ${request.kind}`);
+        }
         return encodeRecord(await this.#admin.answer(request));
     }
   }

@@ -3,6 +3,7 @@
 import type { RecordStore, Runs } from '#storage';
 import type { Position } from '../machine/command.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
+import type { ShardMap } from '../machine/shard-map.ts';
 import type { LeaderView } from './leader-view.ts';
 import type { BatchPort } from './port.ts';
 import type { ShardLimits } from './shard-limits.ts';
@@ -42,8 +43,15 @@ export interface ShardOptions {
   inReserve(): boolean;
   /** A write of a run found no room. */
   diskFull(): void;
-  /** The first queueId of a new shard; default 1. */
+  /**
+   * Which of the shards this is, 0 to below `SHARDS_MAX`; default 0, in which the names of the
+   * queues of all shards are, and the map of the shards.
+   */
+  readonly number?: number;
+  /** Of a shard in memory: the first queueId that it gives. */
   readonly firstQueueId?: number;
+  /** Of shard 0, whether it leads or not: the map as of its start, and whenever it is another. */
+  readonly onShardMap?: (map: ShardMap) => void;
   /** Numbers of what is around the shard, for its statistics. */
   readonly moreStats?: () => Iterable<readonly [name: string, value: number]>;
   /** In turns of the shard; `here` from when the port is served. */
