@@ -51,8 +51,7 @@ export const startShards: StartShards = async (settings, logger, { running, sign
       failure.stopping = true;
       await inTime(host, host.stop());
       // No client was made that would close them, and an open port keeps the process alive.
-      host.port.close();
-      host.volatilePort.close();
+      closePorts(host);
       throw error;
     }
     return await withClient(settings, logger, { host, failure, signal });
@@ -63,7 +62,10 @@ export const startShards: StartShards = async (settings, logger, { running, sign
 
 /** What runs the shards, seen from the main thread. */
 interface Host {
+  /** Of shard 0. */
   readonly port: BatchPort;
+  /** Of those beside it. */
+  readonly shards: ShardPorts;
   /** Of the shard whose queues live in memory. */
   readonly volatilePort: BatchPort;
   /** Everything is stored and closed when it resolves. */
@@ -74,6 +76,33 @@ interface Host {
   readonly asked: Asked;
   /** Resolves when nothing of it runs any more, which is some time after the port was closed. */
   readonly ended: Promise<void>;
+}
+
+/** The ways to the shards that there are beside shard 0, as they come. */
+class ShardPorts {
+  readonly #ports = new Map<number, BatchPort>();
+  #listener: ((shard: number, port: BatchPort) => void) | undefined;
+
+  add(shard: number, port: BatchPort): void {
+    this.#ports.set(shard, port);
+    this.#listener?.(shard, port);
+  }
+
+  /** Also of those that are there. Once. */
+  onShard(listener: (shard: number, port: BatchPort) => void): void {
+    this.#listener = listener;
+    for (const [shard, port] of this.#ports) listener(shard, port);
+  }
+
+  close(): void {
+    for (const port of this.#ports.values()) port.close();
+  }
+}
+
+function closePorts({ port, volatilePort, shards }: Host): void {
+  port.close();
+  volatilePort.close();
+  shards.close();
 }
 
 /** The first reason counts; once a stop is asked for, an end is no failure. */
@@ -123,8 +152,7 @@ async function withClient(
   } catch (error) {
     failure.stopping = true;
     await inTime(host, host.stop());
-    host.port.close();
-    host.volatilePort.close();
+    closePorts(host);
     await host.ended;
     throw signal?.aborted === true && error instanceof ShardError ? new StartGivenUp() : error;
   }
@@ -137,7 +165,6 @@ async function withClient(
   return {
     queues: client,
     stats: () => host.asked.stats(),
-    leaderView: () => client.leaderView(),
     pulse: host.pulse,
     failed: failure.happened,
     stop: async () => {
@@ -146,6 +173,7 @@ async function withClient(
         await inTime(host, inOrder());
       } finally {
         client.close();
+        closePorts(host);
       }
       await host.ended;
     },
@@ -175,7 +203,13 @@ async function startHere(settings: ShardSettings, logger: Logger, failure: Failu
   const onFailure = (error: Error): void => failure.tell(error);
   const memory = pulseMemory();
   const pulse = new ThreadPulse(memory);
-  const ports = { port: far, volatilePort: volatileFar };
+  const shards = new ShardPorts();
+  const openPort = (shard: number): BatchPort => {
+    const [ours, theirs] = loopback();
+    shards.add(shard, ours);
+    return theirs;
+  };
+  const ports = { port: far, volatilePort: volatileFar, openPort };
   // With a thread of their own, all of this is there and not here.
   const { openShardHost } = await import('./shard-host.ts');
   const opening = openShardHost({ settings, ...ports, logger, pulse, onFailure });
@@ -186,6 +220,7 @@ async function startHere(settings: ShardSettings, logger: Logger, failure: Failu
   return {
     port: near,
     volatilePort: volatileNear,
+    shards,
     pulse: memory,
     asked: host,
     stop: () => host.stop().finally(() => pulse.stop()),
@@ -227,6 +262,7 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
   const ended = new Promise<void>((resolve) => {
     worker.once('exit', () => resolve());
   });
+  const shards = new ShardPorts();
   const asks = new ThreadAsks((words) => worker.postMessage(words));
   void ended.then(() => asks.end(new Error('the thread of the shards has ended')));
   worker.on('error', (error) => failure.tell(error));
@@ -251,6 +287,9 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
         case 'stopped':
           stopped();
           break;
+        case 'shard':
+          shards.add(said.number, new ThreadBatchPort(said.port));
+          break;
         case 'told':
         case 'not-told':
           asks.heard(said);
@@ -259,12 +298,14 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
   }).catch(async (error: unknown) => {
     port1.close();
     inMemory.port1.close();
+    shards.close();
     await worker.terminate();
     throw error;
   });
   return {
     port: new ThreadBatchPort(port1),
     volatilePort: new ThreadBatchPort(inMemory.port1),
+    shards,
     pulse,
     asked: asks.asked,
     stop: async () => {

@@ -2,14 +2,15 @@
  * The thread of the shards: its composition root. Opens everything below the port, serves the port,
  * and ends when it is told to stop.
  *
- * Two ways lead out of it. Batches of bytes go over the port that came with the worker's data. What
- * is rare and about the thread itself (ready, refused, failed, stop, stopped), and what is asked of
- * this node whoever leads, goes over the worker's own channel, as `WorkerSays` and `WorkerHears`.
+ * Two ways lead out of it. Batches of bytes go over the ports that came with the worker's data, and
+ * over one more for each further shard, which is handed out when there is one. What is rare and
+ * about the thread itself (ready, refused, failed, stop, stopped), and what is asked of this node
+ * whoever leads, goes over the worker's own channel, as `WorkerSays` and `WorkerHears`.
  * An exception that nobody caught ends the thread, and the main thread takes that for a failed
  * store: everything acknowledged is on the disk.
  */
 
-import { parentPort, workerData } from 'node:worker_threads';
+import { MessageChannel, parentPort, workerData } from 'node:worker_threads';
 import { ThreadPulse } from './ops/thread-pulse.ts';
 import { openShardHost } from './shard-host.ts';
 import { ThreadBatchPort } from './shard/port.ts';
@@ -26,11 +27,17 @@ async function run(): Promise<void> {
   const control = parentPort;
   if (control === null) throw new Error('this file runs as a worker only');
   const say = (words: WorkerSays): void => control.postMessage(words);
+  const openPort = (number: number): ThreadBatchPort => {
+    const { port1, port2 } = new MessageChannel();
+    control.postMessage({ kind: 'shard', number, port: port2 } satisfies WorkerSays, [port2]);
+    return new ThreadBatchPort(port1);
+  };
   const { settings, port, volatilePort, pulse } = workerData as WorkerInput;
   try {
     const host = await openShardHost({
       settings,
       port: new ThreadBatchPort(port),
+      openPort,
       volatilePort: new ThreadBatchPort(volatilePort),
       logger: createLogger(settings.log),
       pulse: new ThreadPulse(pulse),
@@ -55,7 +62,7 @@ async function run(): Promise<void> {
     end({ kind: 'refused', refusal: refusalOf(error) });
   }
 
-  /** The port is closed by the main thread, and then nothing keeps this one alive. */
+  /** The ports are closed by the main thread, and then nothing keeps this one alive. */
   function end(words: WorkerSays): void {
     say(words);
     control?.close();

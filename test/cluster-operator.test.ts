@@ -54,6 +54,7 @@ async function start(id: string, known: readonly string[], joins = false): Promi
     settings: { ...shardSettings(config, data, false), node: id, peers },
     port: loopback()[1],
     volatilePort: loopback()[1],
+    openPort: () => loopback()[1],
     logger: silentLog,
     onFailure: (error) => {
       throw error;
@@ -227,6 +228,7 @@ it('a single broker has nobody to add, and says so', async () => {
     settings: shardSettings(config, data, false),
     port: loopback()[1],
     volatilePort: loopback()[1],
+    openPort: () => loopback()[1],
     logger: silentLog,
     onFailure: () => undefined,
   });

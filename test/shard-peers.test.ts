@@ -79,6 +79,7 @@ async function start(id: string, small = false): Promise<void> {
     settings,
     port,
     volatilePort,
+    openPort: () => loopback()[1],
     logger: silent,
     onFailure: (error) => {
       throw error;

@@ -27,7 +27,6 @@ import type { QueueId } from '../machine/ids.ts';
 import { AdminOfBoth } from './admin-of-both.ts';
 import type { ShardClient } from './client.ts';
 import { DirectoryOfBoth } from './directory-of-both.ts';
-import type { LeaderView } from './leader-view.ts';
 import { isInMemory } from './volatile-ids.ts';
 
 export class QueueClients implements QueueClient {
@@ -111,11 +110,6 @@ export class QueueClients implements QueueClient {
 
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void {
     this.#of(request.queueId).settle(request, waiter, tag);
-  }
-
-  /** What the leader of the durable shard knows of its members. */
-  leaderView(): Promise<LeaderView | undefined> {
-    return this.#durable.admin.leaderView();
   }
 
   /** Resolves when both are closed; what is in memory is gone then. */

@@ -6,12 +6,11 @@
  *  request   ["stats"]
  *            ["declare", definition, ...]     machine/definitions.ts, `definitionData`
  *            ["stop"]
- *            ["leader-view"]
- *            what operators ask: admin-requests.ts; where names live: place-requests.ts
+ *            what operators ask: admin-requests.ts; where names live: place-requests.ts;
+ *            of members: member-requests.ts
  *  reply     stats:   [name, number, name, number, ...]
  *            declare: ["created" | "same" | "updated", ...]
  *            stop:    null
- *            leader-view: leader-view.ts
  *            refused: [code, words]           a code of ADMIN_REFUSALS or "", words for people
  * ```
  *
@@ -28,6 +27,8 @@ import {
   definitionIn,
 } from './admin-requests.ts';
 import type { AdminRequest } from './admin-requests.ts';
+import { MEMBER_REQUESTS, memberRequestData, memberRequestOf } from './member-requests.ts';
+import type { MemberRequest } from './member-requests.ts';
 import { PLACE_REQUESTS, placeRequestData, placeRequestOf } from './place-requests.ts';
 import type { PlaceRequest } from './place-requests.ts';
 import { listIn, numberIn, textIn } from './plain-fields.ts';
@@ -46,7 +47,7 @@ export type ShardRequest =
   | { readonly kind: 'stats' }
   | { readonly kind: 'declare'; readonly queues: readonly PlacedDefinition[] }
   | { readonly kind: 'stop' }
-  | { readonly kind: 'leader-view' }
+  | MemberRequest
   | PlaceRequest
   | AdminRequest;
 
@@ -54,17 +55,21 @@ export function isPlaceRequest(request: ShardRequest): request is PlaceRequest {
   return (PLACE_REQUESTS as readonly string[]).includes(request.kind);
 }
 
+export function isMemberRequest(request: ShardRequest): request is MemberRequest {
+  return (MEMBER_REQUESTS as readonly string[]).includes(request.kind);
+}
+
 export function encodeRequest(request: ShardRequest): Uint8Array {
   switch (request.kind) {
     case 'stats':
     case 'stop':
-    case 'leader-view':
       return encodeRecord([request.kind]);
     case 'declare': {
       const queues = request.queues.map((queue) => definitionData(queue) as PlainData);
       return encodeRecord([request.kind, ...queues]);
     }
     default:
+      if (isMemberRequest(request)) return encodeRecord(memberRequestData(request));
       return encodeRecord(
         isPlaceRequest(request) ? placeRequestData(request) : adminRequestData(request),
       );
@@ -76,13 +81,14 @@ export function decodeRequest(body: Uint8Array): ShardRequest {
   switch (kind) {
     case 'stats':
     case 'stop':
-    case 'leader-view':
       return { kind };
     case 'declare':
       return { kind, queues: rest.map(definitionIn) };
     default: {
       const place = PLACE_REQUESTS.find((each) => each === kind);
       if (place !== undefined) return placeRequestOf(place, rest);
+      const ofMembers = MEMBER_REQUESTS.find((each) => each === kind);
+      if (ofMembers !== undefined) return memberRequestOf(ofMembers, rest);
       const asked = ADMIN_REQUESTS.find((each) => each === kind);
       if (asked === undefined) throw new CodecError('unknown-kind', 'a request of unknown kind');
       return adminRequestOf(asked, rest);
