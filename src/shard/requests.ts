@@ -4,7 +4,7 @@
  *
  * ```
  *  request   ["stats"]
- *            ["declare", definition, ...]     machine/definitions.ts, `definitionData`
+ *            ["declare", definition, ...]     machine/definitions.ts, `placedData`
  *            ["stop"]
  *            what operators ask: admin-requests.ts; where names live: place-requests.ts;
  *            of members: member-requests.ts
@@ -18,14 +18,9 @@
  */
 
 import { ADMIN_REFUSALS, AdminError } from '../broker/ports.ts';
-import { definitionData } from '../machine/definitions.ts';
+import { placedData } from '../machine/definitions.ts';
 import type { PlacedDefinition } from '../machine/definitions.ts';
-import {
-  ADMIN_REQUESTS,
-  adminRequestData,
-  adminRequestOf,
-  definitionIn,
-} from './admin-requests.ts';
+import { ADMIN_REQUESTS, adminRequestData, adminRequestOf, placedIn } from './admin-requests.ts';
 import type { AdminRequest } from './admin-requests.ts';
 import { MEMBER_REQUESTS, memberRequestData, memberRequestOf } from './member-requests.ts';
 import type { MemberRequest } from './member-requests.ts';
@@ -65,7 +60,7 @@ export function encodeRequest(request: ShardRequest): Uint8Array {
     case 'stop':
       return encodeRecord([request.kind]);
     case 'declare': {
-      const queues = request.queues.map((queue) => definitionData(queue) as PlainData);
+      const queues = request.queues.map((queue) => placedData(queue) as PlainData);
       return encodeRecord([request.kind, ...queues]);
     }
     default:
@@ -83,7 +78,7 @@ export function decodeRequest(body: Uint8Array): ShardRequest {
     case 'stop':
       return { kind };
     case 'declare':
-      return { kind, queues: rest.map(definitionIn) };
+      return { kind, queues: rest.map(placedIn) };
     default: {
       const place = PLACE_REQUESTS.find((each) => each === kind);
       if (place !== undefined) return placeRequestOf(place, rest);
