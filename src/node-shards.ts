@@ -92,8 +92,12 @@ export class NodeShards {
   private constructor(parts: NodeShardsParts) {
     this.#parts = parts;
     if (parts.peers === undefined) return;
-    this.#links = new LinksByShard(SHARDS_MAX);
-    parts.peers.link(this.#links);
+    const links = new LinksByShard(SHARDS_MAX);
+    this.#links = links;
+    parts.peers.link({
+      opened: (end) => links.opened(end),
+      accepted: (end) => links.accepted(end),
+    });
   }
 
   get map(): ShardMap {
