@@ -220,6 +220,11 @@ export class Machine {
     return this.#definitions.named(name);
   }
 
+  /** The number of this shard; `SHARDS_MAX` or more: it is in memory. */
+  get shard(): number {
+    return this.#parts.shard;
+  }
+
   /** In which shard queues of this name are or are to be, where this is shard 0. */
   placeOf(name: string): QueuePlace | undefined {
     return placeOf(name, { defined: this.#definitions, parts: this.#parts });

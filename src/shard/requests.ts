@@ -11,7 +11,7 @@
  *  reply     stats:   [name, number, name, number, ...]
  *            declare: ["created" | "same" | "updated", ...]
  *            stop:    null
- *            refused: [code, words]           a code of ADMIN_REFUSALS or "", words for people
+ *            refused: [code, words]           a code of ADMIN_REFUSALS, "elsewhere" or "", words for people
  * ```
  *
  * `stop` is answered when the log is closed with its mark of a clean stop; nothing follows it.
@@ -118,14 +118,17 @@ export function decodeDeclared(body: Uint8Array): Declared[] {
 
 /** Why a request was refused; an AdminError keeps its code. */
 export function encodeRefusal(error: unknown): Uint8Array {
-  const code = error instanceof AdminError ? error.code : '';
+  const isElsewhere = error instanceof ShardError && error.code === 'elsewhere';
+  const code = error instanceof AdminError || isElsewhere ? error.code : '';
   return encodeRecord([code, error instanceof Error ? error.message : String(error)]);
 }
 
 export function decodeRefusal(body: Uint8Array): Error {
   const [code, words] = listIn(decodeBody(body));
   const known = ADMIN_REFUSALS.find((each) => each === code);
-  if (known === undefined) return new ShardError('refused', textIn(words));
+  if (known === undefined) {
+    return new ShardError(code === 'elsewhere' ? 'elsewhere' : 'refused', textIn(words));
+  }
   return new AdminError(known, textIn(words));
 }
 

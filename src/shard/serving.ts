@@ -9,7 +9,7 @@
 
 import { AdminError } from '../broker/ports.ts';
 import type { QueueInfo } from '../broker/ports.ts';
-import type { QueueDefinition } from '../machine/definitions.ts';
+import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
@@ -22,6 +22,7 @@ import type { DeclareOutcome } from './declarations.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
 import { OutboxDriver } from './outbox.ts';
+import { Places } from './places.ts';
 import type { Payloads } from './payloads.ts';
 import type { BatchPort } from './port.ts';
 import { Proposals } from './proposals.ts';
@@ -36,6 +37,7 @@ import { QueueExpiry } from './queue-expiry.ts';
 import { Grace } from './grace.ts';
 import type { SenderStream } from './server.ts';
 import { Sessions, type SessionsOptions } from './sessions.ts';
+import { ShardError } from './shard-error.ts';
 import type { ShardLimits } from './shard-limits.ts';
 import type { ShardLog } from './shard-log.ts';
 import type { ShardLogger } from './shard-logger.ts';
@@ -103,6 +105,7 @@ export class Serving {
   readonly #timers: TimerDriver;
   readonly #outbox: OutboxDriver;
   readonly #admin: Admin;
+  readonly places: Places;
   readonly #expiry: QueueExpiry | undefined;
   readonly #declarations = new Declarations();
   #isStarted = false;
@@ -150,6 +153,15 @@ export class Serving {
         now,
       });
     }
+    this.places = new Places({
+      machine,
+      propose: (command) => {
+        this.#plain(command);
+        this.#proposals.submit();
+      },
+      readIndex: (done) => log.readIndex(done),
+      applied: (index) => options.applier.whenApplied(index),
+    });
     this.#admin = new Admin({
       machine,
       loader,
@@ -159,6 +171,7 @@ export class Serving {
       logger,
       propose: (command) => this.#propose(command),
       applied: (index) => options.applier.whenApplied(index),
+      fence: (version) => this.places.fence(version),
     });
   }
 
@@ -184,7 +197,13 @@ export class Serving {
 
   /** The queues of the configuration, and their groups where they are missing. */
   async prepare(): Promise<void> {
-    const { queues, groups, logger } = this.#options;
+    const { machine, groups, logger } = this.#options;
+    const isHere = ({ name }: QueueDefinition): boolean =>
+      (machine.placeOf(name)?.shard ?? 0) === 0;
+    const queues = this.#options.queues.filter(isHere);
+    for (const { name } of this.#options.queues.filter((queue) => !isHere(queue))) {
+      logger.warn({ queue: name }, 'a queue of the configuration is in another shard, as it was');
+    }
     const { outcomes, lines } = await this.declare(queues);
     for (const line of lines) logger.info(line, 'queue has new limits');
     const created = outcomes.filter((outcome) => outcome === 'created').length;
@@ -207,7 +226,7 @@ export class Serving {
   }
 
   /** Declares queues through the log, or gives them new limits. */
-  declare(queues: readonly QueueDefinition[]): Promise<DeclareOutcome> {
+  declare(queues: readonly PlacedDefinition[]): Promise<DeclareOutcome> {
     const declared = this.#declarations.declare(queues, this.#options.machine, (command) => {
       this.#plain(command);
     });
@@ -263,6 +282,7 @@ export class Serving {
     this.#dispatcher.rare(effect);
     this.#outbox.rare(effect);
     this.#admin.rare(effect);
+    this.places.rare(effect);
     switch (effect.kind) {
       case 'queue-deleted':
       case 'queue-updated':
@@ -294,6 +314,7 @@ export class Serving {
     this.#dispatcher.cancelEverything();
     this.#sessions.fail(error.message);
     this.#declarations.failed(error);
+    this.places.fail(error);
   }
 
   // --- Parts.
@@ -432,9 +453,7 @@ export class Serving {
         return encodeRecord(null);
       default:
         if (isMemberRequest(request)) return encodeRecord(this.#ofMembers(request));
-        if (isPlaceRequest(request)) {
-          throw new AdminError('invalid', `this shard does not answer ${request.kind}`);
-        }
+        if (isPlaceRequest(request)) return encodeRecord(await this.places.answer(request));
         return encodeRecord(await this.#admin.answer(request));
     }
   }
@@ -445,12 +464,13 @@ export class Serving {
     throw new AdminError('invalid', 'a shard in memory has no members');
   }
 
-  async #declared(queues: readonly QueueDefinition[]): Promise<DeclareOutcome['outcomes']> {
+  async #declared(queues: readonly PlacedDefinition[]): Promise<DeclareOutcome['outcomes']> {
     try {
       return (await this.declare(queues)).outcomes;
     } catch (error) {
-      if (error instanceof DeclarationError) throw new AdminError(error.code, error.message);
-      throw error;
+      if (!(error instanceof DeclarationError)) throw error;
+      if (error.code === 'elsewhere') throw new ShardError('elsewhere', error.message);
+      throw new AdminError(error.code, error.message);
     }
   }
 }
