@@ -159,7 +159,9 @@ export class DurableShard {
       const { folders, settings, logger, number } = this.#parts;
       const id = await folders.newServerId(settings.node);
       const next =
-        number === 0 ? `waits as ${id}: fluxmq cluster replace ${was} ${id} HOST:PORT` : 'joins anew';
+        number === 0
+          ? `waits as ${id}: fluxmq cluster replace ${was} ${id} HOST:PORT`
+          : 'joins anew';
       const words = `the cluster knows another data directory of ${was}: this one is new, so the replica ${next}`;
       logger.error({ shard: number, was, id }, words);
       await this.#reopen(life);
@@ -232,9 +234,7 @@ export class DurableShard {
     let zeros = 0;
     // Before the log is there: an empty directory is told by that.
     const id =
-      settings.peers === undefined
-        ? settings.node
-        : await folders.serverId(settings.node, joins);
+      settings.peers === undefined ? settings.node : await folders.serverId(settings.node, joins);
     const { log, recovery } = await Log.open({
       ...logOptionsOf(this.#parts, await folders.part('log')),
       writing: () => pulse?.writing(),

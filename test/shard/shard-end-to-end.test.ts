@@ -76,7 +76,13 @@ async function startHere(given: ShardSettings): Promise<Running> {
   const [near, port] = loopback();
   const [volatileNear, volatilePort] = loopback();
   const ports = { port, volatilePort };
-  const host = await openShardHost({ settings: given, ...ports, openPort: () => loopback()[1], logger: silent, onFailure() {} });
+  const host = await openShardHost({
+    settings: given,
+    ...ports,
+    openPort: () => loopback()[1],
+    logger: silent,
+    onFailure() {},
+  });
   return { client: await clientOf(near, volatileNear), end: () => host.stop() };
 }
 
