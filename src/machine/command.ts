@@ -241,6 +241,46 @@ export interface EndSessionCommand {
   readonly session: string;
 }
 
+/**
+ * To shard 0: where is a queue of this name to be declared? Where it is already, else where the
+ * queue `near` is ('': near none), else where the fewest queues are.
+ */
+export interface PlaceQueueCommand {
+  readonly kind: 'place-queue';
+  readonly name: string;
+  /** Numbers of shards; those that there are not do not count. At most `SHARDS_MAX`. */
+  readonly among: readonly number[];
+  readonly near: string;
+}
+
+/** To shard 0: the queue is gone. Nothing happens when its name was placed again meanwhile. */
+export interface UnplaceQueueCommand {
+  readonly kind: 'unplace-queue';
+  readonly name: string;
+  readonly version: number;
+}
+
+/** To another shard: it makes no queue any more for a place of this version, or a lower one. */
+export interface FenceNamesCommand {
+  readonly kind: 'fence-names';
+  readonly version: number;
+}
+
+/** To shard 0: idempotent; the next number, or the same row again. */
+export interface AddShardCommand {
+  readonly kind: 'add-shard';
+  readonly number: number;
+  /** Nodes; the first is to lead. */
+  readonly founders: readonly string[];
+}
+
+/** To shard 0: idempotent. A node has a replica of the shard, or has none any more. */
+export interface HostShardCommand {
+  readonly kind: 'host-shard' | 'unhost-shard';
+  readonly number: number;
+  readonly node: string;
+}
+
 export type Command =
   | OpenStreamCommand
   | EnqueueCommand
@@ -258,6 +298,11 @@ export type Command =
   | MoveRangeCommand
   | ReleaseCommand
   | EndSessionCommand
+  | PlaceQueueCommand
+  | UnplaceQueueCommand
+  | FenceNamesCommand
+  | AddShardCommand
+  | HostShardCommand
   | DeclareQueueCommand
   | UpdateQueueCommand
   | DeleteQueueCommand

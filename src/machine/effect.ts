@@ -18,6 +18,8 @@
 import type { GroupKind, NumberedCommand, SkipReason } from './command.ts';
 import type { QueueDefinition } from './definitions.ts';
 import type { GroupId, Offset, QueueId, StampMs } from './ids.ts';
+import type { QueuePlace } from './names.ts';
+import type { ShardMap } from './shard-map.ts';
 
 export const EffectKind = {
   confirmed: 0,
@@ -66,7 +68,17 @@ export type QueueRefusal =
   /** A name, topic or limit is outside its range. */
   | 'invalid'
   /** No such queue. */
-  | 'no-queue';
+  | 'no-queue'
+  /** By what shard 0 has said of its name, it is not to be made here. */
+  | 'elsewhere';
+
+export type PlacementRefusal =
+  /** No queue can have such a name; or this is not shard 0. */
+  | 'invalid'
+  /** None of the shards is in the map. */
+  | 'no-shard'
+  /** `NAMES_MAX` names are in other shards. */
+  | 'too-many';
 
 export type RareEffect =
   | {
@@ -84,6 +96,18 @@ export type RareEffect =
     }
   | { readonly kind: 'queue-deleted'; readonly queueId: QueueId; readonly name: string }
   | { readonly kind: 'queue-refused'; readonly reason: QueueRefusal; readonly detail: string }
+  | ({ readonly kind: 'queue-placed'; readonly name: string } & QueuePlace)
+  | {
+      readonly kind: 'placement-refused';
+      readonly reason: PlacementRefusal;
+      readonly detail: string;
+    }
+  /** `removed` false: it was not there, or was placed again since. */
+  | { readonly kind: 'queue-unplaced'; readonly name: string; readonly removed: boolean }
+  | { readonly kind: 'names-fenced'; readonly version: number }
+  /** `changed` false: it was so already. */
+  | { readonly kind: 'shard-map-set'; readonly map: ShardMap; readonly changed: boolean }
+  | { readonly kind: 'shard-map-refused'; readonly detail: string }
   | {
       readonly kind: 'group-created';
       readonly queueId: QueueId;

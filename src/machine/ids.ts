@@ -30,8 +30,8 @@ export const DELAYED_QUEUE = 0 as QueueId;
 
 /** Shards have numbers from 0 to below this. */
 export const SHARDS_MAX = 64;
-/** A shard gives no more ids than this, and never those of another. */
-const IDS_OF_SHARD = 2 ** 40;
+/** 2^40. A shard gives no more ids than this, and never those of another. */
+const IDS_OF_SHARD = 1_099_511_627_776;
 
 /** The first queueId that a new shard gives. */
 export function firstQueueIdOf(shard: number): number {

@@ -21,8 +21,8 @@
 import type { GroupSummary, QueueDetail, QueueSummary } from '../broker/ports.ts';
 import { GROUP_KINDS } from '../machine/command.ts';
 import type { Position } from '../machine/command.ts';
-import { definitionData, definitionOf } from '../machine/definitions.ts';
-import type { QueueDefinition } from '../machine/definitions.ts';
+import { definitionData, placedOf } from '../machine/definitions.ts';
+import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
 import { booleanIn, countIn, listIn, textIn } from './plain-fields.ts';
 import { POSITION_KINDS } from './rare-commands.ts';
@@ -244,10 +244,14 @@ function offsetIn(data: PlainData | undefined): Offset {
   return countIn(data) as Offset;
 }
 
+function definitionIn(data: PlainData | undefined): QueueDefinition {
+  return placedIn(data);
+}
+
 /** A definition as it came from outside; what is in it is the machine's to judge. */
-export function definitionIn(data: PlainData | undefined): QueueDefinition {
+export function placedIn(data: PlainData | undefined): PlacedDefinition {
   try {
-    return definitionOf(data as Parameters<typeof definitionOf>[0]);
+    return placedOf(data as Parameters<typeof placedOf>[0]);
   } catch (cause) {
     throw new CodecError('bad-value', cause instanceof Error ? cause.message : 'a definition');
   }

@@ -38,6 +38,8 @@ export interface AdminOptions {
   readonly propose: (command: PlainCommand) => LogIndex | undefined;
   /** Resolves when this entry is applied; rejects when the store failed. */
   readonly applied: (index: LogIndex) => Promise<void>;
+  /** `Places.fence`. */
+  readonly fence: (version: number) => Promise<void>;
 }
 
 interface Queue {
@@ -82,7 +84,7 @@ export class Admin {
       case 'peek':
         return peekData(await this.#peeker.peek(this.#queue(request.name).queueId, request));
       case 'delete':
-        return this.#inTurn(() => this.#delete(this.#queue(request.name)));
+        return this.#inTurn(() => this.#delete(request.name, request.placed));
       case 'purge':
         return this.#inTurn(() => this.#purge(this.#queue(request.name), request.group));
       case 'move':
@@ -179,7 +181,10 @@ export class Admin {
 
   // --- Changes.
 
-  async #delete(queue: Queue): Promise<null> {
+  /** Nothing of the name is here afterwards, nor made for `placed`: also where it was not. */
+  async #delete(name: string, placed: number | undefined): Promise<null> {
+    if (placed !== undefined) await this.#options.fence(placed);
+    const queue = this.#queue(name);
     const { queueId } = queue;
     await this.#load([queue]);
     const { definition, start, next, depth, consumers, leaving } = this.#summary(queue);

@@ -7,9 +7,10 @@
  * was done. Everything here may be asked again then.
  */
 
+import type { QueuePlace } from '../machine/names.ts';
 import type { ShardMap } from '../machine/shard-map.ts';
 import type { AdminClient } from './admin-client.ts';
-import { type QueuePlace, placeIn, placeOrNoneIn, shardMapIn } from './place-requests.ts';
+import { placeIn, placeOrNoneIn, shardMapIn } from './place-requests.ts';
 
 export class PlaceClient {
   readonly #ask: AdminClient['ask'];

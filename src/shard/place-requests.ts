@@ -15,15 +15,10 @@
  * the queues that were changed before. What does not fit is a CodecError.
  */
 
+import type { QueuePlace } from '../machine/names.ts';
 import type { ShardMap } from '../machine/shard-map.ts';
 import { countIn, listIn, textIn } from './plain-fields.ts';
 import type { PlainData } from './record-codec.ts';
-
-/** Version 0: in shard 0. */
-export interface QueuePlace {
-  readonly shard: number;
-  readonly version: number;
-}
 
 export type PlaceRequest =
   | {

@@ -4,7 +4,7 @@
  *
  * ```
  *  request   ["stats"]
- *            ["declare", definition, ...]     machine/definitions.ts, `definitionData`
+ *            ["declare", definition, ...]     machine/definitions.ts, `placedData`
  *            ["stop"]
  *            ["leader-view"]
  *            what operators ask: admin-requests.ts; where names live: place-requests.ts
@@ -12,21 +12,16 @@
  *            declare: ["created" | "same" | "updated", ...]
  *            stop:    null
  *            leader-view: leader-view.ts
- *            refused: [code, words]           a code of ADMIN_REFUSALS or "", words for people
+ *            refused: [code, words]           a code of ADMIN_REFUSALS, "elsewhere" or "", words for people
  * ```
  *
  * `stop` is answered when the log is closed with its mark of a clean stop; nothing follows it.
  */
 
 import { ADMIN_REFUSALS, AdminError } from '../broker/ports.ts';
-import { definitionData } from '../machine/definitions.ts';
+import { placedData } from '../machine/definitions.ts';
 import type { PlacedDefinition } from '../machine/definitions.ts';
-import {
-  ADMIN_REQUESTS,
-  adminRequestData,
-  adminRequestOf,
-  definitionIn,
-} from './admin-requests.ts';
+import { ADMIN_REQUESTS, adminRequestData, adminRequestOf, placedIn } from './admin-requests.ts';
 import type { AdminRequest } from './admin-requests.ts';
 import { PLACE_REQUESTS, placeRequestData, placeRequestOf } from './place-requests.ts';
 import type { PlaceRequest } from './place-requests.ts';
@@ -61,7 +56,7 @@ export function encodeRequest(request: ShardRequest): Uint8Array {
     case 'leader-view':
       return encodeRecord([request.kind]);
     case 'declare': {
-      const queues = request.queues.map((queue) => definitionData(queue) as PlainData);
+      const queues = request.queues.map((queue) => placedData(queue) as PlainData);
       return encodeRecord([request.kind, ...queues]);
     }
     default:
@@ -79,7 +74,7 @@ export function decodeRequest(body: Uint8Array): ShardRequest {
     case 'leader-view':
       return { kind };
     case 'declare':
-      return { kind, queues: rest.map(definitionIn) };
+      return { kind, queues: rest.map(placedIn) };
     default: {
       const place = PLACE_REQUESTS.find((each) => each === kind);
       if (place !== undefined) return placeRequestOf(place, rest);
@@ -117,14 +112,17 @@ export function decodeDeclared(body: Uint8Array): Declared[] {
 
 /** Why a request was refused; an AdminError keeps its code. */
 export function encodeRefusal(error: unknown): Uint8Array {
-  const code = error instanceof AdminError ? error.code : '';
+  const isElsewhere = error instanceof ShardError && error.code === 'elsewhere';
+  const code = error instanceof AdminError || isElsewhere ? error.code : '';
   return encodeRecord([code, error instanceof Error ? error.message : String(error)]);
 }
 
 export function decodeRefusal(body: Uint8Array): Error {
   const [code, words] = listIn(decodeBody(body));
   const known = ADMIN_REFUSALS.find((each) => each === code);
-  if (known === undefined) return new ShardError('refused', textIn(words));
+  if (known === undefined) {
+    return new ShardError(code === 'elsewhere' ? 'elsewhere' : 'refused', textIn(words));
+  }
   return new AdminError(known, textIn(words));
 }
 

@@ -9,7 +9,7 @@
 
 import { AdminError } from '../broker/ports.ts';
 import type { QueueInfo } from '../broker/ports.ts';
-import type { QueueDefinition } from '../machine/definitions.ts';
+import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
@@ -23,6 +23,7 @@ import { Dispatcher } from './dispatcher.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
 import { type LeaderView, leaderViewData } from './leader-view.ts';
 import { OutboxDriver } from './outbox.ts';
+import { Places } from './places.ts';
 import type { Payloads } from './payloads.ts';
 import type { BatchPort } from './port.ts';
 import { Proposals } from './proposals.ts';
@@ -35,6 +36,7 @@ import { QueueExpiry } from './queue-expiry.ts';
 import { Grace } from './grace.ts';
 import type { SenderStream } from './server.ts';
 import { Sessions, type SessionsOptions } from './sessions.ts';
+import { ShardError } from './shard-error.ts';
 import type { ShardLimits } from './shard-limits.ts';
 import type { ShardLog } from './shard-log.ts';
 import type { ShardLogger } from './shard-logger.ts';
@@ -102,6 +104,7 @@ export class Serving {
   readonly #timers: TimerDriver;
   readonly #outbox: OutboxDriver;
   readonly #admin: Admin;
+  readonly places: Places;
   readonly #expiry: QueueExpiry | undefined;
   readonly #declarations = new Declarations();
   #isStarted = false;
@@ -151,6 +154,15 @@ export class Serving {
         now,
       });
     }
+    this.places = new Places({
+      machine,
+      propose: (command) => {
+        this.#plain(command);
+        this.#proposals.submit();
+      },
+      readIndex: (done) => log.readIndex(done),
+      applied: (index) => options.applier.whenApplied(index),
+    });
     this.#admin = new Admin({
       machine,
       loader,
@@ -160,6 +172,7 @@ export class Serving {
       logger,
       propose: (command) => this.#propose(command),
       applied: (index) => options.applier.whenApplied(index),
+      fence: (version) => this.places.fence(version),
     });
   }
 
@@ -185,7 +198,13 @@ export class Serving {
 
   /** The queues of the configuration, and their groups where they are missing. */
   async prepare(): Promise<void> {
-    const { queues, groups, logger } = this.#options;
+    const { machine, groups, logger } = this.#options;
+    const isHere = ({ name }: QueueDefinition): boolean =>
+      (machine.placeOf(name)?.shard ?? 0) === 0;
+    const queues = this.#options.queues.filter(isHere);
+    for (const { name } of this.#options.queues.filter((queue) => !isHere(queue))) {
+      logger.warn({ queue: name }, 'a queue of the configuration is in another shard, as it was');
+    }
     const { outcomes, lines } = await this.declare(queues);
     for (const line of lines) logger.info(line, 'queue has new limits');
     const created = outcomes.filter((outcome) => outcome === 'created').length;
@@ -208,7 +227,7 @@ export class Serving {
   }
 
   /** Declares queues through the log, or gives them new limits. */
-  declare(queues: readonly QueueDefinition[]): Promise<DeclareOutcome> {
+  declare(queues: readonly PlacedDefinition[]): Promise<DeclareOutcome> {
     const declared = this.#declarations.declare(queues, this.#options.machine, (command) => {
       this.#plain(command);
     });
@@ -264,6 +283,7 @@ export class Serving {
     this.#dispatcher.rare(effect);
     this.#outbox.rare(effect);
     this.#admin.rare(effect);
+    this.places.rare(effect);
     switch (effect.kind) {
       case 'queue-deleted':
       case 'queue-updated':
@@ -295,6 +315,7 @@ export class Serving {
     this.#dispatcher.cancelEverything();
     this.#sessions.fail(error.message);
     this.#declarations.failed(error);
+    this.places.fail(error);
   }
 
   // --- Parts.
@@ -434,19 +455,18 @@ export class Serving {
       case 'leader-view':
         return encodeRecord(leaderViewData(this.#options.leaderView()));
       default:
-        if (isPlaceRequest(request)) {
-          throw new AdminError('invalid', `this shard does not answer ${request.kind}`);
-        }
+        if (isPlaceRequest(request)) return encodeRecord(await this.places.answer(request));
         return encodeRecord(await this.#admin.answer(request));
     }
   }
 
-  async #declared(queues: readonly QueueDefinition[]): Promise<DeclareOutcome['outcomes']> {
+  async #declared(queues: readonly PlacedDefinition[]): Promise<DeclareOutcome['outcomes']> {
     try {
       return (await this.declare(queues)).outcomes;
     } catch (error) {
-      if (error instanceof DeclarationError) throw new AdminError(error.code, error.message);
-      throw error;
+      if (!(error instanceof DeclarationError)) throw error;
+      if (error.code === 'elsewhere') throw new ShardError('elsewhere', error.message);
+      throw new AdminError(error.code, error.message);
     }
   }
 }

@@ -21,6 +21,7 @@ import {
   hasMarks,
   modelFilterIsSound,
 } from './machine-model-queue.ts';
+import { type ModelNames, ModelPlaces } from './machine-model-places.ts';
 
 type Of<Kind extends Command['kind']> = Extract<Command, { kind: Kind }>;
 
@@ -54,6 +55,11 @@ export class MachineModel {
   nextDelayed = 0;
   readonly sessions = new ModelSessions();
   readonly producers = new ModelProducers();
+  readonly places = new ModelPlaces();
+
+  get names(): ModelNames {
+    return { count: this.queues.size, has: (name) => this.#named(name) !== undefined };
+  }
 
   run(command: Command, context: ModelContext): SeenEffect[] {
     const { stamp } = context;
@@ -116,6 +122,13 @@ export class MachineModel {
           ? [{ kind: 'version-set', version }]
           : [{ kind: 'version-refused', version, inForce: 1 }];
       }
+      case 'place-queue':
+      case 'unplace-queue':
+      case 'fence-names':
+      case 'add-shard':
+      case 'host-shard':
+      case 'unhost-shard':
+        return this.places.run(command, this.names);
       case 'fire-timers':
         throw new Error('what a step fires is not predicted: see machine-model-firing.ts');
     }
@@ -381,6 +394,7 @@ export class MachineModel {
     const { name, type, topics, limits } = command;
     const definition = { name, type, topics, limits };
     const there = this.#named(name);
+    if (there === undefined && this.places.rows.has(name)) return [refusal('elsewhere')];
     if (there !== undefined && there.definition.type !== type) {
       return [refusal('type-differs')];
     }

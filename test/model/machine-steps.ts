@@ -28,6 +28,7 @@ import {
   update,
   version,
 } from './machine-commands.ts';
+import { changeMap, place, unplace } from './machine-place-steps.ts';
 import { MachineModel } from './machine-model.ts';
 import { checkRetained } from './machine-model-firing.ts';
 import { DriverStep, Real, type Step, compareWhole, fireAll, runBoth } from './machine-runner.ts';
@@ -83,6 +84,9 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
   [8, transfer],
   [2, skipIntent],
   [2, move],
+  [2, place],
+  [2, unplace],
+  [2, changeMap],
   [4, freeze],
   [20, capture],
   [2, checkpoint],

@@ -134,6 +134,12 @@ function commandText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload
     case 'fire-timers':
     case 'skip-intent':
     case 'end-session':
+    case 'place-queue':
+    case 'unplace-queue':
+    case 'fence-names':
+    case 'add-shard':
+    case 'host-shard':
+    case 'unhost-shard':
       return `${command.kind} ${printable(JSON.stringify(commandFields(command)))}${result}`;
   }
 }
