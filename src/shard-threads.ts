@@ -148,7 +148,12 @@ async function withClient(
     });
   try {
     if (signal?.aborted === true) throw new StartGivenUp();
-    client = new QueueClients(await open(host.port, routed), await open(host.volatilePort));
+    const { ackTimeoutMs } = settings.client;
+    client = new QueueClients(await open(host.port, routed), await open(host.volatilePort), {
+      isShared: peers !== undefined,
+      ackTimeoutMs,
+    });
+    await client.complete(signal);
   } catch (error) {
     failure.stopping = true;
     await inTime(host, host.stop());

@@ -120,6 +120,8 @@ export class Serving {
       entryBytesMax: limits.entryBytesMax,
       uncommittedBytesMax: limits.uncommittedBytesMax,
       inReserve: options.inReserve,
+      // What is full is the memory for queues then, and not a disk.
+      fullReason: options.isVolatile ? 'queue-full' : 'disk-full',
       holdsBack: options.holdsBack,
       now: () => options.stamps.now(),
       failed,

@@ -54,6 +54,11 @@ export class FakeQueueClient implements QueueClient {
   leader = '';
   readonly queues = new QueueList();
   version = 1;
+  isShared = false;
+  /** Names that were looked for, in order. */
+  readonly lookedUp: string[] = [];
+  /** What a look finds; false: nobody could be asked. */
+  look: (name: string) => Promise<boolean> = () => Promise.resolve(true);
   writable = true;
   readonly settlements: Settlement[] = [];
   readonly closings: { queue: string; clientId: string; how: 'lost' | 'returned' }[] = [];
@@ -128,6 +133,11 @@ export class FakeQueueClient implements QueueClient {
 
   get unanswered(): number {
     return this.#waiting.length;
+  }
+
+  lookUp(name: string): Promise<boolean> {
+    this.lookedUp.push(name);
+    return this.look(name);
   }
 
   enqueue(

@@ -28,9 +28,13 @@ function setup(options: BrokerOptions = {}): {
   told: [tag: number, outcome: 'committed' | EnqueueRefusal][];
   publish: (topic: string, tag?: number, payload?: Uint8Array) => PublishOutcome;
   gate: Gate;
+  /** Another broker over the same queues, which the publishes go to from then on. */
+  again: () => MemoryBroker;
 } {
   const queues = new FakeQueueClient('orders', 'mqtt');
-  const broker = new MemoryBroker(queues, new TestClock(), { autoQueue: definitionOf, ...options });
+  const newBroker = (): MemoryBroker =>
+    new MemoryBroker(queues, new TestClock(), { autoQueue: definitionOf, ...options });
+  let broker = newBroker();
   const told: [number, 'committed' | EnqueueRefusal][] = [];
   const waiter = {
     enqueued: (tag: number, outcome: Committed | EnqueueRefusal): void => {
@@ -49,7 +53,11 @@ function setup(options: BrokerOptions = {}): {
     gate.open = resolve;
     gate.fail = reject;
   });
-  return { broker, queues, told, publish, gate };
+  const again = (): MemoryBroker => {
+    broker = newBroker();
+    return broker;
+  };
+  return { broker, queues, told, publish, gate, again };
 }
 
 describe('queues that are made on their first use', () => {
@@ -155,5 +163,139 @@ describe('queues that are made on their first use', () => {
   test('off: nothing is made', () => {
     const broker = new MemoryBroker(new FakeQueueClient('mqtt'), new TestClock());
     expect(broker.makeQueue('new')).toBeUndefined();
+  });
+});
+
+describe('queues that other nodes make', () => {
+  interface Look {
+    readonly name: string;
+    readonly answer: (isKnown?: boolean) => void;
+  }
+
+  function shared(options: BrokerOptions = { autoQueue: () => undefined }) {
+    const world = setup(options);
+    const looks: Look[] = [];
+    world.queues.isShared = true;
+    world.queues.look = (name) =>
+      new Promise((resolve) => {
+        looks.push({ name, answer: (isKnown = true) => resolve(isKnown) });
+      });
+    return { ...world, looks, broker: world.again() };
+  }
+
+  const looked = (looks: readonly Look[]): string[] => looks.map(({ name }) => name);
+
+  test('C19: a publish to a name that is not known waits for a look, and goes where it shows', async () => {
+    const { queues, told, publish, looks } = shared();
+    expect(publish('$queue/new/x', 1)).toBe('waiting');
+    expect(publish('$queue/new/y', 2)).toBe('waiting');
+    expect(publish('$queue/orders', 3)).toBe('waiting');
+    await until(() => looks.length === 1);
+    queues.declare('new');
+    looks[0]?.answer();
+    await until(() => told.length === 3);
+    expect(looked(looks)).toEqual(['new']);
+    expect(queues.texts('new')).toEqual(['$queue/new/x 1', '$queue/new/y 2']);
+    expect(queues.texts('mqtt')).toEqual([]);
+  });
+
+  test('one that is nowhere goes to the catch-all, or is refused, after the look alone', async () => {
+    const { queues, told, publish, looks } = shared();
+    publish('$queue/nowhere', 1);
+    publish('$queue/$dlq/nowhere', 2);
+    await until(() => looks.length === 2);
+    expect(told).toEqual([]);
+    for (const look of looks) look.answer();
+    await until(() => told.length === 2);
+    expect(queues.texts('mqtt')).toEqual(['$queue/nowhere 1']);
+    expect(told).toContainEqual([2, 'no-queue']);
+    expect(publish('$queue/orders/$ack', 3)).toBe('no-queue');
+    expect(looks).toHaveLength(2);
+  });
+
+  test('a publish that comes while a name is looked for needs a newer answer', async () => {
+    const { queues, told, publish, looks } = shared();
+    publish('$queue/new', 1);
+    await until(() => looks.length === 1);
+    publish('$queue/new', 2);
+    looks[0]?.answer();
+    await until(() => looks.length === 2);
+    expect(queues.texts('mqtt')).toEqual(['$queue/new 1']);
+    queues.declare('new');
+    looks[1]?.answer();
+    await until(() => told.length === 2);
+    expect(queues.texts('new')).toEqual(['$queue/new 2']);
+  });
+
+  test('nothing overtakes what waits when the queue, or one that takes its topic, shows up', async () => {
+    const { queues, publish, looks } = shared();
+    publish('$queue/new/x', 1);
+    await until(() => looks.length === 1);
+    publish('$queue/new/x', 2);
+    publish('$queue/new/z', 3);
+    queues.declare('other', ['$queue/new/x']);
+    publish('$queue/new/x', 4);
+    expect(queues.texts('other')).toEqual([1, 2, 4].map((tag) => `$queue/new/x ${tag}`));
+    queues.declare('new');
+    publish('$queue/new/z', 5);
+    expect(queues.texts('new')).toEqual(['$queue/new/z 3', '$queue/new/z 5']);
+  });
+
+  test('where nobody can be asked, it is unavailable and not unknown', async () => {
+    const { broker, queues, told, publish, looks } = shared();
+    publish('$queue/new', 1);
+    const found = broker.findQueue('new');
+    await until(() => looks.length === 2);
+    for (const look of looks) look.answer(false);
+    await until(() => told.length === 1);
+    expect(told).toEqual([[1, 'unavailable']]);
+    expect(await found).toBe('unavailable');
+    expect(queues.texts('mqtt')).toEqual([]);
+  });
+
+  test('only what no other node has is made on its first use', async () => {
+    const { broker, queues, told, publish, looks, gate } = shared({});
+    gate.open();
+    publish('$queue/there', 1);
+    publish('$queue/new', 2);
+    const made = broker.makeQueue('third');
+    await until(() => looks.length === 3);
+    queues.declare('there');
+    for (const look of looks) look.answer();
+    await until(() => told.length === 2);
+    expect(await made).toMatchObject({ name: 'third' });
+    expect(new Set(queues.declared.map(({ name }) => name))).toEqual(new Set(['new', 'third']));
+    expect(queues.texts('there')).toEqual(['$queue/there 1']);
+    expect(queues.texts('new')).toEqual(['$queue/new 2']);
+  });
+
+  test('what waits asks publishers to stop, before anything is refused, and to go on', async () => {
+    const { broker, told, publish, looks } = shared();
+    let wakes = 0;
+    broker.onWritable(() => void wakes++);
+    const large = new Uint8Array(3 * 1024 * 1024);
+    for (let tag = 1; tag <= 3; tag++) publish('$queue/new', tag, large);
+    expect(broker.writable).toBe(false);
+    await until(() => looks.length === 1);
+    looks[0]?.answer();
+    await until(() => told.length === 3);
+    expect([broker.writable, wakes]).toEqual([true, 1]);
+  });
+
+  test('the end of a session takes the keys of what waits: nobody would release them', async () => {
+    const { broker, queues, looks } = shared();
+    const key = { session: 's', ownerEpoch: 0, packetId: 1 };
+    const told: unknown[] = [];
+    const waiter = { enqueued: (_tag: number, outcome: unknown) => void told.push(outcome) };
+    const origin = { clientId: 'c', protocol: 'mqtt' } as const;
+    const publisher = { origin, subscriber: undefined, waiter, key };
+    const set = { qos: 2, retain: false, properties: undefined } as const;
+    const message = { topic: '$queue/new', payload: new Uint8Array(1), ...set };
+    broker.publish(message, publisher, 1);
+    await until(() => looks.length === 1);
+    broker.endSession('s');
+    looks[0]?.answer();
+    await until(() => told.length === 1);
+    expect(queues.keys).toEqual([undefined]);
   });
 });
