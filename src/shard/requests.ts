@@ -7,7 +7,7 @@
  *            ["declare", definition, ...]     machine/definitions.ts, `placedData`
  *            ["stop"]
  *            what operators ask: admin-requests.ts; where names live: place-requests.ts;
- *            of members: member-requests.ts
+ *            of members: member-requests.ts; what shards ask each other: transfer-requests.ts
  *  reply     stats:   [name, number, name, number, ...]
  *            declare: ["created" | "same" | "updated", ...]
  *            stop:    null
@@ -29,6 +29,7 @@ import type { PlaceRequest } from './place-requests.ts';
 import { listIn, numberIn, textIn } from './plain-fields.ts';
 import { type PlainData, decodeForeign, encodeRecord } from './record-codec.ts';
 import { ShardError } from './shard-error.ts';
+import { type TransferRequest, transferRequestOf } from './transfer-requests.ts';
 import { CodecError } from './wire.ts';
 
 /** What a declaration did: it stood there already, or with other limits, or not at all. */
@@ -44,6 +45,7 @@ export type ShardRequest =
   | { readonly kind: 'stop' }
   | MemberRequest
   | PlaceRequest
+  | TransferRequest
   | AdminRequest;
 
 export function isPlaceRequest(request: ShardRequest): request is PlaceRequest {
@@ -63,6 +65,8 @@ export function encodeRequest(request: ShardRequest): Uint8Array {
       const queues = request.queues.map((queue) => placedData(queue) as PlainData);
       return encodeRecord([request.kind, ...queues]);
     }
+    case 'take-transfer':
+      return encodeRecord([request.kind, request.command]);
     default:
       if (isMemberRequest(request)) return encodeRecord(memberRequestData(request));
       return encodeRecord(
@@ -79,6 +83,8 @@ export function decodeRequest(body: Uint8Array): ShardRequest {
       return { kind };
     case 'declare':
       return { kind, queues: rest.map(placedIn) };
+    case 'take-transfer':
+      return transferRequestOf(rest);
     default: {
       const place = PLACE_REQUESTS.find((each) => each === kind);
       if (place !== undefined) return placeRequestOf(place, rest);

@@ -14,6 +14,7 @@ import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import { Admin } from './admin.ts';
+import { ArrivalDesk } from './arrival-desk.ts';
 import type { Alarms } from './alarms.ts';
 import type { DeliveryMarks } from './checkpoint.ts';
 import type { PlainCommand } from './codec.ts';
@@ -21,6 +22,7 @@ import { DeclarationError, Declarations } from './declarations.ts';
 import type { DeclareOutcome } from './declarations.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
+import type { OtherShards } from './other-shards.ts';
 import { OutboxDriver } from './outbox.ts';
 import { Places } from './places.ts';
 import type { Payloads } from './payloads.ts';
@@ -43,9 +45,14 @@ import type { ShardLog } from './shard-log.ts';
 import type { ShardLogger } from './shard-logger.ts';
 import type { StampClock } from './stamp-clock.ts';
 import { TimerDriver } from './timer-driver.ts';
+import { arrivedData } from './transfer-requests.ts';
 
 export interface ServingOptions {
   readonly term: number;
+  /** Of the shard. */
+  readonly number: number;
+  /** Undefined: there are none, and nothing leaves this one. */
+  readonly others: OtherShards | undefined;
   /** What may have been delivered before this term began. */
   readonly marks: DeliveryMarks;
   readonly machine: Machine;
@@ -104,6 +111,7 @@ export class Serving {
   readonly #dispatcher: Dispatcher;
   readonly #timers: TimerDriver;
   readonly #outbox: OutboxDriver;
+  readonly #arrivals: ArrivalDesk;
   readonly #admin: Admin;
   readonly places: Places;
   readonly #expiry: QueueExpiry | undefined;
@@ -135,7 +143,14 @@ export class Serving {
       propose: (command) => this.#propose(command),
       now,
     });
+    this.#arrivals = new ArrivalDesk({
+      proposals: this.#proposals,
+      inReserve: options.inReserve,
+      wake,
+    });
     this.#outbox = new OutboxDriver({
+      shard: options.number,
+      others: options.others,
       machine,
       payloads,
       proposals: this.#proposals,
@@ -170,6 +185,7 @@ export class Serving {
       payloads,
       alarms,
       dispatcher: this.#dispatcher,
+      others: options.others,
       logger,
       propose: (command) => this.#propose(command),
       applied: (index) => options.applier.whenApplied(index),
@@ -283,6 +299,7 @@ export class Serving {
   rare(effect: RareEffect): void {
     this.#dispatcher.rare(effect);
     this.#outbox.rare(effect);
+    this.#arrivals.rare(effect);
     this.#admin.rare(effect);
     this.places.rare(effect);
     switch (effect.kind) {
@@ -316,6 +333,7 @@ export class Serving {
     this.#dispatcher.cancelEverything();
     this.#sessions.fail(error.message);
     this.#declarations.failed(error);
+    this.#arrivals.fail(error.message);
     this.places.fail(error);
   }
 
@@ -453,6 +471,8 @@ export class Serving {
       case 'stop':
         await this.#options.stop();
         return encodeRecord(null);
+      case 'take-transfer':
+        return encodeRecord(arrivedData(await this.#arrivals.take(request.command)));
       default:
         if (isMemberRequest(request)) return encodeRecord(this.#ofMembers(request));
         if (isPlaceRequest(request)) return encodeRecord(await this.places.answer(request));
