@@ -107,7 +107,8 @@ export class ClusterOperator implements ClusterAdmin {
   }
 
   addShard(shard: number): Promise<ClusterAnswer> {
-    const { places, foundersOf } = this.#options;
+    const { places, foundersOf, cluster } = this.#options;
+    if (cluster === undefined) return Promise.resolve(refused('alone'));
     if (this.#isKnown(shard)) return Promise.resolve({ kind: 'accepted' });
     return this.#done(() => places.addShard(shard, foundersOf(shard)));
   }

@@ -21,6 +21,7 @@ import type { ThreadPulse } from './ops/thread-pulse.ts';
 import type { ReplicaFolders } from './replica-folders.ts';
 import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';
+import type { OtherShards } from './shard/other-shards.ts';
 import type { BatchPort } from './shard/port.ts';
 import { mendGroups, refuseDamaged } from './shard/mend-groups.ts';
 import { RaftLog } from './shard/raft-log.ts';
@@ -49,6 +50,8 @@ export interface DurableShardParts {
   /** Undefined: this node is alone. */
   readonly peers: PeerTransport | undefined;
   readonly forwarding: Forwarding;
+  /** As of when it begins to serve; undefined: there are none. */
+  others(): OtherShards | undefined;
   /** What the shard begins with, as this node's server id sees it. */
   founders(id: string): Configuration;
   /** It comes to a shard that is there: under an id that was never used. */
@@ -183,7 +186,7 @@ export class DurableShard {
 
   async #openShard(life: Life): Promise<Shard> {
     const { folders, files, settings, port, logger, reserve, onFailure, number } = this.#parts;
-    const { forwarding, onShardMap } = this.#parts;
+    const { forwarding, onShardMap, others } = this.#parts;
     const directory = await folders.part('records');
     // What is mended is this node's alone, and replicas are to be equal.
     const mend = settings.peers === undefined ? mendGroups : refuseDamaged;
@@ -201,6 +204,9 @@ export class DurableShard {
       port,
       number,
       ...(onShardMap === undefined ? {} : { onShardMap }),
+      get others() {
+        return others();
+      },
       nodes: () => this.#parts.nodes(),
       onLead: (lead) => forwarding.onLead(lead),
       queues: number > 0 ? [] : settings.queues.filter(({ type }) => type !== 'ephemeral'),

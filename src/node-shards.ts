@@ -25,6 +25,7 @@ import type { ThreadPulse } from './ops/thread-pulse.ts';
 import { peerPlaces } from './peer-places.ts';
 import { ReplicaFolders } from './replica-folders.ts';
 import { LinksByShard } from './shard/links-by-shard.ts';
+import type { OtherShards } from './shard/other-shards.ts';
 import type { BatchPort } from './shard/port.ts';
 import type { RaftLog } from './shard/raft-log.ts';
 import type { Shard } from './shard/shard.ts';
@@ -36,6 +37,8 @@ export interface NodeShardsParts {
   readonly port: BatchPort;
   /** To that of another one, which the main thread hears of by this call. */
   openPort(shard: number): BatchPort;
+  /** Of a shard, where there are several. */
+  others(shard: number): OtherShards;
   readonly logger: Logger;
   readonly pulse?: ThreadPulse;
   readonly onFailure: (error: Error) => void;
@@ -222,6 +225,7 @@ export class NodeShards {
       reserve,
       peers,
       forwarding,
+      others: () => (this.#areSeveral ? this.#parts.others(number) : undefined),
       founders: (id) => this.#foundersOf(row, id),
       joins: row === undefined ? settings.peers?.joins === true : !this.#isFounder(row),
       nodes: () => (peers === undefined ? [] : this.members.map(({ id }) => nodeOf(id))),
@@ -229,6 +233,12 @@ export class NodeShards {
       transferred: () => balance.pause(performance.now()),
       ...(number === 0 ? { onShardMap: (map) => this.#mapTold(map) } : {}),
     });
+  }
+
+  /** Or may become so at any time. */
+  get #areSeveral(): boolean {
+    const { peers, shards } = this.#parts.settings;
+    return peers !== undefined || shards.count > 1 || this.#map.length > 0;
   }
 
   #isFounder({ founders }: ShardRow): boolean {

@@ -24,6 +24,7 @@ import { foundersOf } from './shard-plan.ts';
 import { AdminError } from './broker/ports.ts';
 import { DeclarationError } from './shard/declarations.ts';
 import type { PlainData } from './shard/record-codec.ts';
+import type { OtherShards } from './shard/other-shards.ts';
 import type { ShardRequest } from './shard/requests.ts';
 import { PlaceClient } from './shard/place-client.ts';
 import type { BatchPort } from './shard/port.ts';
@@ -40,6 +41,8 @@ export interface ShardHostParts {
   readonly port: BatchPort;
   /** A way to the client of a shard that there is beside it; once for each, at any time. */
   openPort(shard: number): BatchPort;
+  /** What a shard asks the others; where there is one shard alone it asks nothing. */
+  others(shard: number): OtherShards;
   /** Of the shard whose queues live in memory. */
   readonly volatilePort: BatchPort;
   readonly logger: Logger;
@@ -76,6 +79,7 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
       settings,
       port,
       openPort: (shard) => parts.openPort(shard),
+      others: (shard) => parts.others(shard),
       logger,
       ...(pulse === undefined ? {} : { pulse }),
       onFailure,

@@ -18,6 +18,9 @@ import { DeclarationError } from './shard/declarations.ts';
 import { ShardError } from './shard/shard-error.ts';
 import { type BatchPort, ThreadBatchPort, loopback } from './shard/port.ts';
 import type { Logger } from './telemetry/logger.ts';
+import { OthersDesk } from './others-talk.ts';
+import type { OtherShards } from './shard/other-shards.ts';
+import { ShardToShard } from './shard/shard-to-shard.ts';
 import { ThreadAsks } from './thread-asks.ts';
 import {
   type Asked,
@@ -25,6 +28,7 @@ import {
   type WorkerInput,
   type WorkerSays,
   errorOf,
+  refusalOf,
 } from './worker-talk.ts';
 
 export { isShardFolder, partDirectory } from './replica-folders.ts';
@@ -66,6 +70,8 @@ interface Host {
   readonly port: BatchPort;
   /** Of those beside it. */
   readonly shards: ShardPorts;
+  /** What the shards ask each other through the clients here. */
+  readonly others: OthersDesk;
   /** Of the shard whose queues live in memory. */
   readonly volatilePort: BatchPort;
   /** Everything is stored and closed when it resolves. */
@@ -149,10 +155,12 @@ async function withClient(
   try {
     if (signal?.aborted === true) throw new StartGivenUp();
     const { ackTimeoutMs } = settings.client;
-    client = new QueueClients(await open(host.port, routed), await open(host.volatilePort), {
+    const zero = await open(host.port, routed);
+    client = new QueueClients(zero, await open(host.volatilePort), {
       isShared: peers !== undefined,
       ackTimeoutMs,
     });
+    addShards(client, host, { zero, failure, open: (port) => open(port, routed) });
     await client.complete(signal);
   } catch (error) {
     failure.stopping = true;
@@ -177,12 +185,34 @@ async function withClient(
       try {
         await inTime(host, inOrder());
       } finally {
+        host.others.close();
         client.close();
         closePorts(host);
       }
       await host.ended;
     },
   };
+}
+
+interface Adding {
+  readonly zero: ShardClient;
+  readonly failure: Failure;
+  open(port: BatchPort): Promise<ShardClient>;
+}
+
+/** Each shard has a client as soon as its leader is reached; shards ask each other through them. */
+function addShards(clients: QueueClients, host: Host, { zero, failure, open }: Adding): void {
+  const all = new Map([[0, zero]]);
+  host.others.open((own) => new ShardToShard({ own, client: (shard) => all.get(shard) }));
+  host.shards.onShard((shard, port) => {
+    open(port).then(
+      (client) => {
+        all.set(shard, client);
+        clients.addShard(shard, client);
+      },
+      (error: Error) => failure.tell(error),
+    );
+  });
 }
 
 /** A thread that never answers, or that failed, is ended: what is acknowledged is on the disk. */
@@ -214,7 +244,9 @@ async function startHere(settings: ShardSettings, logger: Logger, failure: Failu
     shards.add(shard, ours);
     return theirs;
   };
-  const ports = { port: far, volatilePort: volatileFar, openPort };
+  const desk = new OthersDesk();
+  const others = (shard: number): OtherShards => desk.of(shard);
+  const ports = { port: far, volatilePort: volatileFar, openPort, others };
   // With a thread of their own, all of this is there and not here.
   const { openShardHost } = await import('./shard-host.ts');
   const opening = openShardHost({ settings, ...ports, logger, pulse, onFailure });
@@ -226,6 +258,7 @@ async function startHere(settings: ShardSettings, logger: Logger, failure: Failu
     port: near,
     volatilePort: volatileNear,
     shards,
+    others: desk,
     pulse: memory,
     asked: host,
     stop: () => host.stop().finally(() => pulse.stop()),
@@ -268,7 +301,9 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
     worker.once('exit', () => resolve());
   });
   const shards = new ShardPorts();
-  const asks = new ThreadAsks((words) => worker.postMessage(words));
+  const others = new OthersDesk();
+  const hear = (words: WorkerHears): void => worker.postMessage(words);
+  const asks = new ThreadAsks(hear);
   void ended.then(() => asks.end(new Error('the thread of the shards has ended')));
   worker.on('error', (error) => failure.tell(error));
   worker.once('exit', () => failure.tell(new Error('the thread of the shards ended')));
@@ -295,6 +330,14 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
         case 'shard':
           shards.add(said.number, new ThreadBatchPort(said.port));
           break;
+        case 'ask-others': {
+          const { id, shard, ask } = said;
+          others.answer(shard, ask).then(
+            (told) => hear({ kind: 'others-told', id, told }),
+            (error: unknown) => hear({ kind: 'others-failed', id, refusal: refusalOf(error) }),
+          );
+          break;
+        }
         case 'told':
         case 'not-told':
           asks.heard(said);
@@ -311,6 +354,7 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
     port: new ThreadBatchPort(port1),
     volatilePort: new ThreadBatchPort(inMemory.port1),
     shards,
+    others,
     pulse,
     asked: asks.asked,
     stop: async () => {

@@ -12,6 +12,7 @@ import type {
   NodeStatus,
 } from './admin/cluster-port.ts';
 import type { ShardSettings } from './options.ts';
+import type { OthersAsk, OthersTold } from './others-talk.ts';
 import { PeerStartError } from './peer-start-error.ts';
 import { DeclarationError } from './shard/declarations.ts';
 
@@ -39,11 +40,20 @@ export type WorkerSays =
   | { readonly kind: 'stopped' }
   /** There is a shard beside shard 0, and this is the way to it. */
   | { readonly kind: 'shard'; readonly number: number; readonly port: MessagePort }
+  /** A shard asks others, through the clients of the main thread. */
+  | {
+      readonly kind: 'ask-others';
+      readonly id: number;
+      readonly shard: number;
+      readonly ask: OthersAsk;
+    }
   | { readonly kind: 'told'; readonly id: number; readonly told: Told<Ask['kind']> }
   | { readonly kind: 'not-told'; readonly id: number; readonly refusal: Refusal };
 
 export type WorkerHears =
   | { readonly kind: 'stop' }
+  | { readonly kind: 'others-told'; readonly id: number; readonly told: OthersTold }
+  | { readonly kind: 'others-failed'; readonly id: number; readonly refusal: Refusal }
   | { readonly kind: 'ask'; readonly id: number; readonly ask: Ask };
 
 /** What can be asked of the thread whoever leads its shards. */

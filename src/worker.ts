@@ -12,13 +12,15 @@
 
 import { MessageChannel, parentPort, workerData } from 'node:worker_threads';
 import { ThreadPulse } from './ops/thread-pulse.ts';
-import { openShardHost } from './shard-host.ts';
+import { OthersAsks } from './others-talk.ts';
+import { type ShardHost, openShardHost } from './shard-host.ts';
 import { ThreadBatchPort } from './shard/port.ts';
 import {
   type WorkerHears,
   type WorkerInput,
   type WorkerSays,
   answerTo,
+  errorOf,
   refusalOf,
 } from './worker-talk.ts';
 import { createLogger } from './telemetry/pino-logger.ts';
@@ -32,19 +34,28 @@ async function run(): Promise<void> {
     control.postMessage({ kind: 'shard', number, port: port2 } satisfies WorkerSays, [port2]);
     return new ThreadBatchPort(port1);
   };
+  const others = new OthersAsks((id, shard, ask) => say({ kind: 'ask-others', id, shard, ask }));
   const { settings, port, volatilePort, pulse } = workerData as WorkerInput;
   try {
     const host = await openShardHost({
       settings,
       port: new ThreadBatchPort(port),
       openPort,
+      others: (shard) => others.of(shard),
       volatilePort: new ThreadBatchPort(volatilePort),
       logger: createLogger(settings.log),
       pulse: new ThreadPulse(pulse),
       onFailure: (error) => say({ kind: 'failed', message: error.message }),
     });
-    control.on('message', (words: WorkerHears) => {
-      if (words.kind === 'ask') {
+    control.on('message', (words: WorkerHears) => hear(host, words));
+    say({ kind: 'ready' });
+  } catch (error) {
+    end({ kind: 'refused', refusal: refusalOf(error) });
+  }
+
+  function hear(host: ShardHost, words: WorkerHears): void {
+    switch (words.kind) {
+      case 'ask': {
         const { id } = words;
         answerTo(host, words.ask).then(
           (told) => say({ kind: 'told', id, told }),
@@ -52,14 +63,18 @@ async function run(): Promise<void> {
         );
         return;
       }
-      host.stop().then(
-        () => end({ kind: 'stopped' }),
-        (error: unknown) => end({ kind: 'failed', message: String(error) }),
-      );
-    });
-    say({ kind: 'ready' });
-  } catch (error) {
-    end({ kind: 'refused', refusal: refusalOf(error) });
+      case 'others-told':
+        others.told(words.id, words.told);
+        return;
+      case 'others-failed':
+        others.failed(words.id, errorOf(words.refusal));
+        return;
+      case 'stop':
+        host.stop().then(
+          () => end({ kind: 'stopped' }),
+          (error: unknown) => end({ kind: 'failed', message: String(error) }),
+        );
+    }
   }
 
   /** The ports are closed by the main thread, and then nothing keeps this one alive. */

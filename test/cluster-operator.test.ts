@@ -11,6 +11,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ReplicaStatus } from '../src/admin/cluster-port.ts';
 import { ClusterSteps } from '../src/cli/operator/cluster-steps.ts';
 import { parseConfig } from '../src/config/config.ts';
+import { OthersDesk } from '../src/others-talk.ts';
 import { type PeerSettings, shardSettings } from '../src/options.ts';
 import { mayLeaveMachine, peerPlaces } from '../src/peer-places.ts';
 import { type ShardHost, openShardHost } from '../src/shard-host.ts';
@@ -55,6 +56,7 @@ async function start(id: string, known: readonly string[], joins = false): Promi
     port: loopback()[1],
     volatilePort: loopback()[1],
     openPort: () => loopback()[1],
+    others: () => new OthersDesk().of(0),
     logger: silentLog,
     onFailure: (error) => {
       throw error;
@@ -230,6 +232,7 @@ it('a single broker has nobody to add, and says so', async () => {
     port: loopback()[1],
     volatilePort: loopback()[1],
     openPort: () => loopback()[1],
+    others: () => new OthersDesk().of(0),
     logger: silentLog,
     onFailure: () => undefined,
   });

@@ -11,6 +11,7 @@ import type { NodeStatus, ReplicaStatus } from '../src/admin/cluster-port.ts';
 import type { Delivery, QueueId } from '../src/broker/ports.ts';
 import { nodeOf } from '../src/cluster/server-id.ts';
 import { parseConfig } from '../src/config/config.ts';
+import { OthersDesk } from '../src/others-talk.ts';
 import { type PeerSettings, shardSettings } from '../src/options.ts';
 import { type ShardHost, openShardHost } from '../src/shard-host.ts';
 import { ShardClient } from '../src/shard/client.ts';
@@ -91,6 +92,7 @@ async function start(id: string, shards: { count: number; replicas: number }): P
       ports.set(shard, ours);
       return theirs;
     },
+    others: () => new OthersDesk().of(0),
     logger: silentLog,
     onFailure: (error) => void failures.push(error),
   });

@@ -14,6 +14,7 @@ import type { ConsumerSink, Delivery, QueueClient, QueueConsumer } from '../../s
 import { parseConfig } from '../../src/config/config.ts';
 import type { QueueDefinition } from '../../src/machine/definitions.ts';
 import type { Offset, QueueId } from '../../src/machine/ids.ts';
+import { OthersDesk } from '../../src/others-talk.ts';
 import { type ShardSettings, shardSettings } from '../../src/options.ts';
 import { pulseMemory } from '../../src/ops/thread-pulse.ts';
 import { openShardHost } from '../../src/shard-host.ts';
@@ -80,6 +81,7 @@ async function startHere(given: ShardSettings): Promise<Running> {
     settings: given,
     ...ports,
     openPort: () => loopback()[1],
+    others: () => new OthersDesk().of(0),
     logger: silent,
     onFailure() {},
   });
