@@ -67,8 +67,9 @@ export class ShardKeeper {
   }
 
   #balance({ number, row, balance }: ShardHere, replica: RaftLog, status: Status): void {
-    const { settings, logger } = this.#parts;
-    const first = settings.peers?.nodes[0]?.id;
+    const { settings, shards, logger } = this.#parts;
+    // With one shard there is nothing to spread.
+    const first = shards.map.length === 0 ? undefined : settings.peers?.nodes[0]?.id;
     const preferred = row === undefined ? first : preferredLeader(row);
     const to = balance.target(status, preferred, performance.now());
     if (to === undefined || replica.transferLeadership(to).kind !== 'started') return;
