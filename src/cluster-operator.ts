@@ -60,7 +60,7 @@ export interface ClusterOperatorOptions {
     unhostShard(number: number, node: string): Promise<void>;
   };
   /** Who would found a shard of this number. */
-  foundersOf(number: number): readonly string[];
+  readonly foundersOf: (number: number) => readonly string[];
 }
 
 const LEADER_MS = 1_000;

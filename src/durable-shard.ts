@@ -51,7 +51,7 @@ export interface DurableShardParts {
   readonly peers: PeerTransport | undefined;
   readonly forwarding: Forwarding;
   /** As of when it begins to serve; undefined: there are none. */
-  others(): OtherShards | undefined;
+  readonly others: () => OtherShards | undefined;
   /** What the shard begins with, as this node's server id sees it. */
   founders(id: string): Configuration;
   /** It comes to a shard that is there: under an id that was never used. */

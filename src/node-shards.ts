@@ -156,7 +156,8 @@ export class NodeShards {
     this.#isStopped = true;
     await this.#opening.catch(() => undefined);
     const all = [...this.#shards.values()];
-    const ended = await Promise.allSettled(all.map(({ durable }) => durable && how(durable)));
+    const open = all.flatMap(({ durable }) => durable ?? []);
+    const ended = await Promise.allSettled(open.map((durable) => how(durable)));
     for (const { forwarding } of all) forwarding.close();
     const failed = ended.find((each) => each.status === 'rejected');
     if (failed !== undefined) throw failed.reason;

@@ -30,7 +30,7 @@ export type AsksOthers = <Kind extends OthersAsk['kind']>(
   ask: Extract<OthersAsk, { kind: Kind }>,
 ) => Promise<Answers[Kind]>;
 
-export function othersOver(asks: AsksOthers): OtherShards {
+function othersOver(asks: AsksOthers): OtherShards {
   return {
     find: (name) => asks({ kind: 'find', name }),
     findOrDeclare: (queue, near) => asks({ kind: 'declare', queue, near }),
@@ -39,7 +39,7 @@ export function othersOver(asks: AsksOthers): OtherShards {
   };
 }
 
-export function answerOfOthers(others: OtherShards, ask: OthersAsk): Promise<OthersTold> {
+function answerOfOthers(others: OtherShards, ask: OthersAsk): Promise<OthersTold> {
   switch (ask.kind) {
     case 'find':
       return others.find(ask.name);

@@ -197,7 +197,7 @@ async function withClient(
 interface Adding {
   readonly zero: ShardClient;
   readonly failure: Failure;
-  open(port: BatchPort): Promise<ShardClient>;
+  readonly open: (port: BatchPort) => Promise<ShardClient>;
 }
 
 /** Each shard has a client as soon as its leader is reached; shards ask each other through them. */

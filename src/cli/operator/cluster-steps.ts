@@ -158,7 +158,7 @@ function joins({ role }: MemberStatus): string {
  * A removal is committed by those who are left: too few of them, and nothing would be committed any
  * more, the removal among it.
  */
-export function mustKeepMajority(view: ReplicaStatus, id: string): void {
+function mustKeepMajority(view: ReplicaStatus, id: string): void {
   const left = view.members.filter((member) => member.role === 'voter' && member.id !== id);
   if (left.length === 0) return;
   const away = left.filter(({ progress }) => progress?.active === false).map((each) => each.id);
