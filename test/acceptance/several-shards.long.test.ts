@@ -68,6 +68,8 @@ async function use(at: BrokerProcess, from: BrokerProcess, word: string): Promis
     await publisher.publishMany(`$queue/${name}`, texts);
     await consumer.consume(`$queue/${name}`);
     expect(await consumer.settleNext(20)).toEqual(texts);
+    // A settlement has no answer: one that the kill met would come again.
+    await until(async () => (await queueShown(at, name)).depth === 0);
     await consumer.leave();
   }
 }
