@@ -11,7 +11,8 @@
  *  reply     stats:   [name, number, name, number, ...]
  *            declare: ["created" | "same" | "updated", ...]
  *            stop:    null
- *            refused: [code, words]           a code of ADMIN_REFUSALS, "elsewhere" or "", words for people
+ *            refused: [code, words]           words for people; a code of ADMIN_REFUSALS,
+ *                                             "elsewhere" (ShardError) or ""
  * ```
  *
  * `stop` is answered when the log is closed with its mark of a clean stop; nothing follows it.

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { AdminError } from '../../src/broker/ports.ts';
 import type { PlacedDefinition } from '../../src/machine/definitions.ts';
 import type { ShardMap } from '../../src/machine/shard-map.ts';
+import { type PlainCommand, writePlainCommand } from '../../src/shard/codec.ts';
 import { placeIn, placeOrNoneIn, shardMapIn } from '../../src/shard/place-requests.ts';
 import type { PlaceRequest } from '../../src/shard/place-requests.ts';
 import {
@@ -12,6 +13,7 @@ import {
   encodeRequest,
 } from '../../src/shard/requests.ts';
 import { ShardError } from '../../src/shard/shard-error.ts';
+import { WireWriter } from '../../src/shard/wire.ts';
 import { ShardCluster } from '../support/shard-cluster.ts';
 import { type PlainClient, ShardWorld, queue } from '../support/shard-world.ts';
 
@@ -65,6 +67,33 @@ describe('requests about names and shards', () => {
       kind: 'declare',
       queues,
     });
+  });
+});
+
+describe('commands about names and shards', () => {
+  it('are written as they always were', () => {
+    const hex = (command: PlainCommand): string => {
+      const writer = new WireWriter(64);
+      writePlainCommand(writer, command);
+      return Buffer.from(writer.written()).toString('hex');
+    };
+    const version = 2 ** 33 + 1;
+    const lines = [
+      hex({ kind: 'place-queue', name: 'ä', among: [0, 63], near: 'b' }),
+      hex({ kind: 'unplace-queue', name: 'a', version }),
+      hex({ kind: 'fence-names', version }),
+      hex({ kind: 'add-shard', number: 1, founders: ['n1', 'n2'] }),
+      hex({ kind: 'host-shard', number: 1, node: 'n3' }),
+      hex({ kind: 'unhost-shard', number: 1, node: 'n3' }),
+    ];
+    expect(lines).toEqual([
+      '0f000000150200c3a4010062' + '02003f',
+      '1000000016010000000200000001' + '0061',
+      '0d000000170100000002000000',
+      '0f000000180102' + '02006e3102006e32',
+      '0a0000001901' + '02006e33',
+      '0a0000001a01' + '02006e33',
+    ]);
   });
 });
 
