@@ -13,7 +13,7 @@ export type Goal =
   | { readonly kind: 'here'; readonly queueIds: readonly QueueId[] }
   /** To a queue of another shard. */
   | { readonly kind: 'there'; readonly queueId: QueueId }
-  /** Nobody here knows the queue of this name; a dead-letter queue is declared where it is missing. */
+  /** Nobody here knows the queue of this name; a dead-letter queue that is missing is declared. */
   | { readonly kind: 'ask'; readonly name: string; readonly declares: boolean };
 
 export interface Flight {

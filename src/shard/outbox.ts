@@ -6,8 +6,8 @@
  *   in this shard      `transfer` appends and closes in one
  *   in another shard   `route-intent` fixes the target and gives it a number; the other shard takes
  *                      the message under that number; `end-route` closes, or says that it did not
- *   a name that is     asked of shard 0, and of the shard that it names; a dead-letter queue that is
- *   not known here     missing is declared, in the shard of the queue that it is for
+ *   a name that is     asked of shard 0, and of the shard that it names; a dead-letter queue that
+ *   not known here     is missing is declared, in the shard of the queue that it is for
  *
  * Intents are worked off in their order, a bounded number and a bounded size at a time. One that
  * cannot be done now (its target is full or not reached, the disk is inside its reserve, its queue
@@ -411,7 +411,11 @@ export class OutboxDriver {
 
   async #sendAway(flight: Flight, queueId: QueueId): Promise<void> {
     const { others, machine, shard: from } = this.#options;
-    if (others === undefined || !(await this.#route(flight, queueId))) {
+    if (others === undefined) {
+      this.#putOffTold(flight, 'there is no way to other shards from here');
+      return;
+    }
+    if (!(await this.#route(flight, queueId))) {
       this.#putOff(flight);
       return;
     }

@@ -49,8 +49,8 @@ export class PlaceClient {
   }
 
   /**
-   * Any shard. It is to take a message of another one, an encoded `take-transfer`; what became of it,
-   * now or when it came the first time.
+   * Any shard. It is to take a message of another one, an encoded `take-transfer`; what became of
+   * it, now or when it came the first time.
    */
   async take(command: Uint8Array): Promise<Arrived> {
     return arrivedIn(await this.#ask({ kind: 'take-transfer', command }));

@@ -23,7 +23,7 @@ import type { DeclareOutcome } from './declarations.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
 import type { OtherShards } from './other-shards.ts';
-import { OutboxDriver } from './outbox.ts';
+import { OutboxDriver, type OutboxOptions } from './outbox.ts';
 import { Places } from './places.ts';
 import type { Payloads } from './payloads.ts';
 import type { BatchPort } from './port.ts';
@@ -143,25 +143,9 @@ export class Serving {
       propose: (command) => this.#propose(command),
       now,
     });
-    this.#arrivals = new ArrivalDesk({
-      proposals: this.#proposals,
-      inReserve: options.inReserve,
-      wake,
-    });
-    this.#outbox = new OutboxDriver({
-      shard: options.number,
-      others: options.others,
-      machine,
-      payloads,
-      proposals: this.#proposals,
-      declare: async (queue) => void (await this.declare([queue])),
-      groupName: (queueId, groupId) => this.#groupName(queueId, groupId),
-      told: (intent, what, detail) => this.#outboxTold(intent, what, detail),
-      now,
-      inReserve: options.inReserve,
-      wake,
-      failed,
-    });
+    const { inReserve } = options;
+    this.#arrivals = new ArrivalDesk({ proposals: this.#proposals, inReserve, wake });
+    this.#outbox = new OutboxDriver(this.#outboxOptions());
     if (options.isVolatile) {
       this.#expiry = new QueueExpiry({
         queues: () => machine.queues(),
@@ -372,6 +356,24 @@ export class Serving {
       request: (request) => this.#request(request),
       wake,
       closed,
+      failed,
+    };
+  }
+
+  #outboxOptions(): OutboxOptions {
+    const { number, others, machine, payloads, inReserve, wake, failed, stamps } = this.#options;
+    return {
+      shard: number,
+      others,
+      machine,
+      payloads,
+      proposals: this.#proposals,
+      declare: async (queue) => void (await this.declare([queue])),
+      groupName: (queueId, groupId) => this.#groupName(queueId, groupId),
+      told: (intent, what, detail) => this.#outboxTold(intent, what, detail),
+      now: () => stamps.now(),
+      inReserve,
+      wake,
       failed,
     };
   }

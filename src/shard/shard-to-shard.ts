@@ -17,6 +17,7 @@ import type { Arrived, FoundQueue, NotNow, OtherShards } from './other-shards.ts
 import type { PlaceClient } from './place-client.ts';
 import type { QueuePlace } from '../machine/names.ts';
 import { ShardError } from './shard-error.ts';
+import { CodecError } from './wire.ts';
 
 /** A client of one shard, as far as other shards need it. */
 export interface ShardAsOther {
@@ -124,12 +125,14 @@ function notThere(shard: number): NotNow {
   return { kind: 'not-now', detail: `shard ${shard} is not reached from here yet` };
 }
 
-/** A word of the other side is no failure of this one. */
+/** What the other side says, or says wrong, is no failure of this one. */
 async function orNotNow<T>(asked: Promise<T>): Promise<T | NotNow> {
   try {
     return await asked;
   } catch (error) {
-    if (!(error instanceof AdminError || error instanceof ShardError)) throw error;
-    return { kind: 'not-now', detail: error.message };
+    for (const kind of [AdminError, ShardError, CodecError]) {
+      if (error instanceof kind) return { kind: 'not-now', detail: error.message };
+    }
+    throw error;
   }
 }

@@ -39,9 +39,13 @@ describe('a dead letter for a queue of another shard', () => {
     const { zero, one } = shards;
     await shards.start();
     const orders = await shards.declare('orders', 1, { deadLetter: '$dlq/orders' });
+    const jobs = await shards.declare('jobs', 0, { deadLetter: '$dlq/jobs' });
     await shards.reject(one, orders, ['bad']);
+    await shards.reject(zero, jobs, ['bad']);
     await shards.until(() => shards.stat(one, 'depth\0$dlq/orders') === 1);
+    await shards.until(() => shards.stat(zero, 'depth\0$dlq/jobs') === 1);
     expect(await zero.routed?.places.where('$dlq/orders')).toMatchObject({ shard: 1 });
+    expect(await zero.routed?.places.where('$dlq/jobs')).toMatchObject({ shard: 0 });
   });
 
   it('is declared in the shard that its name has', async () => {
