@@ -23,6 +23,8 @@ export interface PlacesOptions {
   readonly propose: (command: PlaceCommand) => void;
   /** `ShardLog.readIndex`. */
   readonly readIndex: (done: (index: LogIndex | undefined) => void) => void;
+  /** The shard has stopped. */
+  readonly closed: () => boolean;
   /** Resolves when this entry is applied; rejects when the store failed. */
   readonly applied: (index: LogIndex) => Promise<void>;
 }
@@ -48,10 +50,13 @@ interface Waiting {
 /** Characters of the name of a node; what it may hold is the machine's to judge. */
 const NODE_LENGTH_MAX = 64;
 const NAME_LENGTH_MAX = 255;
+/** Too many ask at once, or the lead is being lost. */
+const READ_AGAIN_MS = 20;
 
 export class Places {
   readonly #options: PlacesOptions;
   readonly #waiting: Waiting[] = [];
+  #failure: Error | undefined;
 
   constructor(options: PlacesOptions) {
     this.#options = options;
@@ -117,7 +122,9 @@ export class Places {
     }
   }
 
+  /** This node leads no more, or nothing works any more. */
   fail(error: Error): void {
+    this.#failure = error;
     for (const { reject } of this.#waiting.splice(0)) reject(error);
   }
 
@@ -147,15 +154,23 @@ export class Places {
     return answer;
   }
 
+  /** Not while it is not sure that this node leads; who asked asks the next leader then. */
   async #upToNow(): Promise<void> {
-    const { readIndex, applied } = this.#options;
-    const index = await new Promise<LogIndex | undefined>((resolve) => {
-      readIndex(resolve);
-    });
-    if (index === undefined) {
-      throw new AdminError('unavailable', 'this node cannot say now whether it leads the shard');
+    const { readIndex, applied, closed } = this.#options;
+    for (;;) {
+      const index = await new Promise<LogIndex | undefined>((resolve) => {
+        readIndex(resolve);
+      });
+      if (this.#failure !== undefined) throw this.#failure;
+      if (closed()) throw new AdminError('unavailable', 'the shard has stopped');
+      if (index !== undefined) {
+        await applied(index);
+        return;
+      }
+      await new Promise((resolve) => {
+        setTimeout(resolve, READ_AGAIN_MS);
+      });
     }
-    await applied(index);
   }
 }
 

@@ -107,6 +107,17 @@ describe('a name', () => {
     expect(found.gone).toBeGreaterThan(10);
   });
 
+  it('that was placed, deleted and placed elsewhere is not made where it was placed first', () => {
+    const shards = newShards();
+    const [a, b] = [declarer(shards, [1]), declarer(shards, [2])];
+    a.next();
+    // It is not there, and goes all the same: a declaration may be under way.
+    for (const _ of deleter(shards));
+    for (const _ of b);
+    for (const _ of a);
+    expect(shards.map(({ machine }) => machine.queueCount)).toEqual([0, 0, 1]);
+  });
+
   it('is free again when all is done, and goes where it is wanted then', () => {
     const shards = newShards();
     for (const make of [declarer(shards, [1]), deleter(shards), declarer(shards, [2])]) {

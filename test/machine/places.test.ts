@@ -179,6 +179,30 @@ describe('the map of the shards', () => {
   });
 });
 
+describe('the records of version 1', () => {
+  it('of names, fence and map are written as they always were', () => {
+    const driver = shardZero(1);
+    for (const each of ['jobs', 'mail', 'mail']) place(driver, each, [1]);
+    driver.run({ kind: 'host-shard', number: 1, node: 'n4' });
+    const records = driver.dump().filter(([key]) => /^(names|shards)/.test(key));
+    expect(records).toEqual([
+      ['names', [1, 3, 0, 2, [0]]],
+      ['names/0', [1, [1, 'jobs', 1, 1], [2, 'mail', 1, 3]]],
+      ['shards', [1, [1, ['n1', 'n2', 'n3'], ['n1', 'n2', 'n3', 'n4']]]],
+    ]);
+    const other = new MachineDriver(1_000, new Map(), 1);
+    other.run({ kind: 'fence-names', version: 7 });
+    expect(other.dump().filter(([key]) => key !== 'meta')).toEqual([['names', [1, 0, 7, 0, []]]]);
+  });
+
+  it('are not there where there is one shard', () => {
+    const driver = new MachineDriver();
+    driver.declare('orders');
+    driver.run({ kind: 'unplace-queue', name: 'orders', version: 0 });
+    expect(driver.dump().filter(([key]) => /^(names|shards)/.test(key))).toEqual([]);
+  });
+});
+
 type Step = Command | 'freeze' | 'capture' | 'checkpoint' | 'restart';
 
 const name = fc.nat({ max: 200 }).map((at) => `q${at}`);
