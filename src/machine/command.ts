@@ -8,7 +8,7 @@
  */
 
 import type { PlacedDefinition, QueueLimits } from './definitions.ts';
-import type { GroupId, Offset, QueueId } from './ids.ts';
+import type { GroupId, Offset, QueueId, StampMs } from './ids.ts';
 
 /**
  * Why a leader gives a stream's number away without a message (`void`); the sender hears it as a
@@ -218,6 +218,55 @@ export interface SkipIntentCommand {
   readonly reason: SkipReason;
 }
 
+/**
+ * The intent goes to this queue of another shard: it gets the next number towards that shard, and
+ * goes nowhere else until `end-route`. One that has a route, or is closed: nothing happens.
+ */
+export interface RouteIntentCommand {
+  readonly kind: 'route-intent';
+  readonly intent: number;
+  readonly queueId: QueueId;
+}
+
+/**
+ * What another shard says to a message that was sent there: it has it; a queue is full; there is no
+ * such queue (any more); the number is closed, or was given twice.
+ */
+export const ROUTE_ENDS = ['taken', 'refused', 'gone', 'stale'] as const;
+export type RouteEnd = (typeof ROUTE_ENDS)[number];
+
+/**
+ * What became of a routed intent: taken closes it, all else leaves it open and without a route. Of
+ * another number than it has: nothing happens.
+ */
+export interface EndRouteCommand {
+  readonly kind: 'end-route';
+  readonly intent: number;
+  readonly number: number;
+  readonly how: RouteEnd;
+  /** As the other shard told it: the numbers up to below it are not given any more. */
+  readonly next: number;
+}
+
+/**
+ * In the shard of its target: a message that another shard has routed here. It is stored once for
+ * its number, however often it comes; see `arrivals.ts`.
+ */
+export interface TakeTransferCommand {
+  readonly kind: 'take-transfer';
+  /** The source shard. */
+  readonly from: number;
+  readonly number: number;
+  /** The stamp of the intent in the source. */
+  readonly opened: StampMs;
+  /** The source has closed every number below. */
+  readonly lowestOpen: number;
+  readonly targets: readonly QueueId[];
+  readonly bytes: number;
+  readonly topic: string;
+  readonly options: EnqueueOptions | undefined;
+}
+
 /** Opens an intent for each unsettled message of [from, to), at most `MAX_MOVES`. */
 export interface MoveRangeCommand {
   readonly kind: 'move-range';
@@ -225,7 +274,7 @@ export interface MoveRangeCommand {
   readonly groupId: GroupId;
   readonly from: Offset;
   readonly to: Offset;
-  /** The queue to go to; 'source': where each dead letter came from. */
+  /** The queue to go to, of any shard; 'source': where each dead letter came from. */
   readonly target: QueueId | 'source';
 }
 
@@ -296,6 +345,9 @@ export type Command =
   | TransferCommand
   | SkipIntentCommand
   | MoveRangeCommand
+  | RouteIntentCommand
+  | EndRouteCommand
+  | TakeTransferCommand
   | ReleaseCommand
   | EndSessionCommand
   | PlaceQueueCommand

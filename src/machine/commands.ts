@@ -130,6 +130,9 @@ export class Commands {
       case 'fire-timers':
       case 'transfer':
       case 'skip-intent':
+      case 'route-intent':
+      case 'end-route':
+      case 'take-transfer':
       case 'move-range':
       case 'end-session':
         shardCommandNeeds(command, needs);
@@ -185,6 +188,9 @@ export class Commands {
       case 'fire-timers':
       case 'transfer':
       case 'skip-intent':
+      case 'route-intent':
+      case 'end-route':
+      case 'take-transfer':
       case 'move-range':
       case 'end-session':
         applyToShard(command, context);

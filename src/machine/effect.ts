@@ -15,7 +15,7 @@
  *   rare        rare                                  definitions, streams, versions: an object
  */
 
-import type { GroupKind, NumberedCommand, SkipReason } from './command.ts';
+import type { GroupKind, NumberedCommand, RouteEnd, SkipReason } from './command.ts';
 import type { QueueDefinition } from './definitions.ts';
 import type { GroupId, Offset, QueueId, StampMs } from './ids.ts';
 import type { QueuePlace } from './names.ts';
@@ -161,6 +161,26 @@ export type RareEffect =
     }
   /** A target of the transfer is full: it stays open. */
   | { readonly kind: 'transfer-refused'; readonly intent: number; readonly queueId: QueueId }
+  /** It goes to another shard, as its route says. */
+  | { readonly kind: 'intent-routed'; readonly intent: Intent }
+  /** Too many are on their way to that shard: it stays open. */
+  | { readonly kind: 'route-refused'; readonly intent: number }
+  /** The other shard did not take it: it stays open. */
+  | {
+      readonly kind: 'route-ended';
+      readonly intent: number;
+      readonly how: Exclude<RouteEnd, 'taken'>;
+    }
+  /** What became of a message of another shard, now or when it came the first time. */
+  | {
+      readonly kind: 'arrived';
+      readonly from: number;
+      readonly number: number;
+      readonly opened: StampMs;
+      readonly how: RouteEnd;
+      /** Above every number of that shard that is known here. */
+      readonly next: number;
+    }
   | { readonly kind: 'stream-opened'; readonly node: string; readonly boot: number }
   | { readonly kind: 'version-set'; readonly version: number }
   | { readonly kind: 'version-refused'; readonly version: number; readonly inForce: number };
@@ -213,6 +233,8 @@ export interface Intent {
     | { readonly kind: 'source' };
   /** Transfers that were refused so far. */
   readonly refusals: number;
+  /** It is on its way to this queue of another shard, with this number towards that shard. */
+  readonly route: { readonly queueId: QueueId; readonly number: number } | undefined;
 }
 
 export interface Dropped {

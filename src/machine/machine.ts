@@ -367,6 +367,11 @@ export class Machine {
     return this.#parts.outbox.after(after, max);
   }
 
+  /** Of the numbers of messages on their way to this shard; goes with each of them. */
+  lowestRoute(shard: number): number {
+    return this.#parts.outbox.lowestRoute(shard);
+  }
+
   get openIntentCount(): number {
     return this.#parts.outbox.openCount;
   }

@@ -1,12 +1,13 @@
 /**
- * What a shard keeps beside its queues: timers, outbox, marks, priorities, producers, keys of
- * publishes, the targets of delayed messages, groups whose settlements were lost, and what shards
- * know of each other. And what every command may use.
+ * What a shard keeps beside its queues: timers, outbox, what came from other shards, marks,
+ * priorities, producers, keys of publishes, the targets of delayed messages, groups whose
+ * settlements were lost, and what shards know of each other. And what every command may use.
  *
  * Timers and open intents are found at the start and stay; of the rest only what is in use is in
  * memory.
  */
 
+import { Arrivals } from './arrivals.ts';
 import { Delayed } from './delayed.ts';
 import type { Effects } from './effect.ts';
 import type { QueueId } from './ids.ts';
@@ -28,6 +29,7 @@ export class Parts {
   /** Those of delayed messages: they wait while the outbox is full, and others must not. */
   readonly delays: Timers;
   readonly outbox: Outbox;
+  readonly arrivals: Arrivals;
   readonly marks: Marks;
   readonly levels: Levels;
   readonly producers: Producers;
@@ -46,6 +48,7 @@ export class Parts {
     this.timers = new Timers('timers', table);
     this.delays = new Timers('delays', table);
     this.outbox = new Outbox(table);
+    this.arrivals = new Arrivals(table);
     this.marks = new Marks(table);
     this.levels = new Levels(table);
     this.producers = new Producers(table);
@@ -90,6 +93,9 @@ export class Parts {
         return true;
       case 'intent':
         this.outbox.loadChunk(Number(rest), data);
+        return true;
+      case 'arrivals':
+        this.arrivals.load(rest, data);
         return true;
       case 'marks':
       case 'mark':

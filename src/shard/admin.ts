@@ -22,6 +22,7 @@ import type { AdminRequest } from './admin-requests.ts';
 import type { Alarms } from './alarms.ts';
 import type { PlainCommand } from './codec.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import type { OtherShards } from './other-shards.ts';
 import type { Payloads } from './payloads.ts';
 import { Peeker } from './peek.ts';
 import type { PlainData } from './record-codec.ts';
@@ -33,6 +34,8 @@ export interface AdminOptions {
   readonly payloads: Payloads;
   readonly alarms: Pick<Alarms, 'damagedOf'>;
   readonly dispatcher: Pick<Dispatcher, 'activity' | 'consumersOf' | 'undelivered'>;
+  /** Undefined: there are none. */
+  readonly others: Pick<OtherShards, 'find'> | undefined;
   readonly logger: { info(fields: Record<string, unknown>, message: string): void };
   /** The index of its entry; undefined: nothing is taken any more. */
   readonly propose: (command: PlainCommand) => LogIndex | undefined;
@@ -258,7 +261,7 @@ export class Admin {
       const detail = `what the group ${group.name} has settled is not known: seek it first`;
       throw new AdminError('invalid', detail);
     }
-    const target = to === '' ? ('source' as const) : this.#queue(to).queueId;
+    const target = to === '' ? ('source' as const) : await this.#moveTarget(to);
     if (target === queueId) throw new AdminError('invalid', 'a queue is not moved to itself');
     const { groupId } = group;
     let moved = 0;
@@ -283,6 +286,18 @@ export class Admin {
     }
     logger.info({ queue: name, group: request.group, to, moved }, 'an operator moved messages');
     return moved;
+  }
+
+  /** A queue of this shard, or of another one. */
+  async #moveTarget(name: string): Promise<QueueId> {
+    const { machine, others } = this.#options;
+    if (others === undefined || machine.queueNamed(name) !== undefined) {
+      return this.#queue(name).queueId;
+    }
+    const found = await others.find(name);
+    if (found.kind === 'there') return found.queueId;
+    if (found.kind === 'not-now') throw new AdminError('unavailable', found.detail);
+    return this.#queue(name).queueId;
   }
 
   /** The outbox is bounded: what is on its way goes first. */

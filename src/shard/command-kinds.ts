@@ -40,6 +40,9 @@ export const CommandKind = {
   addShard: 24,
   hostShard: 25,
   unhostShard: 26,
+  routeIntent: 27,
+  endRoute: 28,
+  takeTransfer: 29,
 } as const;
 
 /** Length and kind. */

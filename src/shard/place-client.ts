@@ -10,7 +10,9 @@
 import type { QueuePlace } from '../machine/names.ts';
 import type { ShardMap } from '../machine/shard-map.ts';
 import type { AdminClient } from './admin-client.ts';
+import type { Arrived } from './other-shards.ts';
 import { placeIn, placeOrNoneIn, shardMapIn } from './place-requests.ts';
+import { arrivedIn } from './transfer-requests.ts';
 
 export class PlaceClient {
   readonly #ask: AdminClient['ask'];
@@ -44,6 +46,14 @@ export class PlaceClient {
    */
   async barrier(): Promise<void> {
     await this.#ask({ kind: 'barrier' });
+  }
+
+  /**
+   * Any shard. It is to take a message of another one, an encoded `take-transfer`; what became of
+   * it, now or when it came the first time.
+   */
+  async take(command: Uint8Array): Promise<Arrived> {
+    return arrivedIn(await this.#ask({ kind: 'take-transfer', command }));
   }
 
   /** Shard 0 alone, as these three. As of now. */

@@ -19,6 +19,8 @@
  *  18 move range     queueId u64 | groupId u32 | from u64 | to u64 | 0 u8, or 1 u8 and target u64
  *  20 end session    session text16
  *  21 to 26          place-commands.ts
+ *  27 route intent   intent u64 | queueId u64
+ *  28 end route      intent u64 | number u64 | how u8 | next u64
  *
  *  position  kind u8 (0 first, 1 last, 2 next, 3 offset, 4 time) | offset or ms u64, otherwise 0
  * ```
@@ -27,7 +29,7 @@
  * announce: texts and plain data lie inside of the command, or it is a `CodecError`.
  */
 
-import { GROUP_KINDS, RANGE_CAUSES, SKIP_REASONS } from '../machine/command.ts';
+import { GROUP_KINDS, RANGE_CAUSES, ROUTE_ENDS, SKIP_REASONS } from '../machine/command.ts';
 import type {
   Command,
   CreateGroupCommand,
@@ -44,7 +46,7 @@ import { CodecError, type WireReader, type WireWriter } from './wire.ts';
 
 export type RareCommand = Exclude<
   Command,
-  { readonly kind: 'enqueue' | 'void' | 'settle' | 'transfer' | 'release' }
+  { readonly kind: 'enqueue' | 'void' | 'settle' | 'transfer' | 'take-transfer' | 'release' }
 >;
 
 export const POSITION_KINDS = ['first', 'last', 'next', 'offset', 'time'] as const;
@@ -64,6 +66,8 @@ const KIND_CODES: Readonly<Record<RareCommand['kind'], number>> = {
   'fire-timers': CommandKind.fireTimers,
   'skip-intent': CommandKind.skipIntent,
   'move-range': CommandKind.moveRange,
+  'route-intent': CommandKind.routeIntent,
+  'end-route': CommandKind.endRoute,
   'end-session': CommandKind.endSession,
   'place-queue': CommandKind.placeQueue,
   'unplace-queue': CommandKind.unplaceQueue,
@@ -102,6 +106,16 @@ export function writeRareCommand(writer: WireWriter, command: RareCommand): void
     case 'skip-intent':
       writer.u64(command.intent);
       writer.u8(SKIP_REASONS.indexOf(command.reason));
+      return;
+    case 'route-intent':
+      writer.u64(command.intent);
+      writer.u64(command.queueId);
+      return;
+    case 'end-route':
+      writer.u64(command.intent);
+      writer.u64(command.number);
+      writer.u8(ROUTE_ENDS.indexOf(command.how));
+      writer.u64(command.next);
       return;
     case 'end-session':
       writer.text16(command.session);
@@ -193,6 +207,14 @@ export function readRareCommand(reader: WireReader, node: string): RareCommand {
       return { kind: 'skip-intent', intent: reader.u64(), reason: reader.code(SKIP_REASONS) };
     case CommandKind.endSession:
       return { kind: 'end-session', session: reader.text16() };
+    case CommandKind.routeIntent:
+      return { kind: 'route-intent', intent: reader.u64(), queueId: readQueueId(reader) };
+    case CommandKind.endRoute: {
+      const intent = reader.u64();
+      const number = reader.u64();
+      const how = reader.code(ROUTE_ENDS);
+      return { kind: 'end-route', intent, number, how, next: reader.u64() };
+    }
     default:
       return readPlaceCommand(reader, kind) ?? readGroupCommand(reader, kind);
   }

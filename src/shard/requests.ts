@@ -7,7 +7,8 @@
  *            ["declare", definition, ...]     machine/definitions.ts, `placedData`
  *            ["stop"]
  *            ["leader-view"]
- *            what operators ask: admin-requests.ts; where names live: place-requests.ts
+ *            what operators ask: admin-requests.ts; where names live: place-requests.ts;
+ *            what shards ask each other: transfer-requests.ts
  *  reply     stats:   [name, number, name, number, ...]
  *            declare: ["created" | "same" | "updated", ...]
  *            stop:    null
@@ -29,6 +30,7 @@ import type { PlaceRequest } from './place-requests.ts';
 import { listIn, numberIn, textIn } from './plain-fields.ts';
 import { type PlainData, decodeForeign, encodeRecord } from './record-codec.ts';
 import { ShardError } from './shard-error.ts';
+import { type TransferRequest, transferRequestOf } from './transfer-requests.ts';
 import { CodecError } from './wire.ts';
 
 /** What a declaration did: it stood there already, or with other limits, or not at all. */
@@ -44,6 +46,7 @@ export type ShardRequest =
   | { readonly kind: 'stop' }
   | { readonly kind: 'leader-view' }
   | PlaceRequest
+  | TransferRequest
   | AdminRequest;
 
 export function isPlaceRequest(request: ShardRequest): request is PlaceRequest {
@@ -60,6 +63,8 @@ export function encodeRequest(request: ShardRequest): Uint8Array {
       const queues = request.queues.map((queue) => placedData(queue) as PlainData);
       return encodeRecord([request.kind, ...queues]);
     }
+    case 'take-transfer':
+      return encodeRecord([request.kind, request.command]);
     default:
       return encodeRecord(
         isPlaceRequest(request) ? placeRequestData(request) : adminRequestData(request),
@@ -76,6 +81,8 @@ export function decodeRequest(body: Uint8Array): ShardRequest {
       return { kind };
     case 'declare':
       return { kind, queues: rest.map(placedIn) };
+    case 'take-transfer':
+      return transferRequestOf(rest);
     default: {
       const place = PLACE_REQUESTS.find((each) => each === kind);
       if (place !== undefined) return placeRequestOf(place, rest);

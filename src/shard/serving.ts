@@ -14,6 +14,7 @@ import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import { Admin } from './admin.ts';
+import { ArrivalDesk } from './arrival-desk.ts';
 import type { Alarms } from './alarms.ts';
 import type { DeliveryMarks } from './checkpoint.ts';
 import type { PlainCommand } from './codec.ts';
@@ -22,7 +23,8 @@ import type { DeclareOutcome } from './declarations.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
 import { type LeaderView, leaderViewData } from './leader-view.ts';
-import { OutboxDriver } from './outbox.ts';
+import type { OtherShards } from './other-shards.ts';
+import { OutboxDriver, type OutboxOptions } from './outbox.ts';
 import { Places } from './places.ts';
 import type { Payloads } from './payloads.ts';
 import type { BatchPort } from './port.ts';
@@ -42,9 +44,14 @@ import type { ShardLog } from './shard-log.ts';
 import type { ShardLogger } from './shard-logger.ts';
 import type { StampClock } from './stamp-clock.ts';
 import { TimerDriver } from './timer-driver.ts';
+import { arrivedData } from './transfer-requests.ts';
 
 export interface ServingOptions {
   readonly term: number;
+  /** Of the shard. */
+  readonly number: number;
+  /** Undefined: there are none, and nothing leaves this one. */
+  readonly others: OtherShards | undefined;
   /** What may have been delivered before this term began. */
   readonly marks: DeliveryMarks;
   readonly machine: Machine;
@@ -103,6 +110,7 @@ export class Serving {
   readonly #dispatcher: Dispatcher;
   readonly #timers: TimerDriver;
   readonly #outbox: OutboxDriver;
+  readonly #arrivals: ArrivalDesk;
   readonly #admin: Admin;
   readonly places: Places;
   readonly #expiry: QueueExpiry | undefined;
@@ -134,18 +142,9 @@ export class Serving {
       propose: (command) => this.#propose(command),
       now,
     });
-    this.#outbox = new OutboxDriver({
-      machine,
-      payloads,
-      proposals: this.#proposals,
-      declare: async (queue) => void (await this.declare([queue])),
-      groupName: (queueId, groupId) => this.#groupName(queueId, groupId),
-      told: (intent, what, detail) => this.#outboxTold(intent, what, detail),
-      now,
-      inReserve: options.inReserve,
-      wake,
-      failed,
-    });
+    const { inReserve } = options;
+    this.#arrivals = new ArrivalDesk({ proposals: this.#proposals, inReserve, wake });
+    this.#outbox = new OutboxDriver(this.#outboxOptions());
     if (options.isVolatile) {
       this.#expiry = new QueueExpiry({
         queues: () => machine.queues(),
@@ -170,6 +169,7 @@ export class Serving {
       payloads,
       alarms,
       dispatcher: this.#dispatcher,
+      others: options.others,
       logger,
       propose: (command) => this.#propose(command),
       applied: (index) => options.applier.whenApplied(index),
@@ -283,6 +283,7 @@ export class Serving {
   rare(effect: RareEffect): void {
     this.#dispatcher.rare(effect);
     this.#outbox.rare(effect);
+    this.#arrivals.rare(effect);
     this.#admin.rare(effect);
     this.places.rare(effect);
     switch (effect.kind) {
@@ -316,6 +317,7 @@ export class Serving {
     this.#dispatcher.cancelEverything();
     this.#sessions.fail(error.message);
     this.#declarations.failed(error);
+    this.#arrivals.fail(error.message);
     this.places.fail(error);
   }
 
@@ -353,6 +355,24 @@ export class Serving {
       request: (request) => this.#request(request),
       wake,
       closed,
+      failed,
+    };
+  }
+
+  #outboxOptions(): OutboxOptions {
+    const { number, others, machine, payloads, inReserve, wake, failed, stamps } = this.#options;
+    return {
+      shard: number,
+      others,
+      machine,
+      payloads,
+      proposals: this.#proposals,
+      declare: async (queue) => void (await this.declare([queue])),
+      groupName: (queueId, groupId) => this.#groupName(queueId, groupId),
+      told: (intent, what, detail) => this.#outboxTold(intent, what, detail),
+      now: () => stamps.now(),
+      inReserve,
+      wake,
       failed,
     };
   }
@@ -455,6 +475,8 @@ export class Serving {
         return encodeRecord(null);
       case 'leader-view':
         return encodeRecord(leaderViewData(this.#options.leaderView()));
+      case 'take-transfer':
+        return encodeRecord(arrivedData(await this.#arrivals.take(request.command)));
       default:
         if (isPlaceRequest(request)) return encodeRecord(await this.places.answer(request));
         return encodeRecord(await this.#admin.answer(request));

@@ -5,6 +5,7 @@ import type { Position } from '../machine/command.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
 import type { ShardMap } from '../machine/shard-map.ts';
 import type { LeaderView } from './leader-view.ts';
+import type { OtherShards } from './other-shards.ts';
 import type { BatchPort } from './port.ts';
 import type { ShardLimits } from './shard-limits.ts';
 import type { ShardLog } from './shard-log.ts';
@@ -52,6 +53,8 @@ export interface ShardOptions {
   readonly firstQueueId?: number;
   /** Of shard 0, whether it leads or not: the map as of its start, and whenever it is another. */
   readonly onShardMap?: (map: ShardMap) => void;
+  /** The way to other shards; absent: there are none, and nothing leaves this one. */
+  readonly others?: OtherShards | undefined;
   /** Numbers of what is around the shard, for its statistics. */
   readonly moreStats?: () => Iterable<readonly [name: string, value: number]>;
   /** In turns of the shard; `here` from when the port is served. */

@@ -132,5 +132,6 @@ export class ShardRequests {
 
 /** Done twice, it is as if done once. */
 function isRepeatable(request: ShardRequest): boolean {
-  return request.kind === 'declare' || isPlaceRequest(request);
+  const { kind } = request;
+  return kind === 'declare' || kind === 'take-transfer' || isPlaceRequest(request);
 }

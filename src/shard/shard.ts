@@ -331,6 +331,8 @@ export class Shard {
     this.#alarms.tellLostGroups();
     return new Serving({
       term,
+      number: this.#options.number ?? 0,
+      others: this.#options.others,
       marks,
       machine: this.#machine,
       loader: this.#loader,

@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import type { Message, MessageProperties } from '../../src/broker/message.ts';
 import { GROUP_KINDS, RANGE_CAUSES, SETTLE_CAUSES } from '../../src/machine/command.ts';
-import { SETTLE_OUTCOMES, SKIP_REASONS } from '../../src/machine/command.ts';
+import { SETTLE_OUTCOMES, ROUTE_ENDS, SKIP_REASONS } from '../../src/machine/command.ts';
 import type { EnqueueOptions, Position, PublishKey } from '../../src/machine/command.ts';
 import { CAPTURES, DEFAULT_GROUPS, GROUP_STARTS } from '../../src/machine/definitions.ts';
 import { OVERFLOWS, QUEUE_TYPES } from '../../src/machine/definitions.ts';
@@ -165,6 +165,14 @@ export const plainCommand: fc.Arbitrary<PlainCommand> = fc.oneof(
     kind: fc.constant('skip-intent' as const),
     intent: fc.maxSafeNat(),
     reason: fc.constantFrom(...SKIP_REASONS),
+  }),
+  fc.record({ kind: fc.constant('route-intent' as const), intent: fc.maxSafeNat(), queueId }),
+  fc.record({
+    kind: fc.constant('end-route' as const),
+    intent: fc.maxSafeNat(),
+    number: fc.maxSafeNat(),
+    how: fc.constantFrom(...ROUTE_ENDS),
+    next: fc.maxSafeNat(),
   }),
   fc.record({
     kind: fc.constant('move-range' as const),

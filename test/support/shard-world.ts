@@ -32,6 +32,7 @@ import {
 } from '../../src/shard/codec.ts';
 import type { PlainCommand } from '../../src/shard/codec.ts';
 import { encodeSectionHeader } from '../../src/shard/entry.ts';
+import type { OtherShards } from '../../src/shard/other-shards.ts';
 import { loopback } from '../../src/shard/port.ts';
 import type { BatchPort } from '../../src/shard/port.ts';
 import { decodeRefusal, decodeStats, encodeRequest } from '../../src/shard/requests.ts';
@@ -303,6 +304,7 @@ export interface OpenOptions {
   readonly mode?: 'auto' | 'by-hand';
   readonly number?: number;
   readonly onShardMap?: (map: ShardMap) => void;
+  readonly others?: OtherShards;
   /** Instead of the log in memory. */
   readonly log?: ShardLog;
 }
@@ -345,6 +347,7 @@ export class ShardWorld {
       onFailure: (error) => void this.failures.push(error),
       ...(options.number === undefined ? {} : { number: options.number }),
       ...(options.onShardMap === undefined ? {} : { onShardMap: options.onShardMap }),
+      others: options.others,
     });
     if (options.mode === 'by-hand') await this.syncUntil(opening);
     this.shard = await opening;
