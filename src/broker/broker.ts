@@ -130,7 +130,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.#wills = new Wills(clock, (will) => this.#publishWill(will));
     const { autoQueue } = options;
     if (autoQueue === undefined && !queues.isShared) return;
-    this.#unknown = new UnknownQueues({
+    const unknown = new UnknownQueues({
       lookUp: queues.isShared ? (name) => queues.lookUp(name) : undefined,
       definitionOf: (name) => autoQueue?.(name),
       maxQueues: settings.maxQueues,
@@ -142,6 +142,8 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       release: (held, refusal) => this.#release(held, refusal),
       roomAgain: () => this.#roomAgain(),
     });
+    this.#unknown = unknown;
+    if (queues.isShared) queues.onGone((gone) => unknown.holdGone(gone));
   }
 
   /** Begins the work that time brings: wills that are due, retained messages that expired. */

@@ -31,10 +31,7 @@ export type Acknowledgeable = Committed | Unlogged;
 
 /** Why a publish was not stored. Closed; each protocol maps every one in one table. */
 export const ENQUEUE_REFUSALS = [
-  /**
-   * `ack_timeout` passed, or a part of it was refused and another not; the message may still be
-   * stored, and its key, if it has one, is to be released.
-   */
+  /** `ack_timeout` passed, or only a part is stored: it may be stored, and its key taken. */
   'timeout',
   /** The disk is inside its reserve. */
   'disk-full',
@@ -60,9 +57,7 @@ export const ENQUEUE_REFUSALS = [
 export type EnqueueRefusal = (typeof ENQUEUE_REFUSALS)[number];
 
 export interface EnqueueWaiter {
-  /**
-   * Once for each `enqueue`; those to the same queues in the order of the calls, others in any.
-   */
+  /** Once for each `enqueue`; those to the same queues in the order of the calls. */
   enqueued(tag: number, outcome: Committed | EnqueueRefusal): void;
 }
 
@@ -214,6 +209,8 @@ export interface QueueClient {
    * false: nobody could be asked in time. Never rejects.
    */
   lookUp(name: string): Promise<boolean>;
+  /** Registers once: hears first of a publish whose queues are all gone; true: it sees to it. */
+  onGone(listener: (gone: GonePublish) => boolean): void;
   /**
    * Numbers the message in this node's stream of each shard that has a target; the payload is
    * copied before the call returns. The outcome comes through `waiter.enqueued(tag, ...)`, never
@@ -234,16 +231,22 @@ export interface QueueClient {
   readonly leader: string;
   /** All keys of the session's incarnation go; nobody waits for it. */
   endSession(session: string): void;
-  /**
-   * False while more waits than the bound: publishers stop reading their sockets until
-   * `onWritable`.
-   */
+  /** False while more waits than the bound: publishers do not read until `onWritable`. */
   readonly writable: boolean;
   /** Registers once; called each time that `writable` becomes true again. */
   onWritable(listener: () => void): void;
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer;
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void;
   readonly admin: QueueAdmin;
+}
+
+/** A publish that found none of its queues any more; its bytes are valid during the call only. */
+export interface GonePublish {
+  readonly message: Message;
+  readonly origin: Origin;
+  readonly waiter: EnqueueWaiter;
+  readonly tag: number;
+  readonly key: PublishKey | undefined;
 }
 
 /** One group, as operators see it. */

@@ -17,12 +17,16 @@
 import { keptBytes, type Message, ownedMessage } from './message.ts';
 import {
   AdminError,
+  type Committed,
   type EnqueueRefusal,
+  type EnqueueWaiter,
+  type GonePublish,
   type MakeRefusal,
   type Publisher,
   type QueueDefinition,
   type QueueInfo,
 } from './ports.ts';
+import { QUEUE_PREFIX, parseQueueTopic } from './queue-topic.ts';
 
 /** Of all publishes that wait; above it they are refused. */
 const MAX_HELD_BYTES = 16 * 1024 * 1024;
@@ -34,6 +38,21 @@ export interface HeldPublish {
   readonly message: Message;
   readonly publisher: Publisher;
   readonly tag: number | undefined;
+  /** The queue that is known under its name is gone: whoever shows it is behind. */
+  readonly isGone?: boolean;
+}
+
+/** Of a publish whose queue was gone: once more is enough. */
+class AgainWaiter implements EnqueueWaiter {
+  readonly #waiter: EnqueueWaiter;
+
+  constructor(waiter: EnqueueWaiter) {
+    this.#waiter = waiter;
+  }
+
+  enqueued(tag: number, outcome: Committed | EnqueueRefusal): void {
+    this.#waiter.enqueued(tag, outcome);
+  }
 }
 
 export interface UnknownQueuesParts {
@@ -93,20 +112,33 @@ export class UnknownQueues {
       if (this.#definitionOf(name) === undefined) return undefined;
       if (this.#isFull) return 'too-many-queues';
     }
-    const bytes = keptBytes(message);
-    if (this.#heldBytes + bytes > MAX_HELD_BYTES) return 'unavailable';
+    // The publisher's key is that of the publish in hand: it must not change while this one waits.
+    const publisher = { ...from.publisher };
+    return this.#keep(name, { message, publisher, tag: from.tag }) ? 'waiting' : 'unavailable';
+  }
+
+  /** A publish to a queue that was deleted, and may have been made anew; false: nothing is done. */
+  holdGone({ message, origin, waiter, tag, key }: GonePublish): boolean {
+    const { topic } = message;
+    const name = topic.startsWith(QUEUE_PREFIX) ? parseQueueTopic(topic)?.name : undefined;
+    if (name === undefined || waiter instanceof AgainWaiter) return false;
+    const again = new AgainWaiter(waiter);
+    const publisher = { origin, subscriber: undefined, waiter: again, key };
+    return this.#keep(name, { message, publisher, tag, isGone: true });
+  }
+
+  /** False: too much is kept. */
+  #keep(name: string, publish: HeldPublish): boolean {
+    const bytes = keptBytes(publish.message);
+    if (this.#heldBytes + bytes > MAX_HELD_BYTES) return false;
     this.#heldBytes += bytes;
     if (this.#heldBytes > HIGH_WATER_BYTES) this.#hasRoom = false;
-    // The publisher's key is that of the publish in hand: it must not change while this one waits.
-    const held = {
-      message: ownedMessage(message),
-      publisher: { ...from.publisher },
-      tag: from.tag,
-    };
-    if (known === undefined) this.#begin(name, held);
-    else if (known.isOpen) known.held.push(held);
-    else known.later.push(held);
-    return 'waiting';
+    const held = { ...publish, message: ownedMessage(publish.message) };
+    const search = this.#searches.get(name);
+    if (search === undefined) this.#begin(name, held);
+    else if (search.isOpen) search.held.push(held);
+    else search.later.push(held);
+    return true;
   }
 
   /** The queues have changed: those that a queue takes now go, before anybody overtakes them. */
@@ -220,7 +252,7 @@ export class UnknownQueues {
   #goOn(held: HeldPublish[]): HeldPublish[] {
     if (held.length === 0) return held;
     return held.filter((each) => {
-      const isTaken = this.#parts.isTaken(each.message.topic);
+      const isTaken = each.isGone !== true && this.#parts.isTaken(each.message.topic);
       if (isTaken) this.#let(each, undefined);
       return !isTaken;
     });

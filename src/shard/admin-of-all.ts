@@ -24,7 +24,7 @@ import type {
   QueueInfo,
   QueueSummary,
 } from '../broker/ports.ts';
-import type { PlacedDefinition } from '../machine/definitions.ts';
+import { type PlacedDefinition, definitionProblem } from '../machine/definitions.ts';
 import type { PlaceClient } from './place-client.ts';
 import { ShardError } from './shard-error.ts';
 
@@ -91,26 +91,18 @@ export class AdminOfAll implements QueueAdmin {
       if (declared !== undefined) return declared;
     }
     const { name } = definition;
+    // What cannot be declared would leave a place behind.
+    const problem = definitionProblem(definition);
+    if (problem !== undefined) throw new AdminError('invalid', `queue ${name}: ${problem}`);
     for (let tries = 0; tries < PLACE_TRIES_MAX; tries++) {
       const { shard, version } = await zero.places.place(name, [0, ...others.keys()], '');
-      const { admin, queues } = this.#numbered(shard, name);
+      const { admin } = this.#numbered(shard, name);
       const placed = shard === 0 ? definition : { ...definition, placed: version };
-      try {
-        const declared = await unlessElsewhere(admin.declare(placed));
-        if (declared !== undefined) return declared;
-      } catch (error) {
-        const isRefused = error instanceof AdminError && error.code === 'invalid';
-        // Its place would be left for nothing.
-        if (isRefused && shard !== 0 && queues.named(name) === undefined) {
-          await zero.places.unplace(name, version);
-        }
-        throw error;
-      }
+      const declared = await unlessElsewhere(admin.declare(placed));
+      if (declared !== undefined) return declared;
     }
-    throw new AdminError(
-      'unavailable',
-      `queue ${name} is declared and deleted by others: try again`,
-    );
+    const words = `queue ${name} is declared and deleted by others at once: try again`;
+    throw new AdminError('unavailable', words);
   }
 
   async delete(name: string): Promise<void> {

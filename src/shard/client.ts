@@ -73,7 +73,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp'> {
   readonly #node: string;
   readonly #rejects: boolean;
   readonly #route: ClientRoute;
-  readonly #pending = new Pending();
+  readonly #pending = new Pending((number, waiter, tag) => this.#isSeenTo(number, waiter, tag));
   readonly #outgoing: Outgoing;
   readonly #posting: Posting;
   readonly #greeting: GreetingParts;
@@ -90,6 +90,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp'> {
   readonly #writableListeners: (() => void)[] = [];
   readonly #turn = (): void => this.#endTurn();
   readonly #overdue = (): void => this.#expire();
+  #goneListener: Parameters<QueueClient['onGone']>[0] | undefined;
   #ready: { resolve(): void; reject(error: ShardError): void } | undefined;
   #writable = true;
   #scheduled = false;
@@ -163,6 +164,17 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp'> {
 
   onWritable(listener: () => void): void {
     this.#writableListeners.push(listener);
+  }
+
+  /** Over a route alone: nothing is kept elsewhere. */
+  onGone(listener: Parameters<QueueClient['onGone']>[0]): void {
+    this.#goneListener = listener;
+  }
+
+  #isSeenTo(number: number, waiter: EnqueueWaiter, tag: number): boolean {
+    if (this.#goneListener === undefined) return false;
+    const publish = this.#route.retained.publish(number);
+    return publish !== undefined && this.#goneListener({ ...publish, waiter, tag });
   }
 
   enqueue(

@@ -34,9 +34,13 @@ export interface Confirmed {
   readonly refusals: readonly Refusal[];
 }
 
+/** True: it sees to the publish, and tells its waiter. */
+type GoneNumber = (number: number, waiter: EnqueueWaiter, tag: number) => boolean;
+
 export class Pending {
   /** Monotonic milliseconds, set by the owner once a turn: when what is added now arrived. */
   now = 0;
+  readonly #gone: GoneNumber | undefined;
   #capacity = FIRST_CAPACITY;
   #waiters: (EnqueueWaiter | undefined)[] = new Array<undefined>(FIRST_CAPACITY);
   /** Of those that were refused here. */
@@ -54,6 +58,11 @@ export class Pending {
   /** Of numbers whose outcome is known and cannot be told yet. */
   #refusals: readonly Refusal[] = NO_REFUSALS;
   #refusalAt = 0;
+
+  /** `gone` hears first of a number that found none of its queues. */
+  constructor(gone?: GoneNumber) {
+    this.#gone = gone;
+  }
 
   /** The number that was given last; 0: none. */
   get lastNumber(): number {
@@ -130,7 +139,10 @@ export class Pending {
       if (number === NO_NUMBER) outcome = this.#refused[slot];
       else if (this.#refusals !== NO_REFUSALS) outcome = this.#refusalOf(number);
       this.#pop(slot);
-      waiter?.enqueued(tag, outcome ?? committedBy(confirmed, number));
+      if (waiter === undefined) continue;
+      // Never on the way of what is stored.
+      if (outcome === 'no-queue' && this.#gone?.(number, waiter, tag) === true) continue;
+      waiter.enqueued(tag, outcome ?? committedBy(confirmed, number));
     }
     if (this.#refusalAt === this.#refusals.length) {
       this.#refusals = NO_REFUSALS;

@@ -39,6 +39,8 @@ import { isInMemory } from './volatile-ids.ts';
 
 const FIRST_ID_BEHIND_ZERO = firstQueueIdOf(1);
 
+type GoneListener = Parameters<QueueClient['onGone']>[0];
+
 export interface QueueClientsOptions {
   /** Other nodes change the queues too; default no. */
   readonly isShared?: boolean;
@@ -69,6 +71,7 @@ export class QueueClients implements QueueClient {
   readonly #joiner: Joiner;
   readonly #lookUps: LookUps;
   readonly #writableListeners: (() => void)[] = [];
+  #goneListener: GoneListener | undefined;
 
   constructor(zero: ShardClient, inMemory: ShardClient, options: QueueClientsOptions = {}) {
     this.#zero = zero;
@@ -98,6 +101,7 @@ export class QueueClients implements QueueClient {
     this.#all.push(client);
     this.#alone.set(client, [client]);
     for (const listener of this.#writableListeners) client.onWritable(listener);
+    if (this.#goneListener !== undefined) client.onGone(this.#goneListener);
     this.#coming.get(number)?.came(client);
     this.#coming.delete(number);
   }
@@ -157,6 +161,12 @@ export class QueueClients implements QueueClient {
     };
     this.#writableListeners.push(told);
     for (const client of this.#all) client.onWritable(told);
+  }
+
+  /** Not of one that went to several shards: the others may have stored it. */
+  onGone(listener: GoneListener): void {
+    this.#goneListener = (gone) => gone.waiter !== this.#joiner && listener(gone);
+    for (const client of this.#all) client.onGone(this.#goneListener);
   }
 
   lookUp(name: string): Promise<boolean> {

@@ -269,6 +269,39 @@ describe('queues that other nodes make', () => {
     expect(queues.texts('new')).toEqual(['$queue/new 2']);
   });
 
+  test('a publish whose queue was deleted, and made anew elsewhere, goes to the new one, once', async () => {
+    const { queues, told, looks } = shared();
+    const waiter = {
+      enqueued: (tag: number, outcome: Committed | EnqueueRefusal): void => {
+        told.push([tag, typeof outcome === 'number' ? 'committed' : outcome]);
+      },
+    };
+    const origin = { clientId: 'c', protocol: 'mqtt' } as const;
+    const gone = (topic: string, of = waiter): boolean => {
+      const set = { qos: 1, retain: false, properties: undefined } as const;
+      const message = { topic, payload: new TextEncoder().encode(topic), ...set };
+      return queues.gone({ message, origin, waiter: of, tag: 1, key: undefined });
+    };
+    expect(gone('m/x')).toBe(false);
+    expect(gone('$queue/orders/x')).toBe(true);
+    await until(() => looks.length === 1);
+    // What this node still shows under the name is the one that is gone.
+    queues.declare('other');
+    queues.remove('orders');
+    queues.declare('orders');
+    let second: typeof waiter | undefined;
+    const enqueue = queues.enqueue.bind(queues);
+    queues.enqueue = (targets, message, from, of, tag, key): void => {
+      second = of as typeof waiter;
+      enqueue(targets, message, from, of, tag, key);
+    };
+    looks[0]?.answer();
+    await until(() => told.length === 1);
+    expect(told).toEqual([[1, 'committed']]);
+    expect(queues.texts('orders')).toEqual(['$queue/orders/x']);
+    expect(gone('$queue/orders/x', second)).toBe(false);
+  });
+
   test('what waits asks publishers to stop, before anything is refused, and to go on', async () => {
     const { broker, told, publish, looks } = shared();
     let wakes = 0;
