@@ -23,7 +23,6 @@ import type { PlacedDefinition } from '../machine/definitions.ts';
 import type { QueueId } from '../machine/ids.ts';
 import type { Message } from '../broker/message.ts';
 import type {
-  Committed,
   ConsumeRequest,
   ConsumerSink,
   EnqueueRefusal,
@@ -65,7 +64,7 @@ import { CodecError } from './wire.ts';
 /** A window of 4,096 numbers has room for such a batch soon. */
 const BATCH_ENQUEUES_MAX = 1024;
 
-export class ShardClient implements QueueClient {
+export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp'> {
   readonly #port: BatchPort;
   readonly #limits: ShardClientLimits;
   readonly #clock: Clock;
@@ -74,7 +73,7 @@ export class ShardClient implements QueueClient {
   readonly #node: string;
   readonly #rejects: boolean;
   readonly #route: ClientRoute;
-  readonly #pending = new Pending();
+  readonly #pending = new Pending((number, waiter, tag) => this.#isSeenTo(number, waiter, tag));
   readonly #outgoing: Outgoing;
   readonly #posting: Posting;
   readonly #greeting: GreetingParts;
@@ -91,6 +90,7 @@ export class ShardClient implements QueueClient {
   readonly #writableListeners: (() => void)[] = [];
   readonly #turn = (): void => this.#endTurn();
   readonly #overdue = (): void => this.#expire();
+  #goneListener: Parameters<QueueClient['onGone']>[0] | undefined;
   #ready: { resolve(): void; reject(error: ShardError): void } | undefined;
   #writable = true;
   #scheduled = false;
@@ -166,6 +166,17 @@ export class ShardClient implements QueueClient {
     this.#writableListeners.push(listener);
   }
 
+  /** Over a route alone: nothing is kept elsewhere. */
+  onGone(listener: Parameters<QueueClient['onGone']>[0]): void {
+    this.#goneListener = listener;
+  }
+
+  #isSeenTo(number: number, waiter: EnqueueWaiter, tag: number): boolean {
+    if (this.#goneListener === undefined) return false;
+    const publish = this.#route.retained.publish(number);
+    return publish !== undefined && this.#goneListener({ ...publish, waiter, tag });
+  }
+
   enqueue(
     targets: readonly QueueId[],
     message: Message,
@@ -208,24 +219,6 @@ export class ShardClient implements QueueClient {
     this.#keep(waiter, tag, this.#outgoing.beginRelease(key));
   }
 
-  /** A message that goes elsewhere alone has its place among those that go here; for `came`. */
-  away(waiter: EnqueueWaiter, tag: number): number {
-    this.#wake();
-    if (this.#closed === undefined) return this.#pending.away(waiter, tag);
-    this.#refuse(waiter, tag, 'unavailable');
-    return this.#pending.alsoAway();
-  }
-
-  /** What was enqueued or released last goes elsewhere too. */
-  alsoAway(): number {
-    return this.#pending.alsoAway();
-  }
-
-  /** What became of it elsewhere; never during the call that sent it. */
-  came(place: number, outcome: Committed | EnqueueRefusal): void {
-    this.#pending.came(place, outcome);
-  }
-
   endSession(session: string): void {
     if (this.#closed !== undefined) return;
     this.#endedSessions.add(session, this.#pending.lastNumber);
@@ -263,6 +256,11 @@ export class ShardClient implements QueueClient {
   close(): void {
     if (this.#closed !== undefined) return;
     this.#end('the client was closed');
+  }
+
+  /** It was closed, or the shard is gone. */
+  get isClosed(): boolean {
+    return this.#closed !== undefined;
   }
 
   /** Who leads, as far as this node knows; '': nobody knows, or there is no other. */

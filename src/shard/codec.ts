@@ -104,6 +104,13 @@ export function storedMessageStart(bytes: Uint8Array, at: number): number {
   return storedStart(bytes, at, end);
 }
 
+/** What the enqueue at `at` asks for; undefined: nothing. */
+export function optionsOf(bytes: Uint8Array, at: number): EnqueueOptions | undefined {
+  const stored = storedMessageStart(bytes, at);
+  const targetsEnd = targetsEndOf(bytes, at, commandEnd(bytes, at));
+  return targetsEnd === stored ? undefined : readOptions(bytes, targetsEnd, stored);
+}
+
 /** True for what may stand in a batch of a sender: a numbered command, whole. */
 export function isSendersCommand(bytes: Uint8Array, at: number): boolean {
   const end = commandEnd(bytes, at);
