@@ -261,7 +261,7 @@ export function definitionOf(data: RecordData): QueueDefinition {
   };
 }
 
-/** The same with the version of its place behind it, where it has one: for commands and requests. */
+/** The same, and the version of its place where it has one: for commands and requests. */
 export function placedData(definition: PlacedDefinition): RecordData {
   const data = listOf(definitionData(definition));
   return definition.placed === undefined ? data : [...data, definition.placed];

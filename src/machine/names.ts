@@ -8,11 +8,12 @@
  * has placed a name and then slept, while it was deleted and placed elsewhere, makes no second
  * queue of that name. What is defined in a shard has its row here, at its version or a later one.
  *
- * Always in memory, in columns; in the store 64 rows a record, by the versions with which they were
- * made. A row whose queue was never made, or is gone, does no harm: the next one goes there.
+ * Always in memory, in columns; in the store 64 rows a record, in the order in which they were made
+ * (a number that is never used again). A row whose queue was never made, or is gone, does no harm:
+ * the next one goes there.
  *
- *   names          [1, last version, fence, [chunk, ...]]; absent: nothing of it was ever used
- *   names/<chunk>  [1, [version when made, name, shard, version], ...]
+ *   names          [1, last version, fence, last row, [chunk, ...]]; absent: never used
+ *   names/<chunk>  [1, [row, name, shard, version], ...]
  */
 
 import { assert } from './assert.ts';
@@ -43,29 +44,31 @@ export interface QueuePlace {
   readonly version: number;
 }
 
-/** What stands in the column of ids: the version with which the row was made. */
-function rowId(version: number): QueueId {
-  return version as QueueId;
+/** What stands in the column of ids: the number of the row. */
+function rowId(row: number): QueueId {
+  return row as QueueId;
 }
 
 class Head implements RecordContent {
   version = 0;
   fence = 0;
+  lastRow = 0;
   chunks: number[] = [];
 
   toData(): RecordData | undefined {
     if (this.version === 0 && this.fence === 0) return undefined;
-    return [1, this.version, this.fence, [...this.chunks]];
+    return [1, this.version, this.fence, this.lastRow, [...this.chunks]];
   }
 }
 
 function headOf(data: RecordData | undefined): Head {
   const head = new Head();
   if (data === undefined) return head;
-  const [format, version, fence, chunks] = listOf(data);
+  const [format, version, fence, lastRow, chunks] = listOf(data);
   assert(format === 1, 'names: unknown format');
   head.version = countOf(version);
   head.fence = countOf(fence);
+  head.lastRow = countOf(lastRow);
   head.chunks = listOf(chunks).map(countOf);
   return head;
 }
@@ -112,10 +115,13 @@ export class Names implements RecordHolder {
     const head = this.#change();
     head.version += 1;
     let slot = this.#rows.slotNamed(name);
-    this.#touchChunk(slot === -1 ? head.version : this.#rows.id(slot));
     if (slot === -1) {
       assert(this.size < NAMES_MAX, 'names: too many');
-      slot = this.#add({ made: head.version, name, shard });
+      head.lastRow += 1;
+      this.#touchChunk(head.lastRow);
+      slot = this.#add({ row: head.lastRow, name, shard });
+    } else {
+      this.#touchChunk(this.#rows.id(slot));
     }
     this.#versions[slot] = head.version;
     return this.#placeAt(slot);
@@ -125,12 +131,12 @@ export class Names implements RecordHolder {
   remove(name: string, version: number): boolean {
     const slot = this.#rows.slotNamed(name);
     if (slot === -1 || this.#versions[slot] !== version) return false;
-    const made = this.#rows.id(slot);
-    const chunk = this.#touchChunk(made);
+    const row = this.#rows.id(slot);
+    const chunk = this.#touchChunk(row);
     const shard = this.#shards[slot] as number;
     this.#counts[shard] = this.count(shard) - 1;
     this.#rows.remove(slot);
-    const number = chunkOf(made);
+    const number = chunkOf(row);
     if (this.#rowsOf(number).length > 0) return true;
     this.#table.remove(chunk);
     this.#chunks.delete(number);
@@ -159,10 +165,10 @@ export class Names implements RecordHolder {
     this.#keepChunk(number);
     const [format, ...rows] = listOf(stored(data));
     assert(format === 1, 'names: unknown format');
-    for (const row of rows) {
-      const [made, name, shard, version] = listOf(row);
-      assert(chunkOf(countOf(made)) === number, 'names: a row in a wrong chunk');
-      const slot = this.#add({ made: countOf(made), name: stringOf(name), shard: countOf(shard) });
+    for (const fields of rows) {
+      const [row, name, shard, version] = listOf(fields);
+      assert(chunkOf(countOf(row)) === number, 'names: a row in a wrong chunk');
+      const slot = this.#add({ row: countOf(row), name: stringOf(name), shard: countOf(shard) });
       this.#versions[slot] = countOf(version);
     }
   }
@@ -185,8 +191,8 @@ export class Names implements RecordHolder {
     return { shard: this.#shards[slot] as number, version: this.#versions[slot] as number };
   }
 
-  #add({ made, name, shard }: { made: number; name: string; shard: number }): number {
-    const slot = this.#rows.add(rowId(made), name);
+  #add({ row, name, shard }: { row: number; name: string; shard: number }): number {
+    const slot = this.#rows.add(rowId(row), name);
     const { capacity } = this.#rows;
     if (this.#shards.length < capacity) {
       this.#shards = grown(this.#shards, new Uint8Array(capacity));
@@ -198,13 +204,13 @@ export class Names implements RecordHolder {
   }
 
   /** The chunk of this row, about to change. */
-  #touchChunk(made: number): Resident<RecordContent> {
-    const number = chunkOf(made);
+  #touchChunk(row: number): Resident<RecordContent> {
+    const number = chunkOf(row);
     let chunk = this.#chunks.get(number);
     if (chunk === undefined) {
       chunk = this.#keepChunk(number);
       const head = this.#change();
-      // Versions only grow, so that it is the highest.
+      // Rows are made in order, so that it is the highest.
       head.chunks.push(number);
     }
     this.#table.touch(chunk);
@@ -220,18 +226,18 @@ export class Names implements RecordHolder {
 
   #rowsOf(chunk: number): RecordData[] {
     const rows: RecordData[] = [];
-    for (let made = chunk * CHUNK; made < (chunk + 1) * CHUNK; made += 1) {
-      const slot = this.#rows.slotOf(rowId(made));
+    for (let row = chunk * CHUNK; row < (chunk + 1) * CHUNK; row += 1) {
+      const slot = this.#rows.slotOf(rowId(row));
       if (slot === -1) continue;
       const { shard, version } = this.#placeAt(slot);
-      rows.push([made, this.#rows.name(slot), shard, version]);
+      rows.push([row, this.#rows.name(slot), shard, version]);
     }
     return rows;
   }
 }
 
-function chunkOf(made: number): number {
-  return Math.floor(made / CHUNK);
+function chunkOf(row: number): number {
+  return Math.floor(row / CHUNK);
 }
 
 function chunkKey(chunk: number): RecordKey {

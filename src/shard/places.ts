@@ -23,6 +23,8 @@ export interface PlacesOptions {
   readonly propose: (command: PlaceCommand) => void;
   /** `ShardLog.readIndex`. */
   readonly readIndex: (done: (index: LogIndex | undefined) => void) => void;
+  /** The shard has stopped. */
+  readonly closed: () => boolean;
   /** Resolves when this entry is applied; rejects when the store failed. */
   readonly applied: (index: LogIndex) => Promise<void>;
 }
@@ -154,12 +156,13 @@ export class Places {
 
   /** Not while it is not sure that this node leads; who asked asks the next leader then. */
   async #upToNow(): Promise<void> {
-    const { readIndex, applied } = this.#options;
+    const { readIndex, applied, closed } = this.#options;
     for (;;) {
       const index = await new Promise<LogIndex | undefined>((resolve) => {
         readIndex(resolve);
       });
       if (this.#failure !== undefined) throw this.#failure;
+      if (closed()) throw new AdminError('unavailable', 'the shard has stopped');
       if (index !== undefined) {
         await applied(index);
         return;

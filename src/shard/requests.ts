@@ -13,7 +13,8 @@
  *            declare: ["created" | "same" | "updated", ...]
  *            stop:    null
  *            leader-view: leader-view.ts
- *            refused: [code, words]           a code of ADMIN_REFUSALS, "elsewhere" or "", words for people
+ *            refused: [code, words]           words for people; a code of ADMIN_REFUSALS,
+ *                                             "elsewhere" (ShardError) or ""
  * ```
  *
  * `stop` is answered when the log is closed with its mark of a clean stop; nothing follows it.

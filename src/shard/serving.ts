@@ -158,6 +158,7 @@ export class Serving {
         this.#proposals.submit();
       },
       readIndex: (done) => log.readIndex(done),
+      closed: options.closed,
       applied: (index) => options.applier.whenApplied(index),
     });
     this.#admin = new Admin({

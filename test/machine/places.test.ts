@@ -186,13 +186,13 @@ describe('the records of version 1', () => {
     driver.run({ kind: 'host-shard', number: 1, node: 'n4' });
     const records = driver.dump().filter(([key]) => /^(names|shards)/.test(key));
     expect(records).toEqual([
-      ['names', [1, 3, 0, [0]]],
+      ['names', [1, 3, 0, 2, [0]]],
       ['names/0', [1, [1, 'jobs', 1, 1], [2, 'mail', 1, 3]]],
       ['shards', [1, [1, ['n1', 'n2', 'n3'], ['n1', 'n2', 'n3', 'n4']]]],
     ]);
     const other = new MachineDriver(1_000, new Map(), 1);
     other.run({ kind: 'fence-names', version: 7 });
-    expect(other.dump().filter(([key]) => key !== 'meta')).toEqual([['names', [1, 0, 7, []]]]);
+    expect(other.dump().filter(([key]) => key !== 'meta')).toEqual([['names', [1, 0, 7, 0, []]]]);
   });
 
   it('are not there where there is one shard', () => {
