@@ -210,9 +210,9 @@ export class Shard {
     return this.#machine.queueNamed(name)?.definition.type;
   }
 
-  /** One session of a sender; false: this node does not serve. */
+  /** One session of a sender, now or as soon as it can be; false: this node does not lead. */
   serve(port: BatchPort): boolean {
-    return this.#stopping === undefined && this.#serving?.serve(port) === true;
+    return this.#stopping === undefined && this.#leadership.serve(port);
   }
 
   /** Of shard 0, while this node leads it: another shard, in the map when it resolves. */
