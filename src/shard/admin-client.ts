@@ -17,7 +17,6 @@ import type {
 import { ownedMessage } from '../broker/message.ts';
 import type { PlacedDefinition } from '../machine/definitions.ts';
 import { detailIn, listPartIn, peekPartIn } from './admin-requests.ts';
-import { type LeaderView, leaderViewIn } from './leader-view.ts';
 import { countIn } from './plain-fields.ts';
 import type { PlainData } from './record-codec.ts';
 import { type Declared, type ShardRequest, decodeBody, decodeDeclared } from './requests.ts';
@@ -93,11 +92,6 @@ export class AdminClient implements QueueAdmin {
 
   async deleteGroup(name: string, group: string): Promise<void> {
     await this.ask({ kind: 'delete-group', name, group });
-  }
-
-  /** What the leader knows of the members; undefined: it leads no more. */
-  async leaderView(): Promise<LeaderView | undefined> {
-    return leaderViewIn(await this.ask({ kind: 'leader-view' }));
   }
 
   /** The body of the reply. */

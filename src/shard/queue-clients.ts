@@ -33,7 +33,6 @@ import { SHARD_CLIENT_DEFAULTS } from './client-options.ts';
 import { DirectoryOfAll } from './directory-of-all.ts';
 import { Joiner } from './joiner.ts';
 import { KeyedSessions } from './keyed-sessions.ts';
-import type { LeaderView } from './leader-view.ts';
 import { LookUps } from './look-ups.ts';
 import { ShardError } from './shard-error.ts';
 import { isInMemory } from './volatile-ids.ts';
@@ -254,11 +253,6 @@ export class QueueClients implements QueueClient {
 
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void {
     this.#of(request.queueId).settle(request, waiter, tag);
-  }
-
-  /** What the leader of a shard knows of its members; undefined: it leads no more. */
-  async leaderView(shard = 0): Promise<LeaderView | undefined> {
-    return (shard === 0 ? this.#zero : this.#others.get(shard))?.admin.leaderView();
   }
 
   /** Resolves when all are closed; what is in memory is gone then. */

@@ -6,13 +6,11 @@
  *  request   ["stats"]
  *            ["declare", definition, ...]     machine/definitions.ts, `placedData`
  *            ["stop"]
- *            ["leader-view"]
  *            what operators ask: admin-requests.ts; where names live: place-requests.ts;
- *            what shards ask each other: transfer-requests.ts
+ *            of members: member-requests.ts; what shards ask each other: transfer-requests.ts
  *  reply     stats:   [name, number, name, number, ...]
  *            declare: ["created" | "same" | "updated", ...]
  *            stop:    null
- *            leader-view: leader-view.ts
  *            refused: [code, words]           words for people; a code of ADMIN_REFUSALS,
  *                                             "elsewhere" (ShardError) or ""
  * ```
@@ -25,6 +23,8 @@ import { placedData } from '../machine/definitions.ts';
 import type { PlacedDefinition } from '../machine/definitions.ts';
 import { ADMIN_REQUESTS, adminRequestData, adminRequestOf, placedIn } from './admin-requests.ts';
 import type { AdminRequest } from './admin-requests.ts';
+import { MEMBER_REQUESTS, memberRequestData, memberRequestOf } from './member-requests.ts';
+import type { MemberRequest } from './member-requests.ts';
 import { PLACE_REQUESTS, placeRequestData, placeRequestOf } from './place-requests.ts';
 import type { PlaceRequest } from './place-requests.ts';
 import { listIn, numberIn, textIn } from './plain-fields.ts';
@@ -44,7 +44,7 @@ export type ShardRequest =
   | { readonly kind: 'stats' }
   | { readonly kind: 'declare'; readonly queues: readonly PlacedDefinition[] }
   | { readonly kind: 'stop' }
-  | { readonly kind: 'leader-view' }
+  | MemberRequest
   | PlaceRequest
   | TransferRequest
   | AdminRequest;
@@ -53,11 +53,14 @@ export function isPlaceRequest(request: ShardRequest): request is PlaceRequest {
   return (PLACE_REQUESTS as readonly string[]).includes(request.kind);
 }
 
+export function isMemberRequest(request: ShardRequest): request is MemberRequest {
+  return (MEMBER_REQUESTS as readonly string[]).includes(request.kind);
+}
+
 export function encodeRequest(request: ShardRequest): Uint8Array {
   switch (request.kind) {
     case 'stats':
     case 'stop':
-    case 'leader-view':
       return encodeRecord([request.kind]);
     case 'declare': {
       const queues = request.queues.map((queue) => placedData(queue) as PlainData);
@@ -66,6 +69,7 @@ export function encodeRequest(request: ShardRequest): Uint8Array {
     case 'take-transfer':
       return encodeRecord([request.kind, request.command]);
     default:
+      if (isMemberRequest(request)) return encodeRecord(memberRequestData(request));
       return encodeRecord(
         isPlaceRequest(request) ? placeRequestData(request) : adminRequestData(request),
       );
@@ -77,7 +81,6 @@ export function decodeRequest(body: Uint8Array): ShardRequest {
   switch (kind) {
     case 'stats':
     case 'stop':
-    case 'leader-view':
       return { kind };
     case 'declare':
       return { kind, queues: rest.map(placedIn) };
@@ -86,6 +89,8 @@ export function decodeRequest(body: Uint8Array): ShardRequest {
     default: {
       const place = PLACE_REQUESTS.find((each) => each === kind);
       if (place !== undefined) return placeRequestOf(place, rest);
+      const ofMembers = MEMBER_REQUESTS.find((each) => each === kind);
+      if (ofMembers !== undefined) return memberRequestOf(ofMembers, rest);
       const asked = ADMIN_REQUESTS.find((each) => each === kind);
       if (asked === undefined) throw new CodecError('unknown-kind', 'a request of unknown kind');
       return adminRequestOf(asked, rest);

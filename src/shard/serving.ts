@@ -22,7 +22,6 @@ import { DeclarationError, Declarations } from './declarations.ts';
 import type { DeclareOutcome } from './declarations.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
-import { type LeaderView, leaderViewData } from './leader-view.ts';
 import type { OtherShards } from './other-shards.ts';
 import { OutboxDriver, type OutboxOptions } from './outbox.ts';
 import { Places } from './places.ts';
@@ -30,9 +29,11 @@ import type { Payloads } from './payloads.ts';
 import type { BatchPort } from './port.ts';
 import { Proposals } from './proposals.ts';
 import type { ConfiguredGroup } from './shard-options.ts';
+import type { MemberRequest } from './member-requests.ts';
 import { encodeRecord } from './record-codec.ts';
+import type { PlainData } from './record-codec.ts';
 import type { RecordLoader } from './record-loader.ts';
-import { encodeDeclared, isPlaceRequest } from './requests.ts';
+import { encodeDeclared, isMemberRequest, isPlaceRequest } from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { QueueExpiry } from './queue-expiry.ts';
 import { Grace } from './grace.ts';
@@ -79,8 +80,8 @@ export interface ServingOptions {
   readonly monotonicMs: () => number;
   /** Calls `action` once between two entries. */
   readonly atBoundary: (action: () => void) => Promise<void>;
-  /** Undefined: it has no members, or leads no more. */
-  readonly leaderView: () => LeaderView | undefined;
+  /** What operators ask of the leader about its members; undefined: it has none. */
+  readonly ofMembers: ((request: MemberRequest) => PlainData) | undefined;
   /** The numbers of the whole shard, encoded. */
   readonly stats: () => Promise<Uint8Array>;
   readonly stop: () => Promise<void>;
@@ -473,14 +474,19 @@ export class Serving {
       case 'stop':
         await this.#options.stop();
         return encodeRecord(null);
-      case 'leader-view':
-        return encodeRecord(leaderViewData(this.#options.leaderView()));
       case 'take-transfer':
         return encodeRecord(arrivedData(await this.#arrivals.take(request.command)));
       default:
+        if (isMemberRequest(request)) return encodeRecord(this.#ofMembers(request));
         if (isPlaceRequest(request)) return encodeRecord(await this.places.answer(request));
         return encodeRecord(await this.#admin.answer(request));
     }
+  }
+
+  #ofMembers(request: MemberRequest): PlainData {
+    const { ofMembers } = this.#options;
+    if (ofMembers !== undefined) return ofMembers(request);
+    throw new AdminError('invalid', 'a shard in memory has no members');
   }
 
   async #declared(queues: readonly PlacedDefinition[]): Promise<DeclareOutcome['outcomes']> {

@@ -4,9 +4,10 @@ import type { RecordStore, Runs } from '#storage';
 import type { Position } from '../machine/command.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
 import type { ShardMap } from '../machine/shard-map.ts';
-import type { LeaderView } from './leader-view.ts';
+import type { MemberRequest } from './member-requests.ts';
 import type { OtherShards } from './other-shards.ts';
 import type { BatchPort } from './port.ts';
+import type { PlainData } from './record-codec.ts';
 import type { ShardLimits } from './shard-limits.ts';
 import type { ShardLog } from './shard-log.ts';
 import type { ShardLogger } from './shard-logger.ts';
@@ -59,8 +60,8 @@ export interface ShardOptions {
   readonly moreStats?: () => Iterable<readonly [name: string, value: number]>;
   /** In turns of the shard; `here` from when the port is served. */
   readonly onLead?: (lead: ShardLead) => void;
-  /** Of the members, for operators; absent: there are none. */
-  readonly leaderView?: () => LeaderView | undefined;
+  /** What is asked of the leader about its members; absent: there are none. */
+  readonly ofMembers?: (request: MemberRequest) => PlainData;
   /** Once; nothing works any more, and the process is to end. */
   readonly onFailure: (error: Error) => void;
 }

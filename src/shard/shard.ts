@@ -351,7 +351,7 @@ export class Shard {
       holdsBack: () => this.#housekeeping?.isLate === true,
       monotonicMs: () => clock.monotonicMs(),
       atBoundary: (action) => this.#atBoundary(action),
-      leaderView: () => this.#options.leaderView?.(),
+      ofMembers: this.#options.ofMembers,
       stats: async () => encodeStats(await this.statsOfAll()),
       stop: () => this.stop(),
       isVolatile: this.#options.runs === undefined,

@@ -14,6 +14,7 @@ import type { ConsumerSink, Delivery, QueueClient, QueueConsumer } from '../../s
 import { parseConfig } from '../../src/config/config.ts';
 import type { QueueDefinition } from '../../src/machine/definitions.ts';
 import type { Offset, QueueId } from '../../src/machine/ids.ts';
+import { OthersDesk } from '../../src/others-talk.ts';
 import { type ShardSettings, shardSettings } from '../../src/options.ts';
 import { pulseMemory } from '../../src/ops/thread-pulse.ts';
 import { openShardHost } from '../../src/shard-host.ts';
@@ -76,7 +77,14 @@ async function startHere(given: ShardSettings): Promise<Running> {
   const [near, port] = loopback();
   const [volatileNear, volatilePort] = loopback();
   const ports = { port, volatilePort };
-  const host = await openShardHost({ settings: given, ...ports, logger: silent, onFailure() {} });
+  const host = await openShardHost({
+    settings: given,
+    ...ports,
+    openPort: () => loopback()[1],
+    others: () => new OthersDesk().of(0),
+    logger: silent,
+    onFailure() {},
+  });
   return { client: await clientOf(near, volatileNear), end: () => host.stop() };
 }
 

@@ -143,7 +143,9 @@ export class ShardNode implements ReplicaMaker {
     const { links, clock } = this.#cluster;
     const { shard } = this;
     const serve = (session: BatchPort): boolean => shard?.serve(session) === true;
-    const ofShard = new LinksOfShard({ shard: 0, logger, route: () => route, serve });
+    const leader = (): string => '';
+    const routes = (): LeaderRoute[] => [route];
+    const ofShard = new LinksOfShard({ shard: 0, logger, routes, serve, leader });
     const route = new LeaderRoute({
       node: this.id,
       port,

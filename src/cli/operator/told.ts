@@ -80,13 +80,15 @@ function snakeCase(fields: object): Record<string, unknown> {
 }
 
 export function nodeFields(status: NodeStatus): Record<string, unknown> {
-  const { node, cluster, address, links, replicas } = status;
+  const { node, cluster, address, links, replicas, elsewhere, shards } = status;
   return {
     node,
     cluster: cluster ?? null,
     address: address ?? null,
     links,
     replicas: replicas.map((replica) => replicaFields(replica)),
+    elsewhere: elsewhere.map((replica) => replicaFields(replica)),
+    shards,
   };
 }
 
