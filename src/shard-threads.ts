@@ -27,8 +27,6 @@ import {
   errorOf,
 } from './worker-talk.ts';
 
-export { partDirectory } from './replica-folders.ts';
-
 /**
  * The last checkpoint and sync of a slow disk have room in it, and it is shorter than the 90 s that
  * service managers wait before they kill.
