@@ -31,8 +31,6 @@ import {
   refusalOf,
 } from './worker-talk.ts';
 
-export { isShardFolder, partDirectory } from './replica-folders.ts';
-
 /**
  * The last checkpoint and sync of a slow disk have room in it, and it is shorter than the 90 s that
  * service managers wait before they kill.
