@@ -68,9 +68,10 @@ export class Applying {
 
   /** What may be applied now. */
   take(): readonly Entry[] {
-    const { commitIndex, log, limits } = this.#replica;
+    const { commitIndex, log, limits, stateLost } = this.#replica;
     const room = limits.applyBytes - this.#bytes;
     if (this.#applying >= commitIndex || this.#isInstalling || room <= 0) return NONE;
+    if (stateLost) return NONE;
     const from = this.#applying + 1;
     let entries = NONE;
     if (from >= log.memoryFirst) entries = log.slice(from, commitIndex, room);
@@ -120,6 +121,7 @@ export class Applying {
     this.#applying = index;
     this.#replica.applied = index;
     this.#replica.checkpoint = index;
+    this.#replica.stateLost = false;
     this.#handedOut = [];
     this.#bytes = 0;
   }

@@ -173,6 +173,14 @@ export class Raft {
     faults.truncatePrefix(start);
   }
 
+  /**
+   * On the leader: a peer that has lost its state asks for a checkpoint, at `least` or later. Of
+   * whatever age: one that has its state again takes none that is not newer.
+   */
+  catchUpWanted(from: ServerId, least: LogIndex): void {
+    this.#server.replication.catchUpWanted(from, least);
+  }
+
   /** On the leader: a transfer asked for by `Ready.catchUp` is over, well or not. */
   catchUpEnded(to: ServerId, session: number): void {
     this.#server.replication.catchUpEnded(to, session);
@@ -212,6 +220,11 @@ export class Raft {
     if (from > log.last) return;
     faults.add({ ...range, from });
     this.#server.damaged();
+  }
+
+  /** It waits for a checkpoint of a peer: see `Recovered.stateLost`. */
+  get isStateLost(): boolean {
+    return this.#server.replica.stateLost;
   }
 
   /** Whether the disk is inside its reserve; goes to the leader with each reply. */

@@ -27,6 +27,7 @@ export function statusOf(server: Server): Status {
     transferTo: transfer.to,
     faulty: replica.faults.list,
     tailLost: replica.tailLost,
+    stateLost: replica.stateLost,
     peers: peers.list.map((peer) => peer.status(peers.isActive(peer))),
   };
 }

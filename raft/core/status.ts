@@ -50,6 +50,8 @@ export interface Status {
   readonly faulty: readonly FaultyRange[];
   /** See `HardState.tailLost`. */
   readonly tailLost: boolean;
+  /** See `Recovered.stateLost`. */
+  readonly stateLost: boolean;
   /** Of a leader; sorted by id, without itself. */
   readonly peers: readonly PeerStatus[];
 }

@@ -2,9 +2,9 @@
 
 import { isBulk } from '../core/message.ts';
 import type { Message } from '../core/message.ts';
-import type { CatchUpMessage } from './catch-up-messages.ts';
+import type { CatchUpMessage, CatchUpWant } from './catch-up-messages.ts';
 
-export type PeerMessage = Message | CatchUpMessage;
+export type PeerMessage = Message | CatchUpMessage | CatchUpWant;
 
 /** Whether it belongs on the channel for bulk; what elections need has one of its own. */
 export function isBulkMessage(message: PeerMessage): boolean {
@@ -14,6 +14,8 @@ export function isBulkMessage(message: PeerMessage): boolean {
     case 'catchUpAnswer':
     case 'catchUpEnd':
       return true;
+    case 'catchUpWant':
+      return false;
     default:
       return isBulk(message);
   }

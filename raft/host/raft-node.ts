@@ -53,6 +53,8 @@ export interface StandingCheckpoint {
   readonly configuration: ConfigurationAt;
   /** After a catch-up: `CatchUpBuilding.serveFrom`; else `index`. */
   readonly serveFrom: LogIndex;
+  /** The state there cannot be read: the replica gets one from a peer, or waits. */
+  readonly isLost?: boolean;
 }
 
 /** Who waits for an entry to be durable here. */
@@ -284,6 +286,7 @@ export class RaftNode {
       case 'catchUpAsk':
       case 'catchUpAnswer':
       case 'catchUpEnd':
+      case 'catchUpWant':
         this.#catchUps.received(message);
         break;
       default:

@@ -45,6 +45,7 @@ const CODES = {
   catchUpAsk: 13,
   catchUpAnswer: 14,
   catchUpEnd: 15,
+  catchUpWant: 16,
 } as const satisfies Record<Kind, number>;
 
 const KIND_OF = new Map<number, Kind>(
@@ -124,6 +125,7 @@ function flagsOf(message: PeerMessage): number {
     case 'catchUpOffer':
     case 'catchUpAsk':
     case 'catchUpAnswer':
+    case 'catchUpWant':
       return 0;
     default:
       return message satisfies never;
@@ -157,6 +159,8 @@ function numbersOf(m: PeerMessage): readonly number[] {
       return [m.session, m.transfer, m.number, m.checksum];
     case 'catchUpEnd':
       return [m.session, m.transfer];
+    case 'catchUpWant':
+      return [m.least];
     case 'requestVoteReply':
     case 'timeoutNow':
       return [];
@@ -268,6 +272,8 @@ function readRest(reader: FrameReader, address: Address, { kind, flags }: Head):
     case 'catchUpAnswer':
     case 'catchUpEnd':
       return readCatchUp(reader, address, { kind, flags });
+    case 'catchUpWant':
+      return { kind, from, to, term, least: reader.u64() };
     default:
       return kind satisfies never;
   }
