@@ -11,7 +11,7 @@ import { crc32 } from 'node:zlib';
 import { configurationOf, systemClock as raftClock, systemRandom } from '#raft';
 import type { CatchUpPorts, Configuration, Member } from '#raft';
 import { Log, Runs, openLevelRecords } from '#storage';
-import type { DiskReserve, EntryName, Files, LogOptions, RecordStore } from '#storage';
+import type { DiskReserve, EntryName, Files, LogOptions, RecordMend } from '#storage';
 import type { PeerTransport } from './cluster/peer-transport.ts';
 import { nodeOf } from './cluster/server-id.ts';
 import { Forwarding } from './forward-host.ts';
@@ -23,8 +23,8 @@ import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';
 import { leaderViewOf } from './shard/leader-view.ts';
 import type { BatchPort } from './shard/port.ts';
-import { mendGroups, refuseDamaged } from './shard/mend-groups.ts';
 import { RaftLog } from './shard/raft-log.ts';
+import { ReplicaRecords } from './shard/replica-records.ts';
 import { DEFAULT_SHARD_LIMITS, type ShardLimits } from './shard/shard-limits.ts';
 import { Shard } from './shard/shard.ts';
 import { noNetwork } from './shard/single-node.ts';
@@ -92,11 +92,25 @@ export class DurableShard {
     this.#forwarding = peers && new Forwarding({ number: SHARD, shard, node, port, peers, logger });
   }
 
-  /** The one that is open now. */
-  get shard(): Shard {
-    const { shard } = this.#life;
-    if (shard === undefined) throw new Error('the shard is being opened');
-    return shard;
+  /** Undefined: there is no such queue, or its state is not there yet. */
+  queueType(name: string): ReturnType<Shard['queueType']> {
+    return this.#life.shard?.queueType(name);
+  }
+
+  /** Numbers of the shard; of the node and the replica alone while it has none. */
+  async statsOfAll(): Promise<Map<string, number>> {
+    const { shard, replica } = this.#life;
+    if (shard !== undefined) return shard.statsOfAll();
+    const stats = new Map([...this.#reserveStats(), ...this.#parts.moreStats()]);
+    for (const [name, value] of replica?.figures() ?? []) stats.set(name, value);
+    if (replica?.status()?.stateLost === true) stats.set('alarm/records-lost', 1);
+    return stats;
+  }
+
+  *#reserveStats(): Iterable<readonly [name: string, value: number]> {
+    const { reserve } = this.#parts;
+    yield ['disk/free', reserve.space.freeBytes];
+    yield ['disk/inside-reserve', reserve.state === 'inside-reserve' ? 1 : 0];
   }
 
   /** Those that run, by shard. */
@@ -172,14 +186,18 @@ export class DurableShard {
     await this.#open();
   }
 
-  async #openShard(life: Life): Promise<Shard> {
-    const { folders, files, settings, port, logger, reserve, onFailure } = this.#parts;
-    const directory = await folders.part('records');
-    // What is mended is this node's alone, and replicas are to be equal.
-    const mend = settings.peers === undefined ? mendGroups : refuseDamaged;
-    const records = await openLevelRecords({ files, directory, mend });
-    life.closers.push(() => records.close());
-    const { log, replica, prewritten } = await this.#openReplica(life, records);
+  /** Undefined: its records are lost, and a peer is asked for them. */
+  async #openShard(life: Life): Promise<Shard | undefined> {
+    const { folders, settings, port, logger, reserve, onFailure } = this.#parts;
+    const found = await this.#findRecords();
+    life.closers.push(() => found.close());
+    const { log, replica, prewritten } = await this.#openReplica(life, found);
+    const records = found.store;
+    if (records === undefined) {
+      if (replica.alone) throw found.refusal;
+      await this.#waitForState(replica);
+      return undefined;
+    }
     const runs = runsOf(this.#parts, await folders.part('runs'), log.logId);
     life.closers.push(() => Promise.resolve(runs.close()));
     let spent = 0;
@@ -203,8 +221,7 @@ export class DurableShard {
         return reserve.state === 'inside-reserve';
       },
       moreStats: () => [
-        ['disk/free', reserve.space.freeBytes],
-        ['disk/inside-reserve', reserve.state === 'inside-reserve' ? 1 : 0],
+        ...this.#reserveStats(),
         ['bytes/log', this.#bytesOfLives + log.stats.bytesWritten],
         ['bytes/prewritten', prewritten()],
         ...replica.figures(),
@@ -216,7 +233,30 @@ export class DurableShard {
     });
   }
 
-  async #openReplica(life: Life, records: RecordStore): Promise<OpenedReplica> {
+  async #findRecords(): Promise<ReplicaRecords> {
+    const { folders, files, settings } = this.#parts;
+    const directory = await folders.part('records');
+    const folder = {
+      open: (mend: RecordMend) => openLevelRecords({ files, directory, mend }),
+      clear: () => folders.clearPart('records'),
+    };
+    if (settings.peers === undefined) return ReplicaRecords.alone(folder);
+    return ReplicaRecords.inCluster(folder);
+  }
+
+  /** Until a checkpoint of a peer has taken its place: `#replaced`. */
+  #waitForState(replica: RaftLog): Promise<void> {
+    return replica.followWithoutState({
+      follows: (server) => {
+        this.#forwarding?.onLead(
+          server === undefined ? { kind: 'nobody' } : { kind: 'there', server },
+        );
+      },
+      failed: (error) => this.#parts.onFailure(error),
+    });
+  }
+
+  async #openReplica(life: Life, records: ReplicaRecords): Promise<OpenedReplica> {
     const { settings, logger, pulse, folders, reserve, peers } = this.#parts;
     let replica: RaftLog | undefined;
     let early: Error | undefined;
@@ -248,6 +288,7 @@ export class DurableShard {
     const { clean, created, bytesScanned, tornTail, faulty } = recovery;
     logger.info({ clean, created, bytesScanned, tornTail: tornTail?.detail }, 'log opened');
     for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');
+    if (peers !== undefined) await records.belongTo(log, logger);
     if (created && peers !== undefined) {
       const words =
         'this node has no data yet: a cluster begins when all of its nodes are there; where it ' +
@@ -296,7 +337,9 @@ export class DurableShard {
   #catchUp(life: Life): CatchUpPorts {
     const { logger } = this.#parts;
     return {
-      source: { open: () => life.shard?.catchUpSource.open() ?? Promise.resolve(undefined) },
+      source: {
+        open: (least) => life.shard?.catchUpSource.open(least) ?? Promise.resolve(undefined),
+      },
       sink: this.#sink,
       checksum: (bytes) => crc32(bytes),
       failed: ({ message }) => logger.warn({ error: message }, 'a catch-up broke off'),

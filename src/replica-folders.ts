@@ -58,6 +58,11 @@ export class ReplicaFolders {
     return this.#data.folder(...folderOf(this.#number), part);
   }
 
+  /** Its files go; durable when it resolves. */
+  async clearPart(part: ReplicaPart): Promise<void> {
+    await this.#clear(await this.part(part));
+  }
+
   async has(part: ReplicaPart): Promise<boolean> {
     const names = await this.#files.list(join(this.#data.path, ...folderOf(this.#number)));
     return names.includes(part);

@@ -75,11 +75,11 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
       peers,
     });
     opened.push(() => durable.abandon());
-    const inMemory = await openVolatileShard(parts, durable.shard);
+    const inMemory = await openVolatileShard(parts, durable);
     opened.pop();
     return {
       cluster: newOperator(settings, peers, durable),
-      stats: () => statsOfBoth(durable.shard, inMemory),
+      stats: () => statsOfBoth(durable, inMemory),
       stop: async () => {
         try {
           await Promise.all([durable.stop(), inMemory.stop()]);
@@ -121,7 +121,7 @@ function newOperator(
 }
 
 /** The durable shard's, with what is counted by queue and by message in memory beside it. */
-async function statsOfBoth(durable: Shard, inMemory: Shard): Promise<Map<string, number>> {
+async function statsOfBoth(durable: DurableShard, inMemory: Shard): Promise<Map<string, number>> {
   const [stats, others] = await Promise.all([durable.statsOfAll(), inMemory.statsOfAll()]);
   for (const [name, value] of others) {
     if (name.includes('\0')) stats.set(name, value);
@@ -155,7 +155,7 @@ const VOLATILE_CHECKPOINT_BYTES = 4 << 20;
 const VOLATILE_CHECKPOINT_MS = 1_000;
 
 /** Queues that live in memory: the same shard over a log and records that are not kept. */
-async function openVolatileShard(parts: ShardHostParts, durable: Shard): Promise<Shard> {
+async function openVolatileShard(parts: ShardHostParts, durable: DurableShard): Promise<Shard> {
   const { settings, logger, volatilePort, onFailure } = parts;
   const queues = settings.queues.filter(({ type }) => type === 'ephemeral');
   for (const { name } of queues) {

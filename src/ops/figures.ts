@@ -14,6 +14,7 @@ export const SEPARATOR = '\0';
 export const ALARM_KINDS = [
   'disk-reserve',
   'log-damaged',
+  'records-lost',
   'run-damaged',
   'spill-late',
   'damaged',

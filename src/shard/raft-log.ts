@@ -162,7 +162,21 @@ export class RaftLog implements ShardLog, StateMachine {
 
   // --- For the shard.
 
-  async follow(behind: LogIndex, follower: ShardLogFollower): Promise<void> {
+  follow(behind: LogIndex, follower: ShardLogFollower): Promise<void> {
+    return this.#join(behind, follower, false);
+  }
+
+  /**
+   * Instead of `follow`, where no state fits this log: takes part without one (it votes, and keeps
+   * what it gets), asks its leader for a checkpoint, and ends as `replaced`. Commits nothing.
+   */
+  followWithoutState(follower: Omit<ShardLogFollower, 'committed' | 'leads'>): Promise<void> {
+    const none = (): void => undefined;
+    const behind = (this.#log.start - 1) as LogIndex;
+    return this.#join(behind, { ...follower, committed: none, leads: none }, true);
+  }
+
+  async #join(behind: LogIndex, follower: ShardLogFollower, isLost: boolean): Promise<void> {
     const { id, network, catchUp, clock, limits, incarnation } = this.#options;
     this.#follower = follower;
     this.#applied = behind;
@@ -173,7 +187,7 @@ export class RaftLog implements ShardLog, StateMachine {
       clock,
       random: () => this.#options.random(),
       machine: this,
-      checkpoint: { ...this.#standing, index: behind },
+      checkpoint: { ...this.#standing, index: behind, isLost },
       catchUp,
       incarnation,
       ...(limits === undefined ? {} : { limits }),

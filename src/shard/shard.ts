@@ -223,6 +223,7 @@ export class Shard {
       machine: this.#machine,
       loader: this.#loader,
       payloads: this.#payloads,
+      checkpoint: () => this.checkpoint(),
       checkpointUnderWay: () => (this.#checkpoints.running ? this.checkpoint() : undefined),
       appliedIndex: () => this.#applier.index,
       nextTurn: () => this.#turns.next(),

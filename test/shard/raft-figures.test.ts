@@ -34,6 +34,7 @@ const status: Status = {
   pendingReads: 0,
   transferTo: undefined,
   faulty: [{ from: 3, through: 4, throughTerm: undefined }],
+  stateLost: false,
   tailLost: true,
   peers: [peer('b', 95, true), { ...peer('c', 20, false), state: 'catchUp' }],
 };

@@ -90,7 +90,9 @@ export class ShardNode implements ReplicaMaker {
       checkpoint: records.checkpoint,
       network: this.#network(),
       catchUp: {
-        source: { open: () => this.shard?.catchUpSource.open() ?? Promise.resolve(undefined) },
+        source: {
+          open: (least) => this.shard?.catchUpSource.open(least) ?? Promise.resolve(undefined),
+        },
         sink: this.#sink,
         checksum: (bytes) => crc32(bytes),
         failed: ({ message }) => void this.errors.push(message),
