@@ -4,7 +4,15 @@
  * change is asked of one replica, which makes it or says why not; nothing is tried twice here.
  */
 
-import type { Changed, Member, MembershipChange, Role, Status, Transferred } from '#raft';
+import type {
+  Changed,
+  Member,
+  MembershipChange,
+  RescueRefusal,
+  Role,
+  Status,
+  Transferred,
+} from '#raft';
 import type {
   ClusterAdmin,
   ClusterAnswer,
@@ -15,6 +23,7 @@ import type {
   NodeStatus,
   ReplicaRole,
   ReplicaStatus,
+  RescueWish,
 } from './admin/cluster-port.ts';
 import type { PeerState } from './cluster/peer.ts';
 import { isServerId } from './cluster/server-id.ts';
@@ -27,6 +36,10 @@ export interface OperatedReplica {
   changeMembership(change: MembershipChange): Changed;
   transferLeadership(to: string): Transferred;
 }
+
+export type RescueAnswer =
+  | { readonly kind: 'accepted' }
+  | { readonly kind: 'refused'; readonly code: RescueRefusal | 'no-shard' | 'not-named' };
 
 export interface ClusterOperatorOptions {
   readonly node: string;
@@ -41,6 +54,8 @@ export interface ClusterOperatorOptions {
         peers(): readonly PeerState[];
       }
     | undefined;
+  /** Of a shard that this node has. */
+  readonly rescue: (shard: number, wish: RescueWish) => Promise<RescueAnswer>;
   /** Those that run, by shard. */
   readonly replicas: () => ReadonlyMap<number, OperatedReplica>;
 }
@@ -84,11 +99,23 @@ export class ClusterOperator implements ClusterAdmin {
     return { kind: 'refused', code: transferred.code, leader };
   }
 
+  async rescue(shard: number, wish: RescueWish): Promise<ClusterAnswer> {
+    const { cluster, rescue } = this.#options;
+    const leader = this.#running(shard)?.status()?.leader;
+    if (cluster === undefined) return refused('alone');
+    if (!WHO.test(wish.by)) return refused('invalid');
+    const answer = await rescue(shard, wish);
+    return answer.kind === 'accepted' ? answer : { ...answer, leader };
+  }
+
   #running(shard: number): OperatedReplica | undefined {
     const replica = this.#options.replicas().get(shard);
     return replica?.status() === undefined ? undefined : replica;
   }
 }
+
+/** Plain words of bounded length: they go into the log. */
+const WHO = /^[\x20-\x7e]{1,128}$/;
 
 function refused(code: ClusterRefusal): ClusterAnswer {
   return { kind: 'refused', code, leader: undefined };
@@ -137,6 +164,12 @@ function replicaStatus(shard: number, status: Status): ReplicaStatus {
     transferTo: status.transferTo,
     damagedRanges: status.faulty.length,
     tailLost: status.tailLost,
+    stateLost: status.stateLost,
+    lastTerm: status.lastTerm,
+    survivors: status.survivors.map(({ id: other, end, isCovered }) => {
+      return { id: other, last: end?.index, lastTerm: end?.term, isCovered };
+    }),
+    rescued: configuration.rescue,
   };
 }
 

@@ -12,6 +12,8 @@ import { configurationOf, systemClock as raftClock, systemRandom } from '#raft';
 import type { CatchUpPorts, Configuration, Member } from '#raft';
 import { Log, Runs, openLevelRecords } from '#storage';
 import type { DiskReserve, EntryName, Files, LogOptions, RecordMend } from '#storage';
+import type { RescueWish } from './admin/cluster-port.ts';
+import type { RescueAnswer } from './cluster-operator.ts';
 import type { PeerTransport } from './cluster/peer-transport.ts';
 import { nodeOf } from './cluster/server-id.ts';
 import { Forwarding } from './forward-host.ts';
@@ -19,6 +21,7 @@ import type { ShardSettings } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
 import { peerPlaces } from './peer-places.ts';
 import type { ReplicaFolders } from './replica-folders.ts';
+import { orderRescue } from './rescue-order.ts';
 import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';
 import { leaderViewOf } from './shard/leader-view.ts';
@@ -145,6 +148,8 @@ export class DurableShard {
     this.#life = life;
     try {
       life.shard = await this.#openShard(life);
+      const as = life.replica?.renamedTo;
+      if (as !== undefined) await this.#openAs(life, as);
     } catch (error) {
       await closeAll(life.closers);
       throw error;
@@ -173,6 +178,42 @@ export class DurableShard {
     });
   }
 
+  /** To go on without all other members, and under another name: `rescue-order.ts`. */
+  async rescue(wish: RescueWish): Promise<RescueAnswer> {
+    const life = this.#life;
+    const { settings, logger } = this.#parts;
+    if (life.replica === undefined) return { kind: 'refused', code: 'no-shard' };
+    const at = { shard: SHARD, node: settings.node, logger };
+    const ordered = await orderRescue(life.replica, wish, at);
+    if (ordered.kind === 'refused') return ordered;
+    this.#reopenSoon(() => this.#openAs(life, ordered.as));
+    await this.#reopening;
+    return { kind: 'accepted' };
+  }
+
+  /** Under the name that its log knows it by. */
+  async #openAs(life: Life, as: string): Promise<void> {
+    const { folders, settings, logger } = this.#parts;
+    if (nodeOf(as) !== settings.node) throw new Error(`${as} is not of node ${settings.node}`);
+    await folders.takeServerId(as);
+    logger.info({ as }, 'the replica has a new name after a rescue');
+    await this.#reopen(life);
+  }
+
+  /** Nothing of it is deleted: it may have what those who went on have not. */
+  #givenUp(life: Life, was: string, by: string): void {
+    if (this.#life !== life || this.#stopped) return;
+    this.#reopenSoon(async () => {
+      const words =
+        `the cluster went on without ${was}, by order of an operator: this replica takes part no ` +
+        'more, and its files stay as they are; to join anew, move the data directory away, and ' +
+        'start with cluster.join: true';
+      this.#parts.logger.error({ was, by }, words);
+      await this.#close(life);
+      this.#forwarding?.onLead({ kind: 'nobody' });
+    });
+  }
+
   #reopenSoon(reopen: () => Promise<void>): void {
     this.#reopening = reopen().catch((error: unknown) => {
       this.#parts.onFailure(error instanceof Error ? error : new Error(String(error)));
@@ -180,10 +221,16 @@ export class DurableShard {
   }
 
   async #reopen(life: Life): Promise<void> {
-    life.replica = undefined;
-    await life.shard?.discard();
-    await closeAll(life.closers);
+    await this.#close(life);
     await this.#open();
+  }
+
+  async #close(life: Life): Promise<void> {
+    const { shard } = life;
+    life.replica = undefined;
+    life.shard = undefined;
+    await shard?.discard();
+    await closeAll(life.closers);
   }
 
   /** Undefined: its records are lost, and a peer is asked for them. */
@@ -314,6 +361,7 @@ export class DurableShard {
       heldBytesMax: settings.runs.windowBytes * HELD_WINDOWS,
       replaced: () => this.#replaced(life),
       stranger: () => this.#stranger(life, id),
+      givenUp: (by) => this.#givenUp(life, id, by),
     });
     replica = made;
     life.replica = made;

@@ -108,9 +108,14 @@ export class ReplicaFolders {
 
   /** One that was never used, from now on: the directory that had the last one is lost. */
   async newServerId(node: string): Promise<string> {
-    const id = `${node}+${Math.floor(Date.now() / 1000)}`;
-    await this.#replaceFile(SERVER_FILE, `fluxmq-server ${id}\n`);
+    const id = unusedServerId(node);
+    await this.takeServerId(id);
     return id;
+  }
+
+  /** Durable when it resolves. */
+  takeServerId(id: string): Promise<void> {
+    return this.#replaceFile(SERVER_FILE, `fluxmq-server ${id}\n`);
   }
 
   async #replaceFile(name: string, text: string): Promise<void> {
@@ -156,6 +161,11 @@ export class ReplicaFolders {
     }
     await this.#files.syncDirectory(directory);
   }
+}
+
+/** Of a node that did not get one in this second. */
+export function unusedServerId(node: string): string {
+  return `${node}+${Math.floor(Date.now() / 1000)}`;
 }
 
 function folderOf(number: number): readonly string[] {

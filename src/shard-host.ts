@@ -8,10 +8,11 @@
 
 import { DiskReserve, nodeFiles, openDataDirectory } from '#storage';
 import type { DataDirectory, Files } from '#storage';
-import type { ClusterAdmin } from './admin/cluster-port.ts';
+import type { ClusterAdmin, RescueWish } from './admin/cluster-port.ts';
 import type { PeerTransport } from './cluster/peer-transport.ts';
 import { writeAddress } from './config/values.ts';
 import { ClusterOperator } from './cluster-operator.ts';
+import type { RescueAnswer } from './cluster-operator.ts';
 import { DurableShard, shardLimitsOf } from './durable-shard.ts';
 import type { ShardSettings } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
@@ -108,8 +109,12 @@ function newOperator(
   durable: DurableShard,
 ): ClusterOperator {
   const replicas = () => durable.replicas;
+  const rescue = (shard: number, wish: RescueWish): Promise<RescueAnswer> => {
+    if (durable.replicas.has(shard)) return durable.rescue(wish);
+    return Promise.resolve({ kind: 'refused', code: 'no-shard' });
+  };
   if (settings === undefined || peers === undefined) {
-    return new ClusterOperator({ node, cluster: undefined, replicas });
+    return new ClusterOperator({ node, cluster: undefined, replicas, rescue });
   }
   const cluster = {
     id: settings.cluster,
@@ -117,7 +122,7 @@ function newOperator(
     mayLeaveMachine: mayLeaveMachine(settings),
     peers: () => peers.peers,
   };
-  return new ClusterOperator({ node, cluster, replicas });
+  return new ClusterOperator({ node, cluster, replicas, rescue });
 }
 
 /** The durable shard's, with what is counted by queue and by message in memory beside it. */

@@ -11,6 +11,7 @@ import type {
   MemberProgress,
   NodeStatus,
   ReplicaStatus,
+  RescueWish,
 } from './admin/cluster-port.ts';
 import { progressOf } from './cluster-operator.ts';
 import type { LeaderView } from './shard/leader-view.ts';
@@ -47,6 +48,10 @@ export class StatusWithLeader implements ClusterAdmin {
 
   transfer(shard: number, to: string): Promise<ClusterAnswer> {
     return this.#own.transfer(shard, to);
+  }
+
+  rescue(shard: number, wish: RescueWish): Promise<ClusterAnswer> {
+    return this.#own.rescue(shard, wish);
   }
 
   /** Undefined: nobody answered in time, or whoever did leads no more. */

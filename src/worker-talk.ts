@@ -10,6 +10,7 @@ import type {
   ClusterAnswer,
   MemberChange,
   NodeStatus,
+  RescueWish,
 } from './admin/cluster-port.ts';
 import type { ShardSettings } from './options.ts';
 import { PeerStartError } from './peer-start-error.ts';
@@ -48,13 +49,15 @@ export type Ask =
   | { readonly kind: 'stats' }
   | { readonly kind: 'status' }
   | { readonly kind: 'change'; readonly shard: number; readonly change: MemberChange }
-  | { readonly kind: 'transfer'; readonly shard: number; readonly to: string };
+  | { readonly kind: 'transfer'; readonly shard: number; readonly to: string }
+  | { readonly kind: 'rescue'; readonly shard: number; readonly wish: RescueWish };
 
 interface Answers {
   readonly stats: Map<string, number>;
   readonly status: NodeStatus;
   readonly change: ClusterAnswer;
   readonly transfer: ClusterAnswer;
+  readonly rescue: ClusterAnswer;
 }
 type Told<Kind extends Ask['kind']> = Answers[Kind];
 
@@ -80,6 +83,8 @@ export function answerTo(asked: Asked, ask: Ask): Promise<Told<Ask['kind']>> {
       return cluster.change(ask.shard, ask.change);
     case 'transfer':
       return cluster.transfer(ask.shard, ask.to);
+    case 'rescue':
+      return cluster.rescue(ask.shard, ask.wish);
   }
 }
 
@@ -90,6 +95,7 @@ export function askedOver(asks: Asks): Asked {
       status: () => asks({ kind: 'status' }),
       change: (shard, change) => asks({ kind: 'change', shard, change }),
       transfer: (shard, to) => asks({ kind: 'transfer', shard, to }),
+      rescue: (shard, wish) => asks({ kind: 'rescue', shard, wish }),
     },
   };
 }

@@ -43,11 +43,6 @@ export class Election {
     this.#elapsed = 0;
   }
 
-  /** The next tick is a time-out. */
-  expire(): void {
-    this.#elapsed = this.#timeout;
-  }
-
   /** Whether the election time-out has passed; then the next one begins. */
   tick(): boolean {
     this.#elapsed += 1;

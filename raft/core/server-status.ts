@@ -15,6 +15,7 @@ export function statusOf(server: Server): Status {
     configuration: replica.configurations.current,
     start: log.start,
     accepted: log.last,
+    lastTerm: log.lastTerm,
     submitted: log.submitted,
     durable: log.durable,
     commitIndex: replica.commitIndex,
@@ -28,6 +29,7 @@ export function statusOf(server: Server): Status {
     faulty: replica.faults.list,
     tailLost: replica.tailLost,
     stateLost: replica.stateLost,
+    survivors: server.survivors.list,
     peers: peers.list.map((peer) => peer.status(peers.isActive(peer))),
   };
 }

@@ -7,6 +7,7 @@ import type { ConfigurationAt } from './configuration.ts';
 import type { LogIndex, ServerId, Term } from './ids.ts';
 import type { FaultyRange } from './options.ts';
 import type { Role } from './ready.ts';
+import type { Survivor } from './survivors.ts';
 
 /** `catchUp`: it needs a checkpoint, and gets one outside the core. */
 export type ProgressState = 'probe' | 'replicate' | 'catchUp';
@@ -36,6 +37,8 @@ export interface Status {
   readonly start: LogIndex;
   /** accepted >= submitted >= durable. */
   readonly accepted: LogIndex;
+  /** Of the last entry that is accepted. */
+  readonly lastTerm: Term;
   readonly submitted: LogIndex;
   readonly durable: LogIndex;
   readonly commitIndex: LogIndex;
@@ -52,6 +55,8 @@ export interface Status {
   readonly tailLost: boolean;
   /** See `Recovered.stateLost`. */
   readonly stateLost: boolean;
+  /** Voters that it hears while nobody leads. */
+  readonly survivors: readonly Survivor[];
   /** Of a leader; sorted by id, without itself. */
   readonly peers: readonly PeerStatus[];
 }

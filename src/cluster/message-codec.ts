@@ -46,6 +46,7 @@ const CODES = {
   catchUpAnswer: 14,
   catchUpEnd: 15,
   catchUpWant: 16,
+  givenUp: 17,
 } as const satisfies Record<Kind, number>;
 
 const KIND_OF = new Map<number, Kind>(
@@ -126,6 +127,7 @@ function flagsOf(message: PeerMessage): number {
     case 'catchUpAsk':
     case 'catchUpAnswer':
     case 'catchUpWant':
+    case 'givenUp':
       return 0;
     default:
       return message satisfies never;
@@ -163,6 +165,7 @@ function numbersOf(m: PeerMessage): readonly number[] {
       return [m.least];
     case 'requestVoteReply':
     case 'timeoutNow':
+    case 'givenUp':
       return [];
     default:
       return m satisfies never;
@@ -257,6 +260,7 @@ function readRest(reader: FrameReader, address: Address, { kind, flags }: Head):
       return { kind, from, to, term, session, round, inReserve: has(flags, 2) };
     }
     case 'timeoutNow':
+    case 'givenUp':
       return { kind, from, to, term };
     case 'readIndexRequest':
       return { kind, from, to, term, id: reader.u64() };

@@ -24,6 +24,8 @@ import type {
   MembershipChange,
   Network,
   ReplicaEnd,
+  RescueOrder,
+  Rescued,
   SoftState,
   StateMachine,
   Status,
@@ -73,6 +75,8 @@ export interface RaftLogOptions {
   readonly incarnation?: string | undefined;
   /** Once: that has happened, and it takes part no more under this id. */
   readonly stranger?: () => void;
+  /** Once: a rescue has given it up, as this member says; its files stay as they are. */
+  readonly givenUp?: (by: string) => void;
 }
 
 const NO_PAYLOAD: readonly Uint8Array[] = [];
@@ -198,7 +202,18 @@ export class RaftLog implements ShardLog, StateMachine {
       throw new StorageError('damaged', `${words}; nothing was changed.`, { cause: error });
     });
     this.configurationChanged(this.#node.status().configuration);
-    this.#node.start();
+    if (this.renamedTo === undefined) this.#node.start();
+  }
+
+  /**
+   * Its log ends with a rescue of this very replica under another name: it is to be opened anew as
+   * that, and takes part in nothing before.
+   */
+  get renamedTo(): string | undefined {
+    const { members, rescue } = this.#node?.status().configuration.configuration ?? {};
+    const { id } = this.#options;
+    if (members?.length !== 1 || rescue?.givenUp.includes(id) !== true) return undefined;
+    return members[0]?.id === id ? undefined : members[0]?.id;
   }
 
   applied(index: LogIndex): void {
@@ -313,6 +328,10 @@ export class RaftLog implements ShardLog, StateMachine {
     return this.replica.changeMembership(change);
   }
 
+  rescue(order: RescueOrder): Rescued {
+    return this.replica.rescue(order);
+  }
+
   transferLeadership(to: string): Transferred {
     return this.replica.transferLeadership(to);
   }
@@ -367,6 +386,9 @@ export class RaftLog implements ShardLog, StateMachine {
         break;
       case 'stranger':
         this.#options.stranger?.();
+        break;
+      case 'givenUp':
+        this.#options.givenUp?.(end.by);
         break;
       case 'failed':
         this.#follower?.failed(end.error);

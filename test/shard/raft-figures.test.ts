@@ -35,6 +35,8 @@ const status: Status = {
   transferTo: undefined,
   faulty: [{ from: 3, through: 4, throughTerm: undefined }],
   stateLost: false,
+  survivors: [],
+  lastTerm: 7,
   tailLost: true,
   peers: [peer('b', 95, true), { ...peer('c', 20, false), state: 'catchUp' }],
 };

@@ -144,6 +144,7 @@ export const MESSAGES: { readonly [K in PeerMessage['kind']]: fc.Arbitrary<PeerM
     outcome: fc.constantFrom('current', 'refused', 'gone'),
   }),
   catchUpWant: message('catchUpWant', { least: number }),
+  givenUp: message('givenUp', {}),
 };
 
 export const anyMessage: fc.Arbitrary<PeerMessage> = fc.oneof(...Object.values(MESSAGES));

@@ -18,6 +18,7 @@ import type {
 } from '../../admin/cluster-port.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 import { visible } from '../text/columns.ts';
+import { CLUSTER_REFUSED } from './cluster-refusals.ts';
 
 /** What a step says: `step` for programs, `text` for people. */
 export interface Step {
@@ -149,11 +150,11 @@ export class ClusterSteps {
     const isThere = code === 'already-member' || code === 'not-learner';
     if (isThere || code === 'not-member' || code === 'already-leader') return false;
     if (PASSING.has(code)) {
-      await this.#say(id, 'waiting', `waits: ${REFUSED[code]}`);
+      await this.#say(id, 'waiting', `waits: ${CLUSTER_REFUSED[code]}`);
       return false;
     }
     if (code === 'not-leader') throw this.#notLeader(leader);
-    const text = `shard ${this.#shard}, ${visible(id)}: ${REFUSED[code]} (${code})`;
+    const text = `shard ${this.#shard}, ${visible(id)}: ${CLUSTER_REFUSED[code]} (${code})`;
     throw new CliError(ExitCode.refused, text);
   }
 
@@ -224,22 +225,3 @@ function mustKeepMajority(view: ReplicaStatus, id: string): void {
     'nothing could be committed; start or remove those first';
   throw new CliError(ExitCode.refused, text);
 }
-
-const REFUSED = {
-  'not-leader': 'another node leads',
-  transferring: 'leadership is on its way to another node',
-  stopped: 'a write of this node failed, so it does nothing any more',
-  'not-ready': 'the leader has committed nothing in its term yet',
-  pending: 'another change is not committed yet',
-  'already-member': 'it is a member already',
-  'not-member': 'it is no member',
-  'not-learner': 'it votes already',
-  'not-voter': 'it does not vote',
-  'not-caught-up': 'it has not caught up yet',
-  'last-voter': 'nobody would be left to vote',
-  'already-leader': 'it leads already',
-  'no-shard': 'this node has no replica of that shard',
-  alone: 'this is a single broker: cluster.listen is off, and nobody could reach it',
-  invalid: 'write the id of a node, and its address as host:port',
-  unprotected: 'the nodes talk without TLS, and that address is outside this machine',
-} as const satisfies Record<ClusterRefusal, string>;

@@ -18,19 +18,33 @@ const member = fc.record(
   { requiredKeys: ['id', 'role', 'address'] },
 );
 
+const rescue = fc.record({
+  by: fc.string(),
+  atMs: fc.maxSafeNat(),
+  lastIndex: fc.maxSafeNat(),
+  lastTerm: fc.maxSafeNat(),
+  givenUp: fc.array(fc.string(), { maxLength: 5 }),
+});
+
 describe('a configuration', () => {
   it('comes out as it went in', () => {
     fc.assert(
-      fc.property(fc.array(member, { maxLength: 9 }), (members) => {
-        expect(decodeConfiguration(encodeConfiguration({ members }))).toEqual({ members });
+      fc.property(fc.array(member, { maxLength: 9 }), fc.option(rescue), (members, rescued) => {
+        const configuration = rescued === null ? { members } : { members, rescue: rescued };
+        expect(decodeConfiguration(encodeConfiguration(configuration))).toEqual(configuration);
       }),
     );
   });
 
   it('is refused where it is cut off anywhere, or something stands behind it', () => {
     const plain = { id: 'node-1', role: 'voter', address: 'host:1' } as const;
-    for (const one of [plain, { ...plain, incarnation: '0a1b' }]) {
-      const bytes = encodeConfiguration({ members: [one] });
+    const rescued = { by: 'x', atMs: 1, lastIndex: 2, lastTerm: 3, givenUp: ['node-1'] };
+    for (const configuration of [
+      { members: [plain] },
+      { members: [{ ...plain, incarnation: '0a1b' }] },
+      { members: [plain], rescue: rescued },
+    ]) {
+      const bytes = encodeConfiguration(configuration);
       for (let length = 0; length < bytes.length; length++) {
         expect(() => decodeConfiguration(bytes.subarray(0, length))).toThrow(ConfigurationError);
       }
