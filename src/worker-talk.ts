@@ -13,11 +13,13 @@ import type {
   RescueWish,
 } from './admin/cluster-port.ts';
 import type { ShardSettings } from './options.ts';
+import type { OthersAsk, OthersTold } from './others-talk.ts';
 import { PeerStartError } from './peer-start-error.ts';
 import { DeclarationError } from './shard/declarations.ts';
 
 export interface WorkerInput {
   readonly settings: ShardSettings;
+  /** Of shard 0. */
   readonly port: MessagePort;
   /** Of the shard whose queues live in memory. */
   readonly volatilePort: MessagePort;
@@ -37,11 +39,22 @@ export type WorkerSays =
   | { readonly kind: 'refused'; readonly refusal: Refusal }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'stopped' }
+  /** There is a shard beside shard 0, and this is the way to it. */
+  | { readonly kind: 'shard'; readonly number: number; readonly port: MessagePort }
+  /** A shard asks others, through the clients of the main thread. */
+  | {
+      readonly kind: 'ask-others';
+      readonly id: number;
+      readonly shard: number;
+      readonly ask: OthersAsk;
+    }
   | { readonly kind: 'told'; readonly id: number; readonly told: Told<Ask['kind']> }
   | { readonly kind: 'not-told'; readonly id: number; readonly refusal: Refusal };
 
 export type WorkerHears =
   | { readonly kind: 'stop' }
+  | { readonly kind: 'others-told'; readonly id: number; readonly told: OthersTold }
+  | { readonly kind: 'others-failed'; readonly id: number; readonly refusal: Refusal }
   | { readonly kind: 'ask'; readonly id: number; readonly ask: Ask };
 
 /** What can be asked of the thread whoever leads its shards. */
@@ -50,7 +63,14 @@ export type Ask =
   | { readonly kind: 'status' }
   | { readonly kind: 'change'; readonly shard: number; readonly change: MemberChange }
   | { readonly kind: 'transfer'; readonly shard: number; readonly to: string }
-  | { readonly kind: 'rescue'; readonly shard: number; readonly wish: RescueWish };
+  | { readonly kind: 'rescue'; readonly shard: number; readonly wish: RescueWish }
+  | { readonly kind: 'add-shard'; readonly shard: number }
+  | {
+      readonly kind: 'host';
+      readonly shard: number;
+      readonly node: string;
+      readonly isHost: boolean;
+    };
 
 interface Answers {
   readonly stats: Map<string, number>;
@@ -58,6 +78,8 @@ interface Answers {
   readonly change: ClusterAnswer;
   readonly transfer: ClusterAnswer;
   readonly rescue: ClusterAnswer;
+  readonly 'add-shard': ClusterAnswer;
+  readonly host: ClusterAnswer;
 }
 type Told<Kind extends Ask['kind']> = Answers[Kind];
 
@@ -85,6 +107,10 @@ export function answerTo(asked: Asked, ask: Ask): Promise<Told<Ask['kind']>> {
       return cluster.transfer(ask.shard, ask.to);
     case 'rescue':
       return cluster.rescue(ask.shard, ask.wish);
+    case 'add-shard':
+      return cluster.addShard(ask.shard);
+    case 'host':
+      return cluster.host(ask.shard, ask.node, ask.isHost);
   }
 }
 
@@ -96,6 +122,8 @@ export function askedOver(asks: Asks): Asked {
       change: (shard, change) => asks({ kind: 'change', shard, change }),
       transfer: (shard, to) => asks({ kind: 'transfer', shard, to }),
       rescue: (shard, wish) => asks({ kind: 'rescue', shard, wish }),
+      addShard: (shard) => asks({ kind: 'add-shard', shard }),
+      host: (shard, node, isHost) => asks({ kind: 'host', shard, node, isHost }),
     },
   };
 }

@@ -36,4 +36,12 @@ export class ClusterClient implements ClusterAdmin {
   async rescue(shard: number, wish: RescueWish): Promise<ClusterAnswer> {
     return understood(await this.#call('Rescue', { shard, ...wish }), answerOf);
   }
+
+  async addShard(shard: number): Promise<ClusterAnswer> {
+    return understood(await this.#call('AddShard', { shard }), answerOf);
+  }
+
+  async host(shard: number, node: string, isHost: boolean): Promise<ClusterAnswer> {
+    return understood(await this.#call('HostShard', { shard, node, isHost }), answerOf);
+  }
 }

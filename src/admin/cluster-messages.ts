@@ -75,12 +75,20 @@ interface WireRescueWish {
   readonly evenIfShorter: boolean;
 }
 
+export interface WireShardPlace {
+  readonly shard: number;
+  readonly founders: readonly string[];
+  readonly hosts: readonly string[];
+}
+
 export interface WireNode {
   readonly node: string;
   readonly cluster?: string;
   readonly address?: string;
   readonly links: readonly WireNodeLink[];
   readonly replicas: readonly WireReplica[];
+  readonly elsewhere: readonly WireReplica[];
+  readonly shards: readonly WireShardPlace[];
 }
 
 interface WireChange {
@@ -102,4 +110,9 @@ export interface ClusterCalls {
   readonly ChangeMembers: Call<WireChange, WireAnswer>;
   readonly TransferLead: Call<{ readonly shard: number; readonly to: string }, WireAnswer>;
   readonly Rescue: Call<WireRescueWish, WireAnswer>;
+  readonly AddShard: Call<{ readonly shard: number }, WireAnswer>;
+  readonly HostShard: Call<
+    { readonly shard: number; readonly node: string; readonly isHost: boolean },
+    WireAnswer
+  >;
 }

@@ -50,6 +50,9 @@ function clusterHandlers(cluster: ClusterAdmin): HandlersOf<keyof ClusterCalls> 
       const wish = { by, giveUp, evenIfShorter };
       return wireAnswer(await cluster.rescue(wholeOf(shard, 'shard'), wish));
     },
+    AddShard: async ({ shard }) => wireAnswer(await cluster.addShard(wholeOf(shard, 'shard'))),
+    HostShard: async ({ shard, node, isHost }) =>
+      wireAnswer(await cluster.host(wholeOf(shard, 'shard'), node, isHost)),
   };
 }
 

@@ -100,6 +100,8 @@ export class AdminServer {
       ChangeMembers: this.#unary('ChangeMembers'),
       TransferLead: this.#unary('TransferLead'),
       Rescue: this.#unary('Rescue'),
+      AddShard: this.#unary('AddShard'),
+      HostShard: this.#unary('HostShard'),
     };
   }
 

@@ -5,6 +5,7 @@ import { rescueCommand } from './operator/cluster-rescue.ts';
 import { statusCommand } from './operator/cluster-status.ts';
 import {
   addCommand,
+  addShardCommand,
   removeCommand,
   replaceCommand,
   transferCommand,
@@ -19,6 +20,7 @@ export function clusterCommand(): Command {
     replaceCommand,
     transferCommand,
     rescueCommand,
+    addShardCommand,
   ];
   for (const child of children) command.addCommand(child());
   return command;

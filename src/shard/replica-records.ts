@@ -66,6 +66,7 @@ export class ReplicaRecords {
   /** In a cluster, once: whether they are of this log. Rejects when that has lost its end. */
   async belongTo(
     { logId: id, start, last }: Pick<Log, 'logId' | 'start' | 'last'>,
+    shard: number,
     logger: ShardLogger,
   ): Promise<void> {
     const cut = lostEnd({ last }, this.#known);
@@ -79,12 +80,12 @@ export class ReplicaRecords {
       const words =
         'the records of this replica are lost: it neither leads nor acknowledges before it has ' +
         'got them anew from the others';
-      logger.error({ detail }, words);
+      logger.error({ shard, detail }, words);
       return;
     }
     const words =
       'the records of this replica are lost, and made anew from its log, which is whole';
-    logger.error({ detail }, words);
+    logger.error({ shard, detail }, words);
     await this.#folder.clear();
     this.#known = undefined;
     await this.#open(nameDamaged);

@@ -9,79 +9,37 @@
 
 import { AdminError } from '../broker/ports.ts';
 import type { QueueInfo } from '../broker/ports.ts';
-import type { QueueDefinition } from '../machine/definitions.ts';
+import { sameLimits, sameTopics } from '../machine/definitions.ts';
+import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import { Admin } from './admin.ts';
-import type { Alarms } from './alarms.ts';
-import type { DeliveryMarks } from './checkpoint.ts';
+import { ArrivalDesk } from './arrival-desk.ts';
 import type { PlainCommand } from './codec.ts';
 import { DeclarationError, Declarations } from './declarations.ts';
 import type { DeclareOutcome } from './declarations.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
-import { type LeaderView, leaderViewData } from './leader-view.ts';
-import { OutboxDriver } from './outbox.ts';
-import type { Payloads } from './payloads.ts';
+import { OutboxDriver, type OutboxOptions } from './outbox.ts';
+import { Places } from './places.ts';
 import type { BatchPort } from './port.ts';
 import { Proposals } from './proposals.ts';
 import type { ConfiguredGroup } from './shard-options.ts';
+import type { MemberRequest } from './member-requests.ts';
 import { encodeRecord } from './record-codec.ts';
+import type { PlainData } from './record-codec.ts';
 import type { RecordLoader } from './record-loader.ts';
-import { encodeDeclared } from './requests.ts';
+import { encodeDeclared, isMemberRequest, isPlaceRequest } from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { QueueExpiry } from './queue-expiry.ts';
 import { Grace } from './grace.ts';
 import type { SenderStream } from './server.ts';
 import { Sessions, type SessionsOptions } from './sessions.ts';
-import type { ShardLimits } from './shard-limits.ts';
-import type { ShardLog } from './shard-log.ts';
-import type { ShardLogger } from './shard-logger.ts';
-import type { StampClock } from './stamp-clock.ts';
+import { ShardError } from './shard-error.ts';
+import type { ServingOptions } from './serving-options.ts';
 import { TimerDriver } from './timer-driver.ts';
-
-export interface ServingOptions {
-  readonly term: number;
-  /** What may have been delivered before this term began. */
-  readonly marks: DeliveryMarks;
-  readonly machine: Machine;
-  readonly loader: RecordLoader;
-  readonly payloads: Payloads;
-  readonly alarms: Alarms;
-  readonly log: ShardLog;
-  /** Of the one sender that is served without a route; undefined: there is none. */
-  readonly port: BatchPort | undefined;
-  /** Whose consumers may hold deliveries of the leader before. */
-  readonly nodes: readonly string[];
-  readonly limits: ShardLimits;
-  readonly logger: ShardLogger;
-  /** Declared, or brought to these limits, before the port is served. */
-  readonly queues: readonly QueueDefinition[];
-  readonly groups: readonly ConfiguredGroup[];
-  readonly stamps: StampClock;
-  readonly applier: {
-    readonly index: LogIndex;
-    whenApplied(index: LogIndex): Promise<void>;
-  };
-  readonly inReserve: () => boolean;
-  /** Publishes are to wait. */
-  readonly holdsBack: () => boolean;
-  readonly monotonicMs: () => number;
-  /** Calls `action` once between two entries. */
-  readonly atBoundary: (action: () => void) => Promise<void>;
-  /** Undefined: it has no members, or leads no more. */
-  readonly leaderView: () => LeaderView | undefined;
-  /** The numbers of the whole shard, encoded. */
-  readonly stats: () => Promise<Uint8Array>;
-  readonly stop: () => Promise<void>;
-  /** Its queues live in memory, and go when nobody uses them any more. */
-  readonly isVolatile: boolean;
-  /** The shard has stopped. */
-  readonly closed: () => boolean;
-  readonly wake: () => void;
-  readonly failed: (error: unknown) => void;
-}
+import { arrivedData } from './transfer-requests.ts';
 
 /** What the log holds back is proposed again after so long. */
 const HELD_MS = 5;
@@ -93,6 +51,14 @@ function infoOf(queueId: QueueId, definition: QueueDefinition): QueueInfo {
   return { queueId, name, type, topics, defaultGroup, capture };
 }
 
+/** Everything before this term is applied, so nothing that could change it is on its way. */
+function stands({ name, type, topics, limits }: QueueDefinition, machine: Machine): boolean {
+  const there = machine.queueNamed(name)?.definition;
+  return (
+    there?.type === type && sameTopics(there.topics, topics) && sameLimits(there.limits, limits)
+  );
+}
+
 export class Serving {
   readonly #options: ServingOptions;
   readonly #proposals: Proposals;
@@ -101,7 +67,9 @@ export class Serving {
   readonly #dispatcher: Dispatcher;
   readonly #timers: TimerDriver;
   readonly #outbox: OutboxDriver;
+  readonly #arrivals: ArrivalDesk;
   readonly #admin: Admin;
+  readonly places: Places;
   readonly #expiry: QueueExpiry | undefined;
   readonly #declarations = new Declarations();
   #isStarted = false;
@@ -116,6 +84,8 @@ export class Serving {
       entryBytesMax: limits.entryBytesMax,
       uncommittedBytesMax: limits.uncommittedBytesMax,
       inReserve: options.inReserve,
+      // What is full is the memory for queues then, and not a disk.
+      fullReason: options.isVolatile ? 'queue-full' : 'disk-full',
       holdsBack: options.holdsBack,
       now: () => options.stamps.now(),
       failed,
@@ -129,18 +99,9 @@ export class Serving {
       propose: (command) => this.#propose(command),
       now,
     });
-    this.#outbox = new OutboxDriver({
-      machine,
-      payloads,
-      proposals: this.#proposals,
-      declare: async (queue) => void (await this.declare([queue])),
-      groupName: (queueId, groupId) => this.#groupName(queueId, groupId),
-      told: (intent, what, detail) => this.#outboxTold(intent, what, detail),
-      now,
-      inReserve: options.inReserve,
-      wake,
-      failed,
-    });
+    const { inReserve } = options;
+    this.#arrivals = new ArrivalDesk({ proposals: this.#proposals, inReserve, wake });
+    this.#outbox = new OutboxDriver(this.#outboxOptions());
     if (options.isVolatile) {
       this.#expiry = new QueueExpiry({
         queues: () => machine.queues(),
@@ -149,15 +110,27 @@ export class Serving {
         now,
       });
     }
+    this.places = new Places({
+      machine,
+      propose: (command) => {
+        this.#plain(command);
+        this.#proposals.submit();
+      },
+      readIndex: (done) => log.readIndex(done),
+      closed: options.closed,
+      applied: (index) => options.applier.whenApplied(index),
+    });
     this.#admin = new Admin({
       machine,
       loader,
       payloads,
       alarms,
       dispatcher: this.#dispatcher,
+      others: options.others,
       logger,
       propose: (command) => this.#propose(command),
       applied: (index) => options.applier.whenApplied(index),
+      fence: (version) => this.places.fence(version),
     });
   }
 
@@ -181,10 +154,20 @@ export class Serving {
     return this.#sessions;
   }
 
-  /** The queues of the configuration, and their groups where they are missing. */
+  /**
+   * The queues of the configuration, and their groups where they are missing. What stands there as
+   * it is written is not said again: with many queues a change of leader would wait for it.
+   */
   async prepare(): Promise<void> {
-    const { queues, groups, logger } = this.#options;
-    const { outcomes, lines } = await this.declare(queues);
+    const { machine, groups, logger } = this.#options;
+    const isHere = ({ name }: QueueDefinition): boolean =>
+      (machine.placeOf(name)?.shard ?? 0) === 0;
+    const queues = this.#options.queues.filter(isHere);
+    for (const { name } of this.#options.queues.filter((queue) => !isHere(queue))) {
+      logger.warn({ queue: name }, 'a queue of the configuration is in another shard, as it was');
+    }
+    const wanted = queues.filter((queue) => !stands(queue, machine));
+    const { outcomes, lines } = await this.declare(wanted);
     for (const line of lines) logger.info(line, 'queue has new limits');
     const created = outcomes.filter((outcome) => outcome === 'created').length;
     if (created > 0) logger.info({ created }, 'queues created');
@@ -206,7 +189,7 @@ export class Serving {
   }
 
   /** Declares queues through the log, or gives them new limits. */
-  declare(queues: readonly QueueDefinition[]): Promise<DeclareOutcome> {
+  declare(queues: readonly PlacedDefinition[]): Promise<DeclareOutcome> {
     const declared = this.#declarations.declare(queues, this.#options.machine, (command) => {
       this.#plain(command);
     });
@@ -261,7 +244,9 @@ export class Serving {
   rare(effect: RareEffect): void {
     this.#dispatcher.rare(effect);
     this.#outbox.rare(effect);
+    this.#arrivals.rare(effect);
     this.#admin.rare(effect);
+    this.places.rare(effect);
     switch (effect.kind) {
       case 'queue-deleted':
       case 'queue-updated':
@@ -293,6 +278,8 @@ export class Serving {
     this.#dispatcher.cancelEverything();
     this.#sessions.fail(error.message);
     this.#declarations.failed(error);
+    this.#arrivals.fail(error.message);
+    this.places.fail(error);
   }
 
   // --- Parts.
@@ -329,6 +316,24 @@ export class Serving {
       request: (request) => this.#request(request),
       wake,
       closed,
+      failed,
+    };
+  }
+
+  #outboxOptions(): OutboxOptions {
+    const { number, others, machine, payloads, inReserve, wake, failed, stamps } = this.#options;
+    return {
+      shard: number,
+      others,
+      machine,
+      payloads,
+      proposals: this.#proposals,
+      declare: async (queue) => void (await this.declare([queue])),
+      groupName: (queueId, groupId) => this.#groupName(queueId, groupId),
+      told: (intent, what, detail) => this.#outboxTold(intent, what, detail),
+      now: () => stamps.now(),
+      inReserve,
+      wake,
       failed,
     };
   }
@@ -429,19 +434,28 @@ export class Serving {
       case 'stop':
         await this.#options.stop();
         return encodeRecord(null);
-      case 'leader-view':
-        return encodeRecord(leaderViewData(this.#options.leaderView()));
+      case 'take-transfer':
+        return encodeRecord(arrivedData(await this.#arrivals.take(request.command)));
       default:
+        if (isMemberRequest(request)) return encodeRecord(this.#ofMembers(request));
+        if (isPlaceRequest(request)) return encodeRecord(await this.places.answer(request));
         return encodeRecord(await this.#admin.answer(request));
     }
   }
 
-  async #declared(queues: readonly QueueDefinition[]): Promise<DeclareOutcome['outcomes']> {
+  #ofMembers(request: MemberRequest): PlainData {
+    const { ofMembers } = this.#options;
+    if (ofMembers !== undefined) return ofMembers(request);
+    throw new AdminError('invalid', 'a shard in memory has no members');
+  }
+
+  async #declared(queues: readonly PlacedDefinition[]): Promise<DeclareOutcome['outcomes']> {
     try {
       return (await this.declare(queues)).outcomes;
     } catch (error) {
-      if (error instanceof DeclarationError) throw new AdminError(error.code, error.message);
-      throw error;
+      if (!(error instanceof DeclarationError)) throw error;
+      if (error.code === 'elsewhere') throw new ShardError('elsewhere', error.message);
+      throw new AdminError(error.code, error.message);
     }
   }
 }

@@ -52,6 +52,8 @@ export class FakeClusterAdmin implements ClusterAdmin {
     address: 'n1.example:7000',
     links: [],
     replicas: [replica()],
+    elsewhere: [],
+    shards: [],
   };
   /** In order; accepted when there is none. */
   readonly answers: ClusterAnswer[] = [];
@@ -62,6 +64,8 @@ export class FakeClusterAdmin implements ClusterAdmin {
   transferred: (to: string) => void = () => undefined;
   /** What an accepted rescue makes of the node. */
   rescued: () => void = () => undefined;
+  /** What an accepted wish about the map makes of the node. */
+  mapped: (shard: number, node: string | undefined, isHost: boolean) => void = () => undefined;
 
   async status(): Promise<NodeStatus> {
     const { node } = this;
@@ -87,6 +91,20 @@ export class FakeClusterAdmin implements ClusterAdmin {
     this.asked.push(`${shard} rescue ${JSON.stringify(wish)}`);
     const answer = this.#answer();
     if (answer.kind === 'accepted') this.rescued();
+    return Promise.resolve(answer);
+  }
+
+  async addShard(shard: number): Promise<ClusterAnswer> {
+    this.asked.push(`add shard ${shard}`);
+    const answer = this.#answer();
+    if (answer.kind === 'accepted') this.mapped(shard, undefined, true);
+    return Promise.resolve(answer);
+  }
+
+  async host(shard: number, node: string, isHost: boolean): Promise<ClusterAnswer> {
+    this.asked.push(`${shard} ${isHost ? 'host' : 'unhost'} ${node}`);
+    const answer = this.#answer();
+    if (answer.kind === 'accepted') this.mapped(shard, node, isHost);
     return Promise.resolve(answer);
   }
 

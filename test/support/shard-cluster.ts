@@ -24,6 +24,7 @@ import { encodeStats } from '../../src/shard/requests.ts';
 import { RaftLog } from '../../src/shard/raft-log.ts';
 import { DEFAULT_SHARD_LIMITS } from '../../src/shard/shard-limits.ts';
 import type { ShardLimits } from '../../src/shard/shard-limits.ts';
+import type { ShardMap } from '../../src/machine/shard-map.ts';
 import type { QueueLimits } from '../../src/machine/definitions.ts';
 import type { ShardLead } from '../../src/shard/shard-options.ts';
 import { Shard } from '../../src/shard/shard.ts';
@@ -63,6 +64,7 @@ export class ShardNode implements ReplicaMaker {
   readonly errors: string[] = [];
   /** Who leads, as the shard has told. */
   readonly told: ShardLead[] = [];
+  shardMap: ShardMap | undefined;
   listener: NetworkListener | undefined;
   /** Instead of the plain one. */
   routed: ShardClient | undefined;
@@ -130,6 +132,9 @@ export class ShardNode implements ReplicaMaker {
         this.told.push(lead);
         this.#route?.leads(asLead(lead));
       },
+      onShardMap: (map) => {
+        this.shardMap = map;
+      },
       onFailure: (error) => void this.failures.push(error),
     });
     if (isRouted) this.#openRoute(far, { near, logger });
@@ -140,7 +145,9 @@ export class ShardNode implements ReplicaMaker {
     const { links, clock } = this.#cluster;
     const { shard } = this;
     const serve = (session: BatchPort): boolean => shard?.serve(session) === true;
-    const ofShard = new LinksOfShard({ shard: 0, logger, route: () => route, serve });
+    const leader = (): string => '';
+    const routes = (): LeaderRoute[] => [route];
+    const ofShard = new LinksOfShard({ shard: 0, logger, routes, serve, leader });
     const route = new LeaderRoute({
       node: this.id,
       port,
@@ -334,14 +341,15 @@ export class ShardCluster {
     this.links.isolate(id);
   }
 
-  async step(): Promise<void> {
+  /** `passedMs` of time pass. */
+  async step(passedMs = TICK_MS): Promise<void> {
     for (const message of this.#onTheirWay.splice(0)) {
       if (this.passes(message)) this.node(message.to).listener?.received(message);
     }
     this.links.carry();
     for (let turns = 0; turns < 4; turns++) await turn();
-    this.clock.advance(TICK_MS);
-    vi.advanceTimersByTime(TICK_MS);
+    this.clock.advance(passedMs);
+    vi.advanceTimersByTime(passedMs);
   }
 
   async until(holds: () => boolean): Promise<void> {
