@@ -26,7 +26,6 @@ beforeEach(() => {
   cluster.looked = () => undefined;
   cluster.changed = () => undefined;
   cluster.transferred = () => undefined;
-  cluster.rescued = () => undefined;
   cluster.mapped = () => undefined;
   cluster.node = { ...cluster.node, elsewhere: [], shards: [] };
   setReplica(led());
@@ -388,81 +387,6 @@ describe('cluster transfer', () => {
     expect(code).toBe(ExitCode.refused);
     expect(stderr).toContain('it does not vote (not-voter)');
   });
-});
-
-describe('cluster rescue', () => {
-  const givenUp = ['n1', 'n2', 'n3'];
-  const rescued = { by: 'op@desk', atMs: 5, lastIndex: 90, lastTerm: 3, givenUp };
-  const order = ['rescue', '--give-up', 'n2', '--give-up', 'n3', '--i-accept-loss'] as const;
-
-  beforeEach(() => {
-    const survivors = [{ id: 'n2', last: 95, lastTerm: 3, isCovered: false }];
-    setReplica(led({ role: 'pre-candidate', leader: undefined, survivors }));
-    cluster.rescued = () =>
-      setReplica(led({ id: 'n1+7', leader: 'n1+7', membersIndex: 91, committed: 92, rescued }));
-  });
-
-  it('shows what is known and with which command it would be done, and does nothing', async () => {
-    for (const words of [
-      ['rescue'],
-      ['rescue', '--i-accept-loss'],
-      ['rescue', '--give-up', 'n2'],
-    ]) {
-      const { code, stdout, stderr } = await run(...words);
-      expect(code).toBe(ExitCode.usage);
-      expect(stdout.trimEnd().split('\n')).toEqual([
-        'shard 0: nobody leads',
-        '  n1, this node: its log ends with entry 90 of term 3',
-        '  n2, voter at n2.example:7000: is heard, its log ends with entry 95 of term 3 ' +
-          '(more than this node has, or may have)',
-        '  n3, voter at n3.example:7000: is not heard',
-      ]);
-      expect(stderr).toContain('rescue --shard 0 --give-up n2 --give-up n3 --i-accept-loss');
-    }
-    expect(cluster.asked).toEqual([]);
-  });
-
-  it('waits while the node listens, is done when that leads, and tells the record', async () => {
-    cluster.answers.push({ kind: 'refused', code: 'listening', leader: undefined });
-    const lines = (await told(...order)).trimEnd().split('\n');
-    expect(lines.slice(-4)).toEqual([
-      'shard 0: n1+7 leads alone; everything up to entry 92 is there',
-      '  rescued by op@desk behind entry 90 of term 3',
-      '  nobody takes part any more as n1, n2, n3',
-      '  now add nodes with empty directories: fluxmq cluster add ID HOST:PORT',
-    ]);
-    expect(cluster.asked).toHaveLength(2);
-    expect(cluster.asked[0]).toMatch(/^0 rescue \{"by":"[^"]+@[^"]+","giveUp":\["n2","n3"\]/);
-    const { stdout } = await run('status');
-    expect(stdout).toContain('rescued by op@desk at 1970-01-01T00:00:00.005Z behind entry 90');
-  });
-
-  it('is told to programs in one line', async () => {
-    expect(await operator.objects('cluster', ...order)).toEqual([
-      {
-        step: 'rescued',
-        shard: 0,
-        node: 'n1+7',
-        committed: 92,
-        by: 'op@desk',
-        at_ms: 5,
-        last_index: 90,
-        last_term: 3,
-        given_up: ['n1', 'n2', 'n3'],
-      },
-    ]);
-  });
-
-  it.each(['quorum', 'shorter-log', 'not-named', 'has-leader'] as const)(
-    'ends with the word of the node: %s',
-    async (code) => {
-      cluster.answers.push({ kind: 'refused', code, leader: undefined });
-      const ended = await run(...order);
-      expect(ended.code).toBe(ExitCode.refused);
-      expect(ended.stderr).toContain(`nothing was done: `);
-      expect(ended.stderr).toContain(`(${code})`);
-    },
-  );
 });
 
 /** A shard 1 on some nodes, whose replicas follow the map at once; another node leads it. */
