@@ -89,7 +89,9 @@ export class DurableShard {
     const { settings, port, peers, logger } = parts;
     const { node } = settings;
     const shard = (): Shard | undefined => this.#life.shard;
-    this.#forwarding = peers && new Forwarding({ number: SHARD, shard, node, port, peers, logger });
+    const readsReplica = settings.peers?.readsReplica === true;
+    const forward = { number: SHARD, shard, node, port, logger, readsReplica };
+    this.#forwarding = peers && new Forwarding({ ...forward, peers });
   }
 
   /** The one that is open now. */
@@ -131,6 +133,7 @@ export class DurableShard {
     this.#life = life;
     try {
       life.shard = await this.#openShard(life);
+      this.#forwarding?.opened();
     } catch (error) {
       await closeAll(life.closers);
       throw error;
@@ -208,6 +211,7 @@ export class DurableShard {
         ['bytes/log', this.#bytesOfLives + log.stats.bytesWritten],
         ['bytes/prewritten', prewritten()],
         ...replica.figures(),
+        ['reads/from-replica', this.#forwarding?.messagesRead ?? 0],
         ...this.#parts.moreStats(),
       ],
       leaderView: () => leaderViewOf(replica.status()),

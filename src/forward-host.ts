@@ -11,6 +11,7 @@ import { systemClock } from '#raft';
 import { nodeOf } from './cluster/server-id.ts';
 import type { PeerTransport } from './cluster/peer-transport.ts';
 import { LeaderRoute } from './shard/leader-route.ts';
+import type { LeaderRouteOptions } from './shard/leader-route.ts';
 import { LinksOfShard } from './shard/links-of-shard.ts';
 import type { BatchPort } from './shard/port.ts';
 import { encodeRecord } from './shard/record-codec.ts';
@@ -28,6 +29,8 @@ export interface ForwardParts {
   readonly port: BatchPort;
   readonly peers: PeerTransport;
   readonly logger: Logger;
+  /** Streams are read from the replica of this node (`cluster.distribution_mode`). */
+  readonly readsReplica: boolean;
 }
 
 export class Forwarding {
@@ -36,7 +39,7 @@ export class Forwarding {
   readonly #number: number;
   readonly #shard: () => Shard | undefined;
 
-  constructor({ number, shard, node, port, peers, logger }: ForwardParts) {
+  constructor({ number, shard, node, port, peers, logger, readsReplica }: ForwardParts) {
     this.#logger = logger;
     this.#number = number;
     this.#shard = shard;
@@ -50,6 +53,7 @@ export class Forwarding {
       link: (other) => links.to(other),
       answer: (request) => this.#answer(request),
       after: (ms, action) => systemClock.after(ms, action),
+      ...(readsReplica ? { replica: this.#replica() } : {}),
     });
     peers.link({ opened: (end) => links.opened(end), accepted: (end) => links.accepted(end) });
   }
@@ -60,8 +64,31 @@ export class Forwarding {
     this.#route.leads(lead.kind === 'there' ? { kind: 'there', node: nodeOf(lead.server) } : lead);
   }
 
+  /** The shard is open, or open anew. */
+  opened(): void {
+    this.#route.opened();
+  }
+
+  get messagesRead(): number {
+    return this.#route.messagesRead;
+  }
+
   close(): void {
     this.#route.close();
+  }
+
+  #replica(): NonNullable<LeaderRouteOptions['replica']> {
+    return {
+      // One that is about to be replaced has failed.
+      reads: () => {
+        const shard = this.#shard();
+        return shard?.failure === undefined ? shard?.reads : undefined;
+      },
+      told: (why) => {
+        const words = 'a stream is not read from the replica of this node any more';
+        this.#logger.warn({ shard: this.#number, why }, words);
+      },
+    };
   }
 
   /** What is asked of this node alone. */

@@ -62,6 +62,7 @@ async function start(id: string, small = false): Promise<void> {
     tls: undefined,
     backlogBytes: 1 << 24,
     rejects: false,
+    readsReplica: true,
     reattachGraceMs: 2_000,
     joins: false,
   };

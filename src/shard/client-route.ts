@@ -22,6 +22,8 @@ import { WireWriter } from './wire.ts';
 /** Of batches for this node's own shard, whoever leads. */
 export const LOCAL_SESSION = Number.MAX_SAFE_INTEGER;
 const LOCAL_BYTES = 256;
+/** The route hears at the latest after so many bytes that they are worked off. */
+const FILLED_UNTOLD_MAX = 65_536;
 
 /** What is asked for without an answer; the consumer is one of `consumers.ts`. */
 export type Work =
@@ -41,6 +43,11 @@ export class ClientRoute {
   readonly retained = new Retained();
   /** Who leads, as far as this node knows; '': nobody knows. */
   leader = '';
+  /** The replica of this node can be read, in this session. */
+  readsHere = false;
+  /** Of what was read from it, worked off so far. */
+  filledBytes = 0;
+  #filledTold = 0;
   #session = 0;
   #isOpen: boolean;
   #batches = 0;
@@ -83,15 +90,21 @@ export class ClientRoute {
     if (isAll) this.unworked.posted(this.#batches);
   }
 
+  /** So much of what was read here is worked off that the route must hear it. */
+  get isFilledUntold(): boolean {
+    return this.filledBytes - this.#filledTold >= FILLED_UNTOLD_MAX;
+  }
+
   get hasLocal(): boolean {
-    return this.local.length > CLIENT_BATCH_HEADER_BYTES;
+    return this.local.length > CLIENT_BATCH_HEADER_BYTES || this.isFilledUntold;
   }
 
   /** A batch of what is for this node alone. */
   takeLocal(): Uint8Array {
     const bytes = this.local.take();
     this.local.reserve(CLIENT_BATCH_HEADER_BYTES);
-    const nothing = { boot: 0, firstNumber: 0, answeredUpTo: 0, takenBytes: 0 };
+    const nothing = { boot: 0, firstNumber: 0, answeredUpTo: 0, takenBytes: this.filledBytes };
+    this.#filledTold = this.filledBytes;
     const header = { ...nothing, commands: 0, commandBytes: 0, session: LOCAL_SESSION };
     writeClientBatchHeader(bytes, header);
     return bytes;

@@ -92,8 +92,6 @@ export class ShardClient implements QueueClient {
   #writable = true;
   #scheduled = false;
   #refusedWaits = false;
-  /** The batch that is read came from this node's own shard, whoever leads. */
-  #isOfNode = false;
   #timer: NodeJS.Timeout | undefined;
   #closed: string | undefined;
   /** That the shard takes nothing any more is what was asked for. */
@@ -229,7 +227,7 @@ export class ShardClient implements QueueClient {
   }
 
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer {
-    return this.#consumers.consume(request, this.#queues.nameOf(request.queueId), sink);
+    return this.#consumers.consume(request, this.#queues.get(request.queueId), sink);
   }
 
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void {
@@ -375,15 +373,13 @@ export class ShardClient implements QueueClient {
 
   #take(bytes: Uint8Array): void {
     if (this.#closed !== undefined) return;
-    this.#posting.takenBytes += bytes.length;
-    this.#isOfNode = false;
+    this.#posting.taken(bytes.length);
     try {
       const batch = new ShardBatch(bytes);
       for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
         this.#takeFrame(frame);
         if (this.#closed !== undefined) return;
       }
-      if (this.#isOfNode) this.#posting.takenBytes -= bytes.length;
       this.#consumers.batchEnd();
       if (this.#asked.tellable) this.#asked.tell();
     } catch (error) {
@@ -393,7 +389,7 @@ export class ShardClient implements QueueClient {
     }
     if (this.#outgoing.nextLast !== 0 || !this.#writable) this.#wake();
     if (this.#endedSessions.size > 0) this.#wake();
-    if (this.#posting.isTakenUntold) this.#wake();
+    if (this.#posting.isTakenUntold || this.#route.isFilledUntold) this.#wake();
   }
 
   #takeFrame(frame: ShardFrame): void {
@@ -406,10 +402,8 @@ export class ShardClient implements QueueClient {
         this.#route.retained.answered(this.#pending.answeredUpTo);
         return;
       case 'busy':
-        this.#posting.busy = true;
-        return;
       case 'resume':
-        this.#posting.busy = false;
+        this.#posting.busy = frame.kind === 'busy';
         return;
       case 'cancelled':
         this.#consumers.cancelled(frame);
@@ -427,7 +421,16 @@ export class ShardClient implements QueueClient {
         this.#opened(frame.boot);
         return;
       case 'session':
+        this.#route.readsHere = frame.readsHere;
         this.#sessionTold(frame.session, frame.leader);
+        return;
+      case 'named':
+        return;
+      case 'filled':
+        this.#route.filledBytes += this.#posting.takenHere();
+        return;
+      case 'unread':
+        this.#consumers.unread(frame.consumer);
         return;
       case 'worked':
         this.#consumers.worked(this.#route.unworked.worked(frame.batches));
@@ -437,7 +440,8 @@ export class ShardClient implements QueueClient {
         this.#checkReady();
         return;
       case 'reply':
-        if (!this.#requests.replied(frame)) this.#isOfNode = this.#ownRequests.replied(frame);
+        if (this.#requests.replied(frame)) return;
+        if (this.#ownRequests.replied(frame)) this.#posting.takenHere();
         return;
       case 'failed':
         this.#fail(frame.why);

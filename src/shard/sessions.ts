@@ -43,6 +43,8 @@ interface Place {
   readonly consumer: number;
   /** Undefined: its sender is awaited. */
   server: ShardServer | undefined;
+  /** Its node has the messages. */
+  readonly isNamed: boolean;
 }
 
 interface Asked {
@@ -141,7 +143,8 @@ export class Sessions implements DeliveryOutput, ServerDesk {
     const place = this.#places.get(header.consumer);
     if (place?.server === undefined) return;
     header.consumer = place.consumer;
-    place.server.deliver(header, message);
+    if (place.isNamed) place.server.name(header, message.index);
+    else place.server.deliver(header, message);
   }
 
   attached(id: number, group: { readonly groupId: GroupId; readonly name: string }): void {
@@ -182,7 +185,8 @@ export class Sessions implements DeliveryOutput, ServerDesk {
   attach(server: ShardServer, consumer: number, request: AttachRequest): void {
     const id = this.#nextId++;
     this.#servers.get(server)?.set(consumer, id);
-    this.#places.set(id, { node: server.node ?? '', consumer, server });
+    const isNamed = request.named === true;
+    this.#places.set(id, { node: server.node ?? '', consumer, server, isNamed });
     this.#options.dispatcher().attach(id, request);
   }
 

@@ -25,6 +25,7 @@ import { Checkpoints } from './checkpoint.ts';
 import type { DeliveryMarks } from './checkpoint.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { Leadership } from './leadership.ts';
+import type { ReplicaReads } from './local-reads.ts';
 import { LocationIndex } from './location-index.ts';
 import { LogWindow } from './log-window.ts';
 import { MessageCounters } from './message-counters.ts';
@@ -44,6 +45,8 @@ import { StampClock } from './stamp-clock.ts';
 import { Turns } from './turns.ts';
 
 export class Shard {
+  /** For readers on this node, whoever leads. */
+  readonly reads: ReplicaReads;
   readonly #options: ShardOptions;
   readonly #machine: Machine;
   readonly #loader: RecordLoader;
@@ -122,6 +125,7 @@ export class Shard {
       failed,
     });
     this.#applier = this.#newApplier(point);
+    this.reads = { applier: this.#applier, payloads: this.#payloads };
     this.#housekeeping = options.runs === undefined ? undefined : this.#keeping(options.runs);
     this.#checkpoints = new Checkpoints(
       {

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Message } from '../../src/broker/message.ts';
 import { SETTLE_OUTCOMES } from '../../src/machine/command.ts';
-import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
+import type { GroupId, LogIndex, Offset, QueueId } from '../../src/machine/ids.ts';
 import {
   CLIENT_BATCH_HEADER_BYTES,
   CLOSE_HOWS,
@@ -18,7 +18,7 @@ import { Outgoing } from '../../src/shard/outgoing.ts';
 import { CANCEL_REASONS, SETTLE_ANSWERS } from '../../src/broker/ports.ts';
 import { CAPTURES, DEFAULT_GROUPS, QUEUE_TYPES } from '../../src/machine/definitions.ts';
 import { REFUSAL_REASONS, ShardBatch } from '../../src/shard/shard-frames.ts';
-import { SHARD_BATCH_HEADER_BYTES, ShardBatchWriter } from '../../src/shard/shard-frames.ts';
+import { SHARD_BATCH_HEADER_BYTES, ShardBatchWriter, hasNamed } from '../../src/shard/shard-frames.ts';
 import type { Refusal, ShardFrame } from '../../src/shard/shard-frames.ts';
 import { CodecError, type WireWriter } from '../../src/shard/wire.ts';
 import { damaged, message, position, queueIds, shortened } from '../support/shard-messages.ts';
@@ -71,6 +71,7 @@ const clientFrame: fc.Arbitrary<ClientFrame> = fc.oneof(
     start: fc.option(position, { nil: undefined }),
     manual: fc.boolean(),
     again: text,
+    named: fc.boolean(),
   }),
   fc.record({ kind: fc.constant('grant' as const), consumer: u32, deliveries: u32 }),
   fc.record({
@@ -181,6 +182,48 @@ describe('a batch of the client', () => {
       }),
       { numRuns: 10 },
     );
+  });
+
+  it('names deliveries next to each other in one frame, and no others', () => {
+    const first = {
+      consumer: 1,
+      queueId: 2 as QueueId,
+      offset: 5 as Offset,
+      deliveryNumber: 9,
+      attempt: 1,
+      redelivered: false,
+    };
+    const at = (more: number, change: object = {}): typeof first => {
+      const offset = (first.offset + more) as Offset;
+      return { ...first, offset, deliveryNumber: first.deliveryNumber + more, ...change };
+    };
+    const framesOf = (...of: (typeof first)[]): unknown[] => {
+      const writer = new ShardBatchWriter(64);
+      for (const [nth, delivery] of of.entries()) writer.named(delivery, (7 - nth) as LogIndex);
+      const bytes = writer.take();
+      expect(hasNamed(bytes)).toBe(true);
+      return readShard(bytes);
+    };
+    const [whole, ...none] = framesOf(at(0), at(1), at(2));
+    expect(whole).toMatchObject({ offset: 5, deliveryNumber: 9, count: 3, index: 7 });
+    expect(none).toEqual([]);
+    for (const other of [
+      at(1, { consumer: 2 }),
+      at(1, { queueId: 3 as QueueId }),
+      at(1, { offset: 7 as Offset }),
+      at(1, { deliveryNumber: 11 }),
+      at(1, { attempt: 2 }),
+      at(1, { redelivered: true }),
+    ]) {
+      expect(framesOf(at(0), other)).toHaveLength(2);
+    }
+    const writer = new ShardBatchWriter(64);
+    writer.named(at(0), 1 as LogIndex);
+    writer.worked(1);
+    writer.named(at(1), 1 as LogIndex);
+    expect(readShard(writer.take())).toHaveLength(3);
+    writer.worked(1);
+    expect(hasNamed(writer.take())).toBe(false);
   });
 
   it('gives nothing of the next frame with one that is cut short', () => {
@@ -306,7 +349,23 @@ const shardFrame: fc.Arbitrary<ShardFrame> = fc.oneof(
     kind: fc.constant('session' as const),
     session: fc.maxSafeNat(),
     leader: text,
+    readsHere: fc.boolean(),
   }),
+  fc.record({
+    kind: fc.constant('named' as const),
+    consumer: u32,
+    attempt: u32,
+    queueId,
+    offset,
+    term: fc.constant(9),
+    // Even ones: none of them goes on where another one ends.
+    deliveryNumber: fc.maxSafeNat().map((number) => number - (number % 2)),
+    index: fc.maxSafeNat().map((at) => at as LogIndex),
+    count: fc.constant(1),
+    redelivered: fc.boolean(),
+  }),
+  fc.constant({ kind: 'filled' as const }),
+  fc.record({ kind: fc.constant('unread' as const), consumer: u32 }),
   fc.record({ kind: fc.constant('worked' as const), batches: fc.maxSafeNat() }),
   fc.record({ kind: fc.constant('failed' as const), why: text }),
 );
@@ -338,7 +397,13 @@ function writeShardFrame(writer: ShardBatchWriter, frame: ShardFrame): void {
     case 'failed':
       return writer.failed(frame.why);
     case 'session':
-      return writer.session(frame.session, frame.leader);
+      return writer.session(frame.session, frame.leader, frame.readsHere);
+    case 'named':
+      return writer.named(frame, frame.index);
+    case 'filled':
+      return writer.filled();
+    case 'unread':
+      return writer.unread(frame.consumer);
     case 'worked':
       return writer.worked(frame.batches);
   }
@@ -385,6 +450,48 @@ describe('a batch of the shard', () => {
       }),
       { numRuns: 15 },
     );
+  });
+
+  it('names deliveries next to each other in one frame, and no others', () => {
+    const first = {
+      consumer: 1,
+      queueId: 2 as QueueId,
+      offset: 5 as Offset,
+      deliveryNumber: 9,
+      attempt: 1,
+      redelivered: false,
+    };
+    const at = (more: number, change: object = {}): typeof first => {
+      const offset = (first.offset + more) as Offset;
+      return { ...first, offset, deliveryNumber: first.deliveryNumber + more, ...change };
+    };
+    const framesOf = (...of: (typeof first)[]): unknown[] => {
+      const writer = new ShardBatchWriter(64);
+      for (const [nth, delivery] of of.entries()) writer.named(delivery, (7 - nth) as LogIndex);
+      const bytes = writer.take();
+      expect(hasNamed(bytes)).toBe(true);
+      return readShard(bytes);
+    };
+    const [whole, ...none] = framesOf(at(0), at(1), at(2));
+    expect(whole).toMatchObject({ offset: 5, deliveryNumber: 9, count: 3, index: 7 });
+    expect(none).toEqual([]);
+    for (const other of [
+      at(1, { consumer: 2 }),
+      at(1, { queueId: 3 as QueueId }),
+      at(1, { offset: 7 as Offset }),
+      at(1, { deliveryNumber: 11 }),
+      at(1, { attempt: 2 }),
+      at(1, { redelivered: true }),
+    ]) {
+      expect(framesOf(at(0), other)).toHaveLength(2);
+    }
+    const writer = new ShardBatchWriter(64);
+    writer.named(at(0), 1 as LogIndex);
+    writer.worked(1);
+    writer.named(at(1), 1 as LogIndex);
+    expect(readShard(writer.take())).toHaveLength(3);
+    writer.worked(1);
+    expect(hasNamed(writer.take())).toBe(false);
   });
 
   it('gives nothing of the next frame with one that is cut short', () => {
