@@ -183,6 +183,9 @@ export class Sessions implements DeliveryOutput, ServerDesk {
   }
 
   attach(server: ShardServer, consumer: number, request: AttachRequest): void {
+    if (server.node !== undefined && (request.again ?? '') === '') {
+      this.#forgetAwaited(server.node, consumer);
+    }
     const id = this.#nextId++;
     this.#servers.get(server)?.set(consumer, id);
     const isNamed = request.named === true;
@@ -262,6 +265,17 @@ export class Sessions implements DeliveryOutput, ServerDesk {
     for (const [node, { until }] of this.#awaited) {
       if (until <= now) this.#closeAwaited(node, 'lost');
     }
+  }
+
+  /** It never heard that it was attached, and holds nothing: it must not stand in its own way. */
+  #forgetAwaited(node: string, consumer: number): void {
+    const awaited = this.#awaited.get(node);
+    const id = awaited?.ids.find((each) => this.#places.get(each)?.consumer === consumer);
+    if (awaited === undefined || id === undefined) return;
+    const ids = awaited.ids.filter((each) => each !== id);
+    this.#awaited.set(node, { ids, until: awaited.until });
+    this.#places.delete(id);
+    this.#options.dispatcher().close(id, 'returned');
   }
 
   #closeAwaited(node: string, how: CloseHow): void {
