@@ -20,6 +20,7 @@ import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Applier } from './applier.ts';
 import { PayloadCursor } from './payloads.ts';
 import type { Payloads } from './payloads.ts';
+import type { ShardLog } from './shard-log.ts';
 import type { NamedFrame } from './shard-frame.ts';
 import { ShardBatch, ShardBatchWriter } from './shard-frames.ts';
 
@@ -27,6 +28,7 @@ import { ShardBatch, ShardBatchWriter } from './shard-frames.ts';
 export interface ReplicaReads {
   readonly applier: Pick<Applier, 'index' | 'whenApplied'>;
   readonly payloads: Pick<Payloads, 'get' | 'fetch'>;
+  readonly log: Pick<ShardLog, 'hasten'>;
 }
 
 export interface LocalReadsOptions {
@@ -75,6 +77,8 @@ export class LocalReads {
   #takenBytes = 0;
   #isScheduled = false;
   #messages = 0;
+  /** The leader was asked when this entry was waited for. */
+  #hastened = 0;
 
   constructor(options: LocalReadsOptions) {
     this.#options = options;
@@ -105,6 +109,7 @@ export class LocalReads {
     this.#ready = [];
     for (const wait of this.#waits) wait.cancel();
     this.#waits.clear();
+    this.#hastened = 0;
   }
 
   /** A batch of the leader in which deliveries are named. */
@@ -226,6 +231,10 @@ export class LocalReads {
 
   #wait(reader: Reader, replica: ReplicaReads, index: LogIndex): void {
     const { consumer } = reader;
+    if (index > this.#hastened) {
+      this.#hastened = index;
+      replica.log.hasten?.();
+    }
     const isWaiting = (): boolean => this.#readers.get(consumer) === reader;
     const tooLong = this.#options.after(BEHIND_MS_MAX, () => {
       this.#waits.delete(tooLong);
@@ -243,7 +252,7 @@ export class LocalReads {
       },
       ({ message }: Error) => {
         over();
-        if (isWaiting()) this.#options.unread(undefined, message);
+        this.#failed(reader, replica, message);
       },
     );
   }
@@ -259,10 +268,14 @@ export class LocalReads {
         if (outcome.kind === 'ready') this.#goOn(reader);
         else this.#options.unread(reader.consumer, outcome.detail);
       },
-      ({ message }: Error) => {
-        // A replica that is being replaced has closed its stores.
-        if (this.#readers.get(reader.consumer) === reader) this.#options.unread(undefined, message);
-      },
+      ({ message }: Error) => this.#failed(reader, replica, message),
     );
+  }
+
+  /** A replica that is being replaced has closed its stores; another one must not be asked again. */
+  #failed(reader: Reader, replica: ReplicaReads, why: string): void {
+    const { consumer } = reader;
+    if (this.#readers.get(consumer) !== reader) return;
+    this.#options.unread(replica === this.#options.replica() ? consumer : undefined, why);
   }
 }

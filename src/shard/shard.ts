@@ -125,7 +125,7 @@ export class Shard {
       failed,
     });
     this.#applier = this.#newApplier(point);
-    this.reads = { applier: this.#applier, payloads: this.#payloads };
+    this.reads = { applier: this.#applier, payloads: this.#payloads, log };
     this.#housekeeping = options.runs === undefined ? undefined : this.#keeping(options.runs);
     this.#checkpoints = new Checkpoints(
       {

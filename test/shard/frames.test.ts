@@ -18,7 +18,11 @@ import { Outgoing } from '../../src/shard/outgoing.ts';
 import { CANCEL_REASONS, SETTLE_ANSWERS } from '../../src/broker/ports.ts';
 import { CAPTURES, DEFAULT_GROUPS, QUEUE_TYPES } from '../../src/machine/definitions.ts';
 import { REFUSAL_REASONS, ShardBatch } from '../../src/shard/shard-frames.ts';
-import { SHARD_BATCH_HEADER_BYTES, ShardBatchWriter, hasNamed } from '../../src/shard/shard-frames.ts';
+import {
+  SHARD_BATCH_HEADER_BYTES,
+  ShardBatchWriter,
+  hasNamed,
+} from '../../src/shard/shard-frames.ts';
 import type { Refusal, ShardFrame } from '../../src/shard/shard-frames.ts';
 import { CodecError, type WireWriter } from '../../src/shard/wire.ts';
 import { damaged, message, position, queueIds, shortened } from '../support/shard-messages.ts';
