@@ -5,9 +5,10 @@
  *
  * Batches of an earlier session that arrive late are dropped: who they were for is gone, and the
  * client says again what matters. A node that was asked and does not serve yet is asked again after
- * a while. What the client asks of its own node (`LOCAL_SESSION`) goes nowhere else. Where this node
- * has a replica, what another leader only names is filled with its messages (`local-reads.ts`).
- * Nothing else is kept here, and nothing else of a batch is read but its session.
+ * a while. What the client asks of its own node (`LOCAL_SESSION`) goes nowhere else. Where this
+ * node has a replica, what another leader only names is filled with its messages
+ * (`local-reads.ts`). Nothing else is kept here, and nothing else of a batch is read but its
+ * session.
  */
 
 import { LOCAL_SESSION } from './client-route.ts';

@@ -12,8 +12,8 @@
  * Each consumer has its deliveries in the order of their names, none is passed over: what cannot be
  * read here ends the session, and the leader sends it whole in the next one. So does a replica that
  * another one took the place of. The client has at most `FILLED_BYTES_MAX`, and one batch, that it
- * has not worked off; names are bounded by the credit of the consumers. All of it is soft state: the
- * leader knows what it named, and names it again where nobody claims it.
+ * has not worked off; names are bounded by the credit of the consumers. All of it is soft state:
+ * the leader knows what it named, and names it again where nobody claims it.
  */
 
 import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
@@ -272,7 +272,7 @@ export class LocalReads {
     );
   }
 
-  /** A replica that is being replaced has closed its stores; another one must not be asked again. */
+  /** A replica that is being replaced has closed its stores; any other must not be asked again. */
   #failed(reader: Reader, replica: ReplicaReads, why: string): void {
     const { consumer } = reader;
     if (this.#readers.get(consumer) !== reader) return;

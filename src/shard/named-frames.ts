@@ -39,7 +39,7 @@ const At = {
   count: 56,
 } as const;
 
-export interface NamedDelivery extends DeliveryFrameHeader {
+interface NamedDelivery extends DeliveryFrameHeader {
   readonly term: number;
   readonly index: LogIndex;
 }
@@ -59,23 +59,20 @@ export function writeNamed(bytes: Uint8Array, at: number, delivery: NamedDeliver
   writeU32(bytes, at + At.count, 1);
 }
 
-/** It goes on where the frame at `at` ends. */
-export function isNextOf(bytes: Uint8Array, at: number, delivery: NamedDelivery): boolean {
+/** True: it goes on where the frame at `at` ends, and is in it now. */
+export function goesOn(bytes: Uint8Array, at: number, delivery: NamedDelivery): boolean {
   const count = readU32(bytes, at + At.count);
-  return (
+  const isNext =
     readU32(bytes, at + At.consumer) === delivery.consumer &&
     readU64(bytes, at + At.offset) + count === delivery.offset &&
     readU64(bytes, at + At.number) + count === delivery.deliveryNumber &&
     readU64(bytes, at + At.queueId) === delivery.queueId &&
     readU32(bytes, at + At.attempt) === delivery.attempt &&
-    (bytes[at + At.flags] === REDELIVERED_FLAG) === delivery.redelivered
-  );
-}
-
-/** The frame at `at` holds the next delivery too. */
-export function countOneMore(bytes: Uint8Array, at: number, index: LogIndex): void {
-  writeU32(bytes, at + At.count, readU32(bytes, at + At.count) + 1);
-  writeU64(bytes, at + At.index, Math.max(index, readU64(bytes, at + At.index)));
+    (bytes[at + At.flags] === REDELIVERED_FLAG) === delivery.redelivered;
+  if (!isNext) return false;
+  writeU32(bytes, at + At.count, count + 1);
+  writeU64(bytes, at + At.index, Math.max(delivery.index, readU64(bytes, at + At.index)));
+  return true;
 }
 
 export function readNamedFrame(bytes: Uint8Array, at: number, end: number): ShardFrame {

@@ -49,7 +49,7 @@ export class Posting {
     this.#takenBytes += bytes;
   }
 
-  /** It was this node's own word, and the shard counts nothing of it; its length, the first time. */
+  /** It was this node's own word, which the shard does not count; its length, the first time. */
   takenHere(): number {
     const bytes = this.#batchBytes;
     this.#batchBytes = 0;

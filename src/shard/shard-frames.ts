@@ -44,14 +44,8 @@ import type { CancelReason, QueueInfo, SettleAnswer } from '../broker/ports.ts';
 import { CAPTURES, DEFAULT_GROUPS, QUEUE_TYPES } from '../machine/definitions.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import { coded, commandEnd } from './codec.ts';
-import {
-  NAMED_BYTES,
-  NamedFrameKind,
-  countOneMore,
-  isNextOf,
-  readNamedFrame,
-  writeNamed,
-} from './named-frames.ts';
+import { NAMED_BYTES, NamedFrameKind, goesOn, readNamedFrame } from './named-frames.ts';
+import { writeNamed } from './named-frames.ts';
 import { REFUSAL_REASONS } from './shard-frame.ts';
 import type {
   DeliveryFrame,
@@ -222,11 +216,7 @@ export class ShardBatchWriter {
   named(header: DeliveryFrameHeader, index: LogIndex): void {
     const writer = this.#writer;
     const delivery = { ...header, term: this.term, index };
-    const before = this.#namedAt;
-    if (before !== undefined && isNextOf(writer.bytes, before, delivery)) {
-      countOneMore(writer.bytes, before, index);
-      return;
-    }
+    if (this.#namedAt !== undefined && goesOn(writer.bytes, this.#namedAt, delivery)) return;
     const at = this.#begin(NamedFrameKind.named, NAMED_BYTES);
     writeNamed(writer.bytes, at, delivery);
     this.#namedAt = at;

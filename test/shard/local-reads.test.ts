@@ -174,7 +174,7 @@ it('a replica that does not get on is given up for the consumer that waits', asy
   expect(world.filled).toEqual([]);
 });
 
-it('a replica that is over ends the session for all, and is nobody\'s fault', async () => {
+it("a replica that is over ends the session for all, and is nobody's fault", async () => {
   const world = new World();
   world.name(1, 0, 1, 2_000);
   await world.quiet();
