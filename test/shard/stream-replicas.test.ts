@@ -260,6 +260,30 @@ describe('a stream that is read at nodes that follow', () => {
     expect(slow.unread).toHaveLength(1);
   });
 
+  it('lacks only what retention has removed meanwhile, and has all that is kept in its order', async () => {
+    const { cluster, leader, followers, client } = await world({
+      limits: { retention: { ageMs: 0, bytes: 0, messages: 50 } },
+    });
+    const [slow] = followers;
+    const producer = new Producer(await client(leader));
+    const reader = new Reader(await client(slow), 'g');
+    producer.publish(20);
+    await cluster.until(() => reader.got.length === 20);
+    cluster.passes = ({ kind, to }) => kind !== 'appendEntries' || to !== slow.id;
+    for (let round = 0; round < 20; round++) {
+      producer.publish(50);
+      await steps(cluster, 4);
+    }
+    cluster.passes = () => true;
+    await cluster.until(() => producer.isDone && reader.numbers.at(-1) === 1_019);
+    await steps(cluster, 20);
+    const { numbers } = reader;
+    expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
+    expect(new Set(numbers).size).toBe(numbers.length);
+    expect(numbers.slice(-50)).toEqual(numbered(50, 970));
+    expect(slow.failures).toEqual([]);
+  });
+
   it('does not show a delivery that was over before it was read, and shows its next one', async () => {
     const { cluster, leader, followers, client } = await world({
       limits: { visibilityTimeoutMs: 1_000 },
