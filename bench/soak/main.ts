@@ -12,7 +12,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ROOT, scratchDirectory } from '../peers/peer.ts';
 import { startFluxmq } from '../peers/peers.ts';
-import { depths } from '../suites/metrics.ts';
+import { depths } from '../peers/metrics.ts';
 import { MEAN_BYTES, Mix } from './mix.ts';
 import { plot, type Sample } from './plot.ts';
 

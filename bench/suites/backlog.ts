@@ -7,7 +7,7 @@ import { runLoad } from '../load/load.ts';
 import { startFluxmq } from '../peers/peers.ts';
 import type { Peer } from '../peers/peer.ts';
 import type { Finding } from '../report.ts';
-import { written } from './metrics.ts';
+import { written } from '../peers/metrics.ts';
 import { scaled, type Suite, type SuiteOptions } from './suite.ts';
 
 const MIB = 1024 * 1024;

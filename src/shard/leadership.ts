@@ -3,16 +3,20 @@
  * term is applied here, until it hears that it leads no more.
  *
  * Each time, what serves is made anew, because all of it is soft state; what was under way with the
- * one before hears that it is over. A crash here loses nothing.
+ * one before hears that it is over. Others hear of an election before the one who won it serves:
+ * their sessions wait here until it does, or leads no more. A crash here loses nothing.
  */
 
 import type { LogIndex } from '../machine/ids.ts';
+import type { BatchPort } from './port.ts';
 import type { ShardLead } from './shard-options.ts';
 
 export interface Served {
   /** What must be there before the port is served. */
   prepare(): Promise<void>;
   start(): void;
+  /** One session of a sender; false: not yet. */
+  serve(port: BatchPort): boolean;
   fail(error: Error): void;
 }
 
@@ -30,6 +34,8 @@ export class Leadership<Serving extends Served> {
   readonly #options: LeadershipOptions<Serving>;
   #elected: { readonly term: number; readonly first: LogIndex } | undefined;
   #serving: Serving | undefined;
+  /** Sessions that were asked for before it serves. */
+  readonly #early = new Set<BatchPort>();
   #waiting: { resolve(): void; reject(error: Error): void } | undefined;
 
   constructor(options: LeadershipOptions<Serving>) {
@@ -38,6 +44,15 @@ export class Leadership<Serving extends Served> {
 
   get serving(): Serving | undefined {
     return this.#serving;
+  }
+
+  /** One session of a sender, at once or as soon as that can be; false: this node does not lead. */
+  serve(port: BatchPort): boolean {
+    if (this.#serving?.serve(port) === true) return true;
+    if (this.#serving === undefined && this.#elected === undefined) return false;
+    this.#early.add(port);
+    port.onClosed(() => void this.#early.delete(port));
+    return true;
   }
 
   /** The first time: resolves when the port is served, rejects when that cannot be. */
@@ -87,6 +102,9 @@ export class Leadership<Serving extends Served> {
   #start(serving: Serving): void {
     if (this.#serving !== serving) return;
     serving.start();
+    const early = [...this.#early];
+    this.#early.clear();
+    for (const port of early) serving.serve(port);
     this.#options.onLead({ kind: 'here' });
     this.#waiting?.resolve();
     this.#waiting = undefined;
@@ -109,5 +127,8 @@ export class Leadership<Serving extends Served> {
     const serving = this.#serving;
     this.#serving = undefined;
     serving?.fail(error);
+    const early = [...this.#early];
+    this.#early.clear();
+    for (const port of early) port.close();
   }
 }

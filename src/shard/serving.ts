@@ -9,6 +9,7 @@
 
 import { AdminError } from '../broker/ports.ts';
 import type { QueueInfo } from '../broker/ports.ts';
+import { sameLimits, sameTopics } from '../machine/definitions.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
@@ -91,6 +92,14 @@ function infoOf(queueId: QueueId, definition: QueueDefinition): QueueInfo {
   const { name, type, topics } = definition;
   const { defaultGroup, capture } = definition.limits;
   return { queueId, name, type, topics, defaultGroup, capture };
+}
+
+/** Everything before this term is applied, so nothing that could change it is on its way. */
+function stands({ name, type, topics, limits }: QueueDefinition, machine: Machine): boolean {
+  const there = machine.queueNamed(name)?.definition;
+  return (
+    there?.type === type && sameTopics(there.topics, topics) && sameLimits(there.limits, limits)
+  );
 }
 
 export class Serving {
@@ -181,10 +190,14 @@ export class Serving {
     return this.#sessions;
   }
 
-  /** The queues of the configuration, and their groups where they are missing. */
+  /**
+   * The queues of the configuration, and their groups where they are missing. What stands there as
+   * it is written is not said again: with many queues a change of leader would wait for it.
+   */
   async prepare(): Promise<void> {
-    const { queues, groups, logger } = this.#options;
-    const { outcomes, lines } = await this.declare(queues);
+    const { queues, groups, logger, machine } = this.#options;
+    const wanted = queues.filter((queue) => !stands(queue, machine));
+    const { outcomes, lines } = await this.declare(wanted);
     for (const line of lines) logger.info(line, 'queue has new limits');
     const created = outcomes.filter((outcome) => outcome === 'created').length;
     if (created > 0) logger.info({ created }, 'queues created');

@@ -16,13 +16,17 @@ export class SessionPort implements BatchPort {
   #batch: ((bytes: Uint8Array) => void) | undefined;
   #gone: (() => void) | undefined;
   #isOver = false;
+  /** What came before anybody listened. */
+  #early: Uint8Array[] = [];
 
   constructor(options: SessionPortOptions) {
     this.#options = options;
   }
 
   take(bytes: Uint8Array): void {
-    if (!this.#isOver) this.#batch?.(bytes);
+    if (this.#isOver) return;
+    if (this.#batch === undefined) this.#early.push(bytes);
+    else this.#batch(bytes);
   }
 
   end(): void {
@@ -37,6 +41,7 @@ export class SessionPort implements BatchPort {
 
   onBatch(listener: (bytes: Uint8Array) => void): void {
     this.#batch = listener;
+    for (const bytes of this.#early.splice(0)) if (!this.#isOver) listener(bytes);
   }
 
   onClosed(listener: () => void): void {

@@ -211,9 +211,9 @@ export class Shard {
     return this.#machine.queueNamed(name)?.definition.type;
   }
 
-  /** One session of a sender; false: this node does not serve. */
+  /** One session of a sender, now or as soon as it can be; false: this node does not lead. */
   serve(port: BatchPort): boolean {
-    return this.#stopping === undefined && this.#serving?.serve(port) === true;
+    return this.#stopping === undefined && this.#leadership.serve(port);
   }
 
   get failure(): Error | undefined {

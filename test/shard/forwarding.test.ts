@@ -163,6 +163,23 @@ describe('a publish to a node that follows', () => {
     expect(of(1)).toEqual(numbered(240, 1000));
   });
 
+  it('waits for no time when the lead is handed over: whoever asks early is served in its turn', async () => {
+    const { cluster, leader, followers, client } = await world();
+    const [next, third] = followers;
+    const publishers = await Promise.all(
+      cluster.nodes.map(async (node) => new Publisher(await client(node))),
+    );
+    for (const publisher of publishers) publisher.publish(numbered(10));
+    await cluster.until(() => publishers.every(({ isDone }) => isDone));
+    expect(leader.raftLog?.transferLeadership(next.id).kind).toBe('started');
+    for (const publisher of publishers) publisher.publish(numbered(10, 10));
+    // Nothing that waits for a time goes on.
+    for (let steps = 0; steps < 100; steps++) await cluster.step(0);
+    expect(third.told.at(-1)).toEqual({ kind: 'there', server: next.id });
+    expect(publishers.map(({ isDone }) => isDone)).toEqual([true, true, true]);
+    expect(publishers.flatMap(({ refused }) => refused)).toEqual([]);
+  });
+
   it('C13: without a quorum is told a timeout, and never confirmed', async () => {
     const { cluster, leader, followers, client } = await world(500);
     const publisher = new Publisher(await client(followers[0]));

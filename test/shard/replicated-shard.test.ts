@@ -146,6 +146,19 @@ describe('a replicated shard', () => {
     expect(cluster.nodes.flatMap(({ failures }) => failures)).toEqual([]);
   });
 
+  it('a new leader says nothing again of the queues that stand as they are configured', async () => {
+    const cluster = new ShardCluster();
+    await cluster.start();
+    const first = await cluster.leading();
+    await cluster.until(() => first.told.at(-1)?.kind === 'here');
+    const [second] = others(cluster, first);
+    const before = first.raftLog?.last ?? 0;
+    first.raftLog?.transferLeadership(second?.id ?? '');
+    await cluster.until(() => second?.told.at(-1)?.kind === 'here');
+    // That with which its term begins.
+    expect(second?.raftLog?.last).toBe(before + 1);
+  });
+
   it('stops in order on every node, and all of it is there afterwards', async () => {
     const cluster = new ShardCluster();
     await cluster.start();

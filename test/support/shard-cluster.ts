@@ -350,14 +350,15 @@ export class ShardCluster {
     this.links.isolate(id);
   }
 
-  async step(): Promise<void> {
+  /** `passedMs` of time pass. */
+  async step(passedMs = TICK_MS): Promise<void> {
     for (const message of this.#onTheirWay.splice(0)) {
       if (this.passes(message)) this.node(message.to).listener?.received(message);
     }
     this.links.carry();
     for (let turns = 0; turns < 4; turns++) await turn();
-    this.clock.advance(TICK_MS);
-    vi.advanceTimersByTime(TICK_MS);
+    this.clock.advance(passedMs);
+    vi.advanceTimersByTime(passedMs);
   }
 
   async until(holds: () => boolean): Promise<void> {
