@@ -37,7 +37,7 @@ export type Work =
 
 export class ClientRoute {
   readonly isRouted: boolean;
-  /** Requests to this node's own shard. */
+  /** Requests to this node's own shard, and consumers that read from it and are closed. */
   readonly local = new WireWriter(LOCAL_BYTES);
   readonly unworked = new Unworked<Work>();
   readonly retained = new Retained();

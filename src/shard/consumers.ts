@@ -395,7 +395,10 @@ export class Consumers {
   }
 
   #forget(consumer: Consumer): void {
+    const { route } = this.#options;
     consumer.open = false;
     this.#open.delete(consumer.id);
+    // What it was to get is not read any more.
+    if (consumer.readsHere && route.readsHere) writeClose(route.local, consumer.id, 'returned');
   }
 }

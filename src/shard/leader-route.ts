@@ -233,6 +233,10 @@ export class LeaderRoute {
     const batch = new ClientBatch(bytes);
     this.#reads.taken(batch.takenBytes);
     for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
+      if (frame.kind === 'close') {
+        this.#reads.forget(frame.consumer);
+        continue;
+      }
       if (frame.kind !== 'request') throw new CodecError('unknown-kind', 'no request of this node');
       const { id } = frame;
       this.#options.answer(decodeRequest(frame.body)).then(

@@ -126,6 +126,11 @@ export class LocalReads {
     this.#schedule();
   }
 
+  /** The consumer is closed: what was named to it is for nobody. */
+  forget(consumer: number): void {
+    this.#readers.delete(consumer);
+  }
+
   #take(name: NamedFrame): void {
     let reader = this.#readers.get(name.consumer);
     if (reader === undefined) {
@@ -171,6 +176,7 @@ export class LocalReads {
     let left = this.#ready.length;
     while (left-- > 0 && writer.length < BATCH_BYTES_ABOUT) {
       const reader = this.#ready.shift() as Reader;
+      if (this.#readers.get(reader.consumer) !== reader) continue;
       const why = this.#fill(reader, replica);
       if (why === undefined) continue;
       this.#post(empty);
@@ -196,7 +202,8 @@ export class LocalReads {
     for (let count = 0; count < TURN_DELIVERIES && writer.length < BATCH_BYTES_ABOUT; count++) {
       const name = names[0];
       if (name === undefined) {
-        this.#rest(reader);
+        reader.isUnderWay = false;
+        if (this.#readers.size > RESTING_MAX) this.#readers.delete(reader.consumer);
         return undefined;
       }
       if (name.index > replica.applier.index) {
@@ -221,12 +228,6 @@ export class LocalReads {
     }
     this.#ready.push(reader);
     return undefined;
-  }
-
-  /** Nothing is named to it now. */
-  #rest(reader: Reader): void {
-    reader.isUnderWay = false;
-    if (this.#readers.size > RESTING_MAX) this.#readers.delete(reader.consumer);
   }
 
   #wait(reader: Reader, replica: ReplicaReads, index: LogIndex): void {

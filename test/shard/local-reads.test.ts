@@ -221,3 +221,16 @@ it('nothing of a session comes in the next one', async () => {
   expect(world.filled).toEqual([]);
   expect(world.timers).toEqual([]);
 });
+
+it('what was named to a consumer that is closed is not read', async () => {
+  const world = new World();
+  world.name(1, 0, 100, 1_001);
+  world.name(2, 0, 100);
+  world.name(3, 0, 3);
+  world.reads.forget(1);
+  world.reads.forget(2);
+  world.replica.apply(1_001);
+  await world.quiet();
+  expect(world.reads.messages).toBe(3);
+  expect(world.offsets(3)).toEqual(upTo(0, 3));
+});

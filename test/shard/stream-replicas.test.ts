@@ -412,6 +412,10 @@ async function run(events: readonly Event[]): Promise<void> {
   const readers = await Promise.all(
     nodes.map(async (node) => new Reader(await client(node), `of-${node.id}`)),
   );
+  // One group of members at all nodes, where it stands.
+  const shared = await Promise.all(
+    nodes.map(async (node) => new Reader(await client(node), 'shared', { start: undefined })),
+  );
   const died = new Set<Reader>();
   let producer = new Producer(await client(nodes[0] as ShardNode));
   let published = 0;
@@ -462,8 +466,11 @@ async function run(events: readonly Event[]): Promise<void> {
   await cluster.until(() => producer.isDone);
   expect(producer.refused).toEqual([]);
   await cluster.until(() => readers.every(({ got }) => got.length >= published));
+  const ofAll = (): number[] => shared.flatMap(({ numbers }) => numbers);
+  await cluster.until(() => new Set(ofAll()).size === published || died.size > 0);
   await steps(cluster, 50);
   for (const { numbers } of readers) expect(numbers).toEqual(numbered(published));
+  if (died.size === 0) expect(ofAll().toSorted((a, b) => a - b)).toEqual(numbered(published));
   for (const { numbers } of died) expect(numbers).toEqual(numbered(numbers.length));
   expect(nodes.flatMap(({ failures }) => failures)).toEqual([]);
 }
