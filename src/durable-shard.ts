@@ -1,5 +1,5 @@
 /**
- * The durable shard of a node through its lives: opens records, log, replica and shard over the
+ * One durable shard of a node through its lives: opens records, log, replica and shard over the
  * current folders, and opens them anew when a checkpoint from a peer has taken their place.
  *
  * A start that is refused has changed nothing that matters and leaves nothing open. When a replica
@@ -8,20 +8,20 @@
  */
 
 import { crc32 } from 'node:zlib';
-import { configurationOf, systemClock as raftClock, systemRandom } from '#raft';
+import { systemClock as raftClock, systemRandom } from '#raft';
 import type { CatchUpPorts, Configuration, Member } from '#raft';
 import { Log, Runs, openLevelRecords } from '#storage';
 import type { DiskReserve, EntryName, Files, LogOptions, RecordStore } from '#storage';
 import type { PeerTransport } from './cluster/peer-transport.ts';
-import { nodeOf } from './cluster/server-id.ts';
-import { Forwarding } from './forward-host.ts';
+import type { Forwarding } from './forward-host.ts';
+import { answerOfMembers } from './member-answers.ts';
+import type { ShardMap } from './machine/shard-map.ts';
 import type { ShardSettings } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
-import { peerPlaces } from './peer-places.ts';
 import type { ReplicaFolders } from './replica-folders.ts';
 import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';
-import { leaderViewOf } from './shard/leader-view.ts';
+import type { OtherShards } from './shard/other-shards.ts';
 import type { BatchPort } from './shard/port.ts';
 import { mendGroups, refuseDamaged } from './shard/mend-groups.ts';
 import { RaftLog } from './shard/raft-log.ts';
@@ -31,26 +31,38 @@ import { noNetwork } from './shard/single-node.ts';
 import { systemClock } from './shard/stamp-clock.ts';
 import type { Logger } from './telemetry/logger.ts';
 
-/** One shard for now. */
-const SHARD = 0;
-const VOTERS_MAX = 5;
 /** Sparse indexes of runs in memory. */
 const RUN_INDEX_BYTES = 4 << 20;
 /** Of the log; at twice its window publishes wait. */
 const HELD_WINDOWS = 1.5;
 
 export interface DurableShardParts {
+  readonly number: number;
   readonly settings: ShardSettings;
-  readonly port: BatchPort;
+  /** Of this node's client, which speaks to the shard itself; undefined: by a route. */
+  readonly port: BatchPort | undefined;
   readonly logger: Logger;
   readonly pulse?: ThreadPulse;
   readonly onFailure: (error: Error) => void;
-  readonly moreStats: () => Iterable<readonly [name: string, value: number]>;
   readonly files: Files;
   readonly folders: ReplicaFolders;
   readonly reserve: DiskReserve;
   /** Undefined: this node is alone. */
   readonly peers: PeerTransport | undefined;
+  readonly forwarding: Forwarding;
+  /** As of when it begins to serve; undefined: there are none. */
+  readonly others: () => OtherShards | undefined;
+  /** What the shard begins with, as this node's server id sees it. */
+  founders(id: string): Configuration;
+  /** It comes to a shard that is there: under an id that was never used. */
+  readonly joins: boolean;
+  /** All nodes that use the shard. */
+  nodes(): readonly string[];
+  membersChanged(members: readonly Member[]): void;
+  /** An operator has chosen who is to lead. */
+  transferred(): void;
+  /** Of shard 0. */
+  readonly onShardMap?: (map: ShardMap) => void;
 }
 
 interface OpenedReplica {
@@ -70,8 +82,6 @@ interface Life {
 export class DurableShard {
   readonly #parts: DurableShardParts;
   readonly #sink: ShardCatchUpSink;
-  /** Undefined: this node is alone, and its client speaks to its shard itself. */
-  readonly #forwarding: Forwarding | undefined;
   #life: Life = { closers: [], shard: undefined, replica: undefined };
   #bytesOfLives = 0;
   #reopening: Promise<void> = Promise.resolve();
@@ -86,12 +96,7 @@ export class DurableShard {
   private constructor(parts: DurableShardParts) {
     this.#parts = parts;
     this.#sink = new ShardCatchUpSink(new NextReplica(parts));
-    const { settings, port, peers, logger } = parts;
-    const { node } = settings;
-    const shard = (): Shard | undefined => this.#life.shard;
-    const readsReplica = settings.peers?.readsReplica === true;
-    const forward = { number: SHARD, shard, node, port, logger, readsReplica };
-    this.#forwarding = peers && new Forwarding({ ...forward, peers });
+    parts.forwarding.shard = () => this.#life.shard;
   }
 
   /** The one that is open now. */
@@ -101,16 +106,20 @@ export class DurableShard {
     return shard;
   }
 
-  /** Those that run, by shard. */
-  get replicas(): ReadonlyMap<number, RaftLog> {
-    const { replica } = this.#life;
-    return new Map(replica === undefined ? [] : [[SHARD, replica]]);
+  /** Undefined: it is being opened. */
+  get replica(): RaftLog | undefined {
+    return this.#life.replica;
+  }
+
+  /** It is another server from now on: what it promised under its old id, nobody here knows. */
+  renew(): void {
+    const id = this.#life.replica?.status()?.id;
+    if (id !== undefined) this.#stranger(this.#life, id);
   }
 
   /** For a start that is refused: nothing is written any more. */
   async abandon(): Promise<void> {
     this.#stopped = true;
-    this.#forwarding?.close();
     await this.#reopening;
     await this.#life.shard?.discard();
     await closeAll(this.#life.closers);
@@ -123,7 +132,6 @@ export class DurableShard {
     try {
       await life.shard?.stop();
     } finally {
-      this.#forwarding?.close();
       await closeAll(life.closers);
     }
   }
@@ -133,7 +141,7 @@ export class DurableShard {
     this.#life = life;
     try {
       life.shard = await this.#openShard(life);
-      this.#forwarding?.opened();
+      this.#parts.forwarding.opened();
     } catch (error) {
       await closeAll(life.closers);
       throw error;
@@ -144,7 +152,7 @@ export class DurableShard {
   #replaced(life: Life): void {
     if (this.#life !== life || this.#stopped) return;
     const words = 'the shard has caught up by a checkpoint, and is opened anew';
-    this.#parts.logger.info({}, words);
+    this.#parts.logger.info({ shard: this.#parts.number }, words);
     this.#reopenSoon(() => this.#reopen(life));
   }
 
@@ -152,12 +160,14 @@ export class DurableShard {
   #stranger(life: Life, was: string): void {
     if (this.#life !== life || this.#stopped) return;
     this.#reopenSoon(async () => {
-      const { folders, settings, logger } = this.#parts;
+      const { folders, settings, logger, number } = this.#parts;
       const id = await folders.newServerId(settings.node);
-      const words =
-        `the cluster knows another data directory of ${was}: this one is new, so the replica ` +
-        `waits as ${id}; at the leader: fluxmq cluster replace ${was} ${id} HOST:PORT`;
-      logger.error({ was, id }, words);
+      const next =
+        number === 0
+          ? `waits as ${id}: fluxmq cluster replace ${was} ${id} HOST:PORT`
+          : 'joins anew';
+      const words = `the cluster knows another data directory of ${was}: this one is new, so the replica ${next}`;
+      logger.error({ shard: number, was, id }, words);
       await this.#reopen(life);
     });
   }
@@ -176,7 +186,8 @@ export class DurableShard {
   }
 
   async #openShard(life: Life): Promise<Shard> {
-    const { folders, files, settings, port, logger, reserve, onFailure } = this.#parts;
+    const { folders, files, settings, port, logger, reserve, onFailure, number } = this.#parts;
+    const { forwarding, onShardMap, others } = this.#parts;
     const directory = await folders.part('records');
     // What is mended is this node's alone, and replicas are to be equal.
     const mend = settings.peers === undefined ? mendGroups : refuseDamaged;
@@ -191,11 +202,16 @@ export class DurableShard {
       log: replica,
       records,
       runs,
-      port: this.#forwarding === undefined ? port : undefined,
-      nodes: () => (this.#forwarding === undefined ? [] : nodesOf(replica)),
-      onLead: (lead) => this.#forwarding?.onLead(lead),
-      queues: settings.queues.filter(({ type }) => type !== 'ephemeral'),
-      groups: settings.groups,
+      port,
+      number,
+      ...(onShardMap === undefined ? {} : { onShardMap }),
+      get others() {
+        return others();
+      },
+      nodes: () => this.#parts.nodes(),
+      onLead: (lead) => forwarding.onLead(lead),
+      queues: number > 0 ? [] : settings.queues.filter(({ type }) => type !== 'ephemeral'),
+      groups: number > 0 ? [] : settings.groups,
       limits: shardLimitsOf(settings),
       clock: systemClock,
       logger,
@@ -206,30 +222,27 @@ export class DurableShard {
         return reserve.state === 'inside-reserve';
       },
       moreStats: () => [
-        ['disk/free', reserve.space.freeBytes],
-        ['disk/inside-reserve', reserve.state === 'inside-reserve' ? 1 : 0],
         ['bytes/log', this.#bytesOfLives + log.stats.bytesWritten],
         ['bytes/prewritten', prewritten()],
         ...replica.figures(),
-        ['reads/from-replica', this.#forwarding?.messagesRead ?? 0],
-        ...this.#parts.moreStats(),
+        ['reads/from-replica', forwarding.messagesRead],
       ],
-      leaderView: () => leaderViewOf(replica.status()),
+      ofMembers: (request) => {
+        return answerOfMembers(replica, request, () => this.#parts.transferred());
+      },
       diskFull: () => reserve.noteFull(),
       onFailure,
     });
   }
 
   async #openReplica(life: Life, records: RecordStore): Promise<OpenedReplica> {
-    const { settings, logger, pulse, folders, reserve, peers } = this.#parts;
+    const { settings, logger, pulse, folders, reserve, peers, number, joins } = this.#parts;
     let replica: RaftLog | undefined;
     let early: Error | undefined;
     let zeros = 0;
     // Before the log is there: an empty directory is told by that.
     const id =
-      settings.peers === undefined
-        ? settings.node
-        : await folders.serverId(settings.node, settings.peers.joins);
+      settings.peers === undefined ? settings.node : await folders.serverId(settings.node, joins);
     const { log, recovery } = await Log.open({
       ...logOptionsOf(this.#parts, await folders.part('log')),
       writing: () => pulse?.writing(),
@@ -250,30 +263,29 @@ export class DurableShard {
       await log.close('as-found');
     });
     const { clean, created, bytesScanned, tornTail, faulty } = recovery;
-    logger.info({ clean, created, bytesScanned, tornTail: tornTail?.detail }, 'log opened');
-    for (const { detail } of faulty) logger.error({ detail }, 'the log is damaged');
-    if (created && peers !== undefined) {
+    const found = { clean, created, bytesScanned, tornTail: tornTail?.detail };
+    logger.info({ shard: number, ...found }, 'log opened');
+    for (const { detail } of faulty) logger.error({ shard: number, detail }, 'the log is damaged');
+    if (created && peers !== undefined && number === 0) {
       const words =
         'this node has no data yet: a cluster begins when all of its nodes are there; where it ' +
         'was a member before, it will take another id';
       logger.warn({ node: settings.node }, words);
     }
-    const network = peers?.network(SHARD, id);
+    const network = peers?.network(number, id);
     if (network !== undefined) life.closers.push(() => Promise.resolve(network.close()));
     const made = await RaftLog.open({
       log,
       openRepairs: (how) => this.#openRepairs(how, (error) => replica?.logFailed(error)),
       id,
-      founders: foundersOf(settings, id),
+      founders: this.#parts.founders(id),
       incarnation: settings.peers && log.logId,
       checkpoint: records.checkpoint,
       network: network ?? noNetwork,
       catchUp: this.#catchUp(life),
       clock: raftClock,
       random: systemRandom,
-      membersChanged: ({ members }) => {
-        if (settings.peers !== undefined) peers?.setPeers(peerPlaces(settings.peers, members));
-      },
+      membersChanged: ({ members }) => this.#parts.membersChanged(members),
       heldBytesMax: settings.runs.windowBytes * HELD_WINDOWS,
       replaced: () => this.#replaced(life),
       stranger: () => this.#stranger(life, id),
@@ -352,30 +364,6 @@ function runsOf({ settings, files }: DurableShardParts, directory: string, owner
   const { blockBytes } = settings.runs;
   const indexCacheBytes = RUN_INDEX_BYTES;
   return new Runs({ files, directory, owner, blockBytes, indexCacheBytes, now: Date.now });
-}
-
-/** The nodes that the configuration file names, or this one alone. */
-function foundersOf({ node, peers }: ShardSettings, id: string): Configuration {
-  if (peers === undefined) return { members: [{ id: node, role: 'voter', address: '' }] };
-  const isFounder = !peers.joins && id === node;
-  const founders = isFounder ? peers.nodes : peers.nodes.filter((place) => place.id !== node);
-  const { members } = configurationOf(
-    founders.map(({ host, port, ...place }) => {
-      return { ...place, role: 'voter', address: `${host}:${port}` };
-    }),
-  );
-  // More voters cost a message each and make a quorum no safer.
-  return { members: members.map((member, nth) => (nth < VOTERS_MAX ? member : learner(member))) };
-}
-
-function learner(member: Member): Member {
-  return { ...member, role: 'learner' };
-}
-
-/** All nodes that have a replica: each of them has a client. */
-function nodesOf({ replica }: RaftLog): string[] {
-  const { members } = replica.status().configuration.configuration;
-  return members.map(({ id }) => nodeOf(id));
 }
 
 export function shardLimitsOf(settings: ShardSettings): ShardLimits {

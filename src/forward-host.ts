@@ -1,19 +1,20 @@
 /**
- * What makes one shard of this node reachable from all: the route of its own client to whoever
- * leads, and the links over which other nodes use it. Part of the composition of the shards'
- * thread.
+ * What makes one shard reachable from this node and this node's replica from all others: the routes
+ * of its own client and of its own thread to whoever leads, and the links over which other nodes
+ * use the replica. Part of the composition of the shards' thread.
  *
- * Made before the shard, because the shard tells who leads while it opens, and outlives it: a shard
- * that is opened anew is found by `shard`.
+ * Made before the replica, because that tells who leads while it opens, and outlives it: one that
+ * is opened anew is found by `shard`. A node without a replica of the shard, or whose replica knows
+ * no leader, asks the hosts of the shard in turn.
  */
 
 import { systemClock } from '#raft';
 import { nodeOf } from './cluster/server-id.ts';
-import type { PeerTransport } from './cluster/peer-transport.ts';
-import { LeaderRoute } from './shard/leader-route.ts';
-import type { LeaderRouteOptions } from './shard/leader-route.ts';
+import { LeaderAsks } from './shard/leader-asks.ts';
+import { type Lead, LeaderRoute, type LeaderRouteOptions } from './shard/leader-route.ts';
+import type { LinksByShard } from './shard/links-by-shard.ts';
 import { LinksOfShard } from './shard/links-of-shard.ts';
-import type { BatchPort } from './shard/port.ts';
+import { type BatchPort, loopback } from './shard/port.ts';
 import { encodeRecord } from './shard/record-codec.ts';
 import { type ShardRequest, encodeStats } from './shard/requests.ts';
 import type { Shard } from './shard/shard.ts';
@@ -22,82 +23,153 @@ import type { Logger } from './telemetry/logger.ts';
 
 export interface ForwardParts {
   readonly number: number;
-  /** Undefined: it is being opened. */
-  readonly shard: () => Shard | undefined;
   readonly node: string;
-  /** To the client of this node. */
-  readonly port: BatchPort;
-  readonly peers: PeerTransport;
+  /** To the client of this node; undefined: it speaks to the replica itself. */
+  readonly port: BatchPort | undefined;
+  /** Undefined: this node is alone. */
+  readonly links: LinksByShard | undefined;
   readonly logger: Logger;
   /** Streams are read from the replica of this node (`cluster.distribution_mode`). */
   readonly readsReplica: boolean;
 }
 
-export class Forwarding {
-  readonly #route: LeaderRoute;
-  readonly #logger: Logger;
-  readonly #number: number;
-  readonly #shard: () => Shard | undefined;
+/** Two routes use the links of a shard: each has the numbers of its sessions to itself. */
+const CLIENT_SESSIONS = { first: 1, step: 2 };
+const OWN_SESSIONS = { first: 2, step: 2 };
 
-  constructor({ number, shard, node, port, peers, logger, readsReplica }: ForwardParts) {
-    this.#logger = logger;
-    this.#number = number;
-    this.#shard = shard;
-    const serve = (session: BatchPort): boolean => shard()?.serve(session) === true;
-    const route = (): LeaderRoute => this.#route;
-    const links = new LinksOfShard({ shard: number, logger, route, serve });
-    this.#route = new LeaderRoute({
-      node,
-      port,
-      serve,
-      link: (other) => links.to(other),
-      answer: (request) => this.#answer(request),
+export class Forwarding {
+  /** Undefined: there is no replica here, or it is being opened. */
+  shard: () => Shard | undefined = () => undefined;
+  readonly #parts: ForwardParts;
+  readonly #links: LinksOfShard | undefined;
+  readonly #routes: LeaderRoute[] = [];
+  #asks: LeaderAsks | undefined;
+  /** As the replica knows it. */
+  #lead: Lead = { kind: 'nobody' };
+  /** Other nodes that are said to have a replica. */
+  #hosts: readonly string[] = [];
+
+  constructor(parts: ForwardParts) {
+    this.#parts = parts;
+    const { number, links, port, logger } = parts;
+    if (links !== undefined) {
+      this.#links = new LinksOfShard({
+        shard: number,
+        logger,
+        routes: () => this.#routes,
+        serve: (session) => this.#serve(session),
+        leader: () => this.#leader,
+      });
+      links.use(number, this.#links);
+    }
+    if (port !== undefined) this.#addRoute(port, CLIENT_SESSIONS);
+  }
+
+  /** Requests of this thread to whoever leads. */
+  get asks(): LeaderAsks {
+    if (this.#asks !== undefined) return this.#asks;
+    const [near, far] = loopback();
+    this.#asks = new LeaderAsks({
+      port: near,
+      monotonicMs: () => performance.now(),
       after: (ms, action) => systemClock.after(ms, action),
-      ...(readsReplica ? { replica: this.#replica() } : {}),
     });
-    peers.link({ opened: (end) => links.opened(end), accepted: (end) => links.accepted(end) });
+    this.#addRoute(far, OWN_SESSIONS);
+    return this.#asks;
   }
 
   onLead(lead: ShardLead): void {
+    const { number, logger } = this.#parts;
     const leader = lead.kind === 'there' ? nodeOf(lead.server) : lead.kind;
-    this.#logger.info({ shard: this.#number, leader }, 'the leader of the shard');
-    this.#route.leads(lead.kind === 'there' ? { kind: 'there', node: nodeOf(lead.server) } : lead);
+    logger.info({ shard: number, leader }, 'the leader of the shard');
+    this.#lead = lead.kind === 'there' ? { kind: 'there', node: leader } : lead;
+    this.#told();
+  }
+
+  /** Nodes that are said to have a replica; this one may be among them. */
+  hosts(nodes: readonly string[]): void {
+    this.#hosts = nodes.filter((node) => node !== this.#parts.node);
+    if (this.#lead.kind === 'nobody') this.#told();
   }
 
   /** The shard is open, or open anew. */
   opened(): void {
-    this.#route.opened();
+    for (const route of this.#routes) route.opened();
   }
 
   get messagesRead(): number {
-    return this.#route.messagesRead;
+    return this.#routes.reduce((messages, route) => messages + route.messagesRead, 0);
   }
 
   close(): void {
-    this.#route.close();
+    this.#asks?.close();
+    for (const route of this.#routes) route.close();
+  }
+
+  get #leader(): string {
+    if (this.#lead.kind === 'here') return this.#parts.node;
+    return this.#lead.kind === 'there' ? this.#lead.node : '';
+  }
+
+  #addRoute(port: BatchPort, sessions: typeof CLIENT_SESSIONS): void {
+    const route = new LeaderRoute({
+      node: this.#parts.node,
+      port,
+      sessions,
+      serve: (session) => this.#serve(session),
+      link: (other) => this.#links?.to(other),
+      answer: (request) => this.#answer(request),
+      instead: (node, leader) => this.#instead(node, leader),
+      after: (ms, action) => systemClock.after(ms, action),
+      ...(this.#parts.readsReplica && sessions === CLIENT_SESSIONS
+        ? { replica: this.#replica() }
+        : {}),
+    });
+    this.#routes.push(route);
+    route.leads(this.#guess);
+  }
+
+  #told(): void {
+    for (const route of this.#routes) route.leads(this.#guess);
+  }
+
+  get #guess(): Lead {
+    const [first] = this.#hosts;
+    if (this.#lead.kind !== 'nobody' || first === undefined) return this.#lead;
+    return { kind: 'there', node: first };
+  }
+
+  /** The replica's word counts; without one the hosts are asked in turn. */
+  #instead(node: string, leader: string): string | undefined {
+    if (this.#lead.kind !== 'nobody' || this.#hosts.length === 0) return undefined;
+    if (leader !== '' && leader !== node && leader !== this.#parts.node) return leader;
+    return this.#hosts[(this.#hosts.indexOf(node) + 1) % this.#hosts.length];
+  }
+
+  #serve(session: BatchPort): boolean {
+    return this.shard()?.serve(session) === true;
   }
 
   #replica(): NonNullable<LeaderRouteOptions['replica']> {
     return {
       // One that is about to be replaced has failed.
       reads: () => {
-        const shard = this.#shard();
+        const shard = this.shard();
         return shard?.failure === undefined ? shard?.reads : undefined;
       },
       told: (why) => {
         const words = 'a stream is not read from the replica of this node any more';
-        this.#logger.warn({ shard: this.#number, why }, words);
+        this.#parts.logger.warn({ shard: this.#parts.number, why }, words);
       },
     };
   }
 
   /** What is asked of this node alone. */
   async #answer({ kind }: ShardRequest): Promise<Uint8Array> {
-    const shard = this.#shard();
-    if (shard === undefined) throw new Error('the shard is not open yet');
-    if (kind === 'stats') return encodeStats(await shard.statsOfAll());
+    const shard = this.shard();
+    if (kind === 'stats') return encodeStats((await shard?.statsOfAll()) ?? new Map());
     if (kind !== 'stop') throw new Error(`no node answers ${kind} alone`);
-    await shard.stop();
+    await shard?.stop();
     return encodeRecord(null);
   }
 }

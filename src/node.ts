@@ -24,8 +24,6 @@ import {
 } from './options.ts';
 import type { Frontend } from './protocol/frontend.ts';
 import { MqttListener } from './protocol/mqtt/listener.ts';
-import type { LeaderView } from './shard/leader-view.ts';
-import { StatusWithLeader } from './status-with-leader.ts';
 import type { Logger } from './telemetry/logger.ts';
 
 /** The shards of this node, wherever they run. */
@@ -33,8 +31,6 @@ export interface ShardThreads {
   readonly queues: QueueClient;
   /** Plain numbers by name. */
   readonly stats: () => Promise<ReadonlyMap<string, number>>;
-  /** What the leader knows of the other nodes; rejects where none is reached. */
-  readonly leaderView: () => Promise<LeaderView | undefined>;
   /** What their thread tells of itself: `src/ops/thread-pulse.ts`. */
   readonly pulse: SharedArrayBuffer;
   /** Resolves with the reason when the store failed or its thread ended; never rejects. */
@@ -239,7 +235,6 @@ class NodeAdmin {
   readonly #dataDirectory: string;
   #server: AdminServer | undefined;
   #queues: QueueAdmin | undefined;
-  #cluster: StatusWithLeader | undefined;
 
   constructor(parts: NodeParts, dataDirectory: string) {
     this.#parts = parts;
@@ -250,21 +245,18 @@ class NodeAdmin {
     return this.#server?.path;
   }
 
-  async start(own: ClusterAdmin): Promise<void> {
+  async start(cluster: ClusterAdmin): Promise<void> {
     const { config, log } = this.#parts;
     const options = adminOptions(config, this.#dataDirectory);
     if (options === undefined) return;
-    const cluster = new StatusWithLeader(own);
-    this.#cluster = cluster;
     const server = new AdminServer({ cluster, queues: () => this.#served() }, log, options);
     await server.start();
     this.#server = server;
   }
 
   /** The client of this node is there. */
-  served({ queues, leaderView }: ShardThreads): void {
+  served({ queues }: ShardThreads): void {
     this.#queues = queues.admin;
-    if (this.#cluster !== undefined) this.#cluster.leaderView = leaderView;
   }
 
   async stop(): Promise<void> {

@@ -55,8 +55,15 @@ export interface ShardSettings {
   readonly runs: RunSettings;
   readonly storage: StorageSettings;
   readonly log: LogSettings;
+  readonly shards: ShardsSettings;
   /** Absent: this node is alone. */
   readonly peers?: PeerSettings;
+}
+
+/** How many shards there are to be in the whole cluster, and on how many nodes a new one lies. */
+export interface ShardsSettings {
+  readonly count: number;
+  readonly replicas: number;
 }
 
 /** The other nodes, and how they are reached. */
@@ -253,6 +260,7 @@ export function shardSettings(config: Config, directory: string, terminal: boole
       ...(storage.reserve === undefined ? {} : { reserveBytes: storage.reserve }),
     },
     log: logSettings(config, terminal),
+    shards: { count: config.cluster.shards, replicas: config.cluster.replicas },
     ...(peers === undefined ? {} : { peers }),
   };
 }

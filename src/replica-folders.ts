@@ -1,23 +1,22 @@
 /**
- * Where the replica of the shard lies in a data directory: in the shard's own folder, or, once a
+ * Where the replica of a shard lies in a data directory: in the shard's own folder, or, once a
  * checkpoint from a peer has taken its place, in one numbered folder below it.
  *
  * ```
- * shard-0/ server                          whose replica it is: "fluxmq-server <id>"; in a cluster
- * shard-0/ log records runs repairs        the first one
- * shard-0/ current                         names another: "fluxmq-replica <number>"
- * shard-0/ replica-<number>/ log records runs repairs
+ * shard-<n>/ server                        whose replica it is: "fluxmq-server <id>"; in a cluster
+ * shard-<n>/ log records runs repairs      the first one
+ * shard-<n>/ current                       names another: "fluxmq-replica <number>"
+ * shard-<n>/ replica-<number>/ log records runs repairs
  * ```
  * The file `current` is replaced by a rename, synced, and that is the instant at which the other
  * replica counts. What is not current is being built, or is left over, and its files go at the next
  * opening.
  */
 
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { StorageError } from '#storage';
 import type { DataDirectory, Files } from '#storage';
 
-const SHARD_FOLDER = 'shard-0';
 const CURRENT_FILE = 'current';
 const SERVER_FILE = 'server';
 const SMALL_FILE_BYTES = 256;
@@ -25,47 +24,71 @@ const SMALL_FILE_BYTES = 256;
 export type ReplicaPart = 'log' | 'records' | 'runs' | 'repairs';
 const PARTS: readonly ReplicaPart[] = ['log', 'records', 'runs', 'repairs'];
 
-/** Of the current replica, in a directory that nobody need have open. */
+const SHARD_FOLDER = /^shard-\d{1,2}$/;
+
+/**
+ * Of the current replica, in a directory that nobody need have open: that of the data, for shard 0,
+ * or the folder of a shard.
+ */
 export async function partDirectory(
   files: Files,
-  dataDirectory: string,
+  directory: string,
   part: ReplicaPart,
 ): Promise<string> {
-  const shard = join(dataDirectory, SHARD_FOLDER);
-  return join(dataDirectory, ...folderOf(await currentNumber(files, shard)), part);
+  const shard = isShardFolder(directory) ? directory : join(directory, shardFolder(0));
+  const number = await currentNumber(files, shard);
+  return join(shard, ...(number === 0 ? [] : [replicaFolder(number)]), part);
+}
+
+export function isShardFolder(path: string): boolean {
+  return SHARD_FOLDER.test(basename(resolve(path)));
 }
 
 export class ReplicaFolders {
   readonly #files: Files;
   readonly #data: DataDirectory;
+  /** Of the shard, in the data directory. */
+  readonly #folder: string;
   #number: number;
 
-  static async open(files: Files, data: DataDirectory): Promise<ReplicaFolders> {
-    const shard = await data.folder(SHARD_FOLDER);
-    const folders = new ReplicaFolders(files, data, await currentNumber(files, shard));
-    await folders.#clearOthers(shard);
+  static async open(files: Files, data: DataDirectory, shard: number): Promise<ReplicaFolders> {
+    const folder = shardFolder(shard);
+    const path = await data.folder(folder);
+    const number = await currentNumber(files, path);
+    const folders = new ReplicaFolders({ files, data, folder }, number);
+    await folders.#clearOthers(path);
     return folders;
   }
 
-  private constructor(files: Files, data: DataDirectory, number: number) {
+  private constructor(
+    {
+      files,
+      data,
+      folder,
+    }: { readonly files: Files; readonly data: DataDirectory; readonly folder: string },
+    number: number,
+  ) {
     this.#files = files;
     this.#data = data;
+    this.#folder = folder;
     this.#number = number;
   }
 
   /** Of the current replica; made if it is missing. */
   part(part: ReplicaPart): Promise<string> {
-    return this.#data.folder(...folderOf(this.#number), part);
+    return this.#data.folder(...folderOf(this.#folder, this.#number), part);
   }
 
   async has(part: ReplicaPart): Promise<boolean> {
-    const names = await this.#files.list(join(this.#data.path, ...folderOf(this.#number)));
+    const names = await this.#files.list(
+      join(this.#data.path, ...folderOf(this.#folder, this.#number)),
+    );
     return names.includes(part);
   }
 
   /** Of the one that is to take its place. */
   nextPart(part: ReplicaPart): Promise<string> {
-    return this.#data.folder(...folderOf(this.#number + 1), part);
+    return this.#data.folder(...folderOf(this.#folder, this.#number + 1), part);
   }
 
   async clearNext(parts: readonly ReplicaPart[]): Promise<void> {
@@ -84,7 +107,7 @@ export class ReplicaFolders {
    * as long as the directory lives.
    */
   async serverId(node: string, joins: boolean): Promise<string> {
-    const shard = await this.#data.folder(SHARD_FOLDER);
+    const shard = await this.#data.folder(this.#folder);
     const text = await readSmall(this.#files, shard, SERVER_FILE);
     if (text === undefined) {
       const isNew = !(await this.has('log'));
@@ -110,7 +133,7 @@ export class ReplicaFolders {
 
   async #replaceFile(name: string, text: string): Promise<void> {
     const files = this.#files;
-    const shard = join(this.#data.path, SHARD_FOLDER);
+    const shard = join(this.#data.path, this.#folder);
     const temporary = join(shard, `${name}.new`);
     await files.remove(temporary).catch(() => undefined);
     const file = await files.open(temporary, {
@@ -138,7 +161,7 @@ export class ReplicaFolders {
     if (this.#number > 0) others.push(0);
     for (const number of others) {
       if (number === this.#number) continue;
-      const folder = join(this.#data.path, ...folderOf(number));
+      const folder = join(this.#data.path, ...folderOf(this.#folder, number));
       for (const part of await this.#files.list(folder)) {
         if (PARTS.some((each) => each === part)) await this.#clear(join(folder, part));
       }
@@ -153,8 +176,16 @@ export class ReplicaFolders {
   }
 }
 
-function folderOf(number: number): readonly string[] {
-  return number === 0 ? [SHARD_FOLDER] : [SHARD_FOLDER, `replica-${number}`];
+function shardFolder(shard: number): string {
+  return `shard-${shard}`;
+}
+
+function replicaFolder(number: number): string {
+  return `replica-${number}`;
+}
+
+function folderOf(shard: string, number: number): readonly string[] {
+  return number === 0 ? [shard] : [shard, replicaFolder(number)];
 }
 
 /** 0: no other has taken the place of the first one. */

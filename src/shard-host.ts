@@ -1,7 +1,8 @@
 /**
  * Everything that the thread of the shards owns, opened in order and closed in the opposite one:
- * the lock on the data directory, the reserve of the disk, the records, the log, the shard. The
- * same code runs in the worker and, for `shards.thread: main` and for tests, beside the frontends.
+ * the lock on the data directory, the reserve of the disk, the streams to other nodes, the shards.
+ * The same code runs in the worker and, for `shards.thread: main` and for tests, beside the
+ * frontends.
  *
  * A start that is refused has changed nothing that matters and leaves nothing open.
  */
@@ -12,12 +13,20 @@ import type { ClusterAdmin } from './admin/cluster-port.ts';
 import type { PeerTransport } from './cluster/peer-transport.ts';
 import { writeAddress } from './config/values.ts';
 import { ClusterOperator } from './cluster-operator.ts';
-import { DurableShard, shardLimitsOf } from './durable-shard.ts';
+import { shardLimitsOf } from './durable-shard.ts';
+import { NodeShards } from './node-shards.ts';
 import type { ShardSettings } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
 import { mayLeaveMachine } from './peer-places.ts';
-import { ReplicaFolders } from './replica-folders.ts';
+import { sumOfShards } from './shard-figures.ts';
+import { ShardKeeper } from './shard-keeper.ts';
+import { foundersOf } from './shard-plan.ts';
+import { AdminError } from './broker/ports.ts';
 import { DeclarationError } from './shard/declarations.ts';
+import type { PlainData } from './shard/record-codec.ts';
+import type { OtherShards } from './shard/other-shards.ts';
+import type { ShardRequest } from './shard/requests.ts';
+import { PlaceClient } from './shard/place-client.ts';
 import type { BatchPort } from './shard/port.ts';
 import { Shard } from './shard/shard.ts';
 import { systemClock } from './shard/stamp-clock.ts';
@@ -28,7 +37,12 @@ import type { Logger } from './telemetry/logger.ts';
 
 export interface ShardHostParts {
   readonly settings: ShardSettings;
+  /** Of shard 0. */
   readonly port: BatchPort;
+  /** A way to the client of a shard that there is beside it; once for each, at any time. */
+  openPort(shard: number): BatchPort;
+  /** What a shard asks the others; where there is one shard alone it asks nothing. */
+  others(shard: number): OtherShards;
   /** Of the shard whose queues live in memory. */
   readonly volatilePort: BatchPort;
   readonly logger: Logger;
@@ -58,31 +72,38 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
   try {
     const reserve = await openReserve(parts, files, data);
     opened.push(() => reserve.close());
-    const folders = await ReplicaFolders.open(files, data);
     const peers = await peersOf(parts);
     if (peers !== undefined) opened.push(() => peers.stop());
     const { port, logger, pulse, onFailure } = parts;
-    const durable = await DurableShard.open({
+    const shards = await NodeShards.open({
       settings,
       port,
+      openPort: (shard) => parts.openPort(shard),
+      others: (shard) => parts.others(shard),
       logger,
       ...(pulse === undefined ? {} : { pulse }),
       onFailure,
-      moreStats: () => [...(parts.moreStats?.() ?? []), ...(peers?.stats() ?? [])],
       files,
-      folders,
+      data,
       reserve,
       peers,
     });
-    opened.push(() => durable.abandon());
-    const inMemory = await openVolatileShard(parts, durable.shard);
+    opened.push(() => shards.abandon());
+    const inMemory = await openVolatileShard(parts, shards.zero);
     opened.pop();
+    const keeper = new ShardKeeper({ settings, shards, address: addressOf(settings), logger });
     return {
-      cluster: newOperator(settings, peers, durable),
-      stats: () => statsOfBoth(durable.shard, inMemory),
+      cluster: newOperator(settings, peers, shards),
+      stats: async () => {
+        const figures = await figuresOfAll(shards, inMemory);
+        const more = [...(parts.moreStats?.() ?? []), ...(peers?.stats() ?? [])];
+        for (const [name, value] of [...ofDisk(reserve), ...more]) figures.set(name, value);
+        return figures;
+      },
       stop: async () => {
+        keeper.stop();
         try {
-          await Promise.all([durable.stop(), inMemory.stop()]);
+          await Promise.all([shards.stop(), inMemory.stop()]);
         } finally {
           await closeAll(opened);
         }
@@ -103,32 +124,59 @@ async function peersOf({ settings, logger }: ShardHostParts): Promise<PeerTransp
 }
 
 function newOperator(
-  { node, peers: settings }: ShardSettings,
+  settings: ShardSettings,
   peers: PeerTransport | undefined,
-  durable: DurableShard,
+  shards: NodeShards,
 ): ClusterOperator {
-  const replicas = () => durable.replicas;
-  if (settings === undefined || peers === undefined) {
-    return new ClusterOperator({ node, cluster: undefined, replicas });
+  const { node } = settings;
+  const ask = async (number: number, request: ShardRequest): Promise<PlainData> => {
+    const shard = shards.of(number);
+    if (shard !== undefined) return shard.forwarding.asks.ask(request);
+    throw new AdminError('unavailable', `this node knows no shard ${number} yet`);
+  };
+  const common = {
+    node,
+    ask,
+    replicas: () => shards.replicas,
+    map: () => shards.map,
+    places: new PlaceClient((request) => ask(0, request)),
+    foundersOf: (number: number) => foundersOf(number, settings.shards.replicas, shards.members),
+  };
+  if (settings.peers === undefined || peers === undefined) {
+    return new ClusterOperator({ ...common, cluster: undefined });
   }
   const cluster = {
-    id: settings.cluster,
-    address: writeAddress(settings.nodes.find(({ id }) => id === node) ?? settings.listen),
-    mayLeaveMachine: mayLeaveMachine(settings),
+    id: settings.peers.cluster,
+    address: addressOf(settings),
+    mayLeaveMachine: mayLeaveMachine(settings.peers),
     peers: () => peers.peers,
   };
-  return new ClusterOperator({ node, cluster, replicas });
+  return new ClusterOperator({ ...common, cluster });
 }
 
-/** The durable shard's, with what is counted by queue and by message in memory beside it. */
-async function statsOfBoth(durable: Shard, inMemory: Shard): Promise<Map<string, number>> {
-  const [stats, others] = await Promise.all([durable.statsOfAll(), inMemory.statsOfAll()]);
-  for (const [name, value] of others) {
-    if (name.includes('\0')) stats.set(name, value);
-    else if (name.startsWith('messages/')) stats.set(name, (stats.get(name) ?? 0) + value);
-    else if (name === 'log/bytes') stats.set('memory/bytes', value);
-  }
-  return stats;
+/** Where the others reach this node, by its own file; '': it is alone. */
+function addressOf({ node, peers }: ShardSettings): string {
+  if (peers === undefined) return '';
+  return writeAddress(peers.nodes.find(({ id }) => id === node) ?? peers.listen);
+}
+
+async function figuresOfAll(shards: NodeShards, inMemory: Shard): Promise<Map<string, number>> {
+  const open = [...shards.all].flatMap(({ number, durable }) => {
+    return durable?.replica === undefined ? [] : [{ number, shard: durable.shard }];
+  });
+  const [ofMemory, ...durable] = await Promise.all([
+    inMemory.statsOfAll(),
+    ...open.map(({ shard }) => shard.statsOfAll()),
+  ]);
+  const numbered = durable.map((figures, nth) => ({ shard: open[nth]?.number ?? 0, figures }));
+  return sumOfShards(numbered, ofMemory);
+}
+
+function ofDisk({ space, state }: DiskReserve): [name: string, value: number][] {
+  return [
+    ['disk/free', space.freeBytes],
+    ['disk/inside-reserve', state === 'inside-reserve' ? 1 : 0],
+  ];
 }
 
 function openReserve(

@@ -18,6 +18,9 @@ import { DeclarationError } from './shard/declarations.ts';
 import { ShardError } from './shard/shard-error.ts';
 import { type BatchPort, ThreadBatchPort, loopback } from './shard/port.ts';
 import type { Logger } from './telemetry/logger.ts';
+import { OthersDesk } from './others-talk.ts';
+import type { OtherShards } from './shard/other-shards.ts';
+import { ShardToShard } from './shard/shard-to-shard.ts';
 import { ThreadAsks } from './thread-asks.ts';
 import {
   type Asked,
@@ -25,9 +28,10 @@ import {
   type WorkerInput,
   type WorkerSays,
   errorOf,
+  refusalOf,
 } from './worker-talk.ts';
 
-export { partDirectory } from './replica-folders.ts';
+export { isShardFolder, partDirectory } from './replica-folders.ts';
 
 /**
  * The last checkpoint and sync of a slow disk have room in it, and it is shorter than the 90 s that
@@ -51,8 +55,7 @@ export const startShards: StartShards = async (settings, logger, { running, sign
       failure.stopping = true;
       await inTime(host, host.stop());
       // No client was made that would close them, and an open port keeps the process alive.
-      host.port.close();
-      host.volatilePort.close();
+      closePorts(host);
       throw error;
     }
     return await withClient(settings, logger, { host, failure, signal });
@@ -63,7 +66,12 @@ export const startShards: StartShards = async (settings, logger, { running, sign
 
 /** What runs the shards, seen from the main thread. */
 interface Host {
+  /** Of shard 0. */
   readonly port: BatchPort;
+  /** Of those beside it. */
+  readonly shards: ShardPorts;
+  /** What the shards ask each other through the clients here. */
+  readonly others: OthersDesk;
   /** Of the shard whose queues live in memory. */
   readonly volatilePort: BatchPort;
   /** Everything is stored and closed when it resolves. */
@@ -74,6 +82,33 @@ interface Host {
   readonly asked: Asked;
   /** Resolves when nothing of it runs any more, which is some time after the port was closed. */
   readonly ended: Promise<void>;
+}
+
+/** The ways to the shards that there are beside shard 0, as they come. */
+class ShardPorts {
+  readonly #ports = new Map<number, BatchPort>();
+  #listener: ((shard: number, port: BatchPort) => void) | undefined;
+
+  add(shard: number, port: BatchPort): void {
+    this.#ports.set(shard, port);
+    this.#listener?.(shard, port);
+  }
+
+  /** Also of those that are there. Once. */
+  onShard(listener: (shard: number, port: BatchPort) => void): void {
+    this.#listener = listener;
+    for (const [shard, port] of this.#ports) listener(shard, port);
+  }
+
+  close(): void {
+    for (const port of this.#ports.values()) port.close();
+  }
+}
+
+function closePorts({ port, volatilePort, shards }: Host): void {
+  port.close();
+  volatilePort.close();
+  shards.close();
 }
 
 /** The first reason counts; once a stop is asked for, an end is no failure. */
@@ -119,12 +154,18 @@ async function withClient(
     });
   try {
     if (signal?.aborted === true) throw new StartGivenUp();
-    client = new QueueClients(await open(host.port, routed), await open(host.volatilePort));
+    const { ackTimeoutMs } = settings.client;
+    const zero = await open(host.port, routed);
+    client = new QueueClients(zero, await open(host.volatilePort), {
+      isShared: peers !== undefined,
+      ackTimeoutMs,
+    });
+    addShards(client, host, { zero, failure, open: (port) => open(port, routed) });
+    await client.complete(signal);
   } catch (error) {
     failure.stopping = true;
     await inTime(host, host.stop());
-    host.port.close();
-    host.volatilePort.close();
+    closePorts(host);
     await host.ended;
     throw signal?.aborted === true && error instanceof ShardError ? new StartGivenUp() : error;
   }
@@ -137,7 +178,6 @@ async function withClient(
   return {
     queues: client,
     stats: () => host.asked.stats(),
-    leaderView: () => client.leaderView(),
     pulse: host.pulse,
     failed: failure.happened,
     stop: async () => {
@@ -145,11 +185,34 @@ async function withClient(
       try {
         await inTime(host, inOrder());
       } finally {
+        host.others.close();
         client.close();
+        closePorts(host);
       }
       await host.ended;
     },
   };
+}
+
+interface Adding {
+  readonly zero: ShardClient;
+  readonly failure: Failure;
+  readonly open: (port: BatchPort) => Promise<ShardClient>;
+}
+
+/** Each shard has a client as soon as its leader is reached; shards ask each other through them. */
+function addShards(clients: QueueClients, host: Host, { zero, failure, open }: Adding): void {
+  const all = new Map([[0, zero]]);
+  host.others.open((own) => new ShardToShard({ own, client: (shard) => all.get(shard) }));
+  host.shards.onShard((shard, port) => {
+    open(port).then(
+      (client) => {
+        all.set(shard, client);
+        clients.addShard(shard, client);
+      },
+      (error: Error) => failure.tell(error),
+    );
+  });
 }
 
 /** A thread that never answers, or that failed, is ended: what is acknowledged is on the disk. */
@@ -175,7 +238,15 @@ async function startHere(settings: ShardSettings, logger: Logger, failure: Failu
   const onFailure = (error: Error): void => failure.tell(error);
   const memory = pulseMemory();
   const pulse = new ThreadPulse(memory);
-  const ports = { port: far, volatilePort: volatileFar };
+  const shards = new ShardPorts();
+  const openPort = (shard: number): BatchPort => {
+    const [ours, theirs] = loopback();
+    shards.add(shard, ours);
+    return theirs;
+  };
+  const desk = new OthersDesk();
+  const others = (shard: number): OtherShards => desk.of(shard);
+  const ports = { port: far, volatilePort: volatileFar, openPort, others };
   // With a thread of their own, all of this is there and not here.
   const { openShardHost } = await import('./shard-host.ts');
   const opening = openShardHost({ settings, ...ports, logger, pulse, onFailure });
@@ -186,6 +257,8 @@ async function startHere(settings: ShardSettings, logger: Logger, failure: Failu
   return {
     port: near,
     volatilePort: volatileNear,
+    shards,
+    others: desk,
     pulse: memory,
     asked: host,
     stop: () => host.stop().finally(() => pulse.stop()),
@@ -227,7 +300,10 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
   const ended = new Promise<void>((resolve) => {
     worker.once('exit', () => resolve());
   });
-  const asks = new ThreadAsks((words) => worker.postMessage(words));
+  const shards = new ShardPorts();
+  const others = new OthersDesk();
+  const hear = (words: WorkerHears): void => worker.postMessage(words);
+  const asks = new ThreadAsks(hear);
   void ended.then(() => asks.end(new Error('the thread of the shards has ended')));
   worker.on('error', (error) => failure.tell(error));
   worker.once('exit', () => failure.tell(new Error('the thread of the shards ended')));
@@ -251,6 +327,17 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
         case 'stopped':
           stopped();
           break;
+        case 'shard':
+          shards.add(said.number, new ThreadBatchPort(said.port));
+          break;
+        case 'ask-others': {
+          const { id, shard, ask } = said;
+          others.answer(shard, ask).then(
+            (told) => hear({ kind: 'others-told', id, told }),
+            (error: unknown) => hear({ kind: 'others-failed', id, refusal: refusalOf(error) }),
+          );
+          break;
+        }
         case 'told':
         case 'not-told':
           asks.heard(said);
@@ -259,12 +346,15 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
   }).catch(async (error: unknown) => {
     port1.close();
     inMemory.port1.close();
+    shards.close();
     await worker.terminate();
     throw error;
   });
   return {
     port: new ThreadBatchPort(port1),
     volatilePort: new ThreadBatchPort(inMemory.port1),
+    shards,
+    others,
     pulse,
     asked: asks.asked,
     stop: async () => {

@@ -12,11 +12,13 @@ import type {
   NodeStatus,
 } from './admin/cluster-port.ts';
 import type { ShardSettings } from './options.ts';
+import type { OthersAsk, OthersTold } from './others-talk.ts';
 import { PeerStartError } from './peer-start-error.ts';
 import { DeclarationError } from './shard/declarations.ts';
 
 export interface WorkerInput {
   readonly settings: ShardSettings;
+  /** Of shard 0. */
   readonly port: MessagePort;
   /** Of the shard whose queues live in memory. */
   readonly volatilePort: MessagePort;
@@ -36,11 +38,22 @@ export type WorkerSays =
   | { readonly kind: 'refused'; readonly refusal: Refusal }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'stopped' }
+  /** There is a shard beside shard 0, and this is the way to it. */
+  | { readonly kind: 'shard'; readonly number: number; readonly port: MessagePort }
+  /** A shard asks others, through the clients of the main thread. */
+  | {
+      readonly kind: 'ask-others';
+      readonly id: number;
+      readonly shard: number;
+      readonly ask: OthersAsk;
+    }
   | { readonly kind: 'told'; readonly id: number; readonly told: Told<Ask['kind']> }
   | { readonly kind: 'not-told'; readonly id: number; readonly refusal: Refusal };
 
 export type WorkerHears =
   | { readonly kind: 'stop' }
+  | { readonly kind: 'others-told'; readonly id: number; readonly told: OthersTold }
+  | { readonly kind: 'others-failed'; readonly id: number; readonly refusal: Refusal }
   | { readonly kind: 'ask'; readonly id: number; readonly ask: Ask };
 
 /** What can be asked of the thread whoever leads its shards. */
@@ -48,13 +61,22 @@ export type Ask =
   | { readonly kind: 'stats' }
   | { readonly kind: 'status' }
   | { readonly kind: 'change'; readonly shard: number; readonly change: MemberChange }
-  | { readonly kind: 'transfer'; readonly shard: number; readonly to: string };
+  | { readonly kind: 'transfer'; readonly shard: number; readonly to: string }
+  | { readonly kind: 'add-shard'; readonly shard: number }
+  | {
+      readonly kind: 'host';
+      readonly shard: number;
+      readonly node: string;
+      readonly isHost: boolean;
+    };
 
 interface Answers {
   readonly stats: Map<string, number>;
   readonly status: NodeStatus;
   readonly change: ClusterAnswer;
   readonly transfer: ClusterAnswer;
+  readonly 'add-shard': ClusterAnswer;
+  readonly host: ClusterAnswer;
 }
 type Told<Kind extends Ask['kind']> = Answers[Kind];
 
@@ -80,6 +102,10 @@ export function answerTo(asked: Asked, ask: Ask): Promise<Told<Ask['kind']>> {
       return cluster.change(ask.shard, ask.change);
     case 'transfer':
       return cluster.transfer(ask.shard, ask.to);
+    case 'add-shard':
+      return cluster.addShard(ask.shard);
+    case 'host':
+      return cluster.host(ask.shard, ask.node, ask.isHost);
   }
 }
 
@@ -90,6 +116,8 @@ export function askedOver(asks: Asks): Asked {
       status: () => asks({ kind: 'status' }),
       change: (shard, change) => asks({ kind: 'change', shard, change }),
       transfer: (shard, to) => asks({ kind: 'transfer', shard, to }),
+      addShard: (shard) => asks({ kind: 'add-shard', shard }),
+      host: (shard, node, isHost) => asks({ kind: 'host', shard, node, isHost }),
     },
   };
 }

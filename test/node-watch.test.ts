@@ -112,7 +112,6 @@ it('is alive and not ready while it recovers, and says why when its store failed
   recovered({
     queues: queues as unknown as ShardThreads['queues'],
     stats: () => Promise.resolve(new Map()),
-    leaderView: () => Promise.resolve(undefined),
     pulse: pulseMemory(),
     failed: new Promise((tell) => {
       fail = tell;

@@ -25,7 +25,7 @@ afterEach(async () => {
 
 describe('the folders of a replica', () => {
   it('are those of the shard, until another one has become current', async () => {
-    const first = await ReplicaFolders.open(files, data);
+    const first = await ReplicaFolders.open(files, data, 0);
     expect(await first.part('log')).toBe(join(directory, 'shard-0/log'));
     expect(await first.has('repairs')).toBe(false);
     await writeFile(join(await first.part('log'), 'one'), 'x');
@@ -33,7 +33,7 @@ describe('the folders of a replica', () => {
     expect(await partDirectory(files, directory, 'log')).toBe(join(directory, 'shard-0/log'));
     await first.makeNextCurrent();
     expect(await first.part('log')).toBe(join(directory, 'shard-0/replica-1/log'));
-    const again = await ReplicaFolders.open(files, data);
+    const again = await ReplicaFolders.open(files, data, 0);
     expect(await again.part('log')).toBe(join(directory, 'shard-0/replica-1/log'));
     expect(await partDirectory(files, directory, 'runs')).toBe(
       join(directory, 'shard-0/replica-1/runs'),
@@ -43,34 +43,49 @@ describe('the folders of a replica', () => {
   });
 
   it('a replica that was never finished is cleared away, and the current one is untouched', async () => {
-    const first = await ReplicaFolders.open(files, data);
+    const first = await ReplicaFolders.open(files, data, 0);
     await writeFile(join(await first.part('records'), 'kept'), 'x');
     await writeFile(join(await first.nextPart('records'), 'half'), 'x');
-    const again = await ReplicaFolders.open(files, data);
+    const again = await ReplicaFolders.open(files, data, 0);
     expect(await readdir(await again.part('records'))).toEqual(['kept']);
     expect(await readdir(await again.nextPart('records'))).toEqual([]);
   });
 
+  it('each shard has its own, which dumps find by its folder', async () => {
+    const zero = await ReplicaFolders.open(files, data, 0);
+    const third = await ReplicaFolders.open(files, data, 3);
+    await writeFile(join(await third.part('log'), 'one'), 'x');
+    await writeFile(join(await third.nextPart('log'), 'two'), 'x');
+    await third.makeNextCurrent();
+    expect(await zero.part('log')).toBe(join(directory, 'shard-0/log'));
+    const again = await ReplicaFolders.open(files, data, 3);
+    expect(await again.part('log')).toBe(join(directory, 'shard-3/replica-1/log'));
+    expect(await partDirectory(files, join(directory, 'shard-3'), 'log')).toBe(
+      join(directory, 'shard-3/replica-1/log'),
+    );
+    expect(await partDirectory(files, directory, 'log')).toBe(join(directory, 'shard-0/log'));
+  });
+
   it('a file that names no replica is refused, with its path', async () => {
-    await ReplicaFolders.open(files, data);
+    await ReplicaFolders.open(files, data, 0);
     const path = join(directory, 'shard-0/current');
     await writeFile(path, 'fluxmq-replica x\n');
-    await expect(ReplicaFolders.open(files, data)).rejects.toThrow(path);
+    await expect(ReplicaFolders.open(files, data, 0)).rejects.toThrow(path);
     expect(await readFile(path, 'utf8')).toBe('fluxmq-replica x\n');
   });
 
   it('a replica keeps its name; one that joins a cluster gets a name of its own', async () => {
-    const folders = await ReplicaFolders.open(files, data);
+    const folders = await ReplicaFolders.open(files, data, 0);
     const id = await folders.serverId('n1', true);
     expect(id).toMatch(/^n1\+[1-9]\d*$/);
     await folders.part('log');
-    const again = await ReplicaFolders.open(files, data);
+    const again = await ReplicaFolders.open(files, data, 0);
     expect(await again.serverId('n1', false)).toBe(id);
     await expect(again.serverId('n2', true)).rejects.toThrow('says node n1, and node.id is n2');
   });
 
   it('one with data from before there were names has the name of its node', async () => {
-    const folders = await ReplicaFolders.open(files, data);
+    const folders = await ReplicaFolders.open(files, data, 0);
     await folders.part('log');
     expect(await folders.serverId('n1', true)).toBe('n1');
   });

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { parseConfig } from '../src/config/config.ts';
+import { OthersDesk } from '../src/others-talk.ts';
 import { shardSettings } from '../src/options.ts';
 import type { PeerSettings } from '../src/options.ts';
 import { openShardHost } from '../src/shard-host.ts';
@@ -80,6 +81,8 @@ async function start(id: string, small = false): Promise<void> {
     settings,
     port,
     volatilePort,
+    openPort: () => loopback()[1],
+    others: () => new OthersDesk().of(0),
     logger: silent,
     onFailure: (error) => {
       throw error;

@@ -6,6 +6,8 @@ import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Committed } from '../src/machine/committed.ts';
+import { defaultDefinition } from '../src/machine/default-definition.ts';
+import { shardOf } from '../src/machine/ids.ts';
 import type { Delivery, EnqueueRefusal } from '../src/broker/ports.ts';
 import type { ShardThreads } from '../src/node.ts';
 import type { ShardSettings } from '../src/options.ts';
@@ -74,6 +76,7 @@ function settings(thread: 'worker' | 'main', more: Partial<ShardSettings> = {}):
       reserveBytes: 4 * MIB,
     },
     log: { level: 'silent', format: 'json', node: 'node-1' },
+    shards: { count: 1, replicas: 3 },
     ...more,
   };
 }
@@ -223,4 +226,36 @@ describe.each(['main', 'worker'] as const)('shards, thread: %s', (thread) => {
     expect(await publish(shards, 'no room')).toBe('disk-full');
     await shards.stop();
   });
+
+  it('several shards: queues go to the one with fewest, and all are there after a stop', async () => {
+    const several = settings(thread, { queues: [], shards: { count: 3, replicas: 3 } });
+    const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+    const first = await started(several);
+    // They are made one after the other, and are there when they are.
+    for (let count = 0; new Set(shardsOf(first)).size < 3; count++) {
+      for (const name of names) {
+        await first.queues.admin.declare(defaultDefinition(`${name}${count}`, 'classic'));
+      }
+    }
+    const before = Array.from(first.queues.queues, ({ name }) => name);
+    expect(await publish(first, 'in all of them')).toBeTypeOf('number');
+    expect((await first.stats()).get('messages/enqueued')).toBe(before.length);
+    await first.stop();
+
+    const second = await started(several);
+    expect(Array.from(second.queues.queues, ({ name }) => name).toSorted()).toEqual(
+      before.toSorted(),
+    );
+    const stats = await second.stats();
+    expect(stats.get('raft-role/leader')).toBe(1);
+    expect(stats.get('shard-2/raft-role/leader')).toBe(1);
+    for (const { name } of second.queues.queues) {
+      expect((await second.queues.admin.show(name)).depth).toBe(1);
+    }
+    await second.stop();
+  });
 });
+
+function shardsOf(shards: ShardThreads): number[] {
+  return Array.from(shards.queues.queues, ({ queueId }) => shardOf(queueId));
+}

@@ -26,4 +26,12 @@ export class ClusterClient implements ClusterAdmin {
   async transfer(shard: number, to: string): Promise<ClusterAnswer> {
     return understood(await this.#call('TransferLead', { shard, to }), answerOf);
   }
+
+  async addShard(shard: number): Promise<ClusterAnswer> {
+    return understood(await this.#call('AddShard', { shard }), answerOf);
+  }
+
+  async host(shard: number, node: string, isHost: boolean): Promise<ClusterAnswer> {
+    return understood(await this.#call('HostShard', { shard, node, isHost }), answerOf);
+  }
 }

@@ -61,13 +61,15 @@ export function answerOf({ outcome, leader }: WireAnswer): ClusterAnswer {
   return { kind: 'refused', code: oneOf(CLUSTER_REFUSALS, outcome, 'the outcome'), leader };
 }
 
-export function wireNode({ node, cluster, address, links, replicas }: NodeStatus): WireNode {
+export function wireNode({ node, cluster, address, links, ...of }: NodeStatus): WireNode {
   return {
     node,
     ...(cluster === undefined ? {} : { cluster }),
     ...(address === undefined ? {} : { address }),
     links,
-    replicas: replicas.map((replica) => wireReplica(replica)),
+    replicas: of.replicas.map((replica) => wireReplica(replica)),
+    elsewhere: of.elsewhere.map((replica) => wireReplica(replica)),
+    shards: of.shards,
   };
 }
 
@@ -82,8 +84,18 @@ function wireReplica(status: ReplicaStatus): WireReplica {
   };
 }
 
-export function nodeOf({ node, cluster, address, links, replicas }: WireNode): NodeStatus {
-  return { node, cluster, address, links, replicas: replicas.map((replica) => replicaOf(replica)) };
+export function nodeOf({ node, cluster, address, links, ...of }: WireNode): NodeStatus {
+  return {
+    node,
+    cluster,
+    address,
+    links,
+    replicas: of.replicas.map((replica) => replicaOf(replica)),
+    elsewhere: of.elsewhere.map((replica) => replicaOf(replica)),
+    shards: of.shards.map(({ shard, founders, hosts }) => {
+      return { shard: wholeOf(shard, 'shard'), founders, hosts };
+    }),
+  };
 }
 
 function replicaOf(wire: WireReplica): ReplicaStatus {

@@ -49,12 +49,20 @@ export interface WireReplica {
   readonly tailLost: boolean;
 }
 
+export interface WireShardPlace {
+  readonly shard: number;
+  readonly founders: readonly string[];
+  readonly hosts: readonly string[];
+}
+
 export interface WireNode {
   readonly node: string;
   readonly cluster?: string;
   readonly address?: string;
   readonly links: readonly WireNodeLink[];
   readonly replicas: readonly WireReplica[];
+  readonly elsewhere: readonly WireReplica[];
+  readonly shards: readonly WireShardPlace[];
 }
 
 interface WireChange {
@@ -75,4 +83,9 @@ export interface ClusterCalls {
   readonly Status: Call<Readonly<Record<never, never>>, WireNode>;
   readonly ChangeMembers: Call<WireChange, WireAnswer>;
   readonly TransferLead: Call<{ readonly shard: number; readonly to: string }, WireAnswer>;
+  readonly AddShard: Call<{ readonly shard: number }, WireAnswer>;
+  readonly HostShard: Call<
+    { readonly shard: number; readonly node: string; readonly isHost: boolean },
+    WireAnswer
+  >;
 }

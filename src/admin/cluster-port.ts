@@ -1,9 +1,10 @@
 /**
- * The port `ClusterAdmin`: what an operator asks of this node as a member of its cluster. It is
- * answered by the node's own replicas, whoever leads and also when nobody does; what a leader knows
- * of the others is told where that leader is reached. Plain data: it crosses threads as it is.
+ * The port `ClusterAdmin`: what an operator asks of this node as a member of its cluster. The
+ * status is the word of the node's own replicas, whoever leads and also when nobody does; what a
+ * leader knows of the others is told where that leader is reached. Plain data: it crosses threads
+ * as it is.
  *
- * A change is a wish to one leader, made once: `accepted` says that it is in the leader's log and
+ * A change is a wish to the leader, wherever it is, made once: `accepted` says that it is in the leader's log and
  * in use there, not that it is committed; whoever wants to know asks for the status until it is.
  */
 
@@ -79,6 +80,14 @@ export interface NodeLink {
   readonly receiving: boolean;
 }
 
+/** A shard beside shard 0, as the map has it. */
+export interface ShardPlace {
+  readonly shard: number;
+  readonly founders: readonly string[];
+  /** Nodes that have a replica, or are to have one. */
+  readonly hosts: readonly string[];
+}
+
 export interface NodeStatus {
   readonly node: string;
   /** Undefined: a single broker. */
@@ -87,6 +96,10 @@ export interface NodeStatus {
   readonly address: string | undefined;
   readonly links: readonly NodeLink[];
   readonly replicas: readonly ReplicaStatus[];
+  /** The leaders of shards without a replica here, as far as they were reached: their own word. */
+  readonly elsewhere: readonly ReplicaStatus[];
+  /** As far as this node knows. */
+  readonly shards: readonly ShardPlace[];
 }
 
 export type MemberChange =
@@ -107,8 +120,10 @@ export const CLUSTER_REFUSALS = [
   'not-caught-up',
   'last-voter',
   'already-leader',
-  /** This node has no replica of that shard. */
+  /** There is no such shard, or not this node's replica of it. */
   'no-shard',
+  /** Nobody leads, or the leader was not reached: it is not known whether it was done. */
+  'no-leader',
   /** It is not part of a cluster: nobody could reach it. */
   'alone',
   /** An id or an address that cannot be one. */
@@ -130,6 +145,13 @@ export type ClusterAnswer =
 export interface ClusterAdmin {
   status(): Promise<NodeStatus>;
   change(shard: number, change: MemberChange): Promise<ClusterAnswer>;
-  /** Accepted: it has begun, and ends with another leader or after an election time-out. */
+  /**
+   * Accepted: it has begun, and ends with another leader or after an election time-out. Asked of
+   * one that leads already, it stays there for a while, wherever else it would go by itself.
+   */
   transfer(shard: number, to: string): Promise<ClusterAnswer>;
+  /** The next one; of one that is there nothing is changed. */
+  addShard(shard: number): Promise<ClusterAnswer>;
+  /** Whether a node is to have a replica of a shard other than 0; it follows by itself. */
+  host(shard: number, node: string, isHost: boolean): Promise<ClusterAnswer>;
 }

@@ -46,6 +46,9 @@ function clusterHandlers(cluster: ClusterAdmin): HandlersOf<keyof ClusterCalls> 
     },
     TransferLead: async ({ shard, to }) =>
       wireAnswer(await cluster.transfer(wholeOf(shard, 'shard'), to)),
+    AddShard: async ({ shard }) => wireAnswer(await cluster.addShard(wholeOf(shard, 'shard'))),
+    HostShard: async ({ shard, node, isHost }) =>
+      wireAnswer(await cluster.host(wholeOf(shard, 'shard'), node, isHost)),
   };
 }
 

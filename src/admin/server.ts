@@ -99,6 +99,8 @@ export class AdminServer {
       Status: this.#unary('Status'),
       ChangeMembers: this.#unary('ChangeMembers'),
       TransferLead: this.#unary('TransferLead'),
+      AddShard: this.#unary('AddShard'),
+      HostShard: this.#unary('HostShard'),
     };
   }
 

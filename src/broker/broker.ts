@@ -9,7 +9,6 @@
  */
 
 import type { Committed } from '../machine/committed.ts';
-import { AutoQueues, type HeldPublish } from './auto-queues.ts';
 import type { Message } from './message.ts';
 import type {
   Broker,
@@ -40,6 +39,7 @@ import type {
 import { LivePublication } from './publication.ts';
 import { Retained } from './retained.ts';
 import { Router, type Route } from './router.ts';
+import { type HeldPublish, UnknownQueues } from './unknown-queues.ts';
 import { Wills } from './will.ts';
 
 export interface BrokerOptions {
@@ -105,13 +105,15 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   readonly #router: Router;
   readonly #retained: Retained;
   readonly #wills: Wills;
-  readonly #autoQueues: AutoQueues | undefined;
+  /** Where queues are made on their first use, or other nodes make some; undefined: neither. */
+  readonly #unknown: UnknownQueues | undefined;
   /** Hears what became of copies that nobody waits for. */
   readonly #captureLosses: EnqueueWaiter = {
     enqueued: (_tag, outcome) => {
       if (typeof outcome === 'string') this.counters.captureLost++;
     },
   };
+  readonly #writableListeners: (() => void)[] = [];
   #queueVersion = -1;
   #ticker: NodeJS.Timeout | undefined;
 
@@ -127,15 +129,21 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     });
     this.#wills = new Wills(clock, (will) => this.#publishWill(will));
     const { autoQueue } = options;
-    if (autoQueue === undefined) return;
-    this.#autoQueues = new AutoQueues({
-      definitionOf: autoQueue,
+    if (autoQueue === undefined && !queues.isShared) return;
+    const unknown = new UnknownQueues({
+      lookUp: queues.isShared ? (name) => queues.lookUp(name) : undefined,
+      definitionOf: (name) => autoQueue?.(name),
       maxQueues: settings.maxQueues,
       queueCount: () => queues.queues.count,
       queue: (name) => this.queue(name),
       declare: (definition) => queues.admin.declare(definition),
+      refresh: () => this.#readQueues(),
+      isTaken: (topic) => this.#router.route(topic)?.unknown === undefined,
       release: (held, refusal) => this.#release(held, refusal),
+      roomAgain: () => this.#roomAgain(),
     });
+    this.#unknown = unknown;
+    if (queues.isShared) queues.onGone((gone) => unknown.holdGone(gone));
   }
 
   /** Begins the work that time brings: wills that are due, retained messages that expired. */
@@ -182,9 +190,8 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       this.#queues.enqueue(route.queues, message, origin, waiter, tag ?? 0, key);
       return 'waiting';
     }
-    const auto = this.#autoQueues;
-    if (auto !== undefined && (auto.busy || route.missing !== undefined)) {
-      const held = auto.hold(route.missing, message, { publisher, tag });
+    if (route.unknown !== undefined && this.#unknown !== undefined) {
+      const held = this.#unknown.hold(route.unknown, message, { publisher, tag });
       if (held === 'waiting') return held;
       if (held !== undefined) return this.#refuseQueued(held, tag);
     }
@@ -240,11 +247,10 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     return this.#refuse(refusal);
   }
 
-  /** A publish that waited for its queue to be made. */
+  /** A publish that waited until its queue was found or made, or was not. */
   #release(held: HeldPublish, refusal: EnqueueRefusal | undefined): void {
     const { message, publisher, tag } = held;
     const waiter = tag === undefined ? this : (publisher.waiter ?? this);
-    this.#readQueues();
     const queues = this.#router.route(message.topic)?.queues ?? [];
     if (refusal !== undefined || queues.length === 0) {
       waiter.enqueued(tag ?? 0, refusal ?? 'no-queue');
@@ -270,8 +276,12 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     return this.#queues.queues.named(name);
   }
 
-  makeQueue(name: string): Promise<QueueInfo | MakeRefusal> | undefined {
-    return this.#autoQueues?.make(name);
+  findQueue(name: string): Promise<QueueInfo | 'unavailable' | undefined> | undefined {
+    return this.#unknown?.find(name);
+  }
+
+  makeQueue(name: string): Promise<QueueInfo | MakeRefusal | undefined> | undefined {
+    return this.#unknown?.make(name);
   }
 
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer {
@@ -287,15 +297,24 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   }
 
   endSession(session: string): void {
+    this.#unknown?.endSession(session);
     this.#queues.endSession(session);
   }
 
   get writable(): boolean {
-    return this.#queues.writable;
+    return this.#queues.writable && this.#unknown?.hasRoom !== false;
   }
 
   onWritable(listener: () => void): void {
-    this.#queues.onWritable(listener);
+    this.#writableListeners.push(listener);
+    this.#queues.onWritable(() => {
+      if (this.writable) listener();
+    });
+  }
+
+  #roomAgain(): void {
+    if (!this.writable) return;
+    for (const listener of this.#writableListeners) listener();
   }
 
   willAfter(will: Will, delayMs: number): void {
@@ -321,5 +340,6 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     if (this.#queueVersion === this.#queues.version) return;
     this.#queueVersion = this.#queues.version;
     this.#router.queuesChanged();
+    this.#unknown?.changed();
   }
 }

@@ -31,7 +31,7 @@ export type Acknowledgeable = Committed | Unlogged;
 
 /** Why a publish was not stored. Closed; each protocol maps every one in one table. */
 export const ENQUEUE_REFUSALS = [
-  /** `ack_timeout` passed; the outcome is unknown: the message may still be stored. */
+  /** `ack_timeout` passed, or only a part is stored: it may be stored, and its key taken. */
   'timeout',
   /** The disk is inside its reserve. */
   'disk-full',
@@ -51,11 +51,13 @@ export const ENQUEUE_REFUSALS = [
   'stale-owner',
   /** A user property that is an option (`x-delay`, ...) has a value that it cannot have. */
   'invalid-option',
+  /** No queue takes it, and there are too many to make one more. */
+  'too-many-queues',
 ] as const;
 export type EnqueueRefusal = (typeof ENQUEUE_REFUSALS)[number];
 
 export interface EnqueueWaiter {
-  /** Called once for each `enqueue`, in the order of the calls. */
+  /** Once for each `enqueue`; those to the same queues in the order of the calls. */
   enqueued(tag: number, outcome: Committed | EnqueueRefusal): void;
 }
 
@@ -200,11 +202,20 @@ export interface QueueClient {
   readonly queues: QueueDirectory;
   /** Goes up with each change of `queues`. */
   readonly version: number;
+  /** Other nodes change the queues too, and `queues` may be behind: `lookUp` asks. */
+  readonly isShared: boolean;
   /**
-   * Numbers the message in this node's stream and hands it to the shard; the payload is copied
-   * before the call returns. The outcome comes through `waiter.enqueued(tag, ...)`, never during
-   * the call. With a key, a second one of the same key is told `Committed` and stores nothing,
-   * until the key is released.
+   * Resolves when `queues` shows the queue of that name, if there was one when this was called;
+   * false: nobody could be asked in time. Never rejects.
+   */
+  lookUp(name: string): Promise<boolean>;
+  /** Registers once: hears first of a publish whose queues are all gone; true: it sees to it. */
+  onGone(listener: (gone: GonePublish) => boolean): void;
+  /**
+   * Numbers the message in this node's stream of each shard that has a target; the payload is
+   * copied before the call returns. The outcome comes through `waiter.enqueued(tag, ...)`, never
+   * during the call. Not atomic over shards: where one refuses, others may have stored it. With a
+   * key, a second one of the same key is told `Committed` and stores nothing, until its release.
    */
   enqueue(
     targets: readonly QueueId[],
@@ -214,22 +225,28 @@ export interface QueueClient {
     tag: number,
     key?: PublishKey,
   ): void;
-  /** The key may be used again once this is `Committed`; told like an enqueue, in their order. */
+  /** The key may be used again once this is `Committed`, in every shard that was asked for it. */
   release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void;
-  /** The node that leads the durable queues, as far as this one knows; '': nobody knows. */
+  /** The node that leads shard 0, as far as this one knows; '': nobody knows. */
   readonly leader: string;
   /** All keys of the session's incarnation go; nobody waits for it. */
   endSession(session: string): void;
-  /**
-   * False while more waits than the bound: publishers stop reading their sockets until
-   * `onWritable`.
-   */
+  /** False while more waits than the bound: publishers do not read until `onWritable`. */
   readonly writable: boolean;
   /** Registers once; called each time that `writable` becomes true again. */
   onWritable(listener: () => void): void;
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer;
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void;
   readonly admin: QueueAdmin;
+}
+
+/** A publish that found none of its queues any more; its bytes are valid during the call only. */
+export interface GonePublish {
+  readonly message: Message;
+  readonly origin: Origin;
+  readonly waiter: EnqueueWaiter;
+  readonly tag: number;
+  readonly key: PublishKey | undefined;
 }
 
 /** One group, as operators see it. */
@@ -347,8 +364,6 @@ export const PUBLISH_REFUSALS = [
   'retained-full',
   /** More topic levels than configured. */
   'topic-too-deep',
-  /** No queue takes it, and there are too many to make one more. */
-  'too-many-queues',
 ] as const;
 export type PublishRefusal = (typeof PUBLISH_REFUSALS)[number];
 
@@ -435,7 +450,7 @@ export interface Broker {
   readonly clock: Clock;
   /** The most levels that a topic name or a filter may have. */
   readonly maxTopicLevels: number;
-  /** The node that leads the durable queues, as far as this one knows; '': nobody knows. */
+  /** The node that leads shard 0, as far as this one knows; '': nobody knows. */
   readonly leader: string;
   /**
    * Routes a message: to live subscribers at once, whatever becomes of it in a queue that takes it
@@ -448,13 +463,15 @@ export interface Broker {
   /** False when there was no such subscription. */
   unsubscribe(subscriber: Subscriber, filter: string): boolean;
   retained(filter: string): RetainedCursor;
-  /** The queue of that name, from the newest state. */
+  /** The queue of that name, as far as this node knows; where it knows none, `findQueue` asks. */
   queue(name: string): QueueInfo | undefined;
   /**
-   * Makes a queue on its first use, where that is configured; otherwise undefined at once, as for a
-   * name that no queue may have. Resolves with the queue, or why there is none; never rejects.
+   * Asks the other nodes for a queue; undefined at once where there is nobody to ask. Resolves with
+   * the queue, undefined: there is none; never rejects.
    */
-  makeQueue(name: string): Promise<QueueInfo | MakeRefusal> | undefined;
+  findQueue(name: string): Promise<QueueInfo | 'unavailable' | undefined> | undefined;
+  /** The same, and makes a queue that is not there on its first use, where that is configured. */
+  makeQueue(name: string): Promise<QueueInfo | MakeRefusal | undefined> | undefined;
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer;
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void;
   /** As the client of the queues does it. */

@@ -23,8 +23,8 @@ const CATCH_ALL_PATTERN = '$queue/#';
 
 export interface QueueRoute {
   readonly queues: readonly QueueId[];
-  /** The name of a queue that does not exist, where nothing matched. */
-  readonly missing: string | undefined;
+  /** The name of a queue that is not known, where nothing matched but the catch-all. */
+  readonly unknown: string | undefined;
 }
 
 export interface Captures {
@@ -36,7 +36,7 @@ export interface Captures {
 export type QueueChange = 'queues' | 'captures';
 
 const NONE: readonly QueueId[] = [];
-const NO_ROUTE: QueueRoute = { queues: NONE, missing: undefined };
+const NO_ROUTE: QueueRoute = { queues: NONE, unknown: undefined };
 const NO_CAPTURES: Captures = { awaited: NONE, unawaited: NONE };
 
 export class QueueRoutes {
@@ -86,16 +86,18 @@ export class QueueRoutes {
     const { name } = parsed;
     const own = this.#directory.named(name);
     if (name.startsWith('$')) {
-      return own === undefined ? NO_ROUTE : { queues: [own.queueId], missing: undefined };
+      // Of these the catch-all has none.
+      if (own === undefined) return { queues: NONE, unknown: name };
+      return { queues: [own.queueId], unknown: undefined };
     }
     const found: QueueInfo[] = [];
     if (own?.topics.includes(ownPattern(name)) === true) found.push(own);
     if (this.#patterns.size > this.#captures) this.#patterns.match(topic, found);
-    if (found.length > 0) return { queues: idsOf(found), missing: undefined };
+    if (found.length > 0) return { queues: idsOf(found), unknown: undefined };
     const catchAll = this.#directory.named(CATCH_ALL_QUEUE);
     return {
       queues: catchAll === undefined ? NONE : [catchAll.queueId],
-      missing: own === undefined ? name : undefined,
+      unknown: own === undefined ? name : undefined,
     };
   }
 

@@ -41,8 +41,8 @@ export interface Route {
   readonly queues: readonly QueueId[];
   /** The same, but nobody waits (`capture: async`). */
   readonly unawaited: readonly QueueId[];
-  /** The name of a queue that does not exist and whose topic this is, where no queue takes it. */
-  readonly missing: string | undefined;
+  /** The name of a queue that is not known and whose topic this is, where no other takes it. */
+  readonly unknown: string | undefined;
   readonly targets: readonly RouteTarget[];
 }
 
@@ -126,8 +126,8 @@ export class Router {
 
   #queueRoute(topic: string): Route {
     const version = this.#queueVersion;
-    const { queues, missing } = this.#queues.route(topic);
-    return { version, forQueues: true, queues, unawaited: NO_QUEUES, missing, targets: NO_TARGETS };
+    const { queues, unknown } = this.#queues.route(topic);
+    return { version, forQueues: true, queues, unawaited: NO_QUEUES, unknown, targets: NO_TARGETS };
   }
 
   #liveRoute(topic: string): Route {
@@ -148,7 +148,7 @@ export class Router {
       forQueues: false,
       queues: awaited,
       unawaited,
-      missing: undefined,
+      unknown: undefined,
       targets: [...targets.values()],
     };
   }

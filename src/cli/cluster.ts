@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { statusCommand } from './operator/cluster-status.ts';
 import {
   addCommand,
+  addShardCommand,
   removeCommand,
   replaceCommand,
   transferCommand,
@@ -11,7 +12,14 @@ import {
 
 export function clusterCommand(): Command {
   const command = new Command('cluster').description('Look at and change a cluster of brokers.');
-  const children = [statusCommand, addCommand, removeCommand, replaceCommand, transferCommand];
+  const children = [
+    statusCommand,
+    addCommand,
+    removeCommand,
+    replaceCommand,
+    transferCommand,
+    addShardCommand,
+  ];
   for (const child of children) command.addCommand(child());
   return command;
 }

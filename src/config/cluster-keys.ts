@@ -14,10 +14,14 @@ import {
   sections,
   size,
   text,
+  whole,
 } from './schema.ts';
 
 /** More nodes than this would need another way to spread the definitions. */
 const PEERS_MAX = 32;
+/** As the ids of queues have room for. */
+const SHARDS_MAX = 64;
+const REPLICAS_MAX = 5;
 
 function pathProblem(path: string): string | undefined {
   return path.includes('\0') ? 'is not a path' : undefined;
@@ -81,6 +85,23 @@ export const cluster = section('Several brokers that hold the same queues.', {
       }),
       addr: addressAlways({ about: 'Where the others reach it.' }),
     }),
+  }),
+  shards: whole({
+    about:
+      'How many shards there are to be: each has a log and a leader of its own, and new queues ' +
+      'go to the one with the fewest. More are made when it grows; it never makes fewer. One for ' +
+      'each node spreads the work over all.',
+    fallback: 1,
+    min: 1,
+    max: SHARDS_MAX,
+  }),
+  replicas: whole({
+    about:
+      'On how many nodes a new shard lies: 1, 3 or 5, or on all that vote where there are fewer. ' +
+      'The first shard lies on all nodes.',
+    fallback: 3,
+    min: 1,
+    max: REPLICAS_MAX,
   }),
   tls,
   join: onOff({

@@ -13,6 +13,7 @@ const TLS_KEYS = ['cert', 'key', 'ca'] as const;
 
 export function checkCluster(config: Config, tell: Tell): void {
   checkPeers(config, tell);
+  checkReplicas(config.cluster, tell);
   checkProtection(config.cluster, tell);
 }
 
@@ -47,6 +48,12 @@ function checkPeers({ cluster, node }: Config, tell: Tell): void {
       else tell('conflict', `${key}.${name}`, `${quote(value)} is that of peers[${first}] too`);
     }
   }
+}
+
+function checkReplicas({ replicas }: Config['cluster'], tell: Tell): void {
+  if (replicas % 2 === 1) return;
+  const text = `${replicas} replicas bear no more losses than ${replicas - 1}: write 1, 3 or 5`;
+  tell('conflict', 'cluster.replicas', text);
 }
 
 function isEverywhere({ host }: Address): boolean {

@@ -122,8 +122,6 @@ export type QueueConfig = Config['queues'][number];
 const LATER = [
   'auth',
   'cluster.etcd',
-  'cluster.replicas',
-  'cluster.shards',
   'hooks',
   'security',
   'telemetry',

@@ -7,8 +7,8 @@
  * configuration, or two configuration files would make two states.
  */
 
-import type { QueueLimits, QueueType } from './definitions.ts';
-import type { GroupId, Offset, QueueId } from './ids.ts';
+import type { PlacedDefinition, QueueLimits } from './definitions.ts';
+import type { GroupId, Offset, QueueId, StampMs } from './ids.ts';
 
 /**
  * Why a leader gives a stream's number away without a message (`void`); the sender hears it as a
@@ -103,12 +103,8 @@ export interface SettleCommand {
   readonly cause: SettleCause;
 }
 
-export interface DeclareQueueCommand {
+export interface DeclareQueueCommand extends PlacedDefinition {
   readonly kind: 'declare-queue';
-  readonly name: string;
-  readonly type: QueueType;
-  readonly topics: readonly string[];
-  readonly limits: QueueLimits;
 }
 
 export interface UpdateQueueCommand {
@@ -222,6 +218,55 @@ export interface SkipIntentCommand {
   readonly reason: SkipReason;
 }
 
+/**
+ * The intent goes to this queue of another shard: it gets the next number towards that shard, and
+ * goes nowhere else until `end-route`. One that has a route, or is closed: nothing happens.
+ */
+export interface RouteIntentCommand {
+  readonly kind: 'route-intent';
+  readonly intent: number;
+  readonly queueId: QueueId;
+}
+
+/**
+ * What another shard says to a message that was sent there: it has it; a queue is full; there is no
+ * such queue (any more); the number is closed, or was given twice.
+ */
+export const ROUTE_ENDS = ['taken', 'refused', 'gone', 'stale'] as const;
+export type RouteEnd = (typeof ROUTE_ENDS)[number];
+
+/**
+ * What became of a routed intent: taken closes it, all else leaves it open and without a route. Of
+ * another number than it has: nothing happens.
+ */
+export interface EndRouteCommand {
+  readonly kind: 'end-route';
+  readonly intent: number;
+  readonly number: number;
+  readonly how: RouteEnd;
+  /** As the other shard told it: the numbers up to below it are not given any more. */
+  readonly next: number;
+}
+
+/**
+ * In the shard of its target: a message that another shard has routed here. It is stored once for
+ * its number, however often it comes; see `arrivals.ts`.
+ */
+export interface TakeTransferCommand {
+  readonly kind: 'take-transfer';
+  /** The source shard. */
+  readonly from: number;
+  readonly number: number;
+  /** The stamp of the intent in the source. */
+  readonly opened: StampMs;
+  /** The source has closed every number below. */
+  readonly lowestOpen: number;
+  readonly targets: readonly QueueId[];
+  readonly bytes: number;
+  readonly topic: string;
+  readonly options: EnqueueOptions | undefined;
+}
+
 /** Opens an intent for each unsettled message of [from, to), at most `MAX_MOVES`. */
 export interface MoveRangeCommand {
   readonly kind: 'move-range';
@@ -229,7 +274,7 @@ export interface MoveRangeCommand {
   readonly groupId: GroupId;
   readonly from: Offset;
   readonly to: Offset;
-  /** The queue to go to; 'source': where each dead letter came from. */
+  /** The queue to go to, of any shard; 'source': where each dead letter came from. */
   readonly target: QueueId | 'source';
 }
 
@@ -243,6 +288,46 @@ export interface ReleaseCommand extends NumberedCommand {
 export interface EndSessionCommand {
   readonly kind: 'end-session';
   readonly session: string;
+}
+
+/**
+ * To shard 0: where is a queue of this name to be declared? Where it is already, else where the
+ * queue `near` is ('': near none), else where the fewest queues are.
+ */
+export interface PlaceQueueCommand {
+  readonly kind: 'place-queue';
+  readonly name: string;
+  /** Numbers of shards; those that there are not do not count. At most `SHARDS_MAX`. */
+  readonly among: readonly number[];
+  readonly near: string;
+}
+
+/** To shard 0: the queue is gone. Nothing happens when its name was placed again meanwhile. */
+export interface UnplaceQueueCommand {
+  readonly kind: 'unplace-queue';
+  readonly name: string;
+  readonly version: number;
+}
+
+/** To another shard: it makes no queue any more for a place of this version, or a lower one. */
+export interface FenceNamesCommand {
+  readonly kind: 'fence-names';
+  readonly version: number;
+}
+
+/** To shard 0: idempotent; the next number, or the same row again. */
+export interface AddShardCommand {
+  readonly kind: 'add-shard';
+  readonly number: number;
+  /** Nodes; the first is to lead. */
+  readonly founders: readonly string[];
+}
+
+/** To shard 0: idempotent. A node has a replica of the shard, or has none any more. */
+export interface HostShardCommand {
+  readonly kind: 'host-shard' | 'unhost-shard';
+  readonly number: number;
+  readonly node: string;
 }
 
 export type Command =
@@ -260,8 +345,16 @@ export type Command =
   | TransferCommand
   | SkipIntentCommand
   | MoveRangeCommand
+  | RouteIntentCommand
+  | EndRouteCommand
+  | TakeTransferCommand
   | ReleaseCommand
   | EndSessionCommand
+  | PlaceQueueCommand
+  | UnplaceQueueCommand
+  | FenceNamesCommand
+  | AddShardCommand
+  | HostShardCommand
   | DeclareQueueCommand
   | UpdateQueueCommand
   | DeleteQueueCommand

@@ -18,6 +18,7 @@ import { Effects } from './effect.ts';
 import { enqueueNeeds } from './enqueue.ts';
 import type { GroupId, QueueId } from './ids.ts';
 import type { ApplyContext, NeedsContext, Parts } from './parts.ts';
+import { applyPlacing, elsewhereProblem } from './place-commands.ts';
 import { publish, publishNeeds } from './publish.ts';
 import type { QueueState } from './queue.ts';
 import { applyToQueue, applyWithoutQueue, queueCommandNeeds } from './queue-commands.ts';
@@ -129,11 +130,20 @@ export class Commands {
       case 'fire-timers':
       case 'transfer':
       case 'skip-intent':
+      case 'route-intent':
+      case 'end-route':
+      case 'take-transfer':
       case 'move-range':
       case 'end-session':
         shardCommandNeeds(command, needs);
         return;
       case 'set-version':
+      case 'place-queue':
+      case 'unplace-queue':
+      case 'fence-names':
+      case 'add-shard':
+      case 'host-shard':
+      case 'unhost-shard':
         return;
     }
   }
@@ -178,12 +188,23 @@ export class Commands {
       case 'fire-timers':
       case 'transfer':
       case 'skip-intent':
+      case 'route-intent':
+      case 'end-route':
+      case 'take-transfer':
       case 'move-range':
       case 'end-session':
         applyToShard(command, context);
         return;
       case 'set-version':
         setVersion(command, meta, effects);
+        return;
+      case 'place-queue':
+      case 'unplace-queue':
+      case 'fence-names':
+      case 'add-shard':
+      case 'host-shard':
+      case 'unhost-shard':
+        applyPlacing(command, { defined: this.#definitions, parts: this.#parts }, effects);
         return;
     }
   }
@@ -251,7 +272,15 @@ export class Commands {
     meta: Meta,
     context: ApplyContext,
   ): void {
-    const before = this.#stateOf(command)?.definition.limits.retention;
+    const there = this.#stateOf(command);
+    if (command.kind === 'declare-queue' && there === undefined) {
+      const detail = elsewhereProblem(command, this.#parts);
+      if (detail !== undefined) {
+        context.effects.addRare({ kind: 'queue-refused', reason: 'elsewhere', detail });
+        return;
+      }
+    }
+    const before = there?.definition.limits.retention;
     if (command.kind === 'declare-queue') {
       this.#definitions.declare(command, meta, context.effects);
     } else {

@@ -7,7 +7,7 @@
  */
 
 import { assert } from './assert.ts';
-import { type RecordData, listOf, numberOf, stringOf } from './record-data.ts';
+import { type RecordData, countOf, listOf, numberOf, stringOf } from './record-data.ts';
 
 /** Stored by its place in this list, so the list only grows at its end. */
 export const QUEUE_TYPES = ['classic', 'stream', 'ephemeral'] as const;
@@ -94,6 +94,12 @@ export interface QueueDefinition {
   readonly limits: QueueLimits;
 }
 
+/** A definition on its way to the shard that shard 0 has chosen for its name. */
+export interface PlacedDefinition extends QueueDefinition {
+  /** The version of that choice; undefined: it was not made, and the queue is to be in shard 0. */
+  readonly placed?: number | undefined;
+}
+
 export const DEFAULT_LIMITS: QueueLimits = {
   retry: { minMs: 1_000, maxMs: 60_000, multiplier: 2, jitter: 0.2 },
   deliveryLimit: 20,
@@ -140,7 +146,7 @@ export function definitionProblem(definition: QueueDefinition): string | undefin
 }
 
 /** The name of a queue: one topic level, or that behind `$dlq/`. */
-function nameProblem(name: string): string | undefined {
+export function nameProblem(name: string): string | undefined {
   const isDeadLetter = name.startsWith(DEAD_LETTER_PREFIX);
   return levelProblem(isDeadLetter ? name.slice(DEAD_LETTER_PREFIX.length) : name);
 }
@@ -253,6 +259,18 @@ export function definitionOf(data: RecordData): QueueDefinition {
     topics: listOf(topics).map(stringOf),
     limits: limitsOf(limits),
   };
+}
+
+/** The same, and the version of its place where it has one: for commands and requests. */
+export function placedData(definition: PlacedDefinition): RecordData {
+  const data = listOf(definitionData(definition));
+  return definition.placed === undefined ? data : [...data, definition.placed];
+}
+
+export function placedOf(data: RecordData): PlacedDefinition {
+  const placed = listOf(data)[4];
+  const definition = definitionOf(data);
+  return placed === undefined ? definition : { ...definition, placed: countOf(placed) };
 }
 
 /** Numbers and words, in a fixed order that only grows at its end. */

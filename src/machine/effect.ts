@@ -15,9 +15,11 @@
  *   rare        rare                                  definitions, streams, versions: an object
  */
 
-import type { GroupKind, NumberedCommand, SkipReason } from './command.ts';
+import type { GroupKind, NumberedCommand, RouteEnd, SkipReason } from './command.ts';
 import type { QueueDefinition } from './definitions.ts';
 import type { GroupId, Offset, QueueId, StampMs } from './ids.ts';
+import type { QueuePlace } from './names.ts';
+import type { ShardMap } from './shard-map.ts';
 
 export const EffectKind = {
   confirmed: 0,
@@ -66,7 +68,17 @@ export type QueueRefusal =
   /** A name, topic or limit is outside its range. */
   | 'invalid'
   /** No such queue. */
-  | 'no-queue';
+  | 'no-queue'
+  /** By what shard 0 has said of its name, it is not to be made here. */
+  | 'elsewhere';
+
+export type PlacementRefusal =
+  /** No queue can have such a name; or this is not shard 0. */
+  | 'invalid'
+  /** None of the shards is in the map. */
+  | 'no-shard'
+  /** `NAMES_MAX` names are in other shards. */
+  | 'too-many';
 
 export type RareEffect =
   | {
@@ -84,6 +96,18 @@ export type RareEffect =
     }
   | { readonly kind: 'queue-deleted'; readonly queueId: QueueId; readonly name: string }
   | { readonly kind: 'queue-refused'; readonly reason: QueueRefusal; readonly detail: string }
+  | ({ readonly kind: 'queue-placed'; readonly name: string } & QueuePlace)
+  | {
+      readonly kind: 'placement-refused';
+      readonly reason: PlacementRefusal;
+      readonly detail: string;
+    }
+  /** `removed` false: it was not there, or was placed again since. */
+  | { readonly kind: 'queue-unplaced'; readonly name: string; readonly removed: boolean }
+  | { readonly kind: 'names-fenced'; readonly version: number }
+  /** `changed` false: it was so already. */
+  | { readonly kind: 'shard-map-set'; readonly map: ShardMap; readonly changed: boolean }
+  | { readonly kind: 'shard-map-refused'; readonly detail: string }
   | {
       readonly kind: 'group-created';
       readonly queueId: QueueId;
@@ -137,6 +161,26 @@ export type RareEffect =
     }
   /** A target of the transfer is full: it stays open. */
   | { readonly kind: 'transfer-refused'; readonly intent: number; readonly queueId: QueueId }
+  /** It goes to another shard, as its route says. */
+  | { readonly kind: 'intent-routed'; readonly intent: Intent }
+  /** Too many are on their way to that shard: it stays open. */
+  | { readonly kind: 'route-refused'; readonly intent: number }
+  /** The other shard did not take it: it stays open. */
+  | {
+      readonly kind: 'route-ended';
+      readonly intent: number;
+      readonly how: Exclude<RouteEnd, 'taken'>;
+    }
+  /** What became of a message of another shard, now or when it came the first time. */
+  | {
+      readonly kind: 'arrived';
+      readonly from: number;
+      readonly number: number;
+      readonly opened: StampMs;
+      readonly how: RouteEnd;
+      /** Above every number of that shard that is known here. */
+      readonly next: number;
+    }
   | { readonly kind: 'stream-opened'; readonly node: string; readonly boot: number }
   | { readonly kind: 'version-set'; readonly version: number }
   | { readonly kind: 'version-refused'; readonly version: number; readonly inForce: number };
@@ -189,6 +233,8 @@ export interface Intent {
     | { readonly kind: 'source' };
   /** Transfers that were refused so far. */
   readonly refusals: number;
+  /** It is on its way to this queue of another shard, with this number towards that shard. */
+  readonly route: { readonly queueId: QueueId; readonly number: number } | undefined;
 }
 
 export interface Dropped {

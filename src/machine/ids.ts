@@ -27,3 +27,21 @@ export const DEFAULT_GROUP_NAME = 'default';
 
 /** The shard's own queue in which delayed messages wait; no definition names it. */
 export const DELAYED_QUEUE = 0 as QueueId;
+
+/** Shards have numbers from 0 to below this. */
+export const SHARDS_MAX = 64;
+/** 2^40. A shard gives no more ids than this, and never those of another. */
+const IDS_OF_SHARD = 1_099_511_627_776;
+
+/** The first queueId that a new shard gives. */
+export function firstQueueIdOf(shard: number): number {
+  return shard * IDS_OF_SHARD + 1;
+}
+
+/**
+ * In which shard a queue is: its id says so, for good. `SHARDS_MAX` or more: in none of them (a
+ * queue in memory).
+ */
+export function shardOf(queueId: QueueId): number {
+  return Math.floor(queueId / IDS_OF_SHARD);
+}

@@ -33,9 +33,12 @@ import {
   type Offset,
   type QueueId,
   type StampMs,
+  shardOf,
 } from './ids.ts';
 import type { LostGroup } from './lost-groups.ts';
+import type { QueuePlace } from './names.ts';
 import { Parts } from './parts.ts';
+import { placeOf } from './place-commands.ts';
 import type { QueueState } from './queue.ts';
 import {
   type CapturedRecord,
@@ -48,13 +51,17 @@ import {
 } from './record-data.ts';
 import { RecordTable, Resident } from './record-table.ts';
 import { Senders } from './senders.ts';
+import type { ShardMap } from './shard-map.ts';
 import type { Stream } from './streams.ts';
 import { Meta } from './version.ts';
 
 export interface MachineOptions {
   /** Clean records kept beyond this many are evicted by `evict`; definitions do not count. */
   readonly maxResidentRecords: number;
-  /** The first queueId that a new shard gives; the same on all of its replicas. Default 1. */
+  /**
+   * The first queueId that a new shard gives; the same on all of its replicas. Default 1. It tells
+   * which shard this is (`shardOf`): 0 says where names live, the others are told by it.
+   */
   readonly firstQueueId?: number | undefined;
   /** An integer of 32 bits that nobody outside can know; see `QueueNames`. Default 0. */
   readonly nameSeed?: number;
@@ -81,14 +88,16 @@ export class Machine {
   readonly #table = new RecordTable();
   readonly #definitions: Definitions;
   readonly #senders = new Senders(this.#table);
-  readonly #parts = new Parts(this.#table);
+  readonly #parts: Parts;
   readonly #commands: Commands;
   #meta: Resident<Meta> | undefined;
 
   constructor(options: MachineOptions) {
     assert(isCount(options.maxResidentRecords), 'machine: maxResidentRecords must be a count');
     this.#options = options;
-    this.#definitions = new Definitions(this.#table, options.nameSeed ?? 0);
+    const { nameSeed = 0, firstQueueId = 1 } = options;
+    this.#definitions = new Definitions(this.#table, nameSeed);
+    this.#parts = new Parts(this.#table, { shard: shardOf(firstQueueId as QueueId), nameSeed });
     this.#commands = new Commands(this.#definitions, this.#senders, this.#parts);
   }
 
@@ -209,6 +218,26 @@ export class Machine {
 
   queueNamed(name: string): DefinedQueue | undefined {
     return this.#definitions.named(name);
+  }
+
+  /** The number of this shard; `SHARDS_MAX` or more: it is in memory. */
+  get shard(): number {
+    return this.#parts.shard;
+  }
+
+  /** In which shard queues of this name are or are to be, where this is shard 0. */
+  placeOf(name: string): QueuePlace | undefined {
+    return placeOf(name, { defined: this.#definitions, parts: this.#parts });
+  }
+
+  /** Of shard 0; of others empty. Another object whenever it is another map. */
+  get shardMap(): ShardMap {
+    return this.#parts.shards.map;
+  }
+
+  /** Names that live in other shards. */
+  get placedCount(): number {
+    return this.#parts.names.size;
   }
 
   definition(queueId: QueueId): QueueDefinition | undefined {
@@ -336,6 +365,11 @@ export class Machine {
   /** Open intents above `after`, in order, at most `max`. */
   openIntents(after: number, max: number): Intent[] {
     return this.#parts.outbox.after(after, max);
+  }
+
+  /** Of the numbers of messages on their way to this shard; goes with each of them. */
+  lowestRoute(shard: number): number {
+    return this.#parts.outbox.lowestRoute(shard);
   }
 
   get openIntentCount(): number {

@@ -7,6 +7,10 @@
  * past purge, retention and deletion of its queue. Numbers go from 1 and are never used again, so a
  * transfer that comes twice finds nothing.
  *
+ * A message that goes to a queue of another shard is *routed* first: its target is fixed, and it
+ * gets a number towards that shard (`routes.ts`), under which it is stored there once. It stays so
+ * until the other shard has said what became of it.
+ *
  * All open intents are in memory, in records of `INTENT_CHUNK` consecutive numbers; so there are at
  * most `MAX_OPEN_INTENTS`. At the bound a move is refused, a delayed message waits, and a dead
  * letter stays in its queue and is tried again: nothing is lost.
@@ -14,7 +18,7 @@
 
 import { assert } from './assert.ts';
 import { INTENT_REASONS, type Intent } from './effect.ts';
-import type { GroupId, Offset, QueueId, StampMs } from './ids.ts';
+import { type GroupId, type Offset, type QueueId, type StampMs, shardOf } from './ids.ts';
 import { type RecordData, type RecordKey, countOf, listOf, stringOf } from './record-data.ts';
 import {
   type RecordContent,
@@ -22,6 +26,7 @@ import {
   type RecordTable,
   Resident,
 } from './record-table.ts';
+import { Routes } from './routes.ts';
 import { WantedOffsets } from './wanted-offsets.ts';
 
 export const MAX_OPEN_INTENTS = 65_536;
@@ -53,18 +58,22 @@ class Head implements RecordContent {
   nextNumber = 1;
   /** Chunks with open intents, ascending. */
   chunks: number[] = [];
+  readonly routes = new Routes();
 
   static fromData(data: RecordData): Head {
-    const [format, nextNumber, chunks] = listOf(data);
+    const [format, nextNumber, chunks, routes] = listOf(data);
     assert(format === 1, 'outbox: unknown format');
     const head = new Head();
     head.nextNumber = countOf(nextNumber);
     head.chunks = listOf(chunks).map(countOf);
+    if (routes !== undefined) head.routes.restore(listOf(routes));
     return head;
   }
 
   toData(): RecordData {
-    return [1, this.nextNumber, [...this.chunks]];
+    const routes = this.routes.toRows();
+    const rows = [1, this.nextNumber, [...this.chunks]];
+    return routes.length === 0 ? rows : [...rows, routes];
   }
 }
 
@@ -102,7 +111,11 @@ export class Outbox implements RecordHolder {
     const content = IntentChunk.fromData(data);
     this.#chunks.set(chunk, new Resident(intentKey(chunk), content, this));
     this.#count += content.intents.size;
-    for (const { queueId, offset } of content.intents.values()) this.#wanted.add(queueId, offset);
+    const { routes } = this.#started();
+    for (const { queueId, offset, route } of content.intents.values()) {
+      this.#wanted.add(queueId, offset);
+      if (route !== undefined) routes.add(shardOf(route.queueId), route.number);
+    }
   }
 
   get openCount(): number {
@@ -115,10 +128,10 @@ export class Outbox implements RecordHolder {
   }
 
   /** There is room. */
-  open(asked: Omit<Intent, 'number' | 'refusals'>): Intent {
+  open(asked: Omit<Intent, 'number' | 'refusals' | 'route'>): Intent {
     assert(this.room > 0, 'outbox: full');
     const head = this.#touchedHead();
-    const intent: Intent = { ...asked, number: head.nextNumber, refusals: 0 };
+    const intent: Intent = { ...asked, number: head.nextNumber, refusals: 0, route: undefined };
     head.nextNumber += 1;
     this.#chunkFor(intent.number, head).intents.set(intent.number, intent);
     this.#count += 1;
@@ -138,11 +151,42 @@ export class Outbox implements RecordHolder {
     intents.set(number, { ...intent, refusals: intent.refusals + 1 });
   }
 
+  /** It is on its way to this queue of another shard; undefined: not now, there are too many. */
+  route(number: number, queueId: QueueId): Intent | undefined {
+    const intent = this.get(number);
+    assert(intent !== undefined && intent.route === undefined, 'outbox: not to be routed');
+    const head = this.#touchedHead();
+    const given = head.routes.give(shardOf(queueId));
+    if (given === undefined) return undefined;
+    const routed = { ...intent, route: { queueId, number: given } };
+    this.#chunkFor(number, head).intents.set(number, routed);
+    return routed;
+  }
+
+  /** It is not on its way any more; `next` as the other shard has told it. */
+  endRoute(number: number, next: number): void {
+    const intent = this.get(number);
+    assert(intent?.route !== undefined, 'outbox: not routed');
+    const head = this.#touchedHead();
+    const shard = shardOf(intent.route.queueId);
+    head.routes.remove(shard, intent.route.number);
+    head.routes.skipTo(shard, next);
+    const ended = { ...intent, route: undefined, refusals: intent.refusals + 1 };
+    this.#chunkFor(number, head).intents.set(number, ended);
+  }
+
+  /** The lowest number towards this shard that is open, or comes next. */
+  lowestRoute(shard: number): number {
+    return this.#started().routes.lowest(shard);
+  }
+
   /** It is done, one way or another. */
   close(number: number): Intent {
     const intent = this.get(number);
     assert(intent !== undefined, 'outbox: no such intent');
     const head = this.#touchedHead();
+    const { route } = intent;
+    if (route !== undefined) head.routes.remove(shardOf(route.queueId), route.number);
     const chunk = chunkOf(number);
     const { intents } = this.#chunkFor(number, head);
     intents.delete(number);
@@ -223,12 +267,13 @@ function chunkOf(number: number): number {
 }
 
 function intentData(intent: Intent): RecordData {
-  const { number, queueId, groupId, offset, attempts, stamp, target, refusals } = intent;
+  const { number, queueId, groupId, offset, attempts, stamp, target, refusals, route } = intent;
   const reason = INTENT_REASONS.indexOf(intent.reason);
   const kind = TARGET_KINDS.indexOf(target.kind);
   const name = target.kind === 'name' ? target.name : '';
   const queues = target.kind === 'queues' ? [...target.queueIds] : [];
-  return [number, reason, queueId, groupId, offset, attempts, stamp, refusals, kind, name, queues];
+  const row = [number, reason, queueId, groupId, offset, attempts, stamp, refusals, kind, name];
+  return route === undefined ? [...row, queues] : [...row, queues, route.queueId, route.number];
 }
 
 function intentOf(data: RecordData): Intent {
@@ -248,7 +293,13 @@ function intentOf(data: RecordData): Intent {
     stamp: stamp as StampMs,
     target: targetOf(row.slice(8)),
     refusals,
+    route: routeOf(row.slice(11)),
   };
+}
+
+function routeOf([queueId, number]: readonly RecordData[]): Intent['route'] {
+  if (queueId === undefined) return undefined;
+  return { queueId: countOf(queueId) as QueueId, number: countOf(number) };
 }
 
 function targetOf([kind, name, queues]: readonly RecordData[]): Intent['target'] {

@@ -1,24 +1,27 @@
 /**
- * What a shard keeps beside its queues: timers, outbox, marks, priorities, producers, keys of
- * publishes, the targets of delayed messages, and groups whose settlements were lost. And what
- * every command may use.
+ * What a shard keeps beside its queues: timers, outbox, what came from other shards, marks,
+ * priorities, producers, keys of publishes, the targets of delayed messages, groups whose
+ * settlements were lost, and what shards know of each other. And what every command may use.
  *
  * Timers and open intents are found at the start and stay; of the rest only what is in use is in
  * memory.
  */
 
+import { Arrivals } from './arrivals.ts';
 import { Delayed } from './delayed.ts';
 import type { Effects } from './effect.ts';
 import type { QueueId } from './ids.ts';
 import { Levels } from './levels.ts';
 import { LOST_GROUPS_KEY, LostGroups } from './lost-groups.ts';
 import { Marks } from './marks.ts';
+import { NAMES_KEY, Names } from './names.ts';
 import { OUTBOX_KEY, Outbox } from './outbox.ts';
 import { Producers } from './producers.ts';
 import { PublishKeys } from './publish-keys.ts';
 import type { QueueState } from './queue.ts';
 import type { RecordData, RecordKey } from './record-data.ts';
 import type { RecordTable } from './record-table.ts';
+import { SHARD_MAP_KEY, Shards } from './shard-map.ts';
 import { Timers } from './timers.ts';
 
 export class Parts {
@@ -26,29 +29,41 @@ export class Parts {
   /** Those of delayed messages: they wait while the outbox is full, and others must not. */
   readonly delays: Timers;
   readonly outbox: Outbox;
+  readonly arrivals: Arrivals;
   readonly marks: Marks;
   readonly levels: Levels;
   readonly producers: Producers;
   readonly publishKeys: PublishKeys;
   readonly delayed: Delayed;
   readonly lostGroups: LostGroups;
+  readonly names: Names;
+  readonly shards: Shards;
 
-  constructor(table: RecordTable) {
+  /** The number of this shard; `SHARDS_MAX` or more: it is one in memory. */
+  readonly shard: number;
+
+  /** `nameSeed`: see `QueueNames`. */
+  constructor(table: RecordTable, { shard, nameSeed }: { shard: number; nameSeed: number }) {
+    this.shard = shard;
     this.timers = new Timers('timers', table);
     this.delays = new Timers('delays', table);
     this.outbox = new Outbox(table);
+    this.arrivals = new Arrivals(table);
     this.marks = new Marks(table);
     this.levels = new Levels(table);
     this.producers = new Producers(table);
     this.publishKeys = new PublishKeys(table);
     this.delayed = new Delayed(table);
     this.lostGroups = new LostGroups(table);
+    this.names = new Names(table, nameSeed);
+    this.shards = new Shards(table);
   }
 
   /** At the start: load what this names and ask again, until it is empty. */
   startKeys(): RecordKey[] {
-    const keys = this.outbox.missing();
+    const keys = [...this.outbox.missing(), ...this.names.missing()];
     if (!this.lostGroups.isLoaded) keys.push(LOST_GROUPS_KEY);
+    if (!this.shards.isLoaded) keys.push(SHARD_MAP_KEY);
     for (const wheel of [this.timers, this.delays]) if (!wheel.isLoaded) keys.push(wheel.headKey);
     return keys;
   }
@@ -69,8 +84,18 @@ export class Parts {
       case LOST_GROUPS_KEY:
         this.lostGroups.load(data);
         return true;
+      case NAMES_KEY:
+        if (rest === kind) this.names.loadHead(data);
+        else this.names.loadChunk(Number(rest), data);
+        return true;
+      case SHARD_MAP_KEY:
+        this.shards.load(data);
+        return true;
       case 'intent':
         this.outbox.loadChunk(Number(rest), data);
+        return true;
+      case 'arrivals':
+        this.arrivals.load(rest, data);
         return true;
       case 'marks':
       case 'mark':

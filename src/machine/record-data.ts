@@ -15,6 +15,8 @@
  *        attempts/<queueId>/<groupId>/<chunk>
  *        stream/<node>
  *        lost
+ *        names, names/<chunk>
+ *        shards
  */
 
 import { assert } from './assert.ts';

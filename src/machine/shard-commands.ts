@@ -7,16 +7,28 @@ import { assert } from './assert.ts';
 import type {
   DeclareQueueCommand,
   DeleteQueueCommand,
+  EndRouteCommand,
   EndSessionCommand,
   FireTimersCommand,
   MoveRangeCommand,
+  RouteIntentCommand,
   SkipIntentCommand,
+  TakeTransferCommand,
   TransferCommand,
   UpdateQueueCommand,
 } from './command.ts';
 import { type RetentionLimits, sameRetention } from './definitions.ts';
 import { fire, firingNeeds } from './firing.ts';
-import { moveRange, moveRangeNeeds, skipIntent, transfer } from './intents.ts';
+import {
+  endRoute,
+  moveRange,
+  moveRangeNeeds,
+  routeIntent,
+  skipIntent,
+  takeTransfer,
+  takeTransferNeeds,
+  transfer,
+} from './intents.ts';
 import { hasMarks, markAsked } from './length-bounds.ts';
 import type { ApplyContext, NeedsContext } from './parts.ts';
 import { targetsNeed } from './publish.ts';
@@ -26,6 +38,9 @@ export type ShardCommand =
   | FireTimersCommand
   | TransferCommand
   | SkipIntentCommand
+  | RouteIntentCommand
+  | EndRouteCommand
+  | TakeTransferCommand
   | MoveRangeCommand
   | EndSessionCommand;
 
@@ -45,7 +60,12 @@ export function shardCommandNeeds(command: ShardCommand, needs: NeedsContext): v
     case 'end-session':
       needs.parts.publishKeys.needs(command.session, needs.keys);
       return;
+    case 'take-transfer':
+      takeTransferNeeds(command, needs);
+      return;
     case 'skip-intent':
+    case 'route-intent':
+    case 'end-route':
       return;
   }
 }
@@ -60,6 +80,15 @@ export function applyToShard(command: ShardCommand, context: ApplyContext): void
       return;
     case 'skip-intent':
       skipIntent(command, context);
+      return;
+    case 'route-intent':
+      routeIntent(command, context);
+      return;
+    case 'end-route':
+      endRoute(command, context);
+      return;
+    case 'take-transfer':
+      takeTransfer(command, context);
       return;
     case 'move-range': {
       const state = context.queues.get(command.queueId);

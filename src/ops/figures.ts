@@ -10,6 +10,11 @@ export type Figures = ReadonlyMap<string, number>;
 
 export const SEPARATOR = '\0';
 
+/** What cannot be added up over shards is told for each: of shard 0 by its plain name. */
+export function figureOfShard(shard: number, name: string): string {
+  return shard === 0 ? name : `shard-${shard}/${name}`;
+}
+
 /** What is wrong and needs a person, as the shards call it: `alarm/<kind>[/...]`. */
 export const ALARM_KINDS = [
   'disk-reserve',

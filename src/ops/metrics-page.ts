@@ -63,7 +63,9 @@ function labelsOf({ series }: MetricRow): string[] {
       values.set(label, (values.get(label) ?? new Set()).add(value));
     }
   }
-  return [...values].map(([label, all]) => `\`${label}\`: ${[...all].join(', ')}`);
+  return [...values].map(([label, all]) =>
+    label === 'shard' ? `\`${label}\`` : `\`${label}\`: ${[...all].join(', ')}`,
+  );
 }
 
 function lineOf({ name, type, labels, help }: Row): string {

@@ -1,22 +1,29 @@
 /**
- * The metrics of this node's replica: rows of the table in `metric-table.ts`. What only a leader
- * knows has no series on the other nodes.
+ * The metrics of this node's replicas: rows of the table in `metric-table.ts`, with a label that
+ * tells the shard. What only a leader knows has no series on the other nodes, and a shard without a
+ * replica here has none.
  */
 
+import { figureOfShard } from './figures.ts';
 import type { MetricRow, Series } from './metric-row.ts';
 
-/** One shard for now; a label, so that more of them are more series and no other names. */
-const SHARD = '0';
+/** As many as the ids of queues have room for. */
+const SHARDS = Array.from({ length: 64 }, (_none, shard) => shard);
+
+function labelled(series: readonly Required<Series>[]): readonly Series[] {
+  return SHARDS.flatMap((shard) =>
+    series.map(({ from, labels }) => {
+      return { from: figureOfShard(shard, from), labels: { shard: String(shard), ...labels } };
+    }),
+  );
+}
 
 function of(from: string): readonly Series[] {
-  return [{ from, labels: { shard: SHARD } }];
+  return labelled([{ from, labels: {} }]);
 }
 
 function each(label: string, prefix: string, ...parts: string[]): readonly Series[] {
-  return parts.map((part) => ({
-    from: `${prefix}/${part}`,
-    labels: { shard: SHARD, [label]: part },
-  }));
+  return labelled(parts.map((part) => ({ from: `${prefix}/${part}`, labels: { [label]: part } })));
 }
 
 export const RAFT_METRICS: readonly MetricRow[] = [
@@ -58,10 +65,10 @@ export const RAFT_METRICS: readonly MetricRow[] = [
     help:
       'How often this replica stood for election (stood), and became the leader (won). Those ' +
       'that nobody asked for mean a slow disk, network or process.',
-    series: [
-      { from: 'raft/elections', labels: { shard: SHARD, outcome: 'stood' } },
-      { from: 'raft/elected', labels: { shard: SHARD, outcome: 'won' } },
-    ],
+    series: labelled([
+      { from: 'raft/elections', labels: { outcome: 'stood' } },
+      { from: 'raft/elected', labels: { outcome: 'won' } },
+    ]),
   },
   {
     name: 'fluxmq_raft_commit_index',
@@ -75,11 +82,11 @@ export const RAFT_METRICS: readonly MetricRow[] = [
     help:
       'Entries of the log that are not committed (for a majority), not on the own disk (for ' +
       'sync), or committed and not applied (for apply).',
-    series: [
-      { from: 'raft/uncommitted', labels: { shard: SHARD, for: 'majority' } },
-      { from: 'raft/unsynced', labels: { shard: SHARD, for: 'sync' } },
-      { from: 'raft/unapplied', labels: { shard: SHARD, for: 'apply' } },
-    ],
+    series: labelled([
+      { from: 'raft/uncommitted', labels: { for: 'majority' } },
+      { from: 'raft/unsynced', labels: { for: 'sync' } },
+      { from: 'raft/unapplied', labels: { for: 'apply' } },
+    ]),
   },
   {
     name: 'fluxmq_raft_members',

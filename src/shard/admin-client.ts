@@ -11,13 +11,12 @@ import type {
   PeekedMessage,
   Position,
   QueueAdmin,
-  QueueDefinition,
   QueueDetail,
   QueueSummary,
 } from '../broker/ports.ts';
 import { ownedMessage } from '../broker/message.ts';
+import type { PlacedDefinition } from '../machine/definitions.ts';
 import { detailIn, listPartIn, peekPartIn } from './admin-requests.ts';
-import { type LeaderView, leaderViewIn } from './leader-view.ts';
 import { countIn } from './plain-fields.ts';
 import type { PlainData } from './record-codec.ts';
 import { type Declared, type ShardRequest, decodeBody, decodeDeclared } from './requests.ts';
@@ -40,7 +39,7 @@ export class AdminClient implements QueueAdmin {
     let behind = after;
     for (let more = true; more && queues.length < max;) {
       const request = { kind: 'list', after: behind, max: max - queues.length } as const;
-      const part = listPartIn(await this.#ask(request));
+      const part = listPartIn(await this.ask(request));
       queues.push(...part.queues);
       behind = part.queues.at(-1)?.definition.name ?? behind;
       more = part.more && part.queues.length > 0;
@@ -49,20 +48,22 @@ export class AdminClient implements QueueAdmin {
   }
 
   async show(name: string): Promise<QueueDetail> {
-    return detailIn(await this.#ask({ kind: 'show', name }));
+    return detailIn(await this.ask({ kind: 'show', name }));
   }
 
-  async declare(definition: QueueDefinition): Promise<Declared> {
+  /** Rejects with the ShardError `elsewhere` where its name is to be placed anew. */
+  async declare(definition: PlacedDefinition): Promise<Declared> {
     const [outcome] = decodeDeclared(await this.#make({ kind: 'declare', queues: [definition] }));
     return outcome ?? 'same';
   }
 
-  async delete(name: string): Promise<void> {
-    await this.#ask({ kind: 'delete', name });
+  /** `placed`: as `PlaceClient.where` told it; of a queue in shard 0 undefined. */
+  async delete(name: string, placed?: number): Promise<void> {
+    await this.ask({ kind: 'delete', name, placed });
   }
 
   async purge(name: string, group: string | undefined): Promise<number> {
-    return countIn(await this.#ask({ kind: 'purge', name, group }));
+    return countIn(await this.ask({ kind: 'purge', name, group }));
   }
 
   async peek(name: string, from: Offset, max: number): Promise<readonly PeekedMessage[]> {
@@ -71,7 +72,7 @@ export class AdminClient implements QueueAdmin {
     const messages: PeekedMessage[] = [];
     for (let next: Offset | undefined = from; next !== undefined && messages.length < max;) {
       const request: ShardRequest = { kind: 'peek', name, from: next, max: max - messages.length };
-      const part = peekPartIn(await this.#ask(request));
+      const part = peekPartIn(await this.ask(request));
       for (const { offset, stored } of part.messages) messages.push(peeked(offset, stored));
       next = part.next;
     }
@@ -80,25 +81,21 @@ export class AdminClient implements QueueAdmin {
 
   async move(wish: MoveWish): Promise<number> {
     checkCount(wish.max, 'the number of messages');
-    return countIn(await this.#ask({ kind: 'move', ...wish }));
+    return countIn(await this.ask({ kind: 'move', ...wish }));
   }
 
   async seek(name: string, group: string, position: Position): Promise<Offset> {
     if (position.kind === 'offset') checkCount(position.offset, 'the offset');
     if (position.kind === 'time') checkCount(position.ms, 'the time');
-    return countIn(await this.#ask({ kind: 'seek', name, group, position })) as Offset;
+    return countIn(await this.ask({ kind: 'seek', name, group, position })) as Offset;
   }
 
   async deleteGroup(name: string, group: string): Promise<void> {
-    await this.#ask({ kind: 'delete-group', name, group });
+    await this.ask({ kind: 'delete-group', name, group });
   }
 
-  /** What the leader knows of the members; undefined: it leads no more. */
-  async leaderView(): Promise<LeaderView | undefined> {
-    return leaderViewIn(await this.#ask({ kind: 'leader-view' }));
-  }
-
-  async #ask(request: ShardRequest): Promise<PlainData> {
+  /** The body of the reply. */
+  async ask(request: ShardRequest): Promise<PlainData> {
     return decodeBody(await this.#make(request));
   }
 
@@ -106,7 +103,8 @@ export class AdminClient implements QueueAdmin {
     try {
       return await this.#requests.make(request);
     } catch (error) {
-      if (error instanceof ShardError) throw new AdminError('unavailable', error.message);
+      if (error instanceof ShardError && error.code !== 'elsewhere')
+        throw new AdminError('unavailable', error.message);
       throw error;
     }
   }

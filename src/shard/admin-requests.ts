@@ -3,7 +3,7 @@
  *
  * ```
  *  request   ["list", after, max]                  ["show", name]
- *            ["delete", name]                      ["purge", name, group | null]
+ *            ["delete", name, version | null]      ["purge", name, group | null]
  *            ["peek", name, from, max]             ["move", name, group, to, max]
  *            ["seek", name, group, position]       ["delete-group", name, group]
  *  reply     list:  [[summary, ...], more]         show: [summary, [group, ...], heldBy, damaged]
@@ -21,8 +21,8 @@
 import type { GroupSummary, QueueDetail, QueueSummary } from '../broker/ports.ts';
 import { GROUP_KINDS } from '../machine/command.ts';
 import type { Position } from '../machine/command.ts';
-import { definitionData, definitionOf } from '../machine/definitions.ts';
-import type { QueueDefinition } from '../machine/definitions.ts';
+import { definitionData, placedOf } from '../machine/definitions.ts';
+import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
 import { booleanIn, countIn, listIn, textIn } from './plain-fields.ts';
 import { POSITION_KINDS } from './rare-commands.ts';
@@ -32,7 +32,8 @@ import { CodecError } from './wire.ts';
 export type AdminRequest =
   | { readonly kind: 'list'; readonly after: string; readonly max: number }
   | { readonly kind: 'show'; readonly name: string }
-  | { readonly kind: 'delete'; readonly name: string }
+  /** `placed`: the version of where its name lives; undefined: the queue is in shard 0. */
+  | { readonly kind: 'delete'; readonly name: string; readonly placed?: number | undefined }
   | { readonly kind: 'purge'; readonly name: string; readonly group: string | undefined }
   | { readonly kind: 'peek'; readonly name: string; readonly from: Offset; readonly max: number }
   | {
@@ -87,8 +88,9 @@ export function adminRequestData(request: AdminRequest): PlainData {
     case 'list':
       return [kind, request.after, request.max];
     case 'show':
-    case 'delete':
       return [kind, request.name];
+    case 'delete':
+      return [kind, request.name, request.placed ?? null];
     case 'purge':
       return [kind, request.name, request.group ?? null];
     case 'peek':
@@ -111,8 +113,9 @@ export function adminRequestOf(
     case 'list':
       return { kind, after: textIn(first), max: countIn(second) };
     case 'show':
-    case 'delete':
       return { kind, name: textIn(first) };
+    case 'delete':
+      return { kind, name: textIn(first), placed: second === null ? undefined : countIn(second) };
     case 'purge':
       return { kind, name: textIn(first), group: second === null ? undefined : textIn(second) };
     case 'peek':
@@ -241,10 +244,14 @@ function offsetIn(data: PlainData | undefined): Offset {
   return countIn(data) as Offset;
 }
 
+function definitionIn(data: PlainData | undefined): QueueDefinition {
+  return placedIn(data);
+}
+
 /** A definition as it came from outside; what is in it is the machine's to judge. */
-export function definitionIn(data: PlainData | undefined): QueueDefinition {
+export function placedIn(data: PlainData | undefined): PlacedDefinition {
   try {
-    return definitionOf(data as Parameters<typeof definitionOf>[0]);
+    return placedOf(data as Parameters<typeof placedOf>[0]);
   } catch (cause) {
     throw new CodecError('bad-value', cause instanceof Error ? cause.message : 'a definition');
   }

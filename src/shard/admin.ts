@@ -22,6 +22,7 @@ import type { AdminRequest } from './admin-requests.ts';
 import type { Alarms } from './alarms.ts';
 import type { PlainCommand } from './codec.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import type { OtherShards } from './other-shards.ts';
 import type { Payloads } from './payloads.ts';
 import { Peeker } from './peek.ts';
 import type { PlainData } from './record-codec.ts';
@@ -33,11 +34,15 @@ export interface AdminOptions {
   readonly payloads: Payloads;
   readonly alarms: Pick<Alarms, 'damagedOf'>;
   readonly dispatcher: Pick<Dispatcher, 'activity' | 'consumersOf' | 'undelivered'>;
+  /** Undefined: there are none. */
+  readonly others: Pick<OtherShards, 'find'> | undefined;
   readonly logger: { info(fields: Record<string, unknown>, message: string): void };
   /** The index of its entry; undefined: nothing is taken any more. */
   readonly propose: (command: PlainCommand) => LogIndex | undefined;
   /** Resolves when this entry is applied; rejects when the store failed. */
   readonly applied: (index: LogIndex) => Promise<void>;
+  /** `Places.fence`. */
+  readonly fence: (version: number) => Promise<void>;
 }
 
 interface Queue {
@@ -82,7 +87,7 @@ export class Admin {
       case 'peek':
         return peekData(await this.#peeker.peek(this.#queue(request.name).queueId, request));
       case 'delete':
-        return this.#inTurn(() => this.#delete(this.#queue(request.name)));
+        return this.#inTurn(() => this.#delete(request.name, request.placed));
       case 'purge':
         return this.#inTurn(() => this.#purge(this.#queue(request.name), request.group));
       case 'move':
@@ -179,7 +184,10 @@ export class Admin {
 
   // --- Changes.
 
-  async #delete(queue: Queue): Promise<null> {
+  /** Nothing of the name is here afterwards, nor made for `placed`: also where it was not. */
+  async #delete(name: string, placed: number | undefined): Promise<null> {
+    if (placed !== undefined) await this.#options.fence(placed);
+    const queue = this.#queue(name);
     const { queueId } = queue;
     await this.#load([queue]);
     const { definition, start, next, depth, consumers, leaving } = this.#summary(queue);
@@ -253,7 +261,7 @@ export class Admin {
       const detail = `what the group ${group.name} has settled is not known: seek it first`;
       throw new AdminError('invalid', detail);
     }
-    const target = to === '' ? ('source' as const) : this.#queue(to).queueId;
+    const target = to === '' ? ('source' as const) : await this.#moveTarget(to);
     if (target === queueId) throw new AdminError('invalid', 'a queue is not moved to itself');
     const { groupId } = group;
     let moved = 0;
@@ -278,6 +286,18 @@ export class Admin {
     }
     logger.info({ queue: name, group: request.group, to, moved }, 'an operator moved messages');
     return moved;
+  }
+
+  /** A queue of this shard, or of another one. */
+  async #moveTarget(name: string): Promise<QueueId> {
+    const { machine, others } = this.#options;
+    if (others === undefined || machine.queueNamed(name) !== undefined) {
+      return this.#queue(name).queueId;
+    }
+    const found = await others.find(name);
+    if (found.kind === 'there') return found.queueId;
+    if (found.kind === 'not-now') throw new AdminError('unavailable', found.detail);
+    return this.#queue(name).queueId;
   }
 
   /** The outbox is bounded: what is on its way goes first. */

@@ -6,6 +6,7 @@
 
 import type { Effects, RareEffect } from '../machine/effect.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
+import type { ShardMap } from '../machine/shard-map.ts';
 import type { AppliedSink } from './applier.ts';
 import type { LogWindow } from './log-window.ts';
 import type { MessageCounters } from './message-counters.ts';
@@ -22,6 +23,8 @@ export interface AppliedEffectsOptions {
   serving(): Serving | undefined;
   /** Something of this queue may be wanted no more. */
   wantsLess(queueId: QueueId): void;
+  /** It is another one. */
+  shardMap(map: ShardMap): void;
 }
 
 export class AppliedEffects implements AppliedSink {
@@ -79,6 +82,9 @@ export class AppliedEffects implements AppliedSink {
         if (source !== undefined) this.#options.wantsLess(source);
         break;
       }
+      case 'shard-map-set':
+        if (effect.changed) this.#options.shardMap(effect.map);
+        break;
       case 'version-set':
       case 'version-refused':
         logger.info({ ...effect }, 'rules of the state machine');

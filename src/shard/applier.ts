@@ -207,7 +207,8 @@ export class Applier {
     const effects = this.#effects;
     const before = effects.length;
     this.#options.machine.apply(entry.index, this.#reader.stampMs, command, effects);
-    if (command.kind !== 'enqueue' && command.kind !== 'transfer') return;
+    const { kind } = command;
+    if (kind !== 'enqueue' && kind !== 'transfer' && kind !== 'take-transfer') return;
     let stored = 0;
     for (let at = before; at < effects.length; at++) {
       if (effects.kind(at) === EffectKind.enqueued) stored++;

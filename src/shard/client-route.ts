@@ -43,11 +43,10 @@ export class ClientRoute {
   readonly retained = new Retained();
   /** Who leads, as far as this node knows; '': nobody knows. */
   leader = '';
-  /** The replica of this node can be read, in this session. */
-  readsHere = false;
   /** Of what was read from it, worked off so far. */
   filledBytes = 0;
   #filledTold = 0;
+  #readsHere = false;
   #session = 0;
   #isOpen: boolean;
   #batches = 0;
@@ -63,6 +62,11 @@ export class ClientRoute {
     return this.#session;
   }
 
+  /** The replica of this node can be read, in this session. */
+  get readsHere(): boolean {
+    return this.#readsHere;
+  }
+
   /** Somebody hears what is said. */
   get isReached(): boolean {
     return !this.isRouted || this.#session !== 0;
@@ -73,8 +77,9 @@ export class ClientRoute {
     return this.#isOpen;
   }
 
-  begin(session: number): void {
+  begin(session: number, readsHere: boolean): void {
     this.#session = session;
+    this.#readsHere = readsHere;
     this.#isOpen = !this.isRouted;
     this.#batches = 0;
   }

@@ -19,11 +19,10 @@
  */
 
 import { MAX_TARGETS } from '../machine/command.ts';
-import type { QueueDefinition } from '../machine/definitions.ts';
+import type { PlacedDefinition } from '../machine/definitions.ts';
 import type { QueueId } from '../machine/ids.ts';
 import type { Message } from '../broker/message.ts';
 import type {
-  Committed,
   ConsumeRequest,
   ConsumerSink,
   EnqueueRefusal,
@@ -48,6 +47,7 @@ import { Consumers } from './consumers.ts';
 import { EndedSessions } from './ended-sessions.ts';
 import { Outgoing } from './outgoing.ts';
 import { PENDING_OVERHEAD_BYTES, Pending } from './pending.ts';
+import { PlaceClient } from './place-client.ts';
 import type { BatchPort } from './port.ts';
 import { Posting } from './posting.ts';
 import { isKey, publishOptions } from './publish-options.ts';
@@ -56,7 +56,7 @@ import { decodeDeclared, decodeStats } from './requests.ts';
 import type { Declared, ShardStats } from './requests.ts';
 import { ShardError } from './shard-error.ts';
 import { ShardBatch } from './shard-frames.ts';
-import type { ShardFrame } from './shard-frames.ts';
+import type { SessionFrame, ShardFrame } from './shard-frames.ts';
 import { ShardRequests } from './shard-requests.ts';
 import { type Clock, systemClock } from './stamp-clock.ts';
 import { CodecError } from './wire.ts';
@@ -64,7 +64,7 @@ import { CodecError } from './wire.ts';
 /** A window of 4,096 numbers has room for such a batch soon. */
 const BATCH_ENQUEUES_MAX = 1024;
 
-export class ShardClient implements QueueClient {
+export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp'> {
   readonly #port: BatchPort;
   readonly #limits: ShardClientLimits;
   readonly #clock: Clock;
@@ -73,7 +73,7 @@ export class ShardClient implements QueueClient {
   readonly #node: string;
   readonly #rejects: boolean;
   readonly #route: ClientRoute;
-  readonly #pending = new Pending();
+  readonly #pending = new Pending((number, waiter, tag) => this.#isSeenTo(number, waiter, tag));
   readonly #outgoing: Outgoing;
   readonly #posting: Posting;
   readonly #greeting: GreetingParts;
@@ -84,10 +84,13 @@ export class ShardClient implements QueueClient {
   readonly #ownRequests: ShardRequests;
   readonly #queues = new QueueTable();
   readonly admin: AdminClient;
+  /** What shards know of each other's names. */
+  readonly places: PlaceClient;
   readonly #endedSessions = new EndedSessions();
   readonly #writableListeners: (() => void)[] = [];
   readonly #turn = (): void => this.#endTurn();
   readonly #overdue = (): void => this.#expire();
+  #goneListener: Parameters<QueueClient['onGone']>[0] | undefined;
   #ready: { resolve(): void; reject(error: ShardError): void } | undefined;
   #writable = true;
   #scheduled = false;
@@ -132,6 +135,7 @@ export class ShardClient implements QueueClient {
       ? new ShardRequests(route.local, wake, { firstId: 2, step: 2, isReached: true })
       : this.#requests;
     this.admin = new AdminClient(this.#requests);
+    this.places = new PlaceClient((request) => this.admin.ask(request));
     this.#greeting = {
       node: options.node,
       control,
@@ -158,6 +162,17 @@ export class ShardClient implements QueueClient {
 
   onWritable(listener: () => void): void {
     this.#writableListeners.push(listener);
+  }
+
+  /** Over a route alone: nothing is kept elsewhere. */
+  onGone(listener: Parameters<QueueClient['onGone']>[0]): void {
+    this.#goneListener = listener;
+  }
+
+  #isSeenTo(number: number, waiter: EnqueueWaiter, tag: number): boolean {
+    if (this.#goneListener === undefined) return false;
+    const publish = this.#route.retained.publish(number);
+    return publish !== undefined && this.#goneListener({ ...publish, waiter, tag });
   }
 
   enqueue(
@@ -202,24 +217,6 @@ export class ShardClient implements QueueClient {
     this.#keep(waiter, tag, this.#outgoing.beginRelease(key));
   }
 
-  /** A message that goes elsewhere alone has its place among those that go here; for `came`. */
-  away(waiter: EnqueueWaiter, tag: number): number {
-    this.#wake();
-    if (this.#closed === undefined) return this.#pending.away(waiter, tag);
-    this.#refuse(waiter, tag, 'unavailable');
-    return this.#pending.alsoAway();
-  }
-
-  /** What was enqueued or released last goes elsewhere too. */
-  alsoAway(): number {
-    return this.#pending.alsoAway();
-  }
-
-  /** What became of it elsewhere; never during the call that sent it. */
-  came(place: number, outcome: Committed | EnqueueRefusal): void {
-    this.#pending.came(place, outcome);
-  }
-
   endSession(session: string): void {
     if (this.#closed !== undefined) return;
     this.#endedSessions.add(session, this.#pending.lastNumber);
@@ -243,7 +240,7 @@ export class ShardClient implements QueueClient {
   }
 
   /** Declares queues, or gives them new limits; refused as a whole when one of them cannot be. */
-  async declare(queues: readonly QueueDefinition[]): Promise<readonly Declared[]> {
+  async declare(queues: readonly PlacedDefinition[]): Promise<readonly Declared[]> {
     return decodeDeclared(await this.#requests.make({ kind: 'declare', queues }));
   }
 
@@ -257,6 +254,11 @@ export class ShardClient implements QueueClient {
   close(): void {
     if (this.#closed !== undefined) return;
     this.#end('the client was closed');
+  }
+
+  /** It was closed, or the shard is gone. */
+  get isClosed(): boolean {
+    return this.#closed !== undefined;
   }
 
   /** Who leads, as far as this node knows; '': nobody knows, or there is no other. */
@@ -421,8 +423,7 @@ export class ShardClient implements QueueClient {
         this.#opened(frame.boot);
         return;
       case 'session':
-        this.#route.readsHere = frame.readsHere;
-        this.#sessionTold(frame.session, frame.leader);
+        this.#sessionTold(frame);
         return;
       case 'named':
         return;
@@ -457,14 +458,14 @@ export class ShardClient implements QueueClient {
   }
 
   /** 0: nobody is reached any more. */
-  #sessionTold(session: number, leader: string): void {
+  #sessionTold({ session, leader, readsHere }: SessionFrame): void {
     const route = this.#route;
     route.leader = leader;
     if (route.session !== 0) {
       this.#outgoing.dropControl();
       this.#requests.lost();
     }
-    route.begin(session);
+    route.begin(session, readsHere);
     if (session === 0) return;
     greet(this.#greeting);
     this.#wake();

@@ -9,6 +9,8 @@
  *  2 void      reason
  *  3 settle    outcome | cause | 0 | groupId u32 | queueId u64 | offset u64
  * 19 release   session text16 | owner epoch u64 | packet id u16
+ * 29 take      flags | targets u16 | source shard u64 | number u64 | opened u64 | lowest open u64
+ *              | queueId u64 for each | options | stored message
  *
  *  flags: bit 0: there are options (enqueue-options.ts); the others 0.
  * ```
@@ -26,12 +28,13 @@ import type {
   PublishKey,
   ReleaseCommand,
   SettleCommand,
+  TakeTransferCommand,
   TransferCommand,
   VoidCommand,
   VoidReason,
 } from '../machine/command.ts';
 import { DELAYED_QUEUE } from '../machine/ids.ts';
-import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
+import type { GroupId, Offset, QueueId, StampMs } from '../machine/ids.ts';
 import {
   COMMAND_HEADER_BYTES,
   CommandKind,
@@ -56,6 +59,7 @@ export { coded, commandEnd } from './command-kinds.ts';
 
 const ENQUEUE_HEADER_BYTES = 8;
 const INTENT_BYTES = 8;
+const TAKE_BYTES = 32;
 const TARGET_BYTES = 8;
 const OPTIONS_FLAG = 1;
 const VOID_BYTES = 6;
@@ -63,10 +67,14 @@ const SETTLE_BYTES = 28;
 
 // --- Walking over commands without decoding them.
 
-/** True for an enqueue or a transfer. */
+/** True for an enqueue, a transfer and a take. */
 function storesMessage(bytes: Uint8Array, at: number): boolean {
   const kind = commandKind(bytes, at);
-  return kind === CommandKind.enqueue || kind === CommandKind.transfer;
+  return (
+    kind === CommandKind.enqueue ||
+    kind === CommandKind.transfer ||
+    kind === CommandKind.takeTransfer
+  );
 }
 
 /**
@@ -94,6 +102,13 @@ export function storedMessageStart(bytes: Uint8Array, at: number): number {
     throw new CodecError('unknown-kind', 'the command stores no message');
   }
   return storedStart(bytes, at, end);
+}
+
+/** What the enqueue at `at` asks for; undefined: nothing. */
+export function optionsOf(bytes: Uint8Array, at: number): EnqueueOptions | undefined {
+  const stored = storedMessageStart(bytes, at);
+  const targetsEnd = targetsEndOf(bytes, at, commandEnd(bytes, at));
+  return targetsEnd === stored ? undefined : readOptions(bytes, targetsEnd, stored);
 }
 
 /** True for what may stand in a batch of a sender: a numbered command, whole. */
@@ -124,7 +139,14 @@ export function isEnqueue(bytes: Uint8Array, at: number): boolean {
 
 function firstTarget(bytes: Uint8Array, at: number): number {
   const header = at + ENQUEUE_HEADER_BYTES;
-  return commandKind(bytes, at) === CommandKind.transfer ? header + INTENT_BYTES : header;
+  switch (commandKind(bytes, at)) {
+    case CommandKind.transfer:
+      return header + INTENT_BYTES;
+    case CommandKind.takeTransfer:
+      return header + TAKE_BYTES;
+    default:
+      return header;
+  }
 }
 
 function targetsEndOf(bytes: Uint8Array, at: number, end: number): number {
@@ -179,6 +201,18 @@ export function beginTransfer(
   writer.bytes[start + 4] = CommandKind.transfer;
   writer.u64(transfer.intent);
   finishHead(writer, start, transfer);
+  return start;
+}
+
+/** The same for a message to another shard. */
+export function beginTake(
+  writer: WireWriter,
+  take: Omit<TakeTransferCommand, 'kind' | 'bytes' | 'topic'>,
+): number {
+  const start = writer.reserve(ENQUEUE_HEADER_BYTES);
+  writer.bytes[start + 4] = CommandKind.takeTransfer;
+  for (const each of [take.from, take.number, take.opened, take.lowestOpen]) writer.u64(each);
+  finishHead(writer, start, take);
   return start;
 }
 
@@ -313,11 +347,20 @@ class DecodedTransfer extends Decoded implements TransferCommand {
   intent = 0;
 }
 
+class DecodedTake extends Decoded implements TakeTransferCommand {
+  readonly kind = 'take-transfer';
+  from = 0;
+  number = 0;
+  opened = 0 as StampMs;
+  lowestOpen = 0;
+}
+
 /** Decodes one command at a time; what it gives is valid until its next call. */
 export class CommandDecoder {
   readonly #topic = new LazyTopic();
   readonly #enqueue = new DecodedEnqueue(this.#topic);
   readonly #transfer = new DecodedTransfer(this.#topic);
+  readonly #take = new DecodedTake(this.#topic);
   readonly #void: Void = {
     kind: 'void',
     node: '',
@@ -353,6 +396,8 @@ export class CommandDecoder {
         this.#decodeMessage(this.#transfer, bytes, at);
         this.#transfer.intent = readU64(bytes, at + ENQUEUE_HEADER_BYTES);
         return this.#transfer;
+      case CommandKind.takeTransfer:
+        return this.#decodeTake(bytes, at);
       case CommandKind.release:
         return numbered({ kind: 'release', ...NO_PLACE, key: readRelease(bytes, at, end) }, place);
       default: {
@@ -364,7 +409,22 @@ export class CommandDecoder {
     }
   }
 
-  #decodeMessage(command: DecodedEnqueue | DecodedTransfer, bytes: Uint8Array, at: number): void {
+  #decodeTake(bytes: Uint8Array, at: number): Command {
+    const take = this.#take;
+    this.#decodeMessage(take, bytes, at);
+    const from = at + ENQUEUE_HEADER_BYTES;
+    take.from = readU64(bytes, from);
+    take.number = readU64(bytes, from + 8);
+    take.opened = readU64(bytes, from + 16) as StampMs;
+    take.lowestOpen = readU64(bytes, from + 24);
+    return take;
+  }
+
+  #decodeMessage(
+    command: DecodedEnqueue | DecodedTransfer | DecodedTake,
+    bytes: Uint8Array,
+    at: number,
+  ): void {
     const stored = storedMessageStart(bytes, at);
     const { targets } = command;
     const count = readU16(bytes, at + 6);

@@ -34,6 +34,15 @@ export const CommandKind = {
   moveRange: 18,
   release: 19,
   endSession: 20,
+  placeQueue: 21,
+  unplaceQueue: 22,
+  fenceNames: 23,
+  addShard: 24,
+  hostShard: 25,
+  unhostShard: 26,
+  routeIntent: 27,
+  endRoute: 28,
+  takeTransfer: 29,
 } as const;
 
 /** Length and kind. */

@@ -6,8 +6,8 @@
  */
 
 import type { DeclareQueueCommand } from '../machine/command.ts';
-import type { QueueDefinition } from '../machine/definitions.ts';
-import type { RareEffect } from '../machine/effect.ts';
+import type { PlacedDefinition } from '../machine/definitions.ts';
+import type { QueueRefusal, RareEffect } from '../machine/effect.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Declared } from './requests.ts';
 
@@ -21,9 +21,9 @@ const TOPIC_BYTES_MAX = 65_535;
 
 /** A queue that exists cannot be what was asked for. */
 export class DeclarationError extends Error {
-  readonly code: 'exists' | 'invalid';
+  readonly code: 'exists' | 'invalid' | 'elsewhere';
 
-  constructor(code: 'exists' | 'invalid', message: string) {
+  constructor(code: DeclarationError['code'], message: string) {
     super(message);
     this.name = 'DeclarationError';
     this.code = code;
@@ -45,7 +45,7 @@ export class Declarations {
   readonly #waiting: Waiting[] = [];
 
   async declare(
-    queues: readonly QueueDefinition[],
+    queues: readonly PlacedDefinition[],
     machine: Machine,
     propose: (command: DeclareQueueCommand) => void,
   ): Promise<DeclareOutcome> {
@@ -77,7 +77,7 @@ export class Declarations {
     const outcomes: Declared[] = [];
     const lines: Record<string, unknown>[] = [];
     for (const [at, answer] of (await Promise.all(answers)).entries()) {
-      outcomes.push(outcomeOf(answer, (queues[at] as QueueDefinition).name));
+      outcomes.push(outcomeOf(answer, (queues[at] as PlacedDefinition).name));
       if (answer.kind === 'queue-updated') lines.push(difference(answer));
     }
     return { outcomes, lines };
@@ -95,6 +95,11 @@ export class Declarations {
   }
 }
 
+function codeOf(reason: QueueRefusal): DeclarationError['code'] {
+  if (reason === 'elsewhere') return reason;
+  return reason === 'type-differs' ? 'exists' : 'invalid';
+}
+
 function outcomeOf(answer: DeclarationAnswer, name: string): Declared {
   switch (answer.kind) {
     case 'queue-declared':
@@ -103,7 +108,7 @@ function outcomeOf(answer: DeclarationAnswer, name: string): Declared {
       return 'updated';
     case 'queue-refused':
       throw new DeclarationError(
-        answer.reason === 'type-differs' ? 'exists' : 'invalid',
+        codeOf(answer.reason),
         `queue ${name} cannot be declared: ${answer.detail}`,
       );
   }

@@ -5,10 +5,10 @@
  *
  * Batches of an earlier session that arrive late are dropped: who they were for is gone, and the
  * client says again what matters. A node that was asked and does not serve yet is asked again after
- * a while. What the client asks of its own node (`LOCAL_SESSION`) goes nowhere else. Where this
- * node has a replica, what another leader only names is filled with its messages
- * (`local-reads.ts`). Nothing else is kept here, and nothing else of a batch is read but its
- * session.
+ * a while, or another one where this node only guesses who leads. What the client asks of its own
+ * node (`LOCAL_SESSION`) goes nowhere else. Where this node has a replica, what another leader only
+ * names is filled with its messages (`local-reads.ts`). Nothing else is kept here, and nothing else
+ * of a batch is read but its session.
  */
 
 import { LOCAL_SESSION } from './client-route.ts';
@@ -40,6 +40,13 @@ export interface LeaderRouteOptions {
   link(node: string): LinkQueue | undefined;
   /** What the client asks of this node. */
   answer(request: ShardRequest): Promise<Uint8Array>;
+  /**
+   * Who is to be asked instead of `node`, which does not serve (`leader`: as far as it knows, ''
+   * unknown) or is not reached; undefined: that one again.
+   */
+  instead?(node: string, leader: string): string | undefined;
+  /** Numbers of sessions that no other route of this shard has; default: all. */
+  readonly sessions?: { readonly first: number; readonly step: number };
   after(ms: number, action: () => void): { cancel(): void };
   /** Absent: everything is sent by the leader. */
   readonly replica?: {
@@ -61,7 +68,8 @@ export class LeaderRoute {
   readonly #options: LeaderRouteOptions;
   #lead: Lead = { kind: 'nobody' };
   #target: Target | undefined;
-  #session = 0;
+  #session: number;
+  readonly #step: number;
   #isClosed = false;
   #again: { cancel(): void } | undefined;
   readonly #reads: LocalReads;
@@ -76,6 +84,9 @@ export class LeaderRoute {
       unread: (consumer, why) => this.#unread(consumer, why),
       after: (ms, action) => options.after(ms, action),
     });
+    const { first, step } = options.sessions ?? { first: 1, step: 1 };
+    this.#session = first - step;
+    this.#step = step;
     options.port.onBatch((bytes) => this.#take(bytes));
   }
 
@@ -110,6 +121,7 @@ export class LeaderRoute {
   unlinked(node: string): void {
     if (this.#target?.kind !== 'there' || this.#target.node !== node) return;
     this.#lost();
+    if (this.#goesOn(node)) this.#askAgain();
   }
 
   /** Something of a leader, for the session of this number. */
@@ -119,9 +131,11 @@ export class LeaderRoute {
     this.#post(batch);
   }
 
-  /** The node that was asked does not serve, or no more. */
-  refused(session: number): void {
-    if (this.#target?.kind !== 'there' || session !== this.#session) return;
+  /** The node that was asked does not serve, or no more; `leader` does, as far as it knows. */
+  refused(session: number, leader: string): void {
+    const target = this.#target;
+    if (target?.kind !== 'there' || session !== this.#session) return;
+    this.#goesOn(target.node, leader);
     this.#lost();
     this.#askAgain();
   }
@@ -148,7 +162,7 @@ export class LeaderRoute {
       closed: () => this.#closedHere(port),
     });
     // Told before the shard can say anything.
-    this.#session++;
+    this.#session += this.#step;
     this.#target = { kind: 'here', port };
     if (this.#options.serve(port)) return;
     this.#target = undefined;
@@ -157,8 +171,11 @@ export class LeaderRoute {
 
   #beginThere(node: string): void {
     const queue = this.#options.link(node);
-    if (queue === undefined) return;
-    this.#session++;
+    if (queue === undefined) {
+      if (this.#goesOn(node)) this.#askAgain();
+      return;
+    }
+    this.#session += this.#step;
     this.#target = { kind: 'there', node, queue };
     this.#readsHere = this.#reads.begin();
     queue.say(LinkKind.begin, this.#session);
@@ -206,7 +223,15 @@ export class LeaderRoute {
     if (target?.kind === 'there') target.queue.say(LinkKind.end, this.#session);
   }
 
+  /** True: another node is asked next. */
+  #goesOn(node: string, leader = ''): boolean {
+    const other = this.#options.instead?.(node, leader);
+    if (other !== undefined) this.#lead = { kind: 'there', node: other };
+    return other !== undefined;
+  }
+
   #askAgain(): void {
+    if (this.#isClosed) return;
     this.#again ??= this.#options.after(ASK_AGAIN_MS, () => this.#begin());
   }
 

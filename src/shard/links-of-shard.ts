@@ -21,9 +21,12 @@ import { CodecError, ownBytes } from './wire.ts';
 export interface LinksOfShardOptions {
   readonly shard: number;
   readonly logger: AlarmLog;
-  route(): LeaderRoute | undefined;
+  /** Those of this node to the shard; each has sessions of its own. */
+  routes(): Iterable<LeaderRoute>;
   /** A session at this node's shard; false: it does not serve. */
   serve(port: BatchPort): boolean;
+  /** The node that leads, as far as this one knows; '': nobody. */
+  leader(): string;
 }
 
 export class LinksOfShard implements LinkUser {
@@ -46,7 +49,8 @@ export class LinksOfShard implements LinkUser {
     this.#out.set(node, queue);
     // In a later turn: nothing may be sent from within this call.
     setImmediate(() => {
-      if (this.#out.get(node) === queue) this.#options.route()?.linked(node);
+      if (this.#out.get(node) !== queue) return;
+      for (const route of this.#options.routes()) route.linked(node);
     });
     return {
       received: (shard, bytes) => this.#read(shard, bytes, (frame) => this.#heard(frame)),
@@ -54,7 +58,7 @@ export class LinksOfShard implements LinkUser {
       down: () => {
         if (this.#out.get(node) !== queue) return;
         this.#out.delete(node);
-        this.#options.route()?.unlinked(node);
+        for (const route of this.#options.routes()) route.unlinked(node);
       },
     };
   }
@@ -75,9 +79,11 @@ export class LinksOfShard implements LinkUser {
 
   /** From the one that leads. */
   #heard({ kind, session, body }: LinkFrame): void {
-    const route = this.#options.route();
-    if (kind === LinkKind.batch) route?.said(session, body);
-    else if (kind === LinkKind.end) route?.refused(session);
+    const leader = kind === LinkKind.end ? new TextDecoder().decode(body) : '';
+    for (const route of this.#options.routes()) {
+      if (kind === LinkKind.batch) route.said(session, body);
+      else if (kind === LinkKind.end) route.refused(session, leader);
+    }
   }
 
   /** From a node that uses the shard here. */
@@ -109,7 +115,7 @@ export class LinksOfShard implements LinkUser {
       },
     });
     if (this.#options.serve(port)) sessions.set(session, port);
-    else queue.say(LinkKind.end, session);
+    else queue.say(LinkKind.end, session, new TextEncoder().encode(this.#options.leader()));
   }
 
   #read(shard: number, bytes: Uint8Array, take: (frame: LinkFrame) => void): void {

@@ -1,50 +1,60 @@
 /**
  * The leader's side of the outbox: what leaves one queue for another. The machine opened an intent
- * for each such message, and keeps it until this has proposed its transfer (which appends and
- * closes in one) or its skip, and that is applied.
+ * for each such message, and keeps it until this has seen to it that the message is in its target,
+ * or has given it up.
+ *
+ *   in this shard      `transfer` appends and closes in one
+ *   in another shard   `route-intent` fixes the target and gives it a number; the other shard takes
+ *                      the message under that number; `end-route` closes, or says that it did not
+ *   a name that is     asked of shard 0, and of the shard that it names; a dead-letter queue that
+ *   not known here     is missing is declared, in the shard of the queue that it is for
  *
  * Intents are worked off in their order, a bounded number and a bounded size at a time. One that
- * cannot be done now (its target is full, the disk is inside its reserve, its queue cannot be
- * declared) waits by itself, 1 s at first and 60 s at most, and holds up no other. A message that
- * cannot be read, or that goes in circles, is skipped with an alarm, so that nothing stops behind
- * it. Nothing here is state: after a crash the open intents are there, and a transfer that was
- * applied has closed its own, so none is done twice and none is forgotten.
+ * cannot be done now (its target is full or not reached, the disk is inside its reserve, its queue
+ * cannot be declared) waits by itself, 1 s at first and 60 s at most, and holds up no other. A
+ * message that cannot be read, or that goes in circles, is skipped with an alarm, so that nothing
+ * stops behind it. Nothing here is state: after a crash the open intents are there with their
+ * routes, and what was done is found done, so none is done twice and none is forgotten.
  */
 
-import type { QueueDefinition } from '../machine/definitions.ts';
+import type {
+  EndRouteCommand,
+  RouteIntentCommand,
+  SkipIntentCommand,
+  SkipReason,
+} from '../machine/command.ts';
+import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
 import { defaultDefinition } from '../machine/default-definition.ts';
-import type { Intent, RareEffect } from '../machine/effect.ts';
-import type { SkipIntentCommand, SkipReason } from '../machine/command.ts';
-import type { GroupId, QueueId } from '../machine/ids.ts';
 import type { DefinedQueue } from '../machine/definition-commands.ts';
-import { beginTransfer, finishCommand } from './codec.ts';
-import { DLQ_QUEUE_PROPERTY, departureOf, property } from './departure.ts';
-import type { DepartureNames } from './departure.ts';
-import { PayloadCursor } from './payloads.ts';
-import type { Payloads } from './payloads.ts';
-import { StoredMessageView, StoredMessageWriter } from './stored-message.ts';
+import type { Intent, RareEffect } from '../machine/effect.ts';
+import { type QueueId, SHARDS_MAX, shardOf } from '../machine/ids.ts';
+import { beginTake, beginTransfer } from './codec.ts';
+import { DLQ_QUEUE_PROPERTY, property } from './departure.ts';
+import type { FoundQueue, OtherShards } from './other-shards.ts';
+import { type Flight, type Goal, Lane } from './outbox-flights.ts';
+import { Letters, type LettersOptions } from './outbox-letters.ts';
+import type { StoredMessageView } from './stored-message.ts';
 import { WakeHeap } from './wake-heap.ts';
-import { CodecError, WireWriter } from './wire.ts';
 
-export interface OutboxOptions {
-  readonly machine: {
+export interface OutboxOptions extends LettersOptions {
+  /** The number of this shard. */
+  readonly shard: number;
+  /** Undefined: there are none. */
+  readonly others: OtherShards | undefined;
+  readonly machine: LettersOptions['machine'] & {
     openIntents(after: number, max: number): Intent[];
     queueNamed(name: string): Pick<DefinedQueue, 'queueId'> | undefined;
-    definition(queueId: QueueId): QueueDefinition | undefined;
+    lowestRoute(shard: number): number;
   };
-  readonly payloads: Pick<Payloads, 'get' | 'fetch' | 'lostDetail'>;
   readonly proposals: {
     /** False: nothing is taken any more. */
     transfer(bytes: Uint8Array): boolean;
-    plain(command: SkipIntentCommand, node: string): boolean;
+    plain(command: SkipIntentCommand | RouteIntentCommand | EndRouteCommand, node: string): boolean;
   };
   /** For people: it is given up, and the message with it, or put off; and why. */
   told(intent: Intent, what: 'unreadable' | 'given-up' | 'put-off', detail: string): void;
   /** Declares a queue that is missing; rejects when it cannot be. */
-  declare(queue: QueueDefinition): Promise<void>;
-  /** As it is now; undefined when the group or its queue is gone. */
-  groupName(queueId: QueueId, groupId: GroupId): Promise<string | undefined>;
-  readonly now: () => number;
+  declare(queue: PlacedDefinition): Promise<void>;
   /** The disk is inside its reserve: nothing that takes space is proposed. */
   readonly inReserve: () => boolean;
   /** There is something to do: call `drive` soon. */
@@ -61,17 +71,14 @@ export interface OutboxCounters {
   skipped: number;
 }
 
-interface Flight {
-  readonly intent: Intent;
-  /** Of the proposed transfer. */
-  bytes: number;
-  tries: number;
-  wakeAt: number;
-}
-
-/** Read or proposed, and not applied. */
+/** Under way within the shard, or asking for names: read or proposed, and not applied. */
 const FLIGHTS_MAX = 64;
 const FLIGHT_BYTES_MAX = 8 << 20;
+/** Under way to one other shard. */
+const AWAY_FLIGHTS_MAX = 64;
+const AWAY_BYTES_MAX = 2 << 20;
+/** Where one is put off, many are, all of them for the same reason. */
+const TELL_EVERY_MS = 10_000;
 const BACKOFF_MIN_MS = 1_000;
 const BACKOFF_MAX_MS = 60_000;
 const DOUBLINGS_MAX = 6;
@@ -79,57 +86,69 @@ const DOUBLINGS_MAX = 6;
 export class OutboxDriver {
   readonly counters: OutboxCounters = { transferred: 0, deadLettered: 0, refused: 0, skipped: 0 };
   readonly #options: OutboxOptions;
+  readonly #letters: Letters;
   readonly #flights = new Map<number, Flight>();
   readonly #waiting = new WakeHeap<Flight>();
-  readonly #messages = new StoredMessageWriter();
-  #flying = 0;
-  #flyingBytes = 0;
+  readonly #here = new Lane(FLIGHTS_MAX, FLIGHT_BYTES_MAX);
+  readonly #names = new Lane(FLIGHTS_MAX, FLIGHT_BYTES_MAX);
+  /** By shard. */
+  readonly #away = new Map<number, Lane>();
+  /** Who waits for its route to be applied. */
+  readonly #routing = new Map<number, (isRouted: boolean) => void>();
   /** Everything up to this intent was taken up. */
   #taken = 0;
   #more = true;
+  #tellsAt = 0;
 
   constructor(options: OutboxOptions) {
     this.#options = options;
+    this.#letters = new Letters(options);
   }
 
   /** When `drive` wants to be called although nothing happens; Infinity: not at all. */
   get nextWake(): number {
-    return this.#hasRoom ? this.#waiting.next : Number.POSITIVE_INFINITY;
+    return this.#here.room > 0 ? this.#waiting.next : Number.POSITIVE_INFINITY;
   }
 
   /** Takes up what is due and what is new, as far as there is room. */
   drive(): void {
     const { machine, now } = this.#options;
+    const here = this.#here;
     const time = now();
-    while (this.#hasRoom) {
+    for (const lane of [here, this.#names, ...this.#away.values()]) {
+      for (let next = lane.next(); next !== undefined; next = lane.next()) this.#start(next, lane);
+    }
+    while (here.room > 0) {
       const due = this.#waiting.due(time);
       if (due === undefined) break;
-      this.#start(due);
+      this.#start(due, here);
     }
-    while (this.#more && this.#hasRoom) {
-      const max = FLIGHTS_MAX - this.#flying;
+    while (this.#more && here.room > 0) {
+      const max = here.room;
       const intents = machine.openIntents(this.#taken, max);
       this.#more = intents.length === max;
       for (const intent of intents) {
         this.#taken = intent.number;
-        const flight = {
+        const flight: Flight = {
           intent,
-          bytes: 0,
+          goal: undefined,
           tries: intent.refusals,
           wakeAt: Number.POSITIVE_INFINITY,
+          lane: undefined,
+          bytes: 0,
         };
         this.#flights.set(intent.number, flight);
-        this.#start(flight);
+        this.#start(flight, here);
       }
     }
   }
 
-  /** What apply did. */
   /** The queue of the message that an intent on its way moves. */
   sourceOf(intent: number): QueueId | undefined {
     return this.#flights.get(intent)?.intent.queueId;
   }
 
+  /** What apply did. */
   rare(effect: RareEffect): void {
     switch (effect.kind) {
       case 'intent-opened':
@@ -143,6 +162,23 @@ export class OutboxDriver {
         this.#land(flight);
         return;
       }
+      case 'intent-routed': {
+        const flight = this.#flights.get(effect.intent.number);
+        if (flight === undefined) return;
+        flight.intent = effect.intent;
+        this.#routed(effect.intent.number, true);
+        return;
+      }
+      case 'route-refused':
+        this.#routed(effect.intent, false);
+        return;
+      case 'route-ended': {
+        const flight = this.#flights.get(effect.intent);
+        if (flight === undefined) return;
+        flight.intent = { ...flight.intent, route: undefined };
+        this.#putOff(flight);
+        return;
+      }
       case 'transfer-refused': {
         const flight = this.#flights.get(effect.intent);
         if (flight !== undefined) this.#putOff(flight);
@@ -150,10 +186,6 @@ export class OutboxDriver {
       }
       default:
     }
-  }
-
-  get #hasRoom(): boolean {
-    return this.#flying < FLIGHTS_MAX && this.#flyingBytes < FLIGHT_BYTES_MAX;
   }
 
   #count(intent: Intent, how: 'transferred' | SkipReason): void {
@@ -165,15 +197,16 @@ export class OutboxDriver {
     }
   }
 
-  #start(flight: Flight): void {
-    this.#flying++;
+  // --- Lanes.
+
+  #start(flight: Flight, lane: Lane): void {
+    lane.enter(flight);
     this.#work(flight).catch(this.#options.failed);
   }
 
+  /** Its place is free for others. */
   #land(flight: Flight): void {
-    this.#flying--;
-    this.#flyingBytes -= flight.bytes;
-    flight.bytes = 0;
+    flight.lane?.leave(flight);
     this.#options.wake();
   }
 
@@ -181,125 +214,262 @@ export class OutboxDriver {
     this.counters.refused++;
     const wait = BACKOFF_MIN_MS * 2 ** Math.min(flight.tries, DOUBLINGS_MAX);
     flight.tries++;
+    // What was found out may be another by then.
+    flight.goal = undefined;
     this.#waiting.set(flight, this.#options.now() + Math.min(wait, BACKOFF_MAX_MS));
     this.#land(flight);
   }
 
+  #laneOf(goal: Goal): Lane {
+    if (this.#options.others === undefined || goal.kind === 'here') return this.#here;
+    if (goal.kind === 'ask') return this.#names;
+    const shard = shardOf(goal.queueId);
+    let lane = this.#away.get(shard);
+    if (lane === undefined) {
+      lane = new Lane(AWAY_FLIGHTS_MAX, AWAY_BYTES_MAX);
+      this.#away.set(shard, lane);
+    }
+    return lane;
+  }
+
+  /** It goes on in the lane of its goal, when its turn comes there. */
+  #goOn(flight: Flight, goal: Goal): void {
+    flight.goal = goal;
+    this.#land(flight);
+    this.#laneOf(goal).wait(flight);
+  }
+
+  // --- A flight.
+
   async #work(flight: Flight): Promise<void> {
     const { intent } = flight;
-    const view = await this.#read(intent);
-    if (typeof view === 'string') {
-      this.#skip(intent, 'unreadable', view);
-      return;
+    const { route } = intent;
+    if (route !== undefined) flight.goal = { kind: 'there', queueId: route.queueId };
+    let view: StoredMessageView | undefined;
+    if (flight.goal === undefined) {
+      view = await this.#read(flight);
+      if (view === undefined) return;
+      flight.goal = this.#goalOf(intent, view);
     }
-    if (this.#options.inReserve()) {
-      this.#putOff(flight);
-      return;
+    const { goal } = flight;
+    if (this.#laneOf(goal) !== flight.lane) this.#goOn(flight, goal);
+    else if (goal.kind === 'there') await this.#sendAway(flight, goal.queueId);
+    else if (this.#options.inReserve()) this.#putOff(flight);
+    else if (goal.kind === 'ask') await this.#ask(flight, goal);
+    else await this.#send(flight, goal.queueIds, view);
+  }
+
+  #goalOf(intent: Intent, view: StoredMessageView): Goal {
+    const { machine, others } = this.#options;
+    const { target, queueId } = intent;
+    switch (target.kind) {
+      case 'queues': {
+        const there = target.queueIds.find((each) => this.#isElsewhere(each));
+        if (there !== undefined) return { kind: 'there', queueId: there };
+        return { kind: 'here', queueIds: target.queueIds };
+      }
+      case 'source': {
+        const name = property(view, DLQ_QUEUE_PROPERTY);
+        const source = name === undefined ? undefined : machine.queueNamed(name)?.queueId;
+        if (source !== undefined) return { kind: 'here', queueIds: [source] };
+        if (name !== undefined && others !== undefined) {
+          return { kind: 'ask', name, declares: false };
+        }
+        // Back to where it is, rather than nowhere.
+        return { kind: 'here', queueIds: [queueId] };
+      }
+      case 'name': {
+        const there = machine.queueNamed(target.name);
+        if (there !== undefined) return { kind: 'here', queueIds: [there.queueId] };
+        return { kind: 'ask', name: target.name, declares: true };
+      }
     }
-    const targets = await this.#targets(intent, view);
-    if (targets === 'not-now') {
-      this.#putOff(flight);
-      return;
-    }
+  }
+
+  /** A publish names queues of its own shard alone, so only a move goes elsewhere by an id. */
+  #isElsewhere(queueId: QueueId): boolean {
+    const shard = shardOf(queueId);
+    return (
+      this.#options.others !== undefined && shard < SHARDS_MAX && shard !== this.#options.shard
+    );
+  }
+
+  /** Undefined: it cannot be read, and is skipped. */
+  async #read(flight: Flight): Promise<StoredMessageView | undefined> {
+    const view = await this.#letters.read(flight.intent);
+    if (typeof view !== 'string') return view;
+    this.#skip(flight.intent, 'unreadable', view);
+    return undefined;
+  }
+
+  #skip(intent: Intent, reason: SkipReason, detail: string): void {
+    this.#options.told(intent, reason === 'unreadable' ? reason : 'given-up', detail);
+    this.#propose({ kind: 'skip-intent', intent: intent.number, reason });
+  }
+
+  #propose(command: SkipIntentCommand | RouteIntentCommand | EndRouteCommand): void {
+    if (this.#options.proposals.plain(command, '')) this.#options.wake();
+  }
+
+  // --- Within the shard.
+
+  async #send(
+    flight: Flight,
+    queueIds: readonly QueueId[],
+    read: StoredMessageView | undefined,
+  ): Promise<void> {
+    const { machine, proposals, wake } = this.#options;
+    const { intent } = flight;
+    const view = read ?? (await this.#read(flight));
+    if (view === undefined) return;
+    const targets = queueIds.filter((each) => machine.definition(each) !== undefined);
     const [first] = targets;
     if (first === undefined) {
       this.#skip(intent, 'no-target', 'no queue is left that could take it');
       return;
     }
-    const names = await this.#names(intent, first);
-    const nowMs = this.#options.now();
-    const { publishedAtMs } = view;
-    const departure = departureOf(intent, { message: view, publishedAtMs, nowMs }, names);
-    if (departure === undefined) {
-      this.#skip(intent, 'hop-limit', 'it went through too many dead-letter queues');
+    const letter = await this.#letters.write(intent, view, {
+      target: machine.definition(first)?.name ?? `#${first}`,
+      begin: (writer, options) =>
+        beginTransfer(writer, { intent: intent.number, targets, options }),
+    });
+    if (typeof letter === 'string') {
+      this.#skipUnwritten(intent, letter);
       return;
     }
-    const writer = new WireWriter(view.payload.length + 1024);
-    const head = { intent: intent.number, targets, options: departure.options };
-    const start = beginTransfer(writer, head);
-    this.#messages.publishedAtMs = publishedAtMs;
-    if (!this.#messages.write(writer, departure.message, view.origin)) {
-      this.#skip(intent, 'no-target', 'its properties are too long for a message');
-      return;
+    this.#here.load(flight, letter.length);
+    if (proposals.transfer(letter)) wake();
+  }
+
+  #skipUnwritten(intent: Intent, reason: 'hop-limit' | 'no-target'): void {
+    const detail =
+      reason === 'hop-limit'
+        ? 'it went through too many dead-letter queues'
+        : 'its properties are too long for a message';
+    this.#skip(intent, reason, detail);
+  }
+
+  // --- Names.
+
+  async #ask(flight: Flight, goal: Extract<Goal, { readonly kind: 'ask' }>): Promise<void> {
+    const { machine, others } = this.#options;
+    const { queueId } = flight.intent;
+    const { name, declares } = goal;
+    const near = machine.definition(queueId)?.name ?? '';
+    let found: FoundQueue = { kind: 'here', placed: undefined };
+    if (others !== undefined) {
+      found = declares
+        ? await others.findOrDeclare(deadLetterQueue(name), near)
+        : await others.find(name);
     }
-    finishCommand(writer, start);
-    flight.bytes = writer.length;
-    this.#flyingBytes += flight.bytes;
-    if (this.#options.proposals.transfer(writer.take())) this.#options.wake();
-  }
-
-  #skip(intent: Intent, reason: SkipReason, detail: string): void {
-    this.#options.told(intent, reason === 'unreadable' ? reason : 'given-up', detail);
-    const command = { kind: 'skip-intent', intent: intent.number, reason } as const;
-    if (this.#options.proposals.plain(command, '')) this.#options.wake();
-  }
-
-  /** Words: it cannot be read, and why. */
-  async #read({ queueId, offset }: Intent): Promise<StoredMessageView | string> {
-    const { payloads } = this.#options;
-    const cursor = new PayloadCursor();
-    for (;;) {
-      const found = payloads.get(queueId, offset, cursor);
-      if (found === 'lost') return payloads.lostDetail;
-      if (found !== 'away') {
-        try {
-          // Of its own: what a read brought is given to the next one.
-          const stored = found.bytes.slice(found.start, found.end);
-          return new StoredMessageView(stored, 0, stored.length);
-        } catch (error) {
-          if (error instanceof CodecError) return error.message;
-          throw error;
-        }
-      }
-      const fetched = await payloads.fetch(queueId, offset);
-      if (fetched.kind === 'lost') return fetched.detail;
+    switch (found.kind) {
+      case 'there':
+        this.#goOn(flight, found);
+        return;
+      case 'here':
+        await this.#askHere(flight, goal, found.placed);
+        return;
+      case 'none':
+        this.#goOn(flight, { kind: 'here', queueIds: [queueId] });
+        return;
+      case 'not-now':
+        this.#putOffTold(flight, `the queue ${name} is not found: ${found.detail}`);
     }
   }
 
-  /** Those that exist; `not-now`: the one that is missing cannot be declared. */
-  async #targets(intent: Intent, view: StoredMessageView): Promise<QueueId[] | 'not-now'> {
+  async #askHere(
+    flight: Flight,
+    { name, declares }: Extract<Goal, { readonly kind: 'ask' }>,
+    placed: number | undefined,
+  ): Promise<void> {
     const { machine } = this.#options;
-    const { target } = intent;
-    switch (target.kind) {
-      case 'queues':
-        return target.queueIds.filter((queueId) => machine.definition(queueId) !== undefined);
-      case 'source': {
-        const name = property(view, DLQ_QUEUE_PROPERTY);
-        const source = name === undefined ? undefined : machine.queueNamed(name)?.queueId;
-        if (source !== undefined) return [source];
-        // Back to where it is, rather than nowhere.
-        return machine.definition(intent.queueId) === undefined ? [] : [intent.queueId];
-      }
-      case 'name':
-        return this.#deadLetterQueue(intent, target.name);
-    }
-  }
-
-  async #deadLetterQueue(intent: Intent, name: string): Promise<QueueId[] | 'not-now'> {
-    const { machine } = this.#options;
-    const there = machine.queueNamed(name);
-    if (there !== undefined) return [there.queueId];
-    const missing = defaultDefinition(name, 'classic');
     try {
-      // Not by itself the source of another one: a cycle would declare queues without end.
-      await this.#options.declare({ ...missing, limits: { ...missing.limits, deadLetter: '' } });
+      if (declares && machine.queueNamed(name) === undefined) {
+        await this.#options.declare({ ...deadLetterQueue(name), placed });
+      }
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
-      this.#options.told(intent, 'put-off', `${name} cannot be declared: ${detail}`);
-      return 'not-now';
+      this.#putOffTold(flight, `${name} cannot be declared: ${detail}`);
+      return;
     }
-    const made = machine.queueNamed(name);
-    return made === undefined ? 'not-now' : [made.queueId];
+    const made =
+      machine.queueNamed(name)?.queueId ?? (declares ? undefined : flight.intent.queueId);
+    if (made === undefined) this.#putOff(flight);
+    else this.#goOn(flight, { kind: 'here', queueIds: [made] });
   }
 
-  async #names(intent: Intent, target: QueueId): Promise<DepartureNames> {
-    const { machine } = this.#options;
-    const { queueId, groupId } = intent;
-    const queue = machine.definition(queueId)?.name;
-    return {
-      queue: queue ?? `#${queueId}`,
-      group: (await this.#options.groupName(queueId, groupId)) ?? `#${groupId}`,
-      target: machine.definition(target)?.name ?? `#${target}`,
-    };
+  #putOffTold(flight: Flight, detail: string): void {
+    const now = this.#options.now();
+    if (now >= this.#tellsAt) {
+      this.#tellsAt = now + TELL_EVERY_MS;
+      this.#options.told(flight.intent, 'put-off', detail);
+    }
+    this.#putOff(flight);
   }
+
+  // --- To another shard.
+
+  async #sendAway(flight: Flight, queueId: QueueId): Promise<void> {
+    const { others, machine, shard: from } = this.#options;
+    if (others === undefined) {
+      this.#putOffTold(flight, 'there is no way to other shards from here');
+      return;
+    }
+    if (!(await this.#route(flight, queueId))) {
+      this.#putOff(flight);
+      return;
+    }
+    const { intent } = flight;
+    const { route } = intent;
+    const view = await this.#read(flight);
+    if (view === undefined || route === undefined) return;
+    const shard = shardOf(queueId);
+    const target = (await others.nameOf(queueId)) ?? `#${queueId}`;
+    if (typeof target !== 'string') {
+      this.#putOffTold(flight, target.detail);
+      return;
+    }
+    const of = { from, number: route.number, opened: intent.stamp, targets: [queueId] };
+    const letter = await this.#letters.write(intent, view, {
+      target,
+      begin: (writer, options) =>
+        beginTake(writer, { ...of, lowestOpen: machine.lowestRoute(shard), options }),
+    });
+    if (typeof letter === 'string') {
+      this.#skipUnwritten(intent, letter);
+      return;
+    }
+    flight.lane?.load(flight, letter.length);
+    const answer = await others.take(shard, letter);
+    if (answer.kind === 'not-now') {
+      this.#putOffTold(flight, `shard ${shard} does not take it: ${answer.detail}`);
+    } else if (answer.kind === 'gone' && intent.target.kind === 'queues') {
+      this.#skip(intent, 'no-target', 'no queue is left that could take it');
+    } else {
+      const { kind: how, next } = answer;
+      const { number } = route;
+      this.#propose({ kind: 'end-route', intent: intent.number, number, how, next });
+    }
+  }
+
+  /** False: too many are on their way there. */
+  #route({ intent }: Flight, queueId: QueueId): Promise<boolean> {
+    if (intent.route !== undefined) return Promise.resolve(true);
+    const routed = new Promise<boolean>((resolve) => {
+      this.#routing.set(intent.number, resolve);
+    });
+    this.#propose({ kind: 'route-intent', intent: intent.number, queueId });
+    return routed;
+  }
+
+  #routed(intent: number, isRouted: boolean): void {
+    this.#routing.get(intent)?.(isRouted);
+    this.#routing.delete(intent);
+  }
+}
+
+/** Not by itself the source of another one: a cycle would declare queues without end. */
+function deadLetterQueue(name: string): QueueDefinition {
+  const definition = defaultDefinition(name, 'classic');
+  return { ...definition, limits: { ...definition.limits, deadLetter: '' } };
 }

@@ -12,12 +12,11 @@
  *
  * head <= untold <= tail. Each waiter is told exactly once, in order. A number that timed out stays
  * in the ring until its outcome comes, and is never given to another message. A message that was
- * refused here, and so has no number, waits in the ring for its turn to be told. One that goes
- * elsewhere (`away`), alone or beside its number, has its place here all the same, and all behind
- * it wait for what becomes of it there. A waiter may call back into the ring.
+ * refused here, and so has no number, waits in the ring for its turn to be told. A waiter may call
+ * back into the ring.
  */
 
-import type { Committed, EnqueueRefusal, EnqueueWaiter } from '../broker/ports.ts';
+import type { EnqueueRefusal, EnqueueWaiter } from '../broker/ports.ts';
 import { committedBy } from './effects.ts';
 import type { Refusal } from './shard-frames.ts';
 
@@ -35,15 +34,17 @@ export interface Confirmed {
   readonly refusals: readonly Refusal[];
 }
 
+/** True: it sees to the publish, and tells its waiter. */
+type GoneNumber = (number: number, waiter: EnqueueWaiter, tag: number) => boolean;
+
 export class Pending {
   /** Monotonic milliseconds, set by the owner once a turn: when what is added now arrived. */
   now = 0;
+  readonly #gone: GoneNumber | undefined;
   #capacity = FIRST_CAPACITY;
   #waiters: (EnqueueWaiter | undefined)[] = new Array<undefined>(FIRST_CAPACITY);
-  /** What is known of it beside its number: refused here, or what became of it elsewhere. */
-  #outcomes: (Committed | EnqueueRefusal | undefined)[] = new Array<undefined>(FIRST_CAPACITY);
-  /** 1: it is elsewhere, and nothing is known of it. */
-  #away = new Uint8Array(FIRST_CAPACITY);
+  /** Of those that were refused here. */
+  #refused: (EnqueueRefusal | undefined)[] = new Array<undefined>(FIRST_CAPACITY);
   #tags = new Float64Array(FIRST_CAPACITY);
   #numbers = new Float64Array(FIRST_CAPACITY);
   #bytes = new Float64Array(FIRST_CAPACITY);
@@ -57,8 +58,11 @@ export class Pending {
   /** Of numbers whose outcome is known and cannot be told yet. */
   #refusals: readonly Refusal[] = NO_REFUSALS;
   #refusalAt = 0;
-  /** Places that were counted away from the head since the start. */
-  #shift = 0;
+
+  /** `gone` hears first of a number that found none of its queues. */
+  constructor(gone?: GoneNumber) {
+    this.#gone = gone;
+  }
 
   /** The number that was given last; 0: none. */
   get lastNumber(): number {
@@ -103,36 +107,8 @@ export class Pending {
     const slot = this.#push(waiter, tag);
     this.#numbers[slot] = NO_NUMBER;
     this.#bytes[slot] = PENDING_OVERHEAD_BYTES;
-    this.#outcomes[slot] = refusal;
+    this.#refused[slot] = refusal;
     this.#totalBytes += PENDING_OVERHEAD_BYTES;
-  }
-
-  /** The message goes elsewhere alone; its place, for `came`. */
-  away(waiter: EnqueueWaiter, tag: number): number {
-    const slot = this.#push(waiter, tag);
-    this.#numbers[slot] = NO_NUMBER;
-    this.#bytes[slot] = PENDING_OVERHEAD_BYTES;
-    this.#totalBytes += PENDING_OVERHEAD_BYTES;
-    return this.alsoAway();
-  }
-
-  /** So does the one that was added last, beside its number. */
-  alsoAway(): number {
-    const at = this.#tail - 1;
-    this.#away[this.#slot(at)] = 1;
-    return at + this.#shift;
-  }
-
-  /** What became of it elsewhere; a refusal counts whatever its number says. */
-  came(place: number, outcome: Committed | EnqueueRefusal): void {
-    const at = place - this.#shift;
-    // The store is gone, and everyone has heard it.
-    if (at < this.#head) return;
-    const slot = this.#slot(at);
-    this.#away[slot] = 0;
-    // What was refused here is refused.
-    if (typeof this.#outcomes[slot] !== 'string') this.#outcomes[slot] = outcome;
-    this.#tell();
   }
 
   /** Tells everyone up to a number what became of his message; false: there is no such number. */
@@ -149,26 +125,24 @@ export class Pending {
     return true;
   }
 
-  /** Everyone up to the answered number, and up to the first who waits for something else. */
+  /** Everyone up to the answered number. */
   #tell(): void {
     const confirmed = { upTo: this.#answeredUpTo };
     // Not those that a waiter adds meanwhile: they are told in a later turn.
     for (let left = this.size; left > 0; left--) {
       const slot = this.#slot(this.#head);
       const number = this.#numbers[slot] as number;
-      if (number > confirmed.upTo || this.#away[slot] === 1) break;
+      if (number > confirmed.upTo) break;
       const waiter = this.#waiters[slot];
       const tag = this.#tags[slot] as number;
-      const known = this.#outcomes[slot];
+      let outcome: EnqueueRefusal | undefined;
+      if (number === NO_NUMBER) outcome = this.#refused[slot];
+      else if (this.#refusals !== NO_REFUSALS) outcome = this.#refusalOf(number);
       this.#pop(slot);
-      let outcome: Committed | EnqueueRefusal | undefined;
-      if (known !== undefined && (number === NO_NUMBER || typeof known === 'string')) {
-        outcome = known;
-      }
-      if (number !== NO_NUMBER && this.#refusals !== NO_REFUSALS) {
-        outcome = this.#refusalOf(number) ?? outcome;
-      }
-      waiter?.enqueued(tag, outcome ?? committedBy(confirmed, number));
+      if (waiter === undefined) continue;
+      // Never on the way of what is stored.
+      if (outcome === 'no-queue' && this.#gone?.(number, waiter, tag) === true) continue;
+      waiter.enqueued(tag, outcome ?? committedBy(confirmed, number));
     }
     if (this.#refusalAt === this.#refusals.length) {
       this.#refusals = NO_REFUSALS;
@@ -204,7 +178,7 @@ export class Pending {
       // He is told, and must not be pinned for as long as a number may stay unknown.
       this.#waiters[slot] = undefined;
       this.#untold++;
-      waiter?.enqueued(this.#tags[slot] as number, this.#knownHere(slot) ?? 'timeout');
+      waiter?.enqueued(this.#tags[slot] as number, this.#refused[slot] ?? 'timeout');
     }
   }
 
@@ -213,18 +187,11 @@ export class Pending {
     for (let left = this.size; left > 0; left--) {
       const slot = this.#slot(this.#head);
       const waiter = this.#waiters[slot];
-      const known = this.#knownHere(slot);
+      const known = this.#refused[slot];
       const tag = this.#tags[slot] as number;
       this.#pop(slot);
       waiter?.enqueued(tag, known ?? 'unavailable');
     }
-  }
-
-  /** What is known of one without a number, or that has no chance whatever its number says. */
-  #knownHere(slot: number): Committed | EnqueueRefusal | undefined {
-    if (this.#away[slot] === 1) return undefined;
-    const known = this.#outcomes[slot];
-    return this.#numbers[slot] === NO_NUMBER || typeof known === 'string' ? known : undefined;
   }
 
   #slot(at: number): number {
@@ -242,8 +209,7 @@ export class Pending {
 
   #pop(slot: number): void {
     this.#waiters[slot] = undefined;
-    this.#outcomes[slot] = undefined;
-    this.#away[slot] = 0;
+    this.#refused[slot] = undefined;
     this.#totalBytes -= this.#bytes[slot] as number;
     this.#head++;
     if (this.#untold < this.#head) this.#untold = this.#head;
@@ -253,17 +219,12 @@ export class Pending {
     const { length } = this.#tags;
     const turn = this.#slot(this.#head);
     this.#waiters = [...turned(this.#waiters, turn), ...new Array<undefined>(length)];
-    this.#outcomes = [...turned(this.#outcomes, turn), ...new Array<undefined>(length)];
-    const away = new Uint8Array(length * 2);
-    away.set(this.#away.subarray(turn), 0);
-    away.set(this.#away.subarray(0, turn), length - turn);
-    this.#away = away;
+    this.#refused = [...turned(this.#refused, turn), ...new Array<undefined>(length)];
     this.#tags = grown(this.#tags, turn);
     this.#numbers = grown(this.#numbers, turn);
     this.#bytes = grown(this.#bytes, turn);
     this.#arrived = grown(this.#arrived, turn);
     this.#capacity = length * 2;
-    this.#shift += this.#head;
     this.#untold -= this.#head;
     this.#tail -= this.#head;
     this.#head = 0;

@@ -11,6 +11,7 @@
  * because its outcome is told when the first is.
  */
 
+import type { VoidReason } from '../machine/command.ts';
 import type { LogIndex, Offset, StampMs } from '../machine/ids.ts';
 import { STREAM_WINDOW } from '../machine/streams.ts';
 import { commandEnd, isEnqueue, writePlainCommand, writeSettle, writeVoid } from './codec.ts';
@@ -25,8 +26,10 @@ export interface ProposalsOptions {
   readonly term: number;
   readonly entryBytesMax: number;
   readonly uncommittedBytesMax: number;
-  /** True: the disk is inside its reserve. */
+  /** True: the disk is inside its reserve, and publishes are refused. */
   readonly inReserve: () => boolean;
+  /** With this word. */
+  readonly fullReason: VoidReason;
   /** True: publishes wait, although there would be room for them. */
   readonly holdsBack: () => boolean;
   now(): StampMs;
@@ -116,7 +119,9 @@ export class Proposals implements SettleProposals {
     }
     if (end - 1 - batch.answeredUpTo > STREAM_WINDOW) return 'window';
     sender.next = end;
-    if (this.#options.inReserve()) bytes = withoutEnqueues(bytes);
+    if (this.#options.inReserve()) {
+      bytes = withoutEnqueues(bytes, this.#options.fullReason);
+    }
     const { boot, answeredUpTo } = batch;
     this.#sections(bytes, { node, boot, firstNumber, answeredUpTo, commands });
     return 'taken';
@@ -282,11 +287,11 @@ interface SectionPlace {
 }
 
 /** The same numbers, with a void for each enqueue. */
-function withoutEnqueues(commands: Uint8Array): Uint8Array {
+function withoutEnqueues(commands: Uint8Array, reason: VoidReason): Uint8Array {
   const writer = new WireWriter(1024);
   for (let at = 0; at < commands.length;) {
     const end = commandEnd(commands, at);
-    if (isEnqueue(commands, at)) writeVoid(writer, 'disk-full');
+    if (isEnqueue(commands, at)) writeVoid(writer, reason);
     else writer.append(commands.subarray(at, end));
     at = end;
   }

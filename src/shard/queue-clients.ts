@@ -1,71 +1,176 @@
 /**
- * One `QueueClient` over two shards: the durable one, and the one whose queues live in memory.
+ * One `QueueClient` over all shards: shard 0, those behind it, and the one whose queues live in
+ * memory. A queue's id tells in which it is.
  *
- * A queue's id tells in which it is. A publish that goes to both is told once, when both know; and
- * every outcome keeps the order of the calls, because what goes to memory has its place among what
- * goes to the log (`Pending`). A node without queues in memory pays for a look at the ids alone.
- * Nothing is stored here.
+ * A publish to one shard goes straight to the client of that shard. One that goes to several is
+ * told once, when all of them know (`Joiner`); it is not atomic. The outcomes of different shards
+ * have no common order. Keys are released wherever they may be (`KeyedSessions`). A queue that no
+ * shard shows is looked for by `lookUp`, in a cluster alone (`LookUps`).
+ *
+ * Nothing is stored here. Shards are added while it runs, and never go.
  */
 
-import type {
-  Committed,
-  ConsumeRequest,
-  ConsumerSink,
-  EnqueueRefusal,
-  EnqueueWaiter,
-  Origin,
-  PublishKey,
-  QueueAdmin,
-  QueueClient,
-  QueueConsumer,
-  QueueDirectory,
-  SettleRequest,
-  SettleWaiter,
+import {
+  AdminError,
+  type ConsumeRequest,
+  type ConsumerSink,
+  type EnqueueWaiter,
+  type Origin,
+  type PublishKey,
+  type QueueAdmin,
+  type QueueClient,
+  type QueueConsumer,
+  type QueueDirectory,
+  type SettleRequest,
+  type SettleWaiter,
 } from '../broker/ports.ts';
 import type { Message } from '../broker/message.ts';
-import type { QueueId } from '../machine/ids.ts';
-import { AdminOfBoth } from './admin-of-both.ts';
+import { type QueueId, firstQueueIdOf, shardOf } from '../machine/ids.ts';
+import type { ShardMap } from '../machine/shard-map.ts';
+import { AdminOfAll } from './admin-of-all.ts';
 import type { ShardClient } from './client.ts';
-import { DirectoryOfBoth } from './directory-of-both.ts';
-import type { LeaderView } from './leader-view.ts';
+import { SHARD_CLIENT_DEFAULTS } from './client-options.ts';
+import { DirectoryOfAll } from './directory-of-all.ts';
+import { Joiner } from './joiner.ts';
+import { KeyedSessions } from './keyed-sessions.ts';
+import { LookUps } from './look-ups.ts';
+import { ShardError } from './shard-error.ts';
 import { isInMemory } from './volatile-ids.ts';
 
+const FIRST_ID_BEHIND_ZERO = firstQueueIdOf(1);
+
+type GoneListener = Parameters<QueueClient['onGone']>[0];
+
+export interface QueueClientsOptions {
+  /** Other nodes change the queues too; default no. */
+  readonly isShared?: boolean;
+  /** How long a queue that is not known is looked for; default as that of a publish. */
+  readonly ackTimeoutMs?: number | undefined;
+}
+
+/** A client on its way, and who waits for it. */
+interface Coming {
+  readonly client: Promise<ShardClient>;
+  readonly came: (client: ShardClient) => void;
+}
+
 export class QueueClients implements QueueClient {
+  readonly isShared: boolean;
   readonly admin: QueueAdmin;
   readonly queues: QueueDirectory;
-  readonly #durable: ShardClient;
-  readonly #volatile: ShardClient;
-  readonly #away: EnqueueWaiter;
+  readonly #zero: ShardClient;
+  readonly #inMemory: ShardClient;
+  /** Behind shard 0, by number. */
+  readonly #others = new Map<number, ShardClient>();
+  /** Both, and the others in the order in which they came. */
+  readonly #all: ShardClient[];
+  readonly #coming = new Map<number, Coming>();
+  /** Of each client the list of it alone. */
+  readonly #alone = new Map<ShardClient, readonly ShardClient[]>();
+  readonly #keys: KeyedSessions<ShardClient>;
+  readonly #joiner: Joiner;
+  readonly #lookUps: LookUps;
+  readonly #writableListeners: (() => void)[] = [];
+  #goneListener: GoneListener | undefined;
 
-  constructor(durable: ShardClient, inMemory: ShardClient) {
-    this.#durable = durable;
-    this.#volatile = inMemory;
-    this.queues = new DirectoryOfBoth(durable.queues, inMemory.queues);
-    this.admin = new AdminOfBoth(durable, inMemory);
-    this.#away = {
-      enqueued: (place: number, outcome: Committed | EnqueueRefusal) =>
-        durable.came(place, outcome === 'disk-full' ? 'queue-full' : outcome),
-    };
+  constructor(zero: ShardClient, inMemory: ShardClient, options: QueueClientsOptions = {}) {
+    this.#zero = zero;
+    this.#inMemory = inMemory;
+    this.#all = [zero, inMemory];
+    for (const client of this.#all) this.#alone.set(client, [client]);
+    this.isShared = options.isShared === true;
+    this.#keys = new KeyedSessions(zero);
+    this.#joiner = new Joiner((key) => this.#keys.released(key));
+    this.#lookUps = new LookUps({
+      where: async (name) => (await zero.places.where(name))?.shard,
+      barrier: async (shard) => (await this.#clientOf(shard)).places.barrier(),
+      timeoutMs: options.ackTimeoutMs ?? SHARD_CLIENT_DEFAULTS.ackTimeoutMs,
+    });
+    this.queues = new DirectoryOfAll({ all: this.#all, of: (queueId) => this.#of(queueId) });
+    this.admin = new AdminOfAll({
+      zero,
+      inMemory,
+      others: this.#others,
+      lookUp: this.isShared ? (name) => this.lookUp(name) : undefined,
+    });
+  }
+
+  /** The shard is there from now on; its client is open, and is closed and stopped by this. */
+  addShard(number: number, client: ShardClient): void {
+    this.#others.set(number, client);
+    this.#all.push(client);
+    this.#alone.set(client, [client]);
+    for (const listener of this.#writableListeners) client.onWritable(listener);
+    if (this.#goneListener !== undefined) client.onGone(this.#goneListener);
+    this.#coming.get(number)?.came(client);
+    this.#coming.delete(number);
+  }
+
+  /**
+   * Resolves when each shard that there is now was added: before that nobody knows which topics
+   * their queues capture. Rejects with a ShardError when it is given up, with an AdminError when
+   * the shard is gone.
+   */
+  async complete(signal?: AbortSignal): Promise<void> {
+    const all = this.#allThere();
+    if (signal === undefined) return all;
+    let giveUp: () => void = () => undefined;
+    const givenUp = new Promise<never>((_resolve, reject) => {
+      giveUp = () => reject(new ShardError('unavailable', 'the start was given up'));
+    });
+    signal.addEventListener('abort', giveUp);
+    if (signal.aborted) giveUp();
+    return Promise.race([all, givenUp]).finally(() => signal.removeEventListener('abort', giveUp));
+  }
+
+  async #allThere(): Promise<void> {
+    const map = await this.#shardMap();
+    await Promise.all(map.map(({ number }) => this.#clientOf(number)));
+  }
+
+  /** A start waits for a leader as long as it takes. */
+  async #shardMap(): Promise<ShardMap> {
+    for (;;) {
+      try {
+        return await this.#zero.places.shardMap();
+      } catch (error) {
+        const isLeaderless = error instanceof AdminError && error.code === 'unavailable';
+        if (!isLeaderless || this.#zero.isClosed) throw error;
+      }
+    }
   }
 
   get leader(): string {
-    return this.#durable.leader;
+    return this.#zero.leader;
   }
 
   get version(): number {
-    return this.#durable.version + this.#volatile.version;
+    let version = 0;
+    for (const client of this.#all) version += client.version;
+    return version;
   }
 
   get writable(): boolean {
-    return this.#durable.writable && this.#volatile.writable;
+    for (const client of this.#all) if (!client.writable) return false;
+    return true;
   }
 
   onWritable(listener: () => void): void {
     const told = (): void => {
       if (this.writable) listener();
     };
-    this.#durable.onWritable(told);
-    this.#volatile.onWritable(told);
+    this.#writableListeners.push(told);
+    for (const client of this.#all) client.onWritable(told);
+  }
+
+  /** Not of one that went to several shards: the others may have stored it. */
+  onGone(listener: GoneListener): void {
+    this.#goneListener = (gone) => gone.waiter !== this.#joiner && listener(gone);
+    for (const client of this.#all) client.onGone(this.#goneListener);
+  }
+
+  lookUp(name: string): Promise<boolean> {
+    return this.isShared ? this.#lookUps.find(name) : Promise.resolve(true);
   }
 
   enqueue(
@@ -76,33 +181,70 @@ export class QueueClients implements QueueClient {
     tag: number,
     key?: PublishKey,
   ): void {
-    const durable = this.#durable;
-    let inMemory = 0;
-    for (const target of targets) if (isInMemory(target)) inMemory++;
-    if (inMemory === 0) {
-      durable.enqueue(targets, message, origin, waiter, tag, key);
+    const client = this.#ofAll(targets);
+    if (client === undefined) {
+      this.#enqueueApart(targets, message, { origin, waiter, tag, key });
       return;
     }
-    if (inMemory === targets.length) {
-      const place = durable.away(waiter, tag);
-      this.#volatile.enqueue(targets, message, origin, this.#away, place, key);
-      return;
+    if (key !== undefined) this.#noteKey(key, client);
+    client.enqueue(targets, message, origin, waiter, tag, key);
+  }
+
+  /** The shard in which all of them are. */
+  #ofAll(targets: readonly QueueId[]): ShardClient | undefined {
+    const [first] = targets;
+    if (first === undefined) return this.#zero;
+    const client = this.#of(first);
+    for (let at = 1; at < targets.length; at++) {
+      if (this.#of(targets[at] as QueueId) !== client) return undefined;
     }
-    const inLog = targets.filter((target) => !isInMemory(target));
-    durable.enqueue(inLog, message, origin, waiter, tag, key);
-    const place = durable.alsoAway();
-    this.#volatile.enqueue(targets.filter(isInMemory), message, origin, this.#away, place, key);
+    return client;
+  }
+
+  #enqueueApart(
+    targets: readonly QueueId[],
+    message: Message,
+    from: {
+      readonly origin: Origin;
+      readonly waiter: EnqueueWaiter;
+      readonly tag: number;
+      readonly key: PublishKey | undefined;
+    },
+  ): void {
+    const { origin, waiter, tag, key } = from;
+    const parts = new Map<ShardClient, QueueId[]>();
+    for (const target of targets) {
+      const client = this.#of(target);
+      const part = parts.get(client);
+      if (part === undefined) parts.set(client, [target]);
+      else part.push(target);
+    }
+    if (key !== undefined) this.#keys.note(key, [...parts.keys()]);
+    const joined = { parts: parts.size, isKeyed: key !== undefined };
+    const place = this.#joiner.begin(waiter, tag, joined);
+    for (const [client, part] of parts) {
+      client.enqueue(part, message, origin, this.#joiner, place, key);
+    }
+  }
+
+  #noteKey(key: PublishKey, client: ShardClient): void {
+    if (client === this.#zero && this.#others.size === 0) this.#keys.toFirst(key);
+    else this.#keys.note(key, this.#alone.get(client) ?? [client]);
   }
 
   release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void {
-    this.#durable.release(key, waiter, tag);
-    if (this.#volatile.queues.count === 0) return;
-    this.#volatile.release(key, this.#away, this.#durable.alsoAway());
+    const shards = this.#keys.of(key);
+    if (shards === undefined) {
+      this.#zero.release(key, waiter, tag);
+      return;
+    }
+    const joined = { parts: shards.length, isKeyed: false, releases: key };
+    const place = this.#joiner.begin(waiter, tag, joined);
+    for (const client of shards) client.release(key, this.#joiner, place);
   }
 
   endSession(session: string): void {
-    this.#durable.endSession(session);
-    if (this.#volatile.queues.count > 0) this.#volatile.endSession(session);
+    for (const client of this.#keys.end(session)) client.endSession(session);
   }
 
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer {
@@ -113,22 +255,36 @@ export class QueueClients implements QueueClient {
     this.#of(request.queueId).settle(request, waiter, tag);
   }
 
-  /** What the leader of the durable shard knows of its members. */
-  leaderView(): Promise<LeaderView | undefined> {
-    return this.#durable.admin.leaderView();
-  }
-
-  /** Resolves when both are closed; what is in memory is gone then. */
+  /** Resolves when all are closed; what is in memory is gone then. */
   async stop(): Promise<void> {
-    await Promise.all([this.#durable.stop(), this.#volatile.stop()]);
+    await Promise.all(this.#all.map((client) => client.stop()));
   }
 
   close(): void {
-    this.#durable.close();
-    this.#volatile.close();
+    for (const client of this.#all) client.close();
   }
 
+  /** Where nobody has the id, shard 0 says so. */
   #of(queueId: QueueId): ShardClient {
-    return isInMemory(queueId) ? this.#volatile : this.#durable;
+    if (queueId < FIRST_ID_BEHIND_ZERO) return this.#zero;
+    if (isInMemory(queueId)) return this.#inMemory;
+    return this.#others.get(shardOf(queueId)) ?? this.#zero;
   }
+
+  /** When it was added. */
+  #clientOf(shard: number): Promise<ShardClient> {
+    const client = shard === 0 ? this.#zero : this.#others.get(shard);
+    if (client !== undefined) return Promise.resolve(client);
+    const coming = this.#coming.get(shard) ?? newComing();
+    this.#coming.set(shard, coming);
+    return coming.client;
+  }
+}
+
+function newComing(): Coming {
+  let came: (client: ShardClient) => void = () => undefined;
+  const client = new Promise<ShardClient>((resolve) => {
+    came = resolve;
+  });
+  return { client, came };
 }

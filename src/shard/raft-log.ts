@@ -212,6 +212,10 @@ export class RaftLog implements ShardLog, StateMachine {
     throw new StorageError('failed', `the replica takes no entry: ${proposed.code}`);
   }
 
+  readIndex(done: (index: LogIndex | undefined) => void): void {
+    this.replica.read((index) => done(index as LogIndex | undefined));
+  }
+
   membersAt(index: LogIndex): Uint8Array {
     const configuration = this.replica.configurationAt(index);
     return encodeMembers({ configuration, serveFrom: Math.max(index, this.#standing.serveFrom) });

@@ -3,7 +3,7 @@
  *
  * ```
  *   4 open stream    (the sender is named by the section)
- *   5 declare queue  definition (plain data, the rest; machine/definitions.ts, `definitionData`)
+ *   5 declare queue  definition (plain data, the rest; machine/definitions.ts, `placedData`)
  *   6 update queue   queueId u64 | limits (plain data, the rest; `limitsData`)
  *   7 delete queue   queueId u64
  *   8 set version    version u32
@@ -18,6 +18,9 @@
  *  17 skip intent    intent u64 | reason u8
  *  18 move range     queueId u64 | groupId u32 | from u64 | to u64 | 0 u8, or 1 u8 and target u64
  *  20 end session    session text16
+ *  21 to 26          place-commands.ts
+ *  27 route intent   intent u64 | queueId u64
+ *  28 end route      intent u64 | number u64 | how u8 | next u64
  *
  *  position  kind u8 (0 first, 1 last, 2 next, 3 offset, 4 time) | offset or ms u64, otherwise 0
  * ```
@@ -26,23 +29,24 @@
  * announce: texts and plain data lie inside of the command, or it is a `CodecError`.
  */
 
-import { GROUP_KINDS, RANGE_CAUSES, SKIP_REASONS } from '../machine/command.ts';
+import { GROUP_KINDS, RANGE_CAUSES, ROUTE_ENDS, SKIP_REASONS } from '../machine/command.ts';
 import type {
   Command,
   CreateGroupCommand,
   MoveRangeCommand,
   Position,
 } from '../machine/command.ts';
-import { definitionData, definitionOf, limitsData, limitsOf } from '../machine/definitions.ts';
+import { limitsData, limitsOf, placedData, placedOf } from '../machine/definitions.ts';
 import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
 import type { RecordData } from '../machine/record-data.ts';
 import { CommandKind } from './command-kinds.ts';
+import { readPlaceCommand, writePlaceCommand } from './place-commands.ts';
 import { type PlainData, decodeForeign, encodeRecord } from './record-codec.ts';
 import { CodecError, type WireReader, type WireWriter } from './wire.ts';
 
 export type RareCommand = Exclude<
   Command,
-  { readonly kind: 'enqueue' | 'void' | 'settle' | 'transfer' | 'release' }
+  { readonly kind: 'enqueue' | 'void' | 'settle' | 'transfer' | 'take-transfer' | 'release' }
 >;
 
 export const POSITION_KINDS = ['first', 'last', 'next', 'offset', 'time'] as const;
@@ -62,7 +66,15 @@ const KIND_CODES: Readonly<Record<RareCommand['kind'], number>> = {
   'fire-timers': CommandKind.fireTimers,
   'skip-intent': CommandKind.skipIntent,
   'move-range': CommandKind.moveRange,
+  'route-intent': CommandKind.routeIntent,
+  'end-route': CommandKind.endRoute,
   'end-session': CommandKind.endSession,
+  'place-queue': CommandKind.placeQueue,
+  'unplace-queue': CommandKind.unplaceQueue,
+  'fence-names': CommandKind.fenceNames,
+  'add-shard': CommandKind.addShard,
+  'host-shard': CommandKind.hostShard,
+  'unhost-shard': CommandKind.unhostShard,
 };
 
 /** Kind and what is behind it; the length is the caller's. */
@@ -72,7 +84,7 @@ export function writeRareCommand(writer: WireWriter, command: RareCommand): void
     case 'open-stream':
       return;
     case 'declare-queue':
-      writer.append(encodeRecord(definitionData(command) as PlainData));
+      writer.append(encodeRecord(placedData(command) as PlainData));
       return;
     case 'update-queue':
       writer.u64(command.queueId);
@@ -95,11 +107,29 @@ export function writeRareCommand(writer: WireWriter, command: RareCommand): void
       writer.u64(command.intent);
       writer.u8(SKIP_REASONS.indexOf(command.reason));
       return;
+    case 'route-intent':
+      writer.u64(command.intent);
+      writer.u64(command.queueId);
+      return;
+    case 'end-route':
+      writer.u64(command.intent);
+      writer.u64(command.number);
+      writer.u8(ROUTE_ENDS.indexOf(command.how));
+      writer.u64(command.next);
+      return;
     case 'end-session':
       writer.text16(command.session);
       return;
-    default:
+    case 'settle-range':
+    case 'create-group':
+    case 'delete-group':
+    case 'seek-group':
+    case 'idle-group':
+    case 'move-range':
       writeGroupCommand(writer, command);
+      return;
+    default:
+      writePlaceCommand(writer, command);
   }
 }
 
@@ -160,7 +190,7 @@ export function readRareCommand(reader: WireReader, node: string): RareCommand {
       if (node === '') throw new CodecError('bad-value', 'a stream is opened for nobody');
       return { kind: 'open-stream', node };
     case CommandKind.declareQueue:
-      return { kind: 'declare-queue', ...readPlain(reader, definitionOf) };
+      return { kind: 'declare-queue', ...readPlain(reader, placedOf) };
     case CommandKind.updateQueue: {
       const queueId = readQueueId(reader);
       return { kind: 'update-queue', queueId, limits: readPlain(reader, limitsOf) };
@@ -177,8 +207,16 @@ export function readRareCommand(reader: WireReader, node: string): RareCommand {
       return { kind: 'skip-intent', intent: reader.u64(), reason: reader.code(SKIP_REASONS) };
     case CommandKind.endSession:
       return { kind: 'end-session', session: reader.text16() };
+    case CommandKind.routeIntent:
+      return { kind: 'route-intent', intent: reader.u64(), queueId: readQueueId(reader) };
+    case CommandKind.endRoute: {
+      const intent = reader.u64();
+      const number = reader.u64();
+      const how = reader.code(ROUTE_ENDS);
+      return { kind: 'end-route', intent, number, how, next: reader.u64() };
+    }
     default:
-      return readGroupCommand(reader, kind);
+      return readPlaceCommand(reader, kind) ?? readGroupCommand(reader, kind);
   }
 }
 

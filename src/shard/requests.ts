@@ -4,33 +4,33 @@
  *
  * ```
  *  request   ["stats"]
- *            ["declare", definition, ...]     machine/definitions.ts, `definitionData`
+ *            ["declare", definition, ...]     machine/definitions.ts, `placedData`
  *            ["stop"]
- *            ["leader-view"]
- *            what operators ask: admin-requests.ts
+ *            what operators ask: admin-requests.ts; where names live: place-requests.ts;
+ *            of members: member-requests.ts; what shards ask each other: transfer-requests.ts
  *  reply     stats:   [name, number, name, number, ...]
  *            declare: ["created" | "same" | "updated", ...]
  *            stop:    null
- *            leader-view: leader-view.ts
- *            refused: [code, words]           a code of ADMIN_REFUSALS or "", words for people
+ *            refused: [code, words]           words for people; a code of ADMIN_REFUSALS,
+ *                                             "elsewhere" (ShardError) or ""
  * ```
  *
  * `stop` is answered when the log is closed with its mark of a clean stop; nothing follows it.
  */
 
 import { ADMIN_REFUSALS, AdminError } from '../broker/ports.ts';
-import { definitionData } from '../machine/definitions.ts';
-import type { QueueDefinition } from '../machine/definitions.ts';
-import {
-  ADMIN_REQUESTS,
-  adminRequestData,
-  adminRequestOf,
-  definitionIn,
-} from './admin-requests.ts';
+import { placedData } from '../machine/definitions.ts';
+import type { PlacedDefinition } from '../machine/definitions.ts';
+import { ADMIN_REQUESTS, adminRequestData, adminRequestOf, placedIn } from './admin-requests.ts';
 import type { AdminRequest } from './admin-requests.ts';
+import { MEMBER_REQUESTS, memberRequestData, memberRequestOf } from './member-requests.ts';
+import type { MemberRequest } from './member-requests.ts';
+import { PLACE_REQUESTS, placeRequestData, placeRequestOf } from './place-requests.ts';
+import type { PlaceRequest } from './place-requests.ts';
 import { listIn, numberIn, textIn } from './plain-fields.ts';
 import { type PlainData, decodeForeign, encodeRecord } from './record-codec.ts';
 import { ShardError } from './shard-error.ts';
+import { type TransferRequest, transferRequestOf } from './transfer-requests.ts';
 import { CodecError } from './wire.ts';
 
 /** What a declaration did: it stood there already, or with other limits, or not at all. */
@@ -42,23 +42,37 @@ export type ShardStats = ReadonlyMap<string, number>;
 
 export type ShardRequest =
   | { readonly kind: 'stats' }
-  | { readonly kind: 'declare'; readonly queues: readonly QueueDefinition[] }
+  | { readonly kind: 'declare'; readonly queues: readonly PlacedDefinition[] }
   | { readonly kind: 'stop' }
-  | { readonly kind: 'leader-view' }
+  | MemberRequest
+  | PlaceRequest
+  | TransferRequest
   | AdminRequest;
+
+export function isPlaceRequest(request: ShardRequest): request is PlaceRequest {
+  return (PLACE_REQUESTS as readonly string[]).includes(request.kind);
+}
+
+export function isMemberRequest(request: ShardRequest): request is MemberRequest {
+  return (MEMBER_REQUESTS as readonly string[]).includes(request.kind);
+}
 
 export function encodeRequest(request: ShardRequest): Uint8Array {
   switch (request.kind) {
     case 'stats':
     case 'stop':
-    case 'leader-view':
       return encodeRecord([request.kind]);
     case 'declare': {
-      const queues = request.queues.map((queue) => definitionData(queue) as PlainData);
+      const queues = request.queues.map((queue) => placedData(queue) as PlainData);
       return encodeRecord([request.kind, ...queues]);
     }
+    case 'take-transfer':
+      return encodeRecord([request.kind, request.command]);
     default:
-      return encodeRecord(adminRequestData(request));
+      if (isMemberRequest(request)) return encodeRecord(memberRequestData(request));
+      return encodeRecord(
+        isPlaceRequest(request) ? placeRequestData(request) : adminRequestData(request),
+      );
   }
 }
 
@@ -67,11 +81,16 @@ export function decodeRequest(body: Uint8Array): ShardRequest {
   switch (kind) {
     case 'stats':
     case 'stop':
-    case 'leader-view':
       return { kind };
     case 'declare':
-      return { kind, queues: rest.map(definitionIn) };
+      return { kind, queues: rest.map(placedIn) };
+    case 'take-transfer':
+      return transferRequestOf(rest);
     default: {
+      const place = PLACE_REQUESTS.find((each) => each === kind);
+      if (place !== undefined) return placeRequestOf(place, rest);
+      const ofMembers = MEMBER_REQUESTS.find((each) => each === kind);
+      if (ofMembers !== undefined) return memberRequestOf(ofMembers, rest);
       const asked = ADMIN_REQUESTS.find((each) => each === kind);
       if (asked === undefined) throw new CodecError('unknown-kind', 'a request of unknown kind');
       return adminRequestOf(asked, rest);
@@ -106,14 +125,17 @@ export function decodeDeclared(body: Uint8Array): Declared[] {
 
 /** Why a request was refused; an AdminError keeps its code. */
 export function encodeRefusal(error: unknown): Uint8Array {
-  const code = error instanceof AdminError ? error.code : '';
+  const isElsewhere = error instanceof ShardError && error.code === 'elsewhere';
+  const code = error instanceof AdminError || isElsewhere ? error.code : '';
   return encodeRecord([code, error instanceof Error ? error.message : String(error)]);
 }
 
 export function decodeRefusal(body: Uint8Array): Error {
   const [code, words] = listIn(decodeBody(body));
   const known = ADMIN_REFUSALS.find((each) => each === code);
-  if (known === undefined) return new ShardError('refused', textIn(words));
+  if (known === undefined) {
+    return new ShardError(code === 'elsewhere' ? 'elsewhere' : 'refused', textIn(words));
+  }
   return new AdminError(known, textIn(words));
 }
 

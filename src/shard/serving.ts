@@ -10,11 +10,12 @@
 import { AdminError } from '../broker/ports.ts';
 import type { QueueInfo } from '../broker/ports.ts';
 import { sameLimits, sameTopics } from '../machine/definitions.ts';
-import type { QueueDefinition } from '../machine/definitions.ts';
+import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import { Admin } from './admin.ts';
+import { ArrivalDesk } from './arrival-desk.ts';
 import type { Alarms } from './alarms.ts';
 import type { DeliveryMarks } from './checkpoint.ts';
 import type { PlainCommand } from './codec.ts';
@@ -22,28 +23,37 @@ import { DeclarationError, Declarations } from './declarations.ts';
 import type { DeclareOutcome } from './declarations.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
-import { type LeaderView, leaderViewData } from './leader-view.ts';
-import { OutboxDriver } from './outbox.ts';
+import type { OtherShards } from './other-shards.ts';
+import { OutboxDriver, type OutboxOptions } from './outbox.ts';
+import { Places } from './places.ts';
 import type { Payloads } from './payloads.ts';
 import type { BatchPort } from './port.ts';
 import { Proposals } from './proposals.ts';
 import type { ConfiguredGroup } from './shard-options.ts';
+import type { MemberRequest } from './member-requests.ts';
 import { encodeRecord } from './record-codec.ts';
+import type { PlainData } from './record-codec.ts';
 import type { RecordLoader } from './record-loader.ts';
-import { encodeDeclared } from './requests.ts';
+import { encodeDeclared, isMemberRequest, isPlaceRequest } from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { QueueExpiry } from './queue-expiry.ts';
 import { Grace } from './grace.ts';
 import type { SenderStream } from './server.ts';
 import { Sessions, type SessionsOptions } from './sessions.ts';
+import { ShardError } from './shard-error.ts';
 import type { ShardLimits } from './shard-limits.ts';
 import type { ShardLog } from './shard-log.ts';
 import type { ShardLogger } from './shard-logger.ts';
 import type { StampClock } from './stamp-clock.ts';
 import { TimerDriver } from './timer-driver.ts';
+import { arrivedData } from './transfer-requests.ts';
 
 export interface ServingOptions {
   readonly term: number;
+  /** Of the shard. */
+  readonly number: number;
+  /** Undefined: there are none, and nothing leaves this one. */
+  readonly others: OtherShards | undefined;
   /** What may have been delivered before this term began. */
   readonly marks: DeliveryMarks;
   readonly machine: Machine;
@@ -71,8 +81,8 @@ export interface ServingOptions {
   readonly monotonicMs: () => number;
   /** Calls `action` once between two entries. */
   readonly atBoundary: (action: () => void) => Promise<void>;
-  /** Undefined: it has no members, or leads no more. */
-  readonly leaderView: () => LeaderView | undefined;
+  /** What operators ask of the leader about its members; undefined: it has none. */
+  readonly ofMembers: ((request: MemberRequest) => PlainData) | undefined;
   /** The numbers of the whole shard, encoded. */
   readonly stats: () => Promise<Uint8Array>;
   readonly stop: () => Promise<void>;
@@ -110,7 +120,9 @@ export class Serving {
   readonly #dispatcher: Dispatcher;
   readonly #timers: TimerDriver;
   readonly #outbox: OutboxDriver;
+  readonly #arrivals: ArrivalDesk;
   readonly #admin: Admin;
+  readonly places: Places;
   readonly #expiry: QueueExpiry | undefined;
   readonly #declarations = new Declarations();
   #isStarted = false;
@@ -125,6 +137,8 @@ export class Serving {
       entryBytesMax: limits.entryBytesMax,
       uncommittedBytesMax: limits.uncommittedBytesMax,
       inReserve: options.inReserve,
+      // What is full is the memory for queues then, and not a disk.
+      fullReason: options.isVolatile ? 'queue-full' : 'disk-full',
       holdsBack: options.holdsBack,
       now: () => options.stamps.now(),
       failed,
@@ -138,18 +152,9 @@ export class Serving {
       propose: (command) => this.#propose(command),
       now,
     });
-    this.#outbox = new OutboxDriver({
-      machine,
-      payloads,
-      proposals: this.#proposals,
-      declare: async (queue) => void (await this.declare([queue])),
-      groupName: (queueId, groupId) => this.#groupName(queueId, groupId),
-      told: (intent, what, detail) => this.#outboxTold(intent, what, detail),
-      now,
-      inReserve: options.inReserve,
-      wake,
-      failed,
-    });
+    const { inReserve } = options;
+    this.#arrivals = new ArrivalDesk({ proposals: this.#proposals, inReserve, wake });
+    this.#outbox = new OutboxDriver(this.#outboxOptions());
     if (options.isVolatile) {
       this.#expiry = new QueueExpiry({
         queues: () => machine.queues(),
@@ -158,15 +163,27 @@ export class Serving {
         now,
       });
     }
+    this.places = new Places({
+      machine,
+      propose: (command) => {
+        this.#plain(command);
+        this.#proposals.submit();
+      },
+      readIndex: (done) => log.readIndex(done),
+      closed: options.closed,
+      applied: (index) => options.applier.whenApplied(index),
+    });
     this.#admin = new Admin({
       machine,
       loader,
       payloads,
       alarms,
       dispatcher: this.#dispatcher,
+      others: options.others,
       logger,
       propose: (command) => this.#propose(command),
       applied: (index) => options.applier.whenApplied(index),
+      fence: (version) => this.places.fence(version),
     });
   }
 
@@ -195,7 +212,13 @@ export class Serving {
    * it is written is not said again: with many queues a change of leader would wait for it.
    */
   async prepare(): Promise<void> {
-    const { queues, groups, logger, machine } = this.#options;
+    const { machine, groups, logger } = this.#options;
+    const isHere = ({ name }: QueueDefinition): boolean =>
+      (machine.placeOf(name)?.shard ?? 0) === 0;
+    const queues = this.#options.queues.filter(isHere);
+    for (const { name } of this.#options.queues.filter((queue) => !isHere(queue))) {
+      logger.warn({ queue: name }, 'a queue of the configuration is in another shard, as it was');
+    }
     const wanted = queues.filter((queue) => !stands(queue, machine));
     const { outcomes, lines } = await this.declare(wanted);
     for (const line of lines) logger.info(line, 'queue has new limits');
@@ -219,7 +242,7 @@ export class Serving {
   }
 
   /** Declares queues through the log, or gives them new limits. */
-  declare(queues: readonly QueueDefinition[]): Promise<DeclareOutcome> {
+  declare(queues: readonly PlacedDefinition[]): Promise<DeclareOutcome> {
     const declared = this.#declarations.declare(queues, this.#options.machine, (command) => {
       this.#plain(command);
     });
@@ -274,7 +297,9 @@ export class Serving {
   rare(effect: RareEffect): void {
     this.#dispatcher.rare(effect);
     this.#outbox.rare(effect);
+    this.#arrivals.rare(effect);
     this.#admin.rare(effect);
+    this.places.rare(effect);
     switch (effect.kind) {
       case 'queue-deleted':
       case 'queue-updated':
@@ -306,6 +331,8 @@ export class Serving {
     this.#dispatcher.cancelEverything();
     this.#sessions.fail(error.message);
     this.#declarations.failed(error);
+    this.#arrivals.fail(error.message);
+    this.places.fail(error);
   }
 
   // --- Parts.
@@ -342,6 +369,24 @@ export class Serving {
       request: (request) => this.#request(request),
       wake,
       closed,
+      failed,
+    };
+  }
+
+  #outboxOptions(): OutboxOptions {
+    const { number, others, machine, payloads, inReserve, wake, failed, stamps } = this.#options;
+    return {
+      shard: number,
+      others,
+      machine,
+      payloads,
+      proposals: this.#proposals,
+      declare: async (queue) => void (await this.declare([queue])),
+      groupName: (queueId, groupId) => this.#groupName(queueId, groupId),
+      told: (intent, what, detail) => this.#outboxTold(intent, what, detail),
+      now: () => stamps.now(),
+      inReserve,
+      wake,
       failed,
     };
   }
@@ -442,19 +487,28 @@ export class Serving {
       case 'stop':
         await this.#options.stop();
         return encodeRecord(null);
-      case 'leader-view':
-        return encodeRecord(leaderViewData(this.#options.leaderView()));
+      case 'take-transfer':
+        return encodeRecord(arrivedData(await this.#arrivals.take(request.command)));
       default:
+        if (isMemberRequest(request)) return encodeRecord(this.#ofMembers(request));
+        if (isPlaceRequest(request)) return encodeRecord(await this.places.answer(request));
         return encodeRecord(await this.#admin.answer(request));
     }
   }
 
-  async #declared(queues: readonly QueueDefinition[]): Promise<DeclareOutcome['outcomes']> {
+  #ofMembers(request: MemberRequest): PlainData {
+    const { ofMembers } = this.#options;
+    if (ofMembers !== undefined) return ofMembers(request);
+    throw new AdminError('invalid', 'a shard in memory has no members');
+  }
+
+  async #declared(queues: readonly PlacedDefinition[]): Promise<DeclareOutcome['outcomes']> {
     try {
       return (await this.declare(queues)).outcomes;
     } catch (error) {
-      if (error instanceof DeclarationError) throw new AdminError(error.code, error.message);
-      throw error;
+      if (!(error instanceof DeclarationError)) throw error;
+      if (error.code === 'elsewhere') throw new ShardError('elsewhere', error.message);
+      throw new AdminError(error.code, error.message);
     }
   }
 }

@@ -8,6 +8,8 @@ export const SHARD_ERROR_CODES = [
   'unavailable',
   /** The shard understood the request and refused it; the message tells why. */
   'refused',
+  /** A queue of this name is to be in another shard by now: where must be asked anew. */
+  'elsewhere',
 ] as const;
 export type ShardErrorCode = (typeof SHARD_ERROR_CODES)[number];
 

@@ -50,6 +50,16 @@ export interface DeliveryFrame extends DeliveryFrameHeader, StoredSlice {
   readonly term: number;
 }
 
+/** Of the route; 0: nobody is reached now. */
+export interface SessionFrame {
+  readonly kind: 'session';
+  readonly session: number;
+  /** As far as this node knows, '' unknown. */
+  readonly leader: string;
+  /** The replica of this node can be read. */
+  readonly readsHere: boolean;
+}
+
 /** Deliveries one after the other, of messages that the sender's own replica holds. */
 export interface NamedFrame {
   readonly kind: 'named';
@@ -99,16 +109,7 @@ export type ShardFrame =
       readonly accepted: boolean;
       readonly body: Uint8Array;
     }
-  /**
-   * Of the route; 0: nobody is reached now. `leader`: as far as this node knows, '' unknown.
-   * `readsHere`: the replica of this node can be read.
-   */
-  | {
-      readonly kind: 'session';
-      readonly session: number;
-      readonly leader: string;
-      readonly readsHere: boolean;
-    }
+  | SessionFrame
   | NamedFrame
   /** Of the route: the deliveries of this batch are read from this node's replica. */
   | { readonly kind: 'filled' }

@@ -73,6 +73,7 @@ export type {
   QueueChanges,
   Refusal,
   RefusalReason,
+  SessionFrame,
   ShardFrame,
   StoredSlice,
 } from './shard-frame.ts';

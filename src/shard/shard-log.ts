@@ -103,6 +103,11 @@ export interface ShardLog {
    * `lost`: this node does not lead any more, which `follows` tells.
    */
   propose(proposal: Proposal): LogIndex | 'held' | 'lost';
+  /**
+   * `done`, later, with an index at or above all that was committed anywhere before this call, and
+   * is handed over up to there; or undefined: this node does not lead, or not yet for sure.
+   */
+  readIndex(done: (index: LogIndex | undefined) => void): void;
   /** The group that the entry at `index` was committed in, encoded, for a checkpoint there. */
   membersAt(index: LogIndex): Uint8Array;
   /** Resolves when this entry, which was committed, is on stable storage here. */

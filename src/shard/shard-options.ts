@@ -3,8 +3,11 @@
 import type { RecordStore, Runs } from '#storage';
 import type { Position } from '../machine/command.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
-import type { LeaderView } from './leader-view.ts';
+import type { ShardMap } from '../machine/shard-map.ts';
+import type { MemberRequest } from './member-requests.ts';
+import type { OtherShards } from './other-shards.ts';
 import type { BatchPort } from './port.ts';
+import type { PlainData } from './record-codec.ts';
 import type { ShardLimits } from './shard-limits.ts';
 import type { ShardLog } from './shard-log.ts';
 import type { ShardLogger } from './shard-logger.ts';
@@ -42,14 +45,23 @@ export interface ShardOptions {
   inReserve(): boolean;
   /** A write of a run found no room. */
   diskFull(): void;
-  /** The first queueId of a new shard; default 1. */
+  /**
+   * Which of the shards this is, 0 to below `SHARDS_MAX`; default 0, in which the names of the
+   * queues of all shards are, and the map of the shards.
+   */
+  readonly number?: number;
+  /** Of a shard in memory: the first queueId that it gives. */
   readonly firstQueueId?: number;
+  /** Of shard 0, whether it leads or not: the map as of its start, and whenever it is another. */
+  readonly onShardMap?: (map: ShardMap) => void;
+  /** The way to other shards; absent: there are none, and nothing leaves this one. */
+  readonly others?: OtherShards | undefined;
   /** Numbers of what is around the shard, for its statistics. */
   readonly moreStats?: () => Iterable<readonly [name: string, value: number]>;
   /** In turns of the shard; `here` from when the port is served. */
   readonly onLead?: (lead: ShardLead) => void;
-  /** Of the members, for operators; absent: there are none. */
-  readonly leaderView?: () => LeaderView | undefined;
+  /** What is asked of the leader about its members; absent: there are none. */
+  readonly ofMembers?: (request: MemberRequest) => PlainData;
   /** Once; nothing works any more, and the process is to end. */
   readonly onFailure: (error: Error) => void;
 }

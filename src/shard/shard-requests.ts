@@ -4,14 +4,14 @@
  * programs is its code, for people its words.
  *
  * Over a route, what is asked while no leader is reached waits for one, for `ack_timeout` at most;
- * when a leader is lost, a declaration is asked for again of the next one, and of all else the
- * outcome is unknown.
+ * when a leader is lost, declarations and what concerns names and shards are asked for again of the
+ * next one, and of all else the outcome is unknown.
  */
 
 import { AdminError } from '../broker/ports.ts';
 import type { WireWriter } from './wire.ts';
 import { writeRequest } from './client-frames.ts';
-import { decodeRefusal, encodeRequest } from './requests.ts';
+import { decodeRefusal, encodeRequest, isPlaceRequest } from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { ShardError } from './shard-error.ts';
 import type { ShardFrame } from './shard-frames.ts';
@@ -91,7 +91,7 @@ export class ShardRequests {
   lost(): void {
     this.#reached = false;
     for (const [id, waiting] of this.#waiting) {
-      if (waiting.request.kind === 'declare') waiting.isSent = false;
+      if (isRepeatable(waiting.request)) waiting.isSent = false;
       else if (waiting.isSent) this.#refuse(id, waiting, LEADER_LOST);
     }
   }
@@ -128,4 +128,10 @@ export class ShardRequests {
     }
     this.#waiting.clear();
   }
+}
+
+/** Done twice, it is as if done once. */
+function isRepeatable(request: ShardRequest): boolean {
+  const { kind } = request;
+  return kind === 'declare' || kind === 'take-transfer' || isPlaceRequest(request);
 }

@@ -14,8 +14,9 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import type { Runs } from '#storage';
+import { AdminError } from '../broker/ports.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
-import { DELAYED_QUEUE, type LogIndex, type QueueId } from '../machine/ids.ts';
+import { DELAYED_QUEUE, type LogIndex, type QueueId, firstQueueIdOf } from '../machine/ids.ts';
 import { Machine } from '../machine/machine.ts';
 import { Alarms } from './alarms.ts';
 import { AppliedEffects } from './applied-effects.ts';
@@ -23,6 +24,7 @@ import { Applier } from './applier.ts';
 import { ShardCatchUpSource } from './catch-up-source.ts';
 import { Checkpoints } from './checkpoint.ts';
 import type { DeliveryMarks } from './checkpoint.ts';
+import { CheckpointTimes } from './checkpoint-times.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { Leadership } from './leadership.ts';
 import type { ReplicaReads } from './local-reads.ts';
@@ -57,6 +59,7 @@ export class Shard {
   readonly #payloads: Payloads;
   readonly #alarms: Alarms;
   readonly #checkpoints: Checkpoints;
+  readonly #checkpointTimes: CheckpointTimes;
   readonly #applier: Applier;
   readonly #turns: Turns;
   readonly #messages = new MessageCounters();
@@ -69,8 +72,6 @@ export class Shard {
   #stopping: Promise<void> | undefined;
   /** Log and records are closed; what is said still goes out. */
   #closed = false;
-  #logBytes = 0;
-  #checkpointDue = Number.POSITIVE_INFINITY;
 
   /**
    * Recovers and follows the log. Where no other node can lead, resolves when the port is served.
@@ -97,7 +98,7 @@ export class Shard {
     this.#stamps = new StampClock(clock, 0);
     this.#machine = new Machine({
       maxResidentRecords: limits.residentRecordsMax,
-      firstQueueId: options.firstQueueId,
+      firstQueueId: options.firstQueueId ?? firstQueueIdOf(options.number ?? 0),
       nameSeed: randomInt(2 ** 32),
     });
     this.#loader = new RecordLoader(records, this.#machine);
@@ -127,6 +128,7 @@ export class Shard {
     this.#applier = this.#newApplier(point);
     this.reads = { applier: this.#applier, payloads: this.#payloads, log };
     this.#housekeeping = options.runs === undefined ? undefined : this.#keeping(options.runs);
+    this.#checkpointTimes = new CheckpointTimes(limits);
     this.#checkpoints = new Checkpoints(
       {
         machine: this.#machine,
@@ -164,6 +166,7 @@ export class Shard {
         logger,
         serving: () => this.#serving,
         wantsLess: (queueId) => this.#wantsLess(queueId),
+        shardMap: (map) => this.#options.onShardMap?.(map),
       }),
       applied,
       monotonicMs: () => clock.monotonicMs(),
@@ -216,6 +219,12 @@ export class Shard {
     return this.#stopping === undefined && this.#leadership.serve(port);
   }
 
+  /** Of shard 0, while this node leads it: another shard, in the map when it resolves. */
+  async addShard(number: number, founders: readonly string[]): Promise<void> {
+    if (this.#serving === undefined) throw new AdminError('unavailable', 'another node leads');
+    await this.#serving.places.addShard(number, founders);
+  }
+
   get failure(): Error | undefined {
     return this.#failure;
   }
@@ -235,8 +244,7 @@ export class Shard {
 
   /** Begins a checkpoint, or joins the one that runs; `marks` for the last one of a clean stop. */
   checkpoint(marks?: DeliveryMarks): Promise<void> {
-    this.#logBytes = 0;
-    this.#checkpointDue = Number.POSITIVE_INFINITY;
+    this.#checkpointTimes.begun();
     return this.#checkpoints.run(marks).catch((error: unknown) => {
       this.#fail(error);
       throw error;
@@ -298,6 +306,7 @@ export class Shard {
       for (const { value } of page) this.#locations.restore(decodeRecord(value));
     }
     await this.#housekeeping?.restore(records);
+    if (this.#machine.shard === 0) this.#options.onShardMap?.(this.#machine.shardMap);
   }
 
   async #follow(behind: LogIndex): Promise<void> {
@@ -326,6 +335,8 @@ export class Shard {
     this.#alarms.tellLostGroups();
     return new Serving({
       term,
+      number: this.#options.number ?? 0,
+      others: this.#options.others,
       marks,
       machine: this.#machine,
       loader: this.#loader,
@@ -344,7 +355,7 @@ export class Shard {
       holdsBack: () => this.#housekeeping?.isLate === true,
       monotonicMs: () => clock.monotonicMs(),
       atBoundary: (action) => this.#atBoundary(action),
-      leaderView: () => this.#options.leaderView?.(),
+      ofMembers: this.#options.ofMembers,
       stats: async () => encodeStats(await this.statsOfAll()),
       stop: () => this.stop(),
       isVolatile: this.#options.runs === undefined,
@@ -361,7 +372,7 @@ export class Shard {
     const proposals = this.#serving?.proposals;
     for (const entry of entries) {
       proposals?.committed(entry);
-      this.#logBytes += entry.bytes;
+      this.#checkpointTimes.committed(entry.bytes);
     }
     this.#applier.push(entries);
     this.#turns.now();
@@ -387,20 +398,10 @@ export class Shard {
   }
 
   #startCheckpointIfDue(): void {
-    const { limits, clock } = this.#options;
     if (this.#checkpoints.running || this.#stopping !== undefined) return;
-    const now = clock.monotonicMs();
-    const isChanged = this.#logBytes > 0 || this.#runSet.isChanged;
-    if (isChanged && this.#checkpointDue === Number.POSITIVE_INFINITY) {
-      this.#checkpointDue = now + limits.checkpointIntervalMs;
-    }
-    if (
-      this.#logBytes >= limits.checkpointLogBytes ||
-      this.#checkpoints.changedBytes >= limits.checkpointBytes ||
-      now >= this.#checkpointDue
-    ) {
-      this.checkpoint().catch(() => undefined);
-    }
+    const changed = { runs: this.#runSet.isChanged, bytes: this.#checkpoints.changedBytes };
+    const now = this.#options.clock.monotonicMs();
+    if (this.#checkpointTimes.isDue(now, changed)) this.checkpoint().catch(() => undefined);
   }
 
   /** In milliseconds from now. */
@@ -411,7 +412,7 @@ export class Shard {
       due - this.#stamps.now(),
       this.#checkpoints.running
         ? Number.POSITIVE_INFINITY
-        : this.#checkpointDue - clock.monotonicMs(),
+        : this.#checkpointTimes.due - clock.monotonicMs(),
       (this.#housekeeping?.nextLook ?? Number.POSITIVE_INFINITY) - clock.monotonicMs(),
     );
   }

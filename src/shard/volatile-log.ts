@@ -84,6 +84,11 @@ export class VolatileLog implements ShardLog {
     return index;
   }
 
+  readIndex(done: (index: LogIndex) => void): void {
+    const index = this.last;
+    setImmediate(() => done(index));
+  }
+
   membersAt(): Uint8Array {
     return new Uint8Array(0);
   }

@@ -65,6 +65,8 @@ describe('every call', () => {
         }),
         replica({ shard: 7, role: 'pre-candidate', leader: undefined }),
       ],
+      elsewhere: [replica({ shard: 2, id: 'n3', role: 'leader', leader: 'n3' })],
+      shards: [{ shard: 2, founders: ['n3', 'n2'], hosts: ['n3', 'n2', 'n4'] }],
     };
     expect(await client.cluster.status()).toEqual(cluster.node);
     cluster.node = {
@@ -73,6 +75,8 @@ describe('every call', () => {
       address: undefined,
       links: [],
       replicas: [],
+      elsewhere: [],
+      shards: [],
     };
     expect(await client.cluster.status()).toEqual(cluster.node);
   });
@@ -89,12 +93,18 @@ describe('every call', () => {
     await client.cluster.change(0, { kind: 'demote', id: 'n4' });
     await client.cluster.change(0, { kind: 'remove', id: 'n4' });
     await client.cluster.transfer(9, 'n2');
+    await client.cluster.addShard(3);
+    await client.cluster.host(3, 'n4', true);
+    await client.cluster.host(3, 'n4', false);
     expect(cluster.asked).toEqual([
       `3 ${JSON.stringify(added)}`,
       '0 {"kind":"promote","id":"n4"}',
       '0 {"kind":"demote","id":"n4"}',
       '0 {"kind":"remove","id":"n4"}',
       '9 transfer n2',
+      'add shard 3',
+      '3 host n4',
+      '3 unhost n4',
     ]);
   });
 

@@ -26,6 +26,8 @@ beforeEach(() => {
   cluster.looked = () => undefined;
   cluster.changed = () => undefined;
   cluster.transferred = () => undefined;
+  cluster.mapped = () => undefined;
+  cluster.node = { ...cluster.node, elsewhere: [], shards: [] };
   setReplica(led());
 });
 
@@ -145,6 +147,8 @@ describe('cluster status', () => {
         cluster: 'c',
         address: 'n1.example:7000',
         links: [],
+        elsewhere: [],
+        shards: [],
         replicas: [
           {
             shard: 0,
@@ -187,7 +191,7 @@ describe('cluster status', () => {
     setReplica(replica({ id: 'n1+17', leader: undefined, members: [member('n2'), member('n3')] }));
     const text = await told('status');
     expect(text).toContain(
-      'n1+17 is no member; at the leader: fluxmq cluster add n1+17 n1.example:7000',
+      'n1+17 is no member; at one that is: fluxmq cluster add n1+17 n1.example:7000',
     );
     expect(text.trimEnd().split('\n').map(cellsOf)).toContain(
       '0|n1+17|-|follower|3|90|88|87|-|no member',
@@ -279,11 +283,18 @@ describe('cluster add', () => {
     ]);
   });
 
-  it('not the leader: nothing is asked, and the leader is named', async () => {
-    setReplica(replica());
+  it('not the leader: it goes to that one', async () => {
+    promotesItself();
+    setReplica(replica({ leaderLast: 90, members: led().members }));
+    const lines = (await told('add', 'n4', 'n4.example:7000')).trimEnd().split('\n');
+    expect(lines.at(-1)).toBe('shard 0, n4: is a voter');
+  });
+
+  it('a node that waits to be added cannot say who is added', async () => {
+    setReplica(replica({ id: 'n1+17', leader: undefined }));
     const { code, stderr } = await run('add', 'n4', 'n4.example:7000');
     expect(code).toBe(ExitCode.refused);
-    expect(stderr).toContain('n1 does not lead shard 0; n2 does: give this command there');
+    expect(stderr).toContain('n1+17 is no member: give this command at one that is (not-member)');
     expect(cluster.asked).toEqual([]);
   });
 
@@ -350,7 +361,9 @@ describe('cluster transfer', () => {
       'shard 0, n2: n1 hands over to it\nshard 0, n2: leads\n',
     );
     expect(await told('transfer', 'n2')).toBe('shard 0, n2: leads\n');
-    expect(cluster.asked).toEqual(['0 transfer n2']);
+    // The last word to it each time: that it was chosen.
+    expect(new Set(cluster.asked)).toEqual(new Set(['0 transfer n2']));
+    expect(cluster.asked).toHaveLength(3);
   });
 
   it('a voter that did not take over is asked again', async () => {
@@ -361,7 +374,7 @@ describe('cluster transfer', () => {
     };
     const text = await told('transfer', 'n2');
     expect(text).toContain('has not taken over: asked again');
-    expect(cluster.asked).toEqual(['0 transfer n2', '0 transfer n2']);
+    expect(cluster.asked).toHaveLength(3);
   });
 
   it('who does not vote cannot lead', async () => {
@@ -369,5 +382,92 @@ describe('cluster transfer', () => {
     const { code, stderr } = await run('transfer', 'n9');
     expect(code).toBe(ExitCode.refused);
     expect(stderr).toContain('it does not vote (not-voter)');
+  });
+});
+
+/** A shard 1 on some nodes, whose replicas follow the map at once; another node leads it. */
+function hasShard(hosts: readonly string[]): void {
+  const set = (now: readonly string[]): void => {
+    const members = now.map((id) => member(id, id === now[0] ? { progress: undefined } : {}));
+    const told = replica({ shard: 1, id: now[0] ?? '', role: 'leader', leaderLast: 90, members });
+    const place = { shard: 1, founders: hosts, hosts: now };
+    const elsewhere = [{ ...told, leader: now[0] }];
+    cluster.node = { ...cluster.node, shards: [place], elsewhere };
+  };
+  set(hosts);
+  cluster.mapped = (_shard, node = '', isHost) => {
+    const now = cluster.node.shards[0]?.hosts ?? [];
+    const others = now.filter((each) => each !== node);
+    set(isHost ? [...others, node] : others);
+  };
+}
+
+describe('shards beside the first one', () => {
+  it('status tells of each, also where this node has no replica', async () => {
+    hasShard(['n2', 'n3']);
+    const lines = (await told('status')).trimEnd().split('\n');
+    expect(lines.slice(0, 2)).toEqual([
+      'cluster c, shard 0: n1 leads in term 3, 3 voters',
+      'cluster c, shard 1: n2 leads in term 3, 2 voters',
+    ]);
+    expect(lines.map(cellsOf)).toContain('1|n2|voter|leader|3|90|88|87|0');
+    const objects = await operator.objects('cluster', 'status');
+    expect(objects).toMatchObject([
+      { shards: [{ shard: 1, founders: ['n2', 'n3'], hosts: ['n2', 'n3'] }] },
+    ]);
+  });
+
+  it('a node that is removed leaves them before it leaves the cluster', async () => {
+    plays();
+    hasShard(['n2', 'n3']);
+    const lines = (await told('remove', 'n3', '--yes')).trimEnd().split('\n');
+    expect(lines).toEqual([
+      'shard 1, n3: is to have no replica any more',
+      'shard 1, n3: is no member',
+      'shard 0, n3: removed',
+      'shard 0, n3: is no member',
+    ]);
+    expect(cluster.asked).toEqual(['1 unhost n3', '0 {"kind":"remove","id":"n3"}']);
+  });
+
+  it('the last host stays', async () => {
+    hasShard(['n3']);
+    const { code, stderr } = await run('remove', 'n3', '--yes');
+    expect(code).toBe(ExitCode.refused);
+    expect(stderr).toContain('shard 1 lies on n3 alone: give it another host first');
+    expect(cluster.asked).toEqual([]);
+  });
+
+  it('one that replaces another has its replicas, and then that one has none', async () => {
+    promotesItself();
+    hasShard(['n2', 'n3']);
+    const text = await told('replace', 'n3', 'n4+17', 'n4.example:7000', '--yes');
+    expect(text.trimEnd().split('\n').slice(-4)).toEqual([
+      'shard 1, n4: is to have a replica',
+      'shard 1, n4: is a voter',
+      'shard 1, n3: is to have no replica any more',
+      'shard 1, n3: is no member',
+    ]);
+  });
+
+  it('one that is added becomes a host where one is missing, or where it is said', async () => {
+    promotesItself();
+    hasShard(['n2', 'n3']);
+    await told('add', 'n4', 'n4.example:7000');
+    expect(cluster.asked).toHaveLength(1);
+    expect(await told('add', 'n4', 'n4.example:7000', '--shard', '1')).toBe(
+      'shard 1, n4: is to have a replica\nshard 1, n4: is a voter\n',
+    );
+  });
+
+  it('another one is made, and given again it is there', async () => {
+    cluster.mapped = (shard) => {
+      const place = { shard, founders: ['n1'], hosts: ['n1'] };
+      const made = led({ shard, members: [member('n1', { progress: undefined })] });
+      cluster.node = { ...cluster.node, shards: [place], elsewhere: [made] };
+    };
+    expect(await told('add-shard', '1')).toBe('shard 1, n1: is made\nshard 1, n1: leads\n');
+    expect(await told('add-shard', '1')).toBe('shard 1, n1: leads\n');
+    expect(cluster.asked).toEqual(['add shard 1']);
   });
 });

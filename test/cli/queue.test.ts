@@ -57,6 +57,7 @@ describe('queue list', () => {
       {
         queue: 'orders',
         queue_id: expect.any(Number) as number,
+        shard: 0,
         type: 'classic',
         topics: ['$queue/orders/#'],
         start: 0,
@@ -116,7 +117,7 @@ describe('queue show', () => {
     ] as never;
     const shown = (await told('queue', 'show', 'orders')).replaceAll(/ {2,}/g, '|');
     expect(shown.split('\n')).toEqual([
-      expect.stringMatching(/^orders: classic, number \d+$/),
+      expect.stringMatching(/^orders: classic, number \d+, shard 0$/),
       '|topics|$queue/orders/#',
       '|offsets|0 to 8',
       '|depth|9',

@@ -42,6 +42,8 @@ describe('cluster', () => {
   it.each([
     [['cluster.listen=127.0.0.1:7001'], 'cluster.listen: nobody would connect'],
     [[peers('127.0.0.1:7001')], 'cluster.peers: the others could not reach this node'],
+    [[...HERE, 'cluster.replicas=2'], 'cluster.replicas: 2 replicas bear no more losses than 1'],
+    [[...HERE, 'cluster.shards=65'], "cluster.shards: '65' is not within 1 to 64"],
     [[...HERE, 'node.id=other'], 'cluster.peers: has no other: the list names all nodes'],
     [
       [HERE[0] ?? '', peers('127.0.0.1:7001', '127.0.0.1:7001')],

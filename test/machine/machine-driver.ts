@@ -30,6 +30,7 @@ import {
   type Offset,
   type QueueId,
   type StampMs,
+  firstQueueIdOf,
 } from '../../src/machine/ids.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import type { CapturedRecord, RecordData, RecordKey } from '../../src/machine/record-data.ts';
@@ -118,8 +119,11 @@ export class MachineDriver {
   #cut: { at: number; records: CapturedRecord[] } | undefined;
   readonly #effects = new Effects();
 
-  constructor(maxResidentRecords = 1_000, store = new Map<RecordKey, RecordData>()) {
+  readonly #shard: number;
+
+  constructor(maxResidentRecords = 1_000, store = new Map<RecordKey, RecordData>(), shard = 0) {
     this.store = store;
+    this.#shard = shard;
     this.#maxResidentRecords = maxResidentRecords;
     this.machine = this.#start();
   }
@@ -293,7 +297,10 @@ export class MachineDriver {
   }
 
   #start(): Machine {
-    this.machine = new Machine({ maxResidentRecords: this.#maxResidentRecords });
+    this.machine = new Machine({
+      maxResidentRecords: this.#maxResidentRecords,
+      firstQueueId: firstQueueIdOf(this.#shard),
+    });
     this.#load(() => this.machine.startKeys());
     return this.machine;
   }

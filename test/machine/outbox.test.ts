@@ -123,7 +123,7 @@ describe('the outbox', () => {
             outbox = started(records);
           } else if ('open' in each) {
             const ask = asked(each.open, each.offset);
-            open.push({ ...ask, number: next, refusals: 0 });
+            open.push({ ...ask, number: next, refusals: 0, route: undefined });
             expect(outbox.open(ask).number).toBe(next);
             next += 1;
           } else if (open.length > 0 && 'close' in each) {

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { Command, EnqueueOptions } from '../../src/machine/command.ts';
 import { DEFAULT_LIMITS, type QueueLimits } from '../../src/machine/definitions.ts';
-import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
+import type { GroupId, Offset, QueueId, StampMs } from '../../src/machine/ids.ts';
 import { MachineDriver } from './machine-driver.ts';
 
 /** What came of a publish tells the next numbers. */
@@ -166,6 +166,44 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
         kind: fc.constant('skip-intent'),
         intent: fc.integer({ min: 1, max: 60 }),
         reason: fc.constantFrom('unreadable', 'no-target'),
+      }),
+    ),
+  ],
+  [
+    6,
+    command(
+      fc.record({
+        kind: fc.constant('route-intent'),
+        intent: fc.integer({ min: 1, max: 60 }),
+        queueId: fc.constantFrom(2 ** 40 + 1, 2 ** 41 + 1).map((id) => id as QueueId),
+      }),
+    ),
+  ],
+  [
+    6,
+    command(
+      fc.record({
+        kind: fc.constant('end-route'),
+        intent: fc.integer({ min: 1, max: 60 }),
+        number: fc.integer({ min: 1, max: 30 }),
+        how: fc.constantFrom('taken', 'refused', 'stale'),
+        next: fc.integer({ min: 1, max: 30 }),
+      }),
+    ),
+  ],
+  [
+    8,
+    command(
+      fc.record({
+        kind: fc.constant('take-transfer'),
+        from: fc.constantFrom(1, 2),
+        number: fc.integer({ min: 1, max: 30 }),
+        opened: fc.constant(1).map((ms) => ms as StampMs),
+        lowestOpen: fc.integer({ min: 1, max: 20 }),
+        targets: fc.array(queueId, { minLength: 1, maxLength: 2 }),
+        bytes: fc.constant(100),
+        topic: fc.constant('x'),
+        options,
       }),
     ),
   ],

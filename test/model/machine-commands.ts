@@ -11,13 +11,14 @@ import {
   type Position,
   type PublishKey,
   RANGE_CAUSES,
+  ROUTE_ENDS,
   SETTLE_CAUSES,
   SETTLE_OUTCOMES,
   SKIP_REASONS,
   VOID_REASONS,
 } from '../../src/machine/command.ts';
 import { DEFAULT_LIMITS, type QueueLimits } from '../../src/machine/definitions.ts';
-import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
+import type { GroupId, Offset, QueueId, StampMs } from '../../src/machine/ids.ts';
 import { BYTES, type ModelGroup } from './machine-model-queue.ts';
 import type { MachineModel } from './machine-model.ts';
 import { CommandStep } from './machine-runner.ts';
@@ -196,6 +197,54 @@ export const skipIntent = fc.record({ pick: unit, reason: fc.constantFrom(...SKI
       reason: s.reason,
     })),
 );
+
+const THERE = [2 ** 40 + 1, 2 ** 40 + 2, 3 * 2 ** 40 + 1] as QueueId[];
+
+export const routeIntent = fc.record({ pick: unit, queueId: fc.constantFrom(...THERE) }).map(
+  (r) =>
+    new CommandStep(`route ${JSON.stringify(r)}`, (model) => ({
+      kind: 'route-intent',
+      intent: intentOf(model, r.pick),
+      queueId: r.queueId,
+    })),
+);
+
+export const endRoute = fc
+  .record({ pick: unit, how: fc.constantFrom(...ROUTE_ENDS), ahead: fc.nat({ max: 3 }) })
+  .map(
+    (e) =>
+      new CommandStep(`end route ${JSON.stringify(e)}`, (model) => {
+        const routed = [...model.intents.values()].filter(({ route }) => route !== undefined);
+        const intent = routed[Math.floor(e.pick * routed.length)];
+        const number = intent?.route?.number ?? 1;
+        const next = number + e.ahead;
+        return { kind: 'end-route', intent: intent?.number ?? 1, number, how: e.how, next };
+      }),
+  );
+
+export const takeTransfer = fc
+  .record({
+    from: fc.constantFrom(1, 2),
+    number: fc.integer({ min: 1, max: 12 }),
+    opened: fc.constantFrom(5, 5, 5, 6),
+    behind: fc.nat({ max: 6 }),
+    pick: unit,
+    options: fc.option(options),
+  })
+  .map(
+    (t) =>
+      new CommandStep(`take ${JSON.stringify(t)}`, (model) => ({
+        kind: 'take-transfer',
+        from: t.from,
+        number: t.number,
+        opened: t.opened as StampMs,
+        lowestOpen: Math.max(1, t.number - t.behind),
+        targets: [queueOf(model, t.pick)],
+        bytes: BYTES,
+        topic: '$queue/jobs/eu',
+        options: t.options ?? undefined,
+      })),
+  );
 
 /** Retries, gaps, old boots, and numbers that run ahead of what is answered. */
 export const oddNumbers = fc

@@ -15,12 +15,14 @@ import type { GroupRefusal, Intent, Outcome, QueueRefusal } from '../../src/mach
 import type { Offset, QueueId, StampMs } from '../../src/machine/ids.ts';
 import type { SeenEffect } from '../machine/machine-driver.ts';
 import { ModelProducers, ModelSessions } from './machine-model-publish.ts';
+import { ModelRoutes } from './machine-model-routes.ts';
 import {
   type ModelGroup,
   ModelQueue,
   hasMarks,
   modelFilterIsSound,
 } from './machine-model-queue.ts';
+import { type ModelNames, ModelPlaces } from './machine-model-places.ts';
 
 type Of<Kind extends Command['kind']> = Extract<Command, { kind: Kind }>;
 
@@ -54,6 +56,12 @@ export class MachineModel {
   nextDelayed = 0;
   readonly sessions = new ModelSessions();
   readonly producers = new ModelProducers();
+  readonly routes = new ModelRoutes(this.intents);
+  readonly places = new ModelPlaces();
+
+  get names(): ModelNames {
+    return { count: this.queues.size, has: (name) => this.#named(name) !== undefined };
+  }
 
   run(command: Command, context: ModelContext): SeenEffect[] {
     const { stamp } = context;
@@ -76,6 +84,22 @@ export class MachineModel {
         return this.#transfer(command, context);
       case 'skip-intent':
         return this.#close(command.intent, command.reason);
+      case 'route-intent':
+        return this.routes.route(command);
+      case 'end-route': {
+        const { intent, number, how } = command;
+        if (this.intents.get(intent)?.route?.number !== number) return [];
+        return how === 'taken' ? this.#close(intent, 'transferred') : this.routes.end(command);
+      }
+      case 'take-transfer': {
+        const effects: SeenEffect[] = [];
+        const arrived = this.routes.take(command, () => {
+          const outcome = this.#enqueue(command, context, effects);
+          if (outcome === 'accepted') return 'taken';
+          return outcome === 'no-queue' ? 'gone' : 'refused';
+        });
+        return [...effects, arrived];
+      }
       case 'move-range':
         return this.#move(command, stamp);
       case 'settle':
@@ -116,6 +140,13 @@ export class MachineModel {
           ? [{ kind: 'version-set', version }]
           : [{ kind: 'version-refused', version, inForce: 1 }];
       }
+      case 'place-queue':
+      case 'unplace-queue':
+      case 'fence-names':
+      case 'add-shard':
+      case 'host-shard':
+      case 'unhost-shard':
+        return this.places.run(command, this.names);
       case 'fire-timers':
         throw new Error('what a step fires is not predicted: see machine-model-firing.ts');
     }
@@ -197,7 +228,7 @@ export class MachineModel {
   }
 
   #enqueue(
-    { targets, topic, bytes, options }: Of<'enqueue'> | Of<'transfer'>,
+    { targets, topic, bytes, options }: Of<'enqueue' | 'transfer' | 'take-transfer'>,
     { stamp, observed }: ModelContext,
     effects: SeenEffect[],
   ): Outcome {
@@ -210,7 +241,7 @@ export class MachineModel {
 
   #transfer(command: Of<'transfer'>, context: ModelContext): SeenEffect[] {
     const intent = this.intents.get(command.intent);
-    if (intent === undefined) return [];
+    if (intent === undefined || intent.route !== undefined) return [];
     const effects: SeenEffect[] = [];
     const { targets } = command;
     if (this.#enqueue(command, context, effects) === 'accepted') {
@@ -227,8 +258,8 @@ export class MachineModel {
     return [{ kind: 'intent-closed', intent, how }];
   }
 
-  openIntent(asked: Omit<Intent, 'number' | 'refusals'>): SeenEffect {
-    const intent: Intent = { ...asked, number: this.nextIntent, refusals: 0 };
+  openIntent(asked: Omit<Intent, 'number' | 'refusals' | 'route'>): SeenEffect {
+    const intent: Intent = { ...asked, number: this.nextIntent, refusals: 0, route: undefined };
     this.nextIntent += 1;
     this.intents.set(intent.number, intent);
     return { kind: 'intent-opened', intent };
@@ -381,6 +412,7 @@ export class MachineModel {
     const { name, type, topics, limits } = command;
     const definition = { name, type, topics, limits };
     const there = this.#named(name);
+    if (there === undefined && this.places.rows.has(name)) return [refusal('elsewhere')];
     if (there !== undefined && there.definition.type !== type) {
       return [refusal('type-differs')];
     }

@@ -185,6 +185,15 @@ export function compareWhole(model: MachineModel, driver: MachineDriver): void {
     compareWanted(model, driver, queue);
   }
   compareLeaving(model, driver);
+  comparePlaces(model, driver);
+}
+
+function comparePlaces({ places, names }: MachineModel, { machine }: MachineDriver): void {
+  expect(machine.placedCount).toBe(places.rows.size);
+  expect(machine.shardMap).toEqual(places.map);
+  for (const name of [...places.rows.keys(), 'orders', 'mail', 'no such name']) {
+    expect(machine.placeOf(name)).toEqual(places.where(name, names));
+  }
 }
 
 /** Intents, and the messages that wait. */

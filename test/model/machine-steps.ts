@@ -11,6 +11,7 @@ import {
   createGroup,
   declare,
   endSession,
+  endRoute,
   enqueues,
   groupCommand,
   idleGroup,
@@ -20,14 +21,17 @@ import {
   release,
   remove,
   retain,
+  routeIntent,
   settle,
   settleMany,
   settleRange,
   skipIntent,
+  takeTransfer,
   transfer,
   update,
   version,
 } from './machine-commands.ts';
+import { changeMap, place, unplace } from './machine-place-steps.ts';
 import { MachineModel } from './machine-model.ts';
 import { checkRetained } from './machine-model-firing.ts';
 import { DriverStep, Real, type Step, compareWhole, fireAll, runBoth } from './machine-runner.ts';
@@ -81,8 +85,14 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
   [6, release],
   [1, endSession],
   [8, transfer],
+  [4, routeIntent],
+  [4, endRoute],
+  [6, takeTransfer],
   [2, skipIntent],
   [2, move],
+  [2, place],
+  [2, unplace],
+  [2, changeMap],
   [4, freeze],
   [20, capture],
   [2, checkpoint],

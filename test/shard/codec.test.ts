@@ -2,11 +2,21 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Message } from '../../src/broker/message.ts';
 import { VOID_REASONS } from '../../src/machine/command.ts';
-import type { Command, EnqueueOptions, PublishKey } from '../../src/machine/command.ts';
+import type {
+  Command,
+  EnqueueOptions,
+  PublishKey,
+  TakeTransferCommand,
+} from '../../src/machine/command.ts';
 import { DELAYED_QUEUE } from '../../src/machine/ids.ts';
-import type { QueueId } from '../../src/machine/ids.ts';
+import type { QueueId, StampMs } from '../../src/machine/ids.ts';
 import { beginEnqueue, commandEnd, enqueuesTo, finishCommand } from '../../src/shard/codec.ts';
-import { CommandDecoder, beginTransfer, isSendersCommand } from '../../src/shard/codec.ts';
+import {
+  CommandDecoder,
+  beginTake,
+  beginTransfer,
+  isSendersCommand,
+} from '../../src/shard/codec.ts';
 import { storedMessageStart, writePlainCommand, writeVoid } from '../../src/shard/codec.ts';
 import { writeRelease } from '../../src/shard/codec.ts';
 import type { PlainCommand } from '../../src/shard/codec.ts';
@@ -23,9 +33,10 @@ interface Enqueue {
   readonly message: Message;
 }
 type Transfer = Omit<Enqueue, 'kind'> & { readonly kind: 'transfer'; readonly intent: number };
+type Take = Omit<Enqueue, 'kind'> & Omit<TakeTransferCommand, 'bytes' | 'topic'>;
 type Void = { readonly kind: 'void'; readonly reason: (typeof VOID_REASONS)[number] };
 type Release = { readonly kind: 'release'; readonly key: PublishKey };
-type Given = Enqueue | Transfer | Void | Release | PlainCommand;
+type Given = Enqueue | Transfer | Take | Void | Release | PlainCommand;
 
 interface Section {
   readonly node: string;
@@ -47,6 +58,16 @@ const given: fc.Arbitrary<Given> = fc.oneof(
     options,
     message,
   }),
+  fc.record({
+    kind: fc.constant('take-transfer' as const),
+    from: fc.maxSafeNat(),
+    number: fc.maxSafeNat(),
+    opened: fc.maxSafeNat().map((ms) => ms as StampMs),
+    lowestOpen: fc.maxSafeNat(),
+    targets: queueIds,
+    options,
+    message,
+  }),
   fc.record({ kind: fc.constant('void' as const), reason: fc.constantFrom(...VOID_REASONS) }),
   fc.record({ kind: fc.constant('release' as const), key: publishKey }),
   plainCommand,
@@ -61,14 +82,22 @@ const section: fc.Arbitrary<Section> = fc.record({
   given: fc.array(given, { maxLength: 8 }),
 });
 
+function begin(writer: WireWriter, command: Enqueue | Transfer | Take): number {
+  switch (command.kind) {
+    case 'enqueue':
+      return beginEnqueue(writer, command.targets, command.options);
+    case 'transfer':
+      return beginTransfer(writer, command);
+    case 'take-transfer':
+      return beginTake(writer, command);
+  }
+}
+
 function write(writer: WireWriter, command: Given): void {
   if (command.kind === 'void') writeVoid(writer, command.reason);
   else if (command.kind === 'release') writeRelease(writer, command.key);
-  else if (command.kind === 'enqueue' || command.kind === 'transfer') {
-    const start =
-      command.kind === 'transfer'
-        ? beginTransfer(writer, command)
-        : beginEnqueue(writer, command.targets, command.options);
+  else if ('message' in command) {
+    const start = begin(writer, command);
     new StoredMessageWriter().write(writer, command.message, { clientId: 'c', protocol: 'mqtt' });
     finishCommand(writer, start);
   } else writePlainCommand(writer, command);
@@ -101,13 +130,17 @@ function expected(each: Section): Command[] {
     if (command.kind === 'void' || command.kind === 'release') {
       return { ...command, node, boot, answeredUpTo, number: next++ };
     }
-    if (command.kind !== 'enqueue' && command.kind !== 'transfer') return command;
+    if (!('message' in command)) return command;
     const writer = new WireWriter(8);
     new StoredMessageWriter().write(writer, command.message, { clientId: 'c', protocol: 'mqtt' });
     const { targets, options: wanted } = command;
     const { topic } = command.message;
     const stored = { targets, bytes: writer.length, topic, options: wanted };
     if (command.kind === 'transfer') return { kind: 'transfer', intent: command.intent, ...stored };
+    if (command.kind === 'take-transfer') {
+      const { kind, from, number, opened, lowestOpen } = command;
+      return { kind, from, number, opened, lowestOpen, ...stored };
+    }
     return { kind: 'enqueue', node, boot, answeredUpTo, number: next++, ...stored };
   });
 }
@@ -150,7 +183,7 @@ describe('entries', () => {
             expect(reader.next()?.kind).toBe(command.kind);
             expect(reader.sections).toBe(index + 1);
             expect(reader.stampMs).toBe(each.stampMs);
-            if (command.kind !== 'enqueue' && command.kind !== 'transfer') continue;
+            if (!('message' in command)) continue;
             const at = reader.position;
             const start = storedMessageStart(whole, at);
             const view = new StoredMessageView(whole, start, commandEnd(whole, at));

@@ -15,6 +15,7 @@ const rejected: Intent = {
   stamp: 1_700_000_000_000 as StampMs,
   target: { kind: 'name', name: '$dlq/orders' },
   refusals: 0,
+  route: undefined,
 };
 const moved: Intent = { ...rejected, reason: 'moved', target: { kind: 'source' } };
 const names = { queue: 'orders', group: 'mail', target: '$dlq/orders' };

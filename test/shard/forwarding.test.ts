@@ -9,6 +9,7 @@ import type { QueueConsumer, QueueId } from '../../src/broker/ports.ts';
 import type { ShardClient } from '../../src/shard/client.ts';
 import { ShardCluster } from '../support/shard-cluster.ts';
 import type { ShardNode } from '../support/shard-cluster.ts';
+import { queue } from '../support/shard-world.ts';
 
 const origin = { clientId: 'c', protocol: 'mqtt' } as const;
 
@@ -124,6 +125,15 @@ async function world(ackTimeoutMs = 1e9): Promise<World> {
   return { cluster, leader, followers, client: (node) => cluster.routedClient(node.id) };
 }
 
+/** Steps until there is an answer. */
+async function settled<T>(cluster: ShardCluster, answer: Promise<T>): Promise<T> {
+  let isSettled = false;
+  const end = (): void => void (isSettled = true);
+  answer.then(end, end);
+  await cluster.until(() => isSettled);
+  return answer;
+}
+
 describe('a publish to a node that follows', () => {
   it('is stored by the leader, in order, and confirmed', async () => {
     const { cluster, leader, followers, client } = await world();
@@ -204,6 +214,61 @@ describe('a publish to a node that follows', () => {
     await cluster.until(() => taker.got.length >= 500);
     for (let steps = 0; steps < 50; steps++) await cluster.step();
     expect(taker.texts).toEqual(numbered(500));
+  });
+});
+
+describe('C19: a queue that another node declared', () => {
+  it('is known to every node as soon as shard 0 has said where it lives', async () => {
+    const { cluster, leader, followers, client } = await world();
+    const declarer = await client(followers[0]);
+    const others = [await client(leader), await client(followers[1])];
+    for (let round = 0; round < 100; round++) {
+      const name = `queue-${round}`;
+      await settled(cluster, declarer.admin.declare(queue(name)));
+      const [nth] = [round % others.length];
+      const other = others[nth] as ShardClient;
+      expect(await settled(cluster, other.places.where(name))).toMatchObject({ shard: 0 });
+      expect(other.queues.named(name)).toBeDefined();
+    }
+  });
+
+  it('a publish to one that is gone is handed over as it was sent, among others', async () => {
+    const { cluster, followers, client } = await world();
+    const publisher = await client(followers[0]);
+    const { queueId } = publisher.queues.named('orders') ?? {};
+    await settled(cluster, publisher.admin.declare(queue('other')));
+    await settled(cluster, publisher.admin.delete('orders'));
+    const other = publisher.queues.named('other')?.queueId as QueueId;
+    const gone: unknown[] = [];
+    publisher.onGone(({ message, origin: from, tag, key }) => {
+      const { topic, payload, properties } = message;
+      gone.push([tag, topic, Buffer.from(payload).toString(), properties, from, key]);
+      return tag !== 3;
+    });
+    const told: [number, unknown][] = [];
+    const waiter = { enqueued: (tag: number, outcome: unknown) => void told.push([tag, outcome]) };
+    const properties = { userProperties: [['a', 'b']] as const };
+    const key = { session: 's', ownerEpoch: 2, packetId: 7 };
+    for (const tag of [0, 1, 2, 3]) {
+      const target = tag === 0 ? other : (queueId as QueueId);
+      const set = {
+        qos: 1,
+        retain: false,
+        properties: tag === 2 ? properties : undefined,
+      } as const;
+      const message = { topic: `t/${tag}`, payload: Buffer.from(`${tag}`), ...set };
+      publisher.enqueue([target], message, origin, waiter, tag, tag === 1 ? key : undefined);
+    }
+    await cluster.until(() => told.length === 2);
+    expect(gone).toEqual([
+      [1, 't/1', '1', undefined, origin, key],
+      [2, 't/2', '2', properties, origin, undefined],
+      [3, 't/3', '3', undefined, origin, undefined],
+    ]);
+    expect(told).toEqual([
+      [0, expect.any(Number)],
+      [3, 'no-queue'],
+    ]);
   });
 });
 

@@ -49,6 +49,8 @@ class World {
   room = true;
   readonly links = new Map<string, LinkQueue>();
   timers: (() => void)[] = [];
+  /** Whom the node asks where it only guesses. */
+  instead: (node: string, leader: string) => string | undefined = () => undefined;
 
   constructor() {
     const [near, far] = loopback();
@@ -60,6 +62,7 @@ class World {
       serve: (port) => this.#serve(port),
       link: (node) => this.links.get(node),
       answer: ({ kind }) => Promise.resolve(encodeRecord([kind])),
+      instead: (node, leader) => this.instead(node, leader),
       after: (_ms, action) => {
         this.timers.push(action);
         return { cancel: () => void this.timers.splice(this.timers.indexOf(action), 1) };
@@ -158,13 +161,13 @@ describe('a route to the leader', () => {
     const world = new World();
     world.link('b');
     await world.leads({ kind: 'there', node: 'b' });
-    world.route.refused(1);
+    world.route.refused(1, '');
     await world.quiet();
     expect(world.heard.at(-1)).toBe('session 0 b');
     world.timers.shift()?.();
     await world.quiet();
     expect(world.heard.at(-1)).toBe('session 2 b');
-    world.route.refused(1);
+    world.route.refused(1, '');
     await world.quiet();
     expect(world.heard.at(-1)).toBe('session 2 b');
   });
@@ -202,5 +205,28 @@ describe('a route to the leader', () => {
     world.client.post(request);
     await world.quiet();
     expect(world.heard).toEqual(['reply 2']);
+  });
+
+  it('who only guesses goes on to another node, or to the one that is named', async () => {
+    const world = new World();
+    world.instead = (node, leader) => (leader === '' ? (node === 'b' ? 'c' : 'b') : leader);
+    for (const node of ['b', 'c', 'd']) world.link(node);
+    await world.leads({ kind: 'there', node: 'b' });
+    const again = async (): Promise<void> => {
+      world.timers.shift()?.();
+      await world.quiet();
+    };
+    world.route.refused(1, '');
+    await again();
+    world.route.refused(2, 'd');
+    await again();
+    expect(world.sent).toEqual(['b begin 1', 'c begin 2', 'd begin 3']);
+    // Its link is gone, and that of the next one not there either.
+    world.links.delete('d');
+    world.links.delete('b');
+    world.route.unlinked('d');
+    await again();
+    await again();
+    expect(world.sent.at(-1)).toBe('c begin 4');
   });
 });

@@ -1,147 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import type { Message } from '../../src/broker/message.ts';
-import type { QueueDefinition } from '../../src/machine/definitions.ts';
 import type { Intent } from '../../src/machine/effect.ts';
-import type { GroupId, Offset, QueueId, StampMs } from '../../src/machine/ids.ts';
-import type { TransferCommand } from '../../src/machine/command.ts';
-import { CommandDecoder } from '../../src/shard/codec.ts';
+import type { QueueId } from '../../src/machine/ids.ts';
 import { property } from '../../src/shard/departure.ts';
-import { OutboxDriver } from '../../src/shard/outbox.ts';
-import type { StoredMessage } from '../../src/shard/payloads.ts';
-import { StoredMessageView, StoredMessageWriter } from '../../src/shard/stored-message.ts';
-import { storedMessageStart } from '../../src/shard/codec.ts';
-import { WireWriter } from '../../src/shard/wire.ts';
-import { queue, turn } from '../support/shard-world.ts';
-
-const NO_PLACE = { node: '', boot: 0, number: 0, answeredUpTo: 0 };
-
-/** A machine with intents that a test opens, messages by their offset, and proposals to look at. */
-class World {
-  now = 1_000_000;
-  inReserve = false;
-  readonly intents: Intent[] = [];
-  readonly queues = new Map<number, QueueDefinition>();
-  readonly messages = new Map<number, Message | 'away' | 'lost'>();
-  readonly transfers: { command: TransferCommand; message: Message }[] = [];
-  readonly skips: string[] = [];
-  readonly told: string[] = [];
-  readonly declared: string[] = [];
-  refuseDeclarations = false;
-  fetches = 0;
-  failure: unknown;
-  readonly driver = new OutboxDriver({
-    machine: {
-      openIntents: (after, max) => this.intents.filter((each) => each.number > after).slice(0, max),
-      queueNamed: (name) => {
-        for (const [id, definition] of this.queues) {
-          if (definition.name === name) return { queueId: id as QueueId };
-        }
-        return undefined;
-      },
-      definition: (queueId) => this.queues.get(queueId),
-    },
-    payloads: {
-      lostDetail: 'rotten',
-      get: (_queueId, offset) => {
-        const given = this.messages.get(offset);
-        if (given === undefined) return 'lost';
-        return typeof given === 'string' ? given : stored(given);
-      },
-      fetch: async (_queueId, offset) => {
-        this.fetches++;
-        await turn();
-        this.messages.set(offset, message(offset));
-        return { kind: 'ready' };
-      },
-    },
-    proposals: {
-      transfer: (bytes) => {
-        const command = new CommandDecoder().decode(bytes, 0, { ...NO_PLACE });
-        if (command.kind !== 'transfer') throw new Error(command.kind);
-        const view = new StoredMessageView(bytes, storedMessageStart(bytes, 0), bytes.length);
-        this.transfers.push({ command: structuredClone(command), message: view });
-        return true;
-      },
-      plain: ({ intent, reason }) => {
-        this.skips.push(`${intent} ${reason}`);
-        return true;
-      },
-    },
-    declare: async ({ name }) => {
-      await turn();
-      if (this.refuseDeclarations) throw new Error('no more queues');
-      this.declared.push(name);
-      this.queues.set(100 + this.queues.size, queue(name));
-    },
-    groupName: () => Promise.resolve('mail'),
-    told: (intent, what, detail) => void this.told.push(`${intent.number} ${what}: ${detail}`),
-    now: () => this.now,
-    inReserve: () => this.inReserve,
-    wake: () => undefined,
-    failed: (error) => void (this.failure = error),
-  });
-
-  constructor() {
-    this.queues.set(5, queue('orders'));
-    this.queues.set(6, queue('$dlq/orders'));
-  }
-
-  open(number: number, more: Partial<Intent> = {}): void {
-    const intent: Intent = {
-      number,
-      reason: 'rejected',
-      queueId: 5 as QueueId,
-      groupId: 0 as GroupId,
-      offset: number as Offset,
-      attempts: 1,
-      stamp: 1 as StampMs,
-      target: { kind: 'name', name: '$dlq/orders' },
-      refusals: 0,
-      ...more,
-    };
-    this.intents.push(intent);
-    if (!this.messages.has(number)) this.messages.set(number, message(number));
-    this.driver.rare({ kind: 'intent-opened', intent });
-  }
-
-  close(intent: number): void {
-    const at = this.intents.findIndex((each) => each.number === intent);
-    this.intents.splice(at, 1);
-    this.driver.rare({ kind: 'intent-closed', intent, how: 'transferred' });
-  }
-
-  refuse(intent: number): void {
-    this.driver.rare({ kind: 'transfer-refused', intent, queueId: 6 as QueueId });
-  }
-
-  async drive(): Promise<void> {
-    for (let turns = 0; turns < 8; turns++) {
-      this.driver.drive();
-      await turn();
-    }
-    expect(this.failure).toBeUndefined();
-  }
-
-  get sent(): number[] {
-    return this.transfers.map(({ command }) => command.intent);
-  }
-}
-
-function message(offset: number): Message {
-  const topic = `$queue/orders/${offset}`;
-  return { topic, payload: Buffer.from('x'), qos: 1, retain: false, properties: undefined };
-}
-
-function stored(given: Message): StoredMessage {
-  const writer = new WireWriter(64);
-  new StoredMessageWriter().write(writer, given, { clientId: 'c', protocol: 'mqtt' });
-  const bytes = writer.take();
-  return { bytes, start: 0, end: bytes.length, index: 1 as StoredMessage['index'] };
-}
+import { OutboxWorld, message } from '../support/outbox-world.ts';
 
 describe('the outbox', () => {
   it('sends open intents in their order, with what tells why they left', async () => {
-    const world = new World();
+    const world = new OutboxWorld();
     for (const number of [1, 2, 3]) world.open(number);
     world.messages.set(2, 'away');
     await world.drive();
@@ -154,7 +20,7 @@ describe('the outbox', () => {
   });
 
   it('proposes nothing twice, however often it is driven and woken', async () => {
-    const world = new World();
+    const world = new OutboxWorld();
     world.open(1);
     await world.drive();
     world.driver.rare({ kind: 'intent-opened', intent: world.intents[0] as Intent });
@@ -167,7 +33,7 @@ describe('the outbox', () => {
   });
 
   it('Q6: tries a refused one again later and later, and holds up no other', async () => {
-    const world = new World();
+    const world = new OutboxWorld();
     world.open(1);
     await world.drive();
     const waits: number[] = [];
@@ -190,7 +56,7 @@ describe('the outbox', () => {
   });
 
   it('has a bounded number under way, and goes on as they are done', async () => {
-    const world = new World();
+    const world = new OutboxWorld();
     for (let number = 1; number <= 200; number++) world.open(number);
     await world.drive();
     expect(world.sent).toHaveLength(64);
@@ -208,7 +74,7 @@ describe('the outbox', () => {
   });
 
   it('declares a dead-letter queue that is missing, once for all that wait for it', async () => {
-    const world = new World();
+    const world = new OutboxWorld();
     world.queues.delete(6);
     world.refuseDeclarations = true;
     world.open(1);
@@ -223,7 +89,7 @@ describe('the outbox', () => {
   });
 
   it('skips what cannot be read, with an alarm, and what goes in circles', async () => {
-    const world = new World();
+    const world = new OutboxWorld();
     world.messages.set(1, 'lost');
     world.open(1);
     const hops = { userProperties: [['_flux.hops', '16']] as const };
@@ -238,7 +104,7 @@ describe('the outbox', () => {
   });
 
   it('sends a dead letter back to where it came from, and to where it is if that is gone', async () => {
-    const world = new World();
+    const world = new OutboxWorld();
     const from = (name: string): Message => ({
       ...message(1),
       properties: { userProperties: [['_flux.dlq-queue', name]] },
@@ -256,7 +122,7 @@ describe('the outbox', () => {
   });
 
   it('D10: takes no space while the disk is inside its reserve', async () => {
-    const world = new World();
+    const world = new OutboxWorld();
     world.inReserve = true;
     world.open(1);
     await world.drive();

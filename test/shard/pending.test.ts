@@ -7,15 +7,6 @@ import { Witness } from '../support/scripted-shard.ts';
 type Step =
   | { readonly kind: 'add'; readonly count: number }
   | { readonly kind: 'refuse' }
-  /** So many go elsewhere, alone or beside their number. */
-  | { readonly kind: 'away'; readonly count: number; readonly alone: boolean }
-  /** What became of so many of them, beginning with the newest or the oldest. */
-  | {
-      readonly kind: 'came';
-      readonly count: number;
-      readonly newest: boolean;
-      readonly refused: boolean;
-    }
   | { readonly kind: 'confirm'; readonly count: number; readonly refuseEach: number }
   | { readonly kind: 'expire'; readonly ms: number }
   | { readonly kind: 'fail' };
@@ -23,17 +14,6 @@ type Step =
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: fc.constant('add' as const), count: fc.integer({ min: 1, max: 900 }) }),
   fc.constant({ kind: 'refuse' as const }),
-  fc.record({
-    kind: fc.constant('away' as const),
-    count: fc.integer({ min: 1, max: 300 }),
-    alone: fc.boolean(),
-  }),
-  fc.record({
-    kind: fc.constant('came' as const),
-    count: fc.integer({ min: 1, max: 500 }),
-    newest: fc.boolean(),
-    refused: fc.boolean(),
-  }),
   fc.record({
     kind: fc.constant('confirm' as const),
     count: fc.integer({ min: 0, max: 1500 }),
@@ -48,9 +28,6 @@ interface Modelled {
   readonly number: number;
   readonly arrived: number;
   told: boolean;
-  /** Where it is known elsewhere; undefined: it never went. */
-  place?: number;
-  came?: unknown;
 }
 
 /** The same with a plain list. */
@@ -67,30 +44,15 @@ class Model {
     each.told = true;
   }
 
-  #isAway(each: Modelled): boolean {
-    return each.place !== undefined && each.came === undefined;
-  }
-
-  /** What is known of it without its number. */
-  #known(each: Modelled): unknown {
-    if (this.#isAway(each)) return undefined;
-    if (each.number === 0) return each.came ?? 'no-queue';
-    return typeof each.came === 'string' ? each.came : undefined;
-  }
-
   confirm(upTo: number, refused: readonly number[]): void {
     this.answered = Math.max(this.answered, upTo);
     for (const number of refused) this.refused.add(number);
-    this.tell();
-  }
-
-  tell(): void {
     for (let head = this.list[0]; head !== undefined; head = this.list[0]) {
-      if (head.number > this.answered || this.#isAway(head)) return;
+      if (head.number > this.answered) return;
       this.list.shift();
       const { number } = head;
-      const own = this.refused.has(number) ? 'queue-full' : undefined;
-      this.#tell(head, own ?? this.#known(head) ?? number);
+      if (number === 0) this.#tell(head, 'no-queue');
+      else this.#tell(head, this.refused.has(number) ? 'queue-full' : number);
     }
   }
 
@@ -98,7 +60,7 @@ class Model {
     for (const each of this.list) {
       if (each.told) continue;
       if (each.arrived > before) return;
-      this.#tell(each, this.#known(each) ?? 'timeout');
+      this.#tell(each, each.number === 0 ? 'no-queue' : 'timeout');
     }
   }
 }
@@ -125,26 +87,6 @@ describe('the ring of waiting numbers', () => {
             pending.refuse(witness, tag, 'no-queue');
             add(0);
             tag++;
-          } else if (each.kind === 'away') {
-            for (let count = 0; count < each.count; count++, tag++) {
-              if (each.alone) add(0);
-              else {
-                pending.add(witness, tag, 10);
-                add(++model.lastNumber);
-              }
-              const one = model.list.at(-1) as Modelled;
-              one.place = each.alone ? pending.away(witness, tag) : pending.alsoAway();
-            }
-          } else if (each.kind === 'came') {
-            const out = model.list.filter(
-              (one) => one.place !== undefined && one.came === undefined,
-            );
-            const some = each.newest ? out.toReversed() : out;
-            for (const one of some.slice(0, each.count)) {
-              one.came = each.refused ? 'queue-full' : 1_000_000 + one.tag;
-              model.tell();
-              pending.came(one.place ?? -1, one.came as RefusalReason);
-            }
           } else if (each.kind === 'confirm') {
             const upTo = Math.min(model.answered + each.count, model.lastNumber);
             const refused: number[] = [];

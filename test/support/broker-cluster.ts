@@ -6,14 +6,18 @@ import { BrokerProcess, freePort, scratchDirectory } from './broker-process.ts';
 
 const LOOK_AGAIN_MS = 20;
 
-/** `here`, `nobody`, or the node that leads; undefined: it said nothing yet. */
+interface LeaderLine {
+  readonly shard?: number;
+  readonly leader?: string;
+}
+
+/** `here`, `nobody`, or the node that leads shard 0; undefined: it said nothing yet. */
 function leaderBy(broker: BrokerProcess): string | undefined {
   const lines = broker.output
     .split('\n')
-    .filter((line) => line.includes('the leader of the shard'));
-  const last = lines.at(-1);
-  if (last === undefined) return undefined;
-  return (JSON.parse(last) as { leader?: string }).leader;
+    .filter((line) => line.includes('the leader of the shard'))
+    .map((line) => JSON.parse(line) as LeaderLine);
+  return lines.findLast(({ shard }) => shard === 0)?.leader;
 }
 
 export class BrokerCluster {

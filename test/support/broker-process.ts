@@ -11,7 +11,7 @@ import { join, resolve } from 'node:path';
 
 export const REPOSITORY = resolve(import.meta.dirname, '../..');
 const LAUNCHER = join(REPOSITORY, 'src/cli/fluxmq.sh');
-const START_DEADLINE_MS = 30_000;
+const START_DEADLINE_MS = 90_000;
 
 export async function scratchDirectory(name: string): Promise<string> {
   const parent = join(REPOSITORY, 'test', '.tmp');

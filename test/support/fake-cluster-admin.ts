@@ -47,6 +47,8 @@ export class FakeClusterAdmin implements ClusterAdmin {
     address: 'n1.example:7000',
     links: [],
     replicas: [replica()],
+    elsewhere: [],
+    shards: [],
   };
   /** In order; accepted when there is none. */
   readonly answers: ClusterAnswer[] = [];
@@ -55,6 +57,8 @@ export class FakeClusterAdmin implements ClusterAdmin {
   /** What an accepted change makes of the node. */
   changed: (change: MemberChange) => void = () => undefined;
   transferred: (to: string) => void = () => undefined;
+  /** What an accepted wish about the map makes of the node. */
+  mapped: (shard: number, node: string | undefined, isHost: boolean) => void = () => undefined;
 
   async status(): Promise<NodeStatus> {
     const { node } = this;
@@ -73,6 +77,20 @@ export class FakeClusterAdmin implements ClusterAdmin {
     this.asked.push(`${shard} transfer ${to}`);
     const answer = this.#answer();
     if (answer.kind === 'accepted') this.transferred(to);
+    return Promise.resolve(answer);
+  }
+
+  async addShard(shard: number): Promise<ClusterAnswer> {
+    this.asked.push(`add shard ${shard}`);
+    const answer = this.#answer();
+    if (answer.kind === 'accepted') this.mapped(shard, undefined, true);
+    return Promise.resolve(answer);
+  }
+
+  async host(shard: number, node: string, isHost: boolean): Promise<ClusterAnswer> {
+    this.asked.push(`${shard} ${isHost ? 'host' : 'unhost'} ${node}`);
+    const answer = this.#answer();
+    if (answer.kind === 'accepted') this.mapped(shard, node, isHost);
     return Promise.resolve(answer);
   }
 

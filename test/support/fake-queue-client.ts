@@ -18,6 +18,7 @@ import {
   type ConsumerSink,
   type EnqueueRefusal,
   type EnqueueWaiter,
+  type GonePublish,
   type Origin,
   type PublishKey,
   type QueueAdmin,
@@ -54,6 +55,13 @@ export class FakeQueueClient implements QueueClient {
   leader = '';
   readonly queues = new QueueList();
   version = 1;
+  isShared = false;
+  /** Names that were looked for, in order. */
+  readonly lookedUp: string[] = [];
+  /** What a look finds; false: nobody could be asked. */
+  look: (name: string) => Promise<boolean> = () => Promise.resolve(true);
+  /** Hears of a publish whose queues are gone. */
+  gone: (gone: GonePublish) => boolean = () => false;
   writable = true;
   readonly settlements: Settlement[] = [];
   readonly closings: { queue: string; clientId: string; how: 'lost' | 'returned' }[] = [];
@@ -128,6 +136,15 @@ export class FakeQueueClient implements QueueClient {
 
   get unanswered(): number {
     return this.#waiting.length;
+  }
+
+  onGone(listener: (gone: GonePublish) => boolean): void {
+    this.gone = listener;
+  }
+
+  lookUp(name: string): Promise<boolean> {
+    this.lookedUp.push(name);
+    return this.look(name);
   }
 
   enqueue(

@@ -121,6 +121,11 @@ export class MemoryShardLog implements ShardLog {
 
   applied(): void {}
 
+  readIndex(done: (index: LogIndex) => void): void {
+    const index = this.committed;
+    setImmediate(() => done(index));
+  }
+
   membersAt(): Uint8Array {
     return new Uint8Array([1, 2, 3]);
   }

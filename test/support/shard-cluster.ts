@@ -24,6 +24,7 @@ import { encodeStats } from '../../src/shard/requests.ts';
 import { RaftLog } from '../../src/shard/raft-log.ts';
 import { DEFAULT_SHARD_LIMITS } from '../../src/shard/shard-limits.ts';
 import type { ShardLimits } from '../../src/shard/shard-limits.ts';
+import type { ShardMap } from '../../src/machine/shard-map.ts';
 import type { QueueLimits } from '../../src/machine/definitions.ts';
 import type { ShardLead } from '../../src/shard/shard-options.ts';
 import { Shard } from '../../src/shard/shard.ts';
@@ -65,6 +66,7 @@ export class ShardNode implements ReplicaMaker {
   readonly unread: string[] = [];
   /** Who leads, as the shard has told. */
   readonly told: ShardLead[] = [];
+  shardMap: ShardMap | undefined;
   listener: NetworkListener | undefined;
   /** Instead of the plain one. */
   routed: ShardClient | undefined;
@@ -130,6 +132,9 @@ export class ShardNode implements ReplicaMaker {
         this.told.push(lead);
         this.#route?.leads(asLead(lead));
       },
+      onShardMap: (map) => {
+        this.shardMap = map;
+      },
       onFailure: (error) => void this.failures.push(error),
     });
     if (!isRouted) this.client = new PlainClient(near, this.id);
@@ -140,7 +145,9 @@ export class ShardNode implements ReplicaMaker {
   #openRoute(port: BatchPort, { near, logger }: { near: BatchPort; logger: Logger }): void {
     const { links, clock } = this.#cluster;
     const serve = (session: BatchPort): boolean => this.shard?.serve(session) === true;
-    const ofShard = new LinksOfShard({ shard: 0, logger, route: () => route, serve });
+    const leader = (): string => '';
+    const routes = (): LeaderRoute[] => [route];
+    const ofShard = new LinksOfShard({ shard: 0, logger, routes, serve, leader });
     const route = new LeaderRoute({
       node: this.id,
       port,

@@ -3,11 +3,12 @@
 import fc from 'fast-check';
 import type { Message, MessageProperties } from '../../src/broker/message.ts';
 import { GROUP_KINDS, RANGE_CAUSES, SETTLE_CAUSES } from '../../src/machine/command.ts';
-import { SETTLE_OUTCOMES, SKIP_REASONS } from '../../src/machine/command.ts';
+import { SETTLE_OUTCOMES, ROUTE_ENDS, SKIP_REASONS } from '../../src/machine/command.ts';
 import type { EnqueueOptions, Position, PublishKey } from '../../src/machine/command.ts';
 import { CAPTURES, DEFAULT_GROUPS, GROUP_STARTS } from '../../src/machine/definitions.ts';
 import { OVERFLOWS, QUEUE_TYPES } from '../../src/machine/definitions.ts';
 import type { QueueLimits } from '../../src/machine/definitions.ts';
+import { SHARDS_MAX } from '../../src/machine/ids.ts';
 import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
 import type { PlainCommand } from '../../src/shard/codec.ts';
 
@@ -118,6 +119,7 @@ export const enqueueOptions: fc.Arbitrary<EnqueueOptions> = fc
   );
 
 const groupOf = { queueId, groupId };
+const shard = fc.nat({ max: SHARDS_MAX - 1 });
 
 export const plainCommand: fc.Arbitrary<PlainCommand> = fc.oneof(
   fc.record({
@@ -133,6 +135,7 @@ export const plainCommand: fc.Arbitrary<PlainCommand> = fc.oneof(
     type: fc.constantFrom(...QUEUE_TYPES),
     topics: fc.array(fc.string({ unit: 'grapheme' }), { maxLength: 4 }),
     limits,
+    placed: fc.option(fc.maxSafeNat(), { nil: undefined }),
   }),
   fc.record({ kind: fc.constant('update-queue' as const), queueId, limits }),
   fc.record({ kind: fc.constant('delete-queue' as const), queueId }),
@@ -163,6 +166,14 @@ export const plainCommand: fc.Arbitrary<PlainCommand> = fc.oneof(
     intent: fc.maxSafeNat(),
     reason: fc.constantFrom(...SKIP_REASONS),
   }),
+  fc.record({ kind: fc.constant('route-intent' as const), intent: fc.maxSafeNat(), queueId }),
+  fc.record({
+    kind: fc.constant('end-route' as const),
+    intent: fc.maxSafeNat(),
+    number: fc.maxSafeNat(),
+    how: fc.constantFrom(...ROUTE_ENDS),
+    next: fc.maxSafeNat(),
+  }),
   fc.record({
     kind: fc.constant('move-range' as const),
     ...groupOf,
@@ -171,6 +182,24 @@ export const plainCommand: fc.Arbitrary<PlainCommand> = fc.oneof(
     target: fc.oneof(fc.constant('source' as const), queueId),
   }),
   fc.record({ kind: fc.constant('end-session' as const), session: name }),
+  fc.record({
+    kind: fc.constant('place-queue' as const),
+    name,
+    among: fc.array(shard, { maxLength: SHARDS_MAX }),
+    near: name,
+  }),
+  fc.record({ kind: fc.constant('unplace-queue' as const), name, version: fc.maxSafeNat() }),
+  fc.record({ kind: fc.constant('fence-names' as const), version: fc.maxSafeNat() }),
+  fc.record({
+    kind: fc.constant('add-shard' as const),
+    number: shard,
+    founders: fc.array(name, { maxLength: 7 }),
+  }),
+  fc.record({
+    kind: fc.constantFrom('host-shard' as const, 'unhost-shard' as const),
+    number: shard,
+    node: name,
+  }),
 );
 
 /** As it comes back from the log: no properties and empty ones are the same. */

@@ -9,6 +9,7 @@ import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import type { QueueDefinition } from '../../src/machine/definitions.ts';
 import { DEFAULT_GROUP } from '../../src/machine/ids.ts';
 import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
+import type { ShardMap } from '../../src/machine/shard-map.ts';
 import type { EnqueueOptions, PublishKey, SettleOutcome } from '../../src/machine/command.ts';
 import type { ConsumeRequest, SettleAnswer, SettleRequest } from '../../src/broker/ports.ts';
 import {
@@ -31,6 +32,7 @@ import {
 } from '../../src/shard/codec.ts';
 import type { PlainCommand } from '../../src/shard/codec.ts';
 import { encodeSectionHeader } from '../../src/shard/entry.ts';
+import type { OtherShards } from '../../src/shard/other-shards.ts';
 import { loopback } from '../../src/shard/port.ts';
 import type { BatchPort } from '../../src/shard/port.ts';
 import { decodeRefusal, decodeStats, encodeRequest } from '../../src/shard/requests.ts';
@@ -300,6 +302,9 @@ export interface OpenOptions {
   readonly queues?: readonly QueueDefinition[];
   readonly limits?: Partial<ShardLimits>;
   readonly mode?: 'auto' | 'by-hand';
+  readonly number?: number;
+  readonly onShardMap?: (map: ShardMap) => void;
+  readonly others?: OtherShards;
   /** Instead of the log in memory. */
   readonly log?: ShardLog;
 }
@@ -340,6 +345,9 @@ export class ShardWorld {
       inReserve: () => this.inReserve,
       diskFull: () => undefined,
       onFailure: (error) => void this.failures.push(error),
+      ...(options.number === undefined ? {} : { number: options.number }),
+      ...(options.onShardMap === undefined ? {} : { onShardMap: options.onShardMap }),
+      others: options.others,
     });
     if (options.mode === 'by-hand') await this.syncUntil(opening);
     this.shard = await opening;

@@ -1,12 +1,12 @@
 /**
- * What a path given to `segment-dump` means: a segment, a run, the folder of a log or of runs, or a
- * whole data directory.
+ * What a path given to `segment-dump` means: a segment, a run, the folder of a log or of runs, the
+ * folder of a shard, or a whole data directory, for its shard 0.
  */
 
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { nodeFiles } from '#storage';
-import { partDirectory } from '../../shard-threads.ts';
+import { isShardFolder, partDirectory } from '../../shard-threads.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 
 export interface DumpPath {
@@ -39,7 +39,8 @@ export async function dumpPath(path: string): Promise<DumpPath> {
   }
   const files = nodeFiles();
   const inData = await partDirectory(files, path, 'log');
-  if ((await kindOf(join(path, 'format'))) === 'file' && (await kindOf(inData)) === 'directory') {
+  const isOurs = isShardFolder(path) || (await kindOf(join(path, 'format'))) === 'file';
+  if (isOurs && (await kindOf(inData)) === 'directory') {
     const runs = await runsIn(await partDirectory(files, path, 'runs'));
     return { log: { path: inData, isDirectory: true }, runs };
   }

@@ -106,6 +106,7 @@ function commandText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload
   switch (command.kind) {
     case 'enqueue':
     case 'transfer':
+    case 'take-transfer':
       return `${command.kind} ${placeText(command)}${queues}${messageText(event, withPayload)}`;
     case 'settle':
       return (
@@ -133,14 +134,25 @@ function commandText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload
     case 'retain':
     case 'fire-timers':
     case 'skip-intent':
+    case 'route-intent':
+    case 'end-route':
     case 'end-session':
+    case 'place-queue':
+    case 'unplace-queue':
+    case 'fence-names':
+    case 'add-shard':
+    case 'host-shard':
+    case 'unhost-shard':
       return `${command.kind} ${printable(JSON.stringify(commandFields(command)))}${result}`;
   }
 }
 
-/** Where in its sender's stream, or which intent of the outbox. */
-function placeText(command: Extract<Command, { kind: 'enqueue' | 'transfer' }>): string {
+/** Where in its sender's stream, which intent of the outbox, or which one of another shard. */
+function placeText(
+  command: Extract<Command, { kind: 'enqueue' | 'transfer' | 'take-transfer' }>,
+): string {
   if (command.kind === 'transfer') return `intent ${command.intent}`;
+  if (command.kind === 'take-transfer') return `shard ${command.from}/${command.number}`;
   return `${printable(command.node)}/${command.boot}/${command.number}`;
 }
 

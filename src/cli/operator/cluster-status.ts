@@ -79,7 +79,7 @@ function linesOf(view: ClusterView, width: number | undefined): string[] {
     ...shards.flatMap((shard) => warningsOf(shard)),
     ...strangers.map(({ id, address }) => {
       const add = `fluxmq cluster add ${visible(id)} ${address}`;
-      return `  ${visible(id)} is no member; at the leader: ${add}`;
+      return `  ${visible(id)} is no member; at one that is: ${add}`;
     }),
     ...silent.map((place) => `  no answer: ${visible(place)}`),
     '',

@@ -1,16 +1,13 @@
 /**
- * Changes of a cluster as steps, each of them told: a look at the leader's own configuration, one
+ * Changes of a shard's members as steps, each of them told: a look at the configuration in use, one
  * wish where something is missing, and waiting until a majority has it (thesis 4.1, 4.2).
  *
  * Every step begins with that look and remembers nothing, so that a command may be interrupted
- * anywhere and given again: it goes on from what is there. It never guesses: another leader ends it
- * with that leader's name, since only a leader can be asked; what passes by itself is waited for.
+ * anywhere and given again: it goes on from what is there. It may be given at any member: the wish
+ * goes to whoever leads, and what passes by itself is waited for.
  */
 
 import type {
-  ClusterAdmin,
-  ClusterAnswer,
-  ClusterRefusal,
   MemberChange,
   MemberStatus,
   NodeStatus,
@@ -18,35 +15,15 @@ import type {
 } from '../../admin/cluster-port.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 import { visible } from '../text/columns.ts';
-
-/** What a step says: `step` for programs, `text` for people. */
-export interface Step {
-  readonly step: string;
-  readonly node: string;
-  readonly text: string;
-  readonly fields?: Readonly<Record<string, number | string>>;
-}
-
-export interface StepsOptions {
-  readonly cluster: ClusterAdmin;
-  readonly shard: number;
-  readonly say: (step: Step) => Promise<void>;
-  /** Between two looks. */
-  readonly pause: () => Promise<void>;
-  /** Whether the time that was given is over. */
-  readonly isOver: () => boolean;
-}
-
-/** What passes by itself: it is asked for again. */
-const PASSING = new Set<ClusterRefusal>(['not-ready', 'pending', 'transferring', 'not-caught-up']);
+import { StepTalk, type StepsOptions } from './step-talk.ts';
 
 export class ClusterSteps {
   readonly #options: StepsOptions;
-  #node = '';
-  #lastSaid = '';
+  readonly #talk: StepTalk;
 
   constructor(options: StepsOptions) {
     this.#options = options;
+    this.#talk = new StepTalk(options);
   }
 
   /** As a learner first, which `votes` makes a voter once it has caught up. */
@@ -55,145 +32,113 @@ export class ClusterSteps {
       const view = await this.look();
       const member = memberOf(view, id);
       if (member === undefined) {
+        mustBeMember(view);
         const how = 'added as a learner, which gets what the others have';
-        await this.#change(view, { kind: 'add', id, address, votes }, how);
+        await this.#change({ kind: 'add', id, address, votes }, how);
       } else if (isUnderWay(view)) {
-        await this.#say(id, 'waiting', 'waits until a majority has the change');
+        await this.#talk.say(id, 'waiting', 'waits until a majority has the change');
       } else if (member.role === 'voter') {
-        return this.#say(id, 'voter', 'is a voter');
+        return this.#talk.say(id, 'voter', 'is a voter');
       } else if (!votes) {
-        return this.#say(id, 'learner', `is a learner${joins(member)}`);
+        return this.#talk.say(id, 'learner', `is a learner${joins(member)}`);
       } else {
         await this.#promote(view, member);
       }
-      await this.#pause(id);
+      await this.#talk.pause(id);
     }
   }
 
   async #promote(view: ReplicaStatus, member: MemberStatus): Promise<void> {
     const { id, address, progress } = member;
-    this.#mustLead(view);
+    if (await this.#lacksLeader(view, id)) return undefined;
     if (progress?.active !== true) {
       const where = `does not answer at ${visible(address)}: start it, and it goes on`;
-      return this.#say(id, 'away', where);
+      return this.#talk.say(id, 'away', where);
     }
     const { state, match, caughtUp } = progress;
     const fields = { match, last: view.last };
     const how = state === 'catch-up' ? 'gets a checkpoint' : 'catches up';
     const text = `${how}: has entry ${match} of ${view.last}`;
-    await this.#tell({ node: id, step: 'catching-up', text, fields });
+    await this.#talk.tell({ node: id, step: 'catching-up', text, fields });
     if (member.role === 'learner' && caughtUp) {
-      await this.#change(view, { kind: 'promote', id }, 'has caught up, and becomes a voter');
+      await this.#change({ kind: 'promote', id }, 'has caught up, and becomes a voter');
     }
   }
 
   async remove(id: string): Promise<void> {
-    let asked = false;
     for (;;) {
       const view = await this.look();
       const member = memberOf(view, id);
       if (member === undefined) {
-        if (!isUnderWay(view)) return this.#say(id, 'gone', 'is no member');
-        await this.#say(id, 'waiting', 'waits until a majority has the change');
-      } else if (asked && view.role !== 'leader' && view.leader === undefined) {
-        await this.#say(id, 'waiting', 'waits for a leader');
-      } else {
+        if (!isUnderWay(view)) return this.#talk.say(id, 'gone', 'is no member');
+        await this.#talk.say(id, 'waiting', 'waits until a majority has the change');
+      } else if (!(await this.#lacksLeader(view, id))) {
         mustKeepMajority(view, id);
-        asked = (await this.#change(view, { kind: 'remove', id }, 'removed')) || asked;
+        await this.#change({ kind: 'remove', id }, 'removed');
       }
-      await this.#pause(id);
+      await this.#talk.pause(id);
     }
   }
 
   async transfer(to: string): Promise<void> {
+    const { cluster } = this.#options;
     let begun = false;
     for (;;) {
       const view = await this.look();
-      if (view.leader === to) return this.#say(to, 'leads', 'leads');
-      if (begun && (view.leader === undefined || view.transferTo === to)) {
-        await this.#say(to, 'waiting', 'is told to stand for election');
-      } else {
-        if (begun) await this.#say(to, 'again', 'has not taken over: asked again');
-        this.#mustLead(view);
-        begun = await this.#asked(await this.#options.cluster.transfer(this.#shard, to), to);
-        if (begun) await this.#say(to, 'begun', `${visible(view.id)} hands over to it`);
+      if (view.leader === to) {
+        // It hears that it was chosen, and keeps the lead for a while.
+        await cluster.transfer(this.#shard, to);
+        return this.#talk.say(to, 'leads', 'leads');
       }
-      await this.#pause(to);
+      if (begun && (view.leader === undefined || view.transferTo === to)) {
+        await this.#talk.say(to, 'waiting', 'is told to stand for election');
+      } else if (!(await this.#lacksLeader(view, to))) {
+        if (begun) await this.#talk.say(to, 'again', 'has not taken over: asked again');
+        begun = await this.#talk.asked(await cluster.transfer(this.#shard, to), to);
+        const from = visible(view.leader ?? '');
+        if (begun) await this.#talk.say(to, 'begun', `${from} hands over to it`);
+      }
+      await this.#talk.pause(to);
     }
   }
 
-  /** What this node's replica says now. */
+  /** What is known of the shard here, and by its leader where that is reached. */
   async look(): Promise<ReplicaStatus> {
     const status = await this.#options.cluster.status();
-    this.#node = status.node;
-    return replicaOf(status, this.#shard);
+    return viewOf(status, this.#shard);
   }
 
   get #shard(): number {
     return this.#options.shard;
   }
 
-  /** Whether it was made; what passes is asked for again by whoever looks next. */
-  async #change(view: ReplicaStatus, change: MemberChange, done: string): Promise<boolean> {
-    this.#mustLead(view);
+  /** What passes is asked for again by whoever looks next. */
+  async #change(change: MemberChange, done: string): Promise<void> {
     const answer = await this.#options.cluster.change(this.#shard, change);
-    const made = await this.#asked(answer, change.id);
-    if (made) await this.#say(change.id, `${change.kind}-asked`, done);
-    return made;
+    if (!(await this.#talk.asked(answer, change.id))) return;
+    await this.#talk.say(change.id, `${change.kind}-asked`, done);
   }
 
-  async #asked(answer: ClusterAnswer, id: string): Promise<boolean> {
-    if (answer.kind === 'accepted') return true;
-    const { code, leader } = answer;
-    // Somebody else was faster: the next look shows it.
-    const isThere = code === 'already-member' || code === 'not-learner';
-    if (isThere || code === 'not-member' || code === 'already-leader') return false;
-    if (PASSING.has(code)) {
-      await this.#say(id, 'waiting', `waits: ${REFUSED[code]}`);
-      return false;
-    }
-    if (code === 'not-leader') throw this.#notLeader(leader);
-    const text = `shard ${this.#shard}, ${visible(id)}: ${REFUSED[code]} (${code})`;
-    throw new CliError(ExitCode.refused, text);
-  }
-
-  #mustLead(view: ReplicaStatus): void {
-    if (view.role !== 'leader') throw this.#notLeader(view.leader);
-  }
-
-  #notLeader(leader: string | undefined): CliError {
-    const here = `${visible(this.#node)} does not lead shard ${this.#shard}`;
-    const there =
-      leader === undefined
-        ? 'nobody does for now: fluxmq cluster status tells when somebody does'
-        : `${visible(leader)} does: give this command there`;
-    return new CliError(ExitCode.refused, `${here}; ${there} (not-leader)`);
-  }
-
-  async #say(node: string, step: string, text: string): Promise<void> {
-    await this.#tell({ node, step, text });
-  }
-
-  /** The same is told once. */
-  async #tell(step: Step): Promise<void> {
-    if (this.#lastSaid === step.text) return;
-    this.#lastSaid = step.text;
-    await this.#options.say(step);
-  }
-
-  async #pause(id: string): Promise<void> {
-    if (this.#options.isOver()) {
-      const text = `${visible(id)}: not done in time; give the command again, and it goes on`;
-      throw new CliError(ExitCode.timeout, text);
-    }
-    await this.#options.pause();
+  /** Nobody leads, or what the leader knows of the others is not known here. */
+  async #lacksLeader(view: ReplicaStatus, id: string): Promise<boolean> {
+    const isKnown = view.leader !== undefined && view.leaderLast !== undefined;
+    mustBeMember(view);
+    if (!isKnown) await this.#talk.say(id, 'waiting', 'waits for a leader that is reached');
+    return !isKnown;
   }
 }
 
-function replicaOf({ node, replicas }: NodeStatus, shard: number): ReplicaStatus {
-  const replica = replicas.find((each) => each.shard === shard);
-  if (replica !== undefined) return replica;
+function viewOf({ node, replicas, elsewhere }: NodeStatus, shard: number): ReplicaStatus {
+  const view = [...replicas, ...elsewhere].find((each) => each.shard === shard);
+  if (view !== undefined) return view;
   throw new CliError(ExitCode.refused, `${visible(node)} has no shard ${shard} (no-shard)`);
+}
+
+/** What a node that waits to be added believes of the others is old, and nobody hears it. */
+function mustBeMember(view: ReplicaStatus): void {
+  if (view.members.some(({ id }) => id === view.id)) return;
+  const text = `${visible(view.id)} is no member: give this command at one that is`;
+  throw new CliError(ExitCode.refused, `${text} (not-member)`);
 }
 
 function memberOf(view: ReplicaStatus, id: string): MemberStatus | undefined {
@@ -224,22 +169,3 @@ function mustKeepMajority(view: ReplicaStatus, id: string): void {
     'nothing could be committed; start or remove those first';
   throw new CliError(ExitCode.refused, text);
 }
-
-const REFUSED = {
-  'not-leader': 'another node leads',
-  transferring: 'leadership is on its way to another node',
-  stopped: 'a write of this node failed, so it does nothing any more',
-  'not-ready': 'the leader has committed nothing in its term yet',
-  pending: 'another change is not committed yet',
-  'already-member': 'it is a member already',
-  'not-member': 'it is no member',
-  'not-learner': 'it votes already',
-  'not-voter': 'it does not vote',
-  'not-caught-up': 'it has not caught up yet',
-  'last-voter': 'nobody would be left to vote',
-  'already-leader': 'it leads already',
-  'no-shard': 'this node has no replica of that shard',
-  alone: 'this is a single broker: cluster.listen is off, and nobody could reach it',
-  invalid: 'write the id of a node, and its address as host:port',
-  unprotected: 'the nodes talk without TLS, and that address is outside this machine',
-} as const satisfies Record<ClusterRefusal, string>;

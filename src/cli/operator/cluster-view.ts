@@ -47,8 +47,8 @@ export interface ClusterView {
 export function clusterView(answers: readonly Answer[]): ClusterView {
   const nodes = answers.flatMap(({ status }) => status ?? []);
   const shards = new Map<number, ReplicaStatus[]>();
-  for (const { replicas } of nodes) {
-    for (const replica of replicas) {
+  for (const { replicas, elsewhere } of nodes) {
+    for (const replica of [...replicas, ...elsewhere]) {
       shards.set(replica.shard, [...(shards.get(replica.shard) ?? []), replica]);
     }
   }
@@ -59,6 +59,8 @@ export function clusterView(answers: readonly Answer[]): ClusterView {
       .map(([shard, replicas]) => shardView(shard, replicas)),
     strangers: nodes.flatMap(({ address = '', replicas }) =>
       replicas
+        // In the others a replica asks by itself.
+        .filter(({ shard }) => shard === 0)
         .filter(({ id, members }) => !members.some((member) => member.id === id))
         .map(({ id }) => ({ id, address })),
     ),

@@ -13,7 +13,7 @@ import { type BrokerFlags, addBrokerOptions, withBroker } from './broker.ts';
 import { GROUP_COLUMNS } from './groups-table.ts';
 import { differences, writtenLimits } from './limits.ts';
 import { type WatchFlags, show, watchOption } from './screen.ts';
-import { detailFields, jsonLine } from './told.ts';
+import { detailFields, jsonLine, shardOfQueue } from './told.ts';
 
 interface ShowFlags extends BrokerFlags, WatchFlags {
   readonly all?: boolean;
@@ -42,10 +42,12 @@ export function showCommand(): Command {
 function describe(detail: QueueDetail, all: boolean, width: number | undefined): string[] {
   const { definition, groups } = detail;
   const facts = [...factsOf(detail), ...limitsOf(detail, all)];
+  const shard = shardOfQueue(detail);
+  const place = `number ${detail.queueId}, ${shard === undefined ? 'in memory' : `shard ${shard}`}`;
   const widest = Math.max(...facts.map(([name]) => name.length));
   const lines = facts.map(([name, value]) => `  ${name.padEnd(widest)}  ${visible(value)}`);
   return [
-    `${visible(definition.name)}: ${definition.type}, number ${detail.queueId}`,
+    `${visible(definition.name)}: ${definition.type}, ${place}`,
     ...lines.map((line) => (width === undefined ? line : cutTo(line, width))),
     '',
     ...(groups.length === 0 ? ['no groups'] : table(GROUP_COLUMNS, groups, width)),

@@ -10,6 +10,7 @@ import type {
   QueueDetail,
   QueueSummary,
 } from '../../broker/ports.ts';
+import { SHARDS_MAX, shardOf } from '../../machine/ids.ts';
 
 /** One JSON object, on one line. */
 export function jsonLine(fields: object): string {
@@ -21,6 +22,7 @@ export function summaryFields(summary: QueueSummary): Record<string, unknown> {
   return {
     queue: definition.name,
     queue_id: summary.queueId,
+    shard: shardOfQueue(summary) ?? null,
     type: definition.type,
     topics: definition.topics,
     start: summary.start,
@@ -29,6 +31,12 @@ export function summaryFields(summary: QueueSummary): Record<string, unknown> {
     consumers: summary.consumers,
     leaving: summary.leaving,
   };
+}
+
+/** Undefined: it is in memory, and in none. */
+export function shardOfQueue({ queueId }: QueueSummary): number | undefined {
+  const shard = shardOf(queueId);
+  return shard < SHARDS_MAX ? shard : undefined;
 }
 
 export function groupFields(queue: string, group: GroupSummary): Record<string, unknown> {
@@ -72,13 +80,15 @@ function snakeCase(fields: object): Record<string, unknown> {
 }
 
 export function nodeFields(status: NodeStatus): Record<string, unknown> {
-  const { node, cluster, address, links, replicas } = status;
+  const { node, cluster, address, links, replicas, elsewhere, shards } = status;
   return {
     node,
     cluster: cluster ?? null,
     address: address ?? null,
     links,
     replicas: replicas.map((replica) => replicaFields(replica)),
+    elsewhere: elsewhere.map((replica) => replicaFields(replica)),
+    shards,
   };
 }
 

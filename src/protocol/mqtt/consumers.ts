@@ -43,8 +43,8 @@ export interface ConsumersParts {
 }
 
 export interface WantedConsumer {
-  /** A promise while it is being made. */
-  readonly queue: QueueInfo | Promise<QueueInfo | MakeRefusal>;
+  /** A promise while it is looked for or made; of undefined: there is none. */
+  readonly queue: QueueInfo | Promise<QueueInfo | MakeRefusal | undefined>;
   readonly wish: QueueWish;
   readonly identifier: number;
   /** Once; undefined: it is a member of its group. */
@@ -118,6 +118,7 @@ class QueueSubscription implements ConsumerSink, QueueSource {
   readonly #answered: (refusal: SubscribeRefusal | undefined) => void;
   #state: 'asked' | 'attached' | 'closed' = 'asked';
   #consumer: QueueConsumer | undefined;
+  #hasLooked = false;
   #queueId = -1;
   /** Granted and not arrived. */
   #credit: number;
@@ -153,15 +154,15 @@ class QueueSubscription implements ConsumerSink, QueueSource {
     );
   }
 
-  begin(queue: QueueInfo | Promise<QueueInfo | MakeRefusal>): void {
+  begin(queue: WantedConsumer['queue']): void {
     if ('queueId' in queue) this.#consume(queue);
-    else void queue.then((made) => this.#made(made));
+    else void queue.then((found) => this.#found(found));
   }
 
-  #made(made: QueueInfo | MakeRefusal): void {
+  #found(found: QueueInfo | MakeRefusal | undefined): void {
     if (this.#state !== 'asked') return;
-    if (typeof made === 'object') this.#consume(made);
-    else this.#refuse(MAKE_REFUSALS[made]);
+    if (typeof found === 'object') this.#consume(found);
+    else this.#refuse(found === undefined ? NO_QUEUE : MAKE_REFUSALS[found]);
   }
 
   #consume({ queueId, type }: QueueInfo): void {
@@ -219,11 +220,21 @@ class QueueSubscription implements ConsumerSink, QueueSource {
     const before = this.#state;
     if (before === 'closed') return;
     if (before === 'asked') {
+      if (reason === 'queue-deleted' && this.#lookAgain()) return;
       this.#refuse(cancelRefusal(reason, detail));
       return;
     }
     this.#state = 'closed';
     this.#parts.cancelled(this.#wish.queueName, reason);
+  }
+
+  /** Another node may have made it anew, and this one did not know yet; once. */
+  #lookAgain(): boolean {
+    if (this.#hasLooked) return false;
+    this.#hasLooked = true;
+    const found = this.#parts.broker.findQueue(this.#wish.queueName);
+    void found?.then((queue) => this.#found(queue));
+    return found !== undefined;
   }
 
   acknowledged(delivery: HeldDelivery, positive: boolean): void {
@@ -275,6 +286,11 @@ function cancelRefusal(reason: CancelReason, detail: string): SubscribeRefusal {
   return { reasonCode, text: detail === '' ? reason : detail };
 }
 
+export const NO_QUEUE: SubscribeRefusal = {
+  reasonCode: ReasonCode.unspecifiedError,
+  text: "there is no such queue; what is published to its name lies in the queue 'mqtt'",
+};
+
 const MAKE_REFUSALS = {
   'no-queue': { reasonCode: ReasonCode.unspecifiedError, text: 'no queue can have that name' },
   'too-many-queues': {
@@ -283,7 +299,7 @@ const MAKE_REFUSALS = {
   },
   unavailable: {
     reasonCode: ReasonCode.implementationSpecificError,
-    text: 'there is no such queue, and it could not be made now',
+    text: 'whether there is such a queue is not known now, or it could not be made',
   },
 } as const satisfies Record<MakeRefusal, SubscribeRefusal>;
 

@@ -25,6 +25,7 @@ import type {
   EnqueueWaiter,
   Publisher,
   PublishKey,
+  QueueInfo,
   SettleAnswer,
   SettleWaiter,
 } from '../../broker/ports.ts';
@@ -41,11 +42,11 @@ import {
   type Recipient,
 } from './encode.ts';
 import type { Output } from './output.ts';
-import type { PublishPacket } from './packet.ts';
+import type { PublishPacket, UserProperties } from './packet.ts';
 import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
 import { type Refusal, REFUSALS, SETTLE_ANSWERS_REFUSED } from './refusals.ts';
 import type { Received, Session } from './session.ts';
-import { settlementOf } from './settle.ts';
+import { settledQueue, settlementOf } from './settle.ts';
 
 export type PublishEnding = Ending<ServerDisconnectReason>;
 
@@ -204,12 +205,30 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
       }
       return broker.publish(message, publisher, tag === UNANSWERED ? undefined : tag);
     }
-    if (typeof settlement === 'string') return settlement;
     // Settling twice is settling once.
     publisher.key = undefined;
+    if (settlement === 'settle-no-queue') {
+      const found = broker.findQueue(settledQueue(topic));
+      if (found === undefined) return settlement;
+      const late = { topic, userProperties: properties?.userProperties };
+      void found.then((queue) => this.#settleFound(queue, late, tag));
+    } else if (typeof settlement === 'string') return settlement;
+    else broker.settle(settlement, this, tag);
     if (tag === UNANSWERED) this.#unheard++;
-    broker.settle(settlement, this, tag);
     return 'waiting';
+  }
+
+  /** The queue was not known when the settlement came, and was asked for. */
+  #settleFound(
+    queue: QueueInfo | 'unavailable' | undefined,
+    { topic, userProperties }: { topic: string; userProperties: UserProperties | undefined },
+    tag: number,
+  ): void {
+    const { broker } = this.#parts.context;
+    const settlement =
+      queue === 'unavailable' ? 'settle-unavailable' : settlementOf(topic, userProperties, broker);
+    if (typeof settlement === 'object') broker.settle(settlement, this, tag);
+    else this.#settled(tag, settlement ?? 'settle-no-queue');
   }
 
   /**
@@ -263,6 +282,10 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
   settled(tag: number, answer: SettleAnswer): void {
     const outcome =
       answer === 'done' || answer === 'already' ? answer : SETTLE_ANSWERS_REFUSED[answer];
+    this.#settled(tag, outcome);
+  }
+
+  #settled(tag: number, outcome: Proof | Refusal): void {
     if (tag !== UNANSWERED) {
       this.resolve(tag, outcome);
       return;

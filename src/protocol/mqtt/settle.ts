@@ -56,6 +56,11 @@ export function settlementOf(
   return requestOf(queue, outcome, properties);
 }
 
+/** The name of the queue in the topic of a settlement. */
+export function settledQueue(topic: string): string {
+  return parseQueueTopic(topic)?.name ?? '';
+}
+
 function requestOf(
   queue: QueueInfo,
   outcome: AskedOutcome,

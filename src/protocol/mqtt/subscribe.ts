@@ -10,9 +10,9 @@
  * MQTT 5.0 sections 3.8.4, 3.10.4.
  */
 
-import type { MakeRefusal, QueueInfo, SubscriptionOptions } from '../../broker/ports.ts';
+import type { SubscriptionOptions } from '../../broker/ports.ts';
 import { QUEUE_PREFIX } from '../../broker/queue-topic.ts';
-import type { Consumers } from './consumers.ts';
+import { type Consumers, NO_QUEUE, type WantedConsumer } from './consumers.ts';
 import type { Ending, MqttContext } from './context.ts';
 import type { Outbound } from './deliver.ts';
 import { encodeSuback, encodeUnsuback, type Recipient } from './encode.ts';
@@ -198,7 +198,7 @@ export class Subscriptions {
     this.#parts.session.subscriptions.set(topicFilter, { ...options, wish: kept });
   }
 
-  #queue({ queueName }: QueueWish): QueueInfo | Promise<QueueInfo | MakeRefusal> | undefined {
+  #queue({ queueName }: QueueWish): WantedConsumer['queue'] | undefined {
     const { broker } = this.#parts.context;
     return broker.queue(queueName) ?? broker.makeQueue(queueName);
   }
@@ -271,8 +271,4 @@ const TOO_MANY_PENDING: SubscribeRefusal = {
 const QOS_0: SubscribeRefusal = {
   reasonCode: ReasonCode.implementationSpecificError,
   text: 'a queue is consumed at QoS 1: its messages are settled',
-};
-const NO_QUEUE: SubscribeRefusal = {
-  reasonCode: ReasonCode.unspecifiedError,
-  text: "there is no such queue; what is published to its name lies in the queue 'mqtt'",
 };

@@ -1,0 +1,124 @@
+/**
+ * Which nodes have a replica of a shard other than 0, as steps: a word in the map of shards, and
+ * waiting until the replica that follows it votes, or is gone. As in cluster-steps.ts each step
+ * begins with a look, and may be interrupted and given again.
+ */
+
+import type { NodeStatus, ReplicaStatus, ShardPlace } from '../../admin/cluster-port.ts';
+import { nodeOf } from '../../cluster/server-id.ts';
+import { CliError, ExitCode } from '../exit-codes.ts';
+import { visible } from '../text/columns.ts';
+import { StepTalk, type StepsOptions } from './step-talk.ts';
+
+interface Look {
+  readonly place: ShardPlace;
+  /** Undefined: nobody told of it. */
+  readonly view: ReplicaStatus | undefined;
+}
+
+export class ShardHosting {
+  readonly #options: StepsOptions;
+  readonly #talk: StepTalk;
+
+  constructor(options: StepsOptions) {
+    this.#options = options;
+    this.#talk = new StepTalk(options);
+  }
+
+  /** Ends when one replica of the node is a member, and votes. */
+  async host(node: string): Promise<void> {
+    for (;;) {
+      const { place, view } = await this.#look();
+      if (!place.hosts.includes(node)) {
+        await this.#wish(node, true, 'is to have a replica');
+      } else if (await this.#isSettled(node, view)) {
+        return this.#talk.say(node, 'voter', 'is a voter');
+      }
+      await this.#talk.pause(node);
+    }
+  }
+
+  /** Ends when no replica of the node is a member. */
+  async unhost(node: string): Promise<void> {
+    for (;;) {
+      const { place, view } = await this.#look();
+      const members = view?.members.filter(({ id }) => nodeOf(id) === node) ?? [];
+      if (place.hosts.includes(node)) {
+        mustStay(place, node);
+        await this.#wish(node, false, 'is to have no replica any more');
+      } else if (view !== undefined && members.length === 0) {
+        return this.#talk.say(node, 'gone', 'is no member');
+      } else {
+        await this.#talk.say(node, 'waiting', 'is removed while a majority of the others answers');
+      }
+      await this.#talk.pause(node);
+    }
+  }
+
+  /** The next shard; ends when it has a leader. */
+  async make(): Promise<void> {
+    const { cluster, shard } = this.#options;
+    for (;;) {
+      const status = await cluster.status();
+      const place = placeOf(status, shard);
+      if (place === undefined) {
+        const made = await this.#talk.asked(await cluster.addShard(shard), status.node);
+        if (made) await this.#talk.say(status.node, 'add-shard-asked', 'is made');
+      } else {
+        const leader = viewIn(status, shard)?.leader;
+        if (leader !== undefined) return this.#talk.say(leader, 'leads', 'leads');
+        const hosts = place.hosts.map((each) => visible(each)).join(', ');
+        await this.#talk.say(status.node, 'waiting', `waits for a first leader among ${hosts}`);
+      }
+      await this.#talk.pause(status.node);
+    }
+  }
+
+  async #wish(node: string, isHost: boolean, done: string): Promise<void> {
+    const { cluster, shard } = this.#options;
+    const made = await this.#talk.asked(await cluster.host(shard, node, isHost), node);
+    if (made) await this.#talk.say(node, isHost ? 'host-asked' : 'unhost-asked', done);
+  }
+
+  async #isSettled(node: string, view: ReplicaStatus | undefined): Promise<boolean> {
+    const members = view?.members.filter(({ id }) => nodeOf(id) === node) ?? [];
+    const [member] = members.toSorted(
+      (a, b) => b.id.length - a.id.length || (a.id < b.id ? 1 : -1),
+    );
+    if (view === undefined || member === undefined) {
+      await this.#talk.say(node, 'waiting', 'waits until its replica asks to be a member');
+      return false;
+    }
+    const answers = member.progress?.active === true || member.id === view.leader;
+    if (member.role === 'voter' && members.length === 1 && answers) return true;
+    const match = member.progress?.match;
+    const fields = match === undefined ? {} : { match, last: view.last };
+    const has = match === undefined ? '' : `: has entry ${match} of ${view.last}`;
+    const text = answers ? `catches up${has}` : 'does not answer yet';
+    await this.#talk.tell({ node, step: answers ? 'catching-up' : 'away', text, fields });
+    return false;
+  }
+
+  async #look(): Promise<Look> {
+    const { cluster, shard } = this.#options;
+    const status = await cluster.status();
+    const place = placeOf(status, shard);
+    if (place !== undefined) return { place, view: viewIn(status, shard) };
+    const text = `${visible(status.node)} knows no shard ${shard} (no-shard)`;
+    throw new CliError(ExitCode.refused, text);
+  }
+}
+
+function placeOf({ shards }: NodeStatus, shard: number): ShardPlace | undefined {
+  return shards.find((each) => each.shard === shard);
+}
+
+function viewIn({ replicas, elsewhere }: NodeStatus, shard: number): ReplicaStatus | undefined {
+  return [...replicas, ...elsewhere].find((each) => each.shard === shard);
+}
+
+function mustStay({ shard, hosts }: ShardPlace, node: string): void {
+  if (hosts.length > 1) return;
+  const text = `shard ${shard} lies on ${visible(node)} alone: give it another host first`;
+  throw new CliError(ExitCode.refused, `${text} (last-voter)`);
+}

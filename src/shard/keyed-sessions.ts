@@ -1,0 +1,77 @@
+/**
+ * In which shards the keys of sessions (of MQTT) may be: a release must reach every shard that was
+ * asked for the key, and the end of a session every one that ever was for one of its keys.
+ *
+ * ```
+ *   note(key, shards) ---> open: packetId -> shards ---(released)---> gone
+ *                     \--> ever: shards of the session ---(end)-----> gone
+ * ```
+ *
+ * Kept only where a key went anywhere else than to the first shard, so that a node with one shard
+ * pays for nothing; what is not known here was asked of the first alone. Bounded by the packet ids
+ * (65,536) of each session that lives on this node. A crash ends the sessions with it.
+ */
+
+import type { PublishKey } from '../broker/ports.ts';
+
+interface KeysOfSession<T> {
+  readonly ever: Set<T>;
+  /** By packet id. A key that was refused stays, until its id is used again or the session ends. */
+  readonly open: Map<number, readonly T[]>;
+}
+
+export class KeyedSessions<T> {
+  readonly #first: readonly T[];
+  readonly #sessions = new Map<string, KeysOfSession<T>>();
+  /** Keys went to the first shard and were not noted. */
+  #unnoted = false;
+
+  constructor(first: T) {
+    this.#first = [first];
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  /** The key may be in the first one; noted where that is not the only one for its session. */
+  toFirst(key: PublishKey): void {
+    this.#unnoted = true;
+    if (this.#sessions.has(key.session)) this.note(key, this.#first);
+  }
+
+  /** The key may be in these from now on; each is there once. */
+  note({ session, packetId }: PublishKey, shards: readonly T[]): void {
+    let keys = this.#sessions.get(session);
+    if (keys === undefined) {
+      keys = { ever: new Set(this.#unnoted ? this.#first : []), open: new Map() };
+      this.#sessions.set(session, keys);
+    }
+    for (const shard of shards) keys.ever.add(shard);
+    const before = keys.open.get(packetId) ?? (this.#unnoted ? this.#first : undefined);
+    const all = before === undefined ? shards : union(before, shards);
+    keys.open.set(packetId, all);
+  }
+
+  /** Where the key may be; undefined: nowhere but in the first one. */
+  of({ session, packetId }: PublishKey): readonly T[] | undefined {
+    return this.#sessions.get(session)?.open.get(packetId);
+  }
+
+  /** The key is nowhere any more. */
+  released({ session, packetId }: PublishKey): void {
+    this.#sessions.get(session)?.open.delete(packetId);
+  }
+
+  /** The session is over; where its keys may be. */
+  end(session: string): Iterable<T> {
+    const keys = this.#sessions.get(session);
+    this.#sessions.delete(session);
+    return keys?.ever ?? this.#first;
+  }
+}
+
+function union<T>(before: readonly T[], more: readonly T[]): readonly T[] {
+  const missing = more.filter((each) => !before.includes(each));
+  return missing.length === 0 ? before : [...before, ...missing];
+}

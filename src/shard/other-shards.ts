@@ -1,0 +1,41 @@
+/**
+ * What a shard that leads needs of the others: where a name is, and that they take a message. Types
+ * only; `shard-to-shard.ts` does it through their clients.
+ *
+ * Nothing rejects for what another shard does or does not: `not-now` means that nothing is known,
+ * and that it may be asked again.
+ */
+
+import type { RouteEnd } from '../machine/command.ts';
+import type { QueueDefinition } from '../machine/definitions.ts';
+import type { QueueId } from '../machine/ids.ts';
+
+/** Nobody answers, or not that; for people. */
+export interface NotNow {
+  readonly kind: 'not-now';
+  readonly detail: string;
+}
+
+export type FoundQueue =
+  | { readonly kind: 'there'; readonly queueId: QueueId }
+  /** It belongs into the shard that asks; `placed` is for its declaration. */
+  | { readonly kind: 'here'; readonly placed: number | undefined }
+  | { readonly kind: 'none' }
+  | NotNow;
+
+export interface Arrived {
+  readonly kind: RouteEnd;
+  readonly next: number;
+}
+
+/** The other shards, as one of them sees them. What cannot be done now may be asked again. */
+export interface OtherShards {
+  /** Where the queue of this name is. */
+  find(name: string): Promise<FoundQueue>;
+  /** The same; declared where it is missing, beside the queue `near` (`''`: of none). */
+  findOrDeclare(queue: QueueDefinition, near: string): Promise<FoundQueue>;
+  /** Of a queue of another shard; undefined: it is not known there. */
+  nameOf(queueId: QueueId): Promise<string | undefined | NotNow>;
+  /** An encoded `take-transfer`, whose bytes must not change. */
+  take(shard: number, command: Uint8Array): Promise<Arrived | NotNow>;
+}

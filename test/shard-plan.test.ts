@@ -1,0 +1,90 @@
+/** Which shards are made, and which members go: one step at a time, and never past a majority. */
+
+import { describe, expect, it } from 'vitest';
+import { foundersOf, nextLeaving, nextShard } from '../src/shard-plan.ts';
+
+type Known = Parameters<typeof nextLeaving>[1];
+
+const voters = (...ids: readonly string[]) =>
+  ids.map((id) => ({ id, role: 'voter', address: '' }) as const);
+const row = (number: number) => ({ number, founders: ['a'], hosts: ['a'] });
+
+describe('the next shard', () => {
+  it('is made until there are enough, shard 0 counted', () => {
+    const members = voters('a', 'b', 'c');
+    const wanted = { count: 3, replicas: 3 };
+    expect(nextShard(wanted, [], members)?.number).toBe(1);
+    expect(nextShard(wanted, [row(1)], members)?.number).toBe(2);
+    expect(nextShard(wanted, [row(1), row(2)], members)).toBeUndefined();
+    expect(nextShard({ count: 1, replicas: 3 }, [], members)).toBeUndefined();
+    expect(nextShard(wanted, [], [])).toBeUndefined();
+  });
+
+  it('has another node first each time, by its name and not by that of its replica', () => {
+    const members = [
+      ...voters('a', 'b+17', 'c'),
+      { id: 'd', role: 'learner', address: '' } as const,
+    ];
+    expect(foundersOf(1, 3, members)).toEqual(['b', 'c', 'a']);
+    expect(foundersOf(2, 3, members)).toEqual(['c', 'a', 'b']);
+    expect(foundersOf(3, 1, members)).toEqual(['a']);
+    expect(foundersOf(1, 5, members)).toHaveLength(3);
+  });
+});
+
+function leads(ids: readonly string[], away: readonly string[] = []): Known {
+  const [id = '', ...others] = ids;
+  const peers = others.map((other) => ({
+    id: other,
+    state: 'replicate' as const,
+    session: 1,
+    matchIndex: 9,
+    nextIndex: 10,
+    inFlightMessages: 0,
+    inFlightBytes: 0,
+    active: !away.includes(other),
+    inReserve: false,
+    caughtUp: true,
+  }));
+  const configuration = { index: 4, configuration: { members: voters(...ids) } };
+  return { id, role: 'leader', commitIndex: 4, configuration, peers };
+}
+
+describe('the member that goes next', () => {
+  const hosts = ['a', 'b', 'c'];
+
+  it('is one whose node is no host', () => {
+    expect(nextLeaving({ hosts }, leads(['a', 'b', 'c', 'd']))).toEqual({
+      kind: 'remove',
+      id: 'd',
+    });
+    expect(nextLeaving({ hosts }, leads(['a', 'b', 'c']))).toBeUndefined();
+  });
+
+  it('is one that a later replica of its node has replaced, once that votes', () => {
+    const gone = { kind: 'remove', id: 'b' };
+    expect(nextLeaving({ hosts }, leads(['a', 'b', 'c', 'b+17'], ['b']))).toEqual(gone);
+    const older = { kind: 'remove', id: 'b+9' };
+    expect(nextLeaving({ hosts }, leads(['a', 'b+17', 'c', 'b+9'], ['b+9']))).toEqual(older);
+    const known = leads(['a', 'b', 'c', 'b+17'], ['b']);
+    const members = known.configuration.configuration.members.map((member) =>
+      member.id === 'b+17' ? ({ ...member, role: 'joining' } as const) : member,
+    );
+    const configuration = { index: 4, configuration: { members } };
+    expect(nextLeaving({ hosts }, { ...known, configuration })).toBeUndefined();
+  });
+
+  it('stays while those who are left are no majority that answers', () => {
+    expect(nextLeaving({ hosts }, leads(['a', 'b', 'd'], ['b']))).toBeUndefined();
+    expect(nextLeaving({ hosts }, leads(['a', 'b', 'c', 'd'], ['b']))).toEqual({
+      kind: 'remove',
+      id: 'd',
+    });
+  });
+
+  it('waits for the change before it, and for whoever leads', () => {
+    const known = leads(['a', 'b', 'c', 'd']);
+    expect(nextLeaving({ hosts }, { ...known, commitIndex: 3 })).toBeUndefined();
+    expect(nextLeaving({ hosts }, { ...known, role: 'follower' })).toBeUndefined();
+  });
+});

@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import type { PublishKey } from '../../src/broker/ports.ts';
+import { KeyedSessions } from '../../src/shard/keyed-sessions.ts';
+
+const key = (packetId: number, session = 's'): PublishKey => ({ session, ownerEpoch: 0, packetId });
+
+describe('where keys may be', () => {
+  it('is the first shard alone, where nothing was noted, and costs nothing', () => {
+    const keys = new KeyedSessions('zero');
+    keys.toFirst(key(1));
+    expect(keys.of(key(1))).toBeUndefined();
+    expect([...keys.end('s')]).toEqual(['zero']);
+    expect(keys.size).toBe(0);
+  });
+
+  it('is every shard that was asked for the key, until it is released', () => {
+    const keys = new KeyedSessions('zero');
+    keys.note(key(1), ['one']);
+    keys.note(key(1), ['two', 'one']);
+    keys.note(key(2), ['one']);
+    expect(keys.of(key(1))).toEqual(['one', 'two']);
+    expect(keys.of(key(2))).toEqual(['one']);
+    keys.released(key(1));
+    expect(keys.of(key(1))).toBeUndefined();
+    keys.note(key(1), ['zero']);
+    expect(keys.of(key(1))).toEqual(['zero']);
+  });
+
+  it('a key that went to the first shard unnoted, and then elsewhere, is in both', () => {
+    const keys = new KeyedSessions('zero');
+    keys.toFirst(key(1));
+    keys.note(key(1), ['one']);
+    expect(keys.of(key(1))).toEqual(['zero', 'one']);
+    keys.toFirst(key(2));
+    expect(keys.of(key(2))).toEqual(['zero']);
+  });
+
+  it('the end of a session goes wherever any of its keys was, and forgets it', () => {
+    const keys = new KeyedSessions('zero');
+    keys.note(key(1), ['one']);
+    keys.note(key(2), ['two']);
+    keys.note(key(1, 'other'), ['three']);
+    keys.released(key(1));
+    expect(new Set(keys.end('s'))).toEqual(new Set(['one', 'two']));
+    expect(keys.of(key(2))).toBeUndefined();
+    expect(keys.size).toBe(1);
+  });
+});
