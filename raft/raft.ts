@@ -48,7 +48,7 @@ export type {
   Role,
   SoftState,
 } from './core/ready.ts';
-export type { PeerStatus, ProgressState, Status } from './core/status.ts';
+export type { Cursors, PeerStatus, ProgressState, Status } from './core/status.ts';
 export { LogDisk, hardStateIn } from './host/log-disk.ts';
 export type { CommandsNote, LogDiskOptions } from './host/log-disk.ts';
 export {

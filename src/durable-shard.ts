@@ -166,7 +166,8 @@ export class DurableShard {
         number === 0
           ? `waits as ${id}: fluxmq cluster replace ${was} ${id} HOST:PORT`
           : 'joins anew';
-      const words = `the cluster knows another data directory of ${was}: this one is new, so the replica ${next}`;
+      const known = `the cluster knows another data directory of ${was}: this one is new`;
+      const words = `${known}, so the replica ${next}`;
       logger.error({ shard: number, was, id }, words);
       await this.#reopen(life);
     });

@@ -87,7 +87,9 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-/** The shards' end where they have a thread of their own. Bounded by what the outboxes have open. */
+/**
+ * The shards' end, where they have a thread of their own. Bounded by what the outboxes have open.
+ */
 export class OthersAsks {
   readonly #post: (id: number, shard: number, ask: OthersAsk) => void;
   readonly #waiting = new Map<number, Waiting>();

@@ -31,8 +31,6 @@ import {
   refusalOf,
 } from './worker-talk.ts';
 
-export { isShardFolder, partDirectory } from './replica-folders.ts';
-
 /**
  * The last checkpoint and sync of a slow disk have room in it, and it is shorter than the 90 s that
  * service managers wait before they kill.
@@ -105,7 +103,11 @@ class ShardPorts {
   }
 }
 
-function closePorts({ port, volatilePort, shards }: Host): void {
+function closePorts({
+  port,
+  volatilePort,
+  shards,
+}: Pick<Host, 'port' | 'volatilePort' | 'shards'>): void {
   port.close();
   volatilePort.close();
   shards.close();
@@ -288,6 +290,12 @@ function newWorker(options: WorkerOptions): Worker {
 async function startWorker(settings: ShardSettings, failure: Failure): Promise<Host> {
   const { port1, port2 } = new MessageChannel();
   const inMemory = new MessageChannel();
+  const shards = new ShardPorts();
+  const ways = {
+    port: new ThreadBatchPort(port1),
+    volatilePort: new ThreadBatchPort(inMemory.port1),
+    shards,
+  };
   const pulse = pulseMemory();
   const ports = { port: port2, volatilePort: inMemory.port2 };
   const input: WorkerInput = { settings, ...ports, pulse };
@@ -300,7 +308,6 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
   const ended = new Promise<void>((resolve) => {
     worker.once('exit', () => resolve());
   });
-  const shards = new ShardPorts();
   const others = new OthersDesk();
   const hear = (words: WorkerHears): void => worker.postMessage(words);
   const asks = new ThreadAsks(hear);
@@ -312,48 +319,24 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
     worker.once('error', reject);
     // It may end without a word, out of memory for one: nobody may wait for it then.
     worker.once('exit', () => reject(new Error('the thread of the shards ended in its start')));
-    worker.on('message', (said: WorkerSays) => {
-      switch (said.kind) {
-        case 'ready':
-          resolve();
-          break;
-        case 'refused':
-          reject(errorOf(said.refusal));
-          break;
-        case 'failed':
-          failure.tell(new Error(said.message));
-          stopped(new Error(said.message));
-          break;
-        case 'stopped':
-          stopped();
-          break;
-        case 'shard':
-          shards.add(said.number, new ThreadBatchPort(said.port));
-          break;
-        case 'ask-others': {
-          const { id, shard, ask } = said;
-          others.answer(shard, ask).then(
-            (told) => hear({ kind: 'others-told', id, told }),
-            (error: unknown) => hear({ kind: 'others-failed', id, refusal: refusalOf(error) }),
-          );
-          break;
-        }
-        case 'told':
-        case 'not-told':
-          asks.heard(said);
-      }
-    });
+    const hearing: Hearing = {
+      shards,
+      others,
+      asks,
+      failure,
+      hear,
+      ready: resolve,
+      refused: reject,
+      stopped: (error) => stopped(error),
+    };
+    worker.on('message', (said: WorkerSays) => heard(said, hearing));
   }).catch(async (error: unknown) => {
-    port1.close();
-    inMemory.port1.close();
-    shards.close();
+    closePorts(ways);
     await worker.terminate();
     throw error;
   });
   return {
-    port: new ThreadBatchPort(port1),
-    volatilePort: new ThreadBatchPort(inMemory.port1),
-    shards,
+    ...ways,
     others,
     pulse,
     asked: asks.asked,
@@ -370,6 +353,56 @@ async function startWorker(settings: ShardSettings, failure: Failure): Promise<H
     abandon: () => worker.terminate(),
     ended,
   };
+}
+
+interface Hearing {
+  readonly shards: ShardPorts;
+  readonly others: OthersDesk;
+  readonly asks: ThreadAsks;
+  readonly failure: Failure;
+  readonly hear: (words: WorkerHears) => void;
+  readonly ready: () => void;
+  readonly refused: (error: Error) => void;
+  readonly stopped: (error?: Error) => void;
+}
+
+/** What the thread of the shards says. */
+function heard(said: WorkerSays, on: Hearing): void {
+  switch (said.kind) {
+    case 'ready':
+      on.ready();
+      break;
+    case 'refused':
+      on.refused(errorOf(said.refusal));
+      break;
+    case 'failed':
+      on.failure.tell(new Error(said.message));
+      on.stopped(new Error(said.message));
+      break;
+    case 'stopped':
+      on.stopped();
+      break;
+    case 'shard':
+      on.shards.add(said.number, new ThreadBatchPort(said.port));
+      break;
+    case 'ask-others':
+      answerShard(on.others, said, on.hear);
+      break;
+    case 'told':
+    case 'not-told':
+      on.asks.heard(said);
+  }
+}
+
+function answerShard(
+  others: OthersDesk,
+  { id, shard, ask }: Extract<WorkerSays, { kind: 'ask-others' }>,
+  hear: (words: WorkerHears) => void,
+): void {
+  others.answer(shard, ask).then(
+    (told) => hear({ kind: 'others-told', id, told }),
+    (error: unknown) => hear({ kind: 'others-failed', id, refusal: refusalOf(error) }),
+  );
 }
 
 function asConfigError(error: DeclarationError): ConfigError {

@@ -12,7 +12,8 @@ import type { Delivery, EnqueueRefusal } from '../src/broker/ports.ts';
 import type { ShardThreads } from '../src/node.ts';
 import type { ShardSettings } from '../src/options.ts';
 import { nodeFiles } from '../storage/storage.ts';
-import { partDirectory, startShards } from '../src/shard-threads.ts';
+import { partDirectory } from '../src/replica-folders.ts';
+import { startShards } from '../src/shard-threads.ts';
 import { queue } from './support/shard-world.ts';
 
 const MIB = 1 << 20;

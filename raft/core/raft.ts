@@ -24,8 +24,8 @@ import type { PendingFetch } from './fetches.ts';
 import { ReadyWriter } from './ready-writer.ts';
 import type { Ready, Role } from './ready.ts';
 import { Server } from './server.ts';
-import { statusOf } from './server-status.ts';
-import type { Status } from './status.ts';
+import { cursorsOf, statusOf } from './server-status.ts';
+import type { Cursors, Status } from './status.ts';
 import type { Write } from './write-ledger.ts';
 
 export class Raft {
@@ -276,6 +276,10 @@ export class Raft {
 
   get commitIndex(): LogIndex {
     return this.#server.replica.commitIndex;
+  }
+
+  cursors(): Cursors {
+    return cursorsOf(this.#server);
   }
 
   status(): Status {

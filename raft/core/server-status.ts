@@ -1,23 +1,31 @@
-/** A copy of what a server knows of itself, as `Status`: see there. */
+/** A copy of what a server knows of itself, as `Status` or the `Cursors` of it: see there. */
 
 import type { Server } from './server.ts';
-import type { Status } from './status.ts';
+import type { Cursors, Status } from './status.ts';
+
+export function cursorsOf({ replica }: Server): Cursors {
+  const { log } = replica;
+  return {
+    role: replica.role,
+    term: replica.term,
+    vote: replica.vote,
+    configuration: replica.configurations.current,
+    start: log.start,
+    accepted: log.last,
+    durable: log.durable,
+    commitIndex: replica.commitIndex,
+    faulty: replica.faults.list,
+  };
+}
 
 export function statusOf(server: Server): Status {
   const { replica, applying, leading, transfer, reads, forwardedReads, peers } = server;
   const { log } = replica;
   return {
+    ...cursorsOf(server),
     id: replica.id,
-    role: replica.role,
-    term: replica.term,
-    vote: replica.vote,
     leader: replica.leader,
-    configuration: replica.configurations.current,
-    start: log.start,
-    accepted: log.last,
     submitted: log.submitted,
-    durable: log.durable,
-    commitIndex: replica.commitIndex,
     applying: applying.applying,
     applied: replica.applied,
     uncommittedBytes: leading.uncommittedBytes,
@@ -25,7 +33,6 @@ export function statusOf(server: Server): Status {
     tailBytes: log.tailBytes,
     pendingReads: reads.pending + forwardedReads.pending,
     transferTo: transfer.to,
-    faulty: replica.faults.list,
     tailLost: replica.tailLost,
     peers: peers.list.map((peer) => peer.status(peers.isActive(peer))),
   };

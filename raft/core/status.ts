@@ -26,19 +26,24 @@ export interface PeerStatus {
   readonly caughtUp: boolean;
 }
 
-export interface Status {
-  readonly id: ServerId;
+/** The part that costs nothing to ask for after every event. */
+export interface Cursors {
   readonly role: Role;
   readonly term: Term;
   readonly vote: ServerId | undefined;
-  readonly leader: ServerId | undefined;
   readonly configuration: ConfigurationAt;
   readonly start: LogIndex;
   /** accepted >= submitted >= durable. */
   readonly accepted: LogIndex;
-  readonly submitted: LogIndex;
   readonly durable: LogIndex;
   readonly commitIndex: LogIndex;
+  readonly faulty: readonly FaultyRange[];
+}
+
+export interface Status extends Cursors {
+  readonly id: ServerId;
+  readonly leader: ServerId | undefined;
+  readonly submitted: LogIndex;
   /** Handed out by `Ready.apply`. */
   readonly applying: LogIndex;
   readonly applied: LogIndex;
@@ -47,7 +52,6 @@ export interface Status {
   readonly tailBytes: number;
   readonly pendingReads: number;
   readonly transferTo: ServerId | undefined;
-  readonly faulty: readonly FaultyRange[];
   /** See `HardState.tailLost`. */
   readonly tailLost: boolean;
   /** Of a leader; sorted by id, without itself. */

@@ -17,7 +17,7 @@ import type { Limits } from '../core/options.ts';
 import type { Changed, Proposed, Transferred } from '../core/outcome.ts';
 import { Raft } from '../core/raft.ts';
 import type { Read, Ready, Role, SoftState } from '../core/ready.ts';
-import type { Status } from '../core/status.ts';
+import type { Cursors, Status } from '../core/status.ts';
 import { CatchUps } from './catch-ups.ts';
 import type { CatchUpPorts } from './catch-ups.ts';
 import { Fetches } from './fetches.ts';
@@ -258,6 +258,10 @@ export class RaftNode {
     return this.#raft.configurationAt(index);
   }
 
+  cursors(): Cursors {
+    return this.#raft.cursors();
+  }
+
   status(): Status {
     return this.#raft.status();
   }
@@ -400,7 +404,7 @@ export class RaftNode {
 
   /** A leader without any other member waits for nobody. */
   #restIfAlone(soft: SoftState | undefined, changed: ConfigurationAt | undefined): void {
-    const { configuration } = changed ?? this.#raft.status().configuration;
+    const { configuration } = changed ?? this.#raft.cursors().configuration;
     const role = soft?.role ?? this.#raft.role;
     this.#ticker.rest(role === 'leader' && configuration.members.length === 1);
   }

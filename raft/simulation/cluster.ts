@@ -49,7 +49,7 @@ export interface ClusterOptions {
 export interface Machine {
   readonly node: SimulatedNode;
   readonly clock: VirtualClock;
-  /** Its disk is lost: it never starts again. */
+  /** By `Cluster.lose`. */
   lost: boolean;
   /** It was made with the cluster, and has the disk that it was made with. */
   isFounder: boolean;
@@ -68,7 +68,9 @@ export class Cluster {
   onHalt: ((id: string) => void) | undefined;
   readonly #receivers = new Map<string, (from: string, message: AnyMessage) => void>();
   readonly #machines: MachineKind;
+  #nodes: readonly SimulatedNode[] = [];
   readonly #touched = new Set<string>();
+  readonly #seen = new Map<string, { readonly view: ReplicaView; readonly line: string }>();
   #violation: Violation | undefined;
 
   constructor(seed: number, options: ClusterOptions) {
@@ -106,6 +108,7 @@ export class Cluster {
         : this.#coreNode(id, clock, configuration);
     const machine: Machine = { node, clock, lost: false, isFounder: false };
     this.machines.set(id, machine);
+    this.#nodes = [...this.#nodes, node];
     return machine;
   }
 
@@ -118,8 +121,14 @@ export class Cluster {
   }
 
   /** Those whose disk is there, in the order in which they were made. */
-  get nodes(): SimulatedNode[] {
-    return [...this.machines.values()].filter(({ lost }) => !lost).map(({ node }) => node);
+  get nodes(): readonly SimulatedNode[] {
+    return this.#nodes;
+  }
+
+  /** Its disk is gone: it never starts again. */
+  lose(machine: Machine): void {
+    machine.lost = true;
+    this.#nodes = [...this.machines.values()].filter(({ lost }) => !lost).map(({ node }) => node);
   }
 
   /** Of all that believe it, the one in the highest term. */
@@ -150,14 +159,24 @@ export class Cluster {
   }
 
   #look(): void {
+    if (this.#touched.size === 0) return;
     for (const id of this.#touched) {
       const view = this.machines.get(id)?.node.view();
       if (view !== undefined) {
-        this.kernel.note(`${id} ${textOf(view)}`);
+        this.kernel.note(this.#lineOf(id, view));
         this.checks.look(id, view);
       }
     }
     this.#touched.clear();
+  }
+
+  /** Most events change nothing that is seen. */
+  #lineOf(id: string, view: ReplicaView): string {
+    const seen = this.#seen.get(id);
+    if (seen !== undefined && isTheSame(seen.view, view)) return seen.line;
+    const line = `${id} ${textOf(view)}`;
+    this.#seen.set(id, { view, line });
+    return line;
   }
 
   #send(from: string, to: string, message: AnyMessage): void {
@@ -249,6 +268,19 @@ function isPromise(message: AnyMessage): boolean {
 function textOf(view: ReplicaView): string {
   const { term, vote, leads, start, applied, committed, last } = view;
   return `${leads ? 'leads' : 'in'} ${term} for ${vote} [${start} ${applied} ${committed} ${last}]`;
+}
+
+/** As far as `textOf` tells it. */
+function isTheSame(one: ReplicaView, other: ReplicaView): boolean {
+  return (
+    one.applied === other.applied &&
+    one.committed === other.committed &&
+    one.last === other.last &&
+    one.term === other.term &&
+    one.start === other.start &&
+    one.leads === other.leads &&
+    one.vote === other.vote
+  );
 }
 
 function coreLimits(limits: Limits): Partial<CoreLimits> {

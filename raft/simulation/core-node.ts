@@ -24,7 +24,7 @@ import type {
 import { Applier } from './applier.ts';
 import type { Counters } from './counters.ts';
 import type { Kernel } from './kernel.ts';
-import { isNeeded, votersOf } from './node.ts';
+import { viewOf, votersOf } from './node.ts';
 import type { DiskFault, NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
 import type { Random } from './random.ts';
 import type { ReplicaView, SafetyChecks } from './safety-checks.ts';
@@ -111,23 +111,9 @@ export class CoreNode implements SimulatedNode {
   view(): ReplicaView | undefined {
     const life = this.#life;
     if (life === undefined) return undefined;
-    const status = life.raft.status();
-    const { members } = status.configuration.configuration;
-    return {
-      term: status.term,
-      vote: status.vote ?? '',
-      leads: status.role === 'leader',
-      start: status.start,
-      // A state that is being made durable counts for the core.
-      applied: life.installing?.index ?? life.applier.machine.applied,
-      committed: status.commitIndex,
-      last: status.accepted,
-      voters: votersOf(status.configuration),
-      members: members.map(({ id }) => id),
-      settled: status.configuration.index <= status.commitIndex,
-      damaged: status.faulty.length > 0,
-      needsRepair: isNeeded(status.faulty, this.#options.store.checkpoint.index),
-    };
+    // A state that is being made durable counts for the core.
+    const applied = life.installing?.index ?? life.applier.machine.applied;
+    return viewOf(life.raft.cursors(), applied, this.#options.store.checkpoint.index);
   }
 
   start(): void {
@@ -388,7 +374,7 @@ export class CoreNode implements SimulatedNode {
   /** Of what is durable: a checkpoint, and with it the log behind it. */
   #checkpoint(life: Life): void {
     const { store, checkpointEntries } = this.#options;
-    const { durable } = life.raft.status();
+    const { durable } = life.raft.cursors();
     const index = life.applier.machine.applied;
     if (life.checkpointing || index > durable) return;
     if (index - store.checkpoint.index < checkpointEntries) return;

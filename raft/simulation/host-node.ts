@@ -24,7 +24,7 @@ import type { DiskPace, HostLimits, LogPlace } from './host-storage.ts';
 import { heldOn, lost } from './held-on-disk.ts';
 import type { Kernel } from './kernel.ts';
 import { NodeClock, Process } from './node-clock.ts';
-import { isNeeded, votersOf } from './node.ts';
+import { viewOf, votersOf } from './node.ts';
 import type { DiskFault, NodeState, ProposeOutcome, ReadOutcome, SimulatedNode } from './node.ts';
 import { ObservedDisk } from './observed-disk.ts';
 import { ReplicaFiles } from './replica-files.ts';
@@ -106,23 +106,10 @@ export class HostNode implements SimulatedNode {
   view(): ReplicaView | undefined {
     const node = this.#life?.node;
     if (node === undefined || (this.#state !== 'up' && this.#state !== 'paused')) return undefined;
-    const status = node.status();
-    const { members } = status.configuration.configuration;
-    return {
-      term: status.term,
-      vote: status.vote ?? '',
-      leads: status.role === 'leader',
-      start: status.start,
-      // A state that takes the log's place counts for the core before it is current.
-      applied: Math.max(this.#life?.applier.machine.applied ?? 0, status.start - 1),
-      committed: status.commitIndex,
-      last: status.accepted,
-      voters: votersOf(status.configuration),
-      members: members.map(({ id }) => id),
-      settled: status.configuration.index <= status.commitIndex,
-      damaged: status.faulty.length > 0,
-      needsRepair: isNeeded(status.faulty, this.#life?.replica?.checkpoint.index ?? 0),
-    };
+    const cursors = node.cursors();
+    // A state that takes the log's place counts for the core before it is current.
+    const applied = Math.max(this.#life?.applier.machine.applied ?? 0, cursors.start - 1);
+    return viewOf(cursors, applied, this.#life?.replica?.checkpoint.index ?? 0);
   }
 
   start(): void {
@@ -255,7 +242,7 @@ export class HostNode implements SimulatedNode {
   get isDamaged(): boolean {
     const node = this.#life?.node;
     if (this.#state === 'up' && node !== undefined) {
-      this.#isDamaged = node.status().faulty.length > 0;
+      this.#isDamaged = node.cursors().faulty.length > 0;
     }
     return this.#isDamaged;
   }
@@ -417,7 +404,7 @@ export class HostNode implements SimulatedNode {
     if (replica === undefined || node === undefined) return;
     const index = applier.machine.applied;
     // The log's own end may be that of entries that are to be cut off.
-    if (life.checkpointing || index > node.status().durable) return;
+    if (life.checkpointing || index > node.cursors().durable) return;
     if (index - replica.checkpoint.index < checkpointEntries) return;
     life.checkpointing = true;
     const configuration = node.configurationAt(index);

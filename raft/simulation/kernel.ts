@@ -16,6 +16,9 @@ const realSetImmediate = setImmediate;
 
 const TRACE_LINES = 400;
 
+/** Events in one round of the event loop. */
+const ROUND_EVENTS = 64;
+
 export class Kernel {
   readonly seed: string;
   readonly #random: Random;
@@ -64,11 +67,13 @@ export class Kernel {
 
   note(line: string): void {
     const text = `${this.#nowUs} ${line}`;
+    let low = this.#hashLow;
     for (let at = 0; at < text.length; at += 1) {
-      this.#hashLow = Math.imul(this.#hashLow ^ text.charCodeAt(at), 0x01000193);
+      low = Math.imul(low ^ text.charCodeAt(at), 0x01000193);
     }
-    this.#hashHigh = Math.imul(this.#hashHigh ^ this.#hashLow, 0x85ebca6b);
-    this.#hashHigh ^= this.#hashHigh >>> 13;
+    const high = Math.imul(this.#hashHigh ^ low, 0x85ebca6b);
+    this.#hashLow = low;
+    this.#hashHigh = high ^ (high >>> 13);
     this.#lines.push(text);
     if (this.#lines.length > 2 * TRACE_LINES) this.#lines.splice(0, TRACE_LINES);
   }
@@ -77,29 +82,46 @@ export class Kernel {
    * Runs events until the condition holds, which is looked at after each; false when the heap is
    * empty or the time is over first.
    */
-  async runUntil(holds: () => boolean, untilUs: number): Promise<boolean> {
-    while (!holds()) {
-      const event = this.#heap.next(untilUs);
-      if (event === undefined) {
-        this.#nowUs = Math.max(this.#nowUs, untilUs);
-        return false;
-      }
-      this.#nowUs = event.timeUs;
-      this.#events += 1;
-      event.run();
-      await turn();
+  runUntil(holds: () => boolean, untilUs: number): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      let over = false;
+      const next = (): void => {
+        if (over) return;
+        try {
+          const held = holds();
+          if (!held && this.#runNext(untilUs)) return;
+          over = true;
+          resolve(held);
+        } catch (error) {
+          over = true;
+          reject(error as Error);
+        }
+      };
+      // Promises and next ticks run to their end before the next immediate does, also of one round.
+      const round = (): void => {
+        if (over) return;
+        for (let left = ROUND_EVENTS; left > 0; left -= 1) realSetImmediate(next);
+        realSetImmediate(round);
+      };
+      next();
+      round();
+    });
+  }
+
+  /** False: nothing is due by then. */
+  #runNext(untilUs: number): boolean {
+    const event = this.#heap.next(untilUs);
+    if (event === undefined) {
+      this.#nowUs = Math.max(this.#nowUs, untilUs);
+      return false;
     }
+    this.#nowUs = event.timeUs;
+    this.#events += 1;
+    event.run();
     return true;
   }
 
   async runFor(durationUs: number): Promise<void> {
     await this.runUntil(() => false, this.#nowUs + durationUs);
   }
-}
-
-/** Promises and next ticks run to their end before an immediate does. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    realSetImmediate(resolve);
-  });
 }

@@ -14,16 +14,17 @@ interface LedgerData {
   readonly history: readonly (readonly [client: string, runs: readonly Run[]])[];
 }
 
-type Run = readonly [first: number, last: number];
+/** Numbers that follow one another, as the first and the last of them: a state stays small. */
+type Run = [first: number, last: number];
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const SPACE = 32;
+const ZERO = 48;
 
 class Ledger implements SimulatedMachine {
   #applied = EMPTY_STATE.applied;
   #digest = EMPTY_STATE.digest;
   #last = new Map<string, number>();
-  #history = new Map<string, number[]>();
+  #history = new Map<string, Run[]>();
 
   get applied(): number {
     return this.#applied;
@@ -34,7 +35,7 @@ class Ledger implements SimulatedMachine {
   }
 
   get history(): ReadonlyMap<string, readonly number[]> {
-    return this.#history;
+    return new Map([...this.#history].map(([client, runs]) => [client, numbersOf(runs)]));
   }
 
   lastOf(client: string): number {
@@ -46,25 +47,36 @@ class Ledger implements SimulatedMachine {
       throw new Error(`entry ${index} is applied behind ${this.#applied}`);
     }
     this.#applied = index;
-    const text = decoder.decode(payload);
-    this.#digest = mixed(this.#digest, `${index} ${term} ${text}`);
-    const [client = '', ...numbers] = text.split(' ');
-    for (const number of numbers.map(Number)) this.#take(client, number);
+    this.#digest = mixed(this.#digest, `${index} ${term} `, payload);
+    const end = payload.indexOf(SPACE);
+    if (end < 0) return;
+    let client = '';
+    for (let at = 0; at < end; at += 1) client += String.fromCharCode(payload[at] as number);
+    let number = 0;
+    for (let at = end + 1; at < payload.length; at += 1) {
+      const byte = payload[at] as number;
+      if (byte !== SPACE) {
+        number = number * 10 + byte - ZERO;
+        continue;
+      }
+      this.#take(client, number);
+      number = 0;
+    }
+    this.#take(client, number);
   }
 
   #take(client: string, number: number): void {
     if (number !== this.lastOf(client) + 1) return;
     this.#last.set(client, number);
-    const numbers = this.#history.get(client);
-    if (numbers === undefined) this.#history.set(client, [number]);
-    else numbers.push(number);
+    const runs = this.#history.get(client);
+    const run = runs?.at(-1);
+    if (runs === undefined) this.#history.set(client, [[number, number]]);
+    else if (run !== undefined && number === run[1] + 1) run[1] = number;
+    else runs.push([number, number]);
   }
 
   state(): MachineState {
-    const history: LedgerData['history'] = [...this.#history].map(([client, numbers]) => {
-      return [client, runsOf(numbers)];
-    });
-    const data: LedgerData = { last: [...this.#last], history };
+    const data: LedgerData = { last: [...this.#last], history: copied([...this.#history]) };
     return { applied: this.#applied, digest: this.#digest, data };
   }
 
@@ -73,19 +85,12 @@ class Ledger implements SimulatedMachine {
     this.#applied = applied;
     this.#digest = digest;
     this.#last = new Map(last);
-    this.#history = new Map(history.map(([client, runs]) => [client, numbersOf(runs)]));
+    this.#history = new Map(copied(history));
   }
 }
 
-/** Numbers that follow one another, as the first and the last of them: a state stays small. */
-function runsOf(numbers: readonly number[]): Run[] {
-  const runs: [first: number, last: number][] = [];
-  for (const number of numbers) {
-    const run = runs.at(-1);
-    if (run !== undefined && number === run[1] + 1) run[1] = number;
-    else runs.push([number, number]);
-  }
-  return runs;
+function copied(history: LedgerData['history']): [client: string, runs: Run[]][] {
+  return history.map(([client, runs]) => [client, runs.map(([first, last]) => [first, last])]);
 }
 
 function numbersOf(runs: readonly Run[]): number[] {
@@ -94,7 +99,14 @@ function numbersOf(runs: readonly Run[]): number[] {
   });
 }
 
+/** Payloads are short: cheaper than an encoder. */
+function asciiOf(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at += 1) bytes[at] = text.charCodeAt(at);
+  return bytes;
+}
+
 export const ledgers: MachineKind = {
   make: () => new Ledger(),
-  encode: (client, numbers) => encoder.encode([client, ...numbers].join(' ')),
+  encode: (client, numbers) => asciiOf([client, ...numbers].join(' ')),
 };

@@ -58,7 +58,11 @@ export class LogMirror {
   /** Configurations of that term behind that index; the entry that names the founders is none. */
   changesBehind(index: number, term: number): number {
     const behind = Math.max(index, FOUNDING_INDEX);
-    return this.#configurations.filter((one) => one.index > behind && one.term === term).length;
+    let count = 0;
+    for (const one of this.#configurations) {
+      if (one.index > behind && one.term === term) count += 1;
+    }
+    return count;
   }
 
   /** What stands there, or stood there before it went bad. */
@@ -86,7 +90,7 @@ export class LogMirror {
       if (entry.index < this.start || entry.index > this.last + 1) {
         throw new Error(`entry ${entry.index} is outside of [${this.start}, ${this.last + 1}]`);
       }
-      this.truncateSuffix(entry.index - 1);
+      if (entry.index <= this.last) this.truncateSuffix(entry.index - 1);
       this.#entries.push(entry);
       const { index, term, voters } = entry;
       if (voters !== undefined) this.#configurations.push({ index, term, voters });

@@ -45,7 +45,8 @@ export class Network<Message> {
   readonly #random: Random;
   readonly #counters: Counters;
   readonly #deliver: NetworkOptions<Message>['deliver'];
-  readonly #links = new Map<string, Link<Message>>();
+  /** By who sends and who receives. */
+  readonly #links = new Map<string, Map<string, Link<Message>>>();
   #faults: LinkFaults;
 
   constructor(options: NetworkOptions<Message>) {
@@ -102,9 +103,11 @@ export class Network<Message> {
       delayLeastUs,
       delayMostUs: delayLeastUs,
     };
-    for (const link of this.#links.values()) {
-      link.cuts = 0;
-      link.cloggedUntilUs = 0;
+    for (const links of this.#links.values()) {
+      for (const link of links.values()) {
+        link.cuts = 0;
+        link.cloggedUntilUs = 0;
+      }
     }
   }
 
@@ -136,11 +139,15 @@ export class Network<Message> {
   }
 
   #link(from: string, to: string): Link<Message> {
-    const key = `${from}>${to}`;
-    let link = this.#links.get(key);
+    let links = this.#links.get(from);
+    if (links === undefined) {
+      links = new Map();
+      this.#links.set(from, links);
+    }
+    let link = links.get(to);
     if (link === undefined) {
       link = { cuts: 0, cloggedUntilUs: 0, lastArrivalUs: 0, old: [] };
-      this.#links.set(key, link);
+      links.set(to, link);
     }
     return link;
   }

@@ -8,7 +8,9 @@
 
 import type {
   Changed,
+  Configuration,
   ConfigurationAt,
+  Cursors,
   FaultyRange,
   MembershipChange,
   Transferred,
@@ -71,8 +73,46 @@ export interface SimulatedNode {
   digest(): number;
 }
 
+/** What the checks see of a replica; `applied` is in its state machine. */
+export function viewOf(cursors: Cursors, applied: number, checkpoint: number): ReplicaView {
+  const { configuration, faulty, commitIndex } = cursors;
+  const { voters, members } = namesIn(configuration.configuration);
+  return {
+    term: cursors.term,
+    vote: cursors.vote ?? '',
+    leads: cursors.role === 'leader',
+    start: cursors.start,
+    applied,
+    committed: commitIndex,
+    last: cursors.accepted,
+    voters,
+    members,
+    settled: configuration.index <= commitIndex,
+    damaged: faulty.length > 0,
+    needsRepair: isNeeded(faulty, checkpoint),
+  };
+}
+
+interface Names {
+  readonly voters: readonly string[];
+  readonly members: readonly string[];
+}
+
+/** A configuration never changes: another one takes its place. */
+const namesOf = new WeakMap<Configuration, Names>();
+
+function namesIn(configuration: Configuration): Names {
+  let names = namesOf.get(configuration);
+  if (names === undefined) {
+    const members = configuration.members.map(({ id }) => id);
+    names = { voters: votersOf({ configuration }), members };
+    namesOf.set(configuration, names);
+  }
+  return names;
+}
+
 /** Whether some damage lies above the checkpoint. */
-export function isNeeded(faulty: readonly FaultyRange[], checkpoint: number): boolean {
+function isNeeded(faulty: readonly FaultyRange[], checkpoint: number): boolean {
   return faulty.some(({ through }) => through === undefined || through > checkpoint);
 }
 

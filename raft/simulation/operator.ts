@@ -153,7 +153,7 @@ export class Operator {
   #replaceHalted(id: string): void {
     const machine = this.#cluster.machines.get(id);
     if (machine === undefined || machine.lost) return;
-    machine.lost = true;
+    this.#cluster.lose(machine);
     if (this.#wiped === id) this.#wiped = undefined;
     this.#leaving.add(id);
     const name = this.#comes(this.#makeMachine());
@@ -167,7 +167,7 @@ export class Operator {
     if (id === undefined || machine === undefined || !this.done) return undefined;
     if (machines.size >= MACHINES_MOST || !this.#safeWithout(id)) return undefined;
     machine.node.crash();
-    machine.lost = true;
+    this.#cluster.lose(machine);
     this.#leaving.add(id);
     return `${id}, in its place ${this.#comes(this.#makeMachine())}`;
   }
@@ -197,7 +197,7 @@ export class Operator {
     const machine = this.#cluster.machines.get(this.#wiped ?? '');
     if (machine === undefined || members.includes(machine.node.id)) return;
     machine.node.crash();
-    machine.lost = true;
+    this.#cluster.lose(machine);
     this.#wiped = undefined;
   }
 

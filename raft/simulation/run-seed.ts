@@ -215,8 +215,9 @@ class SeedRun {
     for (const node of this.#cluster.nodes) {
       if (view?.members.includes(node.id) !== true) continue;
       digests.set(node.digest(), node.id);
+      const history = node.history();
       for (const client of this.#clients) {
-        this.#history(node.id, client, node.history().get(client.name) ?? []);
+        this.#history(node.id, client, history.get(client.name) ?? []);
       }
     }
     if (digests.size === 1) return;

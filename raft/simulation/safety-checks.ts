@@ -72,6 +72,7 @@ interface Kept {
 }
 
 interface KnownEntry {
+  readonly term: number;
   readonly digest: number;
   readonly termBefore: number;
 }
@@ -84,8 +85,8 @@ interface Committed extends MirrorEntry {
 export class SafetyChecks {
   readonly #replicas = new Map<string, Kept>();
   readonly #leaders = new Map<number, string>();
-  /** By index and term. */
-  readonly #known = new Map<string, KnownEntry>();
+  /** By index: one for each term. */
+  readonly #known = new Map<number, KnownEntry[]>();
   /** From index 1 on. */
   readonly #committed: Committed[] = [];
   /** Digest of the state machine behind each index. */
@@ -395,15 +396,18 @@ export class SafetyChecks {
 
   #match(node: string, entry: MirrorEntry, before: MirrorEntry | undefined): void {
     if (before?.term === UNKNOWN_TERM) return;
-    const key = `${entry.index} ${entry.term}`;
-    const known = this.#known.get(key);
+    const { index, term, digest } = entry;
     const termBefore = before?.term ?? 0;
+    const there = this.#known.get(index);
+    const known = there?.find((one) => one.term === term);
     if (known === undefined) {
-      this.#known.set(key, { digest: entry.digest, termBefore });
+      const first = { term, digest, termBefore };
+      if (there === undefined) this.#known.set(index, [first]);
+      else there.push(first);
       return;
     }
-    if (known.digest === entry.digest && known.termBefore === termBefore) return;
-    const text = `entry ${entry.index} of term ${entry.term} is another one on ${node}`;
+    if (known.digest === digest && known.termBefore === termBefore) return;
+    const text = `entry ${index} of term ${term} is another one on ${node}`;
     violation('log matching', text);
   }
 

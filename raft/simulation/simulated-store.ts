@@ -162,7 +162,7 @@ export class SimulatedStore {
       bytes += entry.payload.length;
       if (this.#damage.hides(entry.index)) break;
       if (found.length > 0 && bytes > maxBytes) break;
-      found.push({ ...entry, local: undefined });
+      found.push(entry);
     }
     return found;
   }
@@ -221,7 +221,7 @@ export class SimulatedStore {
     if (this.#damage.isEndUnknown || entry.index !== this.#last + 1) {
       throw new Error(`entry ${entry.index} is written behind ${this.#last}`);
     }
-    this.#entries.push({ ...entry, local: undefined });
+    this.#entries.push(entry.local === undefined ? entry : { ...entry, local: undefined });
   }
 
   #repair(entry: Entry): void {

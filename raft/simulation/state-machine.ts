@@ -35,13 +35,18 @@ export interface MachineKind {
   encode(client: string, numbers: readonly number[]): Uint8Array;
 }
 
+const NO_BYTES = new Uint8Array(0);
+
 export const EMPTY_STATE: MachineState = { applied: 0, digest: 0, data: undefined };
 
-/** Goes on from a digest with one more thing that happened. */
-export function mixed(digest: number, text: string): number {
+/** Goes on from a digest with one more thing that happened; bytes are read as characters. */
+export function mixed(digest: number, text: string, bytes: Uint8Array = NO_BYTES): number {
   let mix = digest;
   for (let at = 0; at < text.length; at += 1) {
     mix = Math.imul(mix ^ text.charCodeAt(at), 0x01000193) >>> 0;
+  }
+  for (let at = 0; at < bytes.length; at += 1) {
+    mix = Math.imul(mix ^ (bytes[at] as number), 0x01000193) >>> 0;
   }
   return (mix ^ (mix >>> 15)) >>> 0;
 }

@@ -55,9 +55,14 @@ export class WriteWatch {
 
   /** This write and all before it. */
   persisted(token: number): void {
-    const done = this.#writes.filter((write) => write.token <= token);
-    this.#writes = this.#writes.filter((write) => write.token > token);
-    for (const { hardState, through } of done) {
+    const writes = this.#writes;
+    this.#writes = [];
+    for (const write of writes) {
+      if (write.token > token) {
+        this.#writes.push(write);
+        continue;
+      }
+      const { hardState, through } = write;
       this.#checks.durable(this.#node, through);
       if (hardState === undefined) continue;
       const { term, vote } = hardState;
@@ -68,7 +73,10 @@ export class WriteWatch {
 
 export function mirrorOf(entry: Entry): MirrorEntry {
   let digest = entry.kind.length;
-  for (const byte of entry.payload) digest = Math.imul(digest ^ byte, 0x01000193) >>> 0;
+  const { payload } = entry;
+  for (let at = 0; at < payload.length; at += 1) {
+    digest = Math.imul(digest ^ (payload[at] as number), 0x01000193) >>> 0;
+  }
   for (const { id, role } of entry.configuration?.members ?? []) {
     for (const letter of `${id} ${role} `) {
       digest = Math.imul(digest ^ letter.charCodeAt(0), 0x01000193) >>> 0;

@@ -4,8 +4,9 @@
  * leader knows of the others is told where that leader is reached. Plain data: it crosses threads
  * as it is.
  *
- * A change is a wish to the leader, wherever it is, made once: `accepted` says that it is in the leader's log and
- * in use there, not that it is committed; whoever wants to know asks for the status until it is.
+ * A change is a wish to the leader, wherever it is, made once: `accepted` says that it is in its
+ * log and in use there, not that it is committed; whoever wants to know asks for the status until
+ * it is.
  */
 
 /** As the configuration of a shard has them; a joining one becomes a voter by itself. */

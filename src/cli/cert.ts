@@ -9,7 +9,7 @@ import { type X509Certificate, generateKeyPairSync } from 'node:crypto';
 import { isIP } from 'node:net';
 import { Command, InvalidArgumentError } from 'commander';
 import { identityOf, identityUri } from '../cluster/node-identity.ts';
-import { clusterIdProblem, nodeIdProblem } from '../config/config.ts';
+import { clusterIdProblem, nodeIdProblem } from '../config/node-names.ts';
 import { type Issuer, type Validity, makeCa, makeNodeCertificate } from './cert/certificate.ts';
 import { type KeyPair, pathsOf, readCertificate, readKey, writePair } from './cert/key-files.ts';
 import { wholeNumber } from './client-options.ts';

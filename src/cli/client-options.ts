@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { readDuration } from '../config/config.ts';
+import { readDuration } from '../config/values.ts';
 import { CliError, ExitCode } from './exit-codes.ts';
 import type { ConnectOptions, MqttVersion, Qos, UserProperties } from './mqtt-client.ts';
 

@@ -6,7 +6,7 @@
  */
 
 import { Command, CommanderError } from 'commander';
-import { ConfigError } from '../config/config.ts';
+import { ConfigError } from '../config/problem.ts';
 import { COMMANDS, type CommandName, loadCommand } from './commands.ts';
 import { CliError, ExitCode } from './exit-codes.ts';
 import { version } from './version.ts';

@@ -5,28 +5,8 @@
 
 import { checkTree } from './config.ts';
 import { type MapNode, type Node, emptyMap } from './document.ts';
-import { KEYS, type QueueConfig } from './keys.ts';
+import type { QueueConfig } from './keys.ts';
 import { ConfigError } from './problem.ts';
-import type { Key, Leaf } from './schema.ts';
-
-/** A key of a queue that takes values: its path below the queue, such as `retention.age`. */
-export interface QueueKey {
-  readonly path: string;
-  readonly key: Leaf;
-}
-
-/** In the order of the table; without the name, and without lists of groups. */
-export function queueKeys(): readonly QueueKey[] {
-  return leaves(KEYS.keys.queues.each.keys, '').filter(({ path }) => path !== 'name');
-}
-
-function leaves(keys: Readonly<Record<string, Key>>, prefix: string): QueueKey[] {
-  return Object.entries(keys).flatMap(([name, key]) => {
-    const path = `${prefix}${name}`;
-    if (key.kind === 'section') return leaves(key.keys, `${path}.`);
-    return key.kind === 'sections' ? [] : [{ path, key }];
-  });
-}
 
 /** What is wrong, by the path of its key; the empty path is the name. */
 export interface QueueProblem {

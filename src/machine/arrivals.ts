@@ -24,9 +24,10 @@ import { RecordsOfKind, numberName } from './records-of-kind.ts';
 
 /** Stored by their places in this list, which only grows at its end. */
 const KEPT = ['taken', 'refused'] as const;
-export type KeptAnswer = (typeof KEPT)[number];
+type KeptAnswer = (typeof KEPT)[number];
 
-type Place = Pick<TakeTransferCommand, 'from' | 'number' | 'opened' | 'lowestOpen'>;
+type Known = 'new' | 'stale' | KeptAnswer;
+type Place = Omit<TakeTransferCommand, 'kind' | 'targets' | 'bytes' | 'topic' | 'options'>;
 
 interface Arrival {
   /** The stamp of its intent. */
@@ -94,7 +95,7 @@ export class Arrivals {
   }
 
   /** What is known of the number; changes nothing. */
-  check({ from, number, opened, lowestOpen }: Place): 'new' | 'stale' | KeptAnswer {
+  check({ from, number, opened, lowestOpen }: Place): Known {
     const { floor, heard } = this.#records.get(from);
     if (number < Math.max(floor, lowestOpen)) return 'stale';
     const arrival = heard.get(number);

@@ -131,14 +131,14 @@ export class AdminOfAll implements QueueAdmin {
     return this.#at(name, ({ admin }) => admin.peek(name, from, max));
   }
 
+  /** Between shards too; the shard of the source finds the other queue. */
   async move(wish: MoveWish): Promise<number> {
-    const { to } = wish;
-    if (to !== '' && this.#holder(to) === undefined) await this.#lookUp(to);
+    const { inMemory } = this.#parts;
     return this.#at(wish.name, (source) => {
-      const target = to === '' ? source : (this.#holder(to) ?? source);
-      if (target !== source) {
-        const words =
-          'nothing moves between a queue in memory and one in the log, nor between shards';
+      const isFromMemory = source === inMemory;
+      const isToMemory = inMemory.queues.named(wish.to) !== undefined;
+      if (wish.to !== '' && isFromMemory !== isToMemory) {
+        const words = 'nothing moves between a queue in memory and one in the log';
         throw new AdminError('invalid', words);
       }
       return source.admin.move(wish);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterEach, expect, it, vi } from 'vitest';
 import { AdminClient } from '../../src/admin/client.ts';
 import { defaultDefinition } from '../../src/machine/default-definition.ts';
+import { shardOf } from '../../src/machine/ids.ts';
 import { BrokerCluster } from '../support/broker-cluster.ts';
 import { QueueUser } from '../support/queue-user.ts';
 
@@ -31,8 +32,8 @@ interface Place {
 }
 
 /** Each broker with its operator and a client. */
-async function three(): Promise<readonly Place[]> {
-  cluster = await BrokerCluster.started('unknown-queues', {});
+async function three(shards: number): Promise<readonly Place[]> {
+  cluster = await BrokerCluster.started('unknown-queues', { cluster: { shards } });
   return Promise.all(
     cluster.brokers.map(async ({ dataDirectory, port }, at) => {
       const admin = await AdminClient.open(join(dataDirectory, 'admin.sock'), ADMIN_TIMEOUT_MS);
@@ -52,27 +53,33 @@ function turned(places: readonly Place[], at: number): [Place, Place, Place] {
   return [a, b, c] as [Place, Place, Place];
 }
 
-it('a queue that was declared on one broker takes publishes on the others at once', async () => {
-  const places = await three();
-  const names = Array.from({ length: QUEUES }, (_none, at) => `orders-${at}`);
-  for (const [at, name] of names.entries()) {
-    const [here, there, elsewhere] = turned(places, at);
-    await here.admin.declare(defaultDefinition(name, 'classic'));
-    await Promise.all([
-      there.user.publish(`$queue/${name}`, 'there'),
-      elsewhere.user.publish(`$queue/${name}/eu`, 'elsewhere'),
-    ]);
-  }
-  const [{ admin }] = turned(places, 0);
-  const listed = await admin.list('', 1_000);
-  const depths = new Map(listed.map(({ definition, next }) => [definition.name, next]));
-  expect(names.filter((name) => depths.get(name) !== 2)).toEqual([]);
-  // None went astray to the queue that takes what no other has.
-  expect(depths.get('mqtt')).toBe(0);
-});
+const ONE_AND_MORE = [1, 3];
 
-it('and consumers and operators, and what is in none goes to the queue of all others', async () => {
-  const places = await three();
+it.each(ONE_AND_MORE)(
+  'declared on one of three, a queue takes publishes on the others at once (shards: %i)',
+  async (shards) => {
+    const places = await three(shards);
+    const names = Array.from({ length: QUEUES }, (_none, at) => `orders-${at}`);
+    for (const [at, name] of names.entries()) {
+      const [here, there, elsewhere] = turned(places, at);
+      await here.admin.declare(defaultDefinition(name, 'classic'));
+      await Promise.all([
+        there.user.publish(`$queue/${name}`, 'there'),
+        elsewhere.user.publish(`$queue/${name}/eu`, 'elsewhere'),
+      ]);
+    }
+    const [{ admin }] = turned(places, 0);
+    const listed = await admin.list('', 1_000);
+    const depths = new Map(listed.map(({ definition, next }) => [definition.name, next]));
+    expect(new Set(listed.map(({ queueId }) => shardOf(queueId))).size).toBe(shards);
+    expect(names.filter((name) => depths.get(name) !== 2)).toEqual([]);
+    // None went astray to the queue that takes what no other has.
+    expect(depths.get('mqtt')).toBe(0);
+  },
+);
+
+it('and consumers and operators; what is in no shard goes to the queue of all others', async () => {
+  const places = await three(3);
   for (let at = 0; at < QUEUES; at++) {
     const name = `orders-${at}`;
     const [here, there, elsewhere] = turned(places, at);

@@ -5,7 +5,8 @@ import { differences, limitOptions, writtenLimits } from '../../src/cli/operator
 import { columnsOf, cutTo, visible } from '../../src/cli/text/columns.ts';
 import { table } from '../../src/cli/text/table.ts';
 import { bytes, count, rate, several } from '../../src/cli/text/units.ts';
-import { queueKeys, readQueue } from '../../src/config/written-queue.ts';
+import { queueKeys } from '../../src/config/queue-leaves.ts';
+import { readQueue } from '../../src/config/written-queue.ts';
 import { defaultDefinition } from '../../src/machine/default-definition.ts';
 import { queueDefinition } from '../../src/options.ts';
 

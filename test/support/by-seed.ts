@@ -12,6 +12,13 @@ const STALLED_MS = 20_000;
 const realSetTimeout = setTimeout;
 const realClearTimeout = clearTimeout;
 
+/** Seeds in order, or the one that the environment names. */
+export function seedsFrom(first: number, count: number): readonly number[] {
+  return ONLY === undefined
+    ? Array.from({ length: count }, (_, nth) => first + nth)
+    : [Number(ONLY)];
+}
+
 export async function bySeed(
   file: string,
   seed: number,

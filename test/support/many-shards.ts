@@ -95,7 +95,7 @@ export class Taker implements ConsumerSink {
   }
 }
 
-export function message(text: string): Message {
+function message(text: string): Message {
   const set = { qos: 1, retain: false, properties: undefined } as const;
   return { topic: 't', payload: Buffer.from(text), ...set };
 }

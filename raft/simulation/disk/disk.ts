@@ -185,7 +185,7 @@ export class SimulatedDisk implements MountedDisk {
       this.calls.set(operation, (this.calls.get(operation) ?? 0) + 1);
       const fault = this.#faults.meet(operation, path);
       const kind = fault?.fault.kind;
-      const { effect, finish, detail = '' } = steps(fault);
+      const { effect, finish, detail } = steps(fault);
       let effectDue = effect !== undefined;
       const step = (): boolean => {
         try {
@@ -196,7 +196,10 @@ export class SimulatedDisk implements MountedDisk {
             return false;
           }
           const result = finish();
-          this.#note(`${operation} ${path}${detail}${kind === undefined ? '' : ` [${kind}]`}`);
+          if (this.#trace !== undefined) {
+            const hit = kind === undefined ? '' : ` [${kind}]`;
+            this.#note(`${operation} ${path}${detail?.() ?? ''}${hit}`);
+          }
           resolve(result);
         } catch (error) {
           this.#note(`${operation} ${path} failed: ${String(error)}`);
@@ -274,14 +277,20 @@ export class SimulatedDisk implements MountedDisk {
     let returned = false;
     while (!returned && this.#waiting.length > 0) {
       if (this.#steps >= this.#cutAt) return this.cutPower();
-      const ready = this.#waiting.filter((waiting) => waiting.notBefore <= this.#steps);
+      const next = this.#drawReady();
       this.#steps += 1;
-      if (ready.length === 0) continue;
-      const next = this.#order.pick(ready);
+      if (next === undefined) continue;
       returned = next.step();
       if (returned) this.#waiting = this.#waiting.filter((waiting) => waiting !== next);
     }
     if (this.#waiting.length > 0) this.#pumpLater();
+  }
+
+  #drawReady(): Waiting | undefined {
+    const steps = this.#steps;
+    const isReady = ({ notBefore }: Waiting): boolean => notBefore <= steps;
+    const ready = this.#waiting.every(isReady) ? this.#waiting : this.#waiting.filter(isReady);
+    return ready.length === 0 ? undefined : this.#order.pick(ready);
   }
 
   #pumpLater(): void {

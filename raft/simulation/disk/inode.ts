@@ -66,7 +66,14 @@ export class Inode {
 
   write(bytes: Uint8Array, position: number): Change {
     // Not `slice`: a Buffer would share its memory.
-    const change: Change = { kind: 'write', position, bytes: new Uint8Array(bytes), ...pending() };
+    const change: Change = {
+      kind: 'write',
+      position,
+      bytes: new Uint8Array(bytes),
+      returned: false,
+      durable: false,
+      abandoned: false,
+    };
     this.#show(change);
     this.#changes.push(change);
     return change;
@@ -74,7 +81,14 @@ export class Inode {
 
   truncate(length: number): Change {
     const sizeBefore = this.#seenSize;
-    const change: Change = { kind: 'truncate', length, sizeBefore, ...pending() };
+    const change: Change = {
+      kind: 'truncate',
+      length,
+      sizeBefore,
+      returned: false,
+      durable: false,
+      abandoned: false,
+    };
     this.#show(change);
     this.#changes.push(change);
     return change;
@@ -197,10 +211,6 @@ export class Inode {
       for (const block of this.#blocks) if (block >= left) this.#blocks.delete(block);
     }
   }
-}
-
-function pending(): Settled {
-  return { returned: false, durable: false, abandoned: false };
 }
 
 /** Carries a change into an image; bytes of the image past its size are always zero. */

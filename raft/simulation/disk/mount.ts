@@ -12,7 +12,7 @@ import { DIRECTORY, type Names, parentOf } from './names.ts';
 export interface Steps<Result> {
   readonly effect?: () => void;
   /** For the trace. */
-  readonly detail?: string;
+  readonly detail?: () => string;
   readonly finish: () => Result;
 }
 
@@ -154,8 +154,8 @@ class SimulatedFile implements OpenFile {
     this.#options = opened.options;
   }
 
-  async read(into: Uint8Array, position: number): Promise<number> {
-    assertPosition(position);
+  read(into: Uint8Array, position: number): Promise<number> {
+    if (!isPosition(position)) return Promise.reject(outOfRange(position));
     return this.#call('read', (fault) => ({
       finish: () => {
         const short = fault?.fault.kind === 'short' && into.length > 1;
@@ -167,14 +167,14 @@ class SimulatedFile implements OpenFile {
     }));
   }
 
-  async write(bytes: Uint8Array, position: number): Promise<number> {
-    assertPosition(position);
+  write(bytes: Uint8Array, position: number): Promise<number> {
+    if (!isPosition(position)) return Promise.reject(outOfRange(position));
     return this.#call('write', (fault) => {
       if (this.#options.access === 'read') throw ioError('EBADF', 'write', this.path);
       let change: Change | undefined;
       let count = 0;
       return {
-        detail: ` ${bytes.length} bytes at ${position}, ${this.#options.durability}`,
+        detail: () => ` ${bytes.length} bytes at ${position}, ${this.#options.durability}`,
         effect: () => {
           count = this.#countToWrite(bytes, position, fault);
           const kind = fault?.fault.kind;
@@ -223,10 +223,10 @@ class SimulatedFile implements OpenFile {
     return this.#call('size', () => ({ finish: () => this.#inode.size }));
   }
 
-  async truncate(length: number): Promise<void> {
-    assertPosition(length);
+  truncate(length: number): Promise<void> {
+    if (!isPosition(length)) return Promise.reject(outOfRange(length));
     return this.#call('truncate', () => ({
-      detail: ` to ${length}`,
+      detail: () => ` to ${length}`,
       finish: () => {
         if (this.#options.access === 'read') throw ioError('EINVAL', 'truncate', this.path);
         this.#inode.truncate(length).returned = true;
@@ -234,8 +234,8 @@ class SimulatedFile implements OpenFile {
     }));
   }
 
-  async close(): Promise<void> {
-    await this.#call('close', () => ({ finish: () => this.#disk.letGo(this.#inode) }));
+  close(): Promise<void> {
+    return this.#call('close', () => ({ finish: () => this.#disk.letGo(this.#inode) }));
   }
 
   #call<Result>(
@@ -268,17 +268,21 @@ function flipSomeBit(disk: MountedDisk, bytes: Uint8Array): void {
   bytes[at] = (bytes[at] as number) ^ (1 << disk.draw(8));
 }
 
-function assertPosition(position: number): void {
-  if (Number.isSafeInteger(position) && position >= 0) return;
-  throw ioError('ERR_OUT_OF_RANGE', 'use', String(position));
+function isPosition(position: number): boolean {
+  return Number.isSafeInteger(position) && position >= 0;
 }
 
+function outOfRange(position: number): Error {
+  return ioError('ERR_OUT_OF_RANGE', 'use', String(position));
+}
+
+/** Without a stack, as those of the real file system. */
 export function ioError(code: string, operation: string, path: string): NodeJS.ErrnoException {
-  return Object.assign(new Error(`${code}: simulated, ${operation} '${path}'`), {
-    code,
-    syscall: operation,
-    path,
-  });
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  const error = new Error(`${code}: simulated, ${operation} '${path}'`);
+  Error.stackTraceLimit = stackTraceLimit;
+  return Object.assign(error, { code, syscall: operation, path });
 }
 
 /** The platform's code of an error, if it has one. */

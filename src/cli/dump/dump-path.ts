@@ -6,7 +6,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { nodeFiles } from '#storage';
-import { isShardFolder, partDirectory } from '../../shard-threads.ts';
+import { isShardFolder, partDirectory } from '../../replica-folders.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 
 export interface DumpPath {

@@ -2,7 +2,8 @@
  * What the commands for operators share: which broker is meant, the connection to it, and how a
  * failure ends the process.
  *
- * The gRPC client is loaded at the first call, so that help and completion need not wait for it.
+ * The gRPC client is loaded at the first call, and what reads a configuration when one is needed,
+ * so that help and completion need not wait for either.
  */
 
 import { resolve } from 'node:path';
@@ -10,8 +11,6 @@ import { type Command, Option } from 'commander';
 import type { AdminClient } from '../../admin/client.ts';
 import type { AdminCallErrorCode } from '../../admin/status.ts';
 import { AdminError, type AdminRefusal } from '../../broker/ports.ts';
-import { loadConfig } from '../../config/config.ts';
-import { adminOptions } from '../../options.ts';
 import { collect, readTimeout } from '../client-options.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 import { visible } from '../text/columns.ts';
@@ -44,11 +43,13 @@ export function addBrokerOptions(command: Command): Command {
 }
 
 /** Where the socket is, by the same rules as for `start`. */
-function socketPath(flags: Omit<BrokerFlags, 'timeout'>): string {
+async function socketPath(flags: Omit<BrokerFlags, 'timeout'>): Promise<string> {
   if (flags.socket !== undefined) return resolve(flags.socket);
   const data = flags.data ?? flags.dataDir;
   const overrides = [...(flags.set ?? [])];
   if (data !== undefined) overrides.push(`data_dir=${JSON.stringify(data)}`);
+  const { loadConfig } = await import('../../config/config.ts');
+  const { adminOptions } = await import('../../options.ts');
   const config = loadConfig(flags.config, overrides);
   const options = adminOptions(config, resolve(config.data_dir));
   if (options !== undefined) return options.place.path;
@@ -64,7 +65,7 @@ export async function withBroker<T>(
   const { AdminCallError } = await import('../../admin/status.ts');
   let client: AdminClient | undefined;
   try {
-    client = await Client.open(socketPath(flags), flags.timeout);
+    client = await Client.open(await socketPath(flags), flags.timeout);
     return await work(client);
   } catch (error) {
     if (error instanceof AdminError) {

@@ -8,8 +8,6 @@
 
 import { Command, Option } from 'commander';
 import { AdminError, type QueueDefinition } from '../../broker/ports.ts';
-import { readQueue } from '../../config/written-queue.ts';
-import { queueDefinition } from '../../options.ts';
 import { collect } from '../client-options.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 import { visible } from '../text/columns.ts';
@@ -67,7 +65,7 @@ async function declare(
   flags: DeclareFlags,
   options: readonly LimitOption[],
 ): Promise<void> {
-  const definition = definitionOf(name, flags, options);
+  const definition = await definitionOf(name, flags, options);
   await withBroker(flags, async (client) => {
     const before = await client.show(name).catch((error: unknown) => {
       if (error instanceof AdminError && error.code === 'no-queue') return undefined;
@@ -89,17 +87,19 @@ const OUTCOMES = {
   updated: 'updated',
 } as const;
 
-function definitionOf(
+async function definitionOf(
   name: string,
   flags: DeclareFlags,
   options: readonly LimitOption[],
-): QueueDefinition {
+): Promise<QueueDefinition> {
   const values = new Map<string, string | readonly string[]>();
   for (const { path, attribute } of options) {
     const value = flags[attribute];
     if (value === true) values.set(path, 'true');
     else if (value !== undefined) values.set(path, value as string | readonly string[]);
   }
+  const { readQueue } = await import('../../config/written-queue.ts');
+  const { queueDefinition } = await import('../../options.ts');
   const read = readQueue(name, values);
   if ('value' in read) return queueDefinition(read.value);
   const lines = read.problems.map(({ path, text }) => {

@@ -4,8 +4,8 @@
  */
 
 import type { QueueDefinition } from '../../broker/ports.ts';
-import { writeDuration, writeSize } from '../../config/config.ts';
-import { type QueueKey, queueKeys } from '../../config/written-queue.ts';
+import { writeDuration, writeSize } from '../../config/values.ts';
+import { type QueueKey, queueKeys } from '../../config/queue-leaves.ts';
 
 /** Shorter names of options, where the long one is a path; both are taken. */
 const SHORT: Readonly<Record<string, string>> = {

@@ -5,7 +5,8 @@
 
 import { Command } from 'commander';
 import type { GroupSummary, Position, QueueDetail } from '../../broker/ports.ts';
-import { readDuration, readPosition } from '../../config/config.ts';
+import { readPosition } from '../../config/positions.ts';
+import { readDuration } from '../../config/values.ts';
 import { positiveCount } from '../client-options.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 import { visible } from '../text/columns.ts';

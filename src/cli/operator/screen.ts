@@ -6,7 +6,7 @@
 
 import { once } from 'node:events';
 import { InvalidArgumentError, Option } from 'commander';
-import { readDuration } from '../../config/config.ts';
+import { readDuration } from '../../config/values.ts';
 import { ExitCode } from '../exit-codes.ts';
 import { cutTo } from '../text/columns.ts';
 

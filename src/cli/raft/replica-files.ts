@@ -8,7 +8,7 @@
 
 import { type Configuration, type HardState, hardStateIn } from '#raft';
 import { type Inspected, inspectLog, nodeFiles } from '#storage';
-import { partDirectory } from '../../shard-threads.ts';
+import { partDirectory } from '../../replica-folders.ts';
 import { hasCommands, raftEvent } from '../dump/raft-entries.ts';
 import { type StoredCheckpoint, storedCheckpoint } from './stored-checkpoint.ts';
 
