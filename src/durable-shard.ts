@@ -154,6 +154,7 @@ export class DurableShard {
       life.shard = await this.#openShard(life);
       const as = life.replica?.renamedTo;
       if (as !== undefined) await this.#openAs(life, as);
+      else if (life.shard !== undefined) this.#parts.forwarding.opened();
     } catch (error) {
       await closeAll(life.closers);
       throw error;
@@ -284,6 +285,7 @@ export class DurableShard {
         ['bytes/log', this.#bytesOfLives + log.stats.bytesWritten],
         ['bytes/prewritten', prewritten()],
         ...replica.figures(),
+        ['reads/from-replica', forwarding.messagesRead],
       ],
       ofMembers: (request) => {
         return answerOfMembers(replica, request, () => this.#parts.transferred());

@@ -165,6 +165,7 @@ export class NodeShards {
       port: peers === undefined ? undefined : port,
       links: this.#links,
       logger,
+      readsReplica: settings.peers?.readsReplica === true,
     });
     const shard: ShardHere = {
       number,

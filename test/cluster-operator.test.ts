@@ -49,6 +49,7 @@ async function start(id: string, known: readonly string[], joins = false): Promi
     backlogBytes: 1 << 24,
     joins,
     rejects: false,
+    readsReplica: true,
     reattachGraceMs: 2_000,
   };
   const host = await openShardHost({
@@ -323,6 +324,7 @@ describe('where nodes are reached', () => {
     backlogBytes: 1,
     joins: false,
     rejects: false,
+    readsReplica: true,
     reattachGraceMs: 2_000,
   };
   const member = (id: string, address: string) => ({ id, role: 'voter', address }) as const;

@@ -30,7 +30,7 @@ const logger = {
 };
 const PATIENCE_MS = 45_000;
 const YAML = `
-queues: [{ name: orders, type: classic }]
+queues: [{ name: orders, type: classic }, { name: events, type: stream }]
 storage: { segment_size: 4MiB, reserve: 8MiB }
 log: { level: silent }
 `;
@@ -72,6 +72,7 @@ async function start(id: string, small = false): Promise<void> {
     tls: undefined,
     backlogBytes: 1 << 24,
     rejects: false,
+    readsReplica: true,
     reattachGraceMs: 2_000,
     joins: false,
   };
@@ -117,10 +118,17 @@ async function until(holds: () => boolean): Promise<void> {
 
 const textOf = (nth: number): string => `m${nth} ${'x'.repeat(1000)}`;
 
+const publish = (node: Running, from: number, count: number): Promise<void> =>
+  publishTo({ node, queue: 'orders' }, from, count);
+
 /** To the node, whoever leads. */
-async function publish(node: Running, from: number, count: number): Promise<void> {
+async function publishTo(
+  { node, queue }: { readonly node: Running; readonly queue: string },
+  from: number,
+  count: number,
+): Promise<void> {
   const client = await node.client;
-  const target = client.queues.named('orders')?.queueId as QueueId;
+  const target = client.queues.named(queue)?.queueId as QueueId;
   const outcomes: unknown[] = [];
   const waiter = { enqueued: (_tag: number, outcome: unknown) => void outcomes.push(outcome) };
   const origin = { clientId: node.id, protocol: 'mqtt' } as const;
@@ -149,6 +157,29 @@ async function consumed(node: Running, count: number): Promise<string[]> {
   client.consume({ ...none, queueId, clientId: 'c', credit: 10_000 }, sink);
   await until(() => texts.length >= count);
   return texts;
+}
+
+/** All of the stream, as one group of its own gets it, in order. */
+async function streamed(node: Running, group: string, count: number): Promise<string[]> {
+  const client = await node.client;
+  const texts: string[] = [];
+  const sink = {
+    attached: () => undefined,
+    delivered: ({ message }: Delivery) => void texts.push(Buffer.from(message.payload).toString()),
+    batchEnd: () => undefined,
+    ended: () => undefined,
+    cancelled: () => undefined,
+  };
+  const queueId = client.queues.named('events')?.queueId as QueueId;
+  const start = { kind: 'first' } as const;
+  const whole = { group, filter: '', start, manual: false, clientId: group, credit: 10_000 };
+  client.consume({ ...whole, queueId }, sink);
+  await until(() => texts.length >= count);
+  return texts;
+}
+
+async function figure(node: Running, name: string): Promise<number> {
+  return (await (await node.client).stats()).get(name) ?? -1;
 }
 
 function node(nth: number): Running {
@@ -250,4 +281,26 @@ it('one whose log is there from its first entry makes its records anew alone', a
   expect(errors.filter((words) => words.includes('made anew from its log'))).toHaveLength(3);
   expect(await consumed(node(3), 100)).toEqual(all(100));
   expect(await readdir(join(directory, 'n1', 'shard-0'))).not.toContain('current');
+});
+
+it('a stream is read from the replica of each node; the leader sends none of it', async () => {
+  await Promise.all(nodes.map(({ id }) => start(id)));
+  await publishTo({ node: node(1), queue: 'events' }, 0, 300);
+  const leader = (await node(1).client).leader;
+  const others = nodes.map(({ id }) => id).filter((id) => id !== leader);
+  const before = await figure(running.get(leader) as Running, 'peer-bytes/sent');
+  for (const id of others) {
+    for (const group of ['one', 'two', 'three']) {
+      expect(await streamed(running.get(id) as Running, id + group, 300)).toEqual(all(300));
+    }
+    expect(await figure(running.get(id) as Running, 'reads/from-replica')).toBe(900);
+  }
+  const sent = (await figure(running.get(leader) as Running, 'peer-bytes/sent')) - before;
+  expect(sent).toBeLessThan(300 * 1000);
+  // A node that comes again reads from what it has kept.
+  const [again] = others as [string];
+  await stop(again);
+  await publishTo({ node: running.get(leader) as Running, queue: 'events' }, 300, 50);
+  await start(again);
+  expect(await streamed(running.get(again) as Running, 'again', 350)).toEqual(all(350));
 });
