@@ -68,10 +68,10 @@ export class Applying {
 
   /** What may be applied now. */
   take(): readonly Entry[] {
-    const { commitIndex, log, limits, stateLost } = this.#replica;
+    if (this.#replica.stateLost) return NONE;
+    const { commitIndex, log, limits } = this.#replica;
     const room = limits.applyBytes - this.#bytes;
     if (this.#applying >= commitIndex || this.#isInstalling || room <= 0) return NONE;
-    if (stateLost) return NONE;
     const from = this.#applying + 1;
     let entries = NONE;
     if (from >= log.memoryFirst) entries = log.slice(from, commitIndex, room);
