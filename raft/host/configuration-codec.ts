@@ -93,6 +93,10 @@ export function decodeConfiguration(bytes: Uint8Array): Configuration {
     const incarnation = isKnown ? reader.name() : '';
     members.push(incarnation === '' ? member : { ...member, incarnation });
   }
+  // What can be written in one form is read in one.
+  if (format === FORMAT_WITHOUT_RESCUE && members.every(({ incarnation }) => !incarnation)) {
+    throw new ConfigurationError(`it has format ${format}, and no member has an incarnation`);
+  }
   const rescue = format === FORMAT ? rescueIn(reader) : undefined;
   if (!reader.isAtEnd) throw new ConfigurationError('something stands behind it');
   return rescue === undefined ? { members } : { members, rescue };
@@ -185,7 +189,7 @@ class Reader {
 
 function textOf(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
     throw new ConfigurationError('a name is not UTF-8');
   }

@@ -52,6 +52,32 @@ describe('a configuration', () => {
     }
   });
 
+  it('has one form: what is read from changed bytes is written as those bytes', () => {
+    const one = (bytes: Uint8Array): void => {
+      let read: ReturnType<typeof decodeConfiguration>;
+      try {
+        read = decodeConfiguration(bytes);
+      } catch {
+        return;
+      }
+      expect(encodeConfiguration(read)).toEqual(bytes);
+    };
+    for (const format of [1, 2, 3]) one(new Uint8Array([format, 0, 0]));
+    fc.assert(
+      fc.property(
+        fc.array(member, { maxLength: 3 }),
+        fc.nat(),
+        fc.nat(255),
+        (members, at, byte) => {
+          const bytes = encodeConfiguration({ members });
+          bytes[at % Math.min(bytes.length, 12)] = byte;
+          one(bytes);
+        },
+      ),
+      { numRuns: 2_000 },
+    );
+  });
+
   it('bytes of any kind give a configuration or a ConfigurationError', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => {
