@@ -4,6 +4,8 @@
  */
 
 export { Raft } from './core/raft.ts';
+export type { RescueOrder } from './core/raft.ts';
+export type { Survivor } from './core/survivors.ts';
 export type { Checkpoint } from './core/installing.ts';
 export type {
   Configuration,
@@ -11,6 +13,7 @@ export type {
   Member,
   MemberRole,
   MembershipChange,
+  Rescue,
 } from './core/configuration.ts';
 export { ENTRY_OVERHEAD_BYTES } from './core/entry.ts';
 export type { Entry, EntryKind } from './core/entry.ts';
@@ -25,6 +28,7 @@ export {
   CHANGE_REFUSALS,
   INSTALL_REFUSALS,
   PROPOSE_REFUSALS,
+  RESCUE_REFUSALS,
   TRANSFER_REFUSALS,
 } from './core/outcome.ts';
 export type {
@@ -34,6 +38,8 @@ export type {
   InstallRefusal,
   Proposed,
   ProposeRefusal,
+  RescueRefusal,
+  Rescued,
   Transferred,
   TransferRefusal,
 } from './core/outcome.ts';

@@ -6,7 +6,15 @@
  * Its own word never waits longer than `LEADER_MS`, and never depends on another node.
  */
 
-import type { Changed, Member, MembershipChange, Role, Status, Transferred } from '#raft';
+import type {
+  Changed,
+  Member,
+  MembershipChange,
+  RescueRefusal,
+  Role,
+  Status,
+  Transferred,
+} from '#raft';
 import { CLUSTER_REFUSALS } from './admin/cluster-port.ts';
 import type {
   ClusterAdmin,
@@ -18,6 +26,7 @@ import type {
   NodeStatus,
   ReplicaRole,
   ReplicaStatus,
+  RescueWish,
 } from './admin/cluster-port.ts';
 import { AdminError } from './broker/ports.ts';
 import type { PeerState } from './cluster/peer.ts';
@@ -35,6 +44,10 @@ export interface OperatedReplica {
   transferLeadership(to: string): Transferred;
 }
 
+export type RescueAnswer =
+  | { readonly kind: 'accepted' }
+  | { readonly kind: 'refused'; readonly code: RescueRefusal | 'no-shard' | 'not-named' };
+
 export interface ClusterOperatorOptions {
   readonly node: string;
   /** Undefined: a single broker. */
@@ -48,6 +61,8 @@ export interface ClusterOperatorOptions {
         peers(): readonly PeerState[];
       }
     | undefined;
+  /** Of a shard that this node has. */
+  readonly rescue: (shard: number, wish: RescueWish) => Promise<RescueAnswer>;
   /** Those that run, by shard. */
   readonly replicas: () => ReadonlyMap<number, OperatedReplica>;
   readonly map: () => ShardMap;
@@ -104,6 +119,15 @@ export class ClusterOperator implements ClusterAdmin {
 
   transfer(shard: number, to: string): Promise<ClusterAnswer> {
     return this.#ask(shard, { kind: 'transfer-lead', to });
+  }
+
+  async rescue(shard: number, wish: RescueWish): Promise<ClusterAnswer> {
+    const { cluster, rescue, replicas } = this.#options;
+    if (cluster === undefined) return refused(this.#isKnown(shard) ? 'alone' : 'no-shard');
+    if (!WHO.test(wish.by)) return refused('invalid');
+    const leader = replicas().get(shard)?.status()?.leader;
+    const answer = await rescue(shard, wish);
+    return answer.kind === 'accepted' ? answer : { ...answer, leader };
   }
 
   addShard(shard: number): Promise<ClusterAnswer> {
@@ -173,6 +197,10 @@ export class ClusterOperator implements ClusterAdmin {
       }),
       damagedRanges: 0,
       tailLost: false,
+      stateLost: false,
+      lastTerm: view.term,
+      survivors: [],
+      rescued: undefined,
     };
   }
 
@@ -190,6 +218,9 @@ export class ClusterOperator implements ClusterAdmin {
     }
   }
 }
+
+/** Plain words of bounded length: they go into the log. */
+const WHO = /^[\x20-\x7e]{1,128}$/;
 
 function refused(code: ClusterRefusal): ClusterAnswer {
   return { kind: 'refused', code, leader: undefined };
@@ -239,6 +270,12 @@ function replicaStatus(shard: number, status: Status): ReplicaStatus {
     transferTo: status.transferTo,
     damagedRanges: status.faulty.length,
     tailLost: status.tailLost,
+    stateLost: status.stateLost,
+    lastTerm: status.lastTerm,
+    survivors: status.survivors.map(({ id: other, end, isCovered }) => {
+      return { id: other, last: end?.index, lastTerm: end?.term, isCovered };
+    }),
+    rescued: configuration.rescue,
   };
 }
 

@@ -11,20 +11,24 @@ import { crc32 } from 'node:zlib';
 import { systemClock as raftClock, systemRandom } from '#raft';
 import type { CatchUpPorts, Configuration, Member } from '#raft';
 import { Log, Runs, openLevelRecords } from '#storage';
-import type { DiskReserve, EntryName, Files, LogOptions, RecordStore } from '#storage';
+import type { DiskReserve, EntryName, Files, LogOptions, RecordMend } from '#storage';
+import type { RescueWish } from './admin/cluster-port.ts';
+import type { RescueAnswer } from './cluster-operator.ts';
 import type { PeerTransport } from './cluster/peer-transport.ts';
+import { nodeOf } from './cluster/server-id.ts';
 import type { Forwarding } from './forward-host.ts';
 import { answerOfMembers } from './member-answers.ts';
 import type { ShardMap } from './machine/shard-map.ts';
 import type { ShardSettings } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
 import type { ReplicaFolders } from './replica-folders.ts';
+import { orderRescue } from './rescue-order.ts';
 import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';
 import type { OtherShards } from './shard/other-shards.ts';
 import type { BatchPort } from './shard/port.ts';
-import { mendGroups, refuseDamaged } from './shard/mend-groups.ts';
 import { RaftLog } from './shard/raft-log.ts';
+import { ReplicaRecords } from './shard/replica-records.ts';
 import { DEFAULT_SHARD_LIMITS, type ShardLimits } from './shard/shard-limits.ts';
 import { Shard } from './shard/shard.ts';
 import { noNetwork } from './shard/single-node.ts';
@@ -99,11 +103,18 @@ export class DurableShard {
     parts.forwarding.shard = () => this.#life.shard;
   }
 
-  /** The one that is open now. */
-  get shard(): Shard {
-    const { shard } = this.#life;
-    if (shard === undefined) throw new Error('the shard is being opened');
-    return shard;
+  /** Undefined: it is being opened, or has no state yet. */
+  get shard(): Shard | undefined {
+    return this.#life.shard;
+  }
+
+  /** Of the shard; of the replica alone while it has none. */
+  async statsOfAll(): Promise<Map<string, number>> {
+    const { shard, replica } = this.#life;
+    if (shard !== undefined) return shard.statsOfAll();
+    const stats = new Map(replica?.figures() ?? []);
+    if (replica?.status()?.stateLost === true) stats.set('alarm/records-lost', 1);
+    return stats;
   }
 
   /** Undefined: it is being opened. */
@@ -141,6 +152,9 @@ export class DurableShard {
     this.#life = life;
     try {
       life.shard = await this.#openShard(life);
+      const as = life.replica?.renamedTo;
+      if (as !== undefined) await this.#openAs(life, as);
+      else if (life.shard !== undefined) this.#parts.forwarding.opened();
     } catch (error) {
       await closeAll(life.closers);
       throw error;
@@ -172,6 +186,42 @@ export class DurableShard {
     });
   }
 
+  /** To go on without all other members, and under another name: `rescue-order.ts`. */
+  async rescue(wish: RescueWish): Promise<RescueAnswer> {
+    const life = this.#life;
+    const { settings, logger } = this.#parts;
+    if (life.replica === undefined) return { kind: 'refused', code: 'no-shard' };
+    const at = { shard: this.#parts.number, node: settings.node, logger };
+    const ordered = await orderRescue(life.replica, wish, at);
+    if (ordered.kind === 'refused') return ordered;
+    this.#reopenSoon(() => this.#openAs(life, ordered.as));
+    await this.#reopening;
+    return { kind: 'accepted' };
+  }
+
+  /** Under the name that its log knows it by. */
+  async #openAs(life: Life, as: string): Promise<void> {
+    const { folders, settings, logger } = this.#parts;
+    if (nodeOf(as) !== settings.node) throw new Error(`${as} is not of node ${settings.node}`);
+    await folders.takeServerId(as);
+    logger.info({ as }, 'the replica has a new name after a rescue');
+    await this.#reopen(life);
+  }
+
+  /** Nothing of it is deleted: it may have what those who went on have not. */
+  #givenUp(life: Life, was: string, by: string): void {
+    if (this.#life !== life || this.#stopped) return;
+    this.#reopenSoon(async () => {
+      const words =
+        `the cluster went on without ${was}, by order of an operator: this replica takes part no ` +
+        'more, and its files stay as they are; to join anew, move the data directory away, and ' +
+        'start with cluster.join: true';
+      this.#parts.logger.error({ was, by }, words);
+      await this.#close(life);
+      this.#parts.forwarding.onLead({ kind: 'nobody' });
+    });
+  }
+
   #reopenSoon(reopen: () => Promise<void>): void {
     this.#reopening = reopen().catch((error: unknown) => {
       this.#parts.onFailure(error instanceof Error ? error : new Error(String(error)));
@@ -179,21 +229,31 @@ export class DurableShard {
   }
 
   async #reopen(life: Life): Promise<void> {
-    life.replica = undefined;
-    await life.shard?.discard();
-    await closeAll(life.closers);
+    await this.#close(life);
     await this.#open();
   }
 
-  async #openShard(life: Life): Promise<Shard> {
-    const { folders, files, settings, port, logger, reserve, onFailure, number } = this.#parts;
+  async #close(life: Life): Promise<void> {
+    const { shard } = life;
+    life.replica = undefined;
+    life.shard = undefined;
+    await shard?.discard();
+    await closeAll(life.closers);
+  }
+
+  /** Undefined: its records are lost, and a peer is asked for them. */
+  async #openShard(life: Life): Promise<Shard | undefined> {
+    const { folders, settings, port, logger, reserve, onFailure, number } = this.#parts;
     const { forwarding, onShardMap, others } = this.#parts;
-    const directory = await folders.part('records');
-    // What is mended is this node's alone, and replicas are to be equal.
-    const mend = settings.peers === undefined ? mendGroups : refuseDamaged;
-    const records = await openLevelRecords({ files, directory, mend });
-    life.closers.push(() => records.close());
-    const { log, replica, prewritten } = await this.#openReplica(life, records);
+    const found = await this.#findRecords();
+    life.closers.push(() => found.close());
+    const { log, replica, prewritten } = await this.#openReplica(life, found);
+    const records = found.store;
+    if (records === undefined) {
+      if (replica.alone) throw found.refusal;
+      await this.#waitForState(replica);
+      return undefined;
+    }
     const runs = runsOf(this.#parts, await folders.part('runs'), log.logId);
     life.closers.push(() => Promise.resolve(runs.close()));
     let spent = 0;
@@ -225,6 +285,7 @@ export class DurableShard {
         ['bytes/log', this.#bytesOfLives + log.stats.bytesWritten],
         ['bytes/prewritten', prewritten()],
         ...replica.figures(),
+        ['reads/from-replica', forwarding.messagesRead],
       ],
       ofMembers: (request) => {
         return answerOfMembers(replica, request, () => this.#parts.transferred());
@@ -234,7 +295,28 @@ export class DurableShard {
     });
   }
 
-  async #openReplica(life: Life, records: RecordStore): Promise<OpenedReplica> {
+  async #findRecords(): Promise<ReplicaRecords> {
+    const { folders, files, settings } = this.#parts;
+    const directory = await folders.part('records');
+    const folder = {
+      open: (mend: RecordMend) => openLevelRecords({ files, directory, mend }),
+      clear: () => folders.clearPart('records'),
+    };
+    if (settings.peers === undefined) return ReplicaRecords.alone(folder);
+    return ReplicaRecords.inCluster(folder);
+  }
+
+  /** Until a checkpoint of a peer has taken its place: `#replaced`. */
+  #waitForState(replica: RaftLog): Promise<void> {
+    const { forwarding, onFailure } = this.#parts;
+    return replica.followWithoutState({
+      follows: (server) =>
+        forwarding.onLead(server === undefined ? { kind: 'nobody' } : { kind: 'there', server }),
+      failed: (error) => onFailure(error),
+    });
+  }
+
+  async #openReplica(life: Life, records: ReplicaRecords): Promise<OpenedReplica> {
     const { settings, logger, pulse, folders, reserve, peers, number, joins } = this.#parts;
     let replica: RaftLog | undefined;
     let early: Error | undefined;
@@ -265,6 +347,7 @@ export class DurableShard {
     const found = { clean, created, bytesScanned, tornTail: tornTail?.detail };
     logger.info({ shard: number, ...found }, 'log opened');
     for (const { detail } of faulty) logger.error({ shard: number, detail }, 'the log is damaged');
+    if (peers !== undefined) await records.belongTo(log, number, logger);
     if (created && peers !== undefined && number === 0) {
       const words =
         'this node has no data yet: a cluster begins when all of its nodes are there; where it ' +
@@ -288,6 +371,7 @@ export class DurableShard {
       heldBytesMax: settings.runs.windowBytes * HELD_WINDOWS,
       replaced: () => this.#replaced(life),
       stranger: () => this.#stranger(life, id),
+      givenUp: (by) => this.#givenUp(life, id, by),
     });
     replica = made;
     life.replica = made;
@@ -311,7 +395,9 @@ export class DurableShard {
   #catchUp(life: Life): CatchUpPorts {
     const { logger } = this.#parts;
     return {
-      source: { open: () => life.shard?.catchUpSource.open() ?? Promise.resolve(undefined) },
+      source: {
+        open: (least) => life.shard?.catchUpSource.open(least) ?? Promise.resolve(undefined),
+      },
       sink: this.#sink,
       checksum: (bytes) => crc32(bytes),
       failed: ({ message }) => logger.warn({ error: message }, 'a catch-up broke off'),

@@ -11,7 +11,7 @@
 import { systemClock } from '#raft';
 import { nodeOf } from './cluster/server-id.ts';
 import { LeaderAsks } from './shard/leader-asks.ts';
-import { type Lead, LeaderRoute } from './shard/leader-route.ts';
+import { type Lead, LeaderRoute, type LeaderRouteOptions } from './shard/leader-route.ts';
 import type { LinksByShard } from './shard/links-by-shard.ts';
 import { LinksOfShard } from './shard/links-of-shard.ts';
 import { type BatchPort, loopback } from './shard/port.ts';
@@ -29,6 +29,8 @@ export interface ForwardParts {
   /** Undefined: this node is alone. */
   readonly links: LinksByShard | undefined;
   readonly logger: Logger;
+  /** Streams are read from the replica of this node (`cluster.distribution_mode`). */
+  readonly readsReplica: boolean;
 }
 
 /** Two routes use the links of a shard: each has the numbers of its sessions to itself. */
@@ -90,6 +92,15 @@ export class Forwarding {
     if (this.#lead.kind === 'nobody') this.#told();
   }
 
+  /** The shard is open, or open anew. */
+  opened(): void {
+    for (const route of this.#routes) route.opened();
+  }
+
+  get messagesRead(): number {
+    return this.#routes.reduce((messages, route) => messages + route.messagesRead, 0);
+  }
+
   close(): void {
     this.#asks?.close();
     for (const route of this.#routes) route.close();
@@ -110,6 +121,9 @@ export class Forwarding {
       answer: (request) => this.#answer(request),
       instead: (node, leader) => this.#instead(node, leader),
       after: (ms, action) => systemClock.after(ms, action),
+      ...(this.#parts.readsReplica && sessions === CLIENT_SESSIONS
+        ? { replica: this.#replica() }
+        : {}),
     });
     this.#routes.push(route);
     route.leads(this.#guess);
@@ -134,6 +148,20 @@ export class Forwarding {
 
   #serve(session: BatchPort): boolean {
     return this.shard()?.serve(session) === true;
+  }
+
+  #replica(): NonNullable<LeaderRouteOptions['replica']> {
+    return {
+      // One that is about to be replaced has failed.
+      reads: () => {
+        const shard = this.shard();
+        return shard?.failure === undefined ? shard?.reads : undefined;
+      },
+      told: (why) => {
+        const words = 'a stream is not read from the replica of this node any more';
+        this.#parts.logger.warn({ shard: this.#parts.number, why }, words);
+      },
+    };
   }
 
   /** What is asked of this node alone. */

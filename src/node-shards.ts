@@ -28,7 +28,6 @@ import { LinksByShard } from './shard/links-by-shard.ts';
 import type { OtherShards } from './shard/other-shards.ts';
 import type { BatchPort } from './shard/port.ts';
 import type { RaftLog } from './shard/raft-log.ts';
-import type { Shard } from './shard/shard.ts';
 import type { Logger } from './telemetry/logger.ts';
 
 export interface NodeShardsParts {
@@ -115,12 +114,6 @@ export class NodeShards {
     return this.#shards.get(number);
   }
 
-  get zero(): Shard {
-    const shard = this.#shards.get(0)?.durable?.shard;
-    if (shard === undefined) throw new Error('shard 0 is not open');
-    return shard;
-  }
-
   /** Those that run, by shard. */
   get replicas(): ReadonlyMap<number, RaftLog> {
     const running = new Map<number, RaftLog>();
@@ -172,6 +165,7 @@ export class NodeShards {
       port: peers === undefined ? undefined : port,
       links: this.#links,
       logger,
+      readsReplica: settings.peers?.readsReplica === true,
     });
     const shard: ShardHere = {
       number,

@@ -77,6 +77,8 @@ export interface PeerSettings {
   readonly backlogBytes: number;
   /** A node that does not lead refuses publishes. */
   readonly rejects: boolean;
+  /** Streams are read from the replica of the node that their consumer is at. */
+  readonly readsReplica: boolean;
   readonly reattachGraceMs: number;
   /** It comes to a cluster that runs: it is no founder. */
   readonly joins: boolean;
@@ -276,6 +278,7 @@ function peerSettings({ cluster }: Config): PeerSettings | undefined {
         : { cert: resolve(tls.cert), key: resolve(tls.key), ca: resolve(tls.ca) },
     backlogBytes: cluster.max_peer_backlog,
     rejects: cluster.write_policy === 'reject',
+    readsReplica: cluster.distribution_mode === 'replicate',
     reattachGraceMs: cluster.reattach_grace,
     joins: cluster.join,
   };

@@ -79,6 +79,11 @@ export class ReplicaFolders {
     return this.#data.folder(...folderOf(this.#folder, this.#number), part);
   }
 
+  /** Its files go; durable when it resolves. */
+  async clearPart(part: ReplicaPart): Promise<void> {
+    await this.#clear(await this.part(part));
+  }
+
   async has(part: ReplicaPart): Promise<boolean> {
     const names = await this.#files.list(
       join(this.#data.path, ...folderOf(this.#folder, this.#number)),
@@ -126,9 +131,14 @@ export class ReplicaFolders {
 
   /** One that was never used, from now on: the directory that had the last one is lost. */
   async newServerId(node: string): Promise<string> {
-    const id = `${node}+${Math.floor(Date.now() / 1000)}`;
-    await this.#replaceFile(SERVER_FILE, `fluxmq-server ${id}\n`);
+    const id = unusedServerId(node);
+    await this.takeServerId(id);
     return id;
+  }
+
+  /** Durable when it resolves. */
+  takeServerId(id: string): Promise<void> {
+    return this.#replaceFile(SERVER_FILE, `fluxmq-server ${id}\n`);
   }
 
   async #replaceFile(name: string, text: string): Promise<void> {
@@ -174,6 +184,11 @@ export class ReplicaFolders {
     }
     await this.#files.syncDirectory(directory);
   }
+}
+
+/** Of a node that did not get one in this second. */
+export function unusedServerId(node: string): string {
+  return `${node}+${Math.floor(Date.now() / 1000)}`;
 }
 
 function shardFolder(shard: number): string {

@@ -9,10 +9,11 @@
 
 import { DiskReserve, nodeFiles, openDataDirectory } from '#storage';
 import type { DataDirectory, Files } from '#storage';
-import type { ClusterAdmin } from './admin/cluster-port.ts';
+import type { ClusterAdmin, RescueWish } from './admin/cluster-port.ts';
 import type { PeerTransport } from './cluster/peer-transport.ts';
 import { writeAddress } from './config/values.ts';
 import { ClusterOperator } from './cluster-operator.ts';
+import type { RescueAnswer } from './cluster-operator.ts';
 import { shardLimitsOf } from './durable-shard.ts';
 import { NodeShards } from './node-shards.ts';
 import type { ShardSettings } from './options.ts';
@@ -89,7 +90,7 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
       peers,
     });
     opened.push(() => shards.abandon());
-    const inMemory = await openVolatileShard(parts, shards.zero);
+    const inMemory = await openVolatileShard(parts, shards);
     opened.pop();
     const keeper = new ShardKeeper({ settings, shards, address: addressOf(settings), logger });
     return {
@@ -137,6 +138,11 @@ function newOperator(
   const common = {
     node,
     ask,
+    rescue: (number: number, wish: RescueWish): Promise<RescueAnswer> => {
+      const durable = shards.of(number)?.durable;
+      if (durable !== undefined) return durable.rescue(wish);
+      return Promise.resolve({ kind: 'refused', code: 'no-shard' });
+    },
     replicas: () => shards.replicas,
     map: () => shards.map,
     places: new PlaceClient((request) => ask(0, request)),
@@ -162,11 +168,11 @@ function addressOf({ node, peers }: ShardSettings): string {
 
 async function figuresOfAll(shards: NodeShards, inMemory: Shard): Promise<Map<string, number>> {
   const open = [...shards.all].flatMap(({ number, durable }) => {
-    return durable?.replica === undefined ? [] : [{ number, shard: durable.shard }];
+    return durable?.replica === undefined ? [] : [{ number, durable }];
   });
   const [ofMemory, ...durable] = await Promise.all([
     inMemory.statsOfAll(),
-    ...open.map(({ shard }) => shard.statsOfAll()),
+    ...open.map((each) => each.durable.statsOfAll()),
   ]);
   const numbered = durable.map((figures, nth) => ({ shard: open[nth]?.number ?? 0, figures }));
   return sumOfShards(numbered, ofMemory);
@@ -203,11 +209,11 @@ const VOLATILE_CHECKPOINT_BYTES = 4 << 20;
 const VOLATILE_CHECKPOINT_MS = 1_000;
 
 /** Queues that live in memory: the same shard over a log and records that are not kept. */
-async function openVolatileShard(parts: ShardHostParts, durable: Shard): Promise<Shard> {
+async function openVolatileShard(parts: ShardHostParts, shards: NodeShards): Promise<Shard> {
   const { settings, logger, volatilePort, onFailure } = parts;
   const queues = settings.queues.filter(({ type }) => type === 'ephemeral');
   for (const { name } of queues) {
-    const there = durable.queueType(name);
+    const there = shards.of(0)?.durable?.shard?.queueType(name);
     if (there === undefined) continue;
     const words = `queue ${name} exists with type ${there}, and is declared with type ephemeral`;
     throw new DeclarationError('exists', words);

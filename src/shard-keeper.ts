@@ -61,7 +61,7 @@ export class ShardKeeper {
     if (next === undefined) return;
     this.#ask(zero, async () => {
       const { number, founders } = next;
-      await zero.durable?.shard.addShard(number, founders);
+      await zero.durable?.shard?.addShard(number, founders);
       logger.info({ shard: number, founders }, 'a shard was made');
     });
   }

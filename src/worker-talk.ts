@@ -10,6 +10,7 @@ import type {
   ClusterAnswer,
   MemberChange,
   NodeStatus,
+  RescueWish,
 } from './admin/cluster-port.ts';
 import type { ShardSettings } from './options.ts';
 import type { OthersAsk, OthersTold } from './others-talk.ts';
@@ -62,6 +63,7 @@ export type Ask =
   | { readonly kind: 'status' }
   | { readonly kind: 'change'; readonly shard: number; readonly change: MemberChange }
   | { readonly kind: 'transfer'; readonly shard: number; readonly to: string }
+  | { readonly kind: 'rescue'; readonly shard: number; readonly wish: RescueWish }
   | { readonly kind: 'add-shard'; readonly shard: number }
   | {
       readonly kind: 'host';
@@ -75,6 +77,7 @@ interface Answers {
   readonly status: NodeStatus;
   readonly change: ClusterAnswer;
   readonly transfer: ClusterAnswer;
+  readonly rescue: ClusterAnswer;
   readonly 'add-shard': ClusterAnswer;
   readonly host: ClusterAnswer;
 }
@@ -102,6 +105,8 @@ export function answerTo(asked: Asked, ask: Ask): Promise<Told<Ask['kind']>> {
       return cluster.change(ask.shard, ask.change);
     case 'transfer':
       return cluster.transfer(ask.shard, ask.to);
+    case 'rescue':
+      return cluster.rescue(ask.shard, ask.wish);
     case 'add-shard':
       return cluster.addShard(ask.shard);
     case 'host':
@@ -116,6 +121,7 @@ export function askedOver(asks: Asks): Asked {
       status: () => asks({ kind: 'status' }),
       change: (shard, change) => asks({ kind: 'change', shard, change }),
       transfer: (shard, to) => asks({ kind: 'transfer', shard, to }),
+      rescue: (shard, wish) => asks({ kind: 'rescue', shard, wish }),
       addShard: (shard) => asks({ kind: 'add-shard', shard }),
       host: (shard, node, isHost) => asks({ kind: 'host', shard, node, isHost }),
     },

@@ -49,6 +49,7 @@ async function start(id: string, known: readonly string[], joins = false): Promi
     backlogBytes: 1 << 24,
     joins,
     rejects: false,
+    readsReplica: true,
     reattachGraceMs: 2_000,
   };
   const host = await openShardHost({
@@ -223,6 +224,78 @@ describe('on three nodes, and a fourth that comes', () => {
   });
 });
 
+describe('a majority that is gone for good', () => {
+  beforeEach(() => Promise.all(FOUNDERS.map((id) => start(id, FOUNDERS))).then(() => undefined));
+
+  /** As the command does: again while it listens. */
+  async function rescued(at: string, giveUp: readonly string[]): Promise<string> {
+    const end = performance.now() + PATIENCE_MS;
+    const wish = { by: 'op@desk', giveUp, evenIfShorter: false };
+    for (;;) {
+      const answer = await hosts.get(at)?.cluster.rescue(0, wish);
+      const said = answer?.kind === 'refused' ? answer.code : (answer?.kind ?? 'away');
+      if (said !== 'listening') return said;
+      if (performance.now() > end) throw new Error(`${at} listens for ever`);
+      await sleep(50);
+    }
+  }
+
+  const withoutReplica = async (id: string): Promise<boolean> =>
+    (await hosts.get(id)?.cluster.status())?.replicas.length === 0;
+
+  async function until(holds: () => Promise<boolean>): Promise<void> {
+    const end = performance.now() + PATIENCE_MS;
+    while (!(await holds())) {
+      if (performance.now() > end) throw new Error(`it never came to hold: ${holds.toString()}`);
+      await sleep(50);
+    }
+  }
+
+  it('one is left and goes on; who comes back is refused, and new ones are added', async () => {
+    await leaderOf(FOUNDERS);
+    const { committed } = await viewOf('n1');
+    expect(await rescued('n1', ['n2', 'n3'])).toBe('has-leader');
+    await stop('n2');
+    await stop('n3');
+    await until(async () => (await viewOf('n1')).leader === undefined);
+    expect(await rescued('n1', ['n2'])).toBe('not-named');
+    expect(await rescued('n1', ['n2', 'n3', 'n4'])).toBe('not-named');
+    expect(await rescued('n1', ['n3', 'n2'])).toBe('accepted');
+    await until(async () => (await viewOf('n1')).role === 'leader');
+    const view = await viewOf('n1');
+    expect(view.id).toMatch(/^n1\+\d+$/);
+    expect(await rolesAt('n1')).toEqual([`${view.id} voter`]);
+    expect(view.committed).toBeGreaterThan(committed);
+    expect(view.rescued).toMatchObject({ by: 'op@desk', givenUp: ['n1', 'n2', 'n3'] });
+    expect(await rescued('n1', [])).toBe('has-leader');
+
+    // Both of them: among themselves they would be a majority of before.
+    await Promise.all(['n2', 'n3'].map((id) => start(id, FOUNDERS)));
+    await until(() => withoutReplica('n2'));
+    await until(() => withoutReplica('n3'));
+    expect(await viewOf('n1')).toMatchObject({ id: view.id, role: 'leader', term: view.term });
+
+    await stop('n2');
+    await rm(join(directory, 'n2'), { recursive: true });
+    await start('n2', FOUNDERS, true);
+    const { id } = await viewOf('n2');
+    const said = await inSteps('n1', (steps) => steps.add(id, addressOf('n2'), true));
+    expect(said.at(-1)).toBe(`${id} voter`);
+    expect((await viewOf('n2')).rescued).toEqual(view.rescued);
+    await stop('n1');
+    await start('n1', FOUNDERS);
+    expect((await viewOf('n1')).id).toBe(view.id);
+    await leaderOf(['n1', 'n2']);
+  });
+
+  it('is no rescue while two of three are there', async () => {
+    await leaderOf(FOUNDERS);
+    await stop('n3');
+    await leaderOf(['n1', 'n2']);
+    expect(await rescued('n1', ['n2', 'n3'])).toBe('has-leader');
+  });
+});
+
 it('a single broker has nobody to add, and says so', async () => {
   const data = join(directory, 'alone');
   await mkdir(data);
@@ -251,6 +324,7 @@ describe('where nodes are reached', () => {
     backlogBytes: 1,
     joins: false,
     rejects: false,
+    readsReplica: true,
     reattachGraceMs: 2_000,
   };
   const member = (id: string, address: string) => ({ id, role: 'voter', address }) as const;

@@ -79,6 +79,7 @@ async function start(id: string, shards: { count: number; replicas: number }): P
     backlogBytes: 1 << 24,
     joins: false,
     rejects: false,
+    readsReplica: true,
     reattachGraceMs: 2_000,
   };
   const [near, port] = loopback();

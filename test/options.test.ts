@@ -120,6 +120,7 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
   ],
   'cluster.max_peer_backlog': CLUSTER,
   'cluster.write_policy': CLUSTER,
+  'cluster.distribution_mode': CLUSTER,
   'cluster.reattach_grace': CLUSTER,
   'cluster.tls.cert': CLUSTER_TLS,
   'cluster.tls.key': CLUSTER_TLS,

@@ -4,7 +4,7 @@
  */
 
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -18,11 +18,19 @@ import { ShardClient } from '../src/shard/client.ts';
 import { loopback } from '../src/shard/port.ts';
 import type { Delivery, QueueId } from '../src/broker/ports.ts';
 import { freePort } from './support/broker-process.ts';
+import { flipRecord } from './support/flip-record.ts';
 
-const silent = { debug() {}, info() {}, warn() {}, error() {} };
+/** What was told at level error. */
+const errors: string[] = [];
+const logger = {
+  debug() {},
+  info() {},
+  warn() {},
+  error: (fields: object, words: string) => void errors.push(`${words} ${JSON.stringify(fields)}`),
+};
 const PATIENCE_MS = 45_000;
 const YAML = `
-queues: [{ name: orders, type: classic }]
+queues: [{ name: orders, type: classic }, { name: events, type: stream }]
 storage: { segment_size: 4MiB, reserve: 8MiB }
 log: { level: silent }
 `;
@@ -39,6 +47,7 @@ const running = new Map<string, Running>();
 let nodes: PeerSettings['nodes'];
 
 beforeEach(async () => {
+  errors.length = 0;
   const parent = join(import.meta.dirname, '.tmp');
   await mkdir(parent, { recursive: true });
   directory = await mkdtemp(join(parent, 'peers-'));
@@ -63,6 +72,7 @@ async function start(id: string, small = false): Promise<void> {
     tls: undefined,
     backlogBytes: 1 << 24,
     rejects: false,
+    readsReplica: true,
     reattachGraceMs: 2_000,
     joins: false,
   };
@@ -82,12 +92,12 @@ async function start(id: string, small = false): Promise<void> {
     volatilePort,
     openPort: () => loopback()[1],
     others: () => new OthersDesk().of(0),
-    logger: silent,
+    logger,
     onFailure: (error) => {
       throw error;
     },
   });
-  const client = ShardClient.open({ port: near, node: id, logger: silent, isRouted: true });
+  const client = ShardClient.open({ port: near, node: id, logger, isRouted: true });
   running.set(id, { id, host, client });
 }
 
@@ -108,10 +118,17 @@ async function until(holds: () => boolean): Promise<void> {
 
 const textOf = (nth: number): string => `m${nth} ${'x'.repeat(1000)}`;
 
+const publish = (node: Running, from: number, count: number): Promise<void> =>
+  publishTo({ node, queue: 'orders' }, from, count);
+
 /** To the node, whoever leads. */
-async function publish(node: Running, from: number, count: number): Promise<void> {
+async function publishTo(
+  { node, queue }: { readonly node: Running; readonly queue: string },
+  from: number,
+  count: number,
+): Promise<void> {
   const client = await node.client;
-  const target = client.queues.named('orders')?.queueId as QueueId;
+  const target = client.queues.named(queue)?.queueId as QueueId;
   const outcomes: unknown[] = [];
   const waiter = { enqueued: (_tag: number, outcome: unknown) => void outcomes.push(outcome) };
   const origin = { clientId: node.id, protocol: 'mqtt' } as const;
@@ -140,6 +157,29 @@ async function consumed(node: Running, count: number): Promise<string[]> {
   client.consume({ ...none, queueId, clientId: 'c', credit: 10_000 }, sink);
   await until(() => texts.length >= count);
   return texts;
+}
+
+/** All of the stream, as one group of its own gets it, in order. */
+async function streamed(node: Running, group: string, count: number): Promise<string[]> {
+  const client = await node.client;
+  const texts: string[] = [];
+  const sink = {
+    attached: () => undefined,
+    delivered: ({ message }: Delivery) => void texts.push(Buffer.from(message.payload).toString()),
+    batchEnd: () => undefined,
+    ended: () => undefined,
+    cancelled: () => undefined,
+  };
+  const queueId = client.queues.named('events')?.queueId as QueueId;
+  const start = { kind: 'first' } as const;
+  const whole = { group, filter: '', start, manual: false, clientId: group, credit: 10_000 };
+  client.consume({ ...whole, queueId }, sink);
+  await until(() => texts.length >= count);
+  return texts;
+}
+
+async function figure(node: Running, name: string): Promise<number> {
+  return (await (await node.client).stats()).get(name) ?? -1;
 }
 
 function node(nth: number): Running {
@@ -177,4 +217,90 @@ it('one that is behind the start of the log comes back, half of the next quorum'
   await stop('n3');
   await publish(node(1), sent + 10, 10);
   expect(await consumed(node(1), sent + 20)).toEqual(all(sent + 20));
+});
+
+/** Its log begins behind the first entry, so that without records it cannot tell its state. */
+async function stoppedWithShortLog(): Promise<number> {
+  await Promise.all(nodes.map(({ id }) => start(id, true)));
+  const log = join(directory, 'n1', 'shard-0', 'log');
+  const first = `${'1'.padStart(20, '0')}-`;
+  let sent = 0;
+  do {
+    await publish(node(2), sent, 100);
+    sent += 100;
+  } while ((await readdir(log)).some((name) => name.startsWith(first)));
+  await stop('n1');
+  return sent;
+}
+
+it.each([
+  ['has a flipped bit', (records: string) => flipRecord(records, 'queue/1')],
+  ['is gone', (records: string) => rm(records, { recursive: true })],
+])(
+  'one whose records: %s, gets them from its leader, and is half of the next quorum',
+  async (_what, damage) => {
+    const sent = await stoppedWithShortLog();
+    await damage(join(directory, 'n1', 'shard-0', 'records'));
+    // Meanwhile more is stored than its log has: it follows what its log ends with.
+    await publish(node(2), sent, 10);
+    await start('n1', true);
+    expect(errors.join()).toContain('the records of this replica are lost');
+    await until(() => existsSync(join(directory, 'n1', 'shard-0', 'current')));
+    await publish(node(2), sent + 10, 10);
+    await stop('n3');
+    await publish(node(1), sent + 20, 10);
+    expect(await consumed(node(1), sent + 30)).toEqual(all(sent + 30));
+  },
+);
+
+it('what it has lost is told for as long as it waits, and clients are served through it', async () => {
+  const sent = await stoppedWithShortLog();
+  await flipRecord(join(directory, 'n1', 'shard-0', 'records'), 'queue/1');
+  await stop('n2');
+  await stop('n3');
+  await start('n1', true);
+  const { host } = node(1);
+  expect((await host.stats()).get('alarm/records-lost')).toBe(1);
+  const { replicas } = await host.cluster.status();
+  expect(replicas).toMatchObject([{ role: 'follower', leader: undefined }]);
+  // A leader by its vote, which commits nothing before it has its state again.
+  await start('n2', true);
+  await publish(node(1), sent, 10);
+  expect((await host.stats()).has('alarm/records-lost')).toBe(false);
+  expect(await consumed(node(1), sent + 10)).toEqual(all(sent + 10));
+});
+
+it('one whose log is there from its first entry makes its records anew alone', async () => {
+  await Promise.all(nodes.map(({ id }) => start(id)));
+  await publish(node(1), 0, 100);
+  for (const { id } of nodes) await stop(id);
+  for (const { id } of nodes) {
+    await flipRecord(join(directory, id, 'shard-0', 'records'), 'definitions/0');
+  }
+  await Promise.all(nodes.map(({ id }) => start(id)));
+  expect(errors.filter((words) => words.includes('made anew from its log'))).toHaveLength(3);
+  expect(await consumed(node(3), 100)).toEqual(all(100));
+  expect(await readdir(join(directory, 'n1', 'shard-0'))).not.toContain('current');
+});
+
+it('a stream is read from the replica of each node; the leader sends none of it', async () => {
+  await Promise.all(nodes.map(({ id }) => start(id)));
+  await publishTo({ node: node(1), queue: 'events' }, 0, 300);
+  const leader = (await node(1).client).leader;
+  const others = nodes.map(({ id }) => id).filter((id) => id !== leader);
+  const before = await figure(running.get(leader) as Running, 'peer-bytes/sent');
+  for (const id of others) {
+    for (const group of ['one', 'two', 'three']) {
+      expect(await streamed(running.get(id) as Running, id + group, 300)).toEqual(all(300));
+    }
+    expect(await figure(running.get(id) as Running, 'reads/from-replica')).toBe(900);
+  }
+  const sent = (await figure(running.get(leader) as Running, 'peer-bytes/sent')) - before;
+  expect(sent).toBeLessThan(300 * 1000);
+  // A node that comes again reads from what it has kept.
+  const [again] = others as [string];
+  await stop(again);
+  await publishTo({ node: running.get(leader) as Running, queue: 'events' }, 300, 50);
+  await start(again);
+  expect(await streamed(running.get(again) as Running, 'again', 350)).toEqual(all(350));
 });

@@ -68,6 +68,7 @@ export class Applying {
 
   /** What may be applied now. */
   take(): readonly Entry[] {
+    if (this.#replica.stateLost) return NONE;
     const { commitIndex, log, limits } = this.#replica;
     const room = limits.applyBytes - this.#bytes;
     if (this.#applying >= commitIndex || this.#isInstalling || room <= 0) return NONE;
@@ -120,6 +121,7 @@ export class Applying {
     this.#applying = index;
     this.#replica.applied = index;
     this.#replica.checkpoint = index;
+    this.#replica.stateLost = false;
     this.#handedOut = [];
     this.#bytes = 0;
   }

@@ -5,7 +5,7 @@
  * configuration hold it in the same order. Only voters count for elections and commitment.
  */
 
-import type { LogIndex, ServerId } from './ids.ts';
+import type { LogIndex, ServerId, Term } from './ids.ts';
 
 /** `joining` is a learner that the leader makes a voter as soon as it has caught up. */
 export type MemberRole = 'voter' | 'learner' | 'joining';
@@ -21,6 +21,20 @@ export interface Member {
 
 export interface Configuration {
   readonly members: readonly Member[];
+  /** The cluster lost its majority, and went on without it: the last time. */
+  readonly rescue?: Rescue;
+}
+
+/** What an operator has decided, kept in every later configuration. */
+export interface Rescue {
+  /** Who, as the command told. */
+  readonly by: string;
+  readonly atMs: number;
+  /** The last entry before it, which may never have been committed. */
+  readonly lastIndex: LogIndex;
+  readonly lastTerm: Term;
+  /** Who was a member: under these names nobody takes part any more. */
+  readonly givenUp: readonly ServerId[];
 }
 
 /** A configuration, and the index of its entry: 0 for the one a cluster was made with. */

@@ -43,11 +43,6 @@ export class Election {
     this.#elapsed = 0;
   }
 
-  /** The next tick is a time-out. */
-  expire(): void {
-    this.#elapsed = this.#timeout;
-  }
-
   /** Whether the election time-out has passed; then the next one begins. */
   tick(): boolean {
     this.#elapsed += 1;
@@ -65,14 +60,16 @@ export class Election {
 
   /**
    * Whether this server may stand. One that is being removed may, while that is not committed
-   * (thesis 4.2.2). One with damage, with an end that was lost, or with a disk that hangs may not.
+   * (thesis 4.2.2). One with damage, without its state, with an end that was lost, or with a disk
+   * that hangs may not.
    */
   get mayStand(): boolean {
     const { id, configurations, commitIndex, log, faults } = this.#replica;
     const isMember =
       configurations.isVoter(id) ||
       (configurations.current.index > commitIndex && configurations.wasVoter(id));
-    if (!isMember || this.#replica.tailLost || log.durable < log.start - 1) return false;
+    const { tailLost, stateLost } = this.#replica;
+    if (!isMember || tailLost || stateLost || log.durable < log.start - 1) return false;
     const { first } = faults;
     const isSound = first === undefined || (this.#replica.isSoleVoter && this.#isApplied);
     return isSound && log.durable >= this.#replica.serveFrom && !this.isDiskStalled;

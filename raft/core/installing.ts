@@ -66,11 +66,21 @@ export class Installing {
     return this.#applying.isIdle ? undefined : 'applying';
   }
 
-  /** Newer than what is committed; or it stands for damage that cannot be applied. */
+  /** Newer than what is committed; or it stands for damage, or a state, that cannot be read. */
   #isOfUse(index: LogIndex): boolean {
-    const { commitIndex, applied, faults, log } = this.#replica;
+    const { commitIndex, applied, faults, log, stateLost } = this.#replica;
+    if (stateLost) return this.#fitsTheLog(index);
     if (index > commitIndex) return true;
     return index > applied && faults.touches(applied + 1, index) && index <= log.durable;
+  }
+
+  /**
+   * Of a replica without its state: an older checkpoint would leave a gap before its log, which
+   * would have to go with all that it has acknowledged; and what is to stay is read once more.
+   */
+  #fitsTheLog(index: LogIndex): boolean {
+    const { log, faults } = this.#replica;
+    return index >= log.start - 1 && !faults.touches(index + 1, log.last);
   }
 
   /** Figure 13, rule 6: the log has the checkpoint's last entry, so what follows it stays. */

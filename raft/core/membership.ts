@@ -12,7 +12,10 @@ import type { ChangeRefusal } from './outcome.ts';
 
 function withMember(configuration: Configuration, member: Member): Configuration {
   const others = configuration.members.filter(({ id }) => id !== member.id);
-  return { members: [...others, member].sort((a, b) => compareIds(a.id, b.id)) };
+  return {
+    ...configuration,
+    members: [...others, member].sort((a, b) => compareIds(a.id, b.id)),
+  };
 }
 
 /** The next configuration, or why there is none. */
@@ -41,5 +44,6 @@ export function changed(
 }
 
 function without(configuration: Configuration, gone: ServerId): Configuration {
-  return { members: configuration.members.filter(({ id }) => id !== gone) };
+  const members = configuration.members.filter(({ id }) => id !== gone);
+  return { ...configuration, members };
 }

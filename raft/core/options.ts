@@ -44,6 +44,11 @@ export interface Recovered {
   readonly faulty: readonly FaultyRange[];
   /** From `install`: see `Checkpoint.serveFrom`. */
   readonly serveFrom: LogIndex;
+  /**
+   * The state at the checkpoint cannot be read: `applied` is `start - 1`, and nothing is applied
+   * before a checkpoint of a peer is installed. Log and vote are as sound as ever. Absent: false.
+   */
+  readonly stateLost?: boolean;
 }
 
 export interface Limits {

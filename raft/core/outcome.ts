@@ -54,6 +54,28 @@ export type Changed =
       readonly leader: ServerId | undefined;
     };
 
+export const RESCUE_REFUSALS = [
+  'stopped',
+  'not-voter',
+  /** Somebody leads, so nothing is to be rescued. */
+  'has-leader',
+  /** Its own log or state is damaged: it has not what it would go on with. */
+  'damaged',
+  /** It has not listened to the others for long enough: ask again. */
+  'listening',
+  /** A majority of the voters is heard. */
+  'quorum',
+  /** Another voter that is heard has more, or may have. */
+  'shorter-log',
+  /** Nobody else is a member: there is nobody to go on without. */
+  'alone',
+] as const;
+export type RescueRefusal = (typeof RESCUE_REFUSALS)[number];
+
+export type Rescued =
+  | { readonly kind: 'accepted'; readonly index: LogIndex; readonly term: Term }
+  | { readonly kind: 'refused'; readonly code: RescueRefusal };
+
 export const TRANSFER_REFUSALS = [
   'not-leader',
   'stopped',

@@ -11,7 +11,6 @@
  */
 
 import { assert, assertCount } from './assert.ts';
-import { votersOf } from './configuration.ts';
 import type { Configuration, ConfigurationAt, MembershipChange } from './configuration.ts';
 import type { Entry } from './entry.ts';
 import { Installing } from './installing.ts';
@@ -19,7 +18,14 @@ import type { Checkpoint } from './installing.ts';
 import type { LogIndex, ServerId, Term } from './ids.ts';
 import type { Message } from './message.ts';
 import type { FaultyRange, RaftOptions } from './options.ts';
-import type { Changed, InstallOutcome, Proposed, Transferred } from './outcome.ts';
+import type {
+  Changed,
+  InstallOutcome,
+  Proposed,
+  RescueRefusal,
+  Rescued,
+  Transferred,
+} from './outcome.ts';
 import type { PendingFetch } from './fetches.ts';
 import { ReadyWriter } from './ready-writer.ts';
 import type { Ready, Role } from './ready.ts';
@@ -27,6 +33,15 @@ import { Server } from './server.ts';
 import { cursorsOf, statusOf } from './server-status.ts';
 import type { Cursors, Status } from './status.ts';
 import type { Write } from './write-ledger.ts';
+
+export interface RescueOrder {
+  /** Its name from then on, of the same node, and never used before. */
+  readonly as: ServerId;
+  readonly by: string;
+  readonly atMs: number;
+  /** Although another voter that is heard has more. */
+  readonly evenIfShorter: boolean;
+}
 
 export class Raft {
   readonly #server: Server;
@@ -173,6 +188,14 @@ export class Raft {
     faults.truncatePrefix(start);
   }
 
+  /**
+   * On the leader: a peer that has lost its state asks for a checkpoint, at `least` or later. Of
+   * whatever age: one that has its state again takes none that is not newer.
+   */
+  catchUpWanted(from: ServerId, least: LogIndex): void {
+    this.#server.replication.catchUpWanted(from, least);
+  }
+
   /** On the leader: a transfer asked for by `Ready.catchUp` is over, well or not. */
   catchUpEnded(to: ServerId, session: number): void {
     this.#server.replication.catchUpEnded(to, session);
@@ -214,6 +237,11 @@ export class Raft {
     this.#server.damaged();
   }
 
+  /** It waits for a checkpoint of a peer: see `Recovered.stateLost`. */
+  get isStateLost(): boolean {
+    return this.#server.replica.stateLost;
+  }
+
   /** Whether the disk is inside its reserve; goes to the leader with each reply. */
   reportReserve(inReserve: boolean): void {
     this.#server.replica.inReserve = inReserve;
@@ -229,22 +257,40 @@ export class Raft {
   }
 
   /**
-   * A cluster that has lost its quorum for good goes on with this configuration alone. What only
-   * the lost servers had is lost. For an operator's order, never for a program's decision.
+   * A cluster that has lost its majority for good goes on with this server alone, under the name
+   * `as`, which was never used: for an operator's order, never for a program's decision. Refused
+   * while a majority is heard. It puts the configuration into the log; once that is durable, this
+   * replica is to be ended and opened anew as `as`, which then elects itself. Under the name that
+   * it has, it counts for nobody any more. What only the others had is lost.
    */
-  rescue(configuration: Configuration): Changed {
-    const { replica } = this.#server;
-    const { role, leader, id } = replica;
-    if (role === 'stopped') return { kind: 'refused', code: 'stopped', leader };
-    if (!votersOf(configuration).includes(id))
-      return { kind: 'refused', code: 'not-voter', leader };
-    this.#server.becomeRescued();
-    const { term, log, configurations } = replica;
+  rescue({ as, by, atMs, evenIfShorter }: RescueOrder): Rescued {
+    const { replica, survivors } = this.#server;
+    const { id, configurations, log } = replica;
+    const { members } = configurations.current.configuration;
+    const own = members.find((member) => member.id === id);
+    const code = survivors.refusal(evenIfShorter) ?? (members.length === 1 ? 'alone' : undefined);
+    if (code !== undefined) return { kind: 'refused', code };
+    const givenUp = members.map((member) => member.id);
+    const rescue = { by, atMs, lastIndex: log.last, lastTerm: log.lastTerm, givenUp };
+    const address = own?.address ?? '';
+    const configuration: Configuration = { members: [{ id: as, role: 'voter', address }], rescue };
+    this.#server.beginRescue();
+    const { term } = replica;
     const index = log.last + 1;
     const payload = new Uint8Array(0);
     log.append({ index, term, kind: 'configuration', payload, configuration, local: undefined });
     configurations.append({ index, configuration });
     return { kind: 'accepted', index, term };
+  }
+
+  /** Why `rescue` would be refused; undefined: it would not. */
+  rescueRefusal(evenIfShorter: boolean): RescueRefusal | undefined {
+    return this.#server.survivors.refusal(evenIfShorter);
+  }
+
+  /** The cluster went on without this server: it does nothing any more. */
+  giveUp(): void {
+    this.#server.stop();
   }
 
   /** The configuration in use at this index, for a checkpoint there. Not before the log's start. */

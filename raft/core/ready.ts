@@ -59,10 +59,12 @@ export interface Fetch {
   readonly maxBytes: number;
 }
 
-/** This peer needs a checkpoint: its next entry lies before the log's start. */
+/** This peer needs a checkpoint: its next entry lies before the log's start, or it has asked. */
 export interface CatchUp {
   readonly to: ServerId;
   readonly session: number;
+  /** An older one is of no use to it; 0: any is. */
+  readonly least: LogIndex;
 }
 
 export interface Read {

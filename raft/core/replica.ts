@@ -38,6 +38,11 @@ export class Replica {
   /** Not to stand before the log has this, nor to serve before it is applied. */
   serveFrom: LogIndex;
   inReserve = false;
+  /**
+   * What lies before its log cannot be read. So it votes (its log says what it has), but neither
+   * stands nor acknowledges: it could not give back what an acknowledgement speaks of.
+   */
+  stateLost: boolean;
   readonly incarnation: string | undefined;
   /** The cluster knows another server under this name: it has to end. */
   isStranger = false;
@@ -70,6 +75,11 @@ export class Replica {
     this.checkpoint = recovered.applied;
     this.verified = recovered.applied;
     this.serveFrom = recovered.serveFrom;
+    this.stateLost = recovered.stateLost ?? false;
+    assert(
+      !this.stateLost || recovered.applied === recovered.start - 1,
+      'without its state it has applied nothing of its log',
+    );
   }
 
   get term(): Term {
@@ -160,6 +170,7 @@ export class Replica {
 
   /** Up to here the log is this leader's, durable, and sound: what may be acknowledged. */
   get acknowledged(): LogIndex {
+    if (this.stateLost) return 0;
     return Math.min(this.verified, this.log.durable, this.soundThrough);
   }
 

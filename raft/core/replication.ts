@@ -152,7 +152,16 @@ export class Replication {
     peer.becomeCatchUp();
     if (peer.catchUpTold) return;
     peer.catchUpTold = true;
-    this.#catchUps.push({ to: peer.id, session: peer.session });
+    this.#catchUps.push({ to: peer.id, session: peer.session, least: 0 });
+  }
+
+  /** The peer has lost its state, and says from which index on a checkpoint is of use to it. */
+  catchUpWanted(from: ServerId, least: LogIndex): void {
+    const peer = this.#peers.find(from);
+    if (peer === undefined || peer.state === 'catchUp') return;
+    peer.becomeCatchUp();
+    peer.catchUpTold = true;
+    this.#catchUps.push({ to: from, session: peer.session, least });
   }
 
   /** The transfer is over: what the peer has is asked. */

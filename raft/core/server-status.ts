@@ -25,6 +25,7 @@ export function statusOf(server: Server): Status {
     ...cursorsOf(server),
     id: replica.id,
     leader: replica.leader,
+    lastTerm: log.lastTerm,
     submitted: log.submitted,
     applying: applying.applying,
     applied: replica.applied,
@@ -34,6 +35,8 @@ export function statusOf(server: Server): Status {
     pendingReads: reads.pending + forwardedReads.pending,
     transferTo: transfer.to,
     tailLost: replica.tailLost,
+    stateLost: replica.stateLost,
+    survivors: server.survivors.list,
     peers: peers.list.map((peer) => peer.status(peers.isActive(peer))),
   };
 }

@@ -25,6 +25,7 @@ import { Reads } from './reads.ts';
 import { Repairs } from './repairs.ts';
 import { Replica } from './replica.ts';
 import { Replication } from './replication.ts';
+import { Survivors } from './survivors.ts';
 import { TailRecovery } from './tail-recovery.ts';
 import { Transfer } from './transfer.ts';
 
@@ -41,6 +42,7 @@ export class Server {
   readonly forwardedReads: ForwardedReads;
   readonly transfer: Transfer;
   readonly repairs: Repairs;
+  readonly survivors: Survivors;
   readonly #tailRecovery: TailRecovery;
   #heartbeatElapsed = 0;
 
@@ -58,6 +60,7 @@ export class Server {
     this.reads = new Reads(replica, this.peers);
     this.forwardedReads = new ForwardedReads(replica, this.reads);
     this.repairs = new Repairs(replica, this.fetches, this.follower);
+    this.survivors = new Survivors(replica);
     this.#tailRecovery = new TailRecovery(replica, this.forwardedReads, this.follower);
   }
 
@@ -123,6 +126,7 @@ export class Server {
     const { replica } = this;
     replica.ticks += 1;
     if (replica.role === 'stopped') return;
+    this.survivors.tick();
     this.applying.tick();
     this.forwardedReads.tick();
     this.#tailRecovery.tick();
@@ -161,6 +165,7 @@ export class Server {
     const { replica } = this;
     if (replica.role === 'stopped' || message.to !== replica.id) return;
     if (message.from === replica.id || message.term > TERM_MAX) return;
+    this.survivors.hear(message);
     if (message.term > replica.term) {
       if (this.#isLaterTermTaken(message)) this.#dispatch(message);
     } else if (message.term < replica.term) {
@@ -352,13 +357,11 @@ export class Server {
     if (role !== 'stopped' && term > current) this.#becomeFollower(term, undefined);
   }
 
-  /** An operator has made this server's configuration: see `Raft.rescue`. */
-  becomeRescued(): void {
+  /** Of a term that nobody else can have begun with its vote: see `Raft.rescue`. */
+  beginRescue(): void {
     const { replica } = this;
     this.#becomeFollower(replica.term + 1, undefined);
     replica.setVote(replica.id);
-    replica.setTailLost(false);
-    this.election.expire();
   }
 
   /** Here if this server leads, by way of its leader if not. */

@@ -7,6 +7,7 @@ import type { ConfigurationAt } from './configuration.ts';
 import type { LogIndex, ServerId, Term } from './ids.ts';
 import type { FaultyRange } from './options.ts';
 import type { Role } from './ready.ts';
+import type { Survivor } from './survivors.ts';
 
 /** `catchUp`: it needs a checkpoint, and gets one outside the core. */
 export type ProgressState = 'probe' | 'replicate' | 'catchUp';
@@ -43,6 +44,8 @@ export interface Cursors {
 export interface Status extends Cursors {
   readonly id: ServerId;
   readonly leader: ServerId | undefined;
+  /** Of the last entry that is accepted. */
+  readonly lastTerm: Term;
   readonly submitted: LogIndex;
   /** Handed out by `Ready.apply`. */
   readonly applying: LogIndex;
@@ -54,6 +57,10 @@ export interface Status extends Cursors {
   readonly transferTo: ServerId | undefined;
   /** See `HardState.tailLost`. */
   readonly tailLost: boolean;
+  /** See `Recovered.stateLost`. */
+  readonly stateLost: boolean;
+  /** Voters that it hears while nobody leads. */
+  readonly survivors: readonly Survivor[];
   /** Of a leader; sorted by id, without itself. */
   readonly peers: readonly PeerStatus[];
 }

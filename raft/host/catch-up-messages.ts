@@ -1,6 +1,6 @@
 /**
- * How a replica that is behind the log's start gets a checkpoint from a peer: four messages, pulled
- * by the receiver.
+ * How a replica that is behind the log's start, or has lost its state, gets a checkpoint from a
+ * peer: four messages, pulled by the receiver, and one with which it asks to be offered one.
  *
  * ```
  * leader                        receiver
@@ -60,6 +60,19 @@ export interface CatchUpEnd extends Transferred {
   readonly kind: 'catchUpEnd';
   /** `gone`, from the leader: it does not hold that checkpoint any more. */
   readonly outcome: 'current' | 'refused' | 'gone';
+}
+
+/**
+ * From a replica whose state cannot be read, to its leader: offer me a checkpoint. It belongs to no
+ * transfer; said again until one has begun.
+ */
+export interface CatchUpWant {
+  readonly kind: 'catchUpWant';
+  readonly from: ServerId;
+  readonly to: ServerId;
+  readonly term: Term;
+  /** Its log begins behind this index: an older checkpoint is of no use. */
+  readonly least: LogIndex;
 }
 
 export type CatchUpMessage = CatchUpOffer | CatchUpAsk | CatchUpAnswer | CatchUpEnd;

@@ -21,8 +21,11 @@ export interface CheckpointName {
 }
 
 export interface CatchUpSource {
-  /** The last durable checkpoint; undefined: there is none. */
-  open(): Promise<CatchUpReading | undefined>;
+  /**
+   * The last durable checkpoint; undefined: there is none. Where that is older than `least`, a new
+   * one should be made if it can: the peer has no use for the older one.
+   */
+  open(least: LogIndex): Promise<CatchUpReading | undefined>;
 }
 
 export interface CatchUpReading {

@@ -28,7 +28,8 @@ export interface CatchUpReceiverOptions {
   checksum(bytes: Uint8Array): number;
   monotonicMs(): number;
   term(): Term;
-  applied(): number;
+  /** A checkpoint at this index or before it is of no use. */
+  has(): number;
   send(message: CatchUpMessage): void;
   /**
    * Everything is there: is it still wanted? `later`: ask again when something was applied.
@@ -76,7 +77,7 @@ export class CatchUpReceiver {
     if (there?.state === 'agreed' || offer.term < this.#options.term()) return;
     if (there !== undefined && isSame(there.offer, offer)) return;
     if (there !== undefined && offer.term < there.offer.term) return;
-    if (offer.index <= this.#options.applied()) {
+    if (offer.index <= this.#options.has()) {
       this.#tell(offer, 'refused');
       return;
     }

@@ -14,6 +14,7 @@
 import type { LogIndex, ServerId, Term } from '../core/ids.ts';
 import { CATCH_UP_LIMITS } from './catch-up-messages.ts';
 import type { CatchUpAsk, CatchUpEnd, CatchUpMessage } from './catch-up-messages.ts';
+import type { CatchUp } from '../core/ready.ts';
 import type { CatchUpReading, CatchUpSource } from './catch-up-ports.ts';
 
 export interface CatchUpSenderOptions {
@@ -88,7 +89,7 @@ export class CatchUpSender {
   }
 
   /** The core asks for it, in this term. */
-  begin(to: ServerId, session: number, term: Term): void {
+  begin({ to, session, least }: CatchUp, term: Term): void {
     const there = this.#transfers.get(to);
     if (there?.session === session && there.term === term) return;
     if (there !== undefined) this.#close(there);
@@ -110,7 +111,7 @@ export class CatchUpSender {
       asked: false,
     };
     this.#transfers.set(to, transfer);
-    this.#options.source.open().then(
+    this.#options.source.open(least).then(
       (reading) => this.#opened(transfer, reading),
       () => this.#end(transfer),
     );

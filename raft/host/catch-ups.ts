@@ -13,7 +13,7 @@ import type { LogIndex, ServerId } from '../core/ids.ts';
 import type { Raft } from '../core/raft.ts';
 import type { CatchUp, HardState, Persist, SoftState } from '../core/ready.ts';
 import type { Entry } from '../core/entry.ts';
-import type { CatchUpMessage } from './catch-up-messages.ts';
+import type { CatchUpMessage, CatchUpWant } from './catch-up-messages.ts';
 import type { CatchUpSink, CatchUpSource, CheckpointName } from './catch-up-ports.ts';
 import { CatchUpReceiver } from './catch-up-receiver.ts';
 import { CatchUpSender } from './catch-up-sender.ts';
@@ -41,6 +41,7 @@ export interface CatchUpsOptions {
 }
 
 const READ_BYTES = 1 << 20;
+const WANT_AGAIN_MS = 1_000;
 
 export class CatchUps {
   readonly #options: CatchUpsOptions;
@@ -51,6 +52,7 @@ export class CatchUps {
   #persistedToken = 0;
   #hardState: HardState;
   #order: Persist | undefined;
+  #wantAgainMs = 0;
 
   constructor(options: CatchUpsOptions) {
     this.#options = options;
@@ -75,7 +77,7 @@ export class CatchUps {
       ...common,
       sink: catchUp.sink,
       term: () => raft.term,
-      applied: () => raft.status().applied,
+      has: () => newestOfNoUse(raft),
       complete: (checkpoint, serveFrom) => this.#complete(checkpoint, serveFrom),
       failed: (error) => catchUp.failed(error),
     });
@@ -89,12 +91,18 @@ export class CatchUps {
     this.#sender.release(start);
   }
 
-  begin({ to, session }: CatchUp): void {
-    this.#sender.begin(to, session, this.#options.raft.term);
+  begin(catchUp: CatchUp): void {
+    this.#sender.begin(catchUp, this.#options.raft.term);
   }
 
-  received(message: CatchUpMessage): void {
+  received(message: CatchUpMessage | CatchUpWant): void {
     switch (message.kind) {
+      case 'catchUpWant':
+        // A leader of another term would offer what nobody takes.
+        if (message.term === this.#options.raft.term) {
+          this.#options.raft.catchUpWanted(message.from, message.least);
+        }
+        return;
       case 'catchUpOffer':
         if (this.#options.raft.meets(message.configuration)) this.#receiver.offer(message);
         return;
@@ -125,6 +133,17 @@ export class CatchUps {
   look(): void {
     this.#sender.look();
     this.#receiver.look();
+    if (this.#options.raft.isStateLost) this.#want();
+  }
+
+  /** Until a transfer has begun. */
+  #want(): void {
+    const { id, raft, network, clock } = this.#options;
+    const { leader, term, start } = raft.status();
+    const nowMs = clock.monotonicMs();
+    if (leader === undefined || this.#receiver.isReceiving || nowMs < this.#wantAgainMs) return;
+    this.#wantAgainMs = nowMs + WANT_AGAIN_MS;
+    network.send({ kind: 'catchUpWant', from: id, to: leader, term, least: start - 1 });
   }
 
   /** False: this piece, and all behind it, are not to be written. */
@@ -188,6 +207,12 @@ export class CatchUps {
       next = (outcome.entries.at(-1)?.index ?? next) + 1;
     }
   }
+}
+
+/** A checkpoint at this index brings nothing; without a state one that its log follows does. */
+function newestOfNoUse(raft: Raft): LogIndex {
+  const { applied, start, stateLost } = raft.status();
+  return stateLost ? start - 2 : applied;
 }
 
 async function* nothing(): AsyncGenerator<readonly Entry[]> {}

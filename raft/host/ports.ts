@@ -86,6 +86,8 @@ export interface Disk {
 export interface NetworkListener {
   /** Never one that was addressed to another replica or shard. */
   received(message: PeerMessage): void;
+  /** One that was addressed to another replica of this node and shard, which is no more. */
+  strayed?(message: PeerMessage): void;
   /** There is room for bulk to this peer again. */
   room(to: ServerId): void;
 }
@@ -127,7 +129,9 @@ export type ReplicaEnd =
   /** A checkpoint from a peer has become the current one: the replica is to be opened anew. */
   | { readonly kind: 'replaced'; readonly index: LogIndex }
   /** The cluster knows another one under its name: its log was lost, and it never comes back. */
-  | { readonly kind: 'stranger' };
+  | { readonly kind: 'stranger' }
+  /** The cluster was rescued and went on without it, as that member says (`Raft.rescue`). */
+  | { readonly kind: 'givenUp'; readonly by: ServerId };
 
 /**
  * The state machine behind a replica, and whoever hears what becomes of it. Called in turns of the

@@ -11,17 +11,17 @@
  */
 
 import type { ConfigurationAt, MembershipChange } from '../core/configuration.ts';
-import type { Configuration } from '../core/configuration.ts';
 import type { LogIndex, ServerId, Term } from '../core/ids.ts';
 import type { Limits } from '../core/options.ts';
-import type { Changed, Proposed, Transferred } from '../core/outcome.ts';
+import type { Changed, Proposed, Rescued, Transferred } from '../core/outcome.ts';
 import { Raft } from '../core/raft.ts';
+import type { RescueOrder } from '../core/raft.ts';
 import type { Read, Ready, Role, SoftState } from '../core/ready.ts';
 import type { Cursors, Status } from '../core/status.ts';
 import { CatchUps } from './catch-ups.ts';
 import type { CatchUpPorts } from './catch-ups.ts';
 import { Fetches } from './fetches.ts';
-import type { PeerMessage } from './peer-message.ts';
+import type { GivenUp, PeerMessage } from './peer-message.ts';
 import type { Clock, Disk, Network, ReplicaEnd, StateMachine } from './ports.ts';
 import { recoveredState } from './recovered-state.ts';
 import { Ticker } from './ticker.ts';
@@ -53,6 +53,8 @@ export interface StandingCheckpoint {
   readonly configuration: ConfigurationAt;
   /** After a catch-up: `CatchUpBuilding.serveFrom`; else `index`. */
   readonly serveFrom: LogIndex;
+  /** The state there cannot be read: the replica gets one from a peer, or waits. */
+  readonly isLost?: boolean;
 }
 
 /** Who waits for an entry to be durable here. */
@@ -129,6 +131,7 @@ export class RaftNode {
     });
     network.listen({
       received: (message) => this.#received(message),
+      strayed: (message) => this.#strayed(message),
       room: (to) => {
         if (this.#state === 'running') this.#catchUps.room(to);
       },
@@ -190,11 +193,11 @@ export class RaftNode {
     return changed;
   }
 
-  /** For an operator's order only: `Raft.rescue`. */
-  rescue(configuration: Configuration): Changed {
-    const changed = this.#raft.rescue(configuration);
+  /** For an operator's order only: `Raft.rescue`; durable when `synced` its index. */
+  rescue(order: RescueOrder): Rescued {
+    const rescued = this.#raft.rescue(order);
     this.#wake();
-    return changed;
+    return rescued;
   }
 
   setPreferred(id: ServerId | undefined): void {
@@ -288,12 +291,37 @@ export class RaftNode {
       case 'catchUpAsk':
       case 'catchUpAnswer':
       case 'catchUpEnd':
+      case 'catchUpWant':
         this.#catchUps.received(message);
         break;
+      case 'givenUp':
+        this.#givenUp(message);
+        return;
       default:
         this.#raft.step(message);
     }
     this.#wake();
+  }
+
+  /**
+   * A server that a rescue has given up speaks to one that was a member with it, and is none any
+   * more: it has to know, or it would go on with others of its kind.
+   */
+  #strayed({ kind, from, to }: PeerMessage): void {
+    if (this.#state !== 'running' || kind === 'givenUp') return;
+    const { commitIndex, term } = this.#raft;
+    const { rescue } = this.#raft.configurationAt(commitIndex).configuration;
+    if (rescue?.givenUp.includes(from) !== true || !rescue.givenUp.includes(to)) return;
+    this.#options.network.send({ kind: 'givenUp', from: to, to: from, term });
+  }
+
+  /** Only a member is believed. One that has no log yet is a stranger like any other. */
+  #givenUp({ from }: GivenUp): void {
+    const { configuration, accepted } = this.#raft.status();
+    if (!configuration.configuration.members.some(({ id }) => id === from)) return;
+    const isBlank = this.#options.incarnation !== undefined && accepted === 0;
+    this.#raft.giveUp();
+    this.#end(isBlank ? { kind: 'stranger' } : { kind: 'givenUp', by: from });
   }
 
   #tick(count: number): void {

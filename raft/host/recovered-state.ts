@@ -18,6 +18,7 @@ export interface Standing {
   readonly index: LogIndex;
   readonly configuration: ConfigurationAt;
   readonly serveFrom: LogIndex;
+  readonly isLost?: boolean;
 }
 
 const READ_BYTES = 1 << 20;
@@ -28,14 +29,17 @@ export async function recoveredState(
   id: ServerId,
 ): Promise<Recovered> {
   const { start, last, termBeforeStart, terms, hardState, faulty } = disk;
-  const { index, configuration, serveFrom } = checkpoint;
+  const { configuration, serveFrom, isLost: stateLost = false } = checkpoint;
+  const index = stateLost ? start - 1 : checkpoint.index;
   if (index < start - 1 || index > last) {
     const words = `the checkpoint is at entry ${index}, and the log has ${start} to ${last}`;
     throw new RaftError('damaged', words);
   }
   const lastTerm = terms.at(-1)?.term ?? termBeforeStart;
   const isBehind = hardState.term < lastTerm;
-  const configurations = [configuration, ...(await configurationsBehind(disk, index))];
+  // Of a state that is lost: the log may have the very entry that it came with.
+  const standing = { ...configuration, index: Math.min(configuration.index, index) };
+  const configurations = [standing, ...(await configurationsBehind(disk, index))];
   if ((disk.hardStateUnsure || isBehind) && !configurations.every((each) => isAlone(each, id))) {
     throw new RaftError('vote-lost', 'the log is damaged where its last vote may have stood');
   }
@@ -49,6 +53,7 @@ export async function recoveredState(
     applied: index,
     faulty: faulty.map(({ from, through, throughTerm }) => ({ from, through, throughTerm })),
     serveFrom,
+    stateLost,
   };
 }
 

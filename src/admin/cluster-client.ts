@@ -4,7 +4,13 @@
  */
 
 import { answerOf, nodeOf, wireChange } from './cluster-convert.ts';
-import type { ClusterAdmin, ClusterAnswer, MemberChange, NodeStatus } from './cluster-port.ts';
+import type {
+  ClusterAdmin,
+  ClusterAnswer,
+  MemberChange,
+  NodeStatus,
+  RescueWish,
+} from './cluster-port.ts';
 import type { AdminCaller } from './messages.ts';
 import { understood } from './status.ts';
 
@@ -25,6 +31,10 @@ export class ClusterClient implements ClusterAdmin {
 
   async transfer(shard: number, to: string): Promise<ClusterAnswer> {
     return understood(await this.#call('TransferLead', { shard, to }), answerOf);
+  }
+
+  async rescue(shard: number, wish: RescueWish): Promise<ClusterAnswer> {
+    return understood(await this.#call('Rescue', { shard, ...wish }), answerOf);
   }
 
   async addShard(shard: number): Promise<ClusterAnswer> {

@@ -11,6 +11,8 @@ import type {
   WireNode,
   WireProgress,
   WireReplica,
+  WireRescue,
+  WireSurvivor,
 } from './cluster-messages.ts';
 import {
   CLUSTER_REFUSALS,
@@ -23,6 +25,8 @@ import {
   PROGRESS_STATES,
   REPLICA_ROLES,
   type ReplicaStatus,
+  type RescueRecord,
+  type SurvivorStatus,
 } from './cluster-port.ts';
 import { wholeOf } from './convert.ts';
 
@@ -74,13 +78,19 @@ export function wireNode({ node, cluster, address, links, ...of }: NodeStatus): 
 }
 
 function wireReplica(status: ReplicaStatus): WireReplica {
-  const { leader, leaderLast, transferTo, members, ...replica } = status;
+  const { leader, leaderLast, transferTo, members, survivors, rescued, ...replica } = status;
   return {
     ...replica,
     ...(leader === undefined ? {} : { leader }),
     ...(leaderLast === undefined ? {} : { leaderLast }),
     ...(transferTo === undefined ? {} : { transferTo }),
     members: members.map(({ progress, ...member }) => ({ ...member, progress: progress ?? null })),
+    survivors: survivors.map(({ last, lastTerm, ...survivor }) => ({
+      ...survivor,
+      ...(last === undefined ? {} : { last }),
+      ...(lastTerm === undefined ? {} : { lastTerm }),
+    })),
+    rescued: rescued ?? null,
   };
 }
 
@@ -99,7 +109,7 @@ export function nodeOf({ node, cluster, address, links, ...of }: WireNode): Node
 }
 
 function replicaOf(wire: WireReplica): ReplicaStatus {
-  const { id, leader, leaderLast, transferTo, members, tailLost } = wire;
+  const { id, leader, leaderLast, transferTo, members, tailLost, stateLost } = wire;
   return {
     shard: wholeOf(wire.shard, 'shard'),
     id,
@@ -117,6 +127,29 @@ function replicaOf(wire: WireReplica): ReplicaStatus {
     transferTo,
     damagedRanges: wholeOf(wire.damagedRanges, 'damaged_ranges'),
     tailLost,
+    stateLost,
+    lastTerm: wholeOf(wire.lastTerm, 'last_term'),
+    survivors: wire.survivors.map((survivor) => survivorOf(survivor)),
+    rescued: wire.rescued === null ? undefined : rescueOf(wire.rescued),
+  };
+}
+
+function survivorOf({ id, last, lastTerm, isCovered }: WireSurvivor): SurvivorStatus {
+  return {
+    id,
+    last: last === undefined ? undefined : wholeOf(last, 'last'),
+    lastTerm: lastTerm === undefined ? undefined : wholeOf(lastTerm, 'last_term'),
+    isCovered,
+  };
+}
+
+function rescueOf({ by, atMs, lastIndex, lastTerm, givenUp }: WireRescue): RescueRecord {
+  return {
+    by,
+    atMs: wholeOf(atMs, 'at_ms'),
+    lastIndex: wholeOf(lastIndex, 'last_index'),
+    lastTerm: wholeOf(lastTerm, 'last_term'),
+    givenUp,
   };
 }
 

@@ -47,6 +47,32 @@ export interface WireReplica {
   readonly transferTo?: string;
   readonly damagedRanges: number;
   readonly tailLost: boolean;
+  readonly stateLost: boolean;
+  readonly lastTerm: number;
+  readonly survivors: readonly WireSurvivor[];
+  readonly rescued: WireRescue | null;
+}
+
+export interface WireSurvivor {
+  readonly id: string;
+  readonly last?: number;
+  readonly lastTerm?: number;
+  readonly isCovered: boolean;
+}
+
+export interface WireRescue {
+  readonly by: string;
+  readonly atMs: number;
+  readonly lastIndex: number;
+  readonly lastTerm: number;
+  readonly givenUp: readonly string[];
+}
+
+interface WireRescueWish {
+  readonly shard: number;
+  readonly by: string;
+  readonly giveUp: readonly string[];
+  readonly evenIfShorter: boolean;
 }
 
 export interface WireShardPlace {
@@ -83,6 +109,7 @@ export interface ClusterCalls {
   readonly Status: Call<Readonly<Record<never, never>>, WireNode>;
   readonly ChangeMembers: Call<WireChange, WireAnswer>;
   readonly TransferLead: Call<{ readonly shard: number; readonly to: string }, WireAnswer>;
+  readonly Rescue: Call<WireRescueWish, WireAnswer>;
   readonly AddShard: Call<{ readonly shard: number }, WireAnswer>;
   readonly HostShard: Call<
     { readonly shard: number; readonly node: string; readonly isHost: boolean },

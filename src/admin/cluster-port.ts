@@ -71,6 +71,42 @@ export interface ReplicaStatus {
   readonly damagedRanges: number;
   /** It lost the end of its log, and does not vote before it has it again. */
   readonly tailLost: boolean;
+  /** Its records are lost, and being got from its leader. */
+  readonly stateLost: boolean;
+  /** Of the last entry. */
+  readonly lastTerm: number;
+  /** Voters that it hears while nobody leads. */
+  readonly survivors: readonly SurvivorStatus[];
+  /** The cluster went on without its majority, the last time; undefined: never. */
+  readonly rescued: RescueRecord | undefined;
+}
+
+export interface SurvivorStatus {
+  readonly id: string;
+  /** Where its log ends; undefined: it did not say yet. */
+  readonly last: number | undefined;
+  readonly lastTerm: number | undefined;
+  /** The log of this node's replica is at least as new. */
+  readonly isCovered: boolean;
+}
+
+/** As it lies in the log of every member. */
+export interface RescueRecord {
+  readonly by: string;
+  readonly atMs: number;
+  readonly lastIndex: number;
+  readonly lastTerm: number;
+  readonly givenUp: readonly string[];
+}
+
+/** An order to go on with this node's replica alone. */
+export interface RescueWish {
+  /** Who orders it, for the record. */
+  readonly by: string;
+  /** All other members, by name. */
+  readonly giveUp: readonly string[];
+  /** Although another one that is heard has more. */
+  readonly evenIfShorter: boolean;
 }
 
 /** The streams to another node. */
@@ -131,6 +167,18 @@ export const CLUSTER_REFUSALS = [
   'invalid',
   /** The address is outside this machine, and the nodes talk without TLS. */
   'unprotected',
+  /** Of a rescue: somebody leads. */
+  'has-leader',
+  /** A majority of the voters is heard. */
+  'quorum',
+  /** It has not listened to the others for long enough. */
+  'listening',
+  /** Another voter that is heard has more, or may have. */
+  'shorter-log',
+  /** Its log or its state is damaged. */
+  'damaged',
+  /** Those who are given up are not all other members. */
+  'not-named',
 ] as const;
 export type ClusterRefusal = (typeof CLUSTER_REFUSALS)[number];
 
@@ -151,6 +199,8 @@ export interface ClusterAdmin {
    * one that leads already, it stays there for a while, wherever else it would go by itself.
    */
   transfer(shard: number, to: string): Promise<ClusterAnswer>;
+  /** Accepted: it is in this replica's log, durable; from then on the others are refused. */
+  rescue(shard: number, wish: RescueWish): Promise<ClusterAnswer>;
   /** The next one; of one that is there nothing is changed. */
   addShard(shard: number): Promise<ClusterAnswer>;
   /** Whether a node is to have a replica of a shard other than 0; it follows by itself. */

@@ -46,6 +46,10 @@ function clusterHandlers(cluster: ClusterAdmin): HandlersOf<keyof ClusterCalls> 
     },
     TransferLead: async ({ shard, to }) =>
       wireAnswer(await cluster.transfer(wholeOf(shard, 'shard'), to)),
+    Rescue: async ({ shard, by, giveUp, evenIfShorter }) => {
+      const wish = { by, giveUp, evenIfShorter };
+      return wireAnswer(await cluster.rescue(wholeOf(shard, 'shard'), wish));
+    },
     AddShard: async ({ shard }) => wireAnswer(await cluster.addShard(wholeOf(shard, 'shard'))),
     HostShard: async ({ shard, node, isHost }) =>
       wireAnswer(await cluster.host(wholeOf(shard, 'shard'), node, isHost)),

@@ -99,6 +99,7 @@ export class AdminServer {
       Status: this.#unary('Status'),
       ChangeMembers: this.#unary('ChangeMembers'),
       TransferLead: this.#unary('TransferLead'),
+      Rescue: this.#unary('Rescue'),
       AddShard: this.#unary('AddShard'),
       HostShard: this.#unary('HostShard'),
     };

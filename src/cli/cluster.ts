@@ -1,6 +1,7 @@
 /** `fluxmq cluster`: the nodes of a cluster, what they hold, and who of them votes and leads. */
 
 import { Command } from 'commander';
+import { rescueCommand } from './operator/cluster-rescue.ts';
 import { statusCommand } from './operator/cluster-status.ts';
 import {
   addCommand,
@@ -18,6 +19,7 @@ export function clusterCommand(): Command {
     removeCommand,
     replaceCommand,
     transferCommand,
+    rescueCommand,
     addShardCommand,
   ];
   for (const child of children) command.addCommand(child());

@@ -59,7 +59,8 @@ export function segmentDumpCommand(): Command {
 
 class Dump {
   readonly #flags: DumpFlags;
-  #decoder = new EntryDecoder(false);
+  #decoder = new EntryDecoder(undefined);
+  #shard = 0;
   #damaged = false;
   #bytes = 0;
   #told = 0;
@@ -69,7 +70,8 @@ class Dump {
   }
 
   async run(given: string): Promise<void> {
-    const { log, runs } = await dumpPath(given);
+    const { log, runs, shard } = await dumpPath(given);
+    this.#shard = shard;
     if (log !== undefined) await this.#log(log);
     for (const path of runs) {
       this.#damaged = (await dumpRun(path, this.#runOptions())) || this.#damaged;
@@ -114,7 +116,7 @@ class Dump {
   async #take(event: Inspected): Promise<void> {
     switch (event.kind) {
       case 'log':
-        this.#decoder = new EntryDecoder(event.manifest?.start === 1);
+        this.#decoder = new EntryDecoder(event.manifest?.start === 1 ? this.#shard : undefined);
         await this.#print(event);
         break;
       case 'missing':

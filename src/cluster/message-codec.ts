@@ -45,6 +45,8 @@ const CODES = {
   catchUpAsk: 13,
   catchUpAnswer: 14,
   catchUpEnd: 15,
+  catchUpWant: 16,
+  givenUp: 17,
 } as const satisfies Record<Kind, number>;
 
 const KIND_OF = new Map<number, Kind>(
@@ -124,6 +126,8 @@ function flagsOf(message: PeerMessage): number {
     case 'catchUpOffer':
     case 'catchUpAsk':
     case 'catchUpAnswer':
+    case 'catchUpWant':
+    case 'givenUp':
       return 0;
     default:
       return message satisfies never;
@@ -157,8 +161,11 @@ function numbersOf(m: PeerMessage): readonly number[] {
       return [m.session, m.transfer, m.number, m.checksum];
     case 'catchUpEnd':
       return [m.session, m.transfer];
+    case 'catchUpWant':
+      return [m.least];
     case 'requestVoteReply':
     case 'timeoutNow':
+    case 'givenUp':
       return [];
     default:
       return m satisfies never;
@@ -253,6 +260,7 @@ function readRest(reader: FrameReader, address: Address, { kind, flags }: Head):
       return { kind, from, to, term, session, round, inReserve: has(flags, 2) };
     }
     case 'timeoutNow':
+    case 'givenUp':
       return { kind, from, to, term };
     case 'readIndexRequest':
       return { kind, from, to, term, id: reader.u64() };
@@ -268,6 +276,8 @@ function readRest(reader: FrameReader, address: Address, { kind, flags }: Head):
     case 'catchUpAnswer':
     case 'catchUpEnd':
       return readCatchUp(reader, address, { kind, flags });
+    case 'catchUpWant':
+      return { kind, from, to, term, least: reader.u64() };
     default:
       return kind satisfies never;
   }

@@ -209,9 +209,13 @@ export class PeerTransport {
   #received(batch: readonly Received[]): void {
     for (const { shard, message } of batch) {
       const replica = this.#replicas.get(shard);
-      // A replica that is gone, or was replaced by one that forgot: nobody is to hear of it.
-      if (replica === undefined || replica.self !== message.to) this.#strayed += 1;
-      else replica.listener?.received(message);
+      if (replica !== undefined && replica.self === message.to) {
+        replica.listener?.received(message);
+        continue;
+      }
+      // For a replica that is gone, or was replaced by one that has another name.
+      this.#strayed += 1;
+      replica?.listener?.strayed?.(message);
     }
   }
 

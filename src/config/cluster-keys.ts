@@ -134,6 +134,15 @@ export const cluster = section('Several brokers that hold the same queues.', {
     choices: ['forward', 'reject'],
     fallback: 'forward',
   }),
+  distribution_mode: choice({
+    about:
+      'How the messages of a stream come to a consumer at a node that does not lead it. ' +
+      '`replicate`: the leader says which, and the node reads them from its own replica. ' +
+      '`forward`: the leader sends them. Order, groups and settlements are the same; consumers ' +
+      'of other queues always get what the leader sends.',
+    choices: ['forward', 'replicate'],
+    fallback: 'replicate',
+  }),
   reattach_grace: duration({
     about:
       'After a change of leader, and when a node is not reached: so long its consumers may keep ' +

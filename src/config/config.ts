@@ -20,9 +20,8 @@ export {
   isDeadLetterQueue,
   queueNameProblem,
 } from './queue-names.ts';
-export { clusterIdProblem, nodeIdProblem } from './node-names.ts';
 export { readPosition } from './positions.ts';
-export { isLoopback, readDuration, writeAddress, writeDuration, writeSize } from './values.ts';
+export { isLoopback, writeAddress } from './values.ts';
 
 export interface ConfigSource {
   /** Without one, the defaults hold. */

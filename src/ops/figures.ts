@@ -19,6 +19,7 @@ export function figureOfShard(shard: number, name: string): string {
 export const ALARM_KINDS = [
   'disk-reserve',
   'log-damaged',
+  'records-lost',
   'run-damaged',
   'spill-late',
   'damaged',

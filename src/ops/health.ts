@@ -24,6 +24,7 @@ export const REASON_CODES = [
   'listener-closed',
   'disk-reserve',
   'log-damaged',
+  'records-lost',
   'run-damaged',
   'spill-late',
   'damaged',
@@ -52,6 +53,7 @@ const REASONS_MAX = 32;
 const WHOLE = {
   'disk-reserve': 'the disk is inside its reserve: publishes into queues are refused',
   'log-damaged': 'a part of the log that was applied before cannot be read',
+  'records-lost': 'the records of this replica are lost, and being got from the others',
   'run-damaged': 'a run, or a part of one, cannot be read',
   'spill-late': 'the log is twice its window: publishes wait for the spill',
 } as const;
@@ -91,7 +93,7 @@ function addAlarms(
   const alarms = alarmCounts(shards);
   const inReserve = alarms.has('disk-reserve') || shards.get('disk/inside-reserve') === 1;
   if (inReserve) add('disk-reserve', WHOLE['disk-reserve']);
-  for (const kind of ['log-damaged', 'run-damaged', 'spill-late'] as const) {
+  for (const kind of ['log-damaged', 'records-lost', 'run-damaged', 'spill-late'] as const) {
     if (alarms.has(kind)) add(kind, WHOLE[kind], false);
   }
   for (const kind of ['damaged', 'group-lost', 'stuck'] as const) {

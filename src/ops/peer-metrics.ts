@@ -38,6 +38,14 @@ export const PEER_METRICS: readonly MetricRow[] = [
     series: each('direction', 'peer-batches', 'sent', 'received'),
   },
   {
+    name: 'fluxmq_replica_reads_total',
+    kind: 'counter',
+    help:
+      'Messages of streams that consumers at this node got from its own replica, while another ' +
+      'node leads (`cluster.distribution_mode`).',
+    series: of('reads/from-replica'),
+  },
+  {
     name: 'fluxmq_peer_refused_total',
     kind: 'counter',
     help: 'Connections and streams of others that were turned away, by reason (see errors.md).',

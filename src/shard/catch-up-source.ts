@@ -26,6 +26,8 @@ export interface CatchUpSourceOptions {
   readonly machine: Machine;
   readonly loader: RecordLoader;
   readonly payloads: Pick<Payloads, 'get' | 'fetch'>;
+  /** Writes one. */
+  readonly checkpoint: () => Promise<void>;
   /** The checkpoint that is being written; undefined: none is. */
   readonly checkpointUnderWay: () => Promise<void> | undefined;
   readonly appliedIndex: () => LogIndex;
@@ -48,10 +50,13 @@ export class ShardCatchUpSource implements CatchUpSource {
     this.#options = options;
   }
 
-  async open(): Promise<CatchUpReading | undefined> {
-    const { records, checkpointUnderWay } = this.#options;
-    for (let busy = checkpointUnderWay(); busy !== undefined; busy = checkpointUnderWay()) {
-      await busy;
+  async open(least: number): Promise<CatchUpReading | undefined> {
+    const { records } = this.#options;
+    await this.#settled();
+    const isOld = (records.checkpoint?.index ?? 0) < least;
+    if (isOld && this.#options.appliedIndex() >= least) {
+      await this.#options.checkpoint();
+      await this.#settled();
     }
     const { checkpoint } = records;
     if (checkpoint === undefined) return undefined;
@@ -62,6 +67,13 @@ export class ShardCatchUpSource implements CatchUpSource {
     const pages = new RecordPages(records.iterate(''));
     const name = { index: checkpoint.index, term: checkpoint.term, configuration };
     return new Reading(this.#options, pages, name);
+  }
+
+  async #settled(): Promise<void> {
+    const { checkpointUnderWay } = this.#options;
+    for (let busy = checkpointUnderWay(); busy !== undefined; busy = checkpointUnderWay()) {
+      await busy;
+    }
   }
 }
 

@@ -22,7 +22,8 @@
  *  3 consume  flags u8 | 0 u16 | consumer u32 | credit u32 | queueId u64 | position
  *             | client id text16 | group text16 | filter text16
  *             | whole name of the group that it was in text16, "" when it comes for the first time
- *             flags: bit 0 manual, bit 1 a group is named, bit 2 the position counts
+ *             flags: bit 0 manual, bit 1 a group is named, bit 2 the position counts, bit 3 its
+ *             node has a replica: deliveries are only named (named-frames.ts)
  *  4 grant    0 u24 | consumer u32 | deliveries u32
  *  5 close    how u8 | 0 u16 | consumer u32
  *  6 request  0 u24 | id u32 | body (the rest; requests.ts)
@@ -72,8 +73,8 @@ const HELLO_HEADER_BYTES = 16;
 const HOLD_BYTES = 36;
 const SETTLE_FRAME_BYTES = 44;
 const CONSUME_HEADER_BYTES = 24;
-const ConsumeFlag = { manual: 1, group: 2, start: 4 } as const;
-const CONSUME_FLAGS_ALL = 7;
+const ConsumeFlag = { manual: 1, group: 2, start: 4, named: 8 } as const;
+const CONSUME_FLAGS_ALL = 15;
 const ASK_HEADER_BYTES = 44;
 const GRANT_BYTES = 16;
 const CLOSE_BYTES = 12;
@@ -115,6 +116,8 @@ export interface ConsumeFrame extends ConsumeRequest {
   readonly consumer: number;
   /** It was a member before: the whole name of its group; '' for the first time. */
   readonly again: string;
+  /** Its node reads the messages of its deliveries itself. */
+  readonly named: boolean;
 }
 
 export interface HoldFrame {
@@ -230,14 +233,16 @@ export function writeSettleFrame(writer: WireWriter, settle: Omit<SettleFrame, '
 
 export function writeConsume(
   writer: WireWriter,
-  consume: Omit<ConsumeFrame, 'kind' | 'again'> & { readonly again?: string },
+  consume: Omit<ConsumeFrame, 'kind' | 'again' | 'named'> &
+    Partial<Pick<ConsumeFrame, 'again' | 'named'>>,
 ): void {
   const { group, start, manual } = consume;
   const at = begin(writer, FrameKind.consume, CONSUME_HEADER_BYTES);
   writer.bytes[at + 5] =
     (manual ? ConsumeFlag.manual : 0) |
     (group === undefined ? 0 : ConsumeFlag.group) |
-    (start === undefined ? 0 : ConsumeFlag.start);
+    (start === undefined ? 0 : ConsumeFlag.start) |
+    (consume.named === true ? ConsumeFlag.named : 0);
   writeU32(writer.bytes, at + 8, consume.consumer);
   writeU32(writer.bytes, at + 12, consume.credit);
   writeU64(writer.bytes, at + 16, consume.queueId);
@@ -462,6 +467,7 @@ function readConsume(bytes: Uint8Array, at: number, end: number): ConsumeFrame {
     start: (flags & ConsumeFlag.start) === 0 ? undefined : start,
     manual: (flags & ConsumeFlag.manual) !== 0,
     again,
+    named: (flags & ConsumeFlag.named) !== 0,
   };
 }
 

@@ -22,6 +22,8 @@ import { WireWriter } from './wire.ts';
 /** Of batches for this node's own shard, whoever leads. */
 export const LOCAL_SESSION = Number.MAX_SAFE_INTEGER;
 const LOCAL_BYTES = 256;
+/** The route hears at the latest after so many bytes that they are worked off. */
+const FILLED_UNTOLD_MAX = 65_536;
 
 /** What is asked for without an answer; the consumer is one of `consumers.ts`. */
 export type Work =
@@ -35,12 +37,16 @@ export type Work =
 
 export class ClientRoute {
   readonly isRouted: boolean;
-  /** Requests to this node's own shard. */
+  /** Requests to this node's own shard, and consumers that read from it and are closed. */
   readonly local = new WireWriter(LOCAL_BYTES);
   readonly unworked = new Unworked<Work>();
   readonly retained = new Retained();
   /** Who leads, as far as this node knows; '': nobody knows. */
   leader = '';
+  /** Of what was read from it, worked off so far. */
+  filledBytes = 0;
+  #filledTold = 0;
+  #readsHere = false;
   #session = 0;
   #isOpen: boolean;
   #batches = 0;
@@ -56,6 +62,11 @@ export class ClientRoute {
     return this.#session;
   }
 
+  /** The replica of this node can be read, in this session. */
+  get readsHere(): boolean {
+    return this.#readsHere;
+  }
+
   /** Somebody hears what is said. */
   get isReached(): boolean {
     return !this.isRouted || this.#session !== 0;
@@ -66,8 +77,9 @@ export class ClientRoute {
     return this.#isOpen;
   }
 
-  begin(session: number): void {
+  begin(session: number, readsHere: boolean): void {
     this.#session = session;
+    this.#readsHere = readsHere;
     this.#isOpen = !this.isRouted;
     this.#batches = 0;
   }
@@ -83,15 +95,21 @@ export class ClientRoute {
     if (isAll) this.unworked.posted(this.#batches);
   }
 
+  /** So much of what was read here is worked off that the route must hear it. */
+  get isFilledUntold(): boolean {
+    return this.filledBytes - this.#filledTold >= FILLED_UNTOLD_MAX;
+  }
+
   get hasLocal(): boolean {
-    return this.local.length > CLIENT_BATCH_HEADER_BYTES;
+    return this.local.length > CLIENT_BATCH_HEADER_BYTES || this.isFilledUntold;
   }
 
   /** A batch of what is for this node alone. */
   takeLocal(): Uint8Array {
     const bytes = this.local.take();
     this.local.reserve(CLIENT_BATCH_HEADER_BYTES);
-    const nothing = { boot: 0, firstNumber: 0, answeredUpTo: 0, takenBytes: 0 };
+    const nothing = { boot: 0, firstNumber: 0, answeredUpTo: 0, takenBytes: this.filledBytes };
+    this.#filledTold = this.filledBytes;
     const header = { ...nothing, commands: 0, commandBytes: 0, session: LOCAL_SESSION };
     writeClientBatchHeader(bytes, header);
     return bytes;

@@ -56,7 +56,7 @@ import { decodeDeclared, decodeStats } from './requests.ts';
 import type { Declared, ShardStats } from './requests.ts';
 import { ShardError } from './shard-error.ts';
 import { ShardBatch } from './shard-frames.ts';
-import type { ShardFrame } from './shard-frames.ts';
+import type { SessionFrame, ShardFrame } from './shard-frames.ts';
 import { ShardRequests } from './shard-requests.ts';
 import { type Clock, systemClock } from './stamp-clock.ts';
 import { CodecError } from './wire.ts';
@@ -95,8 +95,6 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp'> {
   #writable = true;
   #scheduled = false;
   #refusedWaits = false;
-  /** The batch that is read came from this node's own shard, whoever leads. */
-  #isOfNode = false;
   #timer: NodeJS.Timeout | undefined;
   #closed: string | undefined;
   /** That the shard takes nothing any more is what was asked for. */
@@ -226,7 +224,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp'> {
   }
 
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer {
-    return this.#consumers.consume(request, this.#queues.nameOf(request.queueId), sink);
+    return this.#consumers.consume(request, this.#queues.get(request.queueId), sink);
   }
 
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void {
@@ -377,15 +375,13 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp'> {
 
   #take(bytes: Uint8Array): void {
     if (this.#closed !== undefined) return;
-    this.#posting.takenBytes += bytes.length;
-    this.#isOfNode = false;
+    this.#posting.taken(bytes.length);
     try {
       const batch = new ShardBatch(bytes);
       for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
         this.#takeFrame(frame);
         if (this.#closed !== undefined) return;
       }
-      if (this.#isOfNode) this.#posting.takenBytes -= bytes.length;
       this.#consumers.batchEnd();
       if (this.#asked.tellable) this.#asked.tell();
     } catch (error) {
@@ -395,7 +391,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp'> {
     }
     if (this.#outgoing.nextLast !== 0 || !this.#writable) this.#wake();
     if (this.#endedSessions.size > 0) this.#wake();
-    if (this.#posting.isTakenUntold) this.#wake();
+    if (this.#posting.isTakenUntold || this.#route.isFilledUntold) this.#wake();
   }
 
   #takeFrame(frame: ShardFrame): void {
@@ -408,10 +404,8 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp'> {
         this.#route.retained.answered(this.#pending.answeredUpTo);
         return;
       case 'busy':
-        this.#posting.busy = true;
-        return;
       case 'resume':
-        this.#posting.busy = false;
+        this.#posting.busy = frame.kind === 'busy';
         return;
       case 'cancelled':
         this.#consumers.cancelled(frame);
@@ -429,7 +423,15 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp'> {
         this.#opened(frame.boot);
         return;
       case 'session':
-        this.#sessionTold(frame.session, frame.leader);
+        this.#sessionTold(frame);
+        return;
+      case 'named':
+        return;
+      case 'filled':
+        this.#route.filledBytes += this.#posting.takenHere();
+        return;
+      case 'unread':
+        this.#consumers.unread(frame.consumer);
         return;
       case 'worked':
         this.#consumers.worked(this.#route.unworked.worked(frame.batches));
@@ -439,7 +441,8 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp'> {
         this.#checkReady();
         return;
       case 'reply':
-        if (!this.#requests.replied(frame)) this.#isOfNode = this.#ownRequests.replied(frame);
+        if (this.#requests.replied(frame)) return;
+        if (this.#ownRequests.replied(frame)) this.#posting.takenHere();
         return;
       case 'failed':
         this.#fail(frame.why);
@@ -455,14 +458,14 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp'> {
   }
 
   /** 0: nobody is reached any more. */
-  #sessionTold(session: number, leader: string): void {
+  #sessionTold({ session, leader, readsHere }: SessionFrame): void {
     const route = this.#route;
     route.leader = leader;
     if (route.session !== 0) {
       this.#outgoing.dropControl();
       this.#requests.lost();
     }
-    route.begin(session);
+    route.begin(session, readsHere);
     if (session === 0) return;
     greet(this.#greeting);
     this.#wake();

@@ -19,6 +19,7 @@ import type {
   Delivery,
   Origin,
   QueueConsumer,
+  QueueInfo,
   SettleOutcome,
 } from '../broker/ports.ts';
 import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
@@ -112,6 +113,10 @@ class Consumer implements QueueConsumer {
   readonly held = new Map<Offset, Held>();
   /** To be said when the next leader has attached it. */
   again: Work[] = [];
+  /** Told to be over before their messages were read here: numbers of deliveries. */
+  readonly endedEarly = new Set<number>();
+  /** Its messages are read here, where this node's replica can be read. */
+  readsHere: boolean;
   /** Got a delivery from the batch that is being read. */
   touched = false;
   open = true;
@@ -119,13 +124,14 @@ class Consumer implements QueueConsumer {
   constructor(
     consumers: Consumers,
     id: number,
-    place: Pick<Consumer, 'request' | 'queueName' | 'sink'>,
+    place: Pick<Consumer, 'request' | 'queueName' | 'sink' | 'readsHere'>,
   ) {
     this.#consumers = consumers;
     this.id = id;
     this.request = place.request;
     this.queueName = place.queueName;
     this.sink = place.sink;
+    this.readsHere = place.readsHere;
     this.credit = place.request.credit;
   }
 
@@ -165,22 +171,24 @@ export class Consumers {
     return this.#open.size;
   }
 
-  /** `queueName` undefined: there is no such queue, and the sink hears it in a later turn. */
+  /** `queue` undefined: there is no such queue, and the sink hears it in a later turn. */
   consume(
     request: ConsumeRequest,
-    queueName: string | undefined,
+    queue: Pick<QueueInfo, 'name' | 'type'> | undefined,
     sink: ConsumerSink,
   ): QueueConsumer {
-    const place = { request, queueName: queueName ?? '', sink };
+    const readsHere = queue?.type === 'stream';
+    const place = { request, queueName: queue?.name ?? '', sink, readsHere };
     const consumer = new Consumer(this, this.#nextId++, place);
     this.#open.set(consumer.id, consumer);
-    if (this.#failed || queueName === undefined) {
+    if (this.#failed || queue === undefined) {
       const why = this.#failed ? STORE_GONE : QUEUE_GONE;
       setImmediate(() => this.cancelled({ consumer: consumer.id, ...why }));
       return consumer;
     }
     const { control, route } = this.#options;
-    if (route.isReached) writeConsume(control, { ...request, consumer: consumer.id });
+    const named = readsHere && route.readsHere;
+    if (route.isReached) writeConsume(control, { ...request, consumer: consumer.id, named });
     this.#options.wake();
     return consumer;
   }
@@ -237,11 +245,13 @@ export class Consumers {
   }
 
   #attachAgain(consumer: Consumer, credit: number): void {
-    const { control } = this.#options;
+    const { control, route } = this.#options;
     const { id, request, held, groupName: again } = consumer;
     consumer.again = [];
+    consumer.endedEarly.clear();
     const start = again === '' ? request.start : undefined;
-    writeConsume(control, { ...request, start, consumer: id, credit, again });
+    const named = consumer.readsHere && route.readsHere;
+    writeConsume(control, { ...request, start, consumer: id, credit, again, named });
     for (const [offset, { term, deliveryNumber }] of held) {
       writeHold(control, { consumer: id, offset, term, deliveryNumber });
     }
@@ -307,8 +317,20 @@ export class Consumers {
 
   ended({ consumer: id, offset, deliveryNumber }: Extract<ShardFrame, { kind: 'ended' }>): void {
     const consumer = this.#open.get(id);
-    if (consumer?.held.get(offset)?.deliveryNumber === deliveryNumber) consumer.held.delete(offset);
-    consumer?.sink.ended(offset, deliveryNumber);
+    if (consumer === undefined) return;
+    if (consumer.held.get(offset)?.deliveryNumber === deliveryNumber) consumer.held.delete(offset);
+    else if (consumer.readsHere && this.#options.route.readsHere) {
+      // Its message is still being read: its sink never hears of it.
+      consumer.endedEarly.add(deliveryNumber);
+      return;
+    }
+    consumer.sink.ended(offset, deliveryNumber);
+  }
+
+  /** Its messages cannot be read here: in the next session they come from the leader. */
+  unread(id: number): void {
+    const consumer = this.#open.get(id) ?? this.#closing.get(id);
+    if (consumer !== undefined) consumer.readsHere = false;
   }
 
   delivered(frame: DeliveryFrame): void {
@@ -316,6 +338,10 @@ export class Consumers {
     if (consumer === undefined) return;
     const { offset, term, deliveryNumber } = frame;
     consumer.credit--;
+    if (consumer.endedEarly.delete(deliveryNumber)) {
+      this.grant(consumer, 1);
+      return;
+    }
     const message = this.#message(consumer, frame);
     if (message === undefined) return;
     if (this.#options.route.isRouted) consumer.held.set(offset, { term, deliveryNumber });
@@ -369,7 +395,10 @@ export class Consumers {
   }
 
   #forget(consumer: Consumer): void {
+    const { route } = this.#options;
     consumer.open = false;
     this.#open.delete(consumer.id);
+    // What it was to get is not read any more.
+    if (consumer.readsHere && route.readsHere) writeClose(route.local, consumer.id, 'returned');
   }
 }

@@ -71,6 +71,8 @@ export interface AttachRequest {
   readonly manual: boolean;
   /** It was a member before: the whole name of its group; '' for the first time. */
   readonly again?: string;
+  /** It is told which messages it is given, and its node has them. */
+  readonly named?: boolean;
 }
 
 /** What a client says of one delivery; valid during the call only. */

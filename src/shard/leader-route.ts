@@ -6,19 +6,22 @@
  * Batches of an earlier session that arrive late are dropped: who they were for is gone, and the
  * client says again what matters. A node that was asked and does not serve yet is asked again after
  * a while, or another one where this node only guesses who leads. What the client asks of its own
- * node (`LOCAL_SESSION`) goes nowhere else. Nothing is kept here, and nothing of a batch is read
- * but its session.
+ * node (`LOCAL_SESSION`) goes nowhere else. Where this node has a replica, what another leader only
+ * names is filled with its messages (`local-reads.ts`). Nothing else is kept here, and nothing else
+ * of a batch is read but its session.
  */
 
 import { LOCAL_SESSION } from './client-route.ts';
 import { ClientBatch, sessionOf } from './client-frames.ts';
 import type { LinkQueue } from './link-queue.ts';
+import { LocalReads } from './local-reads.ts';
+import type { ReplicaReads } from './local-reads.ts';
 import { LinkKind } from './peer-links.ts';
 import type { BatchPort } from './port.ts';
 import { decodeRequest, encodeRefusal } from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { SessionPort } from './session-port.ts';
-import { ShardBatchWriter } from './shard-frames.ts';
+import { ShardBatchWriter, hasNamed } from './shard-frames.ts';
 import { CodecError, ownBytes } from './wire.ts';
 
 /** Who serves, as far as this node knows. */
@@ -45,6 +48,13 @@ export interface LeaderRouteOptions {
   /** Numbers of sessions that no other route of this shard has; default: all. */
   readonly sessions?: { readonly first: number; readonly step: number };
   after(ms: number, action: () => void): { cancel(): void };
+  /** Absent: everything is sent by the leader. */
+  readonly replica?: {
+    /** Undefined: it is being opened, or there is none. */
+    reads(): ReplicaReads | undefined;
+    /** Consumers are not served by it any more, and why. */
+    told(why: string): void;
+  };
 }
 
 /** A node that does not serve yet is asked again after so long. */
@@ -62,9 +72,18 @@ export class LeaderRoute {
   readonly #step: number;
   #isClosed = false;
   #again: { cancel(): void } | undefined;
+  readonly #reads: LocalReads;
+  /** What the leader names in this session is read here. */
+  #readsHere = false;
 
   constructor(options: LeaderRouteOptions) {
     this.#options = options;
+    this.#reads = new LocalReads({
+      replica: () => options.replica?.reads(),
+      post: (bytes) => this.#post(bytes),
+      unread: (consumer, why) => this.#unread(consumer, why),
+      after: (ms, action) => options.after(ms, action),
+    });
     const { first, step } = options.sessions ?? { first: 1, step: 1 };
     this.#session = first - step;
     this.#step = step;
@@ -83,6 +102,16 @@ export class LeaderRoute {
     this.#begin();
   }
 
+  /** Messages that were read on this node. */
+  get messagesRead(): number {
+    return this.#reads.messages;
+  }
+
+  /** The replica of this node can be read from now on. */
+  opened(): void {
+    if (this.#target?.kind === 'there' && this.#reads.isOutdated) this.#anew();
+  }
+
   /** There is a link to this node. */
   linked(node: string): void {
     if (this.#lead.kind === 'there' && this.#lead.node === node) this.#begin();
@@ -91,23 +120,23 @@ export class LeaderRoute {
   /** The link to this node is gone. */
   unlinked(node: string): void {
     if (this.#target?.kind !== 'there' || this.#target.node !== node) return;
-    this.#target = undefined;
-    this.#tell();
+    this.#lost();
     if (this.#goesOn(node)) this.#askAgain();
   }
 
   /** Something of a leader, for the session of this number. */
   said(session: number, batch: Uint8Array): void {
-    if (this.#target?.kind === 'there' && session === this.#session) this.#post(batch);
+    if (this.#target?.kind !== 'there' || session !== this.#session) return;
+    if (this.#readsHere && hasNamed(batch)) this.#reads.named(batch);
+    this.#post(batch);
   }
 
   /** The node that was asked does not serve, or no more; `leader` does, as far as it knows. */
   refused(session: number, leader: string): void {
     const target = this.#target;
     if (target?.kind !== 'there' || session !== this.#session) return;
-    this.#target = undefined;
     this.#goesOn(target.node, leader);
-    this.#tell();
+    this.#lost();
     this.#askAgain();
   }
 
@@ -148,6 +177,7 @@ export class LeaderRoute {
     }
     this.#session += this.#step;
     this.#target = { kind: 'there', node, queue };
+    this.#readsHere = this.#reads.begin();
     queue.say(LinkKind.begin, this.#session);
   }
 
@@ -158,9 +188,37 @@ export class LeaderRoute {
     this.#askAgain();
   }
 
+  /** The same leader, in another session. */
+  #anew(): void {
+    this.#end();
+    this.#begin();
+  }
+
+  #unread(consumer: number | undefined, why: string): void {
+    this.#options.replica?.told(why);
+    if (consumer !== undefined) {
+      const writer = new ShardBatchWriter(64);
+      writer.unread(consumer);
+      this.#post(writer.take());
+    }
+    this.#anew();
+  }
+
+  #lost(): void {
+    this.#target = undefined;
+    this.#stopReads();
+    this.#tell();
+  }
+
+  #stopReads(): void {
+    this.#readsHere = false;
+    this.#reads.end();
+  }
+
   #end(): void {
     const target = this.#target;
     this.#target = undefined;
+    this.#stopReads();
     if (target?.kind === 'here') target.port.end();
     if (target?.kind === 'there') target.queue.say(LinkKind.end, this.#session);
   }
@@ -183,7 +241,7 @@ export class LeaderRoute {
     const lead = this.#lead;
     const leader = lead.kind === 'here' ? node : lead.kind === 'there' ? lead.node : '';
     const writer = new ShardBatchWriter(64);
-    writer.session(this.#target === undefined ? 0 : this.#session, leader);
+    writer.session(this.#target === undefined ? 0 : this.#session, leader, this.#readsHere);
     this.#post(writer.take());
   }
 
@@ -198,7 +256,12 @@ export class LeaderRoute {
 
   #takeLocal(bytes: Uint8Array): void {
     const batch = new ClientBatch(bytes);
+    this.#reads.taken(batch.takenBytes);
     for (let frame = batch.next(); frame !== undefined; frame = batch.next()) {
+      if (frame.kind === 'close') {
+        this.#reads.forget(frame.consumer);
+        continue;
+      }
       if (frame.kind !== 'request') throw new CodecError('unknown-kind', 'no request of this node');
       const { id } = frame;
       this.#options.answer(decodeRequest(frame.body)).then(

@@ -36,25 +36,25 @@ import { decodeRecord, encodeRecord } from './record-codec.ts';
 import type { PlainData } from './record-codec.ts';
 
 const NAMED_MAX = 8;
-const REPLACE =
-  'nothing was changed. The other nodes have all of it: move the data directory away, start this ' +
-  'node with cluster.join: true, and have it take its own place (fluxmq cluster replace)';
 
 /** For `openLevelRecords`. */
 export async function mendGroups(damage: RecordDamage): Promise<Mend> {
   const names = await namesOf(damage);
   const found = await new Search(damage, names).all();
-  if (found.explained !== damage.unreadable.length) throw refused(damage, names, SALVAGE);
+  if (found.explained !== damage.unreadable.length) throw refused(damage, names);
   const before = await recordAt(damage, LOST_GROUPS_KEY);
   const rows = [...(before === undefined ? [] : lostGroupsOf(before)), ...found.lost];
-  if (rows.length > LOST_GROUPS_MAX) throw refused(damage, names, SALVAGE);
+  if (rows.length > LOST_GROUPS_MAX) throw refused(damage, names);
   const put = [...found.put, stored(LOST_GROUPS_KEY, lostGroupsData(rows))];
   return { put: rows.length === 0 ? found.put : put, remove: found.remove };
 }
 
-/** The same for a node of a cluster: a group that is held there alone would set it apart. */
-export async function refuseDamaged(damage: RecordDamage): Promise<Mend> {
-  throw refused(damage, await namesOf(damage), REPLACE);
+/**
+ * For a node of a cluster, where a group that is held there alone would set it apart: rejects, and
+ * names what cannot be read.
+ */
+export async function nameDamaged(damage: RecordDamage): Promise<Mend> {
+  throw new StorageError('damaged', wordsOfDamage(damage, await namesOf(damage)));
 }
 
 type Names = ReadonlyMap<QueueId, string>;
@@ -145,16 +145,17 @@ function isIn(prefixes: readonly string[], key: string): boolean {
   return prefixes.some((prefix) => key.startsWith(prefix));
 }
 
-function refused(damage: RecordDamage, names: Names, whatToDo: string): StorageError {
-  const { unreadable, checkpoint } = damage;
+function refused(damage: RecordDamage, names: Names): StorageError {
+  const words = `${wordsOfDamage(damage, names)}. The broker does not start; ${SALVAGE}.`;
+  return new StorageError('damaged', words);
+}
+
+function wordsOfDamage({ unreadable, checkpoint }: RecordDamage, names: Names): string {
   const named = unreadable.slice(0, NAMED_MAX).map((key) => wordsOf(key, names));
   const more = unreadable.length - named.length;
   const rest = more === 0 ? '' : `, and ${more} more`;
-  return new StorageError(
-    'damaged',
-    `records of the checkpoint at entry ${checkpoint.index} cannot be read: ` +
-      `${named.join(', ')}${rest}. The broker does not start; ${whatToDo}.`,
-  );
+  const where = `records of the checkpoint at entry ${checkpoint.index}`;
+  return `${where} cannot be read: ${named.join(', ')}${rest}`;
 }
 
 /** What a record is about, for people. */

@@ -28,8 +28,9 @@ export class Posting {
   /** The shard wants no numbered commands now. */
   busy = false;
   /** Of the shard's batches, in this session. */
-  takenBytes = 0;
+  #takenBytes = 0;
   #takenTold = 0;
+  #batchBytes = 0;
   /** The last number of each batch that may be under way, ascending. */
   readonly #posted: number[] = [];
 
@@ -39,13 +40,27 @@ export class Posting {
 
   /** So much is worked off that the shard must hear it. */
   get isTakenUntold(): boolean {
-    return this.takenBytes - this.#takenTold >= TAKEN_UNTOLD_MAX;
+    return this.#takenBytes - this.#takenTold >= TAKEN_UNTOLD_MAX;
+  }
+
+  /** A batch came, and is about to be read. */
+  taken(bytes: number): void {
+    this.#batchBytes = bytes;
+    this.#takenBytes += bytes;
+  }
+
+  /** It was this node's own word, which the shard does not count; its length, the first time. */
+  takenHere(): number {
+    const bytes = this.#batchBytes;
+    this.#batchBytes = 0;
+    this.#takenBytes -= bytes;
+    return bytes;
   }
 
   /** Another shard thread, or the same one anew, is spoken to. */
   begin(): void {
     this.busy = false;
-    this.takenBytes = 0;
+    this.#takenBytes = 0;
     this.#takenTold = 0;
   }
 
@@ -95,11 +110,11 @@ export class Posting {
   }
 
   #state(): PostState {
-    this.#takenTold = this.takenBytes;
+    this.#takenTold = this.#takenBytes;
     return {
       boot: this.boot,
       answeredUpTo: this.#parts.pending.answeredUpTo,
-      takenBytes: this.takenBytes,
+      takenBytes: this.#takenBytes,
       session: this.#parts.route.session,
     };
   }

@@ -57,11 +57,6 @@ export class QueueTable implements QueueDirectory {
     return this.#infoAt(this.#names.slotNamed(name));
   }
 
-  nameOf(queueId: QueueId): string | undefined {
-    const slot = this.#names.slotOf(queueId);
-    return slot === -1 ? undefined : this.#names.name(slot);
-  }
-
   *[Symbol.iterator](): Generator<QueueInfo> {
     for (const slot of this.#names.slots()) {
       const info = this.#infoAt(slot);

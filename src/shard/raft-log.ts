@@ -24,6 +24,8 @@ import type {
   MembershipChange,
   Network,
   ReplicaEnd,
+  RescueOrder,
+  Rescued,
   SoftState,
   StateMachine,
   Status,
@@ -73,6 +75,8 @@ export interface RaftLogOptions {
   readonly incarnation?: string | undefined;
   /** Once: that has happened, and it takes part no more under this id. */
   readonly stranger?: () => void;
+  /** Once: a rescue has given it up, as this member says; its files stay as they are. */
+  readonly givenUp?: (by: string) => void;
 }
 
 const NO_PAYLOAD: readonly Uint8Array[] = [];
@@ -162,7 +166,21 @@ export class RaftLog implements ShardLog, StateMachine {
 
   // --- For the shard.
 
-  async follow(behind: LogIndex, follower: ShardLogFollower): Promise<void> {
+  follow(behind: LogIndex, follower: ShardLogFollower): Promise<void> {
+    return this.#join(behind, follower, false);
+  }
+
+  /**
+   * Instead of `follow`, where no state fits this log: takes part without one (it votes, and keeps
+   * what it gets), asks its leader for a checkpoint, and ends as `replaced`. Commits nothing.
+   */
+  followWithoutState(follower: Omit<ShardLogFollower, 'committed' | 'leads'>): Promise<void> {
+    const none = (): void => undefined;
+    const behind = (this.#log.start - 1) as LogIndex;
+    return this.#join(behind, { ...follower, committed: none, leads: none }, true);
+  }
+
+  async #join(behind: LogIndex, follower: ShardLogFollower, isLost: boolean): Promise<void> {
     const { id, network, catchUp, clock, limits, incarnation } = this.#options;
     this.#follower = follower;
     this.#applied = behind;
@@ -173,7 +191,7 @@ export class RaftLog implements ShardLog, StateMachine {
       clock,
       random: () => this.#options.random(),
       machine: this,
-      checkpoint: { ...this.#standing, index: behind },
+      checkpoint: { ...this.#standing, index: behind, isLost },
       catchUp,
       incarnation,
       ...(limits === undefined ? {} : { limits }),
@@ -184,13 +202,29 @@ export class RaftLog implements ShardLog, StateMachine {
       throw new StorageError('damaged', `${words}; nothing was changed.`, { cause: error });
     });
     this.configurationChanged(this.#node.status().configuration);
-    this.#node.start();
+    if (this.renamedTo === undefined) this.#node.start();
+  }
+
+  /**
+   * Its log ends with a rescue of this very replica under another name: it is to be opened anew as
+   * that, and takes part in nothing before.
+   */
+  get renamedTo(): string | undefined {
+    const { members, rescue } = this.#node?.status().configuration.configuration ?? {};
+    const { id } = this.#options;
+    if (members?.length !== 1 || rescue?.givenUp.includes(id) !== true) return undefined;
+    return members[0]?.id === id ? undefined : members[0]?.id;
   }
 
   applied(index: LogIndex): void {
     if (index === this.#applied) return;
     this.#applied = index;
     this.replica.applied(index);
+  }
+
+  hasten(): void {
+    // Whatever the answer: the leader tells all of them what is committed before it gives it.
+    this.#node?.read(() => undefined);
   }
 
   propose({ bytes, payload, stampMs, commandCount }: Proposal): LogIndex | 'held' | 'lost' {
@@ -303,6 +337,10 @@ export class RaftLog implements ShardLog, StateMachine {
     return this.replica.changeMembership(change);
   }
 
+  rescue(order: RescueOrder): Rescued {
+    return this.replica.rescue(order);
+  }
+
   transferLeadership(to: string): Transferred {
     return this.replica.transferLeadership(to);
   }
@@ -357,6 +395,9 @@ export class RaftLog implements ShardLog, StateMachine {
         break;
       case 'stranger':
         this.#options.stranger?.();
+        break;
+      case 'givenUp':
+        this.#options.givenUp?.(end.by);
         break;
       case 'failed':
         this.#follower?.failed(end.error);

@@ -16,10 +16,10 @@
  */
 
 import { StorageError } from '#storage';
-import type { RecordStore } from '#storage';
+import type { Checkpoint, RecordStore } from '#storage';
 import type { LogIndex } from '../machine/ids.ts';
 import { decodeNote } from './checkpoint.ts';
-import type { CheckpointNote, DeliveryMarks } from './checkpoint.ts';
+import type { DeliveryMarks } from './checkpoint.ts';
 import type { FaultyRange, ShardLog } from './shard-log.ts';
 
 export interface RecoveryPoint {
@@ -44,6 +44,22 @@ export const SALVAGE =
   'restore the data directory from a copy, or move it away and start with an empty one (its ' +
   'messages are lost then)';
 
+/** Why these records cannot be the state before this log; undefined: they can. */
+export function misfitOf(
+  log: { readonly id: string; readonly start: number },
+  { checkpoint }: Pick<RecordStore, 'checkpoint'>,
+): string | undefined {
+  const index = checkpoint?.index ?? 0;
+  if (index < log.start - 1) {
+    const from =
+      index === 0 ? 'no checkpoint is in the record store' : `the checkpoint is at entry ${index}`;
+    return `${from}, but the log begins at entry ${log.start}: what lies between is gone`;
+  }
+  const note = checkpoint === undefined ? undefined : decodeNote(checkpoint.data);
+  if (checkpoint === undefined || note?.logId === log.id) return undefined;
+  return `the record store belongs to log ${note?.logId ?? '?'}, not to ${log.id}`;
+}
+
 /** Where to begin; throws StorageError `damaged` with words for the operator. */
 export function recoveryPoint(
   log: Pick<ShardLog, 'id' | 'alone' | 'start' | 'last' | 'faulty'>,
@@ -51,26 +67,13 @@ export function recoveryPoint(
 ): RecoveryPoint {
   const { checkpoint } = records;
   const index = checkpoint?.index ?? 0;
-  if (index < log.start - 1) {
-    const from =
-      index === 0 ? 'no checkpoint is in the record store' : `the checkpoint is at entry ${index}`;
-    throw damaged(`${from}, but the log begins at entry ${log.start}: what lies between is gone`);
-  }
-  let note: CheckpointNote | undefined;
-  if (checkpoint !== undefined) {
-    if (index > log.last) {
-      throw damaged(`the checkpoint is at entry ${index}, but the log ends at entry ${log.last}`);
-    }
-    note = decodeNote(checkpoint.data);
-    if (note?.logId !== log.id) {
-      throw damaged(`the record store belongs to log ${note?.logId ?? '?'}, not to ${log.id}`);
-    }
-  }
+  const misfit = misfitOf(log, records) ?? lostEnd(log, checkpoint);
+  if (misfit !== undefined) throw notStarted(misfit);
   const damage: string[] = [];
   for (const range of log.faulty) {
     const words = wordsOf(range);
     if (range.through > index && log.alone) {
-      throw damaged(`${words}; the last checkpoint, at entry ${index}, does not cover them`);
+      throw notStarted(`${words}; the last checkpoint, at entry ${index}, does not cover them`);
     }
     damage.push(words);
   }
@@ -78,7 +81,7 @@ export function recoveryPoint(
     index: index as LogIndex,
     term: checkpoint?.term ?? 0,
     damage,
-    marks: note?.marks,
+    marks: checkpoint && decodeNote(checkpoint.data)?.marks,
   };
 }
 
@@ -88,6 +91,17 @@ function wordsOf({ from, through, detail }: FaultyRange): string {
   return `entries ${from} to ${end} cannot be read: ${detail}`;
 }
 
-function damaged(what: string): StorageError {
+/** Why the log has less than it had; undefined: it has not. */
+export function lostEnd(
+  log: { readonly last: number },
+  checkpoint: Pick<Checkpoint, 'index'> | undefined,
+): string | undefined {
+  const index = checkpoint?.index ?? 0;
+  if (index <= log.last) return undefined;
+  return `the checkpoint is at entry ${index}, but the log ends at entry ${log.last}`;
+}
+
+/** For a start that is refused. */
+export function notStarted(what: string): StorageError {
   return new StorageError('damaged', `${what}. The broker does not start; ${SALVAGE}.`);
 }

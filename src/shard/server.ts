@@ -146,6 +146,11 @@ export class ShardServer {
     this.#writer.delivery(header, message);
   }
 
+  /** The sender's node reads the message itself. */
+  name(header: DeliveryHeader, index: LogIndex): void {
+    this.#writer.named(header, index);
+  }
+
   attached(consumer: number, group: { readonly groupId: GroupId; readonly name: string }): void {
     if (!this.#over) this.#writer.attached(consumer, group);
   }

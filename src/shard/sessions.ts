@@ -43,6 +43,8 @@ interface Place {
   readonly consumer: number;
   /** Undefined: its sender is awaited. */
   server: ShardServer | undefined;
+  /** Its node has the messages. */
+  readonly isNamed: boolean;
 }
 
 interface Asked {
@@ -141,7 +143,8 @@ export class Sessions implements DeliveryOutput, ServerDesk {
     const place = this.#places.get(header.consumer);
     if (place?.server === undefined) return;
     header.consumer = place.consumer;
-    place.server.deliver(header, message);
+    if (place.isNamed) place.server.name(header, message.index);
+    else place.server.deliver(header, message);
   }
 
   attached(id: number, group: { readonly groupId: GroupId; readonly name: string }): void {
@@ -180,9 +183,13 @@ export class Sessions implements DeliveryOutput, ServerDesk {
   }
 
   attach(server: ShardServer, consumer: number, request: AttachRequest): void {
+    if (server.node !== undefined && (request.again ?? '') === '') {
+      this.#forgetAwaited(server.node, consumer);
+    }
     const id = this.#nextId++;
     this.#servers.get(server)?.set(consumer, id);
-    this.#places.set(id, { node: server.node ?? '', consumer, server });
+    const isNamed = request.named === true;
+    this.#places.set(id, { node: server.node ?? '', consumer, server, isNamed });
     this.#options.dispatcher().attach(id, request);
   }
 
@@ -258,6 +265,17 @@ export class Sessions implements DeliveryOutput, ServerDesk {
     for (const [node, { until }] of this.#awaited) {
       if (until <= now) this.#closeAwaited(node, 'lost');
     }
+  }
+
+  /** It never heard that it was attached, and holds nothing: it must not stand in its own way. */
+  #forgetAwaited(node: string, consumer: number): void {
+    const awaited = this.#awaited.get(node);
+    const id = awaited?.ids.find((each) => this.#places.get(each)?.consumer === consumer);
+    if (awaited === undefined || id === undefined) return;
+    const ids = awaited.ids.filter((each) => each !== id);
+    this.#awaited.set(node, { ids, until: awaited.until });
+    this.#places.delete(id);
+    this.#options.dispatcher().close(id, 'returned');
   }
 
   #closeAwaited(node: string, how: CloseHow): void {

@@ -1,7 +1,7 @@
 /** What the frames from the shard to its client say, once they are read. Types, and one list. */
 
 import type { CancelReason, EnqueueRefusal, QueueInfo, SettleAnswer } from '../broker/ports.ts';
-import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
+import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 
 /** Why a number was refused; a timeout is the client's own word. The list only grows at its end. */
 export const REFUSAL_REASONS = [
@@ -50,6 +50,32 @@ export interface DeliveryFrame extends DeliveryFrameHeader, StoredSlice {
   readonly term: number;
 }
 
+/** Of the route; 0: nobody is reached now. */
+export interface SessionFrame {
+  readonly kind: 'session';
+  readonly session: number;
+  /** As far as this node knows, '' unknown. */
+  readonly leader: string;
+  /** The replica of this node can be read. */
+  readonly readsHere: boolean;
+}
+
+/** Deliveries one after the other, of messages that the sender's own replica holds. */
+export interface NamedFrame {
+  readonly kind: 'named';
+  readonly consumer: number;
+  readonly queueId: QueueId;
+  readonly offset: Offset;
+  readonly term: number;
+  readonly deliveryNumber: number;
+  /** So many: offsets and delivery numbers go up by one. */
+  readonly count: number;
+  readonly attempt: number;
+  readonly redelivered: boolean;
+  /** A replica that has applied this entry has them all. */
+  readonly index: LogIndex;
+}
+
 export type ShardFrame =
   | { readonly kind: 'opened'; readonly boot: number }
   | ({ readonly kind: 'queues' } & QueueChanges)
@@ -83,7 +109,11 @@ export type ShardFrame =
       readonly accepted: boolean;
       readonly body: Uint8Array;
     }
-  /** Of the route; 0: nobody is reached now. `leader`: as far as this node knows, '' unknown. */
-  | { readonly kind: 'session'; readonly session: number; readonly leader: string }
+  | SessionFrame
+  | NamedFrame
+  /** Of the route: the deliveries of this batch are read from this node's replica. */
+  | { readonly kind: 'filled' }
+  /** Of the route: what this consumer is to get cannot be read here. */
+  | { readonly kind: 'unread'; readonly consumer: number }
   | { readonly kind: 'worked'; readonly batches: number }
   | { readonly kind: 'failed'; readonly why: string };

@@ -4,7 +4,7 @@
  * ```
  *  0                                       4         5
  *  +---------------------------------------+---------+-----------------------------+
- *  | length of the batch, this included    | version | 0                           |
+ *  | length of the batch, this included    | version | named u8 | 0                |
  *  +---------------------------------------+---------+-----------------------------+
  *  | frames: length u32, this included | kind u8 | by kind                         | 8
  *  +-------------------------------------------------------------------------------+
@@ -23,8 +23,10 @@
  * 10 attached   0 u24 | consumer u32 | groupId u32 | group (the rest)
  * 11 settled    answer u8 | 0 u16 | tag u32
  * 12 ended      0 u24 | consumer u32 | offset u64 | delivery number u64
- * 13 session    0 u24 | session u64, 0: there is none now | who leads, "" unknown (the rest)
+ * 13 session    flags u8 | 0 u16 | session u64, 0: there is none now | who leads, "" unknown (the
+ *               rest); flags: bit 0 this node's replica can be read
  * 14 worked     0 u24 | batches u64
+ * 15 named, 16 filled, 17 unread: named-frames.ts
  * ```
  *
  * `confirmed` says that all numbers up to `up to` have their outcome: committed, but for the
@@ -33,14 +35,17 @@
  * all, in as many frames as it takes. `busy` asks for no more enqueues until `resume`; what is
  * under way is still taken. After `failed` nothing follows. `session` is the route's own word,
  * alone in its batch: who serves is another one, and what was said before is over. `worked` says
- * that what the first `batches` batches of the session settle, close and end is applied.
+ * that what the first `batches` batches of the session settle, close and end is applied. `named` in
+ * the header is 1 where a frame of that kind is in the batch.
  */
 
 import { CANCEL_REASONS, SETTLE_ANSWERS } from '../broker/ports.ts';
 import type { CancelReason, QueueInfo, SettleAnswer } from '../broker/ports.ts';
 import { CAPTURES, DEFAULT_GROUPS, QUEUE_TYPES } from '../machine/definitions.ts';
-import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
+import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import { coded, commandEnd } from './codec.ts';
+import { NAMED_BYTES, NamedFrameKind, goesOn, readNamedFrame } from './named-frames.ts';
+import { writeNamed } from './named-frames.ts';
 import { REFUSAL_REASONS } from './shard-frame.ts';
 import type {
   DeliveryFrame,
@@ -68,11 +73,15 @@ export type {
   QueueChanges,
   Refusal,
   RefusalReason,
+  SessionFrame,
   ShardFrame,
   StoredSlice,
 } from './shard-frame.ts';
 
 const SHARD_BATCH_VERSION = 1;
+const VERSION_MASK = 0xff;
+/** In the header: a frame `named` is in the batch. */
+const NAMED_FLAG = 0x100;
 export const SHARD_BATCH_HEADER_BYTES = 8;
 
 const FrameKind = {
@@ -104,6 +113,7 @@ const ENDED_BYTES = 28;
 const SESSION_HEADER_BYTES = 16;
 const WORKED_BYTES = 16;
 const ALL_TOLD_FLAG = 1;
+const READS_HERE_FLAG = 1;
 const REPLY_HEADER_BYTES = 12;
 const REDELIVERED_FLAG = 1;
 
@@ -112,6 +122,9 @@ export class ShardBatchWriter {
   /** Of the deliveries that are written. */
   term = 0;
   readonly #writer: WireWriter;
+  #flags = 0;
+  /** Where the last frame begins, if it is one of `named`. */
+  #namedAt: number | undefined;
 
   constructor(capacity = 65_536) {
     this.#writer = new WireWriter(capacity);
@@ -131,7 +144,9 @@ export class ShardBatchWriter {
   take(): Uint8Array {
     const writer = this.#writer;
     writeU32(writer.bytes, 0, writer.length);
-    writeU32(writer.bytes, 4, SHARD_BATCH_VERSION);
+    writeU32(writer.bytes, 4, SHARD_BATCH_VERSION | this.#flags);
+    this.#flags = 0;
+    this.#namedAt = undefined;
     const taken = writer.take();
     writer.reserve(SHARD_BATCH_HEADER_BYTES);
     return taken;
@@ -198,6 +213,26 @@ export class ShardBatchWriter {
     bytes.set(new Uint8Array(message.bytes.buffer, from, size), at + DELIVERY_HEADER_BYTES);
   }
 
+  /** A delivery whose message its node reads itself; it is stored by the entry `index`. */
+  named(header: DeliveryFrameHeader, index: LogIndex): void {
+    const writer = this.#writer;
+    const delivery = { ...header, term: this.term, index };
+    if (this.#namedAt !== undefined && goesOn(writer.bytes, this.#namedAt, delivery)) return;
+    const at = this.#begin(NamedFrameKind.named, NAMED_BYTES);
+    writeNamed(writer.bytes, at, delivery);
+    this.#namedAt = at;
+    this.#flags = NAMED_FLAG;
+  }
+
+  filled(): void {
+    this.#begin(NamedFrameKind.filled, FRAME_HEADER_BYTES);
+  }
+
+  unread(consumer: number): void {
+    const at = this.#begin(NamedFrameKind.unread, FRAME_HEADER_BYTES + 4);
+    writeU32(this.#writer.bytes, at + 8, consumer);
+  }
+
   cancelled(consumer: number, reason: CancelReason, detail: string): void {
     const start = this.#begin(FrameKind.cancelled, CANCELLED_HEADER_BYTES);
     this.#writer.bytes[start + 5] = CANCEL_REASONS.indexOf(reason);
@@ -233,8 +268,9 @@ export class ShardBatchWriter {
     this.#end(start);
   }
 
-  session(session: number, leader: string): void {
+  session(session: number, leader: string, readsHere = false): void {
     const start = this.#begin(FrameKind.session, SESSION_HEADER_BYTES);
+    this.#writer.bytes[start + 5] = readsHere ? READS_HERE_FLAG : 0;
     writeU64(this.#writer.bytes, start + 8, session);
     this.#endWithText(start, leader);
   }
@@ -250,6 +286,7 @@ export class ShardBatchWriter {
   }
 
   #begin(kind: number, bytes: number): number {
+    this.#namedAt = undefined;
     const at = this.#writer.reserve(bytes);
     writeU32(this.#writer.bytes, at, bytes);
     writeU32(this.#writer.bytes, at + 4, kind);
@@ -268,6 +305,11 @@ export class ShardBatchWriter {
   }
 }
 
+/** A frame of the kind `named` is in the batch. */
+export function hasNamed(batch: Uint8Array): boolean {
+  return batch.length >= SHARD_BATCH_HEADER_BYTES && batch[5] !== 0;
+}
+
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 const BUSY: ShardFrame = { kind: 'busy' };
@@ -284,7 +326,8 @@ export class ShardBatch {
     if (bytes.length < SHARD_BATCH_HEADER_BYTES) {
       throw new CodecError('truncated', 'a batch is shorter than its header');
     }
-    if (readU32(bytes, 4) !== SHARD_BATCH_VERSION) {
+    const head = readU32(bytes, 4);
+    if ((head & VERSION_MASK) !== SHARD_BATCH_VERSION || head > (NAMED_FLAG | VERSION_MASK)) {
       throw new CodecError('unknown-version', `a batch of version ${bytes[4] ?? 'none'}`);
     }
     if (readU32(bytes, 0) !== bytes.length) {
@@ -427,7 +470,8 @@ function readRare(bytes: Uint8Array, at: number, end: number): ShardFrame {
     case FrameKind.session: {
       atLeast(end - at, SESSION_HEADER_BYTES);
       const leader = readText(asBuffer(bytes), at + SESSION_HEADER_BYTES, end);
-      return { kind: 'session', session: readU64(bytes, at + 8), leader };
+      const readsHere = bytes[at + 5] === READS_HERE_FLAG;
+      return { kind: 'session', session: readU64(bytes, at + 8), leader, readsHere };
     }
     case FrameKind.worked:
       exactly(end - at, WORKED_BYTES);
@@ -435,7 +479,7 @@ function readRare(bytes: Uint8Array, at: number, end: number): ShardFrame {
     case FrameKind.failed:
       return { kind: 'failed', why: readText(asBuffer(bytes), at + FRAME_HEADER_BYTES, end) };
     default:
-      throw new CodecError('unknown-kind', `a frame of kind ${bytes[at + 4] ?? 'none'}`);
+      return readNamedFrame(bytes, at, end);
   }
 }
 

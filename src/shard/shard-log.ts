@@ -95,6 +95,8 @@ export interface ShardLog {
   follow(behind: LogIndex, follower: ShardLogFollower): Promise<void>;
   /** Everything up to here is applied. Cheap to call often. */
   applied(index: LogIndex): void;
+  /** Asks who leads what is committed, instead of waiting to be told. Absent: it always knows. */
+  hasten?(): void;
   /**
    * `held`: not now, because the lead is being handed over, or too much is under way; propose it
    * again, before all others.

@@ -27,6 +27,7 @@ import type { DeliveryMarks } from './checkpoint.ts';
 import { CheckpointTimes } from './checkpoint-times.ts';
 import { Housekeeping } from './housekeeping.ts';
 import { Leadership } from './leadership.ts';
+import type { ReplicaReads } from './local-reads.ts';
 import { LocationIndex } from './location-index.ts';
 import { LogWindow } from './log-window.ts';
 import { MessageCounters } from './message-counters.ts';
@@ -46,6 +47,8 @@ import { StampClock } from './stamp-clock.ts';
 import { Turns } from './turns.ts';
 
 export class Shard {
+  /** For readers on this node, whoever leads. */
+  readonly reads: ReplicaReads;
   readonly #options: ShardOptions;
   readonly #machine: Machine;
   readonly #loader: RecordLoader;
@@ -123,6 +126,7 @@ export class Shard {
       failed,
     });
     this.#applier = this.#newApplier(point);
+    this.reads = { applier: this.#applier, payloads: this.#payloads, log };
     this.#housekeeping = options.runs === undefined ? undefined : this.#keeping(options.runs);
     this.#checkpointTimes = new CheckpointTimes(limits);
     this.#checkpoints = new Checkpoints(
@@ -232,6 +236,7 @@ export class Shard {
       machine: this.#machine,
       loader: this.#loader,
       payloads: this.#payloads,
+      checkpoint: () => this.checkpoint(),
       checkpointUnderWay: () => (this.#checkpoints.running ? this.checkpoint() : undefined),
       appliedIndex: () => this.#applier.index,
       nextTurn: () => this.#turns.next(),

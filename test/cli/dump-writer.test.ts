@@ -6,16 +6,47 @@ import { describe, expect, it } from 'vitest';
 import { EntryDecoder } from '../../src/cli/dump/decoded-entries.ts';
 import { asJson, asText } from '../../src/cli/dump/dump-writer.ts';
 import type { LogIndex } from '../../src/machine/ids.ts';
+import { type PlainCommand, writePlainCommand } from '../../src/shard/codec.ts';
 import { CommandKind } from '../../src/shard/command-kinds.ts';
+import { encodeSectionHeader } from '../../src/shard/entry.ts';
+import { WireWriter } from '../../src/shard/wire.ts';
 
-async function goldenEntry(): Promise<Uint8Array> {
-  const path = join(import.meta.dirname, '../fixtures/entry-v1.hex');
+async function golden(name: string): Promise<Uint8Array> {
+  const path = join(import.meta.dirname, '../fixtures', name);
   return new Uint8Array(Buffer.from((await readFile(path, 'utf8')).replaceAll(/\s/g, ''), 'hex'));
+}
+
+const version = 3;
+const OF_SHARDS: readonly PlainCommand[] = [
+  { kind: 'place-queue', name: 'jobs', among: [0, 2], near: '' },
+  { kind: 'unplace-queue', name: 'jobs', version },
+  { kind: 'fence-names', version },
+  { kind: 'add-shard', number: 1, founders: ['n1', 'n2'] },
+  { kind: 'host-shard', number: 1, node: 'n3' },
+  { kind: 'unhost-shard', number: 1, node: 'n3' },
+];
+
+/** What came with several shards, in a section of its own behind the others. */
+async function entry(): Promise<Uint8Array> {
+  const between = await golden('transfers-v1.hex');
+  const writer = new WireWriter(256);
+  for (const command of OF_SHARDS) writePlainCommand(writer, command);
+  const plain = writer.written();
+  const header = encodeSectionHeader({
+    node: '',
+    boot: 0,
+    firstNumber: 0,
+    answeredUpTo: 0,
+    stampMs: 1_700_000_000_000,
+    commands: OF_SHARDS.length + 4,
+    commandBytes: plain.length + between.length,
+  });
+  return Buffer.concat([await golden('entry-v1.hex'), header, plain, between]);
 }
 
 describe('a dump of commands', () => {
   it('has a line for each kind, that names what is in it', async () => {
-    const commands = new EntryDecoder(false).decode(1 as LogIndex, await goldenEntry());
+    const commands = new EntryDecoder(undefined).decode(1 as LogIndex, await entry());
     const lines = commands.map((dumped) =>
       asText({ kind: 'command', dumped, queues: ['orders'] }, true).trim(),
     );
@@ -32,10 +63,13 @@ describe('a dump of commands', () => {
     expect(text).toMatch(/release .*s-1.*65535/);
     expect(text).toMatch(/create-group .*automatic.*1700000000000/);
     expect(text).toContain('delayMs');
+    expect(text).toMatch(/place-queue .*jobs/);
+    expect(text).toMatch(/add-shard .*1.*n1/);
+    expect(text).toContain('take-transfer shard 63/8589934592');
   });
 
   it('is one object a line for programs', async () => {
-    const commands = new EntryDecoder(false).decode(1 as LogIndex, await goldenEntry());
+    const commands = new EntryDecoder(undefined).decode(1 as LogIndex, await entry());
     for (const dumped of commands) {
       const line = asJson({ kind: 'command', dumped, queues: [] }, true);
       expect(JSON.parse(line)).toMatchObject({ event: 'command', command: dumped.command.kind });

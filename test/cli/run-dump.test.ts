@@ -130,8 +130,8 @@ describe('a run, dumped', () => {
   });
 
   test('a path may be the run or the folder of runs', async () => {
-    expect(await dumpPath(path)).toEqual({ log: undefined, runs: [path] });
-    expect(await dumpPath(folder)).toEqual({ log: undefined, runs: [path] });
+    expect(await dumpPath(path)).toEqual({ log: undefined, runs: [path], shard: 0 });
+    expect(await dumpPath(folder)).toEqual({ log: undefined, runs: [path], shard: 0 });
   });
 
   test('a file that is no run is refused, whatever its name', async () => {

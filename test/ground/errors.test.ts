@@ -8,6 +8,7 @@ import { describe, expect, it } from 'vitest';
 import {
   CHANGE_REFUSALS,
   INSTALL_REFUSALS,
+  RESCUE_REFUSALS,
   PROPOSE_REFUSALS,
   RAFT_ERROR_CODES,
   TRANSFER_REFUSALS,
@@ -55,6 +56,7 @@ describe('docs/errors.md', () => {
     ['A transfer of leadership that was not begun', TRANSFER_REFUSALS],
     ['A change of a cluster that was not made', CLUSTER_REFUSALS],
     ['A checkpoint that was not installed', INSTALL_REFUSALS],
+    ['A rescue that was not made', RESCUE_REFUSALS],
     ['Other nodes', PEER_REFUSALS],
     ['The shard', SHARD_ERROR_CODES],
   ] as const)('%s: every code, and no other', async (heading, codes) => {

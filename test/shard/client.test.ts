@@ -518,7 +518,7 @@ describe('consumers', () => {
     await quiet();
     const settle = { kind: 'settle', queueId: ORDERS, groupId: 7, term: 1 };
     expect(shard.frames.slice(1)).toEqual([
-      { kind: 'consume', consumer: 1, ...request(3), again: '' },
+      { kind: 'consume', consumer: 1, ...request(3), again: '', named: false },
       { ...settle, offset: 8, deliveryNumber: 2, outcome: 'requeue' },
       { kind: 'grant', consumer: 1, deliveries: 3 },
       { ...settle, offset: 9, deliveryNumber: 3, outcome: 'complete' },

@@ -4,7 +4,8 @@
  */
 
 import { describe, expect, it } from 'vitest';
-import type { EnqueueWaiter, Offset, QueueConsumer, QueueId } from '../../src/broker/ports.ts';
+import type { ConsumeRequest, EnqueueWaiter, Offset } from '../../src/broker/ports.ts';
+import type { QueueConsumer, QueueId } from '../../src/broker/ports.ts';
 import type { ShardClient } from '../../src/shard/client.ts';
 import { ShardCluster } from '../support/shard-cluster.ts';
 import type { ShardNode } from '../support/shard-cluster.ts';
@@ -72,7 +73,7 @@ class Taker {
   attached = 0;
   cancelled: string | undefined;
 
-  constructor(client: ShardClient, credit: number) {
+  constructor(client: ShardClient, credit: number, wishes: Partial<ConsumeRequest> = {}) {
     const queueId = client.queues.named('orders')?.queueId as QueueId;
     const request = {
       queueId,
@@ -82,6 +83,7 @@ class Taker {
       start: undefined,
       credit,
       manual: false,
+      ...wishes,
     };
     this.consumer = client.consume(request, {
       attached: () => void this.attached++,
@@ -346,6 +348,22 @@ describe('a consumer at a node that follows', () => {
     const two = new Taker(await client(followers[1]), 10);
     await cluster.until(() => two.got.length === 4);
     expect(two.texts).toEqual(numbered(4, 6));
+  });
+
+  it('that says where to begin is attached, wherever its link breaks meanwhile', async () => {
+    const { cluster, followers, client } = await world();
+    const publisher = new Publisher(await client(followers[1]));
+    publisher.publish(numbered(5));
+    await cluster.until(() => publisher.isDone);
+    for (let after = 0; after < 8; after++) {
+      const start = { kind: 'first' } as const;
+      const one = new Taker(await client(followers[0]), 10, { start, group: `g${after}` });
+      for (let steps = 0; steps < after; steps++) await cluster.step();
+      cluster.links.breakAll();
+      await cluster.until(() => one.cancelled !== undefined || one.got.length === 5);
+      expect(one.cancelled).toBeUndefined();
+      expect(one.texts).toEqual(numbered(5));
+    }
   });
 
   it('keeps what it holds while its link breaks and comes again', async () => {

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Message } from '../../src/broker/message.ts';
 import { SETTLE_OUTCOMES } from '../../src/machine/command.ts';
-import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
+import type { GroupId, LogIndex, Offset, QueueId } from '../../src/machine/ids.ts';
 import {
   CLIENT_BATCH_HEADER_BYTES,
   CLOSE_HOWS,
@@ -71,6 +71,7 @@ const clientFrame: fc.Arbitrary<ClientFrame> = fc.oneof(
     start: fc.option(position, { nil: undefined }),
     manual: fc.boolean(),
     again: text,
+    named: fc.boolean(),
   }),
   fc.record({ kind: fc.constant('grant' as const), consumer: u32, deliveries: u32 }),
   fc.record({
@@ -306,7 +307,23 @@ const shardFrame: fc.Arbitrary<ShardFrame> = fc.oneof(
     kind: fc.constant('session' as const),
     session: fc.maxSafeNat(),
     leader: text,
+    readsHere: fc.boolean(),
   }),
+  fc.record({
+    kind: fc.constant('named' as const),
+    consumer: u32,
+    attempt: u32,
+    queueId,
+    offset,
+    term: fc.constant(9),
+    // Even ones: none of them goes on where another one ends.
+    deliveryNumber: fc.maxSafeNat().map((number) => number - (number % 2)),
+    index: fc.maxSafeNat().map((at) => at as LogIndex),
+    count: fc.constant(1),
+    redelivered: fc.boolean(),
+  }),
+  fc.constant({ kind: 'filled' as const }),
+  fc.record({ kind: fc.constant('unread' as const), consumer: u32 }),
   fc.record({ kind: fc.constant('worked' as const), batches: fc.maxSafeNat() }),
   fc.record({ kind: fc.constant('failed' as const), why: text }),
 );
@@ -338,7 +355,13 @@ function writeShardFrame(writer: ShardBatchWriter, frame: ShardFrame): void {
     case 'failed':
       return writer.failed(frame.why);
     case 'session':
-      return writer.session(frame.session, frame.leader);
+      return writer.session(frame.session, frame.leader, frame.readsHere);
+    case 'named':
+      return writer.named(frame, frame.index);
+    case 'filled':
+      return writer.filled();
+    case 'unread':
+      return writer.unread(frame.consumer);
     case 'worked':
       return writer.worked(frame.batches);
   }

@@ -2,7 +2,9 @@
 
 import { expect, it } from 'vitest';
 import type { Role, SoftState, Status } from '#raft';
+import { figureOfShard } from '../../src/ops/figures.ts';
 import { RAFT_METRICS } from '../../src/ops/raft-metrics.ts';
+import { SHARDS_MAX } from '../../src/machine/ids.ts';
 import { RaftFigures } from '../../src/shard/raft-figures.ts';
 
 const status: Status = {
@@ -34,6 +36,9 @@ const status: Status = {
   pendingReads: 0,
   transferTo: undefined,
   faulty: [{ from: 3, through: 4, throughTerm: undefined }],
+  stateLost: false,
+  survivors: [],
+  lastTerm: 7,
   tailLost: true,
   peers: [peer('b', 95, true), { ...peer('c', 20, false), state: 'catchUp' }],
 };
@@ -60,7 +65,11 @@ const told = (figures: RaftFigures, of: Status = status): Map<string, number> =>
 
 it('a leader tells every metric, and nothing that the table does not have', () => {
   const names = RAFT_METRICS.flatMap(({ series }) => series.map(({ from }) => from));
-  expect([...told(new RaftFigures()).keys()].sort()).toEqual(names.sort());
+  const ofEach = [...told(new RaftFigures()).keys()];
+  const ofAll = Array.from({ length: SHARDS_MAX }, (_none, shard) =>
+    ofEach.map((name) => figureOfShard(shard, name)),
+  ).flat();
+  expect(ofAll.sort()).toEqual(names.sort());
 });
 
 it('a follower tells nothing of other members', () => {

@@ -48,7 +48,8 @@ export class BrokerCluster {
         // YAML reads JSON.
         await writeFile(file, JSON.stringify({ ...more, node: { id }, log, cluster }));
         const dataDirectory = join(directory, id);
-        return BrokerProcess.prepare(name, { dataDirectory, args: ['--config', file] });
+        const opsPort = await freePort();
+        return BrokerProcess.prepare(name, { dataDirectory, opsPort, args: ['--config', file] });
       }),
     );
     const cluster = new BrokerCluster(brokers, directory);

@@ -50,11 +50,14 @@ export interface BrokerOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** It is up when its admin socket accepts: a node that waits for a leader has no other yet. */
   readonly isUpBySocket?: boolean;
+  /** Of its metrics; undefined: it has none. */
+  readonly opsPort?: number;
 }
 
 export class BrokerProcess {
   readonly port: number;
   readonly dataDirectory: string;
+  readonly #opsPort: number | undefined;
   readonly #args: readonly string[];
   readonly #env: NodeJS.ProcessEnv;
   readonly #place: Parameters<typeof accepts>[0];
@@ -66,6 +69,7 @@ export class BrokerProcess {
   private constructor(port: number, dataDirectory: string, options: BrokerOptions) {
     this.port = port;
     this.dataDirectory = dataDirectory;
+    this.#opsPort = options.opsPort;
     this.#args = options.args ?? [];
     this.#env = options.env ?? {};
     this.#place =
@@ -113,6 +117,14 @@ export class BrokerProcess {
     return child.exitCode;
   }
 
+  /** One series of its metrics, by its name and labels as they are written there. */
+  async metric(series: string): Promise<number> {
+    const answer = await fetch(`http://127.0.0.1:${this.#opsPort}/metrics`);
+    const line = (await answer.text()).split('\n').find((each) => each.startsWith(`${series} `));
+    if (line === undefined) throw new Error(`there is no ${series}`);
+    return Number(line.slice(series.length + 1));
+  }
+
   async kill(): Promise<void> {
     await this.#end('SIGKILL');
   }
@@ -137,7 +149,8 @@ export class BrokerProcess {
   #spawn(): ChildProcess {
     const address = `server.mqtt.tcp.addr=127.0.0.1:${this.port}`;
     // Health and metrics have one port by default, and tests run many brokers.
-    const set = ['--set', address, '--set', 'server.ops.addr=off'];
+    const ops = this.#opsPort === undefined ? 'off' : `127.0.0.1:${this.#opsPort}`;
+    const set = ['--set', address, '--set', `server.ops.addr=${ops}`];
     const args = ['start', '--data-dir', this.dataDirectory, ...set];
     const child = spawn(LAUNCHER, [...args, ...this.#args], {
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -9,6 +9,7 @@ import type {
   MemberChange,
   NodeStatus,
   ReplicaStatus,
+  RescueWish,
 } from '../../src/admin/cluster-port.ts';
 
 export function replica(more: Partial<ReplicaStatus> = {}): ReplicaStatus {
@@ -34,6 +35,10 @@ export function replica(more: Partial<ReplicaStatus> = {}): ReplicaStatus {
     transferTo: undefined,
     damagedRanges: 0,
     tailLost: false,
+    stateLost: false,
+    lastTerm: 3,
+    survivors: [],
+    rescued: undefined,
     ...more,
   };
 }
@@ -57,6 +62,8 @@ export class FakeClusterAdmin implements ClusterAdmin {
   /** What an accepted change makes of the node. */
   changed: (change: MemberChange) => void = () => undefined;
   transferred: (to: string) => void = () => undefined;
+  /** What an accepted rescue makes of the node. */
+  rescued: () => void = () => undefined;
   /** What an accepted wish about the map makes of the node. */
   mapped: (shard: number, node: string | undefined, isHost: boolean) => void = () => undefined;
 
@@ -77,6 +84,13 @@ export class FakeClusterAdmin implements ClusterAdmin {
     this.asked.push(`${shard} transfer ${to}`);
     const answer = this.#answer();
     if (answer.kind === 'accepted') this.transferred(to);
+    return Promise.resolve(answer);
+  }
+
+  async rescue(shard: number, wish: RescueWish): Promise<ClusterAnswer> {
+    this.asked.push(`${shard} rescue ${JSON.stringify(wish)}`);
+    const answer = this.#answer();
+    if (answer.kind === 'accepted') this.rescued();
     return Promise.resolve(answer);
   }
 

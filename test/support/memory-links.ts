@@ -10,6 +10,7 @@ const ROOM_BYTES = 64 * 1024;
 
 class Half {
   readonly listener: () => LinkListener | undefined;
+  sent = 0;
   #waiting: [shard: number, bytes: Uint8Array][] = [];
   #bytes = 0;
   #wasRefused = false;
@@ -26,6 +27,7 @@ class Half {
     }
     this.#waiting.push([shard, bytes]);
     this.#bytes += bytes.length;
+    this.sent += bytes.length;
     return true;
   }
 
@@ -73,6 +75,16 @@ export class MemoryLinks {
   heal(): void {
     this.#isolated.clear();
     this.#connect();
+  }
+
+  /** Bytes that this node has put into the links that are up. */
+  sentBy(node: string): number {
+    let sent = 0;
+    for (const { from, to, there, back } of this.#links) {
+      if (from === node) sent += there.sent;
+      if (to === node) sent += back.sent;
+    }
+    return sent;
   }
 
   /** Every link breaks once, and comes again. */

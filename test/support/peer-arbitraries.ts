@@ -143,6 +143,8 @@ export const MESSAGES: { readonly [K in PeerMessage['kind']]: fc.Arbitrary<PeerM
     ...catchUp,
     outcome: fc.constantFrom('current', 'refused', 'gone'),
   }),
+  catchUpWant: message('catchUpWant', { least: number }),
+  givenUp: message('givenUp', {}),
 };
 
 export const anyMessage: fc.Arbitrary<PeerMessage> = fc.oneof(...Object.values(MESSAGES));

@@ -14,7 +14,7 @@ import { MemoryRecords } from '../../storage/records/memory-records.ts';
 import { Runs } from '../../storage/runs/runs.ts';
 import { ShardClient } from '../../src/shard/client.ts';
 import type { ShardClientLimits } from '../../src/shard/client-options.ts';
-import { type Lead, LeaderRoute } from '../../src/shard/leader-route.ts';
+import { type Lead, LeaderRoute, type LeaderRouteOptions } from '../../src/shard/leader-route.ts';
 import { LinksOfShard } from '../../src/shard/links-of-shard.ts';
 import type { BatchPort } from '../../src/shard/port.ts';
 import { ShardCatchUpSink } from '../../src/shard/catch-up-sink.ts';
@@ -62,6 +62,8 @@ export class ShardNode implements ReplicaMaker {
   client: PlainClient | undefined;
   readonly failures: Error[] = [];
   readonly errors: string[] = [];
+  /** Why streams were not read from its replica any more. */
+  readonly unread: string[] = [];
   /** Who leads, as the shard has told. */
   readonly told: ShardLead[] = [];
   shardMap: ShardMap | undefined;
@@ -92,7 +94,9 @@ export class ShardNode implements ReplicaMaker {
       checkpoint: records.checkpoint,
       network: this.#network(),
       catchUp: {
-        source: { open: () => this.shard?.catchUpSource.open() ?? Promise.resolve(undefined) },
+        source: {
+          open: (least) => this.shard?.catchUpSource.open(least) ?? Promise.resolve(undefined),
+        },
         sink: this.#sink,
         checksum: (bytes) => crc32(bytes),
         failed: ({ message }) => void this.errors.push(message),
@@ -120,7 +124,7 @@ export class ShardNode implements ReplicaMaker {
       runs: this.#runs(this.number, log.logId),
       port: isRouted ? undefined : far,
       nodes: () => (isRouted ? this.#cluster.nodes.map(({ id }) => id) : []),
-      queues: [queue(QUEUE, this.#cluster.queueLimits)],
+      queues: [{ ...queue(QUEUE, this.#cluster.queueLimits), type: this.#cluster.queueType }],
       limits: { ...DEFAULT_SHARD_LIMITS, ...limits },
       clock: { wallMs: () => 1_700_000_000_000, monotonicMs: () => clock.monotonicMs() },
       logger,
@@ -135,14 +139,14 @@ export class ShardNode implements ReplicaMaker {
       },
       onFailure: (error) => void this.failures.push(error),
     });
-    if (isRouted) this.#openRoute(far, { near, logger });
-    else this.client = new PlainClient(near, this.id);
+    if (!isRouted) this.client = new PlainClient(near, this.id);
+    else if (this.#route === undefined) this.#openRoute(far, { near, logger });
+    this.#route?.opened();
   }
 
   #openRoute(port: BatchPort, { near, logger }: { near: BatchPort; logger: Logger }): void {
     const { links, clock } = this.#cluster;
-    const { shard } = this;
-    const serve = (session: BatchPort): boolean => shard?.serve(session) === true;
+    const serve = (session: BatchPort): boolean => this.shard?.serve(session) === true;
     const leader = (): string => '';
     const routes = (): LeaderRoute[] => [route];
     const ofShard = new LinksOfShard({ shard: 0, logger, routes, serve, leader });
@@ -151,8 +155,9 @@ export class ShardNode implements ReplicaMaker {
       port,
       serve,
       link: (node) => ofShard.to(node),
-      answer: async () => encodeStats((await shard?.statsOfAll()) ?? new Map()),
+      answer: async () => encodeStats((await this.shard?.statsOfAll()) ?? new Map()),
       after: (ms, action) => clock.after(ms, action),
+      ...(this.#cluster.readsReplica ? { replica: this.#replica() } : {}),
     });
     this.#route = route;
     route.leads(asLead(this.told.at(-1) ?? { kind: 'nobody' }));
@@ -173,6 +178,18 @@ export class ShardNode implements ReplicaMaker {
       },
       (error: unknown) => void this.errors.push(String(error)),
     );
+  }
+
+  #replica(): NonNullable<LeaderRouteOptions['replica']> {
+    return {
+      reads: () => (this.shard?.failure === undefined ? this.shard?.reads : undefined),
+      told: (why) => void this.unread.push(why),
+    };
+  }
+
+  /** Messages of streams that were read from its replica, since it started. */
+  get messagesRead(): number {
+    return this.#route?.messagesRead ?? 0;
   }
 
   /** For the sink: a replica beside the current one. */
@@ -294,6 +311,9 @@ export class ShardCluster {
   readonly isRouted: boolean;
   readonly clientLimits: Partial<ShardClientLimits>;
   queueLimits: Partial<QueueLimits> = {};
+  queueType: 'classic' | 'stream' = 'classic';
+  /** Streams are read from the replica of each node. */
+  readsReplica = true;
   heldBytesMax = Number.MAX_SAFE_INTEGER;
   /** Of what would be delivered; false: it is lost. */
   passes: (message: PeerMessage) => boolean = () => true;

@@ -279,6 +279,9 @@ export class PlainClient {
           this.failed = frame.why;
           break;
         case 'session':
+        case 'named':
+        case 'unread':
+        case 'filled':
         case 'worked':
           throw new Error(`a client without a route hears ${frame.kind}`);
       }

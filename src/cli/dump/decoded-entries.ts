@@ -9,6 +9,7 @@
 
 import { Effects, EffectKind } from '../../machine/effect.ts';
 import type { Command } from '../../machine/command.ts';
+import { firstQueueIdOf } from '../../machine/ids.ts';
 import type { LogIndex, Offset, QueueId } from '../../machine/ids.ts';
 import { Machine } from '../../machine/machine.ts';
 import { storedMessageStart } from '../../shard/codec.ts';
@@ -40,10 +41,11 @@ export class EntryDecoder {
   readonly #effects = new Effects();
   #machine: Machine | undefined;
 
-  /** `replays`: the entries come from index 1 on, all of them. */
-  constructor(replays: boolean) {
-    if (!replays) return;
-    this.#machine = new Machine({ maxResidentRecords: RESIDENT_RECORDS });
+  /** `replayed`: the shard of which the entries come from index 1 on, all of them. */
+  constructor(replayed: number | undefined) {
+    if (replayed === undefined) return;
+    const firstQueueId = firstQueueIdOf(replayed);
+    this.#machine = new Machine({ maxResidentRecords: RESIDENT_RECORDS, firstQueueId });
     for (let keys = this.#machine.startKeys(); keys.length > 0; keys = this.#machine.startKeys()) {
       for (const key of keys) this.#machine.load(key, undefined);
     }

@@ -4,7 +4,7 @@
  */
 
 import { readdir, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { nodeFiles } from '#storage';
 import { isShardFolder, partDirectory } from '../../replica-folders.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
@@ -14,6 +14,8 @@ export interface DumpPath {
   readonly log: { readonly path: string; readonly isDirectory: boolean } | undefined;
   /** Files, in the order of their ids. */
   readonly runs: readonly string[];
+  /** By the folder that it lies in; 0 where none says. */
+  readonly shard: number;
 }
 
 async function kindOf(path: string): Promise<'file' | 'directory' | undefined> {
@@ -25,6 +27,15 @@ async function kindOf(path: string): Promise<'file' | 'directory' | undefined> {
 }
 
 export async function dumpPath(path: string): Promise<DumpPath> {
+  return { ...(await partsAt(path)), shard: shardAt(path) };
+}
+
+function shardAt(path: string): number {
+  const [, number = '0'] = /.*\/shard-(\d{1,2})(?:\/|$)/.exec(resolve(path)) ?? [];
+  return Number(number);
+}
+
+async function partsAt(path: string): Promise<Omit<DumpPath, 'shard'>> {
   const kind = await kindOf(path);
   if (kind === undefined) throw new CliError(ExitCode.usage, `there is nothing at ${path}`);
   if (kind === 'file') {

@@ -15,14 +15,15 @@ type Header = Extract<Inspected, { kind: 'batch' }>['header'];
 const ENTRY = 1;
 const HARD_STATE = 3;
 
+interface Told {
+  readonly members: Configuration['members'];
+  /** The last one; in every later configuration too. */
+  readonly rescue: Configuration['rescue'] | undefined;
+}
+
 export type RaftEvent =
   | { readonly kind: 'term begins'; readonly index: number; readonly term: number }
-  | {
-      readonly kind: 'configuration';
-      readonly index: number;
-      readonly term: number;
-      readonly members: Configuration['members'];
-    }
+  | ({ readonly kind: 'configuration'; readonly index: number; readonly term: number } & Told)
   | {
       readonly kind: 'hard state';
       readonly term: number;
@@ -45,13 +46,15 @@ export function raftEvent(header: Readonly<Header>, payload: Uint8Array): RaftEv
   }
   if (kind !== ENTRY || header.recordCount > 0) return undefined;
   if (payload.length === 0) return { kind: 'term begins', index, term };
-  const members = membersIn(payload);
-  return members === undefined ? undefined : { kind: 'configuration', index, term, members };
+  const configuration = configurationIn(payload);
+  if (configuration === undefined) return undefined;
+  const { members, rescue } = configuration;
+  return { kind: 'configuration', index, term, members, rescue };
 }
 
-function membersIn(payload: Uint8Array): Configuration['members'] | undefined {
+function configurationIn(payload: Uint8Array): Configuration | undefined {
   try {
-    return decodeConfiguration(payload).members;
+    return decodeConfiguration(payload);
   } catch (error) {
     if (error instanceof ConfigurationError) return undefined;
     throw error;
@@ -63,12 +66,22 @@ export function raftText(event: RaftEvent): string {
     case 'term begins':
       return `term ${event.term} begins`;
     case 'configuration':
-      return `configuration ${event.members.map((member) => memberText(member)).join(', ')}`;
+      return `configuration ${membersText(event)}`;
     case 'hard state': {
       const lost = event.tailLost ? ', the end of the log was lost' : '';
       return `hard state term ${event.term}, vote ${printable(event.vote ?? '-')}${lost}`;
     }
   }
+}
+
+function membersText({ members, rescue }: Told): string {
+  const told = members.map((member) => memberText(member)).join(', ');
+  if (rescue === undefined) return told;
+  const { by, atMs, lastIndex, lastTerm, givenUp } = rescue;
+  const at = new Date(atMs).toISOString();
+  const names = givenUp.map((id) => printable(id)).join(', ');
+  const what = `rescued by ${printable(by)} at ${at} behind entry ${lastIndex} of term ${lastTerm}`;
+  return `${told}; ${what}, without ${names}`;
 }
 
 export function memberText({ id, role, address }: Configuration['members'][number]): string {
@@ -78,5 +91,16 @@ export function memberText({ id, role, address }: Configuration['members'][numbe
 
 export function raftFields(event: RaftEvent): object {
   const { kind: _kind, ...fields } = event;
+  if ('rescue' in fields && fields.rescue !== undefined) {
+    const { by, atMs, lastIndex, lastTerm, givenUp } = fields.rescue;
+    const rescue = {
+      by,
+      at_ms: atMs,
+      last_index: lastIndex,
+      last_term: lastTerm,
+      given_up: givenUp,
+    };
+    return { ...fields, rescue };
+  }
   return 'vote' in fields ? { ...fields, vote: fields.vote ?? null } : fields;
 }

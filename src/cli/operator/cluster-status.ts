@@ -103,6 +103,13 @@ function warningsOf({ leader, view, rows }: ShardView): string[] {
     const spare = voters.length - Math.floor(voters.length / 2) - 1 - away;
     lines.push(`  ${several(away, 'voter')} away; ${count(Math.max(0, spare))} more can go`);
   }
+  if (view.rescued !== undefined) {
+    const { by, atMs, lastIndex, lastTerm } = view.rescued;
+    const at = new Date(atMs).toISOString();
+    lines.push(
+      `  rescued by ${visible(by)} at ${at} behind entry ${lastIndex} of term ${lastTerm}`,
+    );
+  }
   if (view.transferTo !== undefined) lines.push(`  hands over to ${visible(view.transferTo)}`);
   if (view.membersIndex > view.committed) lines.push('  a change of members is under way');
   for (const { id, replica } of rows) {

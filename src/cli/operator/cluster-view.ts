@@ -116,6 +116,7 @@ function stateOf({ view, member, replica }: Seen): string {
   if (member === undefined) return 'no member';
   if (replica?.role === 'stopped') return 'its disk failed';
   if (replica?.tailLost === true) return 'lost the end of its log';
+  if (replica?.stateLost === true) return 'gets its records anew';
   if (replica === view) return view.transferTo === undefined ? '' : `hands over`;
   const { progress } = member;
   if (progress === undefined) return '';

@@ -7,6 +7,7 @@
 import type { ClusterAdmin, ClusterAnswer, ClusterRefusal } from '../../admin/cluster-port.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 import { visible } from '../text/columns.ts';
+import { CLUSTER_REFUSED } from './cluster-refusals.ts';
 
 /** What a step says: `step` for programs, `text` for people. */
 export interface Step {
@@ -75,34 +76,14 @@ export class StepTalk {
     const { code } = answer;
     if (DONE.has(code)) return false;
     if (PASSING.has(code)) {
-      await this.say(id, 'waiting', `waits: ${REFUSED[code]}`);
+      await this.say(id, 'waiting', `waits: ${CLUSTER_REFUSED[code]}`);
       return false;
     }
     throw this.refused(code, id);
   }
 
   refused(code: ClusterRefusal, id: string): CliError {
-    const text = `shard ${this.#options.shard}, ${visible(id)}: ${REFUSED[code]} (${code})`;
+    const text = `shard ${this.#options.shard}, ${visible(id)}: ${CLUSTER_REFUSED[code]} (${code})`;
     return new CliError(ExitCode.refused, text);
   }
 }
-
-const REFUSED = {
-  'not-leader': 'another node leads',
-  transferring: 'leadership is on its way to another node',
-  stopped: 'a write of this node failed, so it does nothing any more',
-  'not-ready': 'the leader has committed nothing in its term yet',
-  pending: 'another change is not committed yet',
-  'already-member': 'it is a member already',
-  'not-member': 'it is no member',
-  'not-learner': 'it votes already',
-  'not-voter': 'it does not vote',
-  'not-caught-up': 'it has not caught up yet',
-  'last-voter': 'nobody would be left to vote',
-  'already-leader': 'it leads already',
-  'no-shard': 'there is no such shard',
-  'no-leader': 'nobody leads, or the leader was not reached',
-  alone: 'this is a single broker: cluster.listen is off, and nobody could reach it',
-  invalid: 'that cannot be: give the id of a node, its address as host:port, the next number',
-  unprotected: 'the nodes talk without TLS, and that address is outside this machine',
-} as const satisfies Record<ClusterRefusal, string>;

@@ -3,7 +3,7 @@
  * those of proto/admin.proto, numbers as they are, units last in names.
  */
 
-import type { NodeStatus, ReplicaStatus } from '../../admin/cluster-port.ts';
+import type { NodeStatus, ReplicaStatus, RescueRecord } from '../../admin/cluster-port.ts';
 import type {
   GroupSummary,
   QueueDefinition,
@@ -92,6 +92,11 @@ export function nodeFields(status: NodeStatus): Record<string, unknown> {
   };
 }
 
+export function rescueFields(rescued: RescueRecord): Record<string, unknown> {
+  const { by, atMs, lastIndex, lastTerm, givenUp } = rescued;
+  return { by, at_ms: atMs, last_index: lastIndex, last_term: lastTerm, given_up: givenUp };
+}
+
 function replicaFields(replica: ReplicaStatus): Record<string, unknown> {
   return {
     shard: replica.shard,
@@ -113,5 +118,11 @@ function replicaFields(replica: ReplicaStatus): Record<string, unknown> {
     transfer_to: replica.transferTo ?? null,
     damaged_ranges: replica.damagedRanges,
     tail_lost: replica.tailLost,
+    state_lost: replica.stateLost,
+    last_term: replica.lastTerm,
+    survivors: replica.survivors.map(({ id, last, lastTerm, isCovered }) => {
+      return { id, last: last ?? null, last_term: lastTerm ?? null, is_covered: isCovered };
+    }),
+    rescued: replica.rescued === undefined ? null : rescueFields(replica.rescued),
   };
 }

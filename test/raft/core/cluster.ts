@@ -8,6 +8,7 @@
 
 import { Raft } from '#raft';
 import type {
+  CatchUp,
   Configuration,
   ConfigurationAt,
   Entry,
@@ -54,6 +55,8 @@ export class Disk {
   termBeforeStart: Term = 0;
   entries: Entry[] = [];
   faulty: FaultyRange[] = [];
+  /** Its checkpoint cannot be read any more. */
+  stateLost = false;
   readonly incarnation: string | undefined;
 
   constructor(configuration: Configuration, incarnation?: string) {
@@ -108,6 +111,7 @@ export class Disk {
 
   #install(checkpoint: StoredCheckpoint, { index, term, keepSuffix }: Installed): void {
     this.checkpoint = checkpoint;
+    this.stateLost = false;
     this.entries = keepSuffix ? this.entries.slice(index + 1 - this.start) : [];
     this.start = index + 1;
     this.termBeforeStart = term;
@@ -121,7 +125,8 @@ export class Disk {
     for (const { term, index } of this.entries) {
       if (terms.at(-1)?.term !== term) terms.push({ term, firstIndex: index });
     }
-    const { index, configuration, serveFrom } = this.checkpoint;
+    const { configuration, serveFrom } = this.checkpoint;
+    const index = this.stateLost ? this.start - 1 : this.checkpoint.index;
     const later = this.entries.flatMap((entry): ConfigurationAt[] =>
       entry.configuration === undefined || entry.index <= index
         ? []
@@ -137,6 +142,7 @@ export class Disk {
       applied: index,
       faulty: this.faulty,
       serveFrom,
+      stateLost: this.stateLost,
     };
   }
 }
@@ -151,7 +157,7 @@ export class TestServer {
   applied: string[] = [];
   appliedEntries: Entry[] = [];
   reads: Read[] = [];
-  catchUps: { to: ServerId; session: number }[] = [];
+  catchUps: CatchUp[] = [];
   isUp = true;
   /** Checkpoints that were given to `install`, by index. */
   readonly transfers = new Map<LogIndex, StoredCheckpoint>();

@@ -159,7 +159,7 @@ describe('a follower behind the log’s start [Raft 7]', () => {
     const cluster = behind();
     cluster.pass(5);
     const { catchUps, raft } = cluster.server('a');
-    expect(catchUps).toEqual([{ to: 'c', session: 2 }]);
+    expect(catchUps).toEqual([{ to: 'c', session: 2, least: 0 }]);
     expect(raft.status().peers[1]).toMatchObject({ state: 'catchUp', matchIndex: 0 });
   });
 

@@ -40,6 +40,7 @@ export class Invariants {
   truncations = 0;
   damages = 0;
   lostEnds = 0;
+  lostStates = 0;
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;

@@ -398,28 +398,3 @@ describe('an entry', () => {
     expect(found.map((applied) => decode(applied?.payload ?? encode('')))).toEqual(['x', 'x', 'x']);
   });
 });
-
-describe('rescue by an operator', () => {
-  it('a survivor goes on alone, with what it has', () => {
-    const cluster = new Cluster();
-    cluster.elect('a');
-    cluster.propose('a', 'x');
-    cluster.settle();
-    cluster.crash('a');
-    cluster.crash('b');
-    const members = [{ id: 'c', role: 'voter', address: 'c' } as const];
-    expect(cluster.raft('c').rescue({ members }).kind).toBe('accepted');
-    cluster.settle();
-    cluster.tick('c');
-    cluster.settle();
-    expect(cluster.raft('c').role).toBe('leader');
-    expect(cluster.server('c').applied).toEqual(['x']);
-    cluster.crash('c');
-    cluster.restart('c');
-    expect(cluster.raft('c').status().configuration.configuration).toEqual({ members });
-  });
-
-  it('only with itself as a voter', () => {
-    expect(new Alone().raft.rescue({ members: [] })).toMatchObject({ code: 'not-voter' });
-  });
-});

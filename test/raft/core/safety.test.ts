@@ -11,6 +11,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Limits, Message } from '#raft';
 import { Cluster, voter } from './cluster.ts';
+import type { TestServer } from './cluster.ts';
 import { readyLines } from '../../scenarios/trace.ts';
 import { Invariants } from './invariants.ts';
 
@@ -105,6 +106,8 @@ class Life {
     if (what === 62 && isUp) this.#damage(id, two);
     if (what === 63 && isUp) this.#loseEnd(id, two);
     if (what === 64) this.#readFromLeaders();
+    if (what === 65 || what === 67) this.#loseState(two);
+    if (what === 66) this.#wantStates();
     const newest = cluster.network.at(-1);
     if (newest !== undefined && this.#sent.at(-1) !== newest) this.#sent.push(newest);
     this.invariants.check();
@@ -212,7 +215,11 @@ class Life {
     const used = new Set(configurations.map(({ index }) => index));
     const { members } = configurations[0]?.configuration ?? { members: [] };
     const voters = members.filter(({ role }) => role === 'voter').length;
-    return this.#isDamaged || used.size > 1 || voters < 3;
+    return this.#isDamaged || this.#isStateLost || used.size > 1 || voters < 3;
+  }
+
+  get #isStateLost(): boolean {
+    return this.cluster.servers.some(({ disk }) => disk.stateLost);
   }
 
   /** An entry on its disk cannot be read any more. */
@@ -239,6 +246,27 @@ class Life {
     this.#restart(id);
   }
 
+  /** Its checkpoint cannot be read any more; log and vote can. */
+  #loseState(choice: number): void {
+    const losable = this.cluster.servers.filter(({ isUp, disk }) => isUp && disk.start > 1);
+    if (this.#mayNotBreak || losable.length === 0) return;
+    const { id, disk } = losable[choice % losable.length] as TestServer;
+    this.#crash(id);
+    disk.stateLost = true;
+    this.invariants.lostStates += 1;
+    this.#restart(id);
+  }
+
+  /** Who has lost its state asks whoever it takes for its leader. */
+  #wantStates(): void {
+    for (const { id, isUp, raft } of this.cluster.servers) {
+      const { leader, start } = raft.status();
+      if (!isUp || !raft.isStateLost || leader === undefined) continue;
+      const asked = this.cluster.server(leader);
+      if (asked.isUp) asked.raft.catchUpWanted(id, start - 1);
+    }
+  }
+
   #readFromLeaders(): void {
     for (const { id, isUp, raft } of this.cluster.servers) {
       if (isUp && raft.role === 'leader') this.#read(id);
@@ -252,7 +280,7 @@ class Life {
   }
 
   #change(id: string, other: string, two: number): void {
-    if (this.#isDamaged) return;
+    if (this.#isDamaged || this.#isStateLost) return;
     const kinds = ['add', 'promote', 'remove', 'demote'] as const;
     const kind = kinds[two % kinds.length] ?? 'add';
     const { raft } = this.cluster.server(id);
@@ -304,6 +332,7 @@ class Life {
     let written = 0;
     for (let round = 0; round < 60; round += 1) {
       cluster.pass(4);
+      this.#wantStates();
       invariants.check();
       for (const server of cluster.servers) {
         this.#carryCheckpoints(server.id);
@@ -347,13 +376,15 @@ class Life {
 
   #isDamagedAmong(members: readonly { readonly id: string }[]): boolean {
     return members.some(({ id }) => {
-      const { faulty, tailLost } = this.cluster.server(id).raft.status();
-      return faulty.length > 0 || tailLost;
+      const { faulty, tailLost, stateLost } = this.cluster.server(id).raft.status();
+      return faulty.length > 0 || tailLost || stateLost;
     });
   }
 
   #carryCheckpoints(id: string): void {
-    const { catchUps, raft } = this.cluster.server(id);
+    const { catchUps, raft, disk } = this.cluster.server(id);
+    // As a source does that is asked for a newer one.
+    if (catchUps.some(({ least }) => disk.checkpoint.index < least)) this.#compact(id);
     for (const { to, session } of catchUps.splice(0)) {
       this.cluster.transfer(id, to);
       this.cluster.settle();
@@ -376,6 +407,7 @@ const NOTHING = {
   committed: 0,
   damages: 0,
   lostEnds: 0,
+  lostStates: 0,
 };
 const COUNTED = Object.keys(NOTHING) as (keyof typeof NOTHING)[];
 
