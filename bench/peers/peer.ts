@@ -60,7 +60,8 @@ function signalGroup(pid: number, signal: NodeJS.Signals): void {
 
 process.once('exit', clearUp);
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.once(signal, () => process.exit(1));
+  // Again and again: a second one must not end it while it clears up.
+  process.on(signal, () => process.exit(1));
 }
 
 /** On a machine that others use as well. */
