@@ -26,6 +26,7 @@ export function changed(
   const member = configuration.members.find(({ id }) => id === change.id);
   if (change.kind === 'add') {
     if (member !== undefined) return 'already-member';
+    if (configuration.rescue?.givenUp.includes(change.id) === true) return 'given-up';
     const { id, role, address } = change;
     return withMember(configuration, { id, role, address });
   }

@@ -36,6 +36,8 @@ export const CHANGE_REFUSALS = [
   /** Another change is not committed yet. */
   'pending',
   'already-member',
+  /** It was given up in a rescue: what it knows is of another history. */
+  'given-up',
   'not-member',
   'not-learner',
   'not-voter',

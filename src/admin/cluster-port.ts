@@ -151,6 +151,8 @@ export const CLUSTER_REFUSALS = [
   'not-ready',
   'pending',
   'already-member',
+  /** Its id is one of those that a rescue gave up. */
+  'given-up',
   'not-member',
   'not-learner',
   'not-voter',

@@ -9,6 +9,7 @@ export const CLUSTER_REFUSED = {
   'not-ready': 'the leader has committed nothing in its term yet',
   pending: 'another change is not committed yet',
   'already-member': 'it is a member already',
+  'given-up': 'a rescue went on without it: start it with an empty directory, under a new id',
   'not-member': 'it is no member',
   'not-learner': 'it votes already',
   'not-voter': 'it does not vote',

@@ -151,6 +151,11 @@ describe('it is done', () => {
     cluster.pass(60);
     expect(next.raft.role).toBe('leader');
     expect(next.raft.status().configuration).toEqual(configuration);
+    // Nor taken in again under a name of before, whoever asks for it.
+    for (const id of ['a', 'c']) {
+      const again = { kind: 'add', id, address: id, role: 'joining' } as const;
+      expect(next.raft.changeMembership(again)).toMatchObject({ code: 'given-up' });
+    }
     expect(
       next.raft.changeMembership({ kind: 'add', id: 'd+1', address: 'd', role: 'joining' }),
     ).toMatchObject({ kind: 'accepted' });
