@@ -46,6 +46,8 @@ export interface CheckpointOptions {
   atBoundary(cut: (index: LogIndex, term: number) => void): Promise<void>;
   /** Resolves in a later turn of the event loop. */
   nextTurn(): Promise<void>;
+  /** The log is to be cut, although a node that catches up still wants it. */
+  readonly isPressed: () => boolean;
   readonly monotonicMs: () => number;
   /** Encoding makes way for other work after this long. */
   readonly sliceMs: number;
@@ -212,7 +214,7 @@ export class Checkpoints {
     this.#bytes += bytes;
     await runRecords?.saved();
     const firstKept = Math.min(cut.index + 1, cut.lowest ?? Number.POSITIVE_INFINITY) as LogIndex;
-    if (firstKept > log.start) await log.truncatePrefix(firstKept);
+    if (firstKept > log.start) await log.truncatePrefix(firstKept, this.#options.isPressed());
     this.#lastMs = this.#options.monotonicMs() - began;
   }
 

@@ -26,6 +26,8 @@ const FORMAT = 1;
 const SAMPLES_A_WINDOW = 64;
 /** Above so many windows publishes wait. */
 const LATE_FACTOR = 2;
+/** Above so many windows of messages the log is held for nobody, so that they need not wait. */
+const PRESSED_FACTOR = 1.5;
 
 export const WINDOW_KEY = 'log-window';
 
@@ -72,6 +74,11 @@ export class LogWindow {
   /** The log is so long that publishes must wait for the spill. */
   isLate({ start, bytes }: Pick<ShardLog, 'start' | 'bytes'>): boolean {
     return bytes >= this.#limits.windowBytes * LATE_FACTOR || this.#isFull(start, LATE_FACTOR);
+  }
+
+  /** So many messages lie behind its start that the log is to be cut, whoever still wants it. */
+  isPressed({ start }: Pick<ShardLog, 'start'>): boolean {
+    return this.#isFull(start, PRESSED_FACTOR);
   }
 
   encode(): PlainData {

@@ -284,9 +284,9 @@ export class RaftLog implements ShardLog, StateMachine {
     }
   }
 
-  truncatePrefix(firstKept: LogIndex): Promise<void> {
-    const isPressed = this.#log.bytes > this.#options.heldBytesMax;
-    return this.replica.truncatePrefix(firstKept, isPressed);
+  truncatePrefix(firstKept: LogIndex, isPressed: boolean): Promise<void> {
+    const isLong = this.#log.bytes > this.#options.heldBytesMax;
+    return this.replica.truncatePrefix(firstKept, isPressed || isLong);
   }
 
   /** A leader hands over first, so that nobody has to wait for an election. */

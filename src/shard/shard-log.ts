@@ -117,8 +117,8 @@ export interface ShardLog {
    * payloads may lie there, and are gone when it is given again.
    */
   read(from: LogIndex, maxBytes: number, into?: Uint8Array): Promise<ReadOutcome>;
-  /** Whole segments below; crash safe. */
-  truncatePrefix(firstKept: LogIndex): Promise<void>;
+  /** Whole segments below; crash safe. `isPressed`: also what is held for one that catches up. */
+  truncatePrefix(firstKept: LogIndex, isPressed: boolean): Promise<void>;
   /** Waits for what is on its way, and leaves the mark of a clean stop. */
   close(): Promise<void>;
 }

@@ -139,6 +139,7 @@ export class Shard {
         runRecords: this.#housekeeping,
         atBoundary: (cut) => this.#atBoundary(cut),
         nextTurn: () => this.#turns.next(),
+        isPressed: () => this.#window.isPressed(log),
         monotonicMs: () => clock.monotonicMs(),
         sliceMs: limits.sliceMs,
       },

@@ -56,6 +56,15 @@ describe('the window of the log', () => {
     expect(window.isLate(log(1, 1))).toBe(true);
   });
 
+  it('is held for nobody from one and a half times its messages on, before it is late', () => {
+    const window = windowOf(1 << 30, 100);
+    apply(window, [1, 30, 4]);
+    expect(window.isPressed(log(1, 1))).toBe(false);
+    apply(window, [31, 45, 4]);
+    expect(window.isPressed(log(1, 1))).toBe(true);
+    expect(window.isLate(log(1, 1))).toBe(false);
+  });
+
   it('remembers a bounded number of places', () => {
     const window = windowOf(1 << 30, 1000);
     apply(window, [1, 20_000, 3]);

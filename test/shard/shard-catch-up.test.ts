@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import type { PeerMessage } from '#raft';
 import { decodeQuestion } from '../../src/shard/catch-up-codec.ts';
+import type { ShardLimits } from '../../src/shard/shard-limits.ts';
 import { ShardCluster } from '../support/shard-cluster.ts';
 import type { ShardNode } from '../support/shard-cluster.ts';
 import type { PlainClient } from '../support/shard-world.ts';
@@ -33,9 +34,11 @@ async function publish(
 }
 
 /** One node is down; what it lacks has left the log of the others. */
-async function leftBehind(): Promise<{ cluster: ShardCluster; leader: Leader; behind: ShardNode }> {
+async function leftBehind(
+  window: Partial<ShardLimits> = {},
+): Promise<{ cluster: ShardCluster; leader: Leader; behind: ShardNode }> {
   const cluster = new ShardCluster();
-  await cluster.start(LIMITS);
+  await cluster.start({ ...LIMITS, ...window });
   const leader = await cluster.leader();
   const [behind] = cluster.nodes.filter((node) => node !== leader.node) as [ShardNode];
   await publish(cluster, leader, numbered(20));
@@ -172,6 +175,27 @@ describe('a shard behind the start of the log', () => {
     };
     await cluster.until(() => behind.replacements === 1 && behind.applied >= leader.node.applied);
     expect(asked.filter((from) => from === 0)).toHaveLength(1);
+    expect(await deliveredBy(cluster, behind, 500)).toEqual(numbered(500));
+  });
+
+  it('holds up no publishes, however long it takes and however many messages come', async () => {
+    const { cluster, leader, behind } = await leftBehind({
+      windowMessages: 40,
+      windowBytes: 1 << 30,
+    });
+    cluster.heldBytesMax = Number.MAX_SAFE_INTEGER;
+    let answers = 0;
+    // It goes on, and is never over.
+    cluster.passes = ({ kind }) => kind !== 'catchUpAnswer' || answers++ % 8 === 0;
+    await behind.start();
+    await cluster.until(() => answers >= 2);
+    for (let at = 300; at < 500; at += 10) {
+      await publish(cluster, leader, numbered(10, at));
+      expect(leader.client.busy).toBe(false);
+    }
+    expect(behind.replacements).toBe(0);
+    cluster.passes = () => true;
+    await cluster.until(() => behind.replacements === 1 && behind.applied >= leader.node.applied);
     expect(await deliveredBy(cluster, behind, 500)).toEqual(numbered(500));
   });
 });

@@ -176,6 +176,7 @@ export class SpaceWorld {
         runRecords: this.housekeeping,
         atBoundary,
         nextTurn,
+        isPressed: () => window.isPressed(this.log),
         monotonicMs,
         sliceMs: 1,
       },
