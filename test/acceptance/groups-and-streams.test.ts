@@ -2,14 +2,19 @@
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fluxmq } from '../cli/run-cli.ts';
-import type { BrokerProcess } from '../support/broker-process.ts';
-import { brokerWith, QueueUser, queueShown, until } from '../support/queue-user.ts';
+import {
+  queueBrokers,
+  QueueUser,
+  queueShown,
+  until,
+  type QueueBroker,
+} from '../support/queue-user.ts';
 
-let broker: BrokerProcess;
+let broker: QueueBroker;
 let producer: QueueUser;
 
 beforeAll(async () => {
-  broker = await brokerWith('groups-and-streams', [
+  broker = await queueBrokers.with('groups-and-streams', [
     { name: 'fan' },
     { name: 'filtered' },
     { name: 'shared-by-name' },

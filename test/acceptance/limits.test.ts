@@ -6,14 +6,19 @@ import { readdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { fluxmq } from '../cli/run-cli.ts';
-import type { BrokerProcess } from '../support/broker-process.ts';
-import { brokerWith, QueueUser, queueShown, until } from '../support/queue-user.ts';
+import {
+  queueBrokers,
+  QueueUser,
+  queueShown,
+  until,
+  type QueueBroker,
+} from '../support/queue-user.ts';
 
-let broker: BrokerProcess;
+let broker: QueueBroker;
 let producer: QueueUser;
 
 beforeAll(async () => {
-  broker = await brokerWith('limits', [
+  broker = await queueBrokers.with('limits', [
     { name: 'plain' },
     { name: 'kept', type: 'stream', retention: { messages: 1000 } },
     { name: 'ttl', message_ttl: '300ms' },

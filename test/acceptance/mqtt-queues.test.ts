@@ -6,11 +6,17 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { BrokerProcess } from '../support/broker-process.ts';
 import { type Fields, RawClient, type ServerPacket, textOf } from '../support/mqtt-server.ts';
-import { brokerWith, queueShown, QueueUser, Refused, until } from '../support/queue-user.ts';
+import {
+  queueBrokers,
+  queueShown,
+  QueueUser,
+  Refused,
+  until,
+  type QueueBroker,
+} from '../support/queue-user.ts';
 
-let broker: BrokerProcess;
+let broker: QueueBroker;
 let producer: QueueUser;
 
 beforeAll(async () => {
@@ -22,7 +28,7 @@ beforeAll(async () => {
     { name: 'archive', topics: ['$queue/archive/#', 'rooms/#'], capture: 'async' },
   ];
   const more = { auto_create: { type: 'classic', max_queues: 8 } };
-  broker = await brokerWith('mqtt-queues', queues, more);
+  broker = await queueBrokers.with('mqtt-queues', queues, more);
   producer = await QueueUser.connect(broker.port, 'producer');
 });
 

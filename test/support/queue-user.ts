@@ -67,12 +67,29 @@ export async function brokerWith(
   });
 }
 
+/** What a test of queues sees of its broker, which may be several. */
+export type QueueBroker = Pick<
+  BrokerProcess,
+  'port' | 'dataDirectory' | 'kill' | 'stop' | 'start' | 'remove'
+>;
+type QueueBrokerWith = (
+  name: string,
+  queues: readonly object[],
+  more?: object,
+) => Promise<QueueBroker>;
+
+/** How tests of queues get theirs: one, unless a file asks for several. */
+export const queueBrokers: { with: QueueBrokerWith } = { with: brokerWith };
+
 const WINDOW = 500;
 
 const ADMIN_TIMEOUT_MS = 30_000;
 
 /** What an operator is shown of the queue. */
-export async function queueShown(broker: BrokerProcess, name: string): Promise<QueueDetail> {
+export async function queueShown(
+  broker: Pick<QueueBroker, 'dataDirectory'>,
+  name: string,
+): Promise<QueueDetail> {
   const admin = await AdminClient.open(join(broker.dataDirectory, 'admin.sock'), ADMIN_TIMEOUT_MS);
   try {
     return await admin.show(name);
