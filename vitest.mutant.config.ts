@@ -9,7 +9,7 @@ const name = process.env['FLUXMQ_MUTANT'] ?? '';
 const path = join(import.meta.dirname, 'test/mutants/patches', `${name}.txt`);
 const mutant = parseMutant(name, readFileSync(path, 'utf8'));
 
-export default mergeConfig(
+const mutated = mergeConfig(
   base,
   defineConfig({
     plugins: [
@@ -22,3 +22,7 @@ export default mergeConfig(
     ],
   }),
 );
+delete mutated.test.projects;
+mutated.test.include = ['test/**/*.test.ts'];
+
+export default mutated;

@@ -6,8 +6,10 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkQueue } from './checkers/check.ts';
+import { joined } from './checkers/queues.ts';
 import { type Replica, checkReplicas } from './checkers/replicas.ts';
-import { readReplicaLog } from './cluster/replica-log.ts';
+import type { Verdict } from './checkers/verdict.ts';
+import { type ShardPlace, readReplicaLog } from './cluster/replica-log.ts';
 import { readHistory } from './history/read.ts';
 import { page } from './report/page.ts';
 import { type Judged, isValid, summary } from './report/summary.ts';
@@ -15,21 +17,25 @@ import { RUN_FILE, type RunRecord } from './run.ts';
 
 const NS_PER_S = 1e9;
 
-async function replicasOf(directory: string, nodes: number): Promise<Replica[]> {
-  const replicas: Replica[] = [];
-  for (let at = 1; at <= nodes; at += 1) {
-    const node = `n${at}`;
-    const entries = await readReplicaLog(join(directory, 'nodes', node));
-    replicas.push({ node, entries });
+/** Of every shard against each other. */
+async function replicas(directory: string, places: readonly ShardPlace[]): Promise<Verdict> {
+  const verdicts: [string, Verdict][] = [];
+  for (const { shard, nodes } of places) {
+    const all: Replica[] = [];
+    for (const node of nodes) {
+      const entries = await readReplicaLog(join(directory, 'nodes', node), shard);
+      all.push({ node, entries });
+    }
+    verdicts.push([`shard ${shard}`, checkReplicas(all)]);
   }
-  return replicas;
+  return verdicts.length === 0 ? checkReplicas([]) : joined(verdicts);
 }
 
 export async function judge(directory: string): Promise<{ valid: boolean; text: string }> {
   const run = JSON.parse(await readFile(join(directory, RUN_FILE), 'utf8')) as RunRecord;
   const history = await readHistory(directory);
-  const verdicts = checkQueue(history, run);
-  if (run.nodes > 1) verdicts.push(checkReplicas(await replicasOf(directory, run.nodes)));
+  const verdicts = checkQueue(history, { nemeses: run.nemeses, rejects: true });
+  if (run.nodes > 1) verdicts.push(await replicas(directory, run.places ?? []));
   const judged: Judged = {
     run,
     verdicts,

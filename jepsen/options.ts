@@ -6,24 +6,29 @@ import { OPERATIONS_MAX } from './history/read.ts';
 import { FAULT_KINDS, NoSuchFault, cardsOf } from './nemesis/kinds.ts';
 
 export const WORKLOADS = {
-  queue: 'enqueue, dequeue, ack at QoS 1; two groups; a full drain in the end',
+  queue: 'enqueue, dequeue, ack and reject at QoS 1; two groups; dead letters; a full drain',
 } as const;
 const NODES = [1, 3, 5] as const;
 const NETWORKS: readonly NetworkChoice[] = ['auto', 'namespaces', 'proxy'];
 const MINUTES_MAX = 24 * 60;
 const RATE_MAX = 100_000;
 const SEED_MAX = 2 ** 32 - 1;
-/** Two of its publisher, and four in each of two groups; some more for redeliveries. */
-const OPERATIONS_PER_MESSAGE = 11;
+/**
+ * Two of its publisher, and four in each of two groups; half of one for its share of the dead
+ * letters; some more for redeliveries.
+ */
+const OPERATIONS_PER_MESSAGE = 11.5;
 const DEFAULT_RATE = 150;
 const DEFAULT_MINUTES = 3;
 const DEFAULT_NODES = 3;
+const SHARDS_MAX = 16;
 
 export const USAGE = `npm run jepsen -- [options]
   --workload NAME   what the clients do (default queue)
   --nodes 1|3|5     brokers (default 3)
   --nemesis KINDS   faults, separated by commas; kill:leader is one choice alone; none is
                     possible (default kill,pause,partition; with one node kill,pause)
+  --shards N        shards of the brokers, each with queues of its own (default one a node)
   --minutes M       time under load and faults (default 3); heal and drain come on top
   --rate N          messages a second, of all publishers together (default 150)
   --network KIND    auto, namespaces or proxy (default auto)
@@ -37,6 +42,8 @@ export class Misuse extends Error {}
 export interface RunOptions {
   readonly workload: keyof typeof WORKLOADS;
   readonly nodes: number;
+  /** Undefined: what the brokers make of a configuration that does not say it. */
+  readonly shards?: number;
   readonly nemeses: readonly string[];
   readonly minutes: number;
   readonly rate: number;
@@ -81,6 +88,7 @@ const TEXT = { type: 'string' } as const;
 const OPTIONS = {
   workload: TEXT,
   nodes: TEXT,
+  shards: TEXT,
   nemesis: TEXT,
   minutes: TEXT,
   rate: TEXT,
@@ -134,9 +142,11 @@ export function requestOf(args: readonly string[]): Request {
   const minutes = { name: 'minutes', low: 0.05, high: MINUTES_MAX, whole: false };
   const rate = { name: 'rate', low: 1, high: RATE_MAX, whole: true };
   const seed = { name: 'seed', low: 0, high: SEED_MAX, whole: true };
+  const shards = { name: 'shards', low: 1, high: nodes === 1 ? 1 : SHARDS_MAX, whole: true };
   const options: RunOptions = {
     workload: workloadOf(values.workload),
     nodes,
+    ...(values.shards !== undefined && { shards: numberOf(values.shards, shards) }),
     nemeses: nemesesOf(nemeses, nodes),
     minutes: number(values.minutes, DEFAULT_MINUTES, minutes),
     rate: number(values.rate, DEFAULT_RATE, rate),

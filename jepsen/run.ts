@@ -9,6 +9,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Cluster } from './cluster/cluster.ts';
+import type { ShardPlace } from './cluster/replica-log.ts';
 import { Replacements } from './cluster/replacements.ts';
 import { Roles } from './cluster/roles.ts';
 import { Recorder } from './history/recorder.ts';
@@ -19,6 +20,7 @@ import type { RunOptions } from './options.ts';
 import { Random } from './random.ts';
 import { sleep } from './sleep.ts';
 import { QueueWorkload } from './workload/queue.ts';
+import { type RunQueue, declareQueues } from './workload/queues.ts';
 import { watchStalls } from './workload/stalls.ts';
 
 export const RUN_FILE = 'run.json';
@@ -31,6 +33,9 @@ const DEATHS_MAX = 20;
 export interface RunRecord extends RunOptions {
   readonly began: string;
   readonly how: string;
+  /** Where the replicas of each shard lay. */
+  readonly places?: readonly ShardPlace[];
+  readonly queues?: readonly RunQueue[];
   readonly cpuSeconds?: number;
 }
 
@@ -63,6 +68,7 @@ export async function run(parts: RunParts): Promise<void> {
     directory,
     nodes: options.nodes,
     network: options.network,
+    shards: options.shards,
     onDeath: (node, how) => {
       recorder.add({
         process: 'harness',
@@ -89,12 +95,17 @@ export async function run(parts: RunParts): Promise<void> {
       `${JSON.stringify({ ...record, ...more }, undefined, 2)}\n`,
     );
   const stopWatching = watchStalls(recorder);
+  let places: readonly ShardPlace[] = [];
   try {
     await write({});
     await cluster.start();
     await untilAllAccept(cluster, parts.stop);
-    await underFaults(parts, cluster, recorder);
-    await write({ cpuSeconds: await cpuSeconds(cluster) });
+    const shards = options.shards ?? options.nodes;
+    places = await untilAllShards(cluster, shards, parts.stop);
+    const queues = await declareQueues(cluster, shards);
+    await write({ places, queues });
+    await underFaults(parts, { cluster, recorder, places, queues });
+    await write({ places, queues, cpuSeconds: await cpuSeconds(cluster) });
   } finally {
     over = true;
     stopWatching();
@@ -102,7 +113,7 @@ export async function run(parts: RunParts): Promise<void> {
       const error = 'did not end after SIGTERM, and was killed';
       recorder.add({ process: 'harness', f: 'died', type: 'info', value, error });
     }
-    if (options.nodes > 1) await cluster.dumpLogs();
+    if (options.nodes > 1) await cluster.dumpLogs(places);
     await recorder.close();
   }
 }
@@ -125,10 +136,35 @@ async function untilAllAccept(cluster: Cluster, stop: AbortSignal): Promise<void
   }
 }
 
+/** All that are wanted are there and led. */
+async function untilAllShards(
+  cluster: Cluster,
+  shards: number,
+  stop: AbortSignal,
+): Promise<ShardPlace[]> {
+  const roles = new Roles(cluster);
+  const deadline = performance.now() + START_MAX_MS;
+  for (;;) {
+    const places = await roles.places();
+    if (places.length >= shards) return places;
+    if (stop.aborted) throw new Error('stopped before the shards were there');
+    if (performance.now() > deadline) {
+      throw new Error(`there are ${places.length} shards that are led, not ${shards}`);
+    }
+    await sleep(LOOK_MS);
+  }
+}
+
+interface Ready {
+  readonly cluster: Cluster;
+  readonly recorder: Recorder;
+  readonly places: readonly ShardPlace[];
+  readonly queues: readonly RunQueue[];
+}
+
 async function underFaults(
   { options, stop, progress }: RunParts,
-  cluster: Cluster,
-  recorder: Recorder,
+  { cluster, recorder, places, queues }: Ready,
 ): Promise<void> {
   const random = new Random(options.seed);
   const clientRandom = new Random(options.seed + 1);
@@ -136,15 +172,20 @@ async function underFaults(
     cluster,
     recorder,
     random: clientRandom,
+    queues,
     rate: options.rate,
   });
   const roles = new Roles(cluster);
-  const replacements = new Replacements(cluster, roles);
+  const replacements = new Replacements(cluster, roles, places);
   const table: Table = {
     cluster,
     random,
     wiped: new Set(),
-    leader: () => roles.leader(),
+    leader: async () => {
+      const shard = random.pick(places)?.shard ?? 0;
+      const node = await roles.leader(shard);
+      return node === undefined ? undefined : { node, shard };
+    },
     memberOf: async (node) => (await roles.placeOf(node))?.own,
     isWhole: () => !cluster.ids.some((node) => replacements.isUnderWay(node)),
     replace: (node, was) => replacements.begin(node, was),
@@ -152,14 +193,21 @@ async function underFaults(
   const { canCut } = cluster.network;
   const cards = options.nemeses.flatMap((name) => cardsOf(name, options.nodes, canCut));
   const faulting = new AbortController();
-  const nemesis = new Nemesis({ table, recorder, cards, pace: USUAL_PACE, stop: faulting.signal });
+  const nemesis = new Nemesis({
+    table,
+    recorder,
+    cards,
+    pace: USUAL_PACE,
+    stop: faulting.signal,
+    queues: queues.filter(({ dead }) => dead !== undefined).map(({ name }) => name),
+  });
   const began = performance.now();
   const endProgress = progress(() => ({
     seconds: (performance.now() - began) / 1000,
     acknowledged: recorder.count('enqueue', 'ok'),
     unknown: recorder.count('enqueue', 'info'),
     delivered: recorder.count('dequeue', 'ok'),
-    settled: recorder.count('ack', 'ok'),
+    settled: recorder.count('ack', 'ok') + recorder.count('reject', 'ok'),
     behind: workload.behind,
     faults: nemesis.faults,
     doing: nemesis.doing,

@@ -17,9 +17,10 @@ import type { RescueAnswer } from './cluster-operator.ts';
 import type { PeerTransport } from './cluster/peer-transport.ts';
 import { nodeOf } from './cluster/server-id.ts';
 import type { Forwarding } from './forward-host.ts';
+import { Lives } from './lives.ts';
 import { answerOfMembers } from './member-answers.ts';
 import type { ShardMap } from './machine/shard-map.ts';
-import type { ShardSettings } from './options.ts';
+import { type ShardSettings, isOneShard } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
 import type { ReplicaFolders } from './replica-folders.ts';
 import { orderRescue } from './rescue-order.ts';
@@ -86,10 +87,8 @@ interface Life {
 export class DurableShard {
   readonly #parts: DurableShardParts;
   readonly #sink: ShardCatchUpSink;
-  #life: Life = { closers: [], shard: undefined, replica: undefined };
+  readonly #lives: Lives<Life>;
   #bytesOfLives = 0;
-  #reopening: Promise<void> = Promise.resolve();
-  #stopped = false;
 
   static async open(parts: DurableShardParts): Promise<DurableShard> {
     const durable = new DurableShard(parts);
@@ -100,7 +99,12 @@ export class DurableShard {
   private constructor(parts: DurableShardParts) {
     this.#parts = parts;
     this.#sink = new ShardCatchUpSink(new NextReplica(parts));
+    this.#lives = new Lives(newLife(), parts.onFailure);
     parts.forwarding.shard = () => this.#life.shard;
+  }
+
+  get #life(): Life {
+    return this.#lives.current;
   }
 
   /** Undefined: it is being opened, or has no state yet. */
@@ -130,15 +134,13 @@ export class DurableShard {
 
   /** For a start that is refused: nothing is written any more. */
   async abandon(): Promise<void> {
-    this.#stopped = true;
-    await this.#reopening;
+    await this.#lives.stop();
     await this.#life.shard?.discard();
     await closeAll(this.#life.closers);
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    await this.#reopening;
+    await this.#lives.stop();
     const life = this.#life;
     try {
       await life.shard?.stop();
@@ -148,13 +150,14 @@ export class DurableShard {
   }
 
   async #open(): Promise<void> {
-    const life: Life = { closers: [], shard: undefined, replica: undefined };
-    this.#life = life;
+    const life = newLife();
+    this.#lives.begin(life);
     try {
       life.shard = await this.#openShard(life);
       const as = life.replica?.renamedTo;
-      if (as !== undefined) await this.#openAs(life, as);
-      else if (life.shard !== undefined) this.#parts.forwarding.opened();
+      if (as !== undefined) {
+        if (this.#lives.end(life)) await this.#openAs(life, as);
+      } else if (life.shard !== undefined) this.#parts.forwarding.opened();
     } catch (error) {
       await closeAll(life.closers);
       throw error;
@@ -163,16 +166,16 @@ export class DurableShard {
 
   /** A checkpoint from a peer is the current replica: the one that runs is over. */
   #replaced(life: Life): void {
-    if (this.#life !== life || this.#stopped) return;
-    const words = 'the shard has caught up by a checkpoint, and is opened anew';
-    this.#parts.logger.info({ shard: this.#parts.number }, words);
-    this.#reopenSoon(() => this.#reopen(life));
+    void this.#lives.endWith(life, () => {
+      const words = 'the shard has caught up by a checkpoint, and is opened anew';
+      this.#parts.logger.info({ shard: this.#parts.number }, words);
+      return this.#reopen(life);
+    });
   }
 
   /** The directory of this node was lost: what it promised under its old id, it does not know. */
   #stranger(life: Life, was: string): void {
-    if (this.#life !== life || this.#stopped) return;
-    this.#reopenSoon(async () => {
+    void this.#lives.endWith(life, async () => {
       const { folders, settings, logger, number } = this.#parts;
       const id = await folders.newServerId(settings.node);
       const next =
@@ -194,8 +197,7 @@ export class DurableShard {
     const at = { shard: this.#parts.number, node: settings.node, logger };
     const ordered = await orderRescue(life.replica, wish, at);
     if (ordered.kind === 'refused') return ordered;
-    this.#reopenSoon(() => this.#openAs(life, ordered.as));
-    await this.#reopening;
+    await this.#lives.endWith(life, () => this.#openAs(life, ordered.as));
     return { kind: 'accepted' };
   }
 
@@ -210,8 +212,7 @@ export class DurableShard {
 
   /** Nothing of it is deleted: it may have what those who went on have not. */
   #givenUp(life: Life, was: string, by: string): void {
-    if (this.#life !== life || this.#stopped) return;
-    this.#reopenSoon(async () => {
+    void this.#lives.endWith(life, async () => {
       const words =
         `the cluster went on without ${was}, by order of an operator: this replica takes part no ` +
         'more, and its files stay as they are; to join anew, move the data directory away, and ' +
@@ -219,12 +220,6 @@ export class DurableShard {
       this.#parts.logger.error({ was, by }, words);
       await this.#close(life);
       this.#parts.forwarding.onLead({ kind: 'nobody' });
-    });
-  }
-
-  #reopenSoon(reopen: () => Promise<void>): void {
-    this.#reopening = reopen().catch((error: unknown) => {
-      this.#parts.onFailure(error instanceof Error ? error : new Error(String(error)));
     });
   }
 
@@ -270,8 +265,8 @@ export class DurableShard {
       },
       nodes: () => this.#parts.nodes(),
       onLead: (lead) => forwarding.onLead(lead),
-      queues: number > 0 ? [] : settings.queues.filter(({ type }) => type !== 'ephemeral'),
-      groups: number > 0 ? [] : settings.groups,
+      queues: this.#declared.filter(({ type }) => type !== 'ephemeral'),
+      groups: this.#declared.length === 0 ? [] : settings.groups,
       limits: shardLimitsOf(settings),
       clock: systemClock,
       logger,
@@ -293,6 +288,12 @@ export class DurableShard {
       diskFull: () => reserve.noteFull(),
       onFailure,
     });
+  }
+
+  /** Where there may be several shards, the node declares its queues when it reaches all. */
+  get #declared(): ShardSettings['queues'] {
+    const { settings, number } = this.#parts;
+    return number === 0 && isOneShard(settings) ? settings.queues : [];
   }
 
   async #findRecords(): Promise<ReplicaRecords> {
@@ -352,7 +353,7 @@ export class DurableShard {
       const words =
         'this node has no data yet: a cluster begins when all of its nodes are there; where it ' +
         'was a member before, it will take another id';
-      logger.warn({ node: settings.node }, words);
+      logger.warn({}, words);
     }
     const network = peers?.network(number, id);
     if (network !== undefined) life.closers.push(() => Promise.resolve(network.close()));
@@ -365,6 +366,7 @@ export class DurableShard {
       checkpoint: records.checkpoint,
       network: network ?? noNetwork,
       catchUp: this.#catchUp(life),
+      catchUpBytesPerSecond: settings.peers?.catchUpBytesPerSecond,
       clock: raftClock,
       random: systemRandom,
       membersChanged: ({ members }) => this.#parts.membersChanged(members),
@@ -403,6 +405,10 @@ export class DurableShard {
       failed: ({ message }) => logger.warn({ error: message }, 'a catch-up broke off'),
     };
   }
+}
+
+function newLife(): Life {
+  return { closers: [], shard: undefined, replica: undefined };
 }
 
 /** The replica that is built beside the current one. */

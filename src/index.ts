@@ -1,5 +1,6 @@
 /** FluxMQ as a library: a configuration, and a node that runs by it in this process. */
 
+import { version } from './cli/version.ts';
 import type { Config } from './config/config.ts';
 import { Node } from './node.ts';
 import { logSettings } from './options.ts';
@@ -20,5 +21,5 @@ export type { Logger } from './telemetry/logger.ts';
 export function startNode(config: Config, log?: Logger): Promise<Node> {
   const terminal = process.stderr.isTTY;
   const logger = log ?? createLogger(logSettings(config, terminal));
-  return Node.start({ config, log: logger, startShards, terminal });
+  return Node.start({ config, log: logger, version: version(), startShards, terminal });
 }

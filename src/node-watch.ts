@@ -12,12 +12,13 @@ import { OpsListener } from './ops/ops-listener.ts';
 import type { OpsOptions } from './ops/ops-options.ts';
 import { ThreadPulse, pulseMemory, readPulse } from './ops/thread-pulse.ts';
 import type { MqttListener } from './protocol/mqtt/listener.ts';
+import type { Door } from './protocol/transport.ts';
 import type { Logger } from './telemetry/logger.ts';
 
 /** What runs between a start and a stop. */
 export interface Watched {
   readonly broker: MemoryBroker;
-  readonly mqtt: readonly MqttListener[];
+  readonly mqtt: MqttListener;
   readonly stats: () => Promise<Figures>;
   /** Of the shards' thread: see `thread-pulse.ts`. */
   readonly pulse: SharedArrayBuffer;
@@ -83,8 +84,8 @@ export class NodeWatch {
   }
 
   #closedListeners(): string[] {
-    const mqtt = this.#watched?.mqtt ?? [];
-    return mqtt.flatMap(({ address }) => (address === undefined ? ['server.mqtt.tcp.addr'] : []));
+    const doors = this.#watched?.mqtt.doors ?? [];
+    return doors.flatMap(({ address, key }) => (address === undefined ? [key] : []));
   }
 }
 
@@ -103,29 +104,41 @@ function nodeFigures(watched: Watched | undefined): Figures {
     broker.counters;
   figures.set('broker/published', published);
   figures.set('broker/fanned-out', fannedOut);
+  figures.set('broker/share-lost', broker.lostByShares);
   figures.set('broker/refused', refused);
   figures.set('broker/unanswered-lost', unansweredRefused);
   figures.set('broker/captured', captured);
   figures.set('broker/capture-lost', captureLost);
   figures.set('broker/subscriptions', broker.subscriptionCount);
   figures.set('broker/retained', broker.retainedCount);
-  for (const listener of mqtt) addMqtt(figures, listener);
+  addMqtt(figures, mqtt);
+  for (const door of mqtt.doors) addDoor(figures, door);
   return figures;
 }
 
 function addMqtt(figures: Map<string, number>, listener: MqttListener): void {
   const { counters, sessions, connectionCount } = listener;
+  figures.set('mqtt/connections', connectionCount);
+  figures.set('mqtt/sessions', sessions.count);
+  figures.set('mqtt/accepted', counters.accepted);
+  figures.set('mqtt/connected', counters.connected);
+  figures.set('mqtt/in', counters.received);
+  figures.set('mqtt/out', counters.sent);
+  figures.set('mqtt/refused', counters.refusedPublishes);
+  figures.set('mqtt/protocol-errors', counters.protocolErrors);
+  figures.set('mqtt-dropped/slow', counters.droppedSlow);
+  figures.set('mqtt-dropped/too-large', counters.droppedTooLarge);
+}
+
+/** Of all doors together. */
+function addDoor(figures: Map<string, number>, { counters, arriving }: Door): void {
   const add = (name: string, value: number): void => {
     figures.set(name, (figures.get(name) ?? 0) + value);
   };
-  add('mqtt/connections', connectionCount);
-  add('mqtt/sessions', sessions.count);
-  add('mqtt/accepted', counters.accepted);
-  add('mqtt/connected', counters.connected);
-  add('mqtt/in', counters.received);
-  add('mqtt/out', counters.sent);
-  add('mqtt/refused', counters.refusedPublishes);
-  add('mqtt/protocol-errors', counters.protocolErrors);
-  add('mqtt-dropped/slow', counters.droppedSlow);
-  add('mqtt-dropped/too-large', counters.droppedTooLarge);
+  add('mqtt/handshakes', arriving);
+  add('mqtt-turned-away/connections', counters.aboveMaximum);
+  add('mqtt-turned-away/handshakes', counters.aboveArriving);
+  add('mqtt-turned-away/slow', counters.tooSlow);
+  add('mqtt-turned-away/tls', counters.tlsFailed);
+  add('mqtt-turned-away/upgrade', counters.upgradeRefused);
 }

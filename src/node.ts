@@ -15,15 +15,23 @@ import { AdminError, type QueueAdmin, type QueueClient } from './broker/ports.ts
 import type { Config } from './config/config.ts';
 import { NodeWatch } from './node-watch.ts';
 import {
+  type DoorSettings,
   type ShardSettings,
   adminOptions,
   brokerOptions,
-  mqttListeners,
+  mqttDoors,
+  mqttSettings,
   opsOptions,
+  serverTlsSettings,
   shardSettings,
+  systemInterval,
 } from './options.ts';
+import { NetDoor, type NetDoorOptions } from './protocol/doors/net-door.ts';
+import { ServerTls } from './protocol/doors/server-tls.ts';
 import type { Frontend } from './protocol/frontend.ts';
 import { MqttListener } from './protocol/mqtt/listener.ts';
+import { type Address, DoorError, type Scheme } from './protocol/transport.ts';
+import { type SystemFigures, SystemTopics } from './system-topics.ts';
 import type { Logger } from './telemetry/logger.ts';
 
 /** The shards of this node, wherever they run. */
@@ -61,15 +69,8 @@ export class StartGivenUp extends Error {
   }
 }
 
-interface Address {
-  readonly host: string;
-  readonly port: number;
-}
-
-export interface Listening {
-  readonly protocol: 'MQTT';
-  readonly host: string;
-  readonly port: number;
+export interface Listening extends Address {
+  readonly scheme: Scheme;
 }
 
 /** A listener could not be opened; `cause` is the error of the system. */
@@ -94,11 +95,19 @@ const LISTEN_ERRORS = new Map([
 export interface NodeParts {
   readonly config: Config;
   readonly log: Logger;
+  /** Of the package, for those who ask. */
+  readonly version: string;
   readonly startShards: StartShards;
   /** Whether standard error is a terminal. */
   readonly terminal: boolean;
   /** Aborted: a start that still waits for a leader rejects with `StartGivenUp`. */
   readonly signal?: AbortSignal;
+}
+
+interface OwnParts {
+  readonly watch: NodeWatch;
+  readonly admin: NodeAdmin;
+  readonly tls: ServerTls | undefined;
 }
 
 export class Node {
@@ -108,14 +117,16 @@ export class Node {
   readonly #watch: NodeWatch;
   readonly #broker: MemoryBroker;
   readonly #frontends: readonly Frontend[];
+  readonly #system: SystemTopics;
   readonly #admin: NodeAdmin;
+  readonly #tls: ServerTls | undefined;
   readonly #log: Logger;
   #stopping: Promise<void> | undefined;
 
   private constructor(
     shards: ShardThreads,
-    { config, log }: NodeParts,
-    { watch, admin }: { readonly watch: NodeWatch; readonly admin: NodeAdmin },
+    { config, log, version }: NodeParts,
+    { watch, admin, tls }: OwnParts,
   ) {
     this.dataDirectory = resolve(config.data_dir);
     this.#watch = watch;
@@ -128,8 +139,16 @@ export class Node {
       brokerOptions(config),
     );
     this.#broker = broker;
-    const mqtt = mqttListeners(config).map((options) => new MqttListener(broker, log, options));
-    this.#frontends = mqtt;
+    this.#tls = tls;
+    const doors = mqttDoors(config).map((settings) => new NetDoor(withTls(settings, tls)));
+    const mqtt = new MqttListener(broker, log, { doors, mqtt: mqttSettings(config) });
+    this.#frontends = [mqtt];
+    this.#system = new SystemTopics(systemInterval(config), {
+      version,
+      figures: () => systemFigures(broker, mqtt),
+      now: () => broker.clock.now(),
+      tell: (topic, text) => broker.tell(topic, text),
+    });
     const { stats, pulse, failed } = shards;
     watch.watch({ broker, mqtt, stats, pulse, failed });
     this.#admin = admin;
@@ -137,12 +156,15 @@ export class Node {
   }
 
   /**
-   * Rejects with a `StorageError`, a `ListenError`, an `AdminSocketError` or `StartGivenUp`; then
-   * nothing is left running.
+   * Rejects with a `StorageError`, a `ListenError`, an `AdminSocketError`, a `ServerTlsError` or
+   * `StartGivenUp`; then nothing is left running.
    */
   static async start(parts: NodeParts): Promise<Node> {
     const { config, log, startShards, terminal, signal } = parts;
     const settings = shardSettings(config, resolve(config.data_dir), terminal);
+    // Before anything else: what is wrong with a file is told at once.
+    const tlsSettings = serverTlsSettings(config);
+    const tls = tlsSettings && (await ServerTls.read(tlsSettings, log));
     const watch = new NodeWatch(opsOptions(config), log);
     // Before the recovery, which may take long: a supervisor wants to see that it is under way.
     const watching = watch.listen().then(() => undefined, asListenError(config));
@@ -151,7 +173,7 @@ export class Node {
     try {
       const running = (cluster: ClusterAdmin): Promise<void> => admin.start(cluster);
       const shards = await startShards(settings, log, { running, signal });
-      node = new Node(shards, parts, { watch, admin });
+      node = new Node(shards, parts, { watch, admin, tls });
     } catch (error) {
       await Promise.all([admin.stop(), watch.stop()]);
       if (error instanceof StartGivenUp) log.info({}, 'stopped');
@@ -161,7 +183,7 @@ export class Node {
       // Told after what the shards say: that another broker has the data explains it better.
       const refused = await watching;
       if (refused !== undefined) throw refused;
-      await node.#listen(config);
+      await node.#listen();
     } catch (error) {
       await node.stop();
       throw error;
@@ -178,8 +200,9 @@ export class Node {
   }
 
   get listening(): Listening[] {
-    return this.#frontends.flatMap(({ address }) =>
-      address === undefined ? [] : [{ protocol: 'MQTT' as const, ...address }],
+    const doors = this.#frontends.flatMap((frontend) => frontend.doors);
+    return doors.flatMap(({ scheme, address }) =>
+      address === undefined ? [] : [{ scheme, ...address }],
     );
   }
 
@@ -192,6 +215,11 @@ export class Node {
     return this.#shards.queues.queues;
   }
 
+  /** Reads the files of TLS again; bad ones leave the old ones in use, and are told in the log. */
+  async reload(): Promise<void> {
+    await this.#tls?.reload();
+  }
+
   /**
    * Tells the clients, stores what is under way, lets the data directory go. Again: the same stop.
    */
@@ -200,13 +228,15 @@ export class Node {
     return this.#stopping;
   }
 
-  async #listen(config: Config): Promise<void> {
+  async #listen(): Promise<void> {
     this.#broker.start();
+    this.#system.start();
     for (const frontend of this.#frontends) {
       try {
         await frontend.start();
-      } catch (cause) {
-        throw new ListenError(config.server.mqtt.tcp.addr, 'server.mqtt.tcp.addr', cause);
+      } catch (error) {
+        if (!(error instanceof DoorError)) throw error;
+        throw new ListenError(error.door.place, error.door.key, error.cause);
       }
     }
   }
@@ -216,6 +246,7 @@ export class Node {
     this.#watch.stopping();
     const stops = this.#frontends.map((frontend) => frontend.stop());
     await Promise.all([this.#admin.stop(), ...stops]);
+    this.#system.stop();
     this.#broker.stop();
     try {
       await this.#shards.stop();
@@ -267,6 +298,27 @@ class NodeAdmin {
     if (this.#queues !== undefined) return this.#queues;
     throw new AdminError('unavailable', 'no queue is served here yet: nobody leads the shard');
   }
+}
+
+function systemFigures(broker: MemoryBroker, mqtt: MqttListener): SystemFigures {
+  const { counters, sessions } = mqtt;
+  return {
+    connected: sessions.count - sessions.waiting,
+    sessions: sessions.count,
+    received: counters.received,
+    sent: counters.sent,
+    dropped: counters.droppedSlow + counters.droppedTooLarge + sessions.totals.dropped,
+    subscriptions: broker.subscriptionCount,
+    retained: broker.retainedCount,
+  };
+}
+
+function withTls(
+  { clients, ...options }: DoorSettings,
+  tls: ServerTls | undefined,
+): NetDoorOptions {
+  if (clients === undefined || tls === undefined) return options;
+  return { ...options, tls: { tls, clients } };
 }
 
 function asListenError({ server }: Config): (cause: unknown) => ListenError {

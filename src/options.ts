@@ -26,7 +26,12 @@ import {
 } from './machine/default-definition.ts';
 import type { QueueDefinition, QueueLimits, QueueType } from './machine/definitions.ts';
 import type { OpsOptions } from './ops/ops-options.ts';
-import type { MqttListenerOptions } from './protocol/mqtt/listener.ts';
+import type { NetDoorOptions } from './protocol/doors/net-door.ts';
+import type { ServerTlsSettings } from './protocol/doors/server-tls.ts';
+import type { TlsOptions } from './protocol/doors/tls-way.ts';
+import type { WebSocketOptions } from './protocol/doors/upgrade.ts';
+import type { MqttOptions } from './protocol/mqtt/options.ts';
+import type { Scheme } from './protocol/transport.ts';
 import type { LoggerOptions } from './telemetry/pino-logger.ts';
 
 /** What the thread of the shards needs: plain data, it crosses to a worker as it is. */
@@ -75,6 +80,8 @@ export interface PeerSettings {
   /** Paths of files in PEM, absolute; undefined: nothing is protected. */
   readonly tls: { readonly cert: string; readonly key: string; readonly ca: string } | undefined;
   readonly backlogBytes: number;
+  /** Of each shard, while it commits: see `RaftNodeOptions`. */
+  readonly catchUpBytesPerSecond: number;
   /** A node that does not lead refuses publishes. */
   readonly rejects: boolean;
   /** Streams are read from the replica of the node that their consumer is at. */
@@ -93,6 +100,13 @@ export interface GroupSettings {
   /** Undefined: as the queue's `groupStart` says. */
   readonly start: Position | undefined;
 }
+
+/** A door, but for the certificates that all doors with TLS share. */
+export type DoorSettings = Omit<NetDoorOptions, 'tls'> & {
+  readonly clients?: TlsOptions['clients'];
+};
+
+type ListenerKeys = Omit<Config['server']['mqtt']['tls'], 'client_certificates'>;
 
 /** The main thread's half of the shard. */
 export interface ClientSettings {
@@ -160,34 +174,90 @@ function autoQueue(name: string, type: QueueType): QueueDefinition | undefined {
   return defaultDefinition(name, type);
 }
 
-/** One for each address that is not `off`. */
-export function mqttListeners({ server, sessions }: Config): MqttListenerOptions[] {
-  const { tcp, ...mqtt } = server.mqtt;
-  if (tcp.addr === undefined) return [];
-  const options: MqttListenerOptions = {
-    host: tcp.addr.host,
-    port: tcp.addr.port,
-    mqtt: {
-      maxConnections: tcp.max_connections,
-      connectTimeoutMs: tcp.connect_timeout,
-      maxPacketSize: mqtt.max_packet_size,
-      maxQos: mqtt.max_qos === 0 || mqtt.max_qos === 1 ? mqtt.max_qos : 2,
-      retainAvailable: mqtt.retain_available,
-      receiveMaximum: mqtt.receive_maximum,
-      topicAliasMaximum: mqtt.topic_alias_maximum,
-      keepAliveMaximumSeconds: mqtt.keep_alive_maximum / 1000,
-      maxClientIdLength: mqtt.max_client_id_length,
-      maxInflight: mqtt.max_inflight,
-      maxBufferedBytes: mqtt.max_buffered,
-      maxSubscriptions: mqtt.max_subscriptions,
-      sessionExpiryMaximumSeconds: sessions.expiry_maximum / 1000,
-      maxSessions: sessions.max_sessions,
-      maxQueuedMessages: sessions.max_queued_messages,
-      maxQueuedBytes: sessions.max_queued_bytes,
-      maxTotalQueuedBytes: sessions.max_total_queued_bytes,
-    },
+/** What MQTT clients may do and cost, through whatever door they came. */
+export function mqttSettings({ server, sessions }: Config): Partial<MqttOptions> {
+  const { mqtt } = server;
+  return {
+    maxPacketSize: mqtt.max_packet_size,
+    maxQos: mqtt.max_qos === 0 || mqtt.max_qos === 1 ? mqtt.max_qos : 2,
+    retainAvailable: mqtt.retain_available,
+    wildcardsAvailable: mqtt.wildcard_available,
+    sharesAvailable: mqtt.shared_available,
+    subscriptionIdentifiersAvailable: mqtt.subscription_identifiers_available,
+    responseInformation: mqtt.response_information === 'off' ? '' : mqtt.response_information,
+    receiveMaximum: mqtt.receive_maximum,
+    topicAliasMaximum: mqtt.topic_alias_maximum,
+    keepAliveMaximumSeconds: mqtt.keep_alive_maximum / 1000,
+    maxClientIdLength: mqtt.max_client_id_length,
+    maxInflight: mqtt.max_inflight,
+    maxBufferedBytes: mqtt.max_buffered,
+    maxSubscriptions: mqtt.max_subscriptions,
+    sessionExpiryMaximumSeconds: sessions.expiry_maximum / 1000,
+    maxSessions: sessions.max_sessions,
+    maxQueuedMessages: sessions.max_queued_messages,
+    maxQueuedBytes: sessions.max_queued_bytes,
+    maxTotalQueuedBytes: sessions.max_total_queued_bytes,
   };
-  return [options];
+}
+
+/** One for each address of MQTT that is not `off`; those with TLS get theirs from the node. */
+export function mqttDoors({ server }: Config): DoorSettings[] {
+  const { tcp, tls, ws, wss } = server.mqtt;
+  return [
+    // Over TCP nobody is on the way for longer than a turn.
+    ...doorAt('tcp', 'mqtt', { ...tcp, max_handshakes: tcp.max_connections }),
+    ...doorAt('tls', 'mqtts', tls).map((door) => ({ ...door, clients: tls.client_certificates })),
+    ...doorAt('ws', 'ws', ws).map((door) => ({ ...door, webSocket: webSocketOf(ws) })),
+    ...doorAt('wss', 'wss', wss).map((door) => ({
+      ...door,
+      clients: wss.client_certificates,
+      webSocket: webSocketOf(wss),
+    })),
+  ];
+}
+
+function doorAt(name: string, scheme: Scheme, keys: ListenerKeys): DoorSettings[] {
+  if (keys.addr === undefined) return [];
+  const door = {
+    key: `server.mqtt.${name}.addr`,
+    scheme,
+    place: keys.addr,
+    maxConnections: keys.max_connections,
+    maxArriving: keys.max_handshakes,
+    connectTimeoutMs: keys.connect_timeout,
+  };
+  return [door];
+}
+
+function webSocketOf(ws: Config['server']['mqtt']['ws']): WebSocketOptions {
+  return {
+    path: ws.path,
+    origins: ws.origins ?? [],
+    maxMessageBytes: ws.max_message_size,
+    pingIntervalMs: ws.ping_interval,
+  };
+}
+
+/** Undefined: no listener has TLS. */
+export function serverTlsSettings({ server }: Config): ServerTlsSettings | undefined {
+  const { mqtt, tls } = server;
+  if (mqtt.tls.addr === undefined && mqtt.wss.addr === undefined) return undefined;
+  const file = (path: string): string | undefined => (path === '' ? undefined : resolve(path));
+  return {
+    cert: resolve(tls.cert),
+    key: resolve(tls.key),
+    clientCa: file(tls.client_ca),
+    crl: (tls.crl ?? []).map((path) => resolve(path)),
+    ocspResponse: file(tls.ocsp_response),
+    identity: tls.identity,
+    minVersion: tls.min_version,
+    ciphers: tls.ciphers === '' ? undefined : tls.ciphers,
+  };
+}
+
+/** How often `$SYS` is told, in milliseconds; 0: never. */
+export function systemInterval({ server }: Config): number {
+  return server.mqtt.sys_interval;
 }
 
 /** Undefined where there is none. `directory` is that of the data, absolute. */
@@ -260,9 +330,19 @@ export function shardSettings(config: Config, directory: string, terminal: boole
       ...(storage.reserve === undefined ? {} : { reserveBytes: storage.reserve }),
     },
     log: logSettings(config, terminal),
-    shards: { count: config.cluster.shards, replicas: config.cluster.replicas },
+    shards: { count: shardsOf(config.cluster), replicas: config.cluster.replicas },
     ...(peers === undefined ? {} : { peers }),
   };
+}
+
+/** A broker alone, with one shard: that shard has every name, and declares its queues itself. */
+export function isOneShard({ peers, shards }: Pick<ShardSettings, 'peers' | 'shards'>): boolean {
+  return peers === undefined && shards.count === 1;
+}
+
+/** One for each node spreads the leaders over all of them. */
+function shardsOf({ shards, peers }: Config['cluster']): number {
+  return shards ?? Math.max(1, peers.length);
 }
 
 function peerSettings({ cluster }: Config): PeerSettings | undefined {
@@ -277,6 +357,7 @@ function peerSettings({ cluster }: Config): PeerSettings | undefined {
         ? undefined
         : { cert: resolve(tls.cert), key: resolve(tls.key), ca: resolve(tls.ca) },
     backlogBytes: cluster.max_peer_backlog,
+    catchUpBytesPerSecond: cluster.catch_up_rate,
     rejects: cluster.write_policy === 'reject',
     readsReplica: cluster.distribution_mode === 'replicate',
     reattachGraceMs: cluster.reattach_grace,

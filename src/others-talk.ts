@@ -15,13 +15,20 @@ export type OthersAsk =
   | { readonly kind: 'find'; readonly name: string }
   | { readonly kind: 'declare'; readonly queue: QueueDefinition; readonly near: string }
   | { readonly kind: 'name'; readonly queueId: QueueId }
-  | { readonly kind: 'take'; readonly shard: number; readonly command: Uint8Array };
+  | { readonly kind: 'take'; readonly shard: number; readonly command: Uint8Array }
+  | {
+      readonly kind: 'missing';
+      readonly shard: number;
+      readonly names: readonly string[];
+      readonly fence: number;
+    };
 
 interface Answers {
   readonly find: Awaited<ReturnType<OtherShards['find']>>;
   readonly declare: Awaited<ReturnType<OtherShards['findOrDeclare']>>;
   readonly name: Awaited<ReturnType<OtherShards['nameOf']>>;
   readonly take: Awaited<ReturnType<OtherShards['take']>>;
+  readonly missing: Awaited<ReturnType<OtherShards['missing']>>;
 }
 export type OthersTold = Answers[OthersAsk['kind']];
 
@@ -36,6 +43,7 @@ function othersOver(asks: AsksOthers): OtherShards {
     findOrDeclare: (queue, near) => asks({ kind: 'declare', queue, near }),
     nameOf: (queueId) => asks({ kind: 'name', queueId }),
     take: (shard, command) => asks({ kind: 'take', shard, command }),
+    missing: (shard, names, fence) => asks({ kind: 'missing', shard, names, fence }),
   };
 }
 
@@ -49,6 +57,8 @@ function answerOfOthers(others: OtherShards, ask: OthersAsk): Promise<OthersTold
       return others.nameOf(ask.queueId);
     case 'take':
       return others.take(ask.shard, ask.command);
+    case 'missing':
+      return others.missing(ask.shard, ask.names, ask.fence);
   }
 }
 

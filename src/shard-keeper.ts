@@ -1,8 +1,9 @@
 /**
  * What this node does for its shards by itself, looking at them again and again: as the leader of
  * shard 0 it makes the shards that are wanted and not there; as the leader of any it hands over to
- * the node that is to lead, and removes members whose node has no replica any more; and where a
- * replica of its own is no member yet, it asks the leader to become one.
+ * the node that is to lead, and removes members whose node has no replica any more; as the one that
+ * was rescued it has the map name the others no more; and where a replica of its own is no member
+ * yet, it asks the leader to become one.
  *
  * Each is a wish that may be lost or refused, and is made again at a later look; nothing is waited
  * for, and nothing remembered but what is under way.
@@ -14,7 +15,7 @@ import type { NodeShards, ShardHere } from './node-shards.ts';
 import type { ShardSettings } from './options.ts';
 import { leaderViewIn } from './shard/leader-view.ts';
 import type { RaftLog } from './shard/raft-log.ts';
-import { nextLeaving, nextShard } from './shard-plan.ts';
+import { hostsGivenUp, nextLeaving, nextShard } from './shard-plan.ts';
 import type { Logger } from './telemetry/logger.ts';
 
 const LOOK_MS = 500;
@@ -32,6 +33,8 @@ export class ShardKeeper {
   readonly #timer: NodeJS.Timeout;
   /** Shards about which something was asked that has no answer yet. */
   readonly #asking = new Set<number>();
+  /** Shards whose hosts are in order after a rescue: who is named again, an operator has named. */
+  readonly #inOrder = new Set<number>();
 
   constructor(parts: ShardKeeperParts) {
     this.#parts = parts;
@@ -50,6 +53,24 @@ export class ShardKeeper {
       if (shard.number === 0) this.#makeShards(shard, status);
       this.#balance(shard, replica, status);
       this.#keepMembers(shard, replica, status);
+      this.#keepHosts(shard, status);
+    }
+  }
+
+  #keepHosts(shard: ShardHere, status: Status): void {
+    const { row, number } = shard;
+    if (row === undefined || this.#inOrder.has(number)) return;
+    const givenUp = hostsGivenUp(row, status);
+    if (givenUp?.length === 0) this.#inOrder.add(number);
+    else if (givenUp !== undefined) this.#ask(shard, () => this.#unhost(number, givenUp));
+  }
+
+  /** In the map of shard 0, which may have to be rescued itself before. */
+  async #unhost(number: number, nodes: readonly string[]): Promise<void> {
+    const { shards, logger } = this.#parts;
+    for (const node of nodes) {
+      await shards.of(0)?.forwarding.asks.ask({ kind: 'unhost-shard', number, node });
+      logger.info({ shard: number, node }, 'a host that was given up is named no more');
     }
   }
 

@@ -51,6 +51,24 @@ export function nextLeaving(
   return { kind: 'remove', id: leaving.id };
 }
 
+/**
+ * Hosts that an operator has given up with the replica that they had, while the one that was
+ * rescued is alone still: what was added since is there by another word. Undefined: not to be told
+ * here, or not now.
+ */
+export function hostsGivenUp(
+  { hosts }: Pick<ShardRow, 'hosts'>,
+  { id, role, commitIndex, configuration: { index, configuration } }: Known,
+): readonly string[] | undefined {
+  const { members, rescue } = configuration;
+  if (role !== 'leader' || index > commitIndex || rescue === undefined) return undefined;
+  if (members.some((member) => member.id !== id)) return undefined;
+  const givenUp = new Set(rescue.givenUp.map((each) => nodeOf(each)));
+  return hosts.filter((node) => node !== nodeOf(id) && givenUp.has(node));
+}
+
+type Known = Pick<Status, 'id' | 'role' | 'commitIndex' | 'configuration'>;
+
 /** A later replica of the same node votes. */
 function isReplaced(id: string, members: readonly Member[]): boolean {
   return members.some((other) => {

@@ -11,8 +11,9 @@ import { ConfigError } from './config/config.ts';
 import { ThreadPulse, pulseMemory } from './ops/thread-pulse.ts';
 import { StartGivenUp } from './node.ts';
 import type { ShardThreads, StartShards } from './node.ts';
-import type { ShardSettings } from './options.ts';
+import { type ShardSettings, isOneShard } from './options.ts';
 import { ShardClient } from './shard/client.ts';
+import { declareConfigured } from './shard/configured-queues.ts';
 import { QueueClients } from './shard/queue-clients.ts';
 import { DeclarationError } from './shard/declarations.ts';
 import { ShardError } from './shard/shard-error.ts';
@@ -36,6 +37,12 @@ import {
  * service managers wait before they kill.
  */
 const STOP_MS_MAX = 60_000;
+
+/**
+ * How long new queues of the configuration wait for shards that are still to be made. Those that
+ * come later are for later queues.
+ */
+const SPREAD_MS_MAX = 10_000;
 
 /**
  * Rejects with a StorageError, with a ConfigError when a queue cannot be what is asked for, or with
@@ -164,6 +171,7 @@ async function withClient(
     });
     addShards(client, host, { zero, failure, open: (port) => open(port, routed) });
     await client.complete(signal);
+    await declareQueues(settings, client, { logger, signal });
   } catch (error) {
     failure.stopping = true;
     await inTime(host, host.stop());
@@ -194,6 +202,31 @@ async function withClient(
       await host.ended;
     },
   };
+}
+
+/** What a shard does not declare by itself: of several, nobody knows which one has a name. */
+async function declareQueues(
+  settings: ShardSettings,
+  client: QueueClients,
+  { logger, signal }: { readonly logger: Logger; readonly signal: AbortSignal | undefined },
+): Promise<void> {
+  if (isOneShard(settings) && client.shardCount === 1) return;
+  for (const { name, type } of settings.queues) {
+    const there = type === 'ephemeral' ? client.loggedType(name) : undefined;
+    if (there === undefined) continue;
+    const words = `queue ${name} exists with type ${there}, and is declared with type ephemeral`;
+    throw new DeclarationError('exists', words);
+  }
+  await declareConfigured({
+    queues: settings.queues.filter(({ type }) => type !== 'ephemeral'),
+    groups: settings.groups,
+    admin: client.admin,
+    spread: () => client.reached(settings.shards.count, SPREAD_MS_MAX),
+    isAlone: settings.peers === undefined,
+    isClosed: () => client.isClosed,
+    logger,
+    signal,
+  });
 }
 
 interface Adding {

@@ -33,7 +33,10 @@ export interface DiskReserveOptions {
   readonly reserveBytes?: number;
   /** How much of it lies in the file. Default: 64 MiB, at most half of the reserve. */
   readonly fileBytes?: number;
-  /** Milliseconds between two looks at the disk. 0: only when `refresh` is called. */
+  /**
+   * Milliseconds between two looks at the disk; five times as long while nothing is `spent`, the
+   * disk looks as before and there is room. 0: only when `refresh` is called.
+   */
   readonly refreshMs?: number;
   readonly onChange: (state: ReserveState, space: ReserveSpace) => void;
 }
@@ -57,6 +60,8 @@ export const RESERVE_LIMITS = {
 } as const satisfies Record<string, Limit>;
 
 const FILE_NAME = 'reserve';
+/** What `refreshMs` is multiplied by on a disk at rest: a look wakes two threads. */
+const AT_REST = 5;
 /** The file is filled by at most this much at each look, so that nobody waits behind it. */
 const PIECE_BYTES = 4 * MIB;
 const SHARE_OF_DISK = 0.05;
@@ -79,7 +84,9 @@ export class DiskReserve {
   #proofWanted = false;
   #releaseNow = false;
   #refreshing: Promise<void> | undefined;
-  #timer: ReturnType<typeof setInterval> | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Since the last look somebody spent, or that one found something else than the one before. */
+  #isMoving = false;
   #closed = false;
 
   /**
@@ -91,10 +98,7 @@ export class DiskReserve {
     const refreshMs = checked('refreshMs', options.refreshMs);
     const reserve = new DiskReserve(options, await files.space(directory));
     await reserve.refresh();
-    if (refreshMs > 0) {
-      reserve.#timer = setInterval(() => void reserve.refresh(), refreshMs);
-      reserve.#timer.unref();
-    }
+    if (refreshMs > 0) reserve.#lookAfter(refreshMs);
     return reserve;
   }
 
@@ -138,6 +142,7 @@ export class DiskReserve {
 
   /** Bytes that the caller took since the last look; makes the state right between two looks. */
   spent(bytes: number): void {
+    this.#isMoving = true;
     this.#free = Math.max(0, this.#free - bytes);
     this.#decide();
   }
@@ -167,9 +172,21 @@ export class DiskReserve {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     await this.#refreshing;
     await this.#file?.close();
+  }
+
+  #lookAfter(refreshMs: number): void {
+    const isAtRest = !this.#isMoving && this.#state === 'ok' && this.#held === this.#fileBytes;
+    this.#isMoving = false;
+    const look = async (): Promise<void> => {
+      const before = this.#free;
+      await this.refresh();
+      this.#isMoving ||= this.#free !== before;
+      if (!this.#closed) this.#lookAfter(refreshMs);
+    };
+    this.#timer = setTimeout(() => void look(), isAtRest ? refreshMs * AT_REST : refreshMs).unref();
   }
 
   async #look(): Promise<void> {

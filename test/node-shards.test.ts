@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { NodeStatus, ReplicaStatus } from '../src/admin/cluster-port.ts';
-import type { Delivery, QueueId } from '../src/broker/ports.ts';
+import type { QueueId } from '../src/broker/ports.ts';
 import { nodeOf } from '../src/cluster/server-id.ts';
 import { parseConfig } from '../src/config/config.ts';
 import { OthersDesk } from '../src/others-talk.ts';
@@ -19,6 +19,7 @@ import { type BatchPort, loopback } from '../src/shard/port.ts';
 import { freePort, scratchDirectory } from './support/broker-process.ts';
 import { queue } from './support/shard-world.ts';
 import { silentLog } from './support/silent-log.ts';
+import { textsSink } from './support/texts-sink.ts';
 
 const PATIENCE_MS = 120_000;
 const YAML = 'storage: { segment_size: 4MiB, reserve: 8MiB }\nlog: { level: silent }\n';
@@ -77,6 +78,7 @@ async function start(id: string, shards: { count: number; replicas: number }): P
     nodes: places,
     tls: undefined,
     backlogBytes: 1 << 24,
+    catchUpBytesPerSecond: 1 << 24,
     joins: false,
     rejects: false,
     readsReplica: true,
@@ -165,13 +167,7 @@ async function publish(at: Running, shard: number, texts: readonly string[]): Pr
 async function held(at: Running, shard: number, count: number): Promise<string[]> {
   const client = await at.client(shard);
   const texts: string[] = [];
-  const sink = {
-    attached: () => undefined,
-    delivered: ({ message }: Delivery) => void texts.push(Buffer.from(message.payload).toString()),
-    batchEnd: () => undefined,
-    ended: () => undefined,
-    cancelled: () => undefined,
-  };
+  const sink = textsSink(texts);
   const queueId = client.queues.named(`q${shard}`)?.queueId as QueueId;
   const none = { group: undefined, filter: '', start: undefined, manual: false };
   const consumer = client.consume({ ...none, queueId, clientId: 'c', credit: 1_000 }, sink);

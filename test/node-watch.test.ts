@@ -38,7 +38,8 @@ function start(set: readonly string[] = [], shards: StartShards = startShards): 
     ...set,
   ];
   const config = parseConfig({ overrides });
-  return Node.start({ config, log: quiet, startShards: shards, terminal: false });
+  const parts = { config, log: quiet, version: '0.0.0', startShards: shards, terminal: false };
+  return Node.start(parts);
 }
 
 async function get(port: number, path: string): Promise<{ status: number; body: string }> {

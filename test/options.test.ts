@@ -15,10 +15,13 @@ import {
   adminOptions,
   brokerOptions,
   logSettings,
-  mqttListeners,
+  mqttDoors,
+  mqttSettings,
   opsOptions,
   queueDefinition,
+  serverTlsSettings,
   shardSettings,
+  systemInterval,
 } from '../src/options.ts';
 import { MQTT_DEFAULTS, mqttOptions } from '../src/protocol/mqtt/options.ts';
 import { SHARD_CLIENT_DEFAULTS } from '../src/shard/client-options.ts';
@@ -35,9 +38,12 @@ function told(config: Config): unknown {
   return {
     admin: adminOptions(config, '/data'),
     broker: broker(config),
-    listeners: mqttListeners(config),
+    doors: mqttDoors(config),
+    tls: serverTlsSettings(config),
+    mqtt: mqttSettings(config),
     ops: opsOptions(config),
     shards: shardSettings(config, config.data_dir, true),
+    system: systemInterval(config),
     log: [logSettings(config, true), logSettings(config, false)],
   };
 }
@@ -60,6 +66,7 @@ function leaves(keys: Readonly<Record<string, Key>>, path = ''): Named[] {
 function others({ path, key }: Named): string[] {
   switch (key.kind) {
     case 'text':
+      if (path.endsWith('.path')) return ['/another'];
       return path.endsWith('.start') ? ['first', 'last', '7'] : ['another'];
     case 'choice':
       return key.choices.filter((name) => name !== key.fallback);
@@ -72,7 +79,10 @@ function others({ path, key }: Named): string[] {
     case 'address':
       return ['127.0.0.1:1', '[::1]:1883'];
     case 'texts':
-      return ["['$queue/a', '$queue/b/#']"];
+      if (path.endsWith('.crl')) return ["['a.crl', 'b.crl']"];
+      return path.endsWith('.origins')
+        ? ["['https://example.com', '*']"]
+        : ["['$queue/a', '$queue/b/#']"];
     default:
       return key satisfies never;
   }
@@ -103,9 +113,33 @@ const CLUSTER = [
   'cluster.listen=127.0.0.1:7',
   'cluster.peers=[{id: node-1, addr: "127.0.0.1:7"}]',
 ] as const;
+const TWO_NODES = [
+  'cluster.listen=127.0.0.1:7',
+  'cluster.peers=[{id: node-1, addr: "127.0.0.1:7"}, {id: b, addr: "127.0.0.1:8"}]',
+];
 const CLUSTER_TLS = [...CLUSTER, 'cluster.tls={cert: c, key: k, ca: a}'];
 
+const WEB_SOCKET = ['server.mqtt.ws.addr=127.0.0.1:9001'];
+const TLS_FILES = 'server.tls={cert: c, key: k, client_ca: a}';
+const TLS = ['server.mqtt.tls.addr=127.0.0.1:8883', TLS_FILES];
+const WSS = ['server.mqtt.wss.addr=127.0.0.1:8884', TLS_FILES];
+
+/** All keys of a section, but for the one that says where. */
+function eachOf(path: string, { keys }: { keys: object }, beside: readonly string[]) {
+  const names = Object.keys(keys).filter((name) => name !== 'addr');
+  return Object.fromEntries(names.map((name) => [`${path}.${name}`, beside]));
+}
+const SERVER = KEYS.keys.server.keys;
+
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
+  ...eachOf('server.mqtt.tls', SERVER.mqtt.keys.tls, TLS),
+  ...eachOf('server.mqtt.ws', SERVER.mqtt.keys.ws, WEB_SOCKET),
+  ...eachOf('server.mqtt.wss', SERVER.mqtt.keys.wss, WSS),
+  ...eachOf('server.tls', SERVER.tls, TLS),
+  'server.mqtt.tls.addr': [TLS_FILES],
+  'server.mqtt.wss.addr': [TLS_FILES],
+  'server.mqtt.ws.max_message_size': [...WEB_SOCKET, 'server.mqtt.max_packet_size=1KiB'],
+  'server.mqtt.wss.max_message_size': [...WSS, 'server.mqtt.max_packet_size=1KiB'],
   'storage.reserve': ['storage.segment_size=1MiB'],
   'storage.prewrite_size': ['storage.window=2GiB', 'storage.segment_size=1GiB'],
   'storage.segment_size': ['storage.window=2GiB'],
@@ -114,11 +148,10 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
   'shards.max_pending': ['shards.high_water=64KiB'],
   'cluster.id': CLUSTER,
   'cluster.listen': CLUSTER,
-  'cluster.join': [
-    'cluster.listen=127.0.0.1:7',
-    'cluster.peers=[{id: node-1, addr: "127.0.0.1:7"}, {id: b, addr: "127.0.0.1:8"}]',
-  ],
+  'cluster.join': TWO_NODES,
+  'cluster.shards': TWO_NODES,
   'cluster.max_peer_backlog': CLUSTER,
+  'cluster.catch_up_rate': CLUSTER,
   'cluster.write_policy': CLUSTER,
   'cluster.distribution_mode': CLUSTER,
   'cluster.reattach_grace': CLUSTER,
@@ -197,7 +230,7 @@ describe('the ranges of the file are within those of the parts', () => {
   )('$path', ({ path, key }) => {
     for (const value of others({ path, key })) {
       const config = parseConfig({ overrides: assignments(path, value)[1] });
-      for (const { mqtt } of mqttListeners(config)) expect(() => mqttOptions(mqtt)).not.toThrow();
+      expect(() => mqttOptions(mqttSettings(config))).not.toThrow();
       const { queues, storage, client, maxMessageBytes } = shardSettings(config, '/', false);
       const { ackTimeoutMs } = client;
       // The client's own range, and the largest batch that the log takes.
@@ -224,7 +257,7 @@ describe('the defaults of the file are those of the parts', () => {
   const shards = shardSettings(config, '/', false);
 
   it('of MQTT and the broker', () => {
-    expect(mqttListeners(config)[0]?.mqtt).toEqual(MQTT_DEFAULTS);
+    expect(mqttSettings(config)).toEqual(MQTT_DEFAULTS);
     expect(BROKER_DEFAULTS).toMatchObject(brokerOptions(config));
   });
 

@@ -16,9 +16,11 @@ import { openShardHost } from '../src/shard-host.ts';
 import type { ShardHost } from '../src/shard-host.ts';
 import { ShardClient } from '../src/shard/client.ts';
 import { loopback } from '../src/shard/port.ts';
-import type { Delivery, QueueId } from '../src/broker/ports.ts';
+import type { QueueId } from '../src/broker/ports.ts';
+import type { QueueDefinition } from '../src/machine/definitions.ts';
 import { freePort } from './support/broker-process.ts';
 import { flipRecord } from './support/flip-record.ts';
+import { textsSink } from './support/texts-sink.ts';
 
 /** What was told at level error. */
 const errors: string[] = [];
@@ -71,6 +73,7 @@ async function start(id: string, small = false): Promise<void> {
     nodes,
     tls: undefined,
     backlogBytes: 1 << 24,
+    catchUpBytesPerSecond: 1 << 24,
     rejects: false,
     readsReplica: true,
     reattachGraceMs: 2_000,
@@ -97,8 +100,21 @@ async function start(id: string, small = false): Promise<void> {
       throw error;
     },
   });
-  const client = ShardClient.open({ port: near, node: id, logger, isRouted: true });
+  const opened = ShardClient.open({ port: near, node: id, logger, isRouted: true });
+  const client = opened.then((reached) => withQueues(reached, settings.queues));
   running.set(id, { id, host, client });
+}
+
+/** A node declares the queues of its file when it reaches who leads. */
+async function withQueues(
+  client: ShardClient,
+  queues: readonly QueueDefinition[],
+): Promise<ShardClient> {
+  for (const queue of queues) {
+    if (client.queues.named(queue.name) === undefined) await client.admin.declare(queue);
+  }
+  await until(() => queues.every(({ name }) => client.queues.named(name) !== undefined));
+  return client;
 }
 
 async function stop(id: string): Promise<void> {
@@ -145,13 +161,7 @@ async function publishTo(
 async function consumed(node: Running, count: number): Promise<string[]> {
   const client = await node.client;
   const texts: string[] = [];
-  const sink = {
-    attached: () => undefined,
-    delivered: ({ message }: Delivery) => void texts.push(Buffer.from(message.payload).toString()),
-    batchEnd: () => undefined,
-    ended: () => undefined,
-    cancelled: () => undefined,
-  };
+  const sink = textsSink(texts);
   const queueId = client.queues.named('orders')?.queueId as QueueId;
   const none = { group: undefined, filter: '', start: undefined, manual: false };
   client.consume({ ...none, queueId, clientId: 'c', credit: 10_000 }, sink);
@@ -163,13 +173,7 @@ async function consumed(node: Running, count: number): Promise<string[]> {
 async function streamed(node: Running, group: string, count: number): Promise<string[]> {
   const client = await node.client;
   const texts: string[] = [];
-  const sink = {
-    attached: () => undefined,
-    delivered: ({ message }: Delivery) => void texts.push(Buffer.from(message.payload).toString()),
-    batchEnd: () => undefined,
-    ended: () => undefined,
-    cancelled: () => undefined,
-  };
+  const sink = textsSink(texts);
   const queueId = client.queues.named('events')?.queueId as QueueId;
   const start = { kind: 'first' } as const;
   const whole = { group, filter: '', start, manual: false, clientId: group, credit: 10_000 };

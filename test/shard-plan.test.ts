@@ -1,7 +1,7 @@
 /** Which shards are made, and which members go: one step at a time, and never past a majority. */
 
 import { describe, expect, it } from 'vitest';
-import { foundersOf, nextLeaving, nextShard } from '../src/shard-plan.ts';
+import { foundersOf, hostsGivenUp, nextLeaving, nextShard } from '../src/shard-plan.ts';
 
 type Known = Parameters<typeof nextLeaving>[1];
 
@@ -86,5 +86,40 @@ describe('the member that goes next', () => {
     const known = leads(['a', 'b', 'c', 'd']);
     expect(nextLeaving({ hosts }, { ...known, commitIndex: 3 })).toBeUndefined();
     expect(nextLeaving({ hosts }, { ...known, role: 'follower' })).toBeUndefined();
+  });
+});
+
+describe('hosts that were given up', () => {
+  const hosts = ['a', 'b', 'c', 'd'];
+  const rescue = {
+    by: 'ann',
+    atMs: 1,
+    lastIndex: 3,
+    lastTerm: 1,
+    givenUp: ['a', 'b', 'c+17'],
+  } as const;
+  const rescued = (ids: readonly string[], more: Partial<Known> = {}): Known => {
+    const known = leads(ids);
+    const { index, configuration } = known.configuration;
+    return {
+      ...known,
+      configuration: { index, configuration: { ...configuration, rescue } },
+      ...more,
+    };
+  };
+
+  it('are those whose replica was, by the name of the node, but for the one that goes on', () => {
+    expect(hostsGivenUp({ hosts }, rescued(['a+99']))).toEqual(['b', 'c']);
+    expect(hostsGivenUp({ hosts: ['a', 'd'] }, rescued(['a+99']))).toEqual([]);
+  });
+
+  it('are none where nobody was rescued, or another one leads, or it is not committed', () => {
+    expect(hostsGivenUp({ hosts }, leads(['a+99']))).toBeUndefined();
+    expect(hostsGivenUp({ hosts }, rescued(['a+99'], { role: 'follower' }))).toBeUndefined();
+    expect(hostsGivenUp({ hosts }, rescued(['a+99'], { commitIndex: 3 }))).toBeUndefined();
+  });
+
+  it('are none any more once another one was added', () => {
+    expect(hostsGivenUp({ hosts }, rescued(['a+99', 'b+3']))).toBeUndefined();
   });
 });

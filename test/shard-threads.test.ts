@@ -255,6 +255,39 @@ describe.each(['main', 'worker'] as const)('shards, thread: %s', (thread) => {
     }
     await second.stop();
   });
+
+  it('several shards: queues of the configuration are spread, and changed where they are', async () => {
+    const queues = ['a', 'b', 'c'].map((name) => defaultDefinition(name, 'classic'));
+    const several = settings(thread, { queues, shards: { count: 3, replicas: 3 } });
+    const first = await started(several);
+    expect(new Set(shardsOf(first)).size).toBe(3);
+    await first.stop();
+
+    const changed = queues.map((each) => ({ ...each, limits: { ...each.limits, maxMessages: 7 } }));
+    const second = await started({ ...several, queues: changed });
+    expect(new Set(shardsOf(second)).size).toBe(3);
+    for (const { name } of second.queues.queues) {
+      const { definition } = await second.queues.admin.show(name);
+      expect(definition.limits.maxMessages).toBe(7);
+    }
+    await second.stop();
+
+    const away = changed.find(({ name }) => {
+      return shardOf(second.queues.queues.named(name)?.queueId ?? expect.fail()) > 0;
+    });
+    const inMemory = defaultDefinition(away?.name ?? '', 'ephemeral');
+    await expect(started({ ...several, queues: [inMemory] })).rejects.toThrow(
+      /exists with type classic, and is declared with type ephemeral/,
+    );
+
+    // Also where the configuration has gone back to one shard, which these queues are not all in.
+    const third = await started(settings(thread, { queues }));
+    for (const { name } of third.queues.queues) {
+      const { definition } = await third.queues.admin.show(name);
+      expect(definition.limits.maxMessages).toBe(0);
+    }
+    await third.stop();
+  });
 });
 
 function shardsOf(shards: ShardThreads): number[] {

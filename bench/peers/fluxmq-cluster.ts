@@ -1,5 +1,6 @@
 /**
- * Three FluxMQ brokers as one cluster with its defaults: each replica syncs what it acknowledges.
+ * Three FluxMQ brokers as one cluster with its defaults, but of one shard: each replica syncs what
+ * it acknowledges.
  * Beside what every cluster under test has, single nodes can be killed, stopped and started again,
  * and asked what they are by their metrics.
  */
@@ -180,7 +181,8 @@ async function nodeOf(base: string, nth: number, more: object): Promise<FluxmqNo
       mqtt: { tcp: { addr: `127.0.0.1:${PORTS + nth}` } },
       ops: { addr: `127.0.0.1:${OPS_PORTS + nth}` },
     },
-    cluster: { listen: `127.0.0.1:${PEER_PORTS + nth}`, peers },
+    // What is measured is one group of three replicas, as of one queue elsewhere.
+    cluster: { listen: `127.0.0.1:${PEER_PORTS + nth}`, peers, shards: 1 },
     log: { level: 'error' },
     // A queue for each load, as it comes.
     auto_create: { type: 'classic' },

@@ -10,8 +10,9 @@ import { scaled, type Suite, type SuiteOptions } from './suite.ts';
 
 const QUEUES = 10_000;
 const MESSAGES = 600_000;
-/** Starting has an aftermath: checkpoints, collections. */
-const REST_MS = 5000;
+/** Starting has an aftermath: checkpoints, and collections of what it left behind. */
+const REST_MS = 90_000;
+const SMOKE_MS = 5000;
 const IDLE_MS = 20_000;
 
 interface Round {
@@ -41,8 +42,8 @@ async function measure(options: SuiteOptions): Promise<Round> {
   const names = Array.from({ length: QUEUES }, (_, i) => `q${i}`);
   const cluster = await FluxmqCluster.start({ more: { queues: names.map((name) => ({ name })) } });
   try {
-    await rest(REST_MS);
-    const idle = await idleCores(cluster, options.smoke ? REST_MS : IDLE_MS);
+    await rest(options.smoke ? SMOKE_MS : REST_MS);
+    const idle = await idleCores(cluster, options.smoke ? SMOKE_MS : IDLE_MS);
     const [leader] = await cluster.makeQueue('q0');
     const rate = async (count: number): Promise<number> => {
       const load = { port: leader?.port ?? 0, connections: 64, window: 20, payloadBytes: 256 };

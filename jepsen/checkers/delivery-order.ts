@@ -4,17 +4,22 @@
  *
  * A redelivery may come late, and the first delivery of it may have been lost on the way. In a
  * group that never had two consumers at once, only a former connection that the broker may not
- * have given up yet can have lost it; in others, so can any fault. Such inversions are counted as
- * excused; those that nothing excuses are violations.
+ * have given up yet can have lost it, or a fault between the consumer's node and the leader, which
+ * then counts the attempt; in others, so can any fault, and a connection that the broker has given
+ * up and whose client has not heard of it yet. Such inversions are counted as excused; those that
+ * nothing excuses are violations.
  */
 
 import type { Attachment, Dequeue, Operation } from '../history/operation.ts';
 import { faultsOf } from './faults.ts';
+import { ServedTime } from './served-time.ts';
+import { UnheardEnds } from './unheard-ends.ts';
 import { Findings, type Verdict } from './verdict.ts';
 
 /**
  * How long a broker may take a dead connection for a member and hold what it gave to it: one and a
- * half keep-alives of 5 s, a visibility timeout of 10 s, and an election or two.
+ * half keep-alives of 5 s, a visibility timeout of 10 s, and an election or two. Of the time in
+ * which the queue is served: before somebody leads, nothing ends.
  */
 const GHOST_NS = 45_000_000_000;
 
@@ -31,7 +36,7 @@ interface Group {
   /** Whether two consumers were attached at once, ever. */
   shared: boolean;
   /** When a connection ended last. */
-  endedAt: number;
+  endedAt: number | undefined;
 }
 
 type Faulty = (from: number, to: number) => boolean;
@@ -40,11 +45,15 @@ class DeliveryOrder {
   readonly #groups = new Map<string, Group>();
   readonly #findings = new Findings();
   readonly #faulty: Faulty;
+  readonly #served: ServedTime;
+  readonly #ends: UnheardEnds;
   #judged = 0;
   #excused = 0;
 
-  constructor(faulty: Faulty) {
+  constructor(faulty: Faulty, history: readonly Operation[]) {
     this.#faulty = faulty;
+    this.#served = new ServedTime(history);
+    this.#ends = new UnheardEnds(history);
   }
 
   /** First, so that a group is known as shared before its deliveries are judged. */
@@ -54,7 +63,7 @@ class DeliveryOrder {
     }
     for (const group of this.#groups.values()) {
       group.attached.clear();
-      group.endedAt = Number.NEGATIVE_INFINITY;
+      group.endedAt = undefined;
     }
   }
 
@@ -70,7 +79,7 @@ class DeliveryOrder {
     if (group.attached.size > 1) group.shared = true;
   }
 
-  delivery({ group: name, consumer, offset, value, time }: Dequeue): void {
+  delivery({ group: name, consumer, offset, value, time, attempt }: Dequeue): void {
     const group = this.#group(name);
     const fresh = !group.seen.has(offset);
     group.seen.add(offset);
@@ -83,8 +92,11 @@ class DeliveryOrder {
       connection.newestValue = value;
       return;
     }
-    const ghost = time - group.endedAt < GHOST_NS;
-    if (ghost || (group.shared && this.#faulty(time - GHOST_NS, time))) {
+    const { endedAt } = group;
+    const ghost = endedAt !== undefined && this.#served.between(endedAt, time) < GHOST_NS;
+    const isFaulty = (group.shared || attempt > 1) && this.#faulty(time - GHOST_NS, time);
+    const unheard = attempt > 1 && this.#ends.silentAt(name, { consumer, time }, GHOST_NS);
+    if (ghost || isFaulty || unheard) {
       this.#excused += 1;
       return;
     }
@@ -112,7 +124,7 @@ class DeliveryOrder {
       connections: new Map(),
       attached: new Set(),
       shared: false,
-      endedAt: Number.NEGATIVE_INFINITY,
+      endedAt: undefined,
     };
     this.#groups.set(name, group);
     return group;
@@ -121,9 +133,8 @@ class DeliveryOrder {
 
 export function checkDeliveryOrder(history: readonly Operation[]): Verdict {
   const faults = faultsOf(history);
-  const order = new DeliveryOrder((from, to) =>
-    faults.some((fault) => fault.from <= to && fault.to >= from),
-  );
+  const faulty: Faulty = (from, to) => faults.some((each) => each.from <= to && each.to >= from);
+  const order = new DeliveryOrder(faulty, history);
   order.membership(history);
   for (const operation of history) {
     if (operation.f === 'attach' || operation.f === 'detach') order.attachment(operation);

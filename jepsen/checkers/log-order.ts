@@ -21,8 +21,14 @@ interface Sweep {
   readonly ends: Map<string, { readonly offset: number; readonly value: string }>;
 }
 
-export function checkLogOrder(history: readonly Operation[]): Verdict {
-  const findings = new Findings();
+interface Places {
+  readonly offsets: ReadonlyMap<string, number>;
+  readonly storedTwice: number;
+  readonly conflicts: number;
+}
+
+/** One offset for each message, one message for each offset: true of any queue. */
+export function placesIn(history: readonly Operation[], findings: Findings): Places {
   const offsets = new Map<string, number>();
   const values = new Map<number, string>();
   let [storedTwice, conflicts] = [0, 0];
@@ -42,6 +48,12 @@ export function checkLogOrder(history: readonly Operation[]): Verdict {
       findings.add(time, `offset ${offset} has ${other}, and ${value} in group ${group}`);
     }
   }
+  return { offsets, storedTwice, conflicts };
+}
+
+export function checkLogOrder(history: readonly Operation[]): Verdict {
+  const findings = new Findings();
+  const { offsets, storedTwice, conflicts } = placesIn(history, findings);
   const sweep: Sweep = {
     offsets,
     findings,

@@ -17,7 +17,7 @@ export function checkSettled(history: readonly Operation[]): Verdict {
   const settled = new Map<string, number>();
   let [acknowledged, unknown, again, late] = [0, 0, 0, 0];
   for (const operation of history) {
-    if (operation.f === 'ack') {
+    if (operation.f === 'ack' || operation.f === 'reject') {
       if (operation.type === 'info') unknown += 1;
       if (operation.type !== 'ok') continue;
       acknowledged += 1;

@@ -28,6 +28,8 @@ export interface Verdict {
 export interface Asked {
   /** Kinds of faults. */
   readonly nemeses: readonly string[];
+  /** Whether consumers were to reject some of the messages. */
+  readonly rejects?: boolean;
 }
 
 export type Checker = (history: readonly Operation[], asked: Asked) => Verdict;

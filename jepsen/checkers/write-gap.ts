@@ -1,7 +1,8 @@
 /**
  * How long writers had to wait: for each fault the longest time between two acknowledged enqueues
- * that touches it, from its installation to the first acknowledgement after its end. It says how
- * the cluster did, and judges nothing: no time decides whether a run is valid.
+ * that touches it, from its installation to the first acknowledgement after its end; of several
+ * queues, that of the queue that waited longest. It says how the cluster did, and judges nothing:
+ * no time decides whether a run is valid.
  */
 
 import type { Operation, Phase } from '../history/operation.ts';
@@ -34,6 +35,15 @@ function gapOf(fault: Fault, times: readonly number[], end: number): number | un
   }
 }
 
+function longestIn(times: readonly number[], begin: number): number {
+  let [longest, before] = [0, begin];
+  for (const time of times) {
+    longest = Math.max(longest, time - before);
+    before = time;
+  }
+  return longest;
+}
+
 function row(kind: string, gaps: readonly number[]): string[] {
   const sorted = gaps.toSorted((a, b) => a - b);
   const at = (share: number): string =>
@@ -47,22 +57,23 @@ export function checkWriteGap(history: readonly Operation[]): Verdict {
   const phase = (name: Phase): number | undefined =>
     history.find((operation) => operation.f === 'phase' && operation.value === name)?.time;
   const end = phase('drain') ?? history.at(-1)?.time ?? 0;
-  const times = history
-    .filter(({ f, type, time }) => f === 'enqueue' && type === 'ok' && time <= end)
-    .map(({ time }) => time);
+  const queues = new Map<string, number[]>();
+  for (const operation of history) {
+    if (operation.f !== 'enqueue' || operation.type !== 'ok' || operation.time > end) continue;
+    const times = queues.get(operation.queue);
+    if (times === undefined) queues.set(operation.queue, [operation.time]);
+    else times.push(operation.time);
+  }
   const gaps = new Map<string, number[]>();
   for (const fault of faultsOf(history)) {
-    const gap = gapOf(fault, times, end);
-    if (gap === undefined) continue;
+    const all = [...queues.values()].flatMap((times) => gapOf(fault, times, end) ?? []);
+    if (all.length === 0) continue;
+    const gap = Math.max(...all);
     const name = `${fault.kind} ${fault.choice}`;
     gaps.set(name, [...(gaps.get(name) ?? []), gap]);
   }
-  let longest = 0;
-  let before = phase('load') ?? 0;
-  for (const time of times) {
-    longest = Math.max(longest, time - before);
-    before = time;
-  }
+  const begin = phase('load') ?? 0;
+  const longest = Math.max(0, ...[...queues.values()].map((times) => longestIn(times, begin)));
   const rows = [...gaps]
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([kind, all]) => row(kind, all));

@@ -12,7 +12,7 @@ import { Loopback } from './loopback.ts';
 import { Namespaces, whyNoNamespaces } from './namespaces.ts';
 import type { ClusterNetwork } from './network.ts';
 import { BrokerNode } from './node.ts';
-import { dumpReplicaLog } from './replica-log.ts';
+import { type ShardPlace, dumpReplicaLog } from './replica-log.ts';
 import { runProgram } from './run-program.ts';
 
 /** dist/jepsen/cluster is three levels below the repository's root. */
@@ -26,6 +26,8 @@ export interface ClusterOptions {
   readonly directory: string;
   readonly nodes: number;
   readonly network: NetworkChoice;
+  /** Undefined: the brokers' default. */
+  readonly shards: number | undefined;
   readonly onDeath: (node: string, how: string) => void;
 }
 
@@ -59,7 +61,8 @@ export class Cluster {
         const file = join(directory, CONFIGURATION_FILE);
         const dataDirectory = join(directory, 'data');
         const tls = certificates.get(id);
-        const text = { node: id, nodes: ids, dataDirectory, network, certificates: tls };
+        const { shards } = options;
+        const text = { node: id, nodes: ids, dataDirectory, network, certificates: tls, shards };
         await writeFile(file, configurationOf(text));
         const addresses = network.addresses(id);
         const command = [...network.onNode(id), PROGRAM, 'start', '--config', file];
@@ -95,11 +98,15 @@ export class Cluster {
   }
 
   /** Of brokers that do not run any more. A log that cannot be read is left out. */
-  async dumpLogs(): Promise<void> {
-    for (const { directory, id } of this.nodes) {
-      await dumpReplicaLog(PROGRAM, directory).catch((error: unknown) => {
-        process.stderr.write(`${id}: ${error instanceof Error ? error.message : String(error)}\n`);
-      });
+  async dumpLogs(places: readonly ShardPlace[]): Promise<void> {
+    for (const { shard, nodes } of places) {
+      for (const id of nodes) {
+        const { directory } = this.node(id);
+        await dumpReplicaLog(PROGRAM, directory, shard).catch((error: unknown) => {
+          const words = error instanceof Error ? error.message : String(error);
+          process.stderr.write(`${id}, shard ${shard}: ${words}\n`);
+        });
+      }
     }
   }
 

@@ -1,20 +1,9 @@
-/**
- * The configuration file of each node. The queue of the run never gives up on a message, so that
- * none leaves it but by a settlement, and gives back soon what a dead consumer held.
- */
+/** The configuration file of each node. The queues of a run are declared when all nodes serve. */
 
 import type { ClusterNetwork } from './network.ts';
 import { addressText } from './network.ts';
 
-export const QUEUE = 'jepsen';
 export const CLUSTER_ID = 'jepsen';
-/** One consumer at a time: order can be judged through every fault. */
-export const SOLE_GROUP = 'sole';
-/** A consumer on each node. */
-export const TEAM_GROUP = 'team';
-
-const DELIVERY_LIMIT = 1_000_000;
-const VISIBILITY_TIMEOUT = '10s';
 
 export interface CertificateFiles {
   readonly cert: string;
@@ -28,11 +17,13 @@ export interface ConfigurationParts {
   readonly dataDirectory: string;
   readonly network: ClusterNetwork;
   readonly certificates: CertificateFiles | undefined;
+  /** Undefined: the broker's default. */
+  readonly shards: number | undefined;
 }
 
 /** As JSON, which YAML reads. */
 export function configurationOf(parts: ConfigurationParts): string {
-  const { node, nodes, dataDirectory, network, certificates } = parts;
+  const { node, nodes, dataDirectory, network, certificates, shards } = parts;
   const { mqtt, ops, peer } = network.addresses(node);
   const peers = nodes.map((id) => ({ id, addr: addressText(network.peerAddress(node, id)) }));
   const cluster = {
@@ -40,6 +31,7 @@ export function configurationOf(parts: ConfigurationParts): string {
     listen: addressText(peer),
     peers,
     ...(certificates !== undefined && { tls: certificates }),
+    ...(shards !== undefined && { shards }),
   };
   const configuration = {
     node: { id: node },
@@ -52,15 +44,6 @@ export function configurationOf(parts: ConfigurationParts): string {
     },
     // A run of hours must not fill the disk, nor keep everything in one segment.
     storage: { segment_size: '16MiB', window: '64MiB', reserve: '64MiB' },
-    queues: [
-      {
-        name: QUEUE,
-        visibility_timeout: VISIBILITY_TIMEOUT,
-        delivery_limit: DELIVERY_LIMIT,
-        retry: { min: '10ms', max: '1s' },
-        groups: [{ name: SOLE_GROUP }, { name: TEAM_GROUP }],
-      },
-    ],
     log: { level: 'info', format: 'json' },
     ...(nodes.length > 1 && { cluster }),
   };

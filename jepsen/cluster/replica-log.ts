@@ -1,7 +1,8 @@
 /**
- * What lies in the log of a broker that does not run, by the program that operators have for it
- * (`fluxmq segment-dump`): index, term and checksum of the payload of each entry. Kept beside the
- * node's own log as `entries.jsonl`, so that a run can be judged again without its data.
+ * What lies in the log of a shard, at a broker that does not run, by the program that operators
+ * have for it (`fluxmq segment-dump`): index, term and checksum of the payload of each entry. Kept
+ * beside the node's own log as `entries-<shard>.jsonl`, so that a run can be judged again without
+ * its data.
  */
 
 import { spawn } from 'node:child_process';
@@ -10,7 +11,15 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-const ENTRIES_FILE = 'entries.jsonl';
+function entriesFile(directory: string, shard: number): string {
+  return join(directory, `entries-${shard}.jsonl`);
+}
+
+/** On which nodes a shard has replicas. */
+export interface ShardPlace {
+  readonly shard: number;
+  readonly nodes: readonly string[];
+}
 
 export interface ReplicaEntry {
   readonly index: number;
@@ -27,11 +36,15 @@ interface Dumped {
 }
 
 /** `directory` is the node's: its data and its files of the run. Rejects when there is damage. */
-export async function dumpReplicaLog(program: string, directory: string): Promise<void> {
-  const args = ['segment-dump', '--json', join(directory, 'data')];
+export async function dumpReplicaLog(
+  program: string,
+  directory: string,
+  shard: number,
+): Promise<void> {
+  const args = ['segment-dump', '--json', join(directory, 'data', `shard-${shard}`)];
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] });
   const ended = once(child, 'exit');
-  const out = createWriteStream(join(directory, ENTRIES_FILE));
+  const out = createWriteStream(entriesFile(directory, shard));
   for await (const line of createInterface({ input: child.stdout })) {
     const { event, batch, index, term, payloadCrc: checksum } = JSON.parse(line) as Dumped;
     if (event !== 'batch' || batch !== 'entry') continue;
@@ -44,8 +57,11 @@ export async function dumpReplicaLog(program: string, directory: string): Promis
 }
 
 /** Undefined when it was not dumped. */
-export async function readReplicaLog(directory: string): Promise<ReplicaEntry[] | undefined> {
-  const input = createReadStream(join(directory, ENTRIES_FILE));
+export async function readReplicaLog(
+  directory: string,
+  shard: number,
+): Promise<ReplicaEntry[] | undefined> {
+  const input = createReadStream(entriesFile(directory, shard));
   const entries: ReplicaEntry[] = [];
   try {
     for await (const line of createInterface({ input })) {

@@ -6,13 +6,12 @@
 
 import { sleep } from '../sleep.ts';
 import type { Cluster } from './cluster.ts';
+import type { ShardPlace } from './replica-log.ts';
 import { runProgram } from './run-program.ts';
 
 const LOOK_MS = 300;
 const LOOKS_MAX = 10;
 const ANSWER_MAX = '2s';
-/** The one shard that there is. */
-const SHARD = 0;
 
 interface Member {
   readonly id: string;
@@ -32,9 +31,11 @@ export interface Replica {
 interface NodeStatus {
   readonly node: string | null;
   readonly replicas?: readonly Replica[];
+  /** Those beside shard 0. */
+  readonly shards?: readonly { readonly shard: number; readonly hosts: readonly string[] }[];
 }
 
-/** A node in its cluster, by its own word and the leader's. */
+/** A node in a shard, by its own word and the leader's. */
 export interface Place {
   /** The node that leads. */
   readonly leader: string;
@@ -58,23 +59,40 @@ export class Roles {
     this.#cluster = cluster;
   }
 
-  /** Undefined when nobody says so for a while. */
-  async leader(): Promise<string | undefined> {
+  /** Of the shard; undefined when nobody says so for a while. */
+  async leader(shard: number): Promise<string | undefined> {
     for (let look = 0; look < LOOKS_MAX; look += 1) {
-      const leader = leading(await this.#replicas());
+      const leader = leading(replicasOf(await this.#answers(), shard));
       if (leader !== undefined) return nodeOf(leader.id);
       await sleep(LOOK_MS);
     }
     return undefined;
   }
 
-  /** Undefined when nobody leads, or the node does not answer. */
+  /** In shard 0; undefined when nobody leads, or the node does not answer. */
   async placeOf(node: string): Promise<Place | undefined> {
-    return placeIn(await this.#replicas(), node);
+    return placeIn(replicasOf(await this.#answers(), 0), node);
+  }
+
+  /** Whether the node votes in these shards with all that there is, and no former one does. */
+  async isWhole(node: string, shards: readonly number[]): Promise<boolean> {
+    const answers = await this.#answers();
+    return shards.every((shard) => isWholeIn(replicasOf(answers, shard), node));
+  }
+
+  /** Each shard that there is and is led; fewer while they are being made. */
+  async places(): Promise<ShardPlace[]> {
+    const answers = await this.#answers();
+    const maps = answers.map(({ shards = [] }) => shards);
+    const longest = maps.toSorted((a, b) => b.length - a.length).at(0) ?? [];
+    const all = longest.map(({ shard, hosts }) => ({ shard, nodes: hosts }));
+    return [{ shard: 0, nodes: this.#cluster.ids }, ...all].filter(({ shard }) => {
+      return leading(replicasOf(answers, shard)) !== undefined;
+    });
   }
 
   /** Of the nodes that run; none when nobody answers. */
-  async #replicas(): Promise<Replica[]> {
+  async #answers(): Promise<NodeStatus[]> {
     const running = this.#cluster.nodes.filter(({ state }) => state === 'up');
     const [first, ...others] = running.map(({ dataDirectory }) => dataDirectory);
     if (first === undefined) return [];
@@ -82,9 +100,17 @@ export class Roles {
     const args = ['cluster', 'status', '--json', '--timeout', ANSWER_MAX, '--data', first, ...more];
     const output = await runProgram(this.#cluster.program, args).catch(() => '');
     const lines = output.split('\n').filter((line) => line !== '');
-    const all = lines.map((line) => JSON.parse(line) as NodeStatus);
-    return all.flatMap(({ replicas = [] }) => replicas.filter(({ shard }) => shard === SHARD));
+    return lines.map((line) => JSON.parse(line) as NodeStatus);
   }
+}
+
+function replicasOf(answers: readonly NodeStatus[], wanted: number): Replica[] {
+  return answers.flatMap(({ replicas = [] }) => replicas.filter(({ shard }) => shard === wanted));
+}
+
+export function isWholeIn(replicas: readonly Replica[], node: string): boolean {
+  const place = placeIn(replicas, node);
+  return place !== undefined && place.votes && place.former.length === 0;
 }
 
 /** Of several that say that they lead, the one of the newest term does. */

@@ -20,6 +20,7 @@ interface OfClient extends Stamped {
   readonly process: number;
   /** The node that the client is connected to. */
   readonly node: string;
+  readonly queue: string;
   /** Why it is not `ok`. */
   readonly error?: string;
 }
@@ -44,12 +45,22 @@ export interface Dequeue extends OfClient {
   readonly corrupt?: true;
 }
 
-export interface Ack extends OfClient {
-  readonly f: 'ack';
+interface Settlement extends OfClient {
   readonly value: string;
   readonly group: string;
   readonly consumer: string;
   readonly offset: number;
+}
+
+export interface Ack extends Settlement {
+  readonly f: 'ack';
+}
+
+/** Given up for good: it becomes a dead letter. */
+export interface Reject extends Settlement {
+  readonly f: 'reject';
+  /** The queue that the dead letter goes to. */
+  readonly dead: string;
 }
 
 /** A consumer's connection: `ok` of `attach` when it is subscribed, `ok` of `detach` at its end. */
@@ -98,17 +109,19 @@ export interface Died extends Stamped {
   readonly error: string;
 }
 
-/** A node answered after the final heal: `ok`, or `fail` when it did not in time. */
+/** A node took a publish after the final heal: `ok`, or `fail` when it did not in time. */
 export interface Recovered extends Stamped {
   readonly process: 'harness';
   readonly f: 'recovered';
   readonly value: string;
+  readonly queue: string;
 }
 
 /** `ok` when every acknowledged message was delivered and nothing came any more. */
 export interface Drained extends Stamped {
   readonly process: 'harness';
   readonly f: 'drained';
+  readonly queue: string;
   /** The groups that it is true of. */
   readonly value: readonly string[];
 }
@@ -117,6 +130,7 @@ export type Operation =
   | Enqueue
   | Dequeue
   | Ack
+  | Reject
   | Attachment
   | FaultOperation
   | PhaseOperation

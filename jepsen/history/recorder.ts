@@ -22,6 +22,8 @@ export class Recorder {
   readonly #edn: WriteStream;
   readonly #began = process.hrtime.bigint();
   readonly #counts = new Map<string, number>();
+  /** Enqueues, by queue. */
+  readonly #acknowledged = new Map<string, number>();
   #lines: Operation[] = [];
   #index = 0;
   #failure: Error | undefined;
@@ -48,6 +50,9 @@ export class Recorder {
     this.#index += 1;
     const key = `${event.f} ${event.type}`;
     this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
+    if (event.f === 'enqueue' && event.type === 'ok') {
+      this.#acknowledged.set(event.queue, this.acknowledged(event.queue) + 1);
+    }
     if (this.#lines.length === 0) setImmediate(() => this.#write());
     this.#lines.push(operation);
     return operation;
@@ -56,6 +61,11 @@ export class Recorder {
   /** How many operations `f` ended, or began, like that. */
   count(f: string, type: string): number {
     return this.#counts.get(`${f} ${type}`) ?? 0;
+  }
+
+  /** Enqueues of a queue. */
+  acknowledged(queue: string): number {
+    return this.#acknowledged.get(queue) ?? 0;
   }
 
   get size(): number {

@@ -16,13 +16,18 @@ export interface Plan {
   heal(): Promise<void>;
 }
 
+export interface Leader {
+  readonly node: string;
+  readonly shard: number;
+}
+
 export interface Table {
   readonly cluster: Cluster;
   readonly random: Random;
   /** Nodes that lost their disk in this run. */
   readonly wiped: Set<string>;
-  /** Who leads now, if it can be found out. */
-  leader(): Promise<string | undefined>;
+  /** Who leads a shard now, one of them by chance, if it can be found out. */
+  leader(): Promise<Leader | undefined>;
   /** The replica of the node that the cluster knows; undefined: nobody says it. */
   memberOf(node: string): Promise<string | undefined>;
   /** Whether every node that lost its disk has its place again. */

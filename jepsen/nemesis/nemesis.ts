@@ -42,6 +42,8 @@ export interface NemesisOptions {
   readonly cards: readonly Card[];
   readonly pace: Pace;
   readonly stop: AbortSignal;
+  /** Queues in each of which writes are to be acknowledged before it is calm. */
+  readonly queues: readonly string[];
 }
 
 export class Nemesis {
@@ -89,10 +91,12 @@ export class Nemesis {
 
   /** Without it the gaps of faults in a row could not be told apart. */
   async #calm(): Promise<void> {
-    const { recorder, stop } = this.#options;
-    const before = recorder.count('enqueue', 'ok');
+    const { recorder, stop, queues } = this.#options;
+    const counts = queues.map((queue) => ({ queue, before: recorder.acknowledged(queue) }));
+    const isCalm = (): boolean =>
+      counts.every(({ queue, before }) => recorder.acknowledged(queue) > before);
     const deadline = performance.now() + CALM_MAX_MS;
-    while (recorder.count('enqueue', 'ok') === before && performance.now() < deadline) {
+    while (!isCalm() && performance.now() < deadline) {
       await sleep(LOOK_MS, stop);
       if (stop.aborted) return;
     }

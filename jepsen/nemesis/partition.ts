@@ -8,7 +8,6 @@
  *     bridge   two halves, and one node that both of them reach
  */
 
-import type { Random } from '../random.ts';
 import type { FaultKind, Table } from './fault-kind.ts';
 
 export type Cut = readonly [from: string, to: string];
@@ -60,14 +59,16 @@ export function cutsOf(choice: string, nodes: readonly string[], leader?: string
   }
 }
 
-async function planned(
-  choice: string,
-  table: Table,
-  random: Random,
-): Promise<readonly Cut[] | string> {
+interface Planned {
+  readonly cuts: readonly Cut[];
+  readonly whose: string;
+}
+
+async function planned(choice: string, table: Table): Promise<Planned | string> {
   const leader = choice === 'leader' ? await table.leader() : undefined;
   if (choice === 'leader' && leader === undefined) return 'nobody is known to lead';
-  return cutsOf(choice, random.shuffled(table.cluster.ids), leader);
+  const cuts = cutsOf(choice, table.random.shuffled(table.cluster.ids), leader?.node);
+  return { cuts, whose: leader === undefined ? '' : `of shard ${leader.shard}, ` };
 }
 
 export const partition: FaultKind = {
@@ -82,13 +83,13 @@ export const partition: FaultKind = {
     return undefined;
   },
   async plan(choice, table) {
-    const { cluster, random } = table;
-    const cuts = await planned(choice, table, random);
-    if (typeof cuts === 'string') return cuts;
-    const { network } = cluster;
+    const plan = await planned(choice, table);
+    if (typeof plan === 'string') return plan;
+    const { cuts, whose } = plan;
+    const { network } = table.cluster;
     return {
       nodes: [...new Set(cuts.flat())].toSorted(),
-      detail: `${choice}: ${cuts.map(([from, to]) => `${from}>${to}`).join(' ')}`,
+      detail: `${choice}: ${whose}${cuts.map(([from, to]) => `${from}>${to}`).join(' ')}`,
       async install() {
         await Promise.all(cuts.map(([from, to]) => network.cut(from, to)));
       },

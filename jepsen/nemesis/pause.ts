@@ -13,11 +13,12 @@ export const pause: FaultKind = {
   unfit: unfitVictims,
   async plan(choice, table) {
     const { cluster } = table;
-    const nodes = await victims(choice, table, (id) => cluster.node(id).state === 'up');
-    if (typeof nodes === 'string') return nodes;
+    const hit = await victims(choice, table, (id) => cluster.node(id).state === 'up');
+    if (typeof hit === 'string') return hit;
+    const { nodes } = hit;
     return {
       nodes,
-      detail: `${choice}: SIGSTOP`,
+      detail: hit.detail('SIGSTOP'),
       async install() {
         await Promise.all(nodes.map((id) => cluster.node(id).pause()));
       },

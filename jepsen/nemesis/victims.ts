@@ -25,20 +25,29 @@ function numberOf(choice: string, nodes: number, { random }: Table): number {
   }
 }
 
+export interface Victims {
+  readonly nodes: readonly string[];
+  /** `leader: of shard 2, SIGKILL`. */
+  detail(what: string): string;
+}
+
 /** Of those that `fits`; fewer than wished is none. */
 export async function victims(
   choice: string,
   table: Table,
   fits: (node: string) => boolean,
-): Promise<readonly string[] | string> {
+): Promise<Victims | string> {
   const { cluster, random } = table;
   const able = cluster.ids.filter(fits);
   if (choice === 'leader') {
     const leader = await table.leader();
     if (leader === undefined) return 'nobody is known to lead';
-    return able.includes(leader) ? [leader] : `the leader ${leader} is hit already`;
+    const { node, shard } = leader;
+    if (!able.includes(node)) return `the leader ${node} is hit already`;
+    return { nodes: [node], detail: (what) => `${choice}: of shard ${shard}, ${what}` };
   }
   const wished = numberOf(choice, cluster.ids.length, table);
   if (able.length < wished) return 'too many are hit already';
-  return random.shuffled(able).slice(0, wished).toSorted();
+  const nodes = random.shuffled(able).slice(0, wished).toSorted();
+  return { nodes, detail: (what) => `${choice}: ${what}` };
 }

@@ -19,7 +19,8 @@ export const wipe: FaultKind = {
     const { cluster, random, wiped } = table;
     if (cluster.ids.some((id) => cluster.node(id).state !== 'up')) return 'not all nodes run';
     if (!table.isWhole()) return 'a node has not got its place again yet';
-    const node = choice === 'leader' ? await table.leader() : random.pick(cluster.ids);
+    const leader = choice === 'leader' ? await table.leader() : undefined;
+    const node = choice === 'leader' ? leader?.node : random.pick(cluster.ids);
     const was = node === undefined ? undefined : await table.memberOf(node);
     if (node === undefined || was === undefined) return 'nobody is known to lead';
     let isLost = false;

@@ -30,6 +30,7 @@ const RATES = [
   { name: 'unknown', f: 'enqueue', type: 'info', color: '#cf222e' },
   { name: 'delivered', f: 'dequeue', type: 'ok', color: '#0969da' },
   { name: 'settled', f: 'ack', type: 'ok', color: '#8250df' },
+  { name: 'rejected', f: 'reject', type: 'ok', color: '#bc4c00' },
 ] as const;
 
 const SHARES = [

@@ -46,8 +46,10 @@ export function summary(judged: Judged): string {
   const cpu =
     run.cpuSeconds === undefined ? '' : `, ${Math.round(run.cpuSeconds)} s CPU of brokers`;
   const nodes = run.nodes === 1 ? '1 node' : `${run.nodes} nodes`;
+  const count = run.places?.length ?? 0;
+  const shards = count > 1 ? `, ${count} shards` : '';
   return [
-    `workload ${run.workload}, ${nodes}, seed ${run.seed}`,
+    `workload ${run.workload}, ${nodes}${shards}, seed ${run.seed}`,
     `faults: ${faults}`,
     `network: ${run.how}`,
     `${operations} operations in ${Math.round(seconds)} s${cpu}`,

@@ -1,38 +1,49 @@
 /**
- * What was acknowledged and has not been delivered yet, for each group: how the drain knows that it
- * is done. It decides nothing about what is lost; the checkers read the history for that.
+ * What is to come and has not been delivered yet, for each group of each queue: how the drain knows
+ * that it is done. It decides nothing about what is lost; the checkers read the history for that.
  */
 
+interface OfGroup {
+  readonly group: string;
+  readonly missing: Set<string>;
+  /** Delivered before it was known that it is to come, or without that ever being known. */
+  readonly early: Set<string>;
+}
+
 export class Backlog {
-  readonly #missing = new Map<string, Set<string>>();
-  /** Delivered before the publisher heard of its acknowledgement, or never acknowledged. */
-  readonly #early = new Map<string, Set<string>>();
+  readonly #queues = new Map<string, readonly OfGroup[]>();
   #deliveredAt = performance.now();
 
-  constructor(groups: readonly string[]) {
-    for (const group of groups) {
-      this.#missing.set(group, new Set());
-      this.#early.set(group, new Set());
+  constructor(queues: readonly { readonly name: string; readonly groups: readonly string[] }[]) {
+    for (const { name, groups } of queues) {
+      this.#queues.set(
+        name,
+        groups.map((group) => ({ group, missing: new Set(), early: new Set() })),
+      );
     }
   }
 
-  acknowledged(value: string): void {
-    for (const [group, missing] of this.#missing) {
-      if (this.#early.get(group)?.delete(value) !== true) missing.add(value);
+  /** Told once for each value: it is in the queue, or on its way there. */
+  comes(queue: string, value: string): void {
+    for (const { missing, early } of this.#queues.get(queue) ?? []) {
+      if (!early.delete(value)) missing.add(value);
     }
   }
 
-  delivered(group: string, value: string): void {
+  delivered(queue: string, group: string, value: string): void {
     this.#deliveredAt = performance.now();
-    if (this.#missing.get(group)?.delete(value) !== true) this.#early.get(group)?.add(value);
+    const found = this.#queues.get(queue)?.find((each) => each.group === group);
+    if (found?.missing.delete(value) === false) found.early.add(value);
   }
 
-  missing(group: string): number {
-    return this.#missing.get(group)?.size ?? 0;
+  missing(queue: string, group: string): number {
+    const found = this.#queues.get(queue)?.find((each) => each.group === group);
+    return found?.missing.size ?? 0;
   }
 
-  get isEmpty(): boolean {
-    return [...this.#missing.values()].every(({ size }) => size === 0);
+  /** Of the group that is furthest behind. */
+  get behind(): number {
+    return Math.max(0, ...[...this.#queues.values()].flat().map(({ missing }) => missing.size));
   }
 
   get quietMs(): number {

@@ -5,7 +5,6 @@
  * mistrusts its own would.
  */
 
-import { QUEUE } from '../cluster/configuration.ts';
 import { sleep } from '../sleep.ts';
 import type { Connection } from './connection.ts';
 import { type ClientParts, connectSomewhere } from './parts.ts';
@@ -16,6 +15,7 @@ const WINDOW = 8;
 
 export interface PublisherOptions {
   readonly name: string;
+  readonly queue: string;
   /** The node that it begins with. */
   readonly node: string;
   readonly perSecond: number;
@@ -67,11 +67,12 @@ export class Publisher {
   async #send(connection: Connection, value: string, state: { doubtful: boolean }): Promise<void> {
     const { recorder, processes } = this.#parts;
     const process = processes.take();
-    const about = { f: 'enqueue', process, node: connection.node, value } as const;
+    const { queue } = this.#options;
+    const about = { f: 'enqueue', process, node: connection.node, queue, value } as const;
     recorder.add({ ...about, type: 'invoke' });
     this.#underWay += 1;
     const payload = encodePayload(value, this.#options.payloadBytes);
-    const answer = await connection.publish(`$queue/${QUEUE}`, payload);
+    const answer = await connection.publish(`$queue/${queue}`, payload);
     this.#underWay -= 1;
     recorder.add({ ...about, ...answer });
     if (answer.type === 'ok') this.#options.acknowledged(value);

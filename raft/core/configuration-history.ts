@@ -77,10 +77,14 @@ export class ConfigurationHistory {
     while ((this.#history[1]?.index ?? Infinity) < firstKept) this.#history.shift();
   }
 
-  /** A checkpoint takes the place of everything up to its index. */
+  /**
+   * A checkpoint takes the place of everything up to its index. What was in use before stays known
+   * until the log is cut there: the owner may still be storing the state that it has.
+   */
   install(installed: ConfigurationAt, checkpoint: LogIndex, keepLater: boolean): void {
+    const earlier = this.#history.filter(({ index }) => index < installed.index);
     const later = keepLater ? this.#history.filter(({ index }) => index > checkpoint) : [];
-    this.#history = [installed, ...later];
+    this.#history = [...earlier, installed, ...later];
     this.#voters = votersOf(this.current.configuration);
   }
 }

@@ -58,6 +58,12 @@ export class Election {
     return leader !== undefined && this.#elapsed < limits.electionTicks;
   }
 
+  /** Heartbeats did not come that should have: it will stand soon, if none comes. */
+  get missesLeader(): boolean {
+    const { role, limits } = this.#replica;
+    return role !== 'leader' && this.#elapsed > 2 * limits.heartbeatTicks;
+  }
+
   /**
    * Whether this server may stand. One that is being removed may, while that is not committed
    * (thesis 4.2.2). One with damage, without its state, with an end that was lost, or with a disk

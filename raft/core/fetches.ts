@@ -10,10 +10,7 @@ import { assert } from './assert.ts';
 import type { ServerId } from './ids.ts';
 import type { Fetch } from './ready.ts';
 
-export type FetchReason = 'apply' | 'replicate' | 'repair';
-
 export interface PendingFetch extends Fetch {
-  readonly reason: FetchReason;
   /** Who gets them; for apply: this server. */
   readonly to: ServerId;
 }
@@ -30,8 +27,8 @@ export class Fetches {
     this.#lastId += 1;
     const fetch = { id: this.#lastId, ...wanted };
     this.#pending.push(fetch);
-    const { id, from, through, maxBytes } = fetch;
-    this.#asked.push({ id, from, through, maxBytes });
+    const { id, reason, from, through, maxBytes } = fetch;
+    this.#asked.push({ id, reason, from, through, maxBytes });
     return id;
   }
 

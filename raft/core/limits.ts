@@ -7,7 +7,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 export const LIMITS: Limits = {
-  heartbeatTicks: 5,
+  heartbeatTicks: 10,
   electionTicks: 50,
   diskStallTicks: 200,
   windowMessages: 256,

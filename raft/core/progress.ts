@@ -38,6 +38,8 @@ export class Progress {
   /** Told to the host that it needs a checkpoint. */
   catchUpTold = false;
   caughtUp = false;
+  /** Its match when it answered a heartbeat last, if it was behind; else -1. */
+  #behindAt: LogIndex = -1;
   /** Thesis 4.2.1: a round ends when the entries are there that were in the log as it began. */
   #roundEnd: LogIndex;
   #roundStartTick: number;
@@ -90,6 +92,15 @@ export class Progress {
     if (this.state !== 'replicate') this.becomeReplicate();
     if (this.matchIndex >= this.#roundEnd || this.matchIndex >= last) this.#endRound(last, now);
     return moved;
+  }
+
+  /**
+   * It answers a heartbeat. Under load something is always on its way to it: an append is asked
+   * about when none was acknowledged since it answered the heartbeat before.
+   */
+  nudgeIfStuck(last: LogIndex): void {
+    if (this.matchIndex < last && this.matchIndex === this.#behindAt) this.nudged = true;
+    this.#behindAt = this.matchIndex < last ? this.matchIndex : -1;
   }
 
   #endRound(last: LogIndex, { tick, electionTicks }: Now): void {

@@ -315,6 +315,11 @@ export class Raft {
     return this.#server.replica.leader;
   }
 
+  /** A follower to which heartbeats did not come that should have: each tick counts. */
+  get missesLeader(): boolean {
+    return this.#server.election.missesLeader;
+  }
+
   /** Entries up to here, as they are now, are on stable storage. */
   get durable(): LogIndex {
     return this.#server.replica.log.durable;

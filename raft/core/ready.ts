@@ -50,9 +50,14 @@ export interface Persist {
   readonly repaired: readonly Entry[];
 }
 
+/** For this server's own state machine; for a peer that is behind; for one that repairs its log. */
+export type FetchReason = 'apply' | 'replicate' | 'repair';
+
 /** `persist` and `send` of entries need none of it; answered by `fetched` or `fetchFailed`. */
 export interface Fetch {
   readonly id: number;
+  /** What for: a host may let those for `replicate` wait. */
+  readonly reason: FetchReason;
   /** All durable in this replica's log. The first is wanted whatever its size. */
   readonly from: LogIndex;
   readonly through: LogIndex;

@@ -63,7 +63,7 @@ export class Repairs {
     }
     this.#ask(first, configurations.voters);
     // Perhaps nobody has it any more, but a checkpoint that covers it.
-    if (this.#isLeaderWithout && first.from > applied) this.#follower.tellLost();
+    if (this.#isLeaderWithout && (first.through ?? Infinity) > applied) this.#follower.tellLost();
     this.#isLeaderWithout = false;
   }
 

@@ -230,6 +230,6 @@ export class Replication {
     peer.inReserve = reply.inReserve;
     if (reply.round > peer.round) peer.round = reply.round;
     if (peer.state === 'probe') peer.paused = false;
-    else if (peer.matchIndex < this.#replica.log.last) peer.nudged = true;
+    else peer.nudgeIfStuck(this.#replica.log.last);
   }
 }

@@ -203,6 +203,8 @@ export class CatchUpReceiver {
       () => this.#taken(transfer),
       (error: unknown) => this.#broken(transfer, error),
     );
+    // What is known of it already may be enough for the next question.
+    this.#goOn(transfer);
   }
 
   #taken(transfer: Transfer): void {

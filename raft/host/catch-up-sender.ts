@@ -6,20 +6,22 @@
  * while longer, so that the log goes on where the checkpoint ends. Where the log cannot be held any
  * more, the transfer ends, and the next one, from a later checkpoint, is asked for less: what the
  * peer has of it stays there. So a transfer goes in passes. What it may use is bounded:
- * `TRANSFERS_MAX` at once, `CATCH_UP_LIMITS.asked` questions each, and nothing is read for a peer
- * whose channel is full. Everything here is soft: a crash or a change of leader costs the peer
- * nothing but a new offer.
+ * `TRANSFERS_MAX` at once, `CATCH_UP_LIMITS.asked` questions each, nothing is read for a peer whose
+ * channel is full, and all of it as the pace lets it. Everything here is soft: a crash or a change
+ * of leader costs the peer nothing but a new offer.
  */
 
 import type { LogIndex, ServerId, Term } from '../core/ids.ts';
 import { CATCH_UP_LIMITS } from './catch-up-messages.ts';
 import type { CatchUpAsk, CatchUpEnd, CatchUpMessage } from './catch-up-messages.ts';
 import type { CatchUp } from '../core/ready.ts';
+import type { CatchUpPace } from './catch-up-pace.ts';
 import type { CatchUpReading, CatchUpSource } from './catch-up-ports.ts';
 
 export interface CatchUpSenderOptions {
   readonly id: ServerId;
   readonly source: CatchUpSource;
+  readonly pace: CatchUpPace;
   checksum(bytes: Uint8Array): number;
   monotonicMs(): number;
   send(message: CatchUpMessage): void;
@@ -35,8 +37,9 @@ interface Transfer {
   readonly number: number;
   /** Undefined: being opened. */
   reading: CatchUpReading | undefined;
-  /** Questions that wait for room in the channel, or for the one that is being read. */
+  /** Questions that wait for room in the channel, for the pace, or for the one before them. */
   readonly questions: CatchUpAsk[];
+  /** The first of them waits for the pace, or is being read. */
   answering: boolean;
   offeredAtMs: number;
   progressAtMs: number;
@@ -120,9 +123,12 @@ export class CatchUpSender {
   ask(message: CatchUpAsk): void {
     const transfer = this.#transferOf(message);
     if (transfer?.reading === undefined) return;
-    if (transfer.questions.length >= CATCH_UP_LIMITS.asked) return;
+    const { questions } = transfer;
     transfer.asked = true;
     transfer.progressAtMs = this.#options.monotonicMs();
+    // It is asked again where the answer takes its time, and would be read twice.
+    if (questions.some(({ number }) => number === message.number)) return;
+    if (questions.length >= CATCH_UP_LIMITS.asked) return;
     transfer.questions.push(message);
     this.#answer(transfer);
   }
@@ -188,20 +194,42 @@ export class CatchUpSender {
 
   /** One at a time, and only as the channel takes it. */
   #answer(transfer: Transfer): void {
-    const { reading, questions, to } = transfer;
-    if (reading === undefined || transfer.answering || !this.#options.hasRoom(to)) return;
-    const ask = questions.shift();
-    if (ask === undefined) return;
+    const { questions, to } = transfer;
+    if (transfer.answering || questions.length === 0 || !this.#options.hasRoom(to)) return;
     transfer.answering = true;
+    this.#options.pace.take(CATCH_UP_LIMITS.answerBytes, () => this.#read(transfer));
+  }
+
+  /** The transfer may be over, or the channel be full, since it was asked. */
+  #read(transfer: Transfer): void {
+    const { reading, questions, to } = transfer;
+    const [ask] = questions;
+    const isOver = reading === undefined || this.#transfers.get(to) !== transfer;
+    if (isOver || ask === undefined || !this.#options.hasRoom(to)) {
+      transfer.answering = false;
+      this.#wasRead(0);
+      return;
+    }
     reading.answer(ask.question, CATCH_UP_LIMITS.answerBytes).then(
       (bytes) => this.#answered(transfer, ask.number, bytes),
-      () => this.#cannot(transfer),
+      () => this.#unanswered(transfer),
     );
   }
 
+  #wasRead(bytes: number): void {
+    this.#options.pace.read(CATCH_UP_LIMITS.answerBytes, bytes);
+  }
+
+  #unanswered(transfer: Transfer): void {
+    this.#wasRead(0);
+    this.#cannot(transfer);
+  }
+
   #answered(transfer: Transfer, number: number, bytes: Uint8Array): void {
+    this.#wasRead(bytes.length);
     if (this.#transfers.get(transfer.to) !== transfer) return;
     transfer.answering = false;
+    transfer.questions.shift();
     const checksum = this.#options.checksum(bytes);
     const names = this.#names(transfer);
     this.#options.send({ kind: 'catchUpAnswer', ...names, number, bytes, checksum });

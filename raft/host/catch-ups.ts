@@ -14,6 +14,7 @@ import type { Raft } from '../core/raft.ts';
 import type { CatchUp, HardState, Persist, SoftState } from '../core/ready.ts';
 import type { Entry } from '../core/entry.ts';
 import type { CatchUpMessage, CatchUpWant } from './catch-up-messages.ts';
+import type { CatchUpPace } from './catch-up-pace.ts';
 import type { CatchUpSink, CatchUpSource, CheckpointName } from './catch-up-ports.ts';
 import { CatchUpReceiver } from './catch-up-receiver.ts';
 import { CatchUpSender } from './catch-up-sender.ts';
@@ -35,6 +36,7 @@ export interface CatchUpsOptions {
   readonly network: Network;
   readonly clock: Clock;
   readonly catchUp: CatchUpPorts;
+  readonly pace: CatchUpPace;
   /** The core has something to do. */
   changed(): void;
   ended(end: ReplicaEnd): void;
@@ -57,7 +59,7 @@ export class CatchUps {
   constructor(options: CatchUpsOptions) {
     this.#options = options;
     this.#hardState = options.disk.hardState;
-    const { id, network, clock, catchUp, raft } = options;
+    const { id, network, clock, catchUp, pace, raft } = options;
     const common = {
       id,
       checksum: (bytes: Uint8Array) => catchUp.checksum(bytes),
@@ -67,6 +69,7 @@ export class CatchUps {
     this.#sender = new CatchUpSender({
       ...common,
       source: catchUp.source,
+      pace,
       hasRoom: (to) => network.hasRoom(to),
       ended: (to, session) => {
         raft.catchUpEnded(to, session);

@@ -3,16 +3,20 @@
  * and for its own state machine after a start.
  *
  * Each read is bounded by the core's `maxBytes`; at most `READS_MAX` are under way, and the core
- * asks once at a time for each peer, so what waits here is bounded by the members. An answer that
- * comes after the host has ended is dropped.
+ * asks once at a time for each peer, so what waits here is bounded by the members. Reads for peers
+ * that are behind begin as the pace lets them; those for apply and repair never wait for it. An
+ * answer that comes after the host has ended is dropped.
  */
 
 import type { Entry } from '../core/entry.ts';
+import { bytesOf } from '../core/entry-log.ts';
 import type { Fetch } from '../core/ready.ts';
+import type { CatchUpPace } from './catch-up-pace.ts';
 import type { DamagedRange, Disk, DiskRead } from './ports.ts';
 
 export interface FetchesOptions {
   readonly disk: Disk;
+  readonly pace: CatchUpPace;
   readonly fetched: (id: number, entries: readonly Entry[]) => void;
   readonly failed: (id: number) => void;
   readonly damaged: (range: DamagedRange) => void;
@@ -32,13 +36,19 @@ export class Fetches {
 
   add(fetch: Fetch): void {
     if (this.#closed) return;
-    if (this.#reads < READS_MAX) this.#start(fetch);
-    else this.#waiting.push(fetch);
+    if (fetch.reason !== 'replicate') this.#begin(fetch);
+    else this.#options.pace.take(fetch.maxBytes, () => this.#begin(fetch));
   }
 
   close(): void {
     this.#closed = true;
     this.#waiting = [];
+  }
+
+  #begin(fetch: Fetch): void {
+    if (this.#closed) return;
+    if (this.#reads < READS_MAX) this.#start(fetch);
+    else this.#waiting.push(fetch);
   }
 
   #start(fetch: Fetch): void {
@@ -56,6 +66,7 @@ export class Fetches {
     if (this.#closed) return;
     const next = this.#waiting.shift();
     if (next !== undefined) this.#start(next);
+    if (fetch.reason === 'replicate') this.#options.pace.read(fetch.maxBytes, bytesIn(outcome));
     this.#answer(fetch, outcome);
   }
 
@@ -77,4 +88,8 @@ export class Fetches {
         failed(id);
     }
   }
+}
+
+function bytesIn(outcome: DiskRead | undefined): number {
+  return outcome?.kind === 'entries' ? bytesOf(outcome.entries) : 0;
 }

@@ -116,6 +116,11 @@ export interface Clock {
   monotonicMs(): number;
   /** Once, not before so many milliseconds have passed. */
   after(ms: number, action: () => void): Timer;
+  /**
+   * Again and again, for the first time within so many milliseconds; all who ask for the same
+   * interval are called in one turn of the event loop. A turn that comes late is not made up for.
+   */
+  every(ms: number, action: () => void): Timer;
   /** As soon as what runs now has returned, before the event loop takes anything else. */
   soon(action: () => void): void;
   /** Behind what waits in the event loop now. */

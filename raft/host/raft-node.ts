@@ -12,15 +12,19 @@
 
 import type { ConfigurationAt, MembershipChange } from '../core/configuration.ts';
 import type { LogIndex, ServerId, Term } from '../core/ids.ts';
+import { limitsOf } from '../core/limits.ts';
+import type { Message } from '../core/message.ts';
 import type { Limits } from '../core/options.ts';
 import type { Changed, Proposed, Rescued, Transferred } from '../core/outcome.ts';
 import { Raft } from '../core/raft.ts';
 import type { RescueOrder } from '../core/raft.ts';
-import type { Read, Ready, Role, SoftState } from '../core/ready.ts';
+import type { Read, Ready, Role } from '../core/ready.ts';
 import type { Cursors, Status } from '../core/status.ts';
+import { CATCH_UP_BYTES_PER_SECOND, CatchUpPace } from './catch-up-pace.ts';
 import { CatchUps } from './catch-ups.ts';
 import type { CatchUpPorts } from './catch-ups.ts';
 import { Fetches } from './fetches.ts';
+import { PatientAnswer } from './patient-answer.ts';
 import type { GivenUp, PeerMessage } from './peer-message.ts';
 import type { Clock, Disk, Network, ReplicaEnd, StateMachine } from './ports.ts';
 import { recoveredState } from './recovered-state.ts';
@@ -37,6 +41,8 @@ export interface RaftNodeOptions {
   /** What the state machine stands at. */
   readonly checkpoint: StandingCheckpoint;
   readonly catchUp: CatchUpPorts;
+  /** What peers that are behind get while entries are committed: see `CatchUpPace`. */
+  readonly catchUpBytesPerSecond?: number | undefined;
   readonly limits?: Partial<Limits>;
   /** `RaftOptions.incarnation`: the id of its log. */
   readonly incarnation?: string | undefined;
@@ -71,14 +77,17 @@ const LOOK_EVERY_TICKS = 10;
 export class RaftNode {
   readonly #options: RaftNodeOptions;
   readonly #raft: Raft;
+  readonly #pace: CatchUpPace;
   readonly #fetches: Fetches;
   readonly #catchUps: CatchUps;
   readonly #ticker: Ticker;
+  readonly #answer = new PatientAnswer();
   readonly #reads = new Map<number, (index: LogIndex | undefined) => void>();
   readonly #turn = (): void => this.#drive();
   #syncing: Syncing[] = [];
   #lastRead = 0;
   #ticks = 0;
+  #isAlone: boolean;
   #scheduled = false;
   #state: 'new' | 'running' | 'failed' | 'ended' = 'new';
 
@@ -100,9 +109,16 @@ export class RaftNode {
   private constructor(options: RaftNodeOptions, raft: Raft) {
     this.#options = options;
     this.#raft = raft;
-    const { disk, clock } = options;
+    this.#isAlone = isAlone(raft.cursors().configuration);
+    const { disk, clock, catchUpBytesPerSecond: bytesPerSecond } = options;
+    const pace = new CatchUpPace({
+      clock,
+      bytesPerSecond: bytesPerSecond ?? CATCH_UP_BYTES_PER_SECOND,
+    });
+    this.#pace = pace;
     this.#fetches = new Fetches({
       disk,
+      pace,
       fetched: (id, entries) => this.#told(() => raft.fetched(id, entries)),
       failed: (id) => this.#told(() => raft.fetchFailed(id)),
       damaged: (range) =>
@@ -114,10 +130,16 @@ export class RaftNode {
     this.#catchUps = new CatchUps({
       ...options,
       raft,
+      pace,
       changed: () => this.#wake(),
       ended: (end) => this.#end(end),
     });
-    this.#ticker = new Ticker(clock, options.tickMs ?? TICK_MS, (count) => this.#tick(count));
+    this.#ticker = new Ticker({
+      clock,
+      tickMs: options.tickMs ?? TICK_MS,
+      calmTicks: limitsOf(options.limits).heartbeatTicks,
+      tick: (count) => this.#tick(count),
+    });
   }
 
   /** From now on it takes part. */
@@ -147,6 +169,7 @@ export class RaftNode {
   /** The bytes are the replica's from here on. Accepted is not committed: `apply` tells that. */
   propose(payload: Uint8Array, local?: unknown): Proposed {
     const proposed = this.#raft.propose(payload, local);
+    if (proposed.kind === 'accepted') this.#pace.grew(payload.length);
     this.#wake();
     return proposed;
   }
@@ -285,6 +308,8 @@ export class RaftNode {
   // --- What happens.
 
   #received(message: PeerMessage): void {
+    // Time that has passed comes first; a leader's heartbeats keep the step of its node.
+    if (this.#raft.role !== 'leader') this.#ticker.tell();
     if (this.#state !== 'running') return;
     switch (message.kind) {
       case 'catchUpOffer':
@@ -326,12 +351,15 @@ export class RaftNode {
 
   #tick(count: number): void {
     if (this.#state !== 'running') return;
+    const answer = this.#answer.take();
+    if (answer !== undefined) this.#options.network.send(answer);
     for (let left = count; left > 0; left--) this.#raft.tick();
     this.#ticks += count;
     if (this.#ticks >= LOOK_EVERY_TICKS) {
       this.#ticks = 0;
       this.#catchUps.look();
     }
+    this.#setPace();
     this.#wake();
   }
 
@@ -380,6 +408,7 @@ export class RaftNode {
 
   #close(): void {
     this.#ticker.stop();
+    this.#pace.close();
     this.#fetches.close();
     this.#catchUps.close();
     const reads = [...this.#reads.values()];
@@ -414,32 +443,43 @@ export class RaftNode {
   }
 
   #execute(ready: Ready): void {
-    const { disk, network, machine } = this.#options;
+    const { disk, machine } = this.#options;
     const { send, persist, apply, soft, configuration } = ready;
     if (soft !== undefined) {
       this.#catchUps.roleChanged(soft);
       machine.roleChanged(soft);
     }
     if (configuration !== undefined) machine.configurationChanged(configuration);
-    if (soft !== undefined || configuration !== undefined) this.#restIfAlone(soft, configuration);
-    for (const message of send) network.send(message);
+    if (configuration !== undefined) this.#isAlone = isAlone(configuration);
+    if (soft !== undefined || configuration !== undefined) this.#setPace();
+    if (ready.commitIndex !== undefined) this.#pace.committed();
+    for (const message of send) this.#send(message);
     if (persist !== undefined && this.#catchUps.takes(persist)) disk.write(persist);
     if (apply.length > 0) machine.apply(apply);
-    for (const read of ready.reads) this.#answer(read);
+    for (const read of ready.reads) this.#answerRead(read);
     for (const fetch of ready.fetch) this.#fetches.add(fetch);
     for (const catchUp of ready.catchUp) this.#catchUps.begin(catchUp);
   }
 
-  /** A leader without any other member waits for nobody. */
-  #restIfAlone(soft: SoftState | undefined, changed: ConfigurationAt | undefined): void {
-    const { configuration } = changed ?? this.#raft.cursors().configuration;
-    const role = soft?.role ?? this.#raft.role;
-    this.#ticker.rest(role === 'leader' && configuration.members.length === 1);
+  #send(message: Message): void {
+    if (message.kind === 'heartbeatReply' && this.#answer.keeps(message)) return;
+    this.#options.network.send(message);
   }
 
-  #answer({ id, index }: Read): void {
+  /** A leader without any other member waits for nobody; a replica that follows, for heartbeats. */
+  #setPace(): void {
+    const { role, leader, missesLeader } = this.#raft;
+    if (role === 'leader' && this.#isAlone) this.#ticker.pace('resting');
+    else this.#ticker.pace(leader === undefined || missesLeader ? 'each-tick' : 'calm');
+  }
+
+  #answerRead({ id, index }: Read): void {
     const done = this.#reads.get(id);
     this.#reads.delete(id);
     done?.(index);
   }
+}
+
+function isAlone({ configuration }: ConfigurationAt): boolean {
+  return configuration.members.length === 1;
 }

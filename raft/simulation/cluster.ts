@@ -27,7 +27,7 @@ import { VirtualClock } from './virtual-clock.ts';
 import { Violation } from './violation.ts';
 
 const TICK_MS = 10;
-const HEARTBEAT_TICKS = 5;
+const HEARTBEAT_TICKS = 10;
 const ELECTION_TICKS = 50;
 /** The longest election time-out. */
 export const ELECTION_US = 2 * ELECTION_TICKS * TICK_MS * 1000;
@@ -66,6 +66,8 @@ export class Cluster {
   readonly armed = new Map<Moment, (id: string) => void>();
   /** Told of a replica that refuses to go on with what is left on its disk. */
   onHalt: ((id: string) => void) | undefined;
+  /** Told of a replica that was stopped by its disk. */
+  onFailure: ((id: string) => void) | undefined;
   readonly #receivers = new Map<string, (from: string, message: AnyMessage) => void>();
   readonly #machines: MachineKind;
   #nodes: readonly SimulatedNode[] = [];
@@ -77,6 +79,7 @@ export class Cluster {
     this.#machines = options.machines;
     this.kernel = new Kernel(seed);
     this.plan = options.change(planOf(this.kernel.stream('plan')));
+    if (this.plan.level === 'core') this.kernel.withoutPromises();
     this.network = new Network({
       kernel: this.kernel,
       faults: this.plan.links,
@@ -210,8 +213,9 @@ export class Cluster {
     const touched = (): void => void this.#touched.add(id);
     const installing = (): void => this.armed.get('installing')?.(id);
     const halted = (): void => this.onHalt?.(id);
-    const common = { id, kernel, checks, counters, touched, installing, halted };
-    return { ...common, machines: this.#machines, tickMs: TICK_MS };
+    const failed = (): void => this.onFailure?.(id);
+    const told = { touched, installing, halted, failed };
+    return { id, kernel, checks, counters, ...told, machines: this.#machines, tickMs: TICK_MS };
   }
 
   #hostNode(id: string, clock: VirtualClock, configuration: ConfigurationAt): HostNode {

@@ -64,6 +64,8 @@ export interface CoreNodeOptions {
   touched(): void;
   /** Its disk was wiped, and the cluster has told it so. */
   halted(): void;
+  /** Its disk has stopped it. */
+  failed(): void;
 }
 
 interface Reading {
@@ -126,6 +128,8 @@ export class CoreNode implements SimulatedNode {
       replaced: store.takeReplaced(),
       damaged: store.damaged,
       term: recovered.hardState.term,
+      vote: recovered.hardState.vote ?? '',
+      tailLost: recovered.hardState.tailLost === true,
       voteUnsure: false,
       voters: votersOf(store.checkpoint.configuration),
       unknownFrom:
@@ -335,6 +339,7 @@ export class CoreNode implements SimulatedNode {
     life.raft.persistFailed();
     this.#drain(life);
     this.#state = 'failed';
+    this.#options.failed();
   }
 
   #installed(life: Life, state: MachineState | undefined): void {

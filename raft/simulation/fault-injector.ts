@@ -20,6 +20,7 @@ const SECOND_US = 1_000_000;
 const TAIL_MOST = 40;
 const STOP_LOOK_US = 50_000;
 const STOP_LOOKS_MOST = 100;
+const START_AGAIN_US = 50_000;
 /** Its numbers leave gaps, so nothing of it is ever applied. */
 const NOISE = 'noise';
 
@@ -31,28 +32,36 @@ export class FaultInjector {
   #over = false;
   /** To be undone, if it has not ended by itself. */
   readonly #undo = new Set<() => void>();
+  /** A call of theirs may have met a fault before it was healed: each may fail once more. */
+  readonly #mayFail = new Set<string>();
 
   constructor(cluster: Cluster, operator: Operator) {
     this.#cluster = cluster;
     this.#operator = operator;
     this.#random = cluster.kernel.stream('faults');
+    cluster.onFailure = (id) => this.#failed(id);
     const { counters, plan } = cluster;
     const kinds = [...plan.stepKinds, ...plan.linkKinds];
     for (const kind of kinds) counters.add(`requested: ${kind}`);
     this.#later();
   }
 
-  /** Every fault ends; who is down starts again. */
+  /**
+   * Every fault ends; who is down starts again, and so does who fails afterwards of what it met
+   * before: once, because its disk is whole from then on.
+   */
   heal(): void {
     this.#over = true;
     for (const undo of this.#undo) undo();
     const { network, machines } = this.#cluster;
     network.heal();
+    this.#mayFail.clear();
     for (const [id, { node, clock, lost }] of machines) {
       clock.setRate(1);
       if (node.state === 'paused') node.resume();
-      this.#startAgain(node);
-      if (node.state === 'down' && !lost) this.#cluster.startNode(id);
+      if (node.state === 'failed') this.#startAgain(node);
+      else if (node.state !== 'down') this.#mayFail.add(id);
+      else if (!lost) this.#cluster.startNode(id);
     }
   }
 
@@ -278,6 +287,15 @@ export class FaultInjector {
     if (who === undefined || this.#random.chance(0.5)) return who;
     const cut = this.#leads((leader) => this.#partition('alone', leader.id));
     return cut === undefined ? who : `${who}, and ${cut}`;
+  }
+
+  /** What it met is told to it late where it was paused, or where a call hung. */
+  #failed(id: string): void {
+    if (!this.#mayFail.delete(id)) return;
+    const node = this.#cluster.machines.get(id)?.node;
+    this.#cluster.kernel.after(START_AGAIN_US, () => {
+      if (node !== undefined) this.#startAgain(node);
+    });
   }
 
   /** After it stopped by itself: whoever runs it starts it again. */

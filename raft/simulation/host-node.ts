@@ -11,7 +11,7 @@ import { StorageError } from '#storage';
 import type { Files } from '#storage';
 import { LogDisk } from '../host/log-disk.ts';
 import type { PeerMessage } from '../host/peer-message.ts';
-import type { NetworkListener, ReplicaEnd } from '../host/ports.ts';
+import type { Network, NetworkListener, ReplicaEnd } from '../host/ports.ts';
 import { RaftError } from '../host/raft-error.ts';
 import { RaftNode } from '../host/raft-node.ts';
 import type { Changed, ConfigurationAt, Limits, MembershipChange, Transferred } from '../raft.ts';
@@ -59,6 +59,8 @@ export interface HostNodeOptions {
   violated(error: unknown): void;
   /** It refuses to start, because what it lost may have been a promise. */
   halted(): void;
+  /** Its disk has stopped it. */
+  failed(): void;
 }
 
 /** One life of the process: what a crash takes. */
@@ -76,6 +78,8 @@ interface Life {
 }
 
 const RECORD = { timestampMs: 0, recordCount: 1 };
+/** So small that reads for peers that are behind do wait, and a state of some MiB still comes. */
+const CATCH_UP_BYTES_PER_SECOND = 256 * 1024;
 
 export class HostNode implements SimulatedNode {
   readonly id: string;
@@ -242,7 +246,8 @@ export class HostNode implements SimulatedNode {
   get isDamaged(): boolean {
     const node = this.#life?.node;
     if (this.#state === 'up' && node !== undefined) {
-      this.#isDamaged = node.cursors().faulty.length > 0;
+      const { faulty, tailLost } = node.status();
+      this.#isDamaged = faulty.length > 0 || tailLost;
     }
     return this.#isDamaged;
   }
@@ -298,14 +303,7 @@ export class HostNode implements SimulatedNode {
     const node = await RaftNode.open({
       id,
       disk: observed,
-      network: {
-        send: (message) => {
-          this.#options.send(message);
-          return true;
-        },
-        hasRoom: () => true,
-        listen: (listener) => (life.listener = listener),
-      },
+      network: this.#network(life),
       clock: new NodeClock(kernel, clock, life.process),
       random: () => this.#random.below(0x1_0000_0000) / 0x1_0000_0000,
       machine: {
@@ -330,6 +328,7 @@ export class HostNode implements SimulatedNode {
       },
       incarnation: log.logId,
       limits: this.#options.core,
+      catchUpBytesPerSecond: CATCH_UP_BYTES_PER_SECOND,
       tickMs: this.#options.tickMs,
     });
     if (this.#life !== life) return;
@@ -337,6 +336,17 @@ export class HostNode implements SimulatedNode {
     this.#state = 'up';
     node.start();
     this.#options.touched();
+  }
+
+  #network(life: Life): Network {
+    return {
+      send: (message) => {
+        this.#options.send(message);
+        return true;
+      },
+      hasRoom: () => true,
+      listen: (listener) => (life.listener = listener),
+    };
   }
 
   #place(life: Life, directory: string): LogPlace {
@@ -356,6 +366,8 @@ export class HostNode implements SimulatedNode {
       damaged,
       unknownFrom: disk.faulty.find(({ through }) => through === undefined)?.from,
       term: disk.hardState.term,
+      vote: disk.hardState.vote ?? '',
+      tailLost: disk.hardState.tailLost === true,
       voteUnsure: disk.hardStateUnsure,
       voters: votersOf(checkpoint.configuration),
       replaced: this.#number !== undefined && number !== this.#number,
@@ -429,6 +441,7 @@ export class HostNode implements SimulatedNode {
     this.#options.counters.add('rare: replica stopped by its disk');
     this.#options.kernel.note(`${this.id} failed: ${String(error)}`);
     this.#endLife('failed');
+    this.#options.failed();
   }
 
   /** Its disk was wiped, and the cluster has told it so. */

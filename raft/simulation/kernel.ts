@@ -16,8 +16,10 @@ const realSetImmediate = setImmediate;
 
 const TRACE_LINES = 400;
 
-/** Events in one round of the event loop. */
-const ROUND_EVENTS = 64;
+/** Turns in one round of the event loop. */
+const ROUND_TURNS = 64;
+/** Events in one turn where none of them leaves a promise behind. */
+const TURN_EVENTS = 64;
 
 export class Kernel {
   readonly seed: string;
@@ -28,6 +30,7 @@ export class Kernel {
   #events = 0;
   #hashLow = 0x811c9dc5;
   #hashHigh = 0x01000193;
+  #turnEvents = 1;
 
   constructor(seed: number | string) {
     this.seed = String(seed);
@@ -56,6 +59,11 @@ export class Kernel {
   /** Random numbers that depend on the seed and the name alone. */
   stream(name: string): Random {
     return this.#random.stream(name);
+  }
+
+  /** From now on no event makes promises or next ticks: several of them run in one turn. */
+  withoutPromises(): void {
+    this.#turnEvents = TURN_EVENTS;
   }
 
   after(delayUs: number, run: () => void): Timer {
@@ -88,8 +96,11 @@ export class Kernel {
       const next = (): void => {
         if (over) return;
         try {
-          const held = holds();
-          if (!held && this.#runNext(untilUs)) return;
+          let held = holds();
+          for (let left = this.#turnEvents; !held && this.#runNext(untilUs); held = holds()) {
+            left -= 1;
+            if (left === 0) return;
+          }
           over = true;
           resolve(held);
         } catch (error) {
@@ -100,7 +111,7 @@ export class Kernel {
       // Promises and next ticks run to their end before the next immediate does, also of one round.
       const round = (): void => {
         if (over) return;
-        for (let left = ROUND_EVENTS; left > 0; left -= 1) realSetImmediate(next);
+        for (let left = ROUND_TURNS; left > 0; left -= 1) realSetImmediate(next);
         realSetImmediate(round);
       };
       next();

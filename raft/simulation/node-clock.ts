@@ -8,6 +8,7 @@
 import type { Clock, Timer } from '../host/ports.ts';
 import type { Kernel } from './kernel.ts';
 import type { VirtualClock } from './virtual-clock.ts';
+import { repeated } from './repeated.ts';
 
 const HELD_MAX = 100_000;
 
@@ -79,6 +80,10 @@ export class NodeClock implements Clock {
 
   after(ms: number, action: () => void): Timer {
     return this.#machine.after(ms, () => this.#process.run(action));
+  }
+
+  every(ms: number, action: () => void): Timer {
+    return repeated(this, ms, action);
   }
 
   soon(action: () => void): void {

@@ -64,7 +64,7 @@ export interface SimulatedNode {
   damage(random: Random): string | undefined;
   /** While it is down: an empty disk takes the place of its own. */
   wipe(): void;
-  /** Something was durable and cannot be read. */
+  /** Something was durable and cannot be read; an end that was cut off for it is not back. */
   readonly isDamaged: boolean;
   /** Voters of every configuration that it may go by, now or after a restart. */
   voterSets(): readonly (readonly string[])[];

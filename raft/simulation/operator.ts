@@ -2,9 +2,11 @@
  * The operator of a simulated cluster: changes who is a member, moves leadership, and replaces
  * machines whose disk is lost.
  *
- * It never takes what the cluster cannot do without: a disk is lost only while, in every
- * configuration that some replica may believe in, a majority of the voters keeps theirs; and a
- * machine with a lost disk is removed and another added in its place, retried until both are done.
+ * It never takes what the cluster cannot do without: a disk is lost only while nobody else is
+ * damaged or still without an end that it lost (such a one neither votes nor stands), and while, in
+ * every configuration that some replica may believe in, a majority of the voters keeps theirs; and
+ * a machine with a lost disk is removed and another added in its place, retried until both are
+ * done.
  */
 
 import type { MembershipChange } from '../raft.ts';
@@ -80,8 +82,7 @@ export class Operator {
    */
   sparesDamage(node: SimulatedNode): boolean {
     if (!this.done || this.#cluster.nodes.some(({ isDamaged }) => isDamaged)) return false;
-    // A cluster begins with the vote of every founder: until then none may be hurt.
-    if ((this.#cluster.leader()?.view()?.committed ?? 0) === 0) return false;
+    if (!isFounded(this.#cluster.leader())) return false;
     const sets = this.#cluster.nodes.flatMap((one) => one.voterSets());
     return sets.every((voters) => voters.length >= 3 || !voters.includes(node.id));
   }
@@ -166,6 +167,7 @@ export class Operator {
     const machine = machines.get(id ?? '');
     if (id === undefined || machine === undefined || !this.done) return undefined;
     if (machines.size >= MACHINES_MOST || !this.#safeWithout(id)) return undefined;
+    if (!isFounded(leader)) return undefined;
     machine.node.crash();
     this.#cluster.lose(machine);
     this.#leaving.add(id);
@@ -179,8 +181,7 @@ export class Operator {
     const machine = machines.get(id ?? '');
     if (id === undefined || machine?.isFounder !== true || !this.done) return undefined;
     if (machines.size >= MACHINES_MOST || !this.#safeWithout(id)) return undefined;
-    // Until then nobody else need know who the founders are.
-    if ((leader.view()?.committed ?? 0) === 0) return undefined;
+    if (!isFounded(leader)) return undefined;
     machine.node.crash();
     machine.node.wipe();
     machine.isFounder = false;
@@ -284,4 +285,12 @@ export class Operator {
   #membersOf(leader: SimulatedNode): readonly string[] {
     return leader.view()?.members ?? [];
   }
+}
+
+/**
+ * A cluster begins with the vote of every founder, and until its first entry is committed nobody
+ * else need know who they are: until then none of them may be hurt.
+ */
+function isFounded(leader: SimulatedNode | undefined): boolean {
+  return (leader?.view()?.committed ?? 0) > 0;
 }

@@ -7,6 +7,7 @@
  * the same term. *Committed* is what any replica ever called so; it is kept for ever.
  */
 
+import type { HardState } from '../raft.ts';
 import { LogMirror, UNKNOWN_TERM } from './log-mirror.ts';
 import type { MirrorEntry } from './log-mirror.ts';
 import { violation } from './violation.ts';
@@ -49,8 +50,10 @@ export interface HeldOnDisk {
   readonly voteUnsure: boolean;
   /** Damage has taken everything from here on. */
   readonly unknownFrom: number | undefined;
-  /** Of its hard state. */
+  /** Of its hard state; '' for no vote. */
   readonly term: number;
+  readonly vote: string;
+  readonly tailLost: boolean;
   /** Of the configuration at its checkpoint. */
   readonly voters: readonly string[];
 }
@@ -60,15 +63,21 @@ interface Kept {
   /** What the disk had that was wiped: who acknowledged it may have been counted. */
   readonly former: LogMirror | undefined;
   view: ReplicaView | undefined;
+  /** Voters of its log and of its view that were found to be the same ones: lists never change. */
+  agreed: readonly [ofLog: Voters | undefined, ofView: Voters | undefined];
   /** Promised on disk: what a restart must not fall behind. */
   term: number;
   vote: string;
   /** The highest that was given to the disk. */
   writtenTerm: number;
+  /** Whether the last hard state that was given to it says that the end of the log was lost. */
+  writtenTailLost: boolean;
   /** Known to be committed while the log on its disk was the one that it went by. */
   committed: number;
   /** A state takes the place of the log, and is not durable yet. */
   isInstalling: boolean;
+  /** Of the log that goes then: committed, on its disk until then, and in the state afterwards. */
+  heldBefore: number;
 }
 
 interface KnownEntry {
@@ -105,9 +114,10 @@ export class SafetyChecks {
   }
 
   /** The replica gives a term to its disk, in front of the entries of that write. */
-  wroteTerm(node: string, term: number): void {
+  wroteHardState(node: string, { term, tailLost }: HardState): void {
     const kept = this.#kept(node);
     kept.writtenTerm = Math.max(kept.writtenTerm, term);
+    kept.writtenTailLost = tailLost === true;
   }
 
   /** The replica gives entries to its disk; what stood there and behind is overwritten. */
@@ -176,6 +186,7 @@ export class SafetyChecks {
       violation('committed is immutable', `${node} takes a state at ${index} of term ${term}`);
     }
     const kept = this.#kept(node);
+    kept.heldBefore = Math.min(safeOf(kept), kept.view?.committed ?? 0);
     kept.isInstalling = true;
     kept.log.restart({ index, term, digest: committed?.digest ?? 0 }, voters);
   }
@@ -188,7 +199,7 @@ export class SafetyChecks {
   /** What its disk alone held when it started again. */
   restarted(node: string, held: HeldOnDisk): void {
     const { log, ...kept } = this.#kept(node);
-    const { start, term, damaged, unknownFrom } = held;
+    const { start, term, vote, damaged, unknownFrom } = held;
     if (start - 1 > held.checkpoint) {
       violation('promise kept over a crash', `${node} has no state for a log from ${start} on`);
     }
@@ -201,6 +212,10 @@ export class SafetyChecks {
     if (!held.voteUnsure && (term < kept.term || term < lastTerm)) {
       const text = `${node} comes back in term ${term}, it was promised ${kept.term}`;
       violation('promise kept over a crash', `${text}; its last entry has ${lastTerm}`);
+    }
+    if (!held.voteUnsure && term === kept.term && kept.vote !== '' && vote !== kept.vote) {
+      const text = `${node} comes back with a vote for '${vote}' in term ${term}`;
+      violation('promise kept over a crash', `${text}, it was promised to ${kept.vote}`);
     }
     // Where it knew more to be committed than was on its disk, others had it: what was being cut
     // for it may stand there again; nothing was acknowledged in its place (`acknowledges`).
@@ -216,9 +231,11 @@ export class SafetyChecks {
     // What went bad was on its disk when it acknowledged it.
     const isHurt = unknownFrom !== undefined || damaged.length > 0;
     const former = isHurt ? log : kept.former;
-    const fresh = { view: undefined, writtenTerm: term, isInstalling: false };
-    const forgotten = held.voteUnsure ? { term, vote: '' } : {};
-    this.#replicas.set(node, { ...kept, ...fresh, ...forgotten, log: found, former });
+    const fresh = { view: undefined, isInstalling: false, heldBefore: 0 };
+    // A write may have reached the disk before a crash, and nobody was told: it is what it goes by.
+    const promised = { term, vote: held.voteUnsure ? '' : vote };
+    const written = { writtenTerm: term, writtenTailLost: held.tailLost };
+    this.#replicas.set(node, { ...kept, ...fresh, ...promised, ...written, log: found, former });
   }
 
   #keepsDurable(node: string, held: HeldOnDisk): void {
@@ -252,8 +269,7 @@ export class SafetyChecks {
 
   /** An acknowledgement leaves it: of nothing but what is on its disk, committed or not. */
   acknowledges(node: string, matchIndex: number): void {
-    const { log } = this.#kept(node);
-    const safe = log.durable;
+    const safe = safeOf(this.#kept(node));
     if (matchIndex <= safe) return;
     violation('promised is durable', `${node} acknowledges ${matchIndex} and has ${safe} on disk`);
   }
@@ -273,7 +289,7 @@ export class SafetyChecks {
     }
     if (view.leads && before?.leads !== true) this.#leads(node, view);
     else if (view.leads && before?.term !== view.term) this.#leads(node, view);
-    this.#configured(node, kept.log, view);
+    this.#configured(node, kept, view);
     kept.view = view;
     if (view.leads && before?.leads === true) this.#counts(node, before, view);
     if (!kept.isInstalling && view.start <= kept.log.start) kept.committed = view.committed;
@@ -297,11 +313,14 @@ export class SafetyChecks {
   }
 
   /** The newest configuration in the log is in use, committed or not (thesis 4.1). */
-  #configured(node: string, log: LogMirror, view: ReplicaView): void {
+  #configured(node: string, kept: Kept, view: ReplicaView): void {
+    const { log, agreed } = kept;
     this.#changesOneByOne(node, log, view);
     const { voters = [] } = log;
     if (view.damaged || view.start > log.start) return;
+    if (agreed[0] === voters && agreed[1] === view.voters) return;
     if (voters.length === view.voters.length && voters.every((id) => view.voters.includes(id))) {
+      kept.agreed = [voters, view.voters];
       return;
     }
     const text = `${node} goes by [${view.voters.join(' ')}], its log says [${voters.join(' ')}]`;
@@ -383,8 +402,10 @@ export class SafetyChecks {
 
   /** What is dropped or replaced, from the first index on, was never committed. */
   #drops(node: string, firstIndex: number, entries: readonly MirrorEntry[]): void {
-    const { log } = this.#kept(node);
+    const { log, writtenTailLost } = this.#kept(node);
     for (let index = firstIndex; index <= Math.min(log.last, this.committed); index += 1) {
+      // Who remembers that its end was lost may cut what it cannot read there.
+      if (writtenTailLost && log.at(index)?.term === UNKNOWN_TERM) continue;
       const held = log.everAt(index);
       const instead = entries[index - firstIndex];
       // An entry that differs from what was committed has to go.
@@ -432,12 +453,19 @@ function nothingKept(former: LogMirror | undefined): Kept {
     log: new LogMirror(),
     former,
     view: undefined,
+    agreed: [undefined, undefined],
     term: 0,
     vote: '',
     writtenTerm: 0,
+    writtenTailLost: false,
     committed: 0,
     isInstalling: false,
+    heldBefore: 0,
   };
+}
+
+function safeOf({ log, isInstalling, heldBefore }: Kept): number {
+  return isInstalling ? Math.max(log.durable, heldBefore) : log.durable;
 }
 
 function isDurableOn(log: LogMirror | undefined, { index, term }: MirrorEntry): boolean {

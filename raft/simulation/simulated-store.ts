@@ -136,9 +136,9 @@ export class SimulatedStore {
     return this.#start + this.#entries.length - 1;
   }
 
-  /** Something was durable and cannot be read any more. */
+  /** Something was durable and cannot be read any more, or its end was lost and is not back. */
   get isDamaged(): boolean {
-    return !this.#damage.isEmpty;
+    return !this.#damage.isEmpty || this.#hardState.tailLost === true;
   }
 
   get damaged(): readonly number[] {

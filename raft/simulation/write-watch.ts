@@ -42,7 +42,7 @@ export class WriteWatch {
       this.#checks.installed(this.#node, snapshot, votersOf(snapshot.configuration));
       for (const write of this.#writes) write.through = 0;
     }
-    if (hardState !== undefined) this.#checks.wroteTerm(this.#node, hardState.term);
+    if (hardState !== undefined) this.#checks.wroteHardState(this.#node, hardState);
     const first = entries[0]?.index;
     const cut = Math.min(truncateAfter ?? Infinity, (first ?? Infinity) - 1);
     for (const write of this.#writes) write.through = Math.min(write.through, cut);

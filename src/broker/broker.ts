@@ -31,12 +31,12 @@ import type {
   SettleRequest,
   SettleWaiter,
   Subscriber,
-  SubscribeResult,
   SubscriptionOptions,
   Unlogged,
   Will,
 } from './ports.ts';
 import { LivePublication } from './publication.ts';
+import { SYSTEM_PREFIX } from './queue-topic.ts';
 import { Retained } from './retained.ts';
 import { Router, type Route } from './router.ts';
 import { type HeldPublish, UnknownQueues } from './unknown-queues.ts';
@@ -104,6 +104,8 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   readonly #queues: QueueClient;
   readonly #router: Router;
   readonly #retained: Retained;
+  /** What the broker tells of itself, under `$SYS/`; bounded by what it has to tell. */
+  readonly #told: Retained;
   readonly #wills: Wills;
   /** Where queues are made on their first use, or other nodes make some; undefined: neither. */
   readonly #unknown: UnknownQueues | undefined;
@@ -127,6 +129,8 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       maxMessages: settings.maxRetainedMessages,
       maxBytes: settings.maxRetainedBytes,
     });
+    const bounds = { maxMessages: Number.POSITIVE_INFINITY, maxBytes: Number.POSITIVE_INFINITY };
+    this.#told = new Retained(clock, bounds);
     this.#wills = new Wills(clock, (will) => this.#publishWill(will));
     const { autoQueue } = options;
     if (autoQueue === undefined && !queues.isShared) return;
@@ -165,6 +169,11 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     return this.#router.subscriptions;
   }
 
+  /** Messages for a shared subscription that none of its members took. */
+  get lostByShares(): number {
+    return this.#router.lostByShares;
+  }
+
   get retainedCount(): number {
     return this.#retained.count;
   }
@@ -178,6 +187,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.counters.published++;
     const route = this.#router.route(message.topic);
     if (route === undefined) return this.#refuse('topic-too-deep');
+    if (route.reserved) return this.#refuse('topic-reserved');
     const { origin, key } = publisher;
     if (!route.forQueues) {
       const refusal = this.#publishLive(message, route, publisher.subscriber);
@@ -213,23 +223,50 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     route: Route,
     publisher: Subscriber | undefined,
   ): PublishRefusal | undefined {
-    const { targets } = route;
-    if (targets.length === 0 && !message.retain) return undefined;
+    const { targets, shares } = route;
+    if (targets.length === 0 && shares.length === 0 && !message.retain) return undefined;
     // Without an expiry nobody asks when it was published, and the clock is spared.
     const publishedAtMs = message.properties?.expirySeconds === undefined ? 0 : this.clock.now();
     const publication = new LivePublication(message, publishedAtMs, false);
     if (message.retain && !this.#retained.set(publication)) return 'retained-full';
-    publication.fanningOut = targets.length > 1;
+    this.#fanOut(publication, route, publisher);
+    return undefined;
+  }
+
+  #fanOut(
+    publication: LivePublication,
+    { targets, shares }: Route,
+    publisher: Subscriber | undefined,
+  ): void {
+    publication.fanningOut = targets.length + shares.length > 1;
     for (const target of targets) {
       const match = target.match.subscriber === publisher ? target.ownMatch : target.match;
       if (match === undefined) continue;
       match.subscriber.deliver(publication, match);
       this.counters.fannedOut++;
     }
+    for (const share of shares) {
+      if (share.deliver(publication)) this.counters.fannedOut++;
+    }
     // Sessions that keep the message must not keep an encoder with it.
     publication.fanningOut = false;
     publication.encoder = undefined;
-    return undefined;
+  }
+
+  /**
+   * The broker's own word on a topic of `$SYS/`: to those who subscribe now, if it is another one
+   * than before, and to later ones when they do. At QoS 0, so that it waits in no session; no queue
+   * takes it.
+   */
+  tell(topic: string, text: string): void {
+    const payload = new TextEncoder().encode(text);
+    const before = this.#told.get(topic)?.message.payload;
+    if (before !== undefined && sameBytes(before, payload)) return;
+    const message: Message = { topic, payload, qos: 0, retain: true, properties: undefined };
+    const publication = new LivePublication(message, 0, true);
+    this.#told.set(publication);
+    const route = this.#router.route(topic);
+    if (route?.reserved === true) this.#fanOut(publication, route, undefined);
   }
 
   #captureUnawaited(message: Message, { unawaited }: Route, origin: Origin): void {
@@ -260,16 +297,20 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.#queues.enqueue(queues, message, publisher.origin, waiter, tag ?? 0, publisher.key);
   }
 
-  subscribe(subscriber: Subscriber, filter: string, options: SubscriptionOptions): SubscribeResult {
-    return { added: this.#router.subscribe(subscriber, filter, options) };
+  subscribe(subscriber: Subscriber, filter: string, options: SubscriptionOptions): void {
+    this.#router.subscribe(subscriber, filter, options);
   }
 
-  unsubscribe(subscriber: Subscriber, filter: string): boolean {
-    return this.#router.unsubscribe(subscriber, filter);
+  unsubscribe(subscriber: Subscriber, filter: string, share?: string): boolean {
+    return this.#router.unsubscribe(subscriber, filter, share);
+  }
+
+  setConnected(subscriber: Subscriber, connected: boolean): void {
+    this.#router.setConnected(subscriber, connected);
   }
 
   retained(filter: string): RetainedCursor {
-    return this.#retained.cursor(filter);
+    return (filter.startsWith(SYSTEM_PREFIX) ? this.#told : this.#retained).cursor(filter);
   }
 
   queue(name: string): QueueInfo | undefined {
@@ -342,4 +383,8 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.#router.queuesChanged();
     this.#unknown?.changed();
   }
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, at) => byte === b[at]);
 }

@@ -12,11 +12,20 @@ import type { Position, PublishKey } from '../machine/command.ts';
 import type { Capture, DefaultGroup, QueueDefinition, QueueType } from '../machine/definitions.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
 import type { Message } from './message.ts';
+import type { RetainedCursor, Subscriber, SubscriptionOptions } from './subscriber.ts';
 
 export type { Committed } from '../machine/committed.ts';
 export type { Position, PublishKey } from '../machine/command.ts';
 export type { QueueDefinition } from '../machine/definitions.ts';
 export type { Offset, QueueId } from '../machine/ids.ts';
+export type {
+  Match,
+  Publication,
+  RetainedCursor,
+  Share,
+  Subscriber,
+  SubscriptionOptions,
+} from './subscriber.ts';
 
 declare const unlogged: unique symbol;
 /**
@@ -364,6 +373,8 @@ export const PUBLISH_REFUSALS = [
   'retained-full',
   /** More topic levels than configured. */
   'topic-too-deep',
+  /** Only the broker itself speaks there (`$SYS/...`). */
+  'topic-reserved',
 ] as const;
 export type PublishRefusal = (typeof PUBLISH_REFUSALS)[number];
 
@@ -375,65 +386,6 @@ export type PublishOutcome = Unlogged | 'waiting' | PublishRefusal;
 
 /** Why a queue was not made on its first use. */
 export type MakeRefusal = Extract<PublishRefusal, 'no-queue' | 'too-many-queues' | 'unavailable'>;
-
-/** A message on its way to live subscribers; one object for all of them. */
-export interface Publication {
-  /** Its bytes are views that are valid during the call only, unless `keep` was called. */
-  readonly message: Message;
-  /** By the broker's clock; message expiry counts from here. */
-  readonly publishedAtMs: number;
-  /**
-   * While a message goes to several subscribers: the encoder that the first of them made, left for
-   * the next. Undefined before, and after the last. Never set it on a publication that is not
-   * `fanningOut`.
-   */
-  encoder: object | undefined;
-  /** True while it goes to more than one subscriber. */
-  readonly fanningOut: boolean;
-  /** Makes its bytes the publication's own: one copy, however many subscribers keep it. */
-  keep(): void;
-}
-
-export interface SubscriptionOptions {
-  /** The highest QoS that the subscriber wants. */
-  readonly qos: 0 | 1 | 2;
-  /** Its own publishes do not come back through this subscription. */
-  readonly noLocal: boolean;
-  readonly retainAsPublished: boolean;
-  /** MQTT subscription identifier; 0 = none. */
-  readonly identifier: number;
-}
-
-/**
- * All subscriptions of one subscriber that match a topic, as one: it gets one copy
- * ([MQTT-3.3.5-1]).
- */
-export interface Match {
-  readonly subscriber: Subscriber;
-  /** The highest of the matching subscriptions. */
-  readonly qos: 0 | 1 | 2;
-  readonly retainAsPublished: boolean;
-  readonly identifiers: readonly number[];
-}
-
-/** Implemented by a frontend; lives as long as a session, also while nobody is connected to it. */
-export interface Subscriber {
-  deliver(publication: Publication, match: Match): void;
-}
-
-/** Walks over the retained messages of one filter, a bounded number of steps a call. */
-export interface RetainedCursor {
-  /**
-   * `more`: the steps are used up; call again. A message that changes meanwhile is seen old or new,
-   * once.
-   */
-  advance(maxSteps: number): Publication | 'more' | 'done';
-}
-
-export interface SubscribeResult {
-  /** False when it replaced one with the same filter. */
-  readonly added: boolean;
-}
 
 /** Who publishes; one object for as long as its connection lives. */
 export interface Publisher {
@@ -459,9 +411,14 @@ export interface Broker {
    */
   publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome;
   /** `filter` is valid, within `maxTopicLevels`, and does not begin with `$queue/`. */
-  subscribe(subscriber: Subscriber, filter: string, options: SubscriptionOptions): SubscribeResult;
-  /** False when there was no such subscription. */
-  unsubscribe(subscriber: Subscriber, filter: string): boolean;
+  subscribe(subscriber: Subscriber, filter: string, options: SubscriptionOptions): void;
+  /** False when there was no such subscription; `share` as it was subscribed. */
+  unsubscribe(subscriber: Subscriber, filter: string, share?: string): boolean;
+  /**
+   * Whether somebody is connected to it, which every subscriber is at first: the shares that it is
+   * a member of give to those that are, as long as there is one.
+   */
+  setConnected(subscriber: Subscriber, connected: boolean): void;
   retained(filter: string): RetainedCursor;
   /** The queue of that name, as far as this node knows; where it knows none, `findQueue` asks. */
   queue(name: string): QueueInfo | undefined;

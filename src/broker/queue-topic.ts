@@ -9,6 +9,8 @@
  */
 
 export const QUEUE_PREFIX = '$queue/';
+/** Topics that tell of the broker itself, who alone publishes there. */
+export const SYSTEM_PREFIX = '$SYS/';
 const DEAD_LETTERS = '$dlq';
 
 export interface QueueTopic {

@@ -15,7 +15,8 @@
 import type { QueueId } from '../machine/ids.ts';
 import type { Match, QueueDirectory, Subscriber, SubscriptionOptions } from './ports.ts';
 import { QueueRoutes } from './queue-routes.ts';
-import { QUEUE_PREFIX } from './queue-topic.ts';
+import { QUEUE_PREFIX, SYSTEM_PREFIX } from './queue-topic.ts';
+import { NO_SHARES, type SharedSubscription, Shares } from './shares.ts';
 import { countLevels, hasWildcard, TopicTrie } from './topic-trie.ts';
 
 /**
@@ -44,6 +45,10 @@ export interface Route {
   /** The name of a queue that is not known and whose topic this is, where no other takes it. */
   readonly unknown: string | undefined;
   readonly targets: readonly RouteTarget[];
+  /** Each gives it to one of its members. */
+  readonly shares: readonly SharedSubscription[];
+  /** Only the broker itself publishes there. */
+  readonly reserved: boolean;
 }
 
 interface Subscription {
@@ -60,6 +65,7 @@ export class Router {
   readonly #subscriptions = new TopicTrie<Subscription>();
   /** By subscriber and filter, to find what an unsubscribe means. */
   readonly #bySubscriber = new Map<Subscriber, Map<string, Subscription>>();
+  readonly #shares = new Shares();
   readonly #queues: QueueRoutes;
   readonly #routes = new Map<string, Route>();
   #keptSubscribers = 0;
@@ -75,7 +81,12 @@ export class Router {
   }
 
   get subscriptions(): number {
-    return this.#subscriptions.size;
+    return this.#subscriptions.size + this.#shares.size;
+  }
+
+  /** Messages that no member of a share took. */
+  get lostByShares(): number {
+    return this.#shares.lost;
   }
 
   /** The directory of queues has changed. */
@@ -84,8 +95,16 @@ export class Router {
     if (this.#queues.changed() === 'captures') this.#version++;
   }
 
-  /** Returns whether the filter is new for this subscriber; otherwise its options are replaced. */
-  subscribe(subscriber: Subscriber, filter: string, options: SubscriptionOptions): boolean {
+  setConnected(subscriber: Subscriber, connected: boolean): void {
+    this.#shares.setConnected(subscriber, connected);
+  }
+
+  /** Options of the same filter, in the same share, are replaced. */
+  subscribe(subscriber: Subscriber, filter: string, options: SubscriptionOptions): void {
+    if (options.share !== undefined) {
+      if (this.#shares.subscribe(subscriber, filter, options)) this.#makeStale(filter);
+      return;
+    }
     let own = this.#bySubscriber.get(subscriber);
     if (own === undefined) {
       own = new Map();
@@ -97,10 +116,14 @@ export class Router {
     own.set(filter, subscription);
     this.#subscriptions.add(filter, subscription);
     this.#makeStale(filter);
-    return previous === undefined;
   }
 
-  unsubscribe(subscriber: Subscriber, filter: string): boolean {
+  unsubscribe(subscriber: Subscriber, filter: string, share: string | undefined): boolean {
+    if (share !== undefined) {
+      const gone = this.#shares.unsubscribe(subscriber, filter, share);
+      if (gone === true) this.#makeStale(filter);
+      return gone !== undefined;
+    }
     const own = this.#bySubscriber.get(subscriber);
     const subscription = own?.get(filter);
     if (own === undefined || subscription === undefined) return false;
@@ -127,7 +150,16 @@ export class Router {
   #queueRoute(topic: string): Route {
     const version = this.#queueVersion;
     const { queues, unknown } = this.#queues.route(topic);
-    return { version, forQueues: true, queues, unawaited: NO_QUEUES, unknown, targets: NO_TARGETS };
+    return {
+      version,
+      forQueues: true,
+      queues,
+      unawaited: NO_QUEUES,
+      unknown,
+      targets: NO_TARGETS,
+      shares: NO_SHARES,
+      reserved: false,
+    };
   }
 
   #liveRoute(topic: string): Route {
@@ -150,6 +182,8 @@ export class Router {
       unawaited,
       unknown: undefined,
       targets: [...targets.values()],
+      shares: this.#shares.match(topic),
+      reserved: topic.startsWith(SYSTEM_PREFIX),
     };
   }
 
@@ -195,5 +229,6 @@ function merge(
     qos: before !== undefined && before.qos > options.qos ? before.qos : options.qos,
     retainAsPublished: (before?.retainAsPublished ?? false) || options.retainAsPublished,
     identifiers: options.identifier === 0 ? identifiers : [...identifiers, options.identifier],
+    share: undefined,
   };
 }

@@ -9,13 +9,7 @@ interface Loadable {
 }
 
 export const COMMANDS = {
-  start: {
-    async load() {
-      const { startCommand } = await import('./start.ts');
-      const { startShards } = await import('../shard-threads.ts');
-      return startCommand(startShards);
-    },
-  },
+  start: { load: async () => (await import('./start.ts')).startCommand() },
   pub: { load: async () => (await import('./pub.ts')).pubCommand() },
   sub: { load: async () => (await import('./sub.ts')).subCommand() },
   queue: { load: async () => (await import('./queue.ts')).queueCommand() },

@@ -6,8 +6,14 @@
 # MALLOC_ARENA_MAX: glibc would give each thread of that pool a heap of its own, and none back.
 # --max-semi-space-size (MiB): new objects of the broker live for milliseconds; a larger nursery
 # keeps more garbage and saves no work (docs/decisions/0010-memory-of-the-process.md).
+# --interrupt-budget (bytes of bytecode): the broker alone, not the commands that end at once. Code
+# that runs some hundred times a second, as that of small entries does, would be interpreted for its
+# first minutes (docs/decisions/0023-code-that-is-warm-sooner.md).
 UV_THREADPOOL_SIZE="${UV_THREADPOOL_SIZE:-16}"
 MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-2}"
 export UV_THREADPOOL_SIZE MALLOC_ARENA_MAX
 program="$(dirname "$(readlink -f "$0")")/../../dist/src/cli/main.js"
-exec node --max-semi-space-size=4 "$program" "$@"
+case "${1:-}" in
+  start) exec node --max-semi-space-size=4 --interrupt-budget=12000 "$program" "$@" ;;
+  *) exec node --max-semi-space-size=4 "$program" "$@" ;;
+esac

@@ -1,5 +1,5 @@
 /**
- * The message of gRPC: the frames of one turn of the loop for one peer, joined. It is the message
+ * The message of gRPC: the frames that leave together for one peer, joined. It is the message
  * `Batch` of proto/raft.proto, in exactly one of the forms that protobuf would take:
  *
  *   size

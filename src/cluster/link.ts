@@ -55,8 +55,8 @@ interface Gathered {
 
 interface LinkUse {
   readonly onLink: OnLink;
-  /** Something waits, to leave with the next `sender.sendWaiting`. */
-  readonly onSend: () => void;
+  /** So many bytes wait, to leave with the next `sender.sendWaiting`. */
+  readonly onSend: (bytes: number) => void;
 }
 
 export class Link implements LinkEnd, StreamListener {
@@ -89,8 +89,9 @@ export class Link implements LinkEnd, StreamListener {
 
   send(shard: number, parts: readonly Uint8Array[]): boolean {
     if (this.#isDown) return false;
-    const taken = this.sender.pushAll(framesOf(shard, parts));
-    if (taken) this.#use.onSend();
+    const frames = framesOf(shard, parts);
+    const taken = this.sender.pushAll(frames);
+    if (taken) this.#use.onSend(frames.reduce((sum, { bytes }) => sum + bytes, 0));
     return taken;
   }
 

@@ -14,6 +14,8 @@ export const BATCH_BYTES = 256 * KIB;
 export const BATCH_FRAMES_MAX = 4_096;
 /** A batch as it is received: nearly full, and then one more frame; and its head. */
 export const BATCH_BYTES_MAX = FRAME_BYTES_MAX + BATCH_BYTES + 64;
+/** A frame up to this leaves behind the callback that sent it, a larger one with its turn. */
+export const SENT_AT_ONCE_BYTES_MAX = 16 * KIB;
 /** Opaque bytes on a link go in parts of this, so that a part fills a batch. */
 export const PART_BYTES = BATCH_BYTES - 64;
 export const HELLO_BYTES_MAX = 1 * KIB;
@@ -34,9 +36,12 @@ export const CONTROL_FRAMES_MAX = 1_024;
 export const CONTROL_BYTES_MAX = 1 * MIB;
 /** Bulk that waits for one node; its bytes are configured. */
 export const BULK_FRAMES_MAX = 8_192;
-/** What a stream keeps to write its batches into: it grows up to what a full one needs. */
+/**
+ * What a stream keeps to write its batches into: it grows up to what an append of a peer that
+ * catches up needs, with the heads of its entries. Such appends go alone, one behind the other.
+ */
 export const ROOM_BYTES_MIN = 4 * KIB;
-export const ROOM_BYTES_KEPT = BATCH_BYTES + 64;
+export const ROOM_BYTES_KEPT = MIB + 128 * KIB;
 /** What a sender may have on its way to one stream of bulk; HTTP/2 alone has 64 KiB. */
 export const BULK_WINDOW_BYTES = 4 * MIB;
 

@@ -3,8 +3,9 @@
  * on two streams for each peer and direction, votes and heartbeats apart from bulk.
  *
  * A node opens the streams that it receives by, and sends on those that its peers opened. What is
- * sent in one turn of the loop leaves at its end, as one message of gRPC for each peer and channel.
- * Messages may be lost at any time, and never changed; what comes from a stranger is never heard.
+ * sent from one callback of the loop leaves behind it, as one message of gRPC for each peer and
+ * channel, unless it is much: then it waits for more until the end of the loop's turn. Messages may
+ * be lost at any time, and never changed; what comes from a stranger is never heard.
  */
 
 import { isBulkMessage } from '#raft';
@@ -17,7 +18,7 @@ import { messageBytes, writeMessage } from './message-codec.ts';
 import { Peer, type PeerState } from './peer.ts';
 import type { LinkUsers } from './link.ts';
 import type { PeerPlace } from './peer-dialer.ts';
-import { FRAME_BYTES_MAX } from './peer-limits.ts';
+import { FRAME_BYTES_MAX, SENT_AT_ONCE_BYTES_MAX } from './peer-limits.ts';
 import { PeerServer } from './peer-server.ts';
 import type { PeerStream, StreamListener } from './peer-stream.ts';
 import type { PeerTls } from './peer-tls.ts';
@@ -60,6 +61,15 @@ export class PeerTransport {
   /** By shard. */
   readonly #replicas = new Map<number, Replica>();
   #turn: NodeJS.Immediate | undefined;
+  #isBehindCallback = false;
+  readonly #turnEnded = (): void => {
+    this.#turn = undefined;
+    this.#sendWaiting();
+  };
+  readonly #callbackEnded = (): void => {
+    this.#isBehindCallback = false;
+    this.#sendWaiting();
+  };
   #users: LinkUsers | undefined;
   #isRunning = false;
   #strayed = 0;
@@ -123,7 +133,7 @@ export class PeerTransport {
         refusals: this.#refusals,
         onReceived: (batch) => this.#received(batch),
         onRoom: () => this.#room(id),
-        onSend: () => this.#sendSoon(),
+        onSend: (bytes) => this.#sendSoon(bytes),
       });
       this.#peers.set(id, peer);
       if (this.#isRunning) this.#begin(peer);
@@ -191,18 +201,25 @@ export class PeerTransport {
     const write = writeMessage.bind(undefined, message);
     const fits = bytes <= FRAME_BYTES_MAX;
     const taken = fits && sender.push({ kind: FrameKind.message, shard, bytes, write });
-    if (taken) this.#sendSoon();
+    if (taken) this.#sendSoon(bytes);
     else replica.waiting.add(message.to);
     return taken;
   }
 
-  /** At the end of this turn of the loop. */
-  #sendSoon(): void {
-    this.#turn ??= setImmediate(() => this.#turnEnded());
+  /**
+   * A small entry, or an acknowledgement, is waited for at the other end: it is not kept until the
+   * loop has heard all others. Of large ones there are many, and a message for each is dear.
+   */
+  #sendSoon(bytes: number): void {
+    if (bytes > SENT_AT_ONCE_BYTES_MAX) {
+      this.#turn ??= setImmediate(this.#turnEnded);
+    } else if (!this.#isBehindCallback) {
+      this.#isBehindCallback = true;
+      process.nextTick(this.#callbackEnded);
+    }
   }
 
-  #turnEnded(): void {
-    this.#turn = undefined;
+  #sendWaiting(): void {
     for (const peer of this.#peers.values()) peer.sendWaiting();
   }
 

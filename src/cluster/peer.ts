@@ -29,8 +29,8 @@ export interface PeerOptions {
   readonly onReceived: (batch: readonly Received[]) => void;
   /** There is room for bulk again. */
   readonly onRoom: () => void;
-  /** Something waits on a link, to leave with the next `sendWaiting`. */
-  readonly onSend: () => void;
+  /** So many bytes wait on a link, to leave with the next `sendWaiting`. */
+  readonly onSend: (bytes: number) => void;
 }
 
 /** For people and for health. */

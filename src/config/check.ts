@@ -123,6 +123,8 @@ export class Checker {
 
   #texts(schema: TextsKey, node: Node, key: string): unknown {
     const items = this.#items(node, key, schema.most);
+    // Where a list may be empty, an empty one says what none says.
+    if (items.length === 0 && schema.least === 0) return undefined;
     if (items.length === 0) this.#wrong(node.at, key, 'the list is empty');
     return items.map((item, index) => {
       const name = `${key}[${index}]`;

@@ -15,6 +15,7 @@ import {
   size,
   text,
   whole,
+  wholeOrAuto,
 } from './schema.ts';
 
 /** More nodes than this would need another way to spread the definitions. */
@@ -86,12 +87,13 @@ export const cluster = section('Several brokers that hold the same queues.', {
       addr: addressAlways({ about: 'Where the others reach it.' }),
     }),
   }),
-  shards: whole({
+  shards: wholeOrAuto({
     about:
       'How many shards there are to be: each has a log and a leader of its own, and new queues ' +
-      'go to the one with the fewest. More are made when it grows; it never makes fewer. One for ' +
-      'each node spreads the work over all.',
-    fallback: 1,
+      'go to the one with the fewest. More are made when it grows; it never makes fewer.',
+    auto:
+      'one for each of `cluster.peers`, which spreads the work over all nodes; 1 for a single ' +
+      'broker',
     min: 1,
     max: SHARDS_MAX,
   }),
@@ -125,6 +127,17 @@ export const cluster = section('Several brokers that hold the same queues.', {
     fallback: '16MiB',
     min: '64KiB',
     max: '1GiB',
+  }),
+  catch_up_rate: size({
+    about:
+      'Bytes a second that nodes which lack a part of a shard get together from the one that ' +
+      'leads it, while that serves publishes: with more they are there earlier, and publishers ' +
+      'are slowed more. Where the log grows by more than half of it, they get twice what it ' +
+      'grows by, so that they come nearer in any case. A shard to which nobody publishes gives ' +
+      'what it can.',
+    fallback: '16MiB',
+    min: '1MiB',
+    max: '4GiB',
   }),
   write_policy: choice({
     about:

@@ -132,8 +132,6 @@ const LATER = [
   'server.amqp10',
   'server.coap',
   'server.http',
-  'server.mqtt.tcp.tls',
-  'server.mqtt.ws',
   'shards.count',
 ] as const;
 
@@ -150,6 +148,7 @@ const ELSEWHERE: ReadonlyMap<string, string> = new Map([
   ['queues[].retention.max_age', 'retention.age'],
   ['queues[].retention.max_length_bytes', 'retention.bytes'],
   ['queues[].retention.max_length_messages', 'retention.messages'],
+  ['server.mqtt.tcp.tls', 'server.mqtt.tls, with its files in server.tls'],
   ['server.tcp', 'server.mqtt.tcp'],
   ['server.tcp_addr', 'server.mqtt.tcp.addr'],
   ['server.tcp_max_connections', 'server.mqtt.tcp.max_connections'],

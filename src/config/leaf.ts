@@ -25,6 +25,7 @@ export function readLeaf(key: ScalarKey, scalar: ScalarNode): Read<unknown> {
       return problem === undefined ? { value: written } : { problem };
     }
     case 'number':
+      if (key.auto !== undefined && written === 'auto') return { value: undefined };
       return readNumber(key, value, written);
     case 'address':
       if (written === 'off' && key.mayBeOff) return { value: undefined };

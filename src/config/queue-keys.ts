@@ -156,6 +156,8 @@ const queue = section('One queue.', {
       'their subscribers get the message too.',
     rule: QUEUE_TOPIC_RULE,
     otherwise: '`$queue/<name>/#`, which matches `$queue/<name>` too',
+    example: "['$queue/orders/#']",
+    least: 1,
     most: 64,
     check: queueTopicProblem,
   }),

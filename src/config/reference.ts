@@ -20,13 +20,12 @@ function leafSchema(key: Leaf): JsonSchema {
       return { enum: key.choices, default: key.fallback };
     case 'switch':
       return { type: 'boolean', default: key.fallback };
-    case 'number':
-      return {
-        type: key.fraction ? 'number' : 'integer',
-        minimum: key.min,
-        maximum: key.max,
-        default: key.fallback,
-      };
+    case 'number': {
+      const type = key.fraction ? 'number' : 'integer';
+      const range = { minimum: key.min, maximum: key.max };
+      if (key.auto === undefined) return { type, ...range, default: key.fallback };
+      return { anyOf: [{ type, ...range }, { const: 'auto' }], default: key.fallback };
+    }
     case 'duration':
       return { type: 'string', pattern: DURATION, default: key.fallback };
     case 'size': {
@@ -36,7 +35,7 @@ function leafSchema(key: Leaf): JsonSchema {
     case 'address':
       return { type: 'string', default: key.fallback };
     case 'texts':
-      return { type: 'array', items: { type: 'string' }, minItems: 1, maxItems: key.most };
+      return { type: 'array', items: { type: 'string' }, minItems: key.least, maxItems: key.most };
     default:
       return key satisfies never;
   }
@@ -110,8 +109,10 @@ function rangeOf(key: Leaf): string {
       return key.choices.map((name) => `\`${name}\``).join(', ');
     case 'switch':
       return '';
-    case 'number':
-      return `${key.min} to ${key.max}`;
+    case 'number': {
+      const range = `${key.min} to ${key.max}`;
+      return key.auto === undefined ? range : `${range}, or \`auto\`: ${key.auto}`;
+    }
     case 'duration':
       return `${key.min} to ${key.max}${key.step === undefined ? '' : ', whole seconds'}`;
     case 'size': {
@@ -224,6 +225,10 @@ is counted.
 Queues of the file are declared at the start. One that exists gets the limits and topics of the
 file, and the log says which changed. One that exists with another type refuses the start, and the
 message tells both. A key that has no effect on the type of its queue is refused.
+
+In a cluster each node does so with its own file when it starts, whichever shard a queue is in.
+Give all nodes the same list: where files differ, the node that starts last decides. A queue with
+another type refuses no start there: it stays as it is, with a line at level error.
 `;
 
 export function configurationPage(): string {
@@ -255,7 +260,7 @@ function yamlLines(keys: Readonly<Record<string, Key>>, indent: string): string[
       return [...about, `${indent}${name}:`, ...yamlList(key, indent)];
     }
     const range = comment(plain(`${typeOf(key)}: ${rangeOf(key)}`.replace(/: $/, '')), indent);
-    const value = key.kind === 'texts' ? "['$queue/orders/#']" : String(key.fallback) || "''";
+    const value = key.kind === 'texts' ? key.example : String(key.fallback) || "''";
     return [...about, ...range, `${indent}${name}: ${value}`];
   });
 }

@@ -17,6 +17,8 @@ export function brokenRules(config: Config, places: Places): ConfigProblem[] {
     problems.push({ code, place: places.get(at) ?? NO_PLACE, key, text });
   };
   checkListeners(config, tell);
+  checkWebSocket(config, tell);
+  checkTls(config, tell);
   checkCluster(config, tell);
   checkQueues(config, tell);
   checkShards(config, tell);
@@ -27,19 +29,24 @@ export function brokenRules(config: Config, places: Places): ConfigProblem[] {
 function checkListeners(config: Config, tell: Tell): void {
   const { mqtt, ops } = config.server;
   const { listen } = config.cluster;
-  if (mqtt.tcp.addr === undefined) {
+  const doors = ['tcp', 'tls', 'ws', 'wss'] as const;
+  if (doors.every((door) => mqtt[door].addr === undefined)) {
     tell('conflict', 'server.mqtt.tcp.addr', 'every listener is off: nobody could connect');
   }
   const listeners = [
-    ['server.mqtt.tcp.addr', mqtt.tcp.addr],
-    ['server.ops.addr', ops.addr],
-    ['cluster.listen', listen],
-  ] as const;
+    ...doors.map((door) => [`server.mqtt.${door}.addr`, mqtt[door].addr] as const),
+    ['server.ops.addr', ops.addr] as const,
+    ['cluster.listen', listen] as const,
+  ];
+  // Who comes in there is known: nodes prove who they are (cluster-rules.ts), clients too.
+  const known = new Set([listen]);
+  for (const { addr, client_certificates: shown } of [mqtt.tls, mqtt.wss]) {
+    if (shown === 'required') known.add(addr);
+  }
   const taken = new Map<string, string>();
   for (const [key, address] of listeners) {
     if (address === undefined) continue;
-    // Nodes prove who they are: cluster-rules.ts.
-    if (address !== listen && !isLoopback(address.host) && !config.allow_anonymous) {
+    if (!known.has(address) && !isLoopback(address.host) && !config.allow_anonymous) {
       const text =
         `${writeAddress(address)} can be reached from other machines, and this version knows no ` +
         'users: listen on 127.0.0.1, or say allow_anonymous: true';
@@ -50,6 +57,35 @@ function checkListeners(config: Config, tell: Tell): void {
       tell('conflict', key, `${writeAddress(address)} is the address of ${other} too`);
     }
     if (address.port !== 0) taken.set(writeAddress(address), key);
+  }
+}
+
+function checkWebSocket({ server }: Config, tell: Tell): void {
+  const { max_packet_size: packetSize } = server.mqtt;
+  for (const door of ['ws', 'wss'] as const) {
+    const { addr, max_message_size: messageSize } = server.mqtt[door];
+    if (addr === undefined || messageSize >= packetSize) continue;
+    const text = `is less than server.mqtt.max_packet_size (${writeSize(packetSize)})`;
+    tell('conflict', `server.mqtt.${door}.max_message_size`, text);
+  }
+}
+
+function checkTls({ server }: Config, tell: Tell): void {
+  const { mqtt, tls } = server;
+  for (const door of ['tls', 'wss'] as const) {
+    const { addr, client_certificates: shown } = mqtt[door];
+    const key = `server.mqtt.${door}`;
+    if (addr !== undefined && (tls.cert === '' || tls.key === '')) {
+      const text = 'TLS needs a certificate: name server.tls.cert and server.tls.key';
+      tell('conflict', `${key}.addr`, text);
+    }
+    if (shown !== 'off' && tls.client_ca === '') {
+      const text = `${shown} needs an authority to judge by: name server.tls.client_ca`;
+      tell('conflict', `${key}.client_certificates`, text);
+    }
+  }
+  if (tls.crl !== undefined && tls.client_ca === '') {
+    tell('conflict', 'server.tls.crl', 'is about clients: name server.tls.client_ca too');
   }
 }
 

@@ -32,13 +32,14 @@ export interface SwitchKey extends Described {
   readonly fallback: boolean;
 }
 
-/** A number: whole, unless `fraction`. */
+/** A number: whole, unless `fraction`; with `auto` also that word, read as undefined. */
 export interface NumberKey extends Described {
   readonly kind: 'number';
-  readonly fallback: number;
+  readonly fallback: number | 'auto';
   readonly min: number;
   readonly max: number;
   readonly fraction: boolean;
+  readonly auto: string | undefined;
 }
 
 /** Milliseconds, written with units; a multiple of `step` where the wire knows no finer one. */
@@ -71,6 +72,9 @@ export interface TextsKey extends Described {
   readonly kind: 'texts';
   readonly rule: string;
   readonly otherwise: string;
+  /** What examples have, in YAML: the same as without the key. */
+  readonly example: string;
+  readonly least: 0 | 1;
   readonly most: number;
   check(text: string): string | undefined;
 }
@@ -129,7 +133,7 @@ export type ValueOf<K extends Key> =
               ? readonly string[] | undefined
               : K extends TextKey
                 ? string
-                : K extends SizeKey & { readonly auto: string }
+                : K extends (SizeKey | NumberKey) & { readonly auto: string }
                   ? number | undefined
                   : number;
 
@@ -156,12 +160,21 @@ export function choice<const Name extends string>(spec: Spec<ChoiceKey<Name>>): 
 
 export const onOff = (spec: Spec<SwitchKey>): SwitchKey => ({ kind: 'switch', ...spec });
 
-export function whole(spec: Omit<Spec<NumberKey>, 'fraction'>): NumberKey {
-  return { kind: 'number', fraction: false, ...spec };
+type PlainNumberKey = NumberKey & { readonly auto: undefined };
+
+export function whole(spec: Omit<Spec<NumberKey>, 'fraction' | 'auto'>): PlainNumberKey {
+  return { kind: 'number', fraction: false, auto: undefined, ...spec };
 }
 
-export function fraction(spec: Omit<Spec<NumberKey>, 'fraction'>): NumberKey {
-  return { kind: 'number', fraction: true, ...spec };
+/** `auto` says what the word stands for. */
+export function wholeOrAuto(
+  spec: Omit<Spec<NumberKey>, 'fraction' | 'auto' | 'fallback'> & { readonly auto: string },
+): NumberKey & { readonly auto: string } {
+  return { kind: 'number', fraction: false, fallback: 'auto', ...spec };
+}
+
+export function fraction(spec: Omit<Spec<NumberKey>, 'fraction' | 'auto'>): PlainNumberKey {
+  return { kind: 'number', fraction: true, auto: undefined, ...spec };
 }
 
 export const duration = (spec: Spec<DurationKey>): DurationKey => ({ kind: 'duration', ...spec });

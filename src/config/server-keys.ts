@@ -1,33 +1,31 @@
 /**
- * The configuration keys of the listeners: what each may cost at most, and where it listens. Part
- * of the one table in `keys.ts`.
+ * The configuration keys of the listeners: what each may cost at most, and where it listens
+ * (`listener-keys.ts` for MQTT). Part of the one table in `keys.ts`.
  */
 
-import { address, duration, onOff, section, size, whole } from './schema.ts';
+import { mqttTcp, mqttTls, mqttWs, mqttWss } from './listener-keys.ts';
+import { address, duration, onOff, section, size, text, whole } from './schema.ts';
+import { tls } from './tls-keys.ts';
 
-const mqttTcp = section('MQTT over TCP: 3.1.1 and 5.0 on one port.', {
-  addr: address({
-    about:
-      'Where to listen: `host:port`, or `off`. Without a host every interface is ' +
-      'meant; port 0 lets the system choose. Outside loopback only with `allow_anonymous: true`.',
-    fallback: '127.0.0.1:1883',
-  }),
-  max_connections: whole({
-    about: 'Connections at a time; further ones are closed at once.',
-    fallback: 10_000,
-    min: 1,
-    max: 1_000_000,
-  }),
-  connect_timeout: duration({
-    about: 'From accepting a connection to its whole CONNECT packet.',
-    fallback: '10s',
-    min: '100ms',
-    max: '10m',
-  }),
-});
+const RESPONSE_INFORMATION_MAX = 1024;
+const RESPONSE_RULE =
+  `\`off\`, or 1 to ${RESPONSE_INFORMATION_MAX} characters of a topic, ` + 'without `+` and `#`';
+
+function responseProblem(written: string): string | undefined {
+  if (written.length > RESPONSE_INFORMATION_MAX) {
+    return `is longer than ${RESPONSE_INFORMATION_MAX} characters`;
+  }
+  if (written === '') return 'is empty: write `off`, or a beginning of topics';
+  return /[+#\0]/.test(written)
+    ? 'has a wildcard or a NUL: it is no beginning of a topic'
+    : undefined;
+}
 
 const mqtt = section('What MQTT clients may do, and what they cost at most.', {
   tcp: mqttTcp,
+  tls: mqttTls,
+  ws: mqttWs,
+  wss: mqttWss,
   max_packet_size: size({
     about: 'Largest packet that a client may send, with its header.',
     fallback: '2MiB',
@@ -43,6 +41,28 @@ const mqtt = section('What MQTT clients may do, and what they cost at most.', {
   retain_available: onOff({
     about: 'Whether retained messages are taken.',
     fallback: true,
+  }),
+  wildcard_available: onOff({
+    about:
+      'Whether filters may have wildcards, those of queues too. A 5.0 client is told when it ' +
+      'connects; one that subscribes nevertheless is disconnected, or (3.1.1) refused.',
+    fallback: true,
+  }),
+  shared_available: onOff({
+    about: 'The same for shared subscriptions (`$share/...`), those of queues too.',
+    fallback: true,
+  }),
+  subscription_identifiers_available: onOff({
+    about: 'The same for subscription identifiers, which 3.1.1 does not have.',
+    fallback: true,
+  }),
+  response_information: text({
+    about:
+      'Where answers to a 5.0 client that asks for it may go: the beginning of its response ' +
+      'topics, `%c` for its client id (`replies/%c`). `off` tells nothing.',
+    fallback: 'off',
+    rule: RESPONSE_RULE,
+    check: responseProblem,
   }),
   receive_maximum: whole({
     about:
@@ -94,6 +114,15 @@ const mqtt = section('What MQTT clients may do, and what they cost at most.', {
     fallback: 1000,
     min: 1,
     max: 1_000_000,
+  }),
+  sys_interval: duration({
+    about:
+      'How often the broker tells of itself under `$SYS/broker/...`, to those who subscribe ' +
+      'there; 0s is never.',
+    fallback: '10s',
+    min: '0s',
+    max: '1h',
+    step: '1s',
   }),
   max_topic_levels: whole({
     about: 'Levels of a topic name or filter.',
@@ -151,4 +180,4 @@ const ops = section(
   },
 );
 
-export const server = section('The listeners.', { mqtt, ops });
+export const server = section('The listeners.', { mqtt, tls, ops });

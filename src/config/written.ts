@@ -27,6 +27,8 @@ function valueOf(key: Key, value: unknown): unknown {
       return (value as readonly unknown[]).map((each) => valueOf(key.each, each));
     case 'duration':
       return writeDuration(value as number);
+    case 'number':
+      return value ?? 'auto';
     case 'size':
       return value === undefined ? 'auto' : writeSize(value as number);
     case 'address':
@@ -34,7 +36,6 @@ function valueOf(key: Key, value: unknown): unknown {
     case 'text':
     case 'choice':
     case 'switch':
-    case 'number':
     case 'texts':
       return value;
     default:

@@ -230,6 +230,11 @@ function within(value: number, low: number, high: number): boolean {
   return Number.isSafeInteger(value) && value >= low && value <= high;
 }
 
+/** Whether a declaration of one changes nothing where the other stands. */
+export function sameDefinition(a: QueueDefinition, b: QueueDefinition): boolean {
+  return a.type === b.type && sameTopics(a.topics, b.topics) && sameLimits(a.limits, b.limits);
+}
+
 export function sameLimits(a: QueueLimits, b: QueueLimits): boolean {
   const left = limitsData(a).flat();
   const right = limitsData(b).flat();

@@ -153,7 +153,7 @@ export class DeliverySlots {
     this.#links[slot * LINKS + STATE] = state;
   }
 
-  setAttempts(slot: number, attempts: number, notBefore: number): void {
+  setAttempts(slot: number, attempts: number, notBefore = this.time(slot)): void {
     this.#links[slot * LINKS + ATTEMPTS] = attempts;
     this.#numbers[slot * NUMBERS + TIME] = notBefore;
   }

@@ -62,10 +62,7 @@ export class DispatchPolicy {
   #nextDeliveryNumber: number;
   #now = 0;
   #rangeSteps = 0;
-  /**
-   * Deliveries of watched consumers that ended, but by `close`: (consumer, offset, number). The
-   * caller reads and clears them.
-   */
+  /** Deliveries of watched consumers that ended, but by `close`. The caller reads and clears. */
   readonly ended = new Claims();
 
   constructor(options: DispatchPolicyOptions) {
@@ -175,9 +172,11 @@ export class DispatchPolicy {
       if (!this.#new.has(offset)) return;
       this.#new.take(offset);
       slot = this.#slots.add(offset);
-    } else {
-      this.#leaveState(slot);
-    }
+    } else if (this.#slots.state(slot) === SlotState.held) {
+      // It is of an earlier delivery, from before a seek: who holds it by now keeps it.
+      this.#slots.setAttempts(slot, attempts);
+      return;
+    } else this.#leaveState(slot);
     this.#slots.endDelivery(slot);
     this.#slots.setAttempts(slot, attempts, notBefore);
     this.#slots.set(slot, REDELIVERED);

@@ -36,7 +36,7 @@ import {
   shardOf,
 } from './ids.ts';
 import type { LostGroup } from './lost-groups.ts';
-import type { QueuePlace } from './names.ts';
+import type { Names, QueuePlace } from './names.ts';
 import { Parts } from './parts.ts';
 import { placeOf } from './place-commands.ts';
 import type { QueueState } from './queue.ts';
@@ -236,8 +236,8 @@ export class Machine {
   }
 
   /** Names that live in other shards. */
-  get placedCount(): number {
-    return this.#parts.names.size;
+  get placedNames(): Pick<Names, 'size' | 'chunkBehind'> {
+    return this.#parts.names;
   }
 
   definition(queueId: QueueId): QueueDefinition | undefined {

@@ -44,6 +44,16 @@ export interface QueuePlace {
   readonly version: number;
 }
 
+export interface PlacedName extends QueuePlace {
+  readonly name: string;
+}
+
+/** Rows that lie together: 64 at most. */
+export interface NamesChunk {
+  readonly number: number;
+  readonly rows: readonly PlacedName[];
+}
+
 /** What stands in the column of ids: the number of the row. */
 function rowId(row: number): QueueId {
   return row as QueueId;
@@ -103,6 +113,13 @@ export class Names implements RecordHolder {
   get(name: string): QueuePlace | undefined {
     const slot = this.#rows.slotNamed(name);
     return slot === -1 ? undefined : this.#placeAt(slot);
+  }
+
+  /** The rows of the next chunk behind this one (-1: the first), in order; undefined: none. */
+  chunkBehind(chunk: number): NamesChunk | undefined {
+    // In ascending order, as they were made.
+    const number = this.#loaded.content.chunks.find((each) => each > chunk);
+    return number === undefined ? undefined : { number, rows: [...this.#placed(number)] };
   }
 
   count(shard: number): number {
@@ -225,14 +242,16 @@ export class Names implements RecordHolder {
   }
 
   #rowsOf(chunk: number): RecordData[] {
-    const rows: RecordData[] = [];
+    return Array.from(this.#placed(chunk), ({ row, name, shard, version }) => {
+      return [row, name, shard, version];
+    });
+  }
+
+  *#placed(chunk: number): Generator<PlacedName & { readonly row: number }> {
     for (let row = chunk * CHUNK; row < (chunk + 1) * CHUNK; row += 1) {
       const slot = this.#rows.slotOf(rowId(row));
-      if (slot === -1) continue;
-      const { shard, version } = this.#placeAt(slot);
-      rows.push([row, this.#rows.name(slot), shard, version]);
+      if (slot !== -1) yield { row, name: this.#rows.name(slot), ...this.#placeAt(slot) };
     }
-    return rows;
   }
 }
 

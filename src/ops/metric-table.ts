@@ -22,8 +22,30 @@ export const METRICS: readonly MetricRow[] = [
   {
     name: 'fluxmq_mqtt_accepted_total',
     kind: 'counter',
-    help: 'MQTT connections accepted.',
+    help: 'MQTT connections that came in, through TLS and WebSocket where there is one.',
     series: of('mqtt/accepted'),
+  },
+  {
+    name: 'fluxmq_mqtt_handshakes',
+    kind: 'gauge',
+    help: 'MQTT connections that are not through TLS and the WebSocket upgrade yet.',
+    series: of('mqtt/handshakes'),
+  },
+  {
+    name: 'fluxmq_mqtt_turned_away_total',
+    kind: 'counter',
+    help:
+      'Connections closed before they were in: above max_connections, above max_handshakes, not ' +
+      'through in time, TLS or a certificate that failed, HTTP that may not become a WebSocket.',
+    series: each(
+      'reason',
+      'mqtt-turned-away',
+      'connections',
+      'handshakes',
+      'slow',
+      'tls',
+      'upgrade',
+    ),
   },
   {
     name: 'fluxmq_mqtt_connected_total',
@@ -86,6 +108,12 @@ export const METRICS: readonly MetricRow[] = [
     kind: 'counter',
     help: 'Copies handed to subscribers of ordinary topics.',
     series: of('broker/fanned-out'),
+  },
+  {
+    name: 'fluxmq_share_lost_total',
+    kind: 'counter',
+    help: 'Messages for a shared subscription that none of its members could take.',
+    series: of('broker/share-lost'),
   },
   {
     name: 'fluxmq_refused_total',

@@ -18,7 +18,8 @@ export interface PulseTimes {
 
 /** Windows of ten seconds. */
 const TIMES: PulseTimes = { beatMs: 500, beatsPerWindow: 20 };
-const RESOLUTION_MS = 20;
+/** Each measurement wakes the thread. A stall is told of short by this much at most. */
+const RESOLUTION_MS = 50;
 
 /** Where what lies, in 64-bit integers. */
 const AT = { beat: 0, p50: 1, p99: 2, max: 3, busy: 4, count: 5, sum: 6, within: 7 } as const;

@@ -1,15 +1,15 @@
 /** What every protocol frontend is to the node that runs it. */
 
+import type { Door } from './transport.ts';
+
 export interface Frontend {
-  /** Resolves when it accepts connections; rejects when the address cannot be had. */
+  /** Resolves when it accepts connections; rejects with a `DoorError`. */
   start(): Promise<void>;
   /**
    * Tells the clients, hands back what consumers hold, and resolves when all connections are
    * closed.
    */
   stop(): Promise<void>;
-  /**
-   * Where it listens, with the port that the system chose for port 0; undefined before and after.
-   */
-  readonly address: { readonly host: string; readonly port: number } | undefined;
+  /** Where clients come in: open between start and stop. */
+  readonly doors: readonly Door[];
 }

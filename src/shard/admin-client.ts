@@ -16,7 +16,7 @@ import type {
 } from '../broker/ports.ts';
 import { ownedMessage } from '../broker/message.ts';
 import type { PlacedDefinition } from '../machine/definitions.ts';
-import { detailIn, listPartIn, peekPartIn } from './admin-requests.ts';
+import { type NewGroup, detailIn, listPartIn, peekPartIn } from './admin-requests.ts';
 import { countIn } from './plain-fields.ts';
 import type { PlainData } from './record-codec.ts';
 import { type Declared, type ShardRequest, decodeBody, decodeDeclared } from './requests.ts';
@@ -92,6 +92,11 @@ export class AdminClient implements QueueAdmin {
 
   async deleteGroup(name: string, group: string): Promise<void> {
     await this.ask({ kind: 'delete-group', name, group });
+  }
+
+  /** Those that are missing. */
+  async makeGroups(name: string, groups: readonly NewGroup[]): Promise<void> {
+    await this.ask({ kind: 'make-groups', name, groups });
   }
 
   /** The body of the reply. */

@@ -25,6 +25,8 @@ import type {
   QueueSummary,
 } from '../broker/ports.ts';
 import { type PlacedDefinition, definitionProblem } from '../machine/definitions.ts';
+import type { NewGroup } from './admin-requests.ts';
+import { HOPS_MAX } from './departure.ts';
 import type { PlaceClient } from './place-client.ts';
 import { ShardError } from './shard-error.ts';
 
@@ -39,6 +41,7 @@ export interface AdministeredShard {
   readonly admin: Omit<QueueAdmin, 'declare' | 'delete'> & {
     declare(definition: PlacedDefinition): Promise<Declared>;
     delete(name: string, placed?: number): Promise<void>;
+    makeGroups(name: string, groups: readonly NewGroup[]): Promise<void>;
   };
 }
 
@@ -94,6 +97,7 @@ export class AdminOfAll implements QueueAdmin {
     // What cannot be declared would leave a place behind.
     const problem = definitionProblem(definition);
     if (problem !== undefined) throw new AdminError('invalid', `queue ${name}: ${problem}`);
+    await this.#refuseCycle(definition);
     for (let tries = 0; tries < PLACE_TRIES_MAX; tries++) {
       const { shard, version } = await zero.places.place(name, [0, ...others.keys()], '');
       const { admin } = this.#numbered(shard, name);
@@ -103,6 +107,23 @@ export class AdminOfAll implements QueueAdmin {
     }
     const words = `queue ${name} is declared and deleted by others at once: try again`;
     throw new AdminError('unavailable', words);
+  }
+
+  /**
+   * Its dead letters would come back to it, by way of other shards: in one, the shard itself sees
+   * that. As of what is told here; two who close a cycle at once are not seen, and a message goes
+   * round it a few times only.
+   */
+  async #refuseCycle({ name, limits }: QueueDefinition): Promise<void> {
+    let next = limits.deadLetter;
+    for (let hops = 0; next !== '' && hops < HOPS_MAX; hops++) {
+      if (next === name) {
+        const words = `dlq: dead letters of ${name} would come back to it`;
+        throw new AdminError('invalid', `queue ${name} cannot be declared: ${words}`);
+      }
+      const shown = await this.#holder(next)?.admin.show(next).catch(unlessRefused);
+      next = shown?.definition.limits.deadLetter ?? '';
+    }
   }
 
   async delete(name: string): Promise<void> {
@@ -151,6 +172,11 @@ export class AdminOfAll implements QueueAdmin {
 
   deleteGroup(name: string, group: string): Promise<void> {
     return this.#at(name, ({ admin }) => admin.deleteGroup(name, group));
+  }
+
+  /** Those that are missing. */
+  makeGroups(name: string, groups: readonly NewGroup[]): Promise<void> {
+    return this.#at(name, ({ admin }) => admin.makeGroups(name, groups));
   }
 
   /** Asks the shard that shows the queue; where it knows none, once more after a look. */
@@ -211,6 +237,11 @@ async function unlessElsewhere(declared: Promise<Declared>): Promise<Declared | 
     if (error instanceof ShardError && error.code === 'elsewhere') return undefined;
     throw error;
   }
+}
+
+/** It is gone, or not reached: nothing is held against what cannot be seen. */
+function unlessRefused(error: unknown): undefined {
+  if (!(error instanceof AdminError)) throw error;
 }
 
 function isNoQueue(error: unknown): error is AdminError {

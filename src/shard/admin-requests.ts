@@ -6,9 +6,10 @@
  *            ["delete", name, version | null]      ["purge", name, group | null]
  *            ["peek", name, from, max]             ["move", name, group, to, max]
  *            ["seek", name, group, position]       ["delete-group", name, group]
+ *            ["make-groups", name, [[group, filter, position | null], ...]]
  *  reply     list:  [[summary, ...], more]         show: [summary, [group, ...], heldBy, damaged]
  *            peek:  [[[offset, stored message], ...], next offset | null]
- *            purge, move, seek: number             delete, delete-group: null
+ *            purge, move, seek: number             delete, delete-group, make-groups: null
  *  summary   [queueId, definition, start, next, depth, consumers, leaving]
  *  group     [name, kind, filter, floor, depth, delivered, consumers, stuck | null]
  *  position  [kind, offset or ms]     heldBy  [group, offset] | null     damaged  [[from, to], ...]
@@ -49,7 +50,17 @@ export type AdminRequest =
       readonly group: string;
       readonly position: Position;
     }
-  | { readonly kind: 'delete-group'; readonly name: string; readonly group: string };
+  | { readonly kind: 'delete-group'; readonly name: string; readonly group: string }
+  | { readonly kind: 'make-groups'; readonly name: string; readonly groups: readonly NewGroup[] };
+
+/** An explicit group, made where it is missing. */
+export interface NewGroup {
+  /** With its filter, if it has one. */
+  readonly name: string;
+  readonly filter: string;
+  /** Undefined: as the queue says. */
+  readonly start: Position | undefined;
+}
 
 export const ADMIN_REQUESTS = [
   'list',
@@ -60,6 +71,7 @@ export const ADMIN_REQUESTS = [
   'move',
   'seek',
   'delete-group',
+  'make-groups',
 ] as const satisfies readonly AdminRequest['kind'][];
 
 /** A part of the list of queues; `more`: ask again behind the last one. */
@@ -101,6 +113,8 @@ export function adminRequestData(request: AdminRequest): PlainData {
       return [kind, request.name, request.group, positionData(request.position)];
     case 'delete-group':
       return [kind, request.name, request.group];
+    case 'make-groups':
+      return [kind, request.name, request.groups.map(newGroupData)];
   }
 }
 
@@ -130,7 +144,19 @@ export function adminRequestOf(
     }
     case 'delete-group':
       return { kind, name: textIn(first), group: textIn(second) };
+    case 'make-groups':
+      return { kind, name: textIn(first), groups: listIn(second).map(newGroupIn) };
   }
+}
+
+function newGroupData({ name, filter, start }: NewGroup): PlainData {
+  return [name, filter, start === undefined ? null : positionData(start)];
+}
+
+function newGroupIn(data: PlainData): NewGroup {
+  const [name, filter, start] = listIn(data);
+  const position = start === null ? undefined : positionIn(start);
+  return { name: textIn(name), filter: textIn(filter), start: position };
 }
 
 function positionData(position: Position): PlainData {

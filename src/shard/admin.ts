@@ -18,7 +18,7 @@ import type { GroupView, RareEffect } from '../machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import { detailData, listData, peekData } from './admin-requests.ts';
-import type { AdminRequest } from './admin-requests.ts';
+import type { AdminRequest, NewGroup } from './admin-requests.ts';
 import type { Alarms } from './alarms.ts';
 import type { PlainCommand } from './codec.ts';
 import type { Dispatcher } from './dispatcher.ts';
@@ -100,6 +100,8 @@ export class Admin {
         return this.#inTurn(async () =>
           this.#deleteGroup(await this.#group(request.name, request.group)),
         );
+      case 'make-groups':
+        return this.#inTurn(() => this.#makeGroups(this.#queue(request.name), request.groups));
     }
   }
 
@@ -327,6 +329,17 @@ export class Admin {
     ]);
     if (effect?.kind === 'group-deleted') return null;
     throw refusalOf(effect);
+  }
+
+  async #makeGroups(queue: Queue, groups: readonly NewGroup[]): Promise<null> {
+    const { machine } = this.#options;
+    const { queueId } = queue;
+    await this.#load([queue]);
+    for (const group of groups) {
+      if (machine.groupNamed(queueId, group.name) !== undefined) continue;
+      await this.#through({ kind: 'create-group', queueId, groupKind: 'explicit', ...group });
+    }
+    return null;
   }
 
   // --- Through the log.

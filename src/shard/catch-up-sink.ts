@@ -129,7 +129,10 @@ class Building implements CatchUpBuilding {
     return Math.max(this.#checkpoint.index, this.#brought.goneAt);
   }
 
-  /** One at a time: where an answer ends, the next question begins. */
+  /**
+   * Where an answer ends, the next question begins: of payloads it is asked while what has come is
+   * being written.
+   */
   next(): Uint8Array | 'wait' | 'complete' {
     if (this.#state === 'complete') return 'complete';
     const question = this.#question();
@@ -141,7 +144,6 @@ class Building implements CatchUpBuilding {
   async take(_question: Uint8Array, answer: Uint8Array): Promise<void> {
     if (this.#state === 'records') await this.#takeRecords(answer);
     else if (this.#state === 'payloads') await this.#takePayloads(answer);
-    this.#asked = false;
   }
 
   keep(entries: readonly Entry[]): Promise<void> {
@@ -193,11 +195,15 @@ class Building implements CatchUpBuilding {
       this.#batch.put(key, values[nth] as Uint8Array);
       if (this.#batch.bytes >= RECORDS_BATCH_BYTES) await this.#writeRecords();
     }
-    this.#page++;
-    if (!isLast) return;
+    if (!isLast) {
+      this.#page++;
+      this.#asked = false;
+      return;
+    }
     await this.#writeRecords();
     await this.#lookThrough();
     this.#state = 'payloads';
+    this.#asked = false;
     if (this.#wanted.length === 0) await this.#finish();
   }
 
@@ -238,6 +244,9 @@ class Building implements CatchUpBuilding {
     if (answer.next <= wanted.next || answer.next > wanted.to || isBefore(answer, wanted.next)) {
       throw new Error('a peer answered for other offsets than it was asked for');
     }
+    wanted.next = answer.next as Offset;
+    if (wanted.next === wanted.to) this.#wanted.shift();
+    this.#asked = false;
     const brought = this.#brought;
     brought.goneAt = Math.max(brought.goneAt, answer.goneAt);
     for (const [nth, offset] of answer.offsets.entries()) {
@@ -247,9 +256,8 @@ class Building implements CatchUpBuilding {
         message,
       });
     }
-    wanted.next = answer.next as Offset;
-    brought.through.set(wanted.queueId, wanted.next);
-    if (wanted.next === wanted.to) this.#wanted.shift();
+    // One answer is taken after the other, so nothing below is still to be written.
+    brought.through.set(wanted.queueId, answer.next as Offset);
     if (this.#wanted.length === 0) await this.#finish();
   }
 

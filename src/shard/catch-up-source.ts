@@ -33,9 +33,12 @@ export interface CatchUpSourceOptions {
   readonly appliedIndex: () => LogIndex;
   /** Resolves in a later turn of the event loop. */
   readonly nextTurn: () => Promise<void>;
+  readonly clock: { monotonicMs(): number };
+  /** So long an answer is made without a pause. */
+  readonly limits: { readonly sliceMs: number };
 }
 
-/** Offsets that one answer looks at; between so many of them, other work is let in. */
+/** Offsets that one answer looks at; after so many of them, the time is looked at. */
 const SCAN_MAX = 65_536;
 const STEP = 256;
 /** Of a message in an answer, about. */
@@ -112,7 +115,7 @@ class Reading implements CatchUpReading {
     { queueId, from, to }: CatchUpQuestion & { kind: 'payloads' },
     maxBytes: number,
   ): Promise<Uint8Array> {
-    const { nextTurn, appliedIndex } = this.#options;
+    const { nextTurn, appliedIndex, clock, limits } = this.#options;
     const found = {
       offsets: [] as number[],
       indexes: [] as number[],
@@ -121,9 +124,12 @@ class Reading implements CatchUpReading {
     const end = Math.min(to, from + SCAN_MAX);
     const place = { queueId: queueId as QueueId, bytes: 0, gone: false };
     let next = from;
+    let pauseAt = clock.monotonicMs() + limits.sliceMs;
     while (next < end && place.bytes < maxBytes) {
       next = await this.#step(place, { next, end, maxBytes }, found);
+      if (clock.monotonicMs() < pauseAt) continue;
       await nextTurn();
+      pauseAt = clock.monotonicMs() + limits.sliceMs;
     }
     return encodePayloads({ next, goneAt: place.gone ? appliedIndex() : 0, ...found });
   }

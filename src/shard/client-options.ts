@@ -14,7 +14,8 @@ export interface ShardClientLimits {
   readonly windowBytes: number;
   /**
    * Batches without their answer, 1 to 64. While so many are, a batch that is not full waits: the
-   * log writes one after the other, and each post costs as much as some dozen messages.
+   * log writes one after the other, and each post costs as much as some dozen messages. Over a
+   * route one more: most of an answer's time is the way to the other nodes and back.
    */
   readonly batchesUnderWay: number;
   /** A batch is closed when it is so long; 4 KiB to 1 MiB. */
@@ -40,6 +41,16 @@ export const SHARD_CLIENT_DEFAULTS: ShardClientLimits = {
   payloadBytesMax: 1024 * 1024,
   messageBytesMax: 1024 * 1024 + 65_536,
 };
+
+const BATCHES_UNDER_WAY_ROUTED = 2;
+
+export function clientLimits(
+  isRouted: boolean,
+  given: Partial<ShardClientLimits> = {},
+): ShardClientLimits {
+  const ofRoute = isRouted && { batchesUnderWay: BATCHES_UNDER_WAY_ROUTED };
+  return { ...SHARD_CLIENT_DEFAULTS, ...ofRoute, ...given };
+}
 
 export interface ShardClientOptions {
   readonly port: BatchPort;

@@ -40,7 +40,7 @@ import { AdminClient } from './admin-client.ts';
 import { Asked } from './asked.ts';
 import { writeAsk, writeHello } from './client-frames.ts';
 import { type GreetingParts, greet, sayEnd } from './client-greeting.ts';
-import { SHARD_CLIENT_DEFAULTS } from './client-options.ts';
+import { clientLimits } from './client-options.ts';
 import type { ShardClientLimits, ShardClientOptions } from './client-options.ts';
 import { ClientRoute } from './client-route.ts';
 import { Consumers } from './consumers.ts';
@@ -115,7 +115,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp'> {
     this.#rejects = options.rejects === true;
     const route = new ClientRoute(options.isRouted === true);
     this.#route = route;
-    this.#limits = { ...SHARD_CLIENT_DEFAULTS, ...options.limits };
+    this.#limits = clientLimits(route.isRouted, options.limits);
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger;
     this.#onFailed = options.onFailed?.bind(options);

@@ -6,7 +6,7 @@
  */
 
 import type { DeclareQueueCommand } from '../machine/command.ts';
-import type { PlacedDefinition } from '../machine/definitions.ts';
+import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
 import type { QueueRefusal, RareEffect } from '../machine/effect.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Declared } from './requests.ts';
@@ -78,7 +78,9 @@ export class Declarations {
     const lines: Record<string, unknown>[] = [];
     for (const [at, answer] of (await Promise.all(answers)).entries()) {
       outcomes.push(outcomeOf(answer, (queues[at] as PlacedDefinition).name));
-      if (answer.kind === 'queue-updated') lines.push(difference(answer));
+      if (answer.kind !== 'queue-updated') continue;
+      const { definition, previous } = answer;
+      lines.push(difference(definition.name, previous, definition));
     }
     return { outcomes, lines };
   }
@@ -114,15 +116,17 @@ function outcomeOf(answer: DeclarationAnswer, name: string): Declared {
   }
 }
 
-function difference(
-  updated: Extract<RareEffect, { kind: 'queue-updated' }>,
+/** What another declaration changes, as a line for the log. */
+export function difference(
+  name: string,
+  before: Omit<QueueDefinition, 'name'>,
+  after: Omit<QueueDefinition, 'name'>,
 ): Record<string, unknown> {
-  const { definition, previous } = updated;
-  const line: Record<string, unknown> = { queue: definition.name };
-  const before = { ...previous.limits, topics: previous.topics } as Record<string, unknown>;
-  for (const [name, value] of Object.entries({ ...definition.limits, topics: definition.topics })) {
-    if (JSON.stringify(before[name]) !== JSON.stringify(value))
-      line[name] = { from: before[name], to: value };
+  const line: Record<string, unknown> = { queue: name };
+  const was = { ...before.limits, topics: before.topics } as Record<string, unknown>;
+  for (const [key, value] of Object.entries({ ...after.limits, topics: after.topics })) {
+    if (JSON.stringify(was[key]) !== JSON.stringify(value))
+      line[key] = { from: was[key], to: value };
   }
   return line;
 }

@@ -129,7 +129,7 @@ export class Housekeeping implements RunRecords {
     return this.#stats;
   }
 
-  /** The log is more than twice its window: publishes wait for the spill. */
+  /** The log is twice its window, in bytes or in messages: publishes wait for the spill. */
   get isLate(): boolean {
     return this.#isLate;
   }
@@ -254,7 +254,8 @@ export class Housekeeping implements RunRecords {
     if (isLate === this.#isLate) return;
     this.#isLate = isLate;
     if (isLate) this.#stats.late++;
-    const words = `the log has ${log.bytes} bytes, more than twice its window: publishes wait`;
+    const long = `the log, of ${log.bytes} bytes, is twice its window, in bytes or in messages`;
+    const words = `${long}: publishes wait`;
     if (isLate) alarms.raise('spill-late', words);
     else alarms.lower('spill-late');
   }

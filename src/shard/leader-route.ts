@@ -75,6 +75,10 @@ export class LeaderRoute {
   readonly #reads: LocalReads;
   /** What the leader names in this session is read here. */
   #readsHere = false;
+  /** A refusal that is out of date, or names another node, is followed at once; then no more. */
+  #mayFollow = false;
+  /** That the node leads was said again, behind the question that is under way. */
+  #isConfirmed = false;
 
   constructor(options: LeaderRouteOptions) {
     this.#options = options;
@@ -97,6 +101,8 @@ export class LeaderRoute {
       (target?.kind === 'there' && lead.kind === 'there' && target.node === lead.node) ||
       // A shard that leads again has ended its sessions itself.
       (target?.kind === 'here' && lead.kind === 'here');
+    this.#mayFollow = true;
+    this.#isConfirmed = isSame;
     if (isSame) return;
     this.#end();
     this.#begin();
@@ -135,9 +141,12 @@ export class LeaderRoute {
   refused(session: number, leader: string): void {
     const target = this.#target;
     if (target?.kind !== 'there' || session !== this.#session) return;
-    this.#goesOn(target.node, leader);
+    const isOther = this.#goesOn(target.node, leader);
     this.#lost();
-    this.#askAgain();
+    // The word of a lead may overtake a refusal of before it: they come over different streams.
+    const isStale = this.#isConfirmed || (isOther && leader !== '');
+    if (isStale && this.#mayFollow) this.#follow();
+    else this.#askAgain();
   }
 
   close(): void {
@@ -230,9 +239,19 @@ export class LeaderRoute {
     return other !== undefined;
   }
 
+  /** Once: two nodes that name each other would be asked without an end. */
+  #follow(): void {
+    this.#mayFollow = false;
+    this.#isConfirmed = false;
+    this.#begin();
+  }
+
   #askAgain(): void {
     if (this.#isClosed) return;
-    this.#again ??= this.#options.after(ASK_AGAIN_MS, () => this.#begin());
+    this.#again ??= this.#options.after(ASK_AGAIN_MS, () => {
+      this.#mayFollow = true;
+      this.#begin();
+    });
   }
 
   /** Alone in its batch. */

@@ -36,6 +36,15 @@ export interface OtherShards {
   findOrDeclare(queue: QueueDefinition, near: string): Promise<FoundQueue>;
   /** Of a queue of another shard; undefined: it is not known there. */
   nameOf(queueId: QueueId): Promise<string | undefined | NotNow>;
+  /**
+   * Of these names those whose queue is not in the shard, once nothing is made there any more for a
+   * place of version `fence` or below (0: whatever may be made).
+   */
+  missing(
+    shard: number,
+    names: readonly string[],
+    fence: number,
+  ): Promise<readonly string[] | NotNow>;
   /** An encoded `take-transfer`, whose bytes must not change. */
   take(shard: number, command: Uint8Array): Promise<Arrived | NotNow>;
 }

@@ -11,7 +11,7 @@ import type { QueuePlace } from '../machine/names.ts';
 import type { ShardMap } from '../machine/shard-map.ts';
 import type { AdminClient } from './admin-client.ts';
 import type { Arrived } from './other-shards.ts';
-import { placeIn, placeOrNoneIn, shardMapIn } from './place-requests.ts';
+import { namesIn, placeIn, placeOrNoneIn, shardMapIn } from './place-requests.ts';
 import { arrivedIn } from './transfer-requests.ts';
 
 export class PlaceClient {
@@ -54,6 +54,11 @@ export class PlaceClient {
    */
   async take(command: Uint8Array): Promise<Arrived> {
     return arrivedIn(await this.#ask({ kind: 'take-transfer', command }));
+  }
+
+  /** Any shard. Of these the names of no queue there, with its fence at `fence` (0: as it is). */
+  async missing(names: readonly string[], fence: number): Promise<readonly string[]> {
+    return namesIn(await this.#ask({ kind: 'missing', fence, names }));
   }
 
   /** Shard 0 alone, as these three. As of now. */

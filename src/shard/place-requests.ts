@@ -6,13 +6,15 @@
  *            ["where", name]                       ["barrier"]
  *            ["shard-map"]                         ["add-shard", number, [node, ...]]
  *            ["host-shard", number, node]          ["unhost-shard", number, node]
+ *            ["missing", fence, [name, ...]]
  *  reply     place:     [shard, version]           where: the same, or null
  *            shard-map: [[number, [founder, ...], [host, ...]], ...]
+ *            missing:   [name, ...]
  *            all others: null
  * ```
  *
- * `where`, `barrier` and `shard-map` are answered as of the moment in which they were asked, behind
- * the queues that were changed before. What does not fit is a CodecError.
+ * `where`, `barrier`, `shard-map` and `missing` are answered as of the moment in which they were
+ * asked, behind the queues that were changed before. What does not fit is a CodecError.
  */
 
 import type { QueuePlace } from '../machine/names.ts';
@@ -32,6 +34,8 @@ export type PlaceRequest =
   | { readonly kind: 'where'; readonly name: string }
   | { readonly kind: 'barrier' }
   | { readonly kind: 'shard-map' }
+  /** `fence`: raised to this version before; 0: left as it is. */
+  | { readonly kind: 'missing'; readonly fence: number; readonly names: readonly string[] }
   | { readonly kind: 'add-shard'; readonly number: number; readonly founders: readonly string[] }
   | {
       readonly kind: 'host-shard' | 'unhost-shard';
@@ -45,6 +49,7 @@ export const PLACE_REQUESTS = [
   'where',
   'barrier',
   'shard-map',
+  'missing',
   'add-shard',
   'host-shard',
   'unhost-shard',
@@ -62,6 +67,8 @@ export function placeRequestData(request: PlaceRequest): PlainData {
     case 'barrier':
     case 'shard-map':
       return [kind];
+    case 'missing':
+      return [kind, request.fence, request.names];
     case 'add-shard':
       return [kind, request.number, request.founders];
     case 'host-shard':
@@ -84,6 +91,8 @@ export function placeRequestOf(
     case 'barrier':
     case 'shard-map':
       return { kind };
+    case 'missing':
+      return { kind, fence: countIn(first), names: listIn(second).map(textIn) };
     case 'add-shard':
       return { kind, number: countIn(first), founders: listIn(second).map(textIn) };
     case 'host-shard':
@@ -103,6 +112,10 @@ export function placeIn(data: PlainData): QueuePlace {
 
 export function placeOrNoneIn(data: PlainData): QueuePlace | undefined {
   return data === null ? undefined : placeIn(data);
+}
+
+export function namesIn(data: PlainData): readonly string[] {
+  return listIn(data).map(textIn);
 }
 
 export function shardMapData(map: ShardMap): PlainData {

@@ -18,7 +18,7 @@ import { type PlaceRequest, placeData, shardMapData } from './place-requests.ts'
 import type { PlainData } from './record-codec.ts';
 
 export interface PlacesOptions {
-  readonly machine: Pick<Machine, 'shard' | 'placeOf' | 'shardMap'>;
+  readonly machine: Pick<Machine, 'shard' | 'placeOf' | 'queueNamed' | 'shardMap'>;
   /** Throws an AdminError when nothing is taken any more. */
   readonly propose: (command: PlaceCommand) => void;
   /** `ShardLog.readIndex`. */
@@ -50,6 +50,8 @@ interface Waiting {
 /** Characters of the name of a node; what it may hold is the machine's to judge. */
 const NODE_LENGTH_MAX = 64;
 const NAME_LENGTH_MAX = 255;
+/** Asked about at once. */
+const NAMES_ASKED_MAX = 1_024;
 /** Too many ask at once, or the lead is being lost. */
 const READ_AGAIN_MS = 20;
 
@@ -65,7 +67,8 @@ export class Places {
   /** The body of the reply; rejects with an AdminError, or when the store failed. */
   async answer(request: PlaceRequest): Promise<PlainData> {
     const { machine } = this.#options;
-    if (request.kind !== 'barrier' && machine.shard !== 0) {
+    const isForAny = request.kind === 'barrier' || request.kind === 'missing';
+    if (!isForAny && machine.shard !== 0) {
       throw new AdminError('invalid', `shard 0 answers ${request.kind}, and this is another`);
     }
     switch (request.kind) {
@@ -78,11 +81,12 @@ export class Places {
       case 'shard-map':
         await this.#upToNow();
         return shardMapData(machine.shardMap);
+      case 'missing':
+        return this.#missing(request);
       case 'place':
         return this.#place(request);
       case 'unplace':
-        checkLength(request.name, NAME_LENGTH_MAX);
-        await this.#through({ ...request, kind: 'unplace-queue' });
+        await this.unplace(request.name, request.version);
         return null;
       case 'add-shard':
         await this.addShard(request.number, request.founders);
@@ -100,6 +104,11 @@ export class Places {
     if (founders.length > SHARDS_MAX) throw new AdminError('invalid', 'so many cannot found it');
     for (const node of founders) checkLength(node, NODE_LENGTH_MAX);
     await this.#through({ kind: 'add-shard', number, founders });
+  }
+
+  async unplace(name: string, version: number): Promise<void> {
+    checkLength(name, NAME_LENGTH_MAX);
+    await this.#through({ kind: 'unplace-queue', name, version });
   }
 
   /** When it resolves, the shard makes no queue any more for a place of this version or below. */
@@ -126,6 +135,17 @@ export class Places {
   fail(error: Error): void {
     this.#failure = error;
     for (const { reject } of this.#waiting.splice(0)) reject(error);
+  }
+
+  /** Behind the fence, so that none of them is made any more for a place of before. */
+  async #missing({ names, fence }: Extract<PlaceRequest, { kind: 'missing' }>): Promise<PlainData> {
+    if (names.length > NAMES_ASKED_MAX) {
+      throw new AdminError('invalid', `more than ${NAMES_ASKED_MAX} names at once`);
+    }
+    if (fence > 0) await this.fence(fence);
+    else await this.#upToNow();
+    const { machine } = this.#options;
+    return names.filter((name) => machine.queueNamed(name) === undefined);
   }
 
   async #place({

@@ -17,10 +17,10 @@ import {
   type EnqueueWaiter,
   type Origin,
   type PublishKey,
-  type QueueAdmin,
   type QueueClient,
   type QueueConsumer,
   type QueueDirectory,
+  type QueueInfo,
   type SettleRequest,
   type SettleWaiter,
 } from '../broker/ports.ts';
@@ -56,7 +56,7 @@ interface Coming {
 
 export class QueueClients implements QueueClient {
   readonly isShared: boolean;
-  readonly admin: QueueAdmin;
+  readonly admin: AdminOfAll;
   readonly queues: QueueDirectory;
   readonly #zero: ShardClient;
   readonly #inMemory: ShardClient;
@@ -121,6 +121,35 @@ export class QueueClients implements QueueClient {
     signal.addEventListener('abort', giveUp);
     if (signal.aborted) giveUp();
     return Promise.race([all, givenUp]).finally(() => signal.removeEventListener('abort', giveUp));
+  }
+
+  /** Resolves when so many shards can be spoken to, or that takes longer than `withinMs`. */
+  async reached(count: number, withinMs: number): Promise<void> {
+    const behindZero = Array.from({ length: count - 1 }, (_none, nth) => this.#clientOf(nth + 1));
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, withinMs);
+    });
+    await Promise.race([Promise.all(behindZero), late]);
+    clearTimeout(timer);
+  }
+
+  /** That can be spoken to, without the one in memory. */
+  get shardCount(): number {
+    return this.#others.size + 1;
+  }
+
+  /** Of a queue that is in a log; undefined: none that this node was told of. */
+  loggedType(name: string): QueueInfo['type'] | undefined {
+    for (const { queues } of [this.#zero, ...this.#others.values()]) {
+      const found = queues.named(name);
+      if (found !== undefined) return found.type;
+    }
+    return undefined;
+  }
+
+  get isClosed(): boolean {
+    return this.#zero.isClosed;
   }
 
   async #allThere(): Promise<void> {

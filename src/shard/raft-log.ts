@@ -64,6 +64,7 @@ export interface RaftLogOptions {
   readonly catchUp: CatchUpPorts;
   readonly clock: Clock;
   random(): number;
+  readonly catchUpBytesPerSecond?: number | undefined;
   readonly limits?: Partial<Limits>;
   /** The configuration in use: at first, and whenever it is another one. */
   readonly membersChanged?: (configuration: Configuration) => void;
@@ -182,6 +183,7 @@ export class RaftLog implements ShardLog, StateMachine {
 
   async #join(behind: LogIndex, follower: ShardLogFollower, isLost: boolean): Promise<void> {
     const { id, network, catchUp, clock, limits, incarnation } = this.#options;
+    const { catchUpBytesPerSecond } = this.#options;
     this.#follower = follower;
     this.#applied = behind;
     const opening = RaftNode.open({
@@ -193,6 +195,7 @@ export class RaftLog implements ShardLog, StateMachine {
       machine: this,
       checkpoint: { ...this.#standing, index: behind, isLost },
       catchUp,
+      catchUpBytesPerSecond,
       incarnation,
       ...(limits === undefined ? {} : { limits }),
     });

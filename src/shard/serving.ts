@@ -9,7 +9,7 @@
 
 import { AdminError } from '../broker/ports.ts';
 import type { QueueInfo } from '../broker/ports.ts';
-import { sameLimits, sameTopics } from '../machine/definitions.ts';
+import { sameDefinition } from '../machine/definitions.ts';
 import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
@@ -21,6 +21,7 @@ import { DeclarationError, Declarations } from './declarations.ts';
 import type { DeclareOutcome } from './declarations.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
+import { NamesSweep } from './names-sweep.ts';
 import { OutboxDriver, type OutboxOptions } from './outbox.ts';
 import { Places } from './places.ts';
 import type { BatchPort } from './port.ts';
@@ -52,11 +53,9 @@ function infoOf(queueId: QueueId, definition: QueueDefinition): QueueInfo {
 }
 
 /** Everything before this term is applied, so nothing that could change it is on its way. */
-function stands({ name, type, topics, limits }: QueueDefinition, machine: Machine): boolean {
-  const there = machine.queueNamed(name)?.definition;
-  return (
-    there?.type === type && sameTopics(there.topics, topics) && sameLimits(there.limits, limits)
-  );
+function stands(queue: QueueDefinition, machine: Machine): boolean {
+  const there = machine.queueNamed(queue.name)?.definition;
+  return there !== undefined && sameDefinition(there, queue);
 }
 
 export class Serving {
@@ -71,6 +70,7 @@ export class Serving {
   readonly #admin: Admin;
   readonly places: Places;
   readonly #expiry: QueueExpiry | undefined;
+  readonly #sweep: NamesSweep | undefined;
   readonly #declarations = new Declarations();
   #isStarted = false;
 
@@ -120,6 +120,16 @@ export class Serving {
       closed: options.closed,
       applied: (index) => options.applier.whenApplied(index),
     });
+    if (machine.shard === 0 && options.others !== undefined) {
+      this.#sweep = new NamesSweep({
+        names: machine.placedNames,
+        others: options.others,
+        unplace: (name, version) => this.places.unplace(name, version),
+        now,
+        wake,
+        logger,
+      });
+    }
     this.#admin = new Admin({
       machine,
       loader,
@@ -155,17 +165,14 @@ export class Serving {
   }
 
   /**
-   * The queues of the configuration, and their groups where they are missing. What stands there as
-   * it is written is not said again: with many queues a change of leader would wait for it.
+   * The queues that were given with the options, and their groups where they are missing; what is
+   * in another shard is left out. What stands there as it is written is not said again.
    */
   async prepare(): Promise<void> {
     const { machine, groups, logger } = this.#options;
-    const isHere = ({ name }: QueueDefinition): boolean =>
-      (machine.placeOf(name)?.shard ?? 0) === 0;
-    const queues = this.#options.queues.filter(isHere);
-    for (const { name } of this.#options.queues.filter((queue) => !isHere(queue))) {
-      logger.warn({ queue: name }, 'a queue of the configuration is in another shard, as it was');
-    }
+    const queues = this.#options.queues.filter(({ name }) => {
+      return (machine.placeOf(name)?.shard ?? 0) === 0;
+    });
     const wanted = queues.filter((queue) => !stands(queue, machine));
     const { outcomes, lines } = await this.declare(wanted);
     for (const line of lines) logger.info(line, 'queue has new limits');
@@ -206,6 +213,7 @@ export class Serving {
       this.#timers.drive();
       this.#outbox.drive();
       this.#expiry?.look();
+      this.#sweep?.look();
     }
     this.#proposals.submit();
     this.#sessions.post();
@@ -223,6 +231,7 @@ export class Serving {
       this.#timers.nextWake,
       this.#outbox.nextWake,
       this.#expiry?.nextWake ?? Number.POSITIVE_INFINITY,
+      this.#sweep?.nextWake ?? Number.POSITIVE_INFINITY,
     );
   }
 

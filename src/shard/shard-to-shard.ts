@@ -22,7 +22,7 @@ import { CodecError } from './wire.ts';
 /** A client of one shard, as far as other shards need it. */
 export interface ShardAsOther {
   readonly queues: QueueDirectory;
-  readonly places: Pick<PlaceClient, 'place' | 'where' | 'barrier' | 'take'>;
+  readonly places: Pick<PlaceClient, 'place' | 'where' | 'barrier' | 'missing' | 'take'>;
   readonly admin: { declare(definition: PlacedDefinition): Promise<unknown> };
 }
 
@@ -74,6 +74,15 @@ export class ShardToShard implements OtherShards {
   async take(shard: number, command: Uint8Array): Promise<Arrived | NotNow> {
     const client = this.#options.client(shard);
     return client === undefined ? notThere(shard) : orNotNow(client.places.take(command));
+  }
+
+  async missing(
+    shard: number,
+    names: readonly string[],
+    fence: number,
+  ): Promise<readonly string[] | NotNow> {
+    const client = this.#options.client(shard);
+    return client === undefined ? notThere(shard) : orNotNow(client.places.missing(names, fence));
   }
 
   #once(

@@ -128,7 +128,7 @@ export class Shard {
     this.#applier = this.#newApplier(point);
     this.reads = { applier: this.#applier, payloads: this.#payloads, log };
     this.#housekeeping = options.runs === undefined ? undefined : this.#keeping(options.runs);
-    this.#checkpointTimes = new CheckpointTimes(limits);
+    this.#checkpointTimes = new CheckpointTimes(limits, () => options.inReserve());
     this.#checkpoints = new Checkpoints(
       {
         machine: this.#machine,
@@ -233,7 +233,7 @@ export class Shard {
   /** For a replica that is behind the start of the log. */
   get catchUpSource(): ShardCatchUpSource {
     return new ShardCatchUpSource({
-      records: this.#options.records,
+      ...this.#options,
       machine: this.#machine,
       loader: this.#loader,
       payloads: this.#payloads,
@@ -377,7 +377,10 @@ export class Shard {
       this.#checkpointTimes.committed(entry.bytes);
     }
     this.#applier.push(entries);
-    this.#turns.now();
+    // Somebody waits for it where it is answered. Elsewhere it must not be in the way of what came
+    // with it: the entries that are about to be written, and acknowledged.
+    if (this.#serving === undefined) this.#turns.wake();
+    else this.#turns.now();
   }
 
   #work(deadline: number): boolean {

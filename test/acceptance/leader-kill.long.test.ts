@@ -41,10 +41,10 @@ async function user(broker: BrokerProcess, name: string): Promise<QueueUser> {
 async function three(
   more: { readonly cluster?: object; readonly [key: string]: unknown } = {},
 ): Promise<[BrokerProcess, BrokerProcess, BrokerProcess]> {
-  cluster = await BrokerCluster.started('leader-kill', { ...QUEUES, ...more });
-  const leader = await cluster.leader();
-  const others = cluster.brokers.filter((broker) => broker !== leader);
-  return [leader, ...others] as [BrokerProcess, BrokerProcess, BrokerProcess];
+  // The queue is in the shard whose leader is killed.
+  const oneShard = { ...more.cluster, shards: 1 };
+  cluster = await BrokerCluster.started('leader-kill', { ...QUEUES, ...more, cluster: oneShard });
+  return cluster.leaderFirst();
 }
 
 /** Settles whatever comes. */

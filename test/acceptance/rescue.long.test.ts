@@ -31,18 +31,30 @@ interface Replica {
   readonly rescued: object | null;
 }
 
+interface Told {
+  readonly replicas: readonly (Replica & { readonly shard: number })[];
+  readonly shards: readonly { readonly shard: number; readonly hosts: readonly string[] }[];
+}
+
 function commandsOf(broker: BrokerProcess): CommandLine {
   return new CommandLine(() => broker.dataDirectory);
 }
 
-async function replicaOf(broker: BrokerProcess): Promise<Replica | undefined> {
+async function statusOf(broker: BrokerProcess): Promise<Told> {
   const { stdout } = await commandsOf(broker).run('cluster', 'status', '--json');
-  const { replicas } = JSON.parse(stdout) as { readonly replicas: readonly Replica[] };
-  return replicas[0];
+  return JSON.parse(stdout) as Told;
+}
+
+async function replicaOf(broker: BrokerProcess, shard = 0): Promise<Replica | undefined> {
+  const { replicas } = await statusOf(broker);
+  return replicas.find((each) => each.shard === shard);
 }
 
 it('the last of three brokers goes on with what it has, and nobody of before counts', async () => {
-  cluster = await BrokerCluster.started('rescue', { queues: [{ name: 'orders' }] });
+  cluster = await BrokerCluster.started('rescue', {
+    queues: [{ name: 'orders' }],
+    cluster: { shards: 1 },
+  });
   const [survivor, destroyed, old] = cluster.brokers as [
     BrokerProcess,
     BrokerProcess,
@@ -51,7 +63,7 @@ it('the last of three brokers goes on with what it has, and nobody of before cou
   const user = await QueueUser.connect(survivor.port, 'user');
   await user.publishMany(TOPIC, TEXTS);
   await until(async () => {
-    const applied = await Promise.all(cluster?.brokers.map(replicaOf) ?? []);
+    const applied = await Promise.all(cluster?.brokers.map((broker) => replicaOf(broker)) ?? []);
     return new Set(applied.map((replica) => replica?.applied)).size === 1;
   });
   await user.die();
@@ -98,4 +110,23 @@ it('the last of three brokers goes on with what it has, and nobody of before cou
   await survivor.kill();
   const dump = await fluxmq(['segment-dump', survivor.dataDirectory]);
   expect(dump.stdout).toMatch(/configuration node-1\+\d+ .*rescued by \S+ at .* behind entry \d+/);
+});
+
+it('each shard goes on by an order of its own, and names the hosts that are gone no more', async () => {
+  cluster = await BrokerCluster.started('rescue', { cluster: { shards: 2 } });
+  const [survivor, ...gone] = cluster.brokers as [BrokerProcess, ...BrokerProcess[]];
+  const commands = commandsOf(survivor);
+  await until(async () => typeof (await replicaOf(survivor, 1))?.leader === 'string');
+  await commands.run('queue', 'declare', 'kept');
+  expect((await statusOf(survivor)).shards).toMatchObject([{ shard: 1 }]);
+  await Promise.all(gone.map((broker) => broker.kill()));
+  // The later shard first: what shard 0 is to hear waits until that leads again.
+  for (const shard of [1, 0]) {
+    await until(async () => (await replicaOf(survivor, shard))?.leader === null);
+    const order = ['--shard', String(shard), '--give-up', 'node-2', '--give-up', 'node-3'];
+    const done = await commands.run('cluster', 'rescue', ...order, '--i-accept-loss');
+    expect(done).toMatchObject({ code: 0, stderr: '' });
+  }
+  await until(async () => (await statusOf(survivor)).shards[0]?.hosts.join() === 'node-1');
+  expect((await commands.run('queue', 'show', 'kept')).code).toBe(0);
 });

@@ -1,7 +1,7 @@
 /**
- * Three brokers as three processes with three shards: each leads one, all of them serve the queues
- * of all, and the leads move when one is killed, and back when it is there again. Nothing here
- * waits for a time.
+ * Three brokers as three processes, which have three shards then: each leads one, all of them serve
+ * the queues of all, and the leads move when one is killed, and back when it is there again.
+ * Nothing here waits for a time.
  */
 
 import { join } from 'node:path';
@@ -75,7 +75,7 @@ async function use(at: BrokerProcess, from: BrokerProcess, word: string): Promis
 }
 
 it('each leads one, every queue is there for all, and the leads come back', async () => {
-  cluster = await BrokerCluster.started('several-shards', { cluster: { shards: 3 } });
+  cluster = await BrokerCluster.started('several-shards', {});
   const [one, two, three] = cluster.brokers as [BrokerProcess, BrokerProcess, BrokerProcess];
   await until(async () => (await leadersBy(one)).join() === SPREAD.join());
   for (const name of NAMES) {

@@ -41,11 +41,10 @@ async function three(
 ): Promise<[BrokerProcess, BrokerProcess, BrokerProcess]> {
   cluster = await BrokerCluster.started('stream-replicas', {
     queues: [{ name: 'events', type: 'stream' }],
-    cluster: { distribution_mode: mode },
+    // The node that leads is the one that leads the shard of the stream.
+    cluster: { distribution_mode: mode, shards: 1 },
   });
-  const leader = await cluster.leader();
-  const others = cluster.brokers.filter((broker) => broker !== leader);
-  return [leader, ...others] as [BrokerProcess, BrokerProcess, BrokerProcess];
+  return cluster.leaderFirst();
 }
 
 const textOf = (nth: number): string => `event ${nth} `.padEnd(MESSAGE_BYTES, '.');

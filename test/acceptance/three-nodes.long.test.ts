@@ -14,8 +14,7 @@ const alone = queueBrokers.with;
 
 queueBrokers.with = async (name, queues, more): Promise<QueueBroker> => {
   const cluster = await BrokerCluster.started(name, { queues, ...more });
-  const leader = await cluster.leader();
-  const [follower = leader] = cluster.brokers.filter((broker) => broker !== leader);
+  const [, follower] = await cluster.leaderFirst();
   const all = async <T>(act: (broker: (typeof cluster.brokers)[number]) => Promise<T>) =>
     (await Promise.all(cluster.brokers.map(act)))[0] as T;
   return {

@@ -11,7 +11,7 @@ import { shardOf } from '../../src/machine/ids.ts';
 import { BrokerCluster } from '../support/broker-cluster.ts';
 import { QueueUser } from '../support/queue-user.ts';
 
-const QUEUES = 100;
+const QUEUES = 60;
 const ADMIN_TIMEOUT_MS = 30_000;
 
 // Three processes start: on a busy machine that takes a while.

@@ -43,6 +43,13 @@ describe('the launcher', () => {
     expect(rest).toEqual([...args, 'end']);
   });
 
+  test('has the broker’s code compiled sooner, and that of no other command', async () => {
+    const [, , nursery, budget, main = '', ...rest] = await started(LAUNCHER, [], ['start', 'x']);
+    expect([nursery, budget]).toEqual(['--max-semi-space-size=4', '--interrupt-budget=12000']);
+    expect(join(main)).toBe(MAIN);
+    expect(rest).toEqual(['start', 'x']);
+  });
+
   test('leaves what the environment says', async () => {
     const env = ['UV_THREADPOOL_SIZE=4', 'MALLOC_ARENA_MAX=9'];
     expect((await started(LAUNCHER, env, [])).slice(0, 2)).toEqual(['4', '9']);

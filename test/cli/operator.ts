@@ -50,8 +50,10 @@ export class Operator {
     this.admin.gate = () => Promise.resolve();
   }
 
+  /** By its socket: who names a folder waits for the reader of configurations too. */
   run(...args: readonly string[]): Promise<Ended> {
-    return fluxmq([...args, '--data', this.folder]);
+    if (args.includes('--socket')) return fluxmq(args);
+    return fluxmq([...args, '--socket', join(this.folder, 'admin.sock')]);
   }
 
   /** What a command that must succeed printed. */

@@ -36,15 +36,22 @@ interface Written {
   readonly clean: boolean;
   readonly vote?: string;
   readonly tailLost?: boolean;
+  readonly shard?: number;
 }
 
 /** A replica's log, by the same code that a broker writes it with. */
-async function write({ entries, clean, vote = 'b', tailLost = false }: Written): Promise<void> {
+async function write({
+  entries,
+  clean,
+  vote = 'b',
+  tailLost = false,
+  shard = 0,
+}: Written): Promise<void> {
   const files = nodeFiles();
   const directory = await openDataDirectory({ files, directory: data, now: Date.now });
   const { log } = await Log.open({
     files,
-    directory: await directory.folder('shard-0', 'log'),
+    directory: await directory.folder(`shard-${shard}`, 'log'),
     now: Date.now,
     onFailure: () => undefined,
   });
@@ -89,12 +96,16 @@ const configured = (index: number, term: number): Entry =>
     payload: encodeConfiguration(MEMBERS),
   });
 
-async function checkpointAt(index: number, serveFrom: number): Promise<void> {
+async function checkpointAt(
+  index: number,
+  serveFrom: number,
+  { shard = 0, configuration = MEMBERS }: { shard?: number; configuration?: Configuration } = {},
+): Promise<void> {
   const files = nodeFiles();
-  const folder = join(data, 'shard-0', 'records');
+  const folder = join(data, `shard-${shard}`, 'records');
   await mkdir(folder, { recursive: true });
   const records = await openLevelRecords({ files, directory: folder });
-  const members = encodeMembers({ configuration: { index: 2, configuration: MEMBERS }, serveFrom });
+  const members = encodeMembers({ configuration: { index: 2, configuration }, serveFrom });
   const batch = records.begin();
   batch.put('some', new Uint8Array(3));
   await batch.write({
@@ -189,6 +200,63 @@ describe('raft inspect', () => {
     expect(code).toBe(ExitCode.unexpected);
     expect(stdout).toMatch(/DAMAGED: entries 2 to 2: .*/);
     expect(await inspected()).toMatchObject({ damaged: [{ from: 2, through: 2, repaired: 0 }] });
+  });
+
+  it('every shard that has a folder is told, or one alone', async () => {
+    await write({ entries: COURSE, clean: true });
+    await write({ entries: COURSE.slice(0, 2), clean: true, shard: 2 });
+    await write({ entries: [entry(1, 1)], clean: true, shard: 10 });
+    const { code, stdout } = await inspect();
+    expect(code).toBe(ExitCode.ok);
+    const heads = stdout.split('\n').filter((line) => line.startsWith('shard '));
+    expect(heads).toEqual([0, 2, 10].map((shard) => `shard ${shard} in ${data}`));
+    expect(stdout).toContain('its founders, by the map in shard 0: none in log or checkpoint');
+    const json = (await inspect('--json')).stdout.trimEnd().split('\n');
+    expect(json.map((line) => JSON.parse(line) as object)).toMatchObject([
+      { shard: 0, last: 4 },
+      { shard: 2, last: 2 },
+      { shard: 10, last: 1 },
+    ]);
+    const one = await inspect('--shard', '2', '--json');
+    expect(JSON.parse(one.stdout)).toMatchObject({ shard: 2, last: 2 });
+    const none = await inspect('--shard', '1');
+    expect([none.code, none.stderr]).toEqual([
+      ExitCode.usage,
+      `fluxmq: ${data} has no shard 1: it has 0, 2, 10\n`,
+    ]);
+  });
+
+  it('one that cannot be told hinders no other', async () => {
+    await write({ entries: COURSE, clean: true });
+    await mkdir(join(data, 'shard-1', 'log'), { recursive: true });
+    await write({ entries: COURSE, clean: true, shard: 2 });
+    const { code, stdout, stderr } = await inspect();
+    expect(code).not.toBe(ExitCode.ok);
+    expect(stderr).toMatch(/^fluxmq: shard 1: /);
+    expect(stdout).toContain(`shard 2 in ${data}\n`);
+  });
+
+  it('a rescue is told, from the log or the checkpoint', async () => {
+    const rescue = {
+      by: 'ann@host',
+      atMs: Date.UTC(2026, 0, 2),
+      lastIndex: 7,
+      lastTerm: 2,
+      givenUp: ['a', 'b'],
+    };
+    const configuration: Configuration = { ...MEMBERS, rescue };
+    const payload = encodeConfiguration(configuration);
+    const rescued = entry(2, 1, { kind: 'configuration', configuration, payload });
+    await write({ entries: [entry(1, 1), rescued], clean: true });
+    const told = 'by ann@host at 2026-01-02T00:00:00.000Z behind entry 7 of term 2, without a, b';
+    expect((await inspect()).stdout).toContain(`\n  rescued     ${told}\n`);
+    const { by, givenUp } = rescue;
+    expect(await inspected()).toMatchObject({
+      rescued: { by, last_index: 7, last_term: 2, given_up: givenUp },
+    });
+    await write({ entries: [entry(1, 1)], clean: true, shard: 1 });
+    await checkpointAt(3, 4, { shard: 1, configuration });
+    expect((await inspect('--shard', '1')).stdout).toContain(told);
   });
 
   it('records that cannot be read are told, and the rest is shown', async () => {

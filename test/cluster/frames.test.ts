@@ -5,7 +5,7 @@
 
 import { join } from 'node:path';
 import { loadSync } from '@grpc/proto-loader';
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import type { PeerMessage } from '#raft';
 import { type InFrame, type OutFrame, FrameKind } from '../../src/cluster/batch.ts';

@@ -1,6 +1,6 @@
 /** Links: what was sent arrives once and in order, or the link goes down at both ends. */
 
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { afterEach, describe, expect, it } from 'vitest';
 import { FrameKind, decodeBatch } from '../../src/cluster/batch.ts';
 import type { Hello } from '../../src/cluster/hello.ts';

@@ -1,6 +1,6 @@
 /** Who a certificate speaks for: one name of ours, or nobody. */
 
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import { identityOf, identityUri, sameIdentity } from '../../src/cluster/node-identity.ts';
 

@@ -1,7 +1,8 @@
 /** What waits for a peer is bounded and in order, and is written over only when it was taken. */
 
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
+import { LIMITS } from '#raft';
 import { FRAME_HEAD_BYTES, FrameKind, decodeBatch } from '../../src/cluster/batch.ts';
 import type { OutFrame } from '../../src/cluster/batch.ts';
 import { OutQueue, type QueueBounds } from '../../src/cluster/out-queue.ts';
@@ -41,6 +42,12 @@ class Stream implements OutStream {
     return numbers;
   }
 }
+
+/** Of entries as they come, and of appends for a peer that is behind. */
+const sizeOfFrame = fc.oneof(
+  { weight: 9, arbitrary: fc.integer({ min: 4, max: 300_000 }) },
+  { weight: 1, arbitrary: fc.integer({ min: 1_000_000, max: 1_300_000 }) },
+);
 
 const ROOMY: QueueBounds = { framesMax: 1_000, bytesMax: 1 << 30, whenFull: 'refuse' };
 
@@ -130,9 +137,22 @@ describe('a sender', () => {
     expect([stream.take(), stream.take(), stream.take()]).toEqual([[1], [2, 3, 4], []]);
   });
 
+  it('appends of a peer that catches up are written into the same memory, one by one', () => {
+    const [peer, stream] = [sender(), new Stream()];
+    peer.attach(stream);
+    const memory = new Set<ArrayBufferLike>();
+    for (let n = 0; n < 6; n += 1) {
+      peer.push(frame(n, LIMITS.messageBytes + n * 1_000));
+      peer.sendWaiting();
+      memory.add((stream.waiting[0] as { batch: Buffer }).batch.buffer);
+      expect(stream.take()).toEqual([n]);
+    }
+    expect(memory.size).toBe(2);
+  });
+
   it('bytes are written over only when the connection has them', () => {
     fc.assert(
-      fc.property(fc.array(fc.integer({ min: 4, max: 300_000 }), { maxLength: 30 }), (sizes) => {
+      fc.property(fc.array(sizeOfFrame, { maxLength: 30 }), (sizes) => {
         const [peer, stream] = [sender(), new Stream()];
         peer.attach(stream);
         const seen: number[] = [];

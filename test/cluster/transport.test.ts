@@ -2,7 +2,7 @@
 
 import { once } from 'node:events';
 import { type Socket, createServer } from 'node:net';
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { PeerMessage } from '#raft';
 import { anyMessage, plain } from '../support/peer-arbitraries.ts';

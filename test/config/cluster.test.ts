@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { ConfigError, parseConfig } from '../../src/config/config.ts';
+import { shardSettings } from '../../src/options.ts';
 
 function refusal(...overrides: readonly string[]): string {
   try {
@@ -39,11 +40,22 @@ describe('cluster', () => {
     ]);
   });
 
+  it('has one shard for each node, unless the file says how many', () => {
+    const count = (...overrides: readonly string[]): number =>
+      shardSettings(parseConfig({ overrides }), '/data', false).shards.count;
+    expect(count()).toBe(1);
+    expect(count(...HERE)).toBe(2);
+    expect(count(...HERE, 'cluster.shards=auto')).toBe(2);
+    expect(count(...HERE, 'cluster.shards=1')).toBe(1);
+    expect(count(...HERE, 'cluster.shards=7')).toBe(7);
+  });
+
   it.each([
     [['cluster.listen=127.0.0.1:7001'], 'cluster.listen: nobody would connect'],
     [[peers('127.0.0.1:7001')], 'cluster.peers: the others could not reach this node'],
     [[...HERE, 'cluster.replicas=2'], 'cluster.replicas: 2 replicas bear no more losses than 1'],
     [[...HERE, 'cluster.shards=65'], "cluster.shards: '65' is not within 1 to 64"],
+    [[...HERE, 'cluster.shards=many'], "cluster.shards: 'many' is not a whole number"],
     [[...HERE, 'node.id=other'], 'cluster.peers: has no other: the list names all nodes'],
     [
       [HERE[0] ?? '', peers('127.0.0.1:7001', '127.0.0.1:7001')],

@@ -3,7 +3,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import { ConfigError, loadConfig, parseConfig } from '../../src/config/config.ts';
 
@@ -140,14 +140,12 @@ describe('O1: what is wrong is an error at the start', () => {
   );
 
   it.each([
-    'server.mqtt.ws.addr=127.0.0.1:8083',
     'server.amqp.addr=127.0.0.1:5672',
     'server.amqp091.addr=127.0.0.1:5672',
     'server.amqp10.addr=127.0.0.1:5672',
     'server.http.addr=127.0.0.1:8080',
     'server.coap.addr=127.0.0.1:5683',
     'server.http.addr=off',
-    'server.mqtt.tcp.tls={cert: a}',
     'cluster.etcd.mode=embedded',
   ])('%s is of a later version, and says so', (assignment) => {
     expect(() => set(assignment)).toThrow(/not available in this version/);
@@ -173,6 +171,92 @@ describe('O1: what is wrong is an error at the start', () => {
     expect([ops('off'), ops('127.0.0.1:9999')]).toEqual(['accepted', 'accepted']);
     const both = 'server: { ops: { addr: "[::1]:0" }, mqtt: { tcp: { addr: "[::1]:0" } } }\n';
     expect(refusal(both)).toBe('accepted');
+  });
+});
+
+describe('server.mqtt.ws', () => {
+  const ws = (keys: string): string =>
+    refusal(`server: { mqtt: { ws: { addr: "127.0.0.1:9001", ${keys} } } }\n`);
+
+  it('is a listener like the others: alone it is enough, on loopback, at an address of its own', () => {
+    const alone = 'server: { mqtt: { tcp: { addr: off }, ws: { addr: "127.0.0.1:9001" } } }\n';
+    expect(refusal(alone)).toBe('accepted');
+    const open = 'server: { mqtt: { ws: { addr: "0.0.0.0:9001" } } }\n';
+    expect(refusal(open)).toContain('server.mqtt.ws.addr: 0.0.0.0:9001 can be reached');
+    expect(refusal(`${open}allow_anonymous: true\n`)).toBe('accepted');
+    const twice = 'server: { mqtt: { ws: { addr: "127.0.0.1:1883" } } }\n';
+    expect(refusal(twice)).toContain('is the address of server.mqtt.tcp.addr too');
+  });
+
+  it.each(['/', '/mqtt', '/a/b-c_d.e', '/%7e'])('%s is a path', (path) => {
+    expect(ws(`path: "${path}"`)).toBe('accepted');
+  });
+
+  it.each(['', 'mqtt', '/a b', '/a?b', '/a#b', '/\\n', '/ü', 'http://a/b'])(
+    'the path %j is refused',
+    (path) => expect(ws(`path: "${path}"`)).toContain('is not the path of a URL'),
+  );
+
+  it.each(['*', 'https://app.example.com', 'http://localhost:8000', 'http://[::1]:8000'])(
+    '%s is an origin',
+    (origin) => expect(ws(`origins: ["${origin}"]`)).toBe('accepted'),
+  );
+
+  it.each([
+    ['https://app.example.com/', 'write https://app.example.com'],
+    ['HTTPS://App.example.com', 'write https://app.example.com'],
+    ['https://app.example.com:443', 'write https://app.example.com'],
+    ['app.example.com', 'write it as https://app.example.com'],
+    ['null', 'write it as https://app.example.com'],
+    ['https://*.example.com', 'origins[0]: '],
+  ])('the origin %s is refused with the right one', (origin, told) => {
+    expect(ws(`origins: ["${origin}"]`)).toContain(told);
+  });
+
+  it('a message has room for the largest packet', () => {
+    expect(ws('max_message_size: 1MiB')).toContain('less than server.mqtt.max_packet_size (2MiB)');
+  });
+});
+
+describe('TLS', () => {
+  const FILES = 'tls: { cert: c, key: k, client_ca: a }';
+  const server = (mqtt: string, files = FILES): string =>
+    refusal(`server: { mqtt: { ${mqtt} }, ${files} }\n`);
+
+  it('needs a certificate and a key, and client certificates an authority', () => {
+    expect(server('tls: { addr: "127.0.0.1:8883" }')).toBe('accepted');
+    for (const files of ['tls: {}', 'tls: { cert: c }', 'tls: { key: k }']) {
+      const told = 'server.mqtt.tls.addr: TLS needs a certificate';
+      expect(server('tls: { addr: "127.0.0.1:8883" }', files)).toContain(told);
+      expect(server('wss: { addr: "127.0.0.1:8883" }', files)).toContain(
+        'server.mqtt.wss.addr: TLS',
+      );
+    }
+    const required = 'wss: { addr: "127.0.0.1:8883", client_certificates: required }';
+    expect(server(required)).toBe('accepted');
+    expect(server(required, 'tls: { cert: c, key: k }')).toContain('name server.tls.client_ca');
+  });
+
+  it.each(['tls', 'wss'])(
+    '%s is open to other machines only to those who show a certificate, or with allow_anonymous',
+    (door) => {
+      for (const shown of ['off', 'optional']) {
+        const keys = `${door}: { addr: "0.0.0.0:8883", client_certificates: ${shown} }`;
+        expect(server(keys)).toContain('say allow_anonymous: true');
+      }
+      const required = `${door}: { addr: "0.0.0.0:8883", client_certificates: required }`;
+      expect(server(required)).toBe('accepted');
+      // It opens no other door.
+      expect(server(`${required}, ws: { addr: "0.0.0.0:8080" }`)).toContain('server.mqtt.ws.addr');
+    },
+  );
+
+  it('keys that others have are told by their name here, and odd values are refused', () => {
+    expect(() => set('server.mqtt.tcp.tls={cert: a}')).toThrow(/called server\.mqtt\.tls/);
+    expect(() => set('server.tls.min_version=TLSv1.1')).toThrow(/is not one of TLSv1\.2/);
+    expect(() => set('server.tls.ciphers="a b"')).toThrow(/is no list of ciphers/);
+    expect(() => set('server.tls.crl=[""]')).toThrow(/crl\[0\]: is empty/);
+    expect(() => set('server.tls.crl=[a]')).toThrow(/name server\.tls\.client_ca too/);
   });
 });
 

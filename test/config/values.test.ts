@@ -1,6 +1,6 @@
 /** Durations, sizes and addresses: what is written comes back, and nothing is guessed. */
 
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import { nearest } from '../../src/config/nearest.ts';
 import {

@@ -3,7 +3,7 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import * as fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { nodeFiles } from '../../storage/node-files.ts';

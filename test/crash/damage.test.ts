@@ -26,7 +26,7 @@ import { drain, Ledger, produce } from '../support/ledger.ts';
 
 const DAMAGED_EXIT = 4;
 const SECTOR = 512;
-const ROUNDS = 6;
+const ROUNDS = 4;
 const MESSAGES = 400;
 
 let broker: BrokerProcess | undefined;

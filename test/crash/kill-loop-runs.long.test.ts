@@ -12,7 +12,7 @@ import { killUnderLoad } from '../support/kill-round.ts';
 import { drain, Ledger } from '../support/ledger.ts';
 import { brokerWith } from '../support/queue-user.ts';
 
-const KILLS = Number(process.env['CRASH_KILLS'] ?? 25);
+const KILLS = Number(process.env['CRASH_KILLS'] ?? 16);
 const BUSY = '$share/busy/$queue/orders';
 const STILL = '$share/still/$queue/orders';
 

@@ -12,7 +12,7 @@ import { BrokerProcess } from '../support/broker-process.ts';
 import { killUnderLoad } from '../support/kill-round.ts';
 import { drain, Ledger } from '../support/ledger.ts';
 
-const KILLS = Number(process.env['CRASH_KILLS'] ?? 50);
+const KILLS = Number(process.env['CRASH_KILLS'] ?? 32);
 
 let broker: BrokerProcess | undefined;
 afterEach(async () => {

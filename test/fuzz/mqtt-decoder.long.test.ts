@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 
 import { type FuzzCount, fuzzOnce, randomOf } from './mqtt-decoder.ts';
 
-const seconds = Number(env['FUZZ_SECONDS'] ?? '60');
+const seconds = Number(env['FUZZ_SECONDS'] ?? '40');
 const ROUND = 2_000;
 
 test(

@@ -1,5 +1,5 @@
 /**
- * Recovery fed with damage of all kinds, for FUZZ_SECONDS (default 60): it never throws, never
+ * Recovery fed with damage of all kinds, for FUZZ_SECONDS (default 40): it never throws, never
  * reads past its memory, never shows an entry that was not written, and loses none in silence.
  *
  * One again: FUZZ_SEED=123 npx vitest run --config vitest.long.config.ts
@@ -14,7 +14,7 @@ import { MemoryFiles } from '../support/memory-files.ts';
 import { at, fill, openSmall, payloadOf, segmentPaths } from '../support/small-log.ts';
 import { Random } from '../../raft/simulation/random.ts';
 
-const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 60);
+const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 40);
 const ONLY = process.env['FUZZ_SEED'];
 const LAST = 40;
 const LENGTH = 300;

@@ -21,7 +21,7 @@ import { ADMIN_REFUSALS, PUBLISH_REFUSALS } from '../../src/broker/ports.ts';
 import { ExitCode } from '../../src/cli/exit-codes.ts';
 import { PEER_REFUSALS } from '../../src/cluster/refusals.ts';
 import { CONFIG_ERROR_CODES } from '../../src/config/problem.ts';
-import { REFUSALS, SETTLE_REFUSALS } from '../../src/protocol/mqtt/refusals.ts';
+import { FORMAT_REFUSALS, REFUSALS, SETTLE_REFUSALS } from '../../src/protocol/mqtt/refusals.ts';
 import { SHARD_ERROR_CODES } from '../../src/shard/shard-error.ts';
 
 /** The cells of each row of the table below a heading, without the head. */
@@ -45,7 +45,7 @@ describe('docs/errors.md', () => {
 
   it.each([
     ['Configuration', CONFIG_ERROR_CODES],
-    ['A publish that was not taken', PUBLISH_REFUSALS],
+    ['A publish that was not taken', [...PUBLISH_REFUSALS, ...FORMAT_REFUSALS]],
     ['A settlement that was not done', SETTLE_REFUSALS],
     ['What operators ask for', ADMIN_REFUSALS],
     ['A request that has no answer', ADMIN_CALL_ERRORS],
@@ -113,6 +113,9 @@ describe('docs/errors.md', () => {
       'RecordFormatError',
       'MachineFault',
       'AssertionFailure',
+      // Becomes a ListenError in the node.
+      'DoorError',
+      'ServerTlsError',
     ]);
     expect(classes.filter((name) => !known.has(name ?? ''))).toEqual([]);
   });

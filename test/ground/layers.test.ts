@@ -151,6 +151,14 @@ const FORBIDDEN: readonly Probe[] = [
   ...imports('src/protocol/mqtt', '#storage', 'StorageError'),
   ...imports('src/protocol/mqtt', '../../../storage/errors.ts', 'StorageError'),
   ...imports('src/protocol/mqtt', 'node:fs', 'readFileSync'),
+  ...imports('src/protocol/mqtt', 'node:tls', 'createServer'),
+  ...imports('src/protocol/mqtt', 'node:http', 'createServer'),
+  ...imports('src/protocol/mqtt', '../doors/net-door.ts', 'NetDoor'),
+  ...imports('src/protocol/doors', '../mqtt/reason-codes.ts', 'ReasonCode'),
+  ...imports('src/protocol/doors', '../../broker/ports.ts', 'ENQUEUE_REFUSALS'),
+  ...imports('src/protocol/doors', '../../config/probe-target.ts', 'target'),
+  ...imports('src/protocol/doors', '#storage', 'StorageError'),
+  ...imports('src/protocol/doors', 'node:worker_threads', 'Worker'),
   ...imports('src/admin', '../shard/probe-target.ts', 'target'),
   ...imports('src/admin', '../machine/probe-target.ts', 'target'),
   ...imports('src/admin', '../broker/probe-target.ts', 'target'),
@@ -257,6 +265,15 @@ const ALLOWED: readonly Probe[] = [
       'export const probe = [createServer, ENQUEUE_REFUSALS] as const;\n' +
       'export type Probe = Logger;',
     what: 'ports and sockets',
+  },
+  {
+    folder: 'src/protocol/doors',
+    code:
+      "import { createServer } from 'node:http';\n" +
+      "import { createServer as createTlsServer } from 'node:tls';\n" +
+      "import { doorCounters } from '../transport.ts';\n" +
+      'export const probe = [createServer, createTlsServer, doorCounters] as const;',
+    what: 'HTTP, TLS and the port of transports',
   },
   {
     folder: 'src/ops',

@@ -113,6 +113,11 @@ describe('style', () => {
     expect(await grep(/\bimport\(|getBuiltinModule|createRequire/, product)).toEqual([]);
   });
 
+  it('properties are looked at with the seed of the run', async () => {
+    const names = (await sources()).filter((name) => name !== 'test/support/properties.ts');
+    expect(await grep(/from ['"]fast-check/, names)).toEqual([]);
+  });
+
   it('no mark of unfinished work and no rule switched off in a file', async () => {
     const names = (await sources()).filter((name) => !name.startsWith('test/ground/'));
     const marks = /\b(TODO|FIXME|XXX|HACK)\b|(oxlint|eslint)-disable|@ts-(ignore|nocheck|expect)/;

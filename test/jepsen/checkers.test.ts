@@ -5,12 +5,14 @@
 
 import { describe, expect, it } from 'vitest';
 import { checkQueue } from '../../jepsen/checkers/check.ts';
+import { checkDeadLetters } from '../../jepsen/checkers/dead-letters.ts';
 import { checkDeaths } from '../../jepsen/checkers/deaths.ts';
 import { checkDeliveryOrder } from '../../jepsen/checkers/delivery-order.ts';
 import { checkFaults } from '../../jepsen/checkers/faults.ts';
 import { checkLiveness } from '../../jepsen/checkers/liveness.ts';
 import { checkLogOrder } from '../../jepsen/checkers/log-order.ts';
 import { type Replica, checkReplicas } from '../../jepsen/checkers/replicas.ts';
+import { HistoryByQueue } from '../../jepsen/checkers/queues.ts';
 import { checkSettled } from '../../jepsen/checkers/settled.ts';
 import { checkTotalQueue } from '../../jepsen/checkers/total-queue.ts';
 import { checkWriteGap } from '../../jepsen/checkers/write-gap.ts';
@@ -30,7 +32,7 @@ describe('a sound history', () => {
   it('passes every checker', () => {
     const verdicts = checkQueue(soundHistory().operations, { nemeses: ['kill', 'kill:all'] });
     expect(verdicts.filter(({ valid }) => !valid)).toEqual([]);
-    expect(verdicts).toHaveLength(8);
+    expect(verdicts).toHaveLength(9);
   });
 });
 
@@ -134,6 +136,10 @@ describe('log-order', () => {
 describe('delivery-order', () => {
   const outOfOrder = (history: HistoryBuilder): HistoryBuilder =>
     history.dequeue('a/1', 1).dequeue('a/0', 0);
+  const served = (history: HistoryBuilder, seconds: number): HistoryBuilder => {
+    for (let nth = 0; nth < seconds; nth += 1) history.after(999).enqueue(`s/${nth}`);
+    return history;
+  };
 
   it('finds a message that comes first behind a later one', () => {
     expectFound(checkDeliveryOrder(outOfOrder(started()).operations), /a\/0 .* after a\/1/);
@@ -152,11 +158,38 @@ describe('delivery-order', () => {
     expect([verdict.valid, verdict.figures['excused']]).toEqual([true, 1]);
   });
 
+  it('excuses a second attempt under faults, since the first one may have been lost on its way', () => {
+    const twice = (history: HistoryBuilder): HistoryBuilder =>
+      history.dequeue('a/1', 1).dequeue('a/0', 0, { attempt: 2 });
+    expectFound(checkDeliveryOrder(twice(started()).operations), /out of order/);
+    const { operations } = twice(started().fault('partition', 100));
+    expect(checkDeliveryOrder(operations).valid).toBe(true);
+  });
+
   it('excuses it after a connection of the group ended, for as long as it may be remembered', () => {
-    const after = (ms: number): HistoryBuilder =>
-      outOfOrder(new HistoryBuilder().attach('b').detach('b').attach().after(ms));
-    expect(checkDeliveryOrder(after(1000).operations).valid).toBe(true);
-    expectFound(checkDeliveryOrder(after(60_000).operations), /out of order/);
+    const away = (): HistoryBuilder => new HistoryBuilder().attach('b').detach('b').attach();
+    const after = (seconds: number): HistoryBuilder => outOfOrder(served(away(), seconds));
+    expect(checkDeliveryOrder(after(40).operations).valid).toBe(true);
+    expectFound(checkDeliveryOrder(after(50).operations), /out of order/);
+  });
+
+  it('excuses a second attempt while one of the group is not heard until its end', () => {
+    const ends = (history: HistoryBuilder, last: string): HistoryBuilder =>
+      history.dequeue('a/1', 1).dequeue('a/0', 0, { attempt: 2 }).after(900).detach(last);
+    const two = (): HistoryBuilder => started().attach('d');
+    expect(checkDeliveryOrder(ends(two(), 'd').operations).valid).toBe(true);
+    expectFound(checkDeliveryOrder(ends(two(), 'c').operations), /out of order/);
+    expectFound(checkDeliveryOrder(outOfOrder(two()).after(900).detach('d').operations), /order/);
+    const heard = ends(two(), 'c').dequeue('a/2', 2, { consumer: 'd' }).detach('d');
+    expectFound(checkDeliveryOrder(heard.operations), /out of order/);
+  });
+
+  it('counts only the time in which the queue was served', () => {
+    const away = (): HistoryBuilder => new HistoryBuilder().attach('b').detach('b').attach();
+    const after = (seconds: number): HistoryBuilder =>
+      outOfOrder(served(served(away(), 10).after(90_000), seconds));
+    expect(checkDeliveryOrder(after(30).operations).valid).toBe(true);
+    expectFound(checkDeliveryOrder(after(40).operations), /out of order/);
   });
 
   it('lets a redelivery come late', () => {
@@ -203,12 +236,12 @@ describe('liveness', () => {
 
   it('finds a node that did not come back', () => {
     const { operations } = healed().recovered('n1').recovered('n2', 'fail').drained().phase('end');
-    expectFound(checkLiveness(operations), /n2 did not come back/);
+    expectFound(checkLiveness(operations), /n2 did not come back for q/);
   });
 
   it('finds a queue that could not be drained', () => {
     const { operations } = healed().recovered('n1').drained(['g'], 'fail').phase('end');
-    expectFound(checkLiveness(operations), /not drained: g/, 2);
+    expectFound(checkLiveness(operations), /not drained: g of q/, 2);
   });
 
   it('finds a run without a final heal, and one that did not come to its end', () => {
@@ -277,6 +310,94 @@ describe('write-gap', () => {
       .after(9_000)
       .phase('drain');
     expect(checkWriteGap(operations).rows?.[1]).toEqual(['kill one', '1', '9300', '9300', '9300']);
+  });
+});
+
+describe('several queues', () => {
+  const two = (): HistoryBuilder => started().of('r').attach();
+  const found = (history: HistoryBuilder, checker: string): Verdict => {
+    const verdicts = checkQueue(history.operations, { nemeses: [] });
+    const verdict = verdicts.find((each) => each.checker === checker);
+    if (verdict === undefined) throw new Error(`no ${checker}`);
+    return verdict;
+  };
+
+  it('each have offsets, an order and groups of their own', () => {
+    const history = two()
+      .of('q')
+      .enqueue('a/0')
+      .enqueue('a/1')
+      .of('r')
+      .enqueue('b/0')
+      .dequeue('b/0', 0)
+      .ack('b/0', 0)
+      .of('q')
+      .dequeue('a/0', 0)
+      .dequeue('a/1', 1)
+      .drained()
+      .of('r')
+      .drained();
+    for (const checker of ['total-queue', 'log-order', 'delivery-order', 'settled']) {
+      expect(found(history, checker)).toMatchObject({ checker, valid: true });
+    }
+    expect(found(history, 'total-queue').figures).toMatchObject({ sent: 3, lost: 0 });
+  });
+
+  it('are each judged, and what is found says where', () => {
+    const history = two().enqueue('b/0').of('q').enqueue('a/0').dequeue('a/0', 0).drained();
+    expectFound(found(history.of('r').drained(), 'total-queue'), /^r: lost: b\/0/);
+    const twice = two().enqueue('b/0').dequeue('b/0', 0).dequeue('b/0', 1);
+    expectFound(found(twice.of('q').enqueue('a/0'), 'log-order'), /^r: stored twice: b\/0/);
+  });
+
+  it('have a gap where one of them waits, and others do not', () => {
+    const history = two().enqueue('b/0').of('q').enqueue('a/0').fault('kill', 300);
+    history.enqueue('a/1').after(3_000).of('r').enqueue('b/1').phase('drain');
+    expect(checkWriteGap(history.operations).rows?.[1]?.[2]).toBe('3303');
+  });
+});
+
+describe('dead-letters', () => {
+  const rejected = (end: 'ok' | 'info' = 'ok'): HistoryBuilder =>
+    started().enqueue('a/0').dequeue('a/0', 0).reject('a/0', 0, end).drained().of('d').attach();
+  const check = (history: HistoryBuilder): Verdict => {
+    const queues = new HistoryByQueue(history.operations);
+    return checkDeadLetters(queues, { nemeses: [], rejects: true });
+  };
+
+  it('are sound when what was rejected comes once to where it belongs', () => {
+    const verdict = check(rejected().dequeue('a/0', 0).dequeue('a/0', 0).drained());
+    expect(verdict).toMatchObject({ valid: true, figures: { rejected: 1, lost: 0 } });
+  });
+
+  it('are lost', () => {
+    expectFound(check(rejected().drained()), /lost: a\/0/);
+    expect(check(rejected('info').drained()).valid).toBe(true);
+  });
+
+  it('are there twice', () => {
+    const history = rejected().dequeue('a/0', 0).dequeue('a/0', 1).drained();
+    expectFound(check(history), /stored twice: a\/0 lies at offsets 0 and 1/);
+  });
+
+  it('are there, and nobody rejected them', () => {
+    const history = rejected().dequeue('a/0', 0).dequeue('a/1', 1).drained();
+    expectFound(check(history), /unexpected: a\/1/);
+  });
+
+  it('come though the answer to the first rejection was lost, and that to the second heard', () => {
+    const history = started().enqueue('a/0').dequeue('a/0', 0).reject('a/0', 0, 'info');
+    history.reject('a/0', 0, 'ok').reject('a/0', 0, 'info').of('d').attach().drained();
+    expectFound(check(history), /lost: a\/0/);
+  });
+
+  it('are missed where nobody rejected anything', () => {
+    expectFound(check(started().enqueue('a/0')), /nobody rejected anything/);
+  });
+
+  it('do not come again to the group that rejected them', () => {
+    const history = started().dequeue('a/0', 0).reject('a/0', 0).after(2_500).dequeue('a/0', 0);
+    expectFound(checkSettled(history.operations), /a\/0 came to c/);
   });
 });
 

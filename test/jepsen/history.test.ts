@@ -15,7 +15,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-const enqueue = { f: 'enqueue', process: 3, node: 'n1', value: 'a/0' } as const;
+const enqueue = { f: 'enqueue', process: 3, node: 'n1', queue: 'q', value: 'a/0' } as const;
 
 describe('a history', () => {
   it('is read as it was written, in order and with the time of each call', async () => {
@@ -48,16 +48,16 @@ describe('a history', () => {
     recorder.add({ ...enqueue, type: 'info', error: 'said "no"' });
     const fault = { process: 'nemesis', type: 'info', step: 'installed', fault: 1 } as const;
     recorder.add({ ...fault, f: 'kill', nodes: ['n1', 'n2'], detail: 'x' });
-    recorder.add({ process: 'harness', f: 'drained', type: 'ok', value: ['g'] });
+    recorder.add({ process: 'harness', f: 'drained', type: 'ok', queue: 'q', value: ['g'] });
     await recorder.close();
     const lines = (await readFile(join(directory, 'history.edn'), 'utf8')).split('\n');
     const timeless = lines.map((line) => line.replace(/:time \d+, /, ''));
     expect(timeless).toEqual([
-      '{:index 0, :f :enqueue, :process 3, :node "n1", :value "a/0", :type :info, ' +
+      '{:index 0, :f :enqueue, :process 3, :node "n1", :queue "q", :value "a/0", :type :info, ' +
         ':error "said \\"no\\""}',
       '{:index 1, :process :nemesis, :type :info, :step :installed, :fault 1, :f :kill, ' +
         ':nodes ["n1" "n2"], :detail "x", :value ["n1" "n2"]}',
-      '{:index 2, :process :harness, :f :drained, :type :ok, :value ["g"]}',
+      '{:index 2, :process :harness, :f :drained, :type :ok, :queue "q", :value ["g"]}',
       '',
     ]);
   });

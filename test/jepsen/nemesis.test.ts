@@ -35,7 +35,7 @@ function tableOf(ids: readonly string[], leader?: string): Table {
     cluster: { ids } as unknown as Cluster,
     random: new Random(1),
     wiped: new Set(),
-    leader: () => Promise.resolve(leader),
+    leader: () => Promise.resolve(leader === undefined ? undefined : { node: leader, shard: 2 }),
     memberOf: (node) => Promise.resolve(node),
     isWhole: () => true,
     replace: () => undefined,
@@ -71,11 +71,15 @@ describe('the nemesis', () => {
     const stop = new AbortController();
     const cards = kinds.flatMap((kind) => kind.choices.map((choice) => ({ kind, choice })));
     const table = tableOf(['n1']);
-    const nemesis = new Nemesis({ table, recorder, cards, pace: PACE, stop: stop.signal });
+    const queues = ['q', 'r'];
+    const nemesis = new Nemesis({ table, recorder, cards, pace: PACE, stop: stop.signal, queues });
     const run = nemesis.run();
+    let writes = 0;
     while (nemesis.faults < faults) {
       // Writes go on: the nemesis waits for them.
-      const about = { f: 'enqueue', process: 0, node: 'n1', value: 'a/0' } as const;
+      const queue = queues[writes % queues.length] ?? '';
+      writes += 1;
+      const about = { f: 'enqueue', process: 0, node: 'n1', queue, value: 'a/0' } as const;
       recorder.add({ ...about, type: 'ok' });
       await new Promise((resolve) => {
         setTimeout(resolve, 1);
@@ -124,14 +128,17 @@ describe('victims', () => {
     const table = tableOf(['a', 'b', 'c', 'd', 'e'], 'd');
     const count = async (choice: string): Promise<number | string> => {
       const found = await victims(choice, table, () => true);
-      return typeof found === 'string' ? found : new Set(found).size;
+      return typeof found === 'string' ? found : new Set(found.nodes).size;
     };
     for (let turn = 0; turn < 20; turn += 1) {
       expect(await count('one')).toBe(1);
       expect(await count('minority')).toBe(2);
       expect([3, 4]).toContain(await count('majority'));
       expect(await count('all')).toBe(5);
-      expect(await victims('leader', table, () => true)).toEqual(['d']);
+      const leader = await victims('leader', table, () => true);
+      if (typeof leader === 'string') throw new Error(leader);
+      expect(leader.nodes).toEqual(['d']);
+      expect(leader.detail('SIGKILL')).toBe('leader: of shard 2, SIGKILL');
     }
     expect(await victims('all', table, (id) => id !== 'a')).toMatch(/too many/);
     expect(await victims('leader', table, (id) => id !== 'd')).toMatch(/hit already/);

@@ -19,6 +19,10 @@ describe('the command line', () => {
     });
   });
 
+  it('has as many shards as are asked for', () => {
+    expect(requestOf(['--shards', '3'])).toMatchObject({ options: { shards: 3 } });
+  });
+
   it('leaves out of the defaults what one node cannot have', () => {
     expect(requestOf(['--nodes', '1'])).toMatchObject({ options: { nemeses: ['kill', 'pause'] } });
   });
@@ -33,9 +37,11 @@ describe('the command line', () => {
     [['--nemesis', 'wipe', '--nodes', '1'], /the only copy would be lost/],
     [['--minutes', '0'], /--minutes is a number from 0.05 to 1440, not '0'/],
     [['--rate', '1.5'], /--rate is a whole number from 1 to 100000, not '1.5'/],
+    [['--shards', '0'], /--shards is a whole number from 1 to 16, not '0'/],
+    [['--shards', '2', '--nodes', '1'], /--shards is a whole number from 1 to 1, not '2'/],
     [['--seed', ''], /--seed is a whole number/],
     [['--network', 'ether'], /--network is auto, namespaces, proxy, not 'ether'/],
-    [['--minutes', '60', '--rate', '1000'], /too long .* --minutes 60, --rate 151 is the most/],
+    [['--minutes', '60', '--rate', '1000'], /too long .* --minutes 60, --rate 144 is the most/],
     [['--faults', '3'], /--faults/],
   ])('refuses %j', (args, words) => {
     expect(() => requestOf(args)).toThrow(Misuse);

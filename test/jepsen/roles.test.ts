@@ -1,7 +1,7 @@
 /** Where a node stands in its cluster, by what the nodes say of themselves. */
 
 import { describe, expect, it } from 'vitest';
-import { type Replica, placeIn } from '../../jepsen/cluster/roles.ts';
+import { type Replica, isWholeIn, placeIn } from '../../jepsen/cluster/roles.ts';
 
 type Member = Replica['members'][number];
 
@@ -43,6 +43,14 @@ describe('the place of a node', () => {
     expect(placeIn([half, follower('n2+7')], 'n2')).toEqual({ ...lost, votes: true });
     const whole = leader([voter('n2+7'), voter('n3')]);
     expect(placeIn([whole, follower('n2+7')], 'n2')).toMatchObject({ former: [], votes: true });
+  });
+
+  it('is whole when it votes with everything, and no former replica does', () => {
+    const led = leader([voter('n2'), voter('n3')]);
+    expect(isWholeIn([led, follower('n2')], 'n2')).toBe(true);
+    expect(isWholeIn([led], 'n2')).toBe(false);
+    const half = leader([voter('n2'), voter('n2+7'), voter('n3')]);
+    expect(isWholeIn([half, follower('n2+7')], 'n2')).toBe(false);
   });
 
   it('has no vote before it has everything', () => {

@@ -27,10 +27,11 @@ function harness(args: readonly string[]): Promise<Ended> {
 }
 
 it.each([
-  ['auto', 'kill,pause,partition'],
-  ['proxy', 'kill,partition,wipe'],
-])('keep their word on a network by %s, under %s', async (network, nemesis) => {
-  const faults = ['--nodes', '3', '--nemesis', nemesis, '--minutes', '1'];
+  ['auto', '3', 'kill,pause,partition'],
+  ['proxy', '2', 'kill,partition,wipe'],
+])('keep their word on a network by %s, with %s shards, under %s', async (...about) => {
+  const [network, shards, nemesis] = about;
+  const faults = ['--nodes', '3', '--shards', shards, '--nemesis', nemesis, '--minutes', '1'];
   const { code, output } = await harness([...faults, '--rate', '60', '--network', network]);
   // A failed run leaves its evidence.
   expect(output).toMatch(/Everything looks good/);

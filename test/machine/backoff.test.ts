@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import { notBefore } from '../../src/machine/backoff.ts';
 import { DEFAULT_LIMITS, type QueueLimits } from '../../src/machine/definitions.ts';

@@ -4,7 +4,7 @@
  * leader that is none any more; answers likewise.
  */
 
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import type { Command, RouteEnd, TakeTransferCommand } from '../../src/machine/command.ts';
 import type { Intent } from '../../src/machine/effect.ts';

@@ -3,6 +3,7 @@ import { Claims, DispatchPolicy } from '../../src/machine/dispatch-policy.ts';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import type { Offset } from '../../src/machine/ids.ts';
 import { SETTLED_CHUNK } from '../../src/machine/settled-ranges.ts';
+import { BarePolicy } from './bare-policy.ts';
 import { type Delivered, PolicyDriver, TERM } from './policy-driver.ts';
 
 const VISIBILITY = DEFAULT_LIMITS.visibilityTimeoutMs;
@@ -237,6 +238,17 @@ describe('who may settle', () => {
     expect(queue.settle(second, 'requeue')).toBe('stale');
     expect(queue.who()).toEqual(['7:1']);
     expect(queue.settle(second, 'requeue')).toBe('stale');
+  });
+
+  it('Q27: a requeue that was proposed before a seek leaves the delivery behind it alone', () => {
+    const bare = new BarePolicy();
+    bare.publish(0, 0);
+    for (const consumer of [1, 2]) bare.policy.attach(consumer, 10);
+    const held = bare.who();
+    expect(held).toHaveLength(2);
+    bare.policy.requeued(0 as Offset, 1, 0);
+    expect(bare.who()).toEqual([]);
+    expect(bare.policy.delivered).toBe(2);
   });
 
   it('a complete between the proposal of a requeue and its apply wins', () => {

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import { LEVELS_CHUNK, Levels } from '../../src/machine/levels.ts';
 import { TestRecords } from './record-store.ts';

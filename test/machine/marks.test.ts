@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import { MARK_MS, Marks } from '../../src/machine/marks.ts';
 import type { RecordKey } from '../../src/machine/record-data.ts';

@@ -4,9 +4,10 @@
  *
  * Each of them goes from shard to shard, one command at a time, as a node does it over the network:
  * declare is place, then declare there, and again when that is refused; delete is where, then fence
- * and delete there, then unplace. Anything may come between two of these.
+ * and delete there, then unplace; a name whose queue is gone goes by fence, look and unplace. What
+ * comes between two of these may be anything.
  */
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import type { QueueId } from '../../src/machine/ids.ts';
@@ -72,10 +73,35 @@ function* deleter(shards: Shards): Actor {
   if (shard !== 0) of(shards, 0).run({ kind: 'unplace-queue', name: NAME, version });
 }
 
+/** Gives up the name of a queue that is gone; the fence comes before the look that counts. */
+function* sweeper(shards: Shards): Actor {
+  const place = of(shards, 0).machine.placeOf(NAME);
+  yield;
+  if (place === undefined || place.shard === 0) return;
+  const { shard, version } = place;
+  const there = of(shards, shard);
+  there.run({ kind: 'fence-names', version });
+  yield;
+  const isThere = there.machine.queueNamed(NAME) !== undefined;
+  yield;
+  if (!isThere) of(shards, 0).run({ kind: 'unplace-queue', name: NAME, version });
+}
+
+/** Queues that go without anybody who gives up their name. */
+function* expiry(shards: Shards): Actor {
+  for (const shard of shards) {
+    const queueId = shard.machine.queueNamed(NAME)?.queueId;
+    if (queueId !== undefined) shard.run({ kind: 'delete-queue', queueId });
+  }
+  yield;
+}
+
 const actor: fc.Arbitrary<(shards: Shards) => Actor> = fc.oneof(
   fc.subarray(SHARDS, { minLength: 1 }).map((among) => (shards: Shards) => declarer(shards, among)),
   fc.constant(deleter),
   fc.constant(configured),
+  fc.constant(sweeper),
+  fc.constant(expiry),
 );
 
 /** Which of them does its next step; one that is never chosen again has stopped in the middle. */
@@ -116,6 +142,25 @@ describe('a name', () => {
     for (const _ of b);
     for (const _ of a);
     expect(shards.map(({ machine }) => machine.queueCount)).toEqual([0, 0, 1]);
+  });
+
+  it('whose queue is gone is given up, and not while its queue is there', () => {
+    const shards = newShards();
+    for (const make of [declarer(shards, [1]), sweeper(shards)]) for (const _ of make);
+    expect(of(shards, 0).machine.placeOf(NAME)?.shard).toBe(1);
+    for (const make of [expiry(shards), sweeper(shards)]) for (const _ of make);
+    expect(of(shards, 0).machine.placeOf(NAME)).toBeUndefined();
+  });
+
+  it('that is given up while it is declared is placed anew, and made once', () => {
+    const shards = newShards();
+    const declaring = declarer(shards, [1]);
+    declaring.next();
+    for (const _ of sweeper(shards));
+    for (const _ of declaring);
+    const place = of(shards, 0).machine.placeOf(NAME);
+    expect(place).toEqual({ shard: 1, version: 2 });
+    expect(shards.map(({ machine }) => machine.queueCount)).toEqual([0, 1, 0]);
   });
 
   it('is free again when all is done, and goes where it is wanted then', () => {

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import type { Intent } from '../../src/machine/effect.ts';
 import type { GroupId, Offset, QueueId, StampMs } from '../../src/machine/ids.ts';

@@ -1,5 +1,5 @@
 /** Where names live, which shards there are, and what the other shards make of it. */
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import type { Command } from '../../src/machine/command.ts';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
@@ -59,7 +59,7 @@ describe('a place', () => {
     expect(place(driver, 'f', [7])).toBe('no-shard');
     expect(place(driver, 'f', [])).toBe('no-shard');
     expect(place(driver, 'or/ders')).toBe('invalid');
-    expect(driver.machine.placedCount).toBe(4);
+    expect(driver.machine.placedNames.size).toBe(4);
   });
 
   it('is near another queue, where that is known, whatever the shard has', () => {
@@ -242,7 +242,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 /** What can be seen of names and shards. */
 function view({ machine }: MachineDriver): unknown {
   const places = Array.from({ length: 201 }, (_, at) => machine.placeOf(`q${at}`));
-  return { places, map: machine.shardMap, count: machine.placedCount, names: machine.queueNames() };
+  return {
+    places,
+    map: machine.shardMap,
+    count: machine.placedNames.size,
+    names: machine.queueNames(),
+  };
 }
 
 describe('names and shards', () => {

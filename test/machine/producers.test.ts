@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import { PRODUCER_WINDOW, Producers } from '../../src/machine/producers.ts';
 import { TestRecords } from './record-store.ts';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import { PublishKeys } from '../../src/machine/publish-keys.ts';
 import { TestRecords } from './record-store.ts';

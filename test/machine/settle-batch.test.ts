@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { expect, it } from 'vitest';
 import { GroupState } from '../../src/machine/group.ts';
 import { DEFAULT_GROUP, type QueueId } from '../../src/machine/ids.ts';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import { TICK_MS, Timers } from '../../src/machine/timers.ts';
 import type { Timer } from '../../src/machine/timer-chunk.ts';

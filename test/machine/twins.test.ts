@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { expect, it } from 'vitest';
 import type { Command, EnqueueOptions } from '../../src/machine/command.ts';
 import { DEFAULT_LIMITS, type QueueLimits } from '../../src/machine/definitions.ts';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import type { QueueType } from '../../src/machine/definitions.ts';
 import type { Offset } from '../../src/machine/ids.ts';

@@ -3,7 +3,7 @@
  * apt more often than not.
  */
 
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import {
   type Command,
   type EnqueueOptions,

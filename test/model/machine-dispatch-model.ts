@@ -22,6 +22,8 @@ interface ModelMessage {
   state: 'new' | 'held' | 'settling' | 'waiting' | 'withheld' | 'settled';
   attempts: number;
   notBefore: number;
+  /** `notBefore` as the machine has it. */
+  recorded: number;
   redelivered: boolean;
   /** The current or last delivery. */
   consumer: number;
@@ -90,6 +92,7 @@ export class DispatchModel {
           state: 'new',
           attempts: 0,
           notBefore: 0,
+          recorded: 0,
           redelivered: false,
           consumer: -1,
           number: 0,
@@ -105,6 +108,9 @@ export class DispatchModel {
       } else if (effect.kind === 'requeued') {
         const message = this.#at(effect.offset);
         message.attempts = effect.attempts;
+        message.recorded = effect.notBefore;
+        // It is of a delivery from before a seek: the present one goes on.
+        if (message.state === 'held') continue;
         message.notBefore = effect.notBefore;
         message.redelivered = true;
         message.number = 0;
@@ -274,6 +280,7 @@ export class DispatchModel {
   #forget(message: ModelMessage): void {
     message.state = message.attempts > 0 ? 'waiting' : 'new';
     message.redelivered = message.attempts > 0;
+    message.notBefore = message.recorded;
     message.ending = false;
     message.consumer = -1;
     message.number = 0;

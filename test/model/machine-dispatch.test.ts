@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import { SETTLE_OUTCOMES, type SettleOutcome } from '../../src/machine/command.ts';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';

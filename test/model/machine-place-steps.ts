@@ -1,6 +1,6 @@
 /** Random commands of names and of the shard map, for the machine and its model. */
 
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import type { Command } from '../../src/machine/command.ts';
 import { CommandStep } from './machine-runner.ts';
 

@@ -3,7 +3,7 @@
  * what can be seen of each queue.
  */
 
-import type fc from 'fast-check';
+import type { fc } from '../support/properties.ts';
 import { isDeepStrictEqual } from 'node:util';
 import { expect } from 'vitest';
 import type { Command } from '../../src/machine/command.ts';
@@ -189,7 +189,7 @@ export function compareWhole(model: MachineModel, driver: MachineDriver): void {
 }
 
 function comparePlaces({ places, names }: MachineModel, { machine }: MachineDriver): void {
-  expect(machine.placedCount).toBe(places.rows.size);
+  expect(machine.placedNames.size).toBe(places.rows.size);
   expect(machine.shardMap).toEqual(places.map);
   for (const name of [...places.rows.keys(), 'orders', 'mail', 'no such name']) {
     expect(machine.placeOf(name)).toEqual(places.where(name, names));

@@ -3,7 +3,7 @@
  * crashes with replay. Every step compares the effects and what can be seen of each queue.
  */
 
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { expect } from 'vitest';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import {

@@ -7,8 +7,9 @@
  */
 
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 
+import { Misuse } from '../support/options.ts';
+import { asked, USAGE } from './command-line.ts';
 import { hunt } from './hunt.ts';
 import { MutantError, readMutants } from './mutant.ts';
 import { readProven, writeProven } from './proven.ts';
@@ -18,45 +19,21 @@ import type { Score } from './score.ts';
 
 /** From `dist/test/mutants`. */
 const ROOT = join(import.meta.dirname, '../../..');
-const SEEDS_MOST = 1_000_000;
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string', default: '300' },
-    first: { type: 'string', default: '1' },
-    catches: { type: 'string', default: '3' },
-    only: { type: 'string' },
-    level: { type: 'string' },
-    jobs: { type: 'string', default: '1' },
-    proven: { type: 'boolean', default: false },
-    record: { type: 'boolean', default: false },
-  },
-});
-
-function count(name: 'seeds' | 'first' | 'catches' | 'jobs'): number {
-  const value = Number(values[name]);
-  if (Number.isSafeInteger(value) && value >= 1 && value <= SEEDS_MOST) return value;
-  throw new MutantError(`--${name} is a number from 1 to ${SEEDS_MOST}`);
-}
-
-async function main(): Promise<number> {
-  const asked = values.only?.split(',');
-  const options = { root: ROOT, seeds: count('seeds'), first: count('first') };
-  const catches = count('catches');
-  const { level } = values;
-  if (level !== undefined && level !== 'host' && level !== 'core') {
-    throw new MutantError('--level is host or core');
-  }
+async function main(args: readonly string[]): Promise<number> {
+  const wanted = asked(args);
+  const { seeds, first, catches, level, only } = wanted;
+  const options = { root: ROOT, seeds, first };
   const all = await readMutants(join(ROOT, 'test/mutants/patches'));
-  const mutants = all.filter(({ name }) => asked?.some((one) => name.startsWith(one)) ?? true);
-  if (mutants.length === 0) throw new MutantError(`no mutant is named ${values.only}`);
+  const mutants = all.filter(({ name }) => only?.some((one) => name.startsWith(one)) ?? true);
+  if (mutants.length === 0) throw new MutantError(`no mutant is named ${only?.join(', ')}`);
   const proven = await readProven(ROOT);
   const found: Record<string, Proven> = { ...proven };
   const scores: Score[] = [];
   const left = mutants.values();
   const work = async (): Promise<void> => {
     for (const mutant of left) {
-      const seed = values.proven ? proven[mutant.name]?.seed : undefined;
+      const seed = wanted.proven ? proven[mutant.name]?.seed : undefined;
       const score = await hunt(mutant, { ...options, catches, level, proven: seed });
       scores.push(score);
       process.stdout.write(`${rowOf(score)}\n`);
@@ -67,8 +44,8 @@ async function main(): Promise<number> {
       }
     }
   };
-  await Promise.all(Array.from({ length: count('jobs') }, work));
-  if (values.record) await writeProven(ROOT, found);
+  await Promise.all(Array.from({ length: wanted.jobs }, work));
+  if (wanted.record) await writeProven(ROOT, found);
   const survived = scores.filter(({ caught }) => caught === 0).length;
   process.stdout.write(`${mutants.length - survived} of ${mutants.length} mutants are caught\n`);
   return survived === 0 ? 0 : 1;
@@ -82,9 +59,10 @@ function rowOf(score: Score): string {
 }
 
 try {
-  process.exitCode = await main();
+  process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  if (!(error instanceof MutantError)) throw error;
-  process.stderr.write(`${error.message}\n`);
+  const isMisuse = error instanceof Misuse;
+  if (!isMisuse && !(error instanceof MutantError)) throw error;
+  process.stderr.write(`${error.message}\n${isMisuse ? `\n${USAGE}` : ''}`);
   process.exitCode = 2;
 }

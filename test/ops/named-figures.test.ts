@@ -1,6 +1,6 @@
 /** The number of series is bounded, and nothing is lost from the sums. */
 
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { expect, it } from 'vitest';
 import { SEPARATOR } from '../../src/ops/figures.ts';
 import { namedFigures } from '../../src/ops/named-figures.ts';

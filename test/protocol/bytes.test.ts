@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { expect, test } from 'vitest';
 
 import { ByteReader, ByteWriter, utf8Size, utf8Text } from '../../src/protocol/bytes.ts';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import type { Message } from '../../src/broker/message.ts';
 import { SETTLE_OUTCOMES } from '../../src/machine/command.ts';

@@ -172,6 +172,37 @@ describe('a route to the leader', () => {
     expect(world.heard.at(-1)).toBe('session 2 b');
   });
 
+  it('asks at once again when the lead was confirmed behind the question, and then waits', async () => {
+    const world = new World();
+    world.link('b');
+    await world.leads({ kind: 'there', node: 'b' });
+    await world.leads({ kind: 'there', node: 'b' });
+    world.route.refused(1, '');
+    await world.quiet();
+    expect(world.sent).toEqual(['b begin 1', 'b begin 2']);
+    world.route.refused(2, '');
+    await world.quiet();
+    expect(world.sent).toHaveLength(2);
+    expect(world.timers).toHaveLength(1);
+  });
+
+  it('follows the node that a refusal names at once, and two that name each other in time', async () => {
+    const world = new World();
+    world.instead = (_node, leader) => leader;
+    for (const node of ['b', 'c']) world.link(node);
+    await world.leads({ kind: 'there', node: 'b' });
+    world.route.refused(1, 'c');
+    await world.quiet();
+    expect(world.sent).toEqual(['b begin 1', 'c begin 2']);
+    world.route.refused(2, 'b');
+    await world.quiet();
+    expect(world.sent).toHaveLength(2);
+    world.timers.shift()?.();
+    world.route.refused(3, 'c');
+    await world.quiet();
+    expect(world.sent).toEqual(['b begin 1', 'c begin 2', 'b begin 3', 'c begin 4']);
+  });
+
   it('asks its own shard again that says it leads and does not serve yet', async () => {
     const world = new World();
     world.serves = false;

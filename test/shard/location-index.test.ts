@@ -1,4 +1,4 @@
-import * as fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import type { LogIndex, Offset, QueueId } from '../../src/machine/ids.ts';
 import { LocationIndex } from '../../src/shard/location-index.ts';

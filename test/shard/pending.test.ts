@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import { Pending } from '../../src/shard/pending.ts';
 import type { RefusalReason } from '../../src/shard/shard-frames.ts';

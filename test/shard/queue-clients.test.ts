@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { AdminError, type PublishKey } from '../../src/broker/ports.ts';
+import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import { shardOf } from '../../src/machine/ids.ts';
 import { ManyShards, answered, definition, publish } from '../support/many-shards.ts';
 import { turn, until } from '../support/shard-world.ts';
@@ -50,6 +51,22 @@ describe('queues of several shards', () => {
     await expect(stream).rejects.toThrow(expect.objectContaining({ code: 'exists' }));
     const durable = admin.declare(definition('live'));
     await expect(durable).rejects.toThrow(expect.objectContaining({ code: 'exists' }));
+  });
+
+  it('S9: whose dead letters would go in a circle through several shards are refused', async () => {
+    const shards = await world();
+    const { admin } = shards.client;
+    const declare = (name: string, deadLetter: string) =>
+      admin.declare(definition(name, { limits: { ...DEFAULT_LIMITS, deadLetter } }));
+    await declare('q0', 'q1');
+    await declare('q1', 'q2');
+    await expect(declare('q2', 'q0')).rejects.toThrow(
+      'queue q2 cannot be declared: dlq: dead letters of q2 would come back to it',
+    );
+    expect((await admin.show('q2')).definition.limits.deadLetter).not.toBe('q0');
+    // A line is none, nor is a circle that does not go through it.
+    expect(await declare('q2', 'nowhere')).toBe('updated');
+    expect(await declare('fresh', 'q0')).toBe('created');
   });
 
   it('leave no place behind when they are deleted, or cannot be declared', async () => {

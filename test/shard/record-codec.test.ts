@@ -1,4 +1,4 @@
-import * as fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import { decodeRecord, encodeRecord, RecordFormatError } from '../../src/shard/record-codec.ts';
 import type { PlainData } from '../../src/shard/record-codec.ts';

@@ -45,6 +45,10 @@ class Other {
           answer('barrier', () => {
             for (const each of this.untold.splice(0)) this.tell(each);
           }),
+        missing: (names, fence) =>
+          answer(`missing ${names.join(' ')} ${fence}`, () => {
+            return names.filter((name) => !this.places.has(name));
+          }),
         take: () => answer('take', () => ({ kind: 'taken' as const, next: 4 })),
       },
       admin: {

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import { CodecError, WireReader, WireWriter, readU64, writeU64 } from '../../src/shard/wire.ts';
 

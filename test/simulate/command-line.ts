@@ -7,12 +7,12 @@
  * events before it.
  */
 
-import { parseArgs } from 'node:util';
 import { SingleBar } from 'cli-progress';
 
 import { closingTable, neverInstalled } from '../../raft/simulation/closing-table.ts';
 import { Counters } from '../../raft/simulation/counters.ts';
 import { runSeed } from '../../raft/simulation/run-seed.ts';
+import { Misuse, optionsOf } from '../support/options.ts';
 import { SeedProcesses, WORKER } from './seed-processes.ts';
 import { carryOut } from '../../raft/simulation/seed-report.ts';
 import type { SeedReport, SeedTask } from '../../raft/simulation/seed-report.ts';
@@ -54,8 +54,6 @@ interface Asked {
   readonly changes: PlanChanges;
 }
 
-class Misuse extends Error {}
-
 function asked(args: readonly string[], kinds: Machines): Asked {
   const text = { type: 'string' } as const;
   const options = {
@@ -69,7 +67,7 @@ function asked(args: readonly string[], kinds: Machines): Asked {
     level: text,
     machine: text,
   };
-  const { values } = parseArgs({ args: [...args], options });
+  const values = optionsOf(args, options);
   const minutes = numberOf('minutes', values.minutes, MINUTES_MOST) ?? 0;
   const seed = numberOf('seed', values.seed, Number.MAX_SAFE_INTEGER);
   const seeds = numberOf('seeds', values.seeds, SEEDS_MOST);
@@ -215,16 +213,9 @@ export async function simulate(args: readonly string[], machines: Machines): Pro
   try {
     return await run(asked(args, machines));
   } catch (error) {
-    if (!(error instanceof Misuse) && !isMisuse(error)) throw error;
+    if (!(error instanceof Misuse)) throw error;
     const usage = USAGE.replace('MACHINES', Object.keys(machines).join(', '));
-    process.stderr.write(`${(error as Error).message}\n\n${usage}`);
+    process.stderr.write(`${error.message}\n\n${usage}`);
     return 2;
   }
-}
-
-/** Of the parser of arguments. */
-function isMisuse(error: unknown): boolean {
-  return (
-    error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE')
-  );
 }

@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'vitest';
+import { setImmediate } from 'node:timers/promises';
+import { describe, expect, test, vi } from 'vitest';
 
 import {
   DiskReserve,
@@ -210,5 +211,41 @@ describe('start and stop', () => {
     });
     expect(await changed).toBe('inside-reserve');
     disk.cutPower();
+  });
+
+  test('looks a fifth as often while nothing changes, and as before when something does', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const disk = new SimulatedDisk({ seed: 4, capacityBytes: DISK });
+      const files = disk.mount();
+      let looks = 0;
+      const space = files.space.bind(files);
+      files.space = (directory) => {
+        looks++;
+        return space(directory);
+      };
+      const { reserve } = await open({ files, refreshMs: 100 }, disk);
+      const looksIn = async (ms: number): Promise<number> => {
+        const before = looks;
+        for (let at = 0; at < ms; at += 100) {
+          vi.advanceTimersByTime(100);
+          for (let turn = 0; turn < 10; turn++) await setImmediate();
+        }
+        return looks - before;
+      };
+      await looksIn(2000);
+      expect(await looksIn(10_000)).toBe(20);
+      reserve.spent(1);
+      await looksIn(500);
+      reserve.spent(1);
+      expect(await looksIn(500)).toBeGreaterThan(1);
+      leaveFree(disk, 0);
+      await looksIn(500);
+      expect([reserve.state, await looksIn(1000)]).toEqual(['inside-reserve', 10]);
+      await reserve.close();
+      expect(await looksIn(2000)).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });

@@ -73,6 +73,13 @@ export class BrokerCluster {
     }
   }
 
+  /** The one that leads, and behind it the others. */
+  async leaderFirst(): Promise<[BrokerProcess, BrokerProcess, BrokerProcess]> {
+    const leader = await this.leader();
+    const others = this.brokers.filter((broker) => broker !== leader);
+    return [leader, ...others] as [BrokerProcess, BrokerProcess, BrokerProcess];
+  }
+
   async remove(): Promise<void> {
     await Promise.all(this.brokers.map((broker) => broker.kill()));
     await rm(this.#directory, { recursive: true, force: true });

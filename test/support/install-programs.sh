@@ -14,6 +14,8 @@ need() { # need PACKAGE TEST-COMMAND...
 need mosquitto-clients sh -c 'command -v mosquitto_pub && command -v mosquitto_sub'
 # Debian's Python modules are seen by its own Python only.
 need python3-paho-mqtt /usr/bin/python3 -c 'import paho.mqtt.client'
+# Certificates, and a client of TLS.
+need openssl sh -c 'command -v openssl'
 # They check their own completion scripts.
 need zsh sh -c 'command -v zsh'
 need fish sh -c 'command -v fish'

@@ -7,12 +7,19 @@ const NS_PER_MS = 1e6;
 export class HistoryBuilder {
   readonly operations: Operation[] = [];
   #nowMs = 0;
+  #queue = 'q';
   #process = 0;
   #faults = 0;
 
   /** Moves the time on. */
   after(ms: number): this {
     this.#nowMs += ms;
+    return this;
+  }
+
+  /** What follows is about this queue. */
+  of(queue: string): this {
+    this.#queue = queue;
     return this;
   }
 
@@ -25,7 +32,8 @@ export class HistoryBuilder {
   /** Sent, and answered a millisecond later; without an answer it stays open. */
   enqueue(value: string, end: 'ok' | 'fail' | 'info' | 'open' = 'ok'): this {
     this.#process += 1;
-    const about = { f: 'enqueue', process: this.#process, node: 'n1', value } as const;
+    const process = this.#process;
+    const about = { f: 'enqueue', process, node: 'n1', queue: this.#queue, value } as const;
     this.add({ ...about, type: 'invoke' });
     if (end === 'open') return this;
     return this.after(1).add({ ...about, type: end });
@@ -34,13 +42,14 @@ export class HistoryBuilder {
   dequeue(
     value: string,
     offset: number,
-    more: { group?: string; consumer?: string; corrupt?: true } = {},
+    more: { group?: string; consumer?: string; corrupt?: true; attempt?: number } = {},
   ): this {
     this.#process += 1;
     const about = {
       f: 'dequeue',
       process: this.#process,
       node: 'n1',
+      queue: this.#queue,
       value,
       offset,
       attempt: 1,
@@ -52,9 +61,15 @@ export class HistoryBuilder {
   }
 
   ack(value: string, offset: number, end: 'ok' | 'fail' | 'info' = 'ok', group = 'g'): this {
-    this.#process += 1;
-    const process = this.#process;
-    const about = { f: 'ack', process, node: 'n1', value, offset, group, consumer: 'c' } as const;
+    const about = { f: 'ack', ...this.#settlement(value, offset), group } as const;
+    return this.add({ ...about, type: 'invoke' })
+      .after(1)
+      .add({ ...about, type: end });
+  }
+
+  /** To the dead letters in `d`. */
+  reject(value: string, offset: number, end: 'ok' | 'fail' | 'info' = 'ok'): this {
+    const about = { f: 'reject', ...this.#settlement(value, offset), dead: 'd' } as const;
     return this.add({ ...about, type: 'invoke' })
       .after(1)
       .add({ ...about, type: end });
@@ -73,11 +88,11 @@ export class HistoryBuilder {
   }
 
   recovered(value: string, type: 'ok' | 'fail' = 'ok'): this {
-    return this.add({ process: 'harness', f: 'recovered', type, value });
+    return this.add({ process: 'harness', f: 'recovered', type, queue: this.#queue, value });
   }
 
   drained(groups: readonly string[] = ['g'], type: 'ok' | 'fail' = 'ok'): this {
-    return this.add({ process: 'harness', f: 'drained', type, value: groups });
+    return this.add({ process: 'harness', f: 'drained', type, queue: this.#queue, value: groups });
   }
 
   /** In force for so long, unless a step is left out. */
@@ -106,8 +121,26 @@ export class HistoryBuilder {
 
   #attachment(f: 'attach' | 'detach', consumer: string, group: string): this {
     this.#process += 1;
-    const about = { f, process: this.#process, node: 'n1', consumer, group } as const;
+    const process = this.#process;
+    const about = { f, process, node: 'n1', queue: this.#queue, consumer, group } as const;
     return this.add({ ...about, type: 'invoke' }).add({ ...about, type: 'ok' });
+  }
+
+  #settlement(
+    value: string,
+    offset: number,
+  ): {
+    process: number;
+    node: string;
+    queue: string;
+    value: string;
+    offset: number;
+    group: string;
+    consumer: string;
+  } {
+    this.#process += 1;
+    const process = this.#process;
+    return { process, node: 'n1', queue: this.#queue, value, offset, group: 'g', consumer: 'c' };
   }
 }
 

@@ -10,6 +10,7 @@ import type { Clock } from '../../raft/raft.ts';
 const stillClock: Clock = {
   monotonicMs: () => 0,
   after: () => ({ cancel: () => undefined }),
+  every: () => ({ cancel: () => undefined }),
   soon: (action) => queueMicrotask(action),
   later: (action) => void setImmediate(action),
 };

@@ -1,6 +1,6 @@
 /** What MQTT packets can hold, for property tests; only what is legal. */
 
-import fc from 'fast-check';
+import { fc } from './properties.ts';
 
 import type { PublishProperties } from '../../src/protocol/mqtt/packet.ts';
 import { isTopicName } from '../../src/protocol/mqtt/topic.ts';

@@ -12,8 +12,12 @@ import { connect, type Socket } from 'node:net';
 import mqttPacket, { type Packet } from 'mqtt-packet';
 
 import { type BrokerOptions, MemoryBroker } from '../../src/broker/broker.ts';
+import { NetDoor, type NetDoorOptions } from '../../src/protocol/doors/net-door.ts';
+import type { TlsOptions } from '../../src/protocol/doors/tls-way.ts';
+import type { WebSocketOptions } from '../../src/protocol/doors/upgrade.ts';
 import { MqttListener } from '../../src/protocol/mqtt/listener.ts';
 import type { MqttOptions } from '../../src/protocol/mqtt/options.ts';
+import type { Scheme } from '../../src/protocol/transport.ts';
 import { FakeQueueClient } from './fake-queue-client.ts';
 
 /** Fields of a packet in the words of mqtt-packet. */
@@ -39,6 +43,22 @@ export interface LogLine {
   readonly message: string;
 }
 
+/** What is left out has the default of the configuration. */
+export type ServerSettings = Partial<
+  MqttOptions & Pick<NetDoorOptions, 'maxConnections' | 'maxArriving' | 'connectTimeoutMs'>
+> & {
+  /** Also listen so; with `tls`, over that too. */
+  readonly webSocket?: Partial<WebSocketOptions>;
+  readonly tls?: TlsOptions;
+};
+
+const WEB_SOCKET: WebSocketOptions = {
+  path: '/mqtt',
+  origins: [],
+  maxMessageBytes: 8 * 1024 * 1024,
+  pingIntervalMs: 30_000,
+};
+
 export class MqttServer {
   readonly queues: FakeQueueClient;
   readonly clock = new TestClock();
@@ -48,7 +68,7 @@ export class MqttServer {
   readonly #clients: RawClient[] = [];
 
   constructor(
-    mqtt: Partial<MqttOptions> = {},
+    settings: ServerSettings = {},
     options: BrokerOptions = {},
     queues = new FakeQueueClient('orders', 'mqtt'),
   ) {
@@ -65,13 +85,42 @@ export class MqttServer {
       warn: write('warn'),
       error: write('error'),
     };
-    this.listener = new MqttListener(this.broker, log, { host: '127.0.0.1', port: 0, mqtt });
+    const {
+      maxConnections = 10_000,
+      maxArriving = 1000,
+      connectTimeoutMs = 10_000,
+      webSocket,
+      tls,
+      ...mqtt
+    } = settings;
+    const place = { host: '127.0.0.1', port: 0 };
+    const door = { place, maxConnections, maxArriving, connectTimeoutMs };
+    const doors = [new NetDoor({ ...door, key: 'tcp', scheme: 'mqtt' })];
+    const upgrade = { ...WEB_SOCKET, ...webSocket };
+    if (webSocket !== undefined) {
+      doors.push(new NetDoor({ ...door, key: 'ws', scheme: 'ws', webSocket: upgrade }));
+    }
+    if (tls !== undefined) {
+      doors.push(new NetDoor({ ...door, key: 'tls', scheme: 'mqtts', tls }));
+    }
+    if (tls !== undefined && webSocket !== undefined) {
+      doors.push(new NetDoor({ ...door, key: 'wss', scheme: 'wss', tls, webSocket: upgrade }));
+    }
+    this.listener = new MqttListener(this.broker, log, { doors, mqtt });
   }
 
   get port(): number {
-    const port = this.listener.address?.port;
-    if (port === undefined) throw new Error('the listener is not listening');
-    return port;
+    return this.portOf('mqtt');
+  }
+
+  get webPort(): number {
+    return this.portOf('ws');
+  }
+
+  portOf(scheme: Scheme): number {
+    const door = this.listener.doors.find((each) => each.scheme === scheme);
+    if (door?.address === undefined) throw new Error(`${scheme} is not listening`);
+    return door.address.port;
   }
 
   async start(): Promise<this> {
@@ -90,6 +139,11 @@ export class MqttServer {
   async open(version: 4 | 5 = 5): Promise<RawClient> {
     const socket = connect(this.port, '127.0.0.1');
     await once(socket, 'connect');
+    return this.adopt(socket, version);
+  }
+
+  /** A client over a socket that is connected. */
+  adopt(socket: Socket, version: 4 | 5 = 5): RawClient {
     const client = new RawClient(socket, version);
     this.#clients.push(client);
     return client;

@@ -215,6 +215,11 @@ export class WorldOfOthers implements OtherShards {
     return this.#asks(`declare ${name} near ${near}`, name);
   }
 
+  /** An outbox asks it never. */
+  missing(): Promise<readonly string[]> {
+    return Promise.reject(new Error('nobody sweeps names here'));
+  }
+
   nameOf(queueId: QueueId): Promise<string | undefined> {
     return Promise.resolve(this.names.get(queueId));
   }

@@ -1,6 +1,6 @@
 /** Messages between replicas, of every kind, for tests that try many of them. */
 
-import fc from 'fast-check';
+import { fc } from './properties.ts';
 import type { Configuration, Entry, PeerMessage } from '#raft';
 
 const node = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/);

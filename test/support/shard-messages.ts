@@ -1,6 +1,6 @@
 /** Messages, and bytes that went wrong, for tests of the shard's layouts. */
 
-import fc from 'fast-check';
+import { fc } from './properties.ts';
 import type { Message, MessageProperties } from '../../src/broker/message.ts';
 import { GROUP_KINDS, RANGE_CAUSES, SETTLE_CAUSES } from '../../src/machine/command.ts';
 import { SETTLE_OUTCOMES, ROUTE_ENDS, SKIP_REASONS } from '../../src/machine/command.ts';

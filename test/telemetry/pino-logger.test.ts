@@ -1,6 +1,6 @@
 /** S12: what is logged cannot tell a secret or a payload, whoever logs what. */
 
-import fc from 'fast-check';
+import { fc } from '../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import type { Logger } from '../../src/telemetry/logger.ts';
 import { type LoggerOptions, createLogger } from '../../src/telemetry/pino-logger.ts';

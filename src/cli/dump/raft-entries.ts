@@ -76,12 +76,15 @@ export function raftText(event: RaftEvent): string {
 
 function membersText({ members, rescue }: Told): string {
   const told = members.map((member) => memberText(member)).join(', ');
-  if (rescue === undefined) return told;
+  return rescue === undefined ? told : `${told}; rescued ${rescueText(rescue)}`;
+}
+
+export function rescueText(rescue: NonNullable<Configuration['rescue']>): string {
   const { by, atMs, lastIndex, lastTerm, givenUp } = rescue;
   const at = new Date(atMs).toISOString();
   const names = givenUp.map((id) => printable(id)).join(', ');
-  const what = `rescued by ${printable(by)} at ${at} behind entry ${lastIndex} of term ${lastTerm}`;
-  return `${told}; ${what}, without ${names}`;
+  const where = `behind entry ${lastIndex} of term ${lastTerm}`;
+  return `by ${printable(by)} at ${at} ${where}, without ${names}`;
 }
 
 export function memberText({ id, role, address }: Configuration['members'][number]): string {

@@ -6,11 +6,15 @@
  * committed cannot be seen: a leader knows that, and tells it again after every start (Raft 5.4.2).
  */
 
-import { type Configuration, type HardState, hardStateIn } from '#raft';
+import { type HardState, hardStateIn } from '#raft';
 import { type Inspected, inspectLog, nodeFiles } from '#storage';
 import { partDirectory } from '../../replica-folders.ts';
 import { hasCommands, raftEvent } from '../dump/raft-entries.ts';
-import { type StoredCheckpoint, storedCheckpoint } from './stored-checkpoint.ts';
+import {
+  type StoredCheckpoint,
+  type StoredMembers,
+  storedCheckpoint,
+} from './stored-checkpoint.ts';
 
 export interface DamagedPart {
   readonly from: number;
@@ -33,9 +37,7 @@ export interface ReplicaFiles {
   readonly segments: number;
   readonly terms: readonly { readonly term: number; readonly firstIndex: number }[];
   /** The last ones that the log or the checkpoint has. */
-  readonly members:
-    | { readonly index: number; readonly members: Configuration['members'] }
-    | undefined;
+  readonly members: StoredMembers | undefined;
   readonly checkpoint: StoredCheckpoint | string | undefined;
   readonly tornTail: string | undefined;
   readonly damaged: readonly DamagedPart[];
@@ -46,7 +48,10 @@ type Batch = Extract<Inspected, { kind: 'batch' }>;
 const REPAIR_HEAD_BYTES = 16;
 const TWO_32 = 2 ** 32;
 
-/** Rejects with StorageError `unknown-format` where there is no log. */
+/**
+ * `directory`: the folder of a shard. Rejects with StorageError `unknown-format` where there is no
+ * log.
+ */
 export async function replicaFiles(
   directory: string,
   progress: (bytes: number) => void,
@@ -69,7 +74,9 @@ export async function replicaFiles(
     if (event.kind === 'decision') end = event;
     if (event.kind !== 'batch' || event.payload === undefined) continue;
     const told = raftEvent(event.header, event.payload);
-    if (told?.kind === 'configuration') members = { index: told.index, members: told.members };
+    if (told?.kind !== 'configuration') continue;
+    const { index, rescue } = told;
+    members = { index, members: told.members, ...(rescue === undefined ? {} : { rescue }) };
   }
   if (head === undefined || end === undefined) throw new Error('a log ended without a word');
   const { decision } = end;

@@ -22,9 +22,12 @@ export interface StoredCheckpoint {
   /** Before this index the replica does not serve, after a catch-up. */
   readonly serveFrom: number | undefined;
   /** In use at its index; undefined: none is told. */
-  readonly members:
-    | { readonly index: number; readonly members: Configuration['members'] }
-    | undefined;
+  readonly members: StoredMembers | undefined;
+}
+
+export interface StoredMembers extends Configuration {
+  /** Of its entry. */
+  readonly index: number;
 }
 
 /** A text says why it cannot be told; undefined: there is none. */
@@ -56,7 +59,7 @@ async function checkpointIn(directory: string): Promise<StoredCheckpoint | undef
     const told = known === undefined ? undefined : decodeMembers(known);
     const members = told && {
       index: told.configuration.index,
-      members: told.configuration.configuration.members,
+      ...told.configuration.configuration,
     };
     return { index, records: recordCount, serveFrom: told?.serveFrom, members };
   } finally {

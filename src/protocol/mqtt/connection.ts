@@ -1,12 +1,13 @@
 /**
- * One MQTT connection: socket in, packets to their handlers, one way to end.
+ * One MQTT connection: bytes in, packets to their handlers, one way to end.
  *
  *     connecting --CONNECT--> connected --> closing --> closed
  *          \______________________________/
  *
  * `#leave` runs once, whatever ends the connection, and is the only place that gives the session
- * back; a socket event that comes later finds the state closed (P10). While closing, what the
- * client still sends is thrown away, so that the last packet reaches it and is not lost in a reset.
+ * back; an event of the transport that comes later finds the state closed (P10). While closing,
+ * what the client still sends is thrown away, so that the last packet reaches it and is not lost in
+ * a reset.
  *
  * Reading stops while the shard is behind, while too many publishes wait for an answer, while the
  * client does not take what is sent to it, and when the share of the turn is used up.
@@ -14,8 +15,7 @@
  * MQTT 5.0 sections 3.1, 3.14, 4.8, 4.13.
  */
 
-import type { Socket } from 'node:net';
-
+import type { Transport, TransportEvents } from '../transport.ts';
 import { type Client, makeClient, type ServerEnding } from './client.ts';
 import type { MqttContext } from './context.ts';
 import { PacketDecoder } from './decode.ts';
@@ -37,24 +37,22 @@ import type { TurnMember } from './turn.ts';
 
 /** Packets read and deliveries made for one connection in one turn, about. */
 const WORK_PER_TURN = 10_000;
-/** From the last word of the server to the end of the socket, at most. */
+/** From the last word of the server to the end of the transport, at most. */
 const CLOSING_MS = 5000;
-const TCP_KEEP_ALIVE_MS = 60_000;
 
 export interface ConnectionHooks {
   /** The shard is behind: call `shardWritable` when it is not. */
   readonly awaitShard: (connection: Connection) => void;
-  /** The socket is closed. */
+  /** The transport is closed. */
   readonly closed: (connection: Connection) => void;
 }
 
-export class Connection implements TurnMember, SessionOwner {
+export class Connection implements TurnMember, SessionOwner, TransportEvents {
   readonly #context: MqttContext;
-  readonly #socket: Socket;
+  readonly #transport: Transport;
   readonly #hooks: ConnectionHooks;
   readonly #decoder: PacketDecoder;
   readonly #output: Output;
-  readonly #remote: string;
   #state: 'connecting' | 'connected' | 'closing' | 'closed' = 'connecting';
   #client: Client | undefined;
   #work = WORK_PER_TURN;
@@ -64,30 +62,21 @@ export class Connection implements TurnMember, SessionOwner {
   #lastReadMs: number;
   #stateSinceMs: number;
   #writtenAtSweep = 0;
-  #socketError: string | undefined;
 
-  constructor(context: MqttContext, socket: Socket, hooks: ConnectionHooks) {
+  constructor(context: MqttContext, transport: Transport, hooks: ConnectionHooks) {
     this.#context = context;
-    this.#socket = socket;
+    this.#transport = transport;
     this.#hooks = hooks;
     this.#decoder = new PacketDecoder(context.options);
-    this.#output = new Output(socket, context.turn, this);
-    this.#remote = `${socket.remoteAddress ?? '?'}:${socket.remotePort ?? 0}`;
+    this.#output = new Output(transport, context.turn, this);
     this.#lastReadMs = context.broker.clock.now();
     this.#stateSinceMs = this.#lastReadMs;
-    socket.setNoDelay(true);
-    socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
-    socket.on('data', (chunk: Uint8Array) => this.#received(chunk));
-    socket.on('drain', () => this.#output.ask());
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      this.#socketError = error.code ?? 'error';
-    });
-    socket.on('close', () => this.#socketClosed());
+    transport.attach(this);
   }
 
   // --- reading
 
-  #received(chunk: Uint8Array): void {
+  received(chunk: Uint8Array): void {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     this.#lastReadMs = this.#context.broker.clock.now();
     this.#decoder.push(chunk);
@@ -116,7 +105,7 @@ export class Connection implements TurnMember, SessionOwner {
       this.#work -= 1 + counters.sent - sentBefore;
       if (this.#state !== 'connected') return;
     }
-    this.#socket.pause();
+    this.#transport.pause();
   }
 
   get #isStopped(): boolean {
@@ -128,7 +117,7 @@ export class Connection implements TurnMember, SessionOwner {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     if (this.#isStopped) return;
     this.#read();
-    if (!this.#isStopped) this.#socket.resume();
+    if (!this.#isStopped) this.#transport.resume();
   }
 
   /** The share of the next turn. */
@@ -224,6 +213,7 @@ export class Connection implements TurnMember, SessionOwner {
       end: (ending) => this.end(ending),
     });
     this.#client = client;
+    this.#transport.admitted();
     this.#enter('connected');
     counters.connected++;
     const connack = {
@@ -234,7 +224,9 @@ export class Connection implements TurnMember, SessionOwner {
     log.info(
       {
         client_id: session.clientId,
-        remote: this.#remote,
+        remote: this.#transport.remote,
+        over: this.#transport.scheme,
+        ...(this.#transport.identity !== undefined && { identity: this.#transport.identity }),
         version: packet.version === 5 ? '5.0' : '3.1.1',
         keep_alive: grant.keepAliveSeconds,
         session_present: present,
@@ -350,8 +342,12 @@ export class Connection implements TurnMember, SessionOwner {
     this.#output.cut();
   }
 
-  #socketClosed(): void {
-    const text = this.#socketError ?? 'the connection was closed';
+  drained(): void {
+    this.#output.ask();
+  }
+
+  closed(why: string | undefined): void {
+    const text = why ?? 'the connection was closed';
     if (this.#state !== 'closing') this.#leave({ text, by: 'network', returned: false });
     this.#state = 'closed';
     this.#hooks.closed(this);
@@ -369,12 +365,12 @@ export class Connection implements TurnMember, SessionOwner {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     const client = this.#client;
     this.#enter('closing');
-    this.#socket.resume();
+    this.#transport.resume();
     const { sessions, log } = this.#context;
     log.info(
       {
         ...(client !== undefined && { client_id: client.session.clientId }),
-        remote: this.#remote,
+        remote: this.#transport.remote,
         by: how.by,
         ...(how.reasonCode !== undefined && { reason_code: how.reasonCode }),
         ...(how.fault !== undefined && { fault: how.fault }),
@@ -418,9 +414,7 @@ export class Connection implements TurnMember, SessionOwner {
   sweep(now: number): void {
     switch (this.#state) {
       case 'connecting':
-        if (now - this.#stateSinceMs >= this.#context.options.connectTimeoutMs) {
-          this.#cut('no CONNECT in time');
-        }
+        if (now >= this.#transport.deadlineMs) this.#cut('no CONNECT in time');
         return;
       case 'connected':
         this.#sweepConnected(now);
@@ -438,8 +432,8 @@ export class Connection implements TurnMember, SessionOwner {
     // The end of a drain that came without an event (the socket took the rest at once).
     this.#maybeGo(client);
     const { share, shard, answers, output } = this.#stopped;
-    const progress = this.#socket.bytesWritten !== this.#writtenAtSweep;
-    this.#writtenAtSweep = this.#socket.bytesWritten;
+    const progress = this.#transport.written !== this.#writtenAtSweep;
+    this.#writtenAtSweep = this.#transport.written;
     // Who is not read cannot give a sign of life; who does not read is given none.
     if (share || shard || answers || (output && progress)) this.#lastReadMs = now;
     const { keepAliveSeconds } = client.grant;

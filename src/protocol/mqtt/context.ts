@@ -17,7 +17,7 @@ export interface MqttContext {
 
 /** Plain numbers, copied by whoever shows them. */
 export interface MqttCounters {
-  /** Sockets accepted. */
+  /** Connections, from those who came all the way in. */
   accepted: number;
   /** Clients whose CONNECT was granted. */
   connected: number;

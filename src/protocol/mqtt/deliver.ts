@@ -117,13 +117,25 @@ export class Outbound implements Channel {
       return;
     }
     const { session } = this.#parts;
-    const how = { qos, retain, identifiers: match.identifiers };
-    if (this.#mayGo && session.pending === 0 && this.#quota > 0 && this.roomy) {
+    const how = { qos, retain, identifiers: match.identifiers, share: match.share };
+    if (this.#isFree) {
       this.#sendHeld(publication, session.inflightMessage(publication, how));
     } else {
       session.hold(publication, how);
       this.#parts.output.ask();
     }
+  }
+
+  readiness(qos: Qos): 'ready' | 'busy' | 'full' {
+    if (qos > 0) return this.#isFree ? 'ready' : 'busy';
+    const { output, context } = this.#parts;
+    if (output.waiting >= context.options.maxBufferedBytes) return 'full';
+    return this.roomy ? 'ready' : 'busy';
+  }
+
+  /** A QoS 1 or 2 message would go at once. */
+  get #isFree(): boolean {
+    return this.#mayGo && this.#parts.session.pending === 0 && this.#quota > 0 && this.roomy;
   }
 
   /** A delivery of a queue; its message is a view that is valid during the call only. */
@@ -252,7 +264,7 @@ export class Outbound implements Channel {
       const held = session.takePending(context.broker.clock);
       if (held?.publication !== undefined) {
         const { publication } = held;
-        if (!session.durable) session.drop(held);
+        session.sent(held);
         this.#sendHeld(publication, held);
         return true;
       }
@@ -279,7 +291,7 @@ export class Outbound implements Channel {
     if (isExpired(publication, context.broker.clock)) return true;
     const { message } = publication;
     const qos = message.qos < replay.qos ? message.qos : replay.qos;
-    const how = { retain: true, identifiers: replay.identifiers };
+    const how = { retain: true, identifiers: replay.identifiers, share: undefined };
     if (qos === 0) {
       this.#send(publication, { ...how, qos, dup: false, packetId: 0 });
       return true;

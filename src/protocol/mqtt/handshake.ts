@@ -6,14 +6,17 @@
  * it is told; where 3.1.1 has no word, the connection is closed.
  */
 
+import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 
+import { SYSTEM_PREFIX } from '../../broker/queue-topic.ts';
 import { type MqttOptions, NEVER_SECONDS } from './options.ts';
 import type { Ending } from './context.ts';
-import type { ConnackProperties, ConnectPacket } from './packet.ts';
+import { offeredProperties } from './offered.ts';
+import type { ConnackProperties, ConnectPacket, Will } from './packet.ts';
 import type { FaultReason } from './protocol-error.ts';
 import { type ConnectReason, ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
-import { topicLevels } from './topic.ts';
+import { isTopicName, topicLevels } from './topic.ts';
 
 export type ConnectRefusal = Ending<Exclude<ConnectReason, 0>>;
 
@@ -46,24 +49,8 @@ export function judgeConnect(
     const reasonCode = ReasonCode.clientIdentifierNotValid;
     return { reasonCode, text: nameless ? 'no client id' : 'the client id is too long' };
   }
-  if (will !== undefined) {
-    // [MQTT-3.2.2-12], [MQTT-3.2.2-13]
-    if (will.qos > options.maxQos) {
-      return { reasonCode: ReasonCode.qosNotSupported, text: 'the will is above the maximum QoS' };
-    }
-    if (will.retain && !options.retainAvailable) {
-      return {
-        reasonCode: ReasonCode.retainNotSupported,
-        text: 'the will has RETAIN, which is off',
-      };
-    }
-    if (topicLevels(will.topic, maxTopicLevels) > maxTopicLevels) {
-      return {
-        reasonCode: ReasonCode.topicNameInvalid,
-        text: 'the will topic has too many levels',
-      };
-    }
-  }
+  const refused = will && judgeWill(will, options, maxTopicLevels);
+  if (refused !== undefined) return refused;
   return {
     // Unguessable, so that nobody takes over the session of a stranger.
     clientId: clientId === '' ? `auto${randomUUID().replaceAll('-', '')}` : clientId,
@@ -75,6 +62,33 @@ export function judgeConnect(
     maximumPacketSize: properties?.maximumPacketSize ?? Number.POSITIVE_INFINITY,
     terse: properties?.requestProblemInformation === false,
   };
+}
+
+function judgeWill(
+  { topic, payload, qos, retain, properties }: Will,
+  options: MqttOptions,
+  maxTopicLevels: number,
+): ConnectRefusal | undefined {
+  // [MQTT-3.2.2-12], [MQTT-3.2.2-13]
+  if (qos > options.maxQos) {
+    return { reasonCode: ReasonCode.qosNotSupported, text: 'the will is above the maximum QoS' };
+  }
+  if (retain && !options.retainAvailable) {
+    const reasonCode = ReasonCode.retainNotSupported;
+    return { reasonCode, text: 'the will has RETAIN, which is off' };
+  }
+  if (topicLevels(topic, maxTopicLevels) > maxTopicLevels) {
+    const reasonCode = ReasonCode.topicNameInvalid;
+    return { reasonCode, text: 'the will topic has too many levels' };
+  }
+  if (topic.startsWith(SYSTEM_PREFIX)) {
+    return { reasonCode: ReasonCode.topicNameInvalid, text: 'only the broker publishes to $SYS/' };
+  }
+  if (properties?.payloadFormatIndicator === 1 && !isUtf8(payload)) {
+    const reasonCode = ReasonCode.payloadFormatInvalid;
+    return { reasonCode, text: 'the will says that it is UTF-8, and is not' };
+  }
+  return undefined;
 }
 
 function keepAlive({ version, keepAliveSeconds }: ConnectPacket, maximum: number): number {
@@ -112,10 +126,27 @@ export function connackProperties(
     }),
     ...(maxQos !== 2 && { maximumQos: maxQos }),
     ...(!options.retainAvailable && { retainAvailable: false }),
+    ...offeredProperties(options),
+    ...responseInformation(packet, grant, options),
     receiveMaximum: options.receiveMaximum,
     maximumPacketSize: options.maxPacketSize,
     topicAliasMaximum: options.topicAliasMaximum,
   };
+}
+
+/**
+ * [MQTT-3.1.2-28]: only to who asks. A client id that would be more than one level of a topic is
+ * told nothing (S5).
+ */
+function responseInformation(
+  { properties }: ConnectPacket,
+  { clientId }: Grant,
+  options: MqttOptions,
+): ConnackProperties {
+  const pattern = options.responseInformation;
+  if (properties?.requestResponseInformation !== true || pattern === '') return {};
+  if (!isTopicName(clientId) || clientId.includes('/')) return {};
+  return { responseInformation: pattern.replaceAll('%c', () => clientId) };
 }
 
 /**

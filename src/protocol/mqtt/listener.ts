@@ -1,14 +1,14 @@
 /**
- * The MQTT frontend on one TCP address: accepts, counts and ends connections.
+ * The MQTT frontend: takes in who comes through its doors, counts and ends connections. Sessions
+ * are those of all doors together.
  *
  * One timer looks at all connections for what should have happened by now. `stop` tells the clients
- * (0x8B), hands back what their consumers hold, and waits for the sockets a bounded time.
+ * (0x8B), hands back what their consumers hold, and waits for the connections a bounded time.
  */
-
-import { createServer, type Server, type Socket } from 'node:net';
 
 import type { Broker } from '../../broker/ports.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import { type Door, DoorError, type Transport } from '../transport.ts';
 import { Connection } from './connection.ts';
 import { type MqttContext, type MqttCounters, mqttCounters } from './context.ts';
 import { type MqttOptions, mqttOptions } from './options.ts';
@@ -17,12 +17,10 @@ import { Sessions } from './sessions.ts';
 import { Turn } from './turn.ts';
 
 const SWEEP_MS = 500;
-const BACKLOG = 1024;
 
 export interface MqttListenerOptions {
-  readonly host: string;
-  /** 0 takes a free one. */
-  readonly port: number;
+  /** Where clients come in. */
+  readonly doors: readonly Door[];
   /** What is left out has its default. */
   readonly mqtt?: Partial<MqttOptions>;
 }
@@ -31,9 +29,8 @@ export interface MqttListenerOptions {
 export class MqttListener {
   readonly counters: MqttCounters;
   readonly sessions: Sessions;
-  readonly #options: MqttListenerOptions;
+  readonly doors: readonly Door[];
   readonly #context: MqttContext;
-  readonly #server: Server;
   readonly #connections = new Set<Connection>();
   readonly #awaitingShard = new Set<Connection>();
   #sweeper: NodeJS.Timeout | undefined;
@@ -42,7 +39,7 @@ export class MqttListener {
 
   constructor(broker: Broker, log: Logger, options: MqttListenerOptions) {
     const settings = mqttOptions(options.mqtt);
-    this.#options = options;
+    this.doors = options.doors;
     this.sessions = new Sessions(broker, settings);
     this.counters = mqttCounters();
     this.#context = {
@@ -53,8 +50,6 @@ export class MqttListener {
       log,
       counters: this.counters,
     };
-    this.#server = createServer((socket) => this.#accepted(socket));
-    this.#server.maxConnections = settings.maxConnections;
     broker.onWritable(() => this.#shardWritable());
   }
 
@@ -62,29 +57,17 @@ export class MqttListener {
     return this.#connections.size;
   }
 
-  get address(): { readonly host: string; readonly port: number } | undefined {
-    const address = this.#server.address();
-    if (address === null || typeof address === 'string') return undefined;
-    return { host: address.address, port: address.port };
-  }
-
+  /** Rejects with a `DoorError`; then `stop` closes those that are open. */
   async start(): Promise<void> {
-    const server = this.#server;
-    const { host, port } = this.#options;
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ host, port, backlog: BACKLOG }, () => {
-        server.off('error', reject);
-        resolve();
-      });
-    });
-    const { log } = this.#context;
-    server.on('error', (error: NodeJS.ErrnoException) => {
-      log.warn({ code: error.code }, 'the MQTT listener had an error');
-    });
-    server.on('drop', (data) => {
-      log.warn({ remote: data?.remoteAddress }, 'a connection above max_connections was closed');
-    });
+    const { broker, log } = this.#context;
+    const entered = (transport: Transport): void => this.#entered(transport);
+    for (const door of this.doors) {
+      try {
+        await door.open({ clock: broker.clock, log, entered });
+      } catch (cause) {
+        throw new DoorError(door, cause);
+      }
+    }
     this.#sweeper = setInterval(() => this.sweep(), SWEEP_MS);
   }
 
@@ -94,9 +77,7 @@ export class MqttListener {
   }
 
   async #stop(): Promise<void> {
-    const closed = new Promise<void>((resolve) => {
-      this.#server.close(() => resolve());
-    });
+    const closed = Promise.all(this.doors.map((door) => door.close()));
     const gone = new Promise<void>((resolve) => {
       this.#allClosed = resolve;
     });
@@ -113,13 +94,14 @@ export class MqttListener {
   /** What time brings: time-outs, sessions that end. Called by a timer. */
   sweep(): void {
     const now = this.#context.broker.clock.now();
+    for (const door of this.doors) door.sweep(now);
     for (const connection of this.#connections) connection.sweep(now);
     this.sessions.tick();
   }
 
-  #accepted(socket: Socket): void {
+  #entered(transport: Transport): void {
     this.counters.accepted++;
-    const connection = new Connection(this.#context, socket, {
+    const connection = new Connection(this.#context, transport, {
       awaitShard: (waiting) => this.#awaitingShard.add(waiting),
       closed: (gone) => this.#closed(gone),
     });

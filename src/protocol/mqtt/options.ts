@@ -16,6 +16,17 @@ export interface MqttOptions {
   readonly maxQos: 0 | 1 | 2;
   /** Whether retained messages are taken. Default true. */
   readonly retainAvailable: boolean;
+  /** Whether filters may have wildcards, those of queues too. Default true. */
+  readonly wildcardsAvailable: boolean;
+  /** Whether subscriptions may be shared (`$share/...`), those of queues too. Default true. */
+  readonly sharesAvailable: boolean;
+  /** Whether subscriptions may have identifiers. Default true. */
+  readonly subscriptionIdentifiersAvailable: boolean;
+  /**
+   * What a 5.0 client that asks for response information is told, with `%c` for its client id; ''
+   * tells nothing. Default ''.
+   */
+  readonly responseInformation: string;
   /**
    * QoS 1 and 2 publishes of one connection that may wait for their acknowledgement. More of them
    * from a 5.0 client is an error; from a 3.1.1 client they wait in its socket. Default 1024, 1 to
@@ -29,13 +40,6 @@ export interface MqttOptions {
    * held to it only if it asks for none. Default 0 (no bound), 0 to 65,535.
    */
   readonly keepAliveMaximumSeconds: number;
-  /**
-   * From accepting a connection to its whole CONNECT, in milliseconds. Default 10,000, 100 to
-   * 600,000.
-   */
-  readonly connectTimeoutMs: number;
-  /** Connections at a time; further ones are closed at once. Default 10,000, 1 to 1,000,000. */
-  readonly maxConnections: number;
   /** Longest client id, in UTF-16 units. Default 256, 23 to 65,535. */
   readonly maxClientIdLength: number;
   /**
@@ -76,11 +80,13 @@ export const MQTT_DEFAULTS: MqttOptions = {
   maxPacketSize: 2 * MIB,
   maxQos: 2,
   retainAvailable: true,
+  wildcardsAvailable: true,
+  sharesAvailable: true,
+  subscriptionIdentifiersAvailable: true,
+  responseInformation: '',
   receiveMaximum: 1024,
   topicAliasMaximum: 64,
   keepAliveMaximumSeconds: 0,
-  connectTimeoutMs: 10_000,
-  maxConnections: 10_000,
   maxClientIdLength: 256,
   maxInflight: 128,
   maxBufferedBytes: 4 * MIB,
@@ -92,7 +98,10 @@ export const MQTT_DEFAULTS: MqttOptions = {
   maxTotalQueuedBytes: 256 * MIB,
 };
 
-type NumberName = Exclude<keyof MqttOptions, 'retainAvailable'>;
+/** Names of the options that are numbers. */
+type NumberName = {
+  [Name in keyof MqttOptions]: MqttOptions[Name] extends number ? Name : never;
+}[keyof MqttOptions];
 
 /** The ranges that the comments above tell. */
 const MQTT_RANGES = {
@@ -101,8 +110,6 @@ const MQTT_RANGES = {
   receiveMaximum: [1, 65_535],
   topicAliasMaximum: [0, 65_535],
   keepAliveMaximumSeconds: [0, 65_535],
-  connectTimeoutMs: [100, 600_000],
-  maxConnections: [1, 1_000_000],
   maxClientIdLength: [23, 65_535],
   maxInflight: [1, 65_535],
   maxBufferedBytes: [64 * KIB, 1024 * MIB],

@@ -1,13 +1,12 @@
 /**
- * What one connection sends: collected over a turn, then written to the socket once.
+ * What one connection sends: collected over a turn, then written to the transport once.
  *
  * `waiting` counts everything that the kernel has not taken yet; who adds bytes of others' making
  * (deliveries) asks first. Nothing is written after `end` or `cut`.
  */
 
-import type { Socket } from 'node:net';
-
 import { ByteWriter } from '../bytes.ts';
+import type { Transport } from '../transport.ts';
 import type { Turn, TurnMember } from './turn.ts';
 
 /** What is collected beyond this goes out at once, so that the buffer stays small. */
@@ -15,21 +14,21 @@ const CHUNK_BYTES = 65_536;
 
 export class Output {
   readonly writer = new ByteWriter();
-  readonly #socket: Socket;
+  readonly #transport: Transport;
   readonly #turn: Turn;
   readonly #member: TurnMember;
   #asked = false;
   #over = false;
 
-  constructor(socket: Socket, turn: Turn, member: TurnMember) {
-    this.#socket = socket;
+  constructor(transport: Transport, turn: Turn, member: TurnMember) {
+    this.#transport = transport;
     this.#turn = turn;
     this.#member = member;
   }
 
-  /** Bytes that wait here and in the socket. */
+  /** Bytes that wait here and in the transport. */
   get waiting(): number {
-    return this.writer.pending + this.#socket.writableLength;
+    return this.writer.pending + this.#transport.waiting;
   }
 
   /** Call after each packet that was appended to `writer`. */
@@ -54,7 +53,7 @@ export class Output {
   writeOut(): void {
     if (this.writer.pending === 0) return;
     const bytes = this.writer.take();
-    if (!this.#over) this.#socket.write(bytes);
+    if (!this.#over) this.#transport.write(bytes);
   }
 
   /**
@@ -62,7 +61,7 @@ export class Output {
    */
   writeShared(bytes: Uint8Array): void {
     this.writeOut();
-    if (!this.#over) this.#socket.write(bytes);
+    if (!this.#over) this.#transport.write(bytes);
   }
 
   /** Writes what there is and says that nothing follows. */
@@ -70,12 +69,12 @@ export class Output {
     if (this.#over) return;
     this.writeOut();
     this.#over = true;
-    this.#socket.end();
+    this.#transport.end();
   }
 
   /** Nothing more, and what waits is not written. */
   cut(): void {
     this.#over = true;
-    this.#socket.destroy();
+    this.#transport.cut();
   }
 }

@@ -17,6 +17,8 @@
  * MQTT 5.0 sections 3.3.4, 3.3.5, 4.3, 4.9.
  */
 
+import { isUtf8 } from 'node:buffer';
+
 import type { Message } from '../../broker/message.ts';
 import type {
   Acknowledgeable,
@@ -30,7 +32,7 @@ import type {
   SettleWaiter,
 } from '../../broker/ports.ts';
 import { QUEUE_PREFIX } from '../../broker/queue-topic.ts';
-import type { Ending, MqttContext } from './context.ts';
+import type { MqttContext } from './context.ts';
 import { messageProperties } from './convert.ts';
 import {
   encodePuback,
@@ -43,30 +45,11 @@ import {
 } from './encode.ts';
 import type { Output } from './output.ts';
 import type { PublishPacket, UserProperties } from './packet.ts';
-import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
+import { ENDINGS, type PublishEnding } from './publish-endings.ts';
+import { ReasonCode } from './reason-codes.ts';
 import { type Refusal, REFUSALS, SETTLE_ANSWERS_REFUSED } from './refusals.ts';
 import type { Received, Session } from './session.ts';
 import { settledQueue, settlementOf } from './settle.ts';
-
-export type PublishEnding = Ending<ServerDisconnectReason>;
-
-const ENDINGS = {
-  qos: { reasonCode: ReasonCode.qosNotSupported, text: 'PUBLISH above the maximum QoS' },
-  retain: { reasonCode: ReasonCode.retainNotSupported, text: 'PUBLISH with RETAIN, which is off' },
-  receiveMaximum: {
-    reasonCode: ReasonCode.receiveMaximumExceeded,
-    text: 'more publishes in flight than the receive maximum',
-  },
-  alias: {
-    reasonCode: ReasonCode.topicAliasInvalid,
-    text: 'a topic alias above the maximum, or one that stands for nothing',
-  },
-  notReleased: {
-    reasonCode: ReasonCode.implementationSpecificError,
-    text: 'the store did not confirm in time that a packet id is free',
-  },
-  earlyRelease: { reasonCode: ReasonCode.protocolError, text: 'PUBREL before PUBREC' },
-} as const satisfies Record<string, PublishEnding>;
 
 type Outcome = Proof | Refusal | 'waiting';
 
@@ -152,7 +135,8 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
     if (packet.qos > options.maxQos) return ENDINGS.qos;
     if (packet.retain && !options.retainAvailable) return ENDINGS.retain;
     const topic = this.#topicOf(packet);
-    if (topic === undefined) return ENDINGS.alias;
+    if (typeof topic === 'object') return topic;
+    const lies = packet.properties?.payloadFormatIndicator === 1 && !isUtf8(packet.payload);
     const message: Message = {
       topic,
       payload: packet.payload,
@@ -161,6 +145,7 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
       properties: messageProperties(packet.properties),
     };
     if (packet.qos === 0) {
+      if (lies) return ENDINGS.payloadFormat;
       this.#publisher.key = undefined;
       const outcome = this.#handOver(message, UNANSWERED);
       if (typeof outcome === 'string' && outcome !== 'waiting') counters.refusedPublishes++;
@@ -181,7 +166,7 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
     }
     const received = packet.qos === 2 ? this.#receive(packet.packetId, sequence) : undefined;
     this.#publisher.key = received && session.publishKey(packet.packetId);
-    const outcome = this.#handOver(message, sequence);
+    const outcome = lies ? 'payload-format' : this.#handOver(message, sequence);
     if (outcome === 'waiting') {
       if (received !== undefined) received.keyed = this.#publisher.key !== undefined;
       return this.#isForQueues(topic);
@@ -354,11 +339,11 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
     this.#closed = true;
   }
 
-  #topicOf(packet: PublishPacket): string | undefined {
+  #topicOf(packet: PublishPacket): string | PublishEnding {
     const alias = packet.properties?.topicAlias;
     if (alias === undefined) return packet.topic;
-    if (alias > this.#parts.context.options.topicAliasMaximum) return undefined;
-    if (packet.topic === '') return this.#aliases.get(alias);
+    if (alias > this.#parts.context.options.topicAliasMaximum) return ENDINGS.alias;
+    if (packet.topic === '') return this.#aliases.get(alias) ?? ENDINGS.unknownAlias;
     this.#aliases.set(alias, packet.topic);
     return packet.topic;
   }

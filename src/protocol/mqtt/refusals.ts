@@ -24,7 +24,10 @@ export const SETTLE_REFUSALS = [
 ] as const;
 export type SettleRefusal = (typeof SETTLE_REFUSALS)[number];
 
-export type Refusal = PublishRefusal | SettleRefusal;
+/** What is refused here, before the broker sees it. */
+export const FORMAT_REFUSALS = ['payload-format'] as const;
+
+export type Refusal = PublishRefusal | SettleRefusal | (typeof FORMAT_REFUSALS)[number];
 
 export const REFUSALS = {
   // Unknown, and said so: the message may still be stored, a retry may store it twice.
@@ -52,9 +55,14 @@ export const REFUSALS = {
   ],
   'retained-full': [ReasonCode.quotaExceeded, 'too many retained messages'],
   'topic-too-deep': [ReasonCode.topicNameInvalid, 'the topic has too many levels'],
+  'topic-reserved': [ReasonCode.topicNameInvalid, 'only the broker publishes to $SYS/'],
   'too-many-queues': [
     ReasonCode.quotaExceeded,
     'there is no such queue, and there are too many to make it',
+  ],
+  'payload-format': [
+    ReasonCode.payloadFormatInvalid,
+    'the payload format indicator says UTF-8, and the payload is not',
   ],
   'settle-no-queue': [ReasonCode.topicNameInvalid, 'there is no such queue'],
   'settle-message-id': [

@@ -20,11 +20,13 @@ import type {
   Publication,
   PublishKey,
   RetainedCursor,
+  Share,
   Subscriber,
   SubscriptionOptions,
 } from '../../broker/ports.ts';
 import type { Proof } from './encode.ts';
 import { Fifo } from './fifo.ts';
+import type { Qos } from './packet.ts';
 import type { QueueWish } from './queue-wish.ts';
 import type { Refusal } from './refusals.ts';
 
@@ -36,6 +38,8 @@ export interface HeldMessage {
   readonly qos: 1 | 2;
   readonly retain: boolean;
   readonly identifiers: readonly number[];
+  /** Whose other members may have it in place of this one; undefined: it is for this one alone. */
+  readonly share: Share | undefined;
   /** Counted in the totals while there is a publication. */
   readonly bytes: number;
   /** PUBREC has come: what is repeated from now on is PUBREL. */
@@ -54,6 +58,8 @@ export interface QueueSource {
 
 /** A subscription as the session keeps it. */
 export interface SessionSubscription extends SubscriptionOptions {
+  /** Without its share. */
+  readonly filter: string;
   /** Undefined for one of ordinary topics. */
   readonly wish: QueueWish | undefined;
 }
@@ -94,8 +100,13 @@ export interface Replay {
 
 /** The way to the client while it is connected. */
 export interface Channel {
+  /** Nothing waits before a message of that QoS; `full`: it would be dropped. */
+  readiness(qos: Qos): 'ready' | 'busy' | 'full';
   deliver(publication: Publication, match: Match): void;
 }
+
+/** How a QoS 1 or 2 message goes to this session. */
+type Holding = Pick<HeldMessage, 'qos' | 'retain' | 'identifiers' | 'share'>;
 
 /** Bytes that wait in all sessions together, and what did not fit. */
 export interface HeldTotals {
@@ -137,6 +148,8 @@ export class Session implements Subscriber {
   #pendingBytes = 0;
   #lastPacketId = 0;
   #dropped = 0;
+  /** Something came through a shared subscription: `passOn` looks. */
+  #shares = false;
 
   constructor(settings: SessionSettings, totals: HeldTotals) {
     this.clientId = settings.clientId;
@@ -164,14 +177,23 @@ export class Session implements Subscriber {
     const qos = message.qos < match.qos ? message.qos : match.qos;
     if (qos === 0 || !this.durable) return;
     const retain = message.retain && match.retainAsPublished;
-    this.hold(publication, { qos, retain, identifiers: match.identifiers });
+    const { identifiers, share } = match;
+    this.hold(publication, { qos, retain, identifiers, share });
+  }
+
+  backlog(qos: Qos): number {
+    const { maxMessages, maxBytes } = this.#settings;
+    const readiness = this.channel?.readiness(qos) ?? 'busy';
+    if (readiness === 'ready') return 0;
+    const waiting = this.#pending.length;
+    if (readiness === 'full') return Number.POSITIVE_INFINITY;
+    if (qos === 0) return this.channel === undefined ? Number.POSITIVE_INFINITY : 1 + waiting;
+    const full = waiting >= maxMessages || this.#pendingBytes >= maxBytes;
+    return full ? Number.POSITIVE_INFINITY : 1 + waiting;
   }
 
   /** Puts a message behind those that wait; one that does not fit is dropped and counted. */
-  hold(
-    publication: Publication,
-    how: { qos: 1 | 2; retain: boolean; identifiers: readonly number[] },
-  ): void {
+  hold(publication: Publication, how: Holding): void {
     const bytes = keptBytes(publication.message);
     const totals = this.#totals;
     if (
@@ -184,6 +206,7 @@ export class Session implements Subscriber {
       return;
     }
     publication.keep();
+    if (how.share !== undefined) this.#shares = true;
     this.#pendingBytes += bytes;
     totals.bytes += bytes;
     this.#pending.push({ kind: 'message', publication, ...how, bytes, released: false });
@@ -209,17 +232,55 @@ export class Session implements Subscriber {
   }
 
   /** A message that goes out at once: kept only if it may have to be sent again. */
-  inflightMessage(
-    publication: Publication,
-    how: { qos: 1 | 2; retain: boolean; identifiers: readonly number[] },
-  ): HeldMessage {
-    if (!this.durable) {
+  inflightMessage(publication: Publication, how: Holding): HeldMessage {
+    if (!this.#isNeededAgain(how)) {
       return { kind: 'message', publication: undefined, ...how, bytes: 0, released: false };
     }
+    if (how.share !== undefined) this.#shares = true;
     publication.keep();
     const bytes = keptBytes(publication.message);
     this.#totals.bytes += bytes;
     return { kind: 'message', publication, ...how, bytes, released: false };
+  }
+
+  /** A message that waited goes out now. */
+  sent(held: HeldMessage): void {
+    if (!this.#isNeededAgain(held)) this.drop(held);
+  }
+
+  /** On the next connection, or by another member; not at QoS 2 [MQTT-4.8.2-5]. */
+  #isNeededAgain({ qos, share }: Holding): boolean {
+    return this.durable || (share !== undefined && qos === 1);
+  }
+
+  /**
+   * The connection is gone (`connected`), or the session (`all`): what came through shared
+   * subscriptions goes to other members, if it was not sent, or was sent at QoS 1 and is not
+   * acknowledged. What nobody takes stays.
+   */
+  passOn(reach: 'connected' | 'all'): void {
+    if (!this.#shares) return;
+    for (const [packetId, held] of this.inflight) {
+      if (held.kind !== 'message' || held.qos === 2) continue;
+      if (this.#pass(held, reach)) this.inflight.delete(packetId);
+    }
+    for (let left = this.#pending.length; left > 0; left--) {
+      const held = this.#pending.shift();
+      if (held === undefined) break;
+      if (this.#pass(held, reach)) this.#pendingBytes -= held.bytes;
+      else this.#pending.push(held);
+    }
+  }
+
+  #pass(held: HeldMessage, reach: 'connected' | 'all'): boolean {
+    const { publication, share } = held;
+    if (publication === undefined || share === undefined) return false;
+    if (share.pass(publication, this, reach)) {
+      this.drop(held);
+      return true;
+    }
+    if (reach === 'all') this.#totals.dropped++;
+    return false;
   }
 
   /** The message is not needed again. */

@@ -95,6 +95,7 @@ export class Sessions {
     entry.owner = undefined;
     session.channel = undefined;
     session.forgetDeliveries();
+    this.#broker.setConnected(session, false);
     const { expirySeconds } = session;
     if (leaving.will !== undefined) {
       // Whichever comes first, the delay or the end of the session (MQTT 5.0 section 3.1.3.2.2).
@@ -105,6 +106,7 @@ export class Sessions {
       this.#end(entry);
       return;
     }
+    session.passOn('connected');
     if (expirySeconds !== NEVER_SECONDS) {
       entry.endsAtMs = this.#broker.clock.now() + expirySeconds * 1000;
     }
@@ -143,6 +145,7 @@ export class Sessions {
 
   #resume(entry: Entry, durable: boolean): Entry {
     this.#waiting.delete(entry);
+    this.#broker.setConnected(entry.session, true);
     this.#broker.cancelWill(entry.session.clientId);
     if (entry.session.durable !== durable) {
       // It was kept until now, and ends with this connection.
@@ -157,7 +160,10 @@ export class Sessions {
     this.#entries.delete(session.clientId);
     this.#waiting.delete(entry);
     if (session.durable) this.#durable--;
-    for (const filter of session.subscriptions.keys()) this.#broker.unsubscribe(session, filter);
+    for (const { filter, share } of session.subscriptions.values()) {
+      this.#broker.unsubscribe(session, filter, share);
+    }
+    session.passOn('all');
     if (session.incarnation !== undefined) this.#broker.endSession(session.incarnation);
     session.discard();
     this.#broker.publishWill(session.clientId);

@@ -16,6 +16,7 @@ import { type Consumers, NO_QUEUE, type WantedConsumer } from './consumers.ts';
 import type { Ending, MqttContext } from './context.ts';
 import type { Outbound } from './deliver.ts';
 import { encodeSuback, encodeUnsuback, type Recipient } from './encode.ts';
+import { notOffered, notOfferedIn } from './offered.ts';
 import type { Output } from './output.ts';
 import type { Subscription, SubscribePacket, UnsubscribePacket } from './packet.ts';
 import {
@@ -78,6 +79,12 @@ export class Subscriptions {
 
   subscribe(packet: SubscribePacket): void {
     const { packetId, subscriptions, properties } = packet;
+    const { context, recipient, end } = this.#parts;
+    const missing = recipient.version === 5 && notOfferedIn(packet, context.options);
+    if (missing) {
+      end(missing);
+      return;
+    }
     const identifier = properties?.subscriptionIdentifiers?.[0] ?? 0;
     const wishes = wishesOf(packet);
     const pending: Pending = {
@@ -132,9 +139,10 @@ export class Subscriptions {
     answered: (answer: SubscribeReason | SubscribeRefusal) => void,
   ): SubscribeReason | SubscribeRefusal | 'later' {
     const { context, session, consumers } = this.#parts;
-    const { filter, topicFilter, shareName } = request.subscription;
+    const { filter, topicFilter } = request.subscription;
+    const missing = notOffered(request.subscription, context.options);
+    if (missing !== undefined) return missing;
     const ofQueue = filter.startsWith(QUEUE_PREFIX);
-    if (shareName !== undefined && !ofQueue) return NOT_SHARED;
     const { maxTopicLevels } = context.broker;
     if (topicLevels(filter, maxTopicLevels) > maxTopicLevels) return TOO_DEEP;
     const isNew = !session.subscriptions.has(topicFilter);
@@ -153,10 +161,13 @@ export class Subscriptions {
   #subscribeTopic(request: Request, isNew: boolean): (() => void) | undefined {
     const { context, session, outbound } = this.#parts;
     const { subscription, identifier } = request;
-    const { filter, qos, noLocal, retainAsPublished, retainHandling } = subscription;
-    const options: SubscriptionOptions = { qos, noLocal, retainAsPublished, identifier };
-    session.subscriptions.set(filter, { ...options, wish: undefined });
+    const { topicFilter, filter, shareName: share } = subscription;
+    const { qos, noLocal, retainAsPublished, retainHandling } = subscription;
+    const options: SubscriptionOptions = { qos, noLocal, retainAsPublished, identifier, share };
+    session.subscriptions.set(topicFilter, { ...options, filter, wish: undefined });
     context.broker.subscribe(session, filter, options);
+    // Whose retained messages would they be (5.0 section 4.8.2)?
+    if (share !== undefined) return undefined;
     if (retainHandling === 2 || (retainHandling === 1 && !isNew)) return undefined;
     return () => {
       const cursor = context.broker.retained(filter);
@@ -183,7 +194,7 @@ export class Subscriptions {
       identifier,
       answered: (refusal) => {
         if (this.#closed) return;
-        if (refusal === undefined) this.#granted(topicFilter, identifier, wish);
+        if (refusal === undefined) this.#granted(subscription, identifier, wish);
         else session.subscriptions.delete(topicFilter);
         answered(refusal ?? ReasonCode.grantedQos1);
       },
@@ -191,11 +202,11 @@ export class Subscriptions {
     return 'later';
   }
 
-  #granted(topicFilter: string, identifier: number, wish: QueueWish): void {
+  #granted({ topicFilter, filter }: Subscription, identifier: number, wish: QueueWish): void {
     const options = { qos: 1, noLocal: false, retainAsPublished: false, identifier } as const;
     // Where it begins is done: when it is resumed, the group knows where it stands.
     const kept = { ...wish, start: undefined };
-    this.#parts.session.subscriptions.set(topicFilter, { ...options, wish: kept });
+    this.#parts.session.subscriptions.set(topicFilter, { ...options, filter, wish: kept });
   }
 
   #queue({ queueName }: QueueWish): WantedConsumer['queue'] | undefined {
@@ -247,15 +258,11 @@ export class Subscriptions {
     // One that was not granted yet is there too.
     if (consumers.close(topicFilter)) return ReasonCode.success;
     if (subscription === undefined) return ReasonCode.noSubscriptionExisted;
-    context.broker.unsubscribe(session, topicFilter);
+    context.broker.unsubscribe(session, subscription.filter, subscription.share);
     return ReasonCode.success;
   }
 }
 
-const NOT_SHARED: SubscribeRefusal = {
-  reasonCode: ReasonCode.sharedSubscriptionsNotSupported,
-  text: 'there are no shared subscriptions of topics; consumers of $queue/<name> share it',
-};
 const TOO_DEEP: SubscribeRefusal = {
   reasonCode: ReasonCode.topicFilterInvalid,
   text: 'the filter has too many levels',

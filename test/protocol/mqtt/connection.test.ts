@@ -323,7 +323,7 @@ describe('ending', () => {
     await server.listener.stop();
     expect(await clients[0]?.ended()).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x8b }]);
     expect(await clients[1]?.ended()).toEqual([]);
-    expect(server.listener.address).toBeUndefined();
+    expect(server.listener.doors.map(({ address }) => address)).toEqual([undefined]);
     const socket = connect(port, '127.0.0.1');
     const [error] = (await once(socket, 'error')) as [NodeJS.ErrnoException];
     expect(error.code).toBe('ECONNREFUSED');

@@ -2,7 +2,7 @@
 
 import { Buffer } from 'node:buffer';
 
-import fc from 'fast-check';
+import { fc } from '../../support/properties.ts';
 import { expect, test } from 'vitest';
 
 import { parseSharedFilter } from '../../../src/protocol/mqtt/topic.ts';

@@ -65,15 +65,6 @@ describe('subscriptions', () => {
     expect(await texts(client, 1)).toEqual(['other']);
   });
 
-  test('shared subscriptions are refused: 0x9E in 5.0, 0x80 in 3.1.1', async () => {
-    await start();
-    const client = await server.client();
-    const suback = await client.subscribe('$share/g/t', 1);
-    expect(suback).toMatchObject({ granted: [0x9e] });
-    const old = await server.client({}, 4);
-    expect(await old.subscribe('$share/g/t', 1)).toMatchObject({ granted: [0x80] });
-  });
-
   test('above the limits of levels and of number they are refused, the others of the packet granted', async () => {
     await start({ maxSubscriptions: 2 }, { maxTopicLevels: 3 });
     const client = await server.client();

@@ -1,6 +1,6 @@
 /** What we encode, mqtt-packet decodes to the same. */
 
-import fc from 'fast-check';
+import { fc } from '../../support/properties.ts';
 import { expect, test } from 'vitest';
 
 import type { Acknowledgeable } from '../../../src/broker/ports.ts';

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 
-import fc from 'fast-check';
+import { fc } from '../../support/properties.ts';
 import { expect, test } from 'vitest';
 
 import { ByteWriter } from '../../../src/protocol/bytes.ts';

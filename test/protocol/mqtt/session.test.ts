@@ -73,7 +73,7 @@ describe('ownership', () => {
     const second = sessions.attach(next, request);
     expect(second).toEqual({ session: first?.session, present: true });
     if (first === undefined) throw new Error('refused');
-    const channel = { deliver: (): void => {} };
+    const channel = { readiness: () => 'ready' as const, deliver: (): void => {} };
     first.session.channel = channel;
     sessions.detach(owner, first.session, nothing);
     expect(sessions.waiting).toBe(0);

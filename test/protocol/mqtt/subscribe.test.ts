@@ -192,12 +192,6 @@ describe('groups', () => {
     expect(await take(client, 1)).toEqual(['0']);
   });
 
-  test('shared subscriptions of ordinary topics are refused with 0x9E', async () => {
-    await start();
-    const client = await server.client();
-    expect(await client.subscribe('$share/g/a', 1)).toMatchObject({ granted: [0x9e] });
-  });
-
   test('a client that has no name of its own is nobody to a queue that groups by name', async () => {
     await start();
     const client = await server.client();

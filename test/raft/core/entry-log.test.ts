@@ -3,7 +3,7 @@
  * completions in whatever order they may come.
  */
 
-import fc from 'fast-check';
+import { fc } from '../../support/properties.ts';
 import { expect, it } from 'vitest';
 import type { Entry, Recovered } from '#raft';
 import { EntryLog } from '../../../raft/core/entry-log.ts';

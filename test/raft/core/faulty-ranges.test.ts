@@ -1,6 +1,6 @@
 /** Faulty ranges against the plainest model: the set of indexes that cannot be read. */
 
-import fc from 'fast-check';
+import { fc } from '../../support/properties.ts';
 import { expect, it } from 'vitest';
 import { FaultyRanges } from '../../../raft/core/faulty-ranges.ts';
 

@@ -74,6 +74,17 @@ describe('InstallSnapshot, receiver [Raft figure 13]', () => {
     expect(alone.raft.status().configuration).toEqual(configuration);
   });
 
+  it('8. what was in use before it stays known, for a state that is still being stored', () => {
+    const alone = new Alone([1, 1]);
+    const before = alone.raft.status().configuration;
+    const configuration = { index: 4, configuration: { members: [voter('a'), voter('z')] } };
+    expect(give(alone, 5, 2, configuration)).toBe('accepted');
+    expect(alone.raft.configurationAt(2)).toEqual(before);
+    expect(alone.raft.configurationAt(5)).toEqual(configuration);
+    alone.sync();
+    expect(alone.raft.configurationAt(2)).toEqual(before);
+  });
+
   it('8. a configuration behind the checkpoint, in entries that are retained, stays in use', () => {
     const alone = new Alone([1, 1]);
     const members = [voter('a'), voter('b'), voter('c'), voter('d')];

@@ -121,7 +121,7 @@ describe('10.2.1 Batching and pipelining', () => {
     expect(toB(alone.step(heartbeatReply({ term: 2 })))).toHaveLength(1);
   });
 
-  it('a last append that was lost is found out by the next heartbeat', () => {
+  it('a last append that was lost is found out by heartbeats', () => {
     const cluster = new Cluster();
     cluster.elect('a');
     cluster.propose('a', 'x');
@@ -130,6 +130,19 @@ describe('10.2.1 Batching and pipelining', () => {
     expect(cluster.server('c').log).toHaveLength(1);
     cluster.pass(2);
     expect(cluster.server('c').log).toHaveLength(2);
+  });
+
+  it('what is on its way is asked about when a peer got no further between two heartbeats', () => {
+    const alone = led();
+    const beat = (): number => toB(alone.step(heartbeatReply({}))).length;
+    alone.raft.propose(encode('x'));
+    alone.sent();
+    expect(beat()).toBe(0);
+    alone.step(appendEntriesReply({ matchIndex: 2 }));
+    alone.raft.propose(encode('y'));
+    alone.sent();
+    expect(beat()).toBe(0);
+    expect(beat()).toBe(1);
   });
 
   it('a peer whose window is full is found behind the log’s start as well', () => {

@@ -66,6 +66,26 @@ describe('a replica with a faulty range', () => {
     }
   });
 
+  it('wants a checkpoint where its own covers only a part of it, and its leader has no entries', () => {
+    const alone = damaged([1, 1, 1, 1], { from: 2, through: 3 });
+    const { disk } = alone.server;
+    disk.checkpoint = { ...disk.checkpoint, index: 2, term: 1, serveFrom: 2 };
+    alone.restart();
+    alone.step(appendEntries({ prevLogIndex: 4, prevLogTerm: 1, leaderCommit: 4 }));
+    const replies: unknown[] = [];
+    for (let ticks = 0; ticks < 100; ticks += 1) {
+      alone.raft.tick();
+      const sent = alone.sync();
+      replies.push(...ofKind(sent, 'appendEntriesReply').filter(({ tailLost }) => tailLost));
+      for (const { to, ...request } of ofKind(sent, 'repairRequest')) {
+        const answer = { answer: 'unknown', entries: [] } as const;
+        alone.step({ ...request, ...answer, kind: 'repairReply', from: to, to: 'a' });
+      }
+      alone.step(heartbeat());
+    }
+    expect(replies[0]).toMatchObject({ success: false, rejectedIndex: 3, hintIndex: 2 });
+  });
+
   it('votes if the end of its log is known, and not if it is not', () => {
     const asked = requestVote({ term: 5, lastLogIndex: 3, lastLogTerm: 1 });
     expect(granted(damaged([1, 1, 1], { from: 2, through: 2 }).step(asked))).toBe(true);

@@ -7,7 +7,7 @@
  * `RAFT_TRACE` prints what the servers do.
  */
 
-import fc from 'fast-check';
+import { fc } from '../../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import type { Limits, Message } from '#raft';
 import { Cluster, voter } from './cluster.ts';

@@ -1,6 +1,6 @@
 /** Configurations as bytes: what goes in comes out, and nothing else is taken for one. */
 
-import fc from 'fast-check';
+import { fc } from '../../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 import {
   ConfigurationError,

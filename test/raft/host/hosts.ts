@@ -28,6 +28,7 @@ import type {
 } from '#raft';
 import { MemoryFiles } from '../../support/memory-files.ts';
 import { openRepairsLog } from '../../support/repairs-log.ts';
+import { repeated } from '../../../raft/simulation/repeated.ts';
 
 const TICK_MS = 10;
 const STEPS_MAX = 20_000;
@@ -76,6 +77,10 @@ export class TestClock implements Clock {
     const timer = new TestTimer(this.nowMs + ms, action);
     this.#timers.push(timer);
     return timer;
+  }
+
+  every(ms: number, action: () => void): Timer {
+    return repeated(this, ms, action);
   }
 
   soon(action: () => void): void {
@@ -141,7 +146,7 @@ export class TestHost implements StateMachine {
 
   async start(): Promise<void> {
     const { checkpoint, id } = this;
-    const { clock, limits } = this.#cluster;
+    const { clock, limits, catchUpBytesPerSecond } = this.#cluster;
     const made: { disk?: LogDisk } = {};
     const { index, term } = checkpoint;
     const { log } = await Log.open({
@@ -179,6 +184,7 @@ export class TestHost implements StateMachine {
         checksum: checksumOf,
         failed: (error) => void this.catchUpFailures.push(error),
       },
+      catchUpBytesPerSecond,
       limits,
     });
     this.node.start();
@@ -345,12 +351,14 @@ export class TestHost implements StateMachine {
 export interface HostsOptions {
   readonly ids?: readonly string[];
   readonly limits?: Partial<Limits>;
+  readonly catchUpBytesPerSecond?: number;
 }
 
 export class Hosts {
   readonly hosts: TestHost[];
   readonly clock = new TestClock();
   readonly limits: Partial<Limits>;
+  readonly catchUpBytesPerSecond: number | undefined;
   /** Directed links that lose everything, `a>b`. */
   readonly cut = new Set<string>();
   /** Every message that was sent. */
@@ -360,8 +368,10 @@ export class Hosts {
   #onTheirWay: PeerMessage[] = [];
   #draws = 0;
 
-  constructor({ ids = ['a', 'b', 'c'], limits = {} }: HostsOptions = {}) {
+  constructor(options: HostsOptions = {}) {
+    const { ids = ['a', 'b', 'c'], limits = {}, catchUpBytesPerSecond } = options;
     this.limits = limits;
+    this.catchUpBytesPerSecond = catchUpBytesPerSecond;
     const members = ids.map((id) => ({ id, role: 'voter', address: id }) as const);
     this.hosts = ids.map((id) => new TestHost(this, id, { members }));
   }
@@ -409,11 +419,16 @@ export class Hosts {
 
   /** Delivers, lets disks work, and lets a tick pass. */
   async step(): Promise<void> {
+    await this.settle();
+    this.clock.advance(TICK_MS);
+  }
+
+  /** Delivers, and lets disks work; no time passes. */
+  async settle(): Promise<void> {
     for (const message of this.#onTheirWay.splice(0)) {
       if (this.passes(message)) this.host(message.to).listener?.received(message);
     }
     for (let turns = 0; turns < 4; turns++) await turn();
-    this.clock.advance(TICK_MS);
   }
 
   async until(holds: () => boolean): Promise<void> {

@@ -118,6 +118,30 @@ describe('a cluster of three', () => {
     for (const host of hosts.hosts) expect(host.applied).toEqual(numbered(100));
   });
 
+  it('counts the time without a leader by ticks, from its last heartbeat on (5.2)', async () => {
+    const hosts = new Hosts();
+    // Of the shortest and the longest time-out: 50 ticks and a part of 50 more.
+    hosts.random = (id) => (id === 'a' ? 0 : id === 'b' ? 0.5 : 0.9);
+    await hosts.start();
+    const first = await hosts.elect();
+    expect(first.id).toBe('a');
+    for (let steps = 0; steps < 55; steps++) await hosts.step();
+    let heardAt = 0;
+    hosts.passes = (message) => {
+      if (message.to === 'b' && message.kind === 'heartbeat') heardAt = hosts.clock.nowMs;
+      return true;
+    };
+    for (let steps = 0; steps < 33; steps++) await hosts.step();
+    hosts.isolate(first.id);
+    const from = hosts.sent.length;
+    await hosts.until(() => hosts.sent.slice(from).some(({ kind }) => kind === 'requestVote'));
+    const waited = hosts.clock.nowMs - heardAt;
+    expect(waited).toBeGreaterThanOrEqual(740);
+    expect(waited).toBeLessThanOrEqual(770);
+    const [ask] = hosts.sent.slice(from).filter(({ kind }) => kind === 'requestVote');
+    expect(ask?.from).toBe('b');
+  });
+
   it('a leader that was cut off gives up, and what it had alone is overwritten', async () => {
     const hosts = new Hosts();
     await hosts.start();

@@ -1,6 +1,6 @@
 /** The kernel of the simulator: order, time, chance, and nothing real in between. */
 
-import fc from 'fast-check';
+import { fc } from '../../support/properties.ts';
 import { describe, expect, it } from 'vitest';
 
 import { EventHeap } from '../../../raft/simulation/event-heap.ts';
@@ -47,6 +47,19 @@ describe('the kernel', () => {
     expect(seen.toSorted()).toEqual(['next event', 'promise', 'tick']);
     expect(seen.at(-1)).toBe('next event');
     expect(kernel.nowUs).toBe(20);
+  });
+
+  it('looks at the condition behind each event, also where many share a turn', async () => {
+    for (const wanted of [1, 63, 64, 65, 200]) {
+      const kernel = new Kernel(1);
+      kernel.withoutPromises();
+      let seen = 0;
+      for (let number = 1; number <= 200; number += 1) kernel.after(number, () => (seen += 1));
+      expect(await kernel.runUntil(() => seen === wanted, 1000)).toBe(true);
+      expect([seen, kernel.events, kernel.nowUs]).toEqual([wanted, wanted, wanted]);
+      expect(await kernel.runUntil(() => seen > 200, 1000)).toBe(false);
+      expect([seen, kernel.nowUs]).toEqual([200, 1000]);
+    }
   });
 
   it('has the same hash for the same trace, and another for another order', () => {

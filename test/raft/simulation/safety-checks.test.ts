@@ -35,6 +35,8 @@ const EMPTY: HeldOnDisk = {
   unknownFrom: undefined,
   voteUnsure: false,
   term: 1,
+  vote: '',
+  tailLost: false,
   voters: NODES,
 };
 
@@ -57,7 +59,7 @@ describe('the checks of safety', () => {
     checks = new SafetyChecks();
     for (const node of NODES) {
       checks.restarted(node, EMPTY);
-      checks.wroteTerm(node, 9);
+      checks.wroteHardState(node, { term: 9, vote: undefined });
     }
     view('a', { leads: true, vote: 'a' });
     holds('a', 1, [1, 1]);
@@ -154,8 +156,35 @@ describe('the checks of safety', () => {
 
   it('a term behind the one that the disk was promised, after a restart', () => {
     checks.hardStateDurable('c', 4, 'a');
-    checks.restarted('c', held([], 4));
+    checks.restarted('c', { ...held([], 4), vote: 'a' });
     expect(() => view('c', { term: 3 })).toThrow(/monotone term/);
+  });
+
+  it('another vote than the disk was promised; what it took before a crash is a promise', () => {
+    checks.hardStateDurable('c', 4, 'a');
+    expect(() => checks.restarted('c', { ...held([], 4), vote: 'b' })).toThrow(/promise kept/);
+    // Nobody was told that this write was done, and it is there.
+    checks.restarted('c', { ...held([], 5), vote: 'b' });
+    checks.votes('c', 5, 'b');
+    expect(() => checks.votes('c', 5, 'a')).toThrow(/promised is durable/);
+    expect(() => checks.restarted('c', { ...held([], 4), vote: 'a' })).toThrow(/promise kept/);
+    checks.restarted('c', { ...held([], 5), voteUnsure: true });
+    expect(() => checks.votes('c', 5, 'b')).toThrow(/promised is durable/);
+  });
+
+  it('a committed entry that is cut off, unless it is unreadable and its loss remembered', () => {
+    const lost = { ...held([1, 1]), damaged: [2], unknownFrom: 2 };
+    const forgets = { term: 1, vote: undefined };
+    holds('c', 1, [1, 1]);
+    checks.restarted('c', lost);
+    expect(() => checks.cutSuffix('c', 1)).toThrow(/committed is immutable/);
+    checks.wroteHardState('c', { ...forgets, tailLost: true });
+    expect(() => checks.cutSuffix('c', 0)).toThrow(/committed is immutable/);
+    checks.cutSuffix('c', 1);
+    holds('c', 2, [1]);
+    checks.restarted('c', { ...lost, tailLost: true });
+    checks.wroteHardState('c', forgets);
+    expect(() => checks.cutSuffix('c', 1)).toThrow(/committed is immutable/);
   });
 
   it('a term in front of which its entries are written, or that is lost', () => {
@@ -200,13 +229,13 @@ describe('the checks of safety', () => {
     view('c', { committed: 2, last: 2 });
     holds('c', 3, [1]);
     for (const node of ['a', 'b']) {
-      checks.wroteTerm(node, 2);
+      checks.wroteHardState(node, { term: 2, vote: undefined });
       holds(node, 3, [2]);
     }
     view('b', { term: 2, vote: 'b', leads: true, committed: 2, last: 3 });
     view('b', { term: 2, vote: 'b', leads: true, committed: 3, last: 3 });
     // It hears of the commit while the newer entry is on its way to its disk.
-    checks.wroteTerm('c', 2);
+    checks.wroteHardState('c', { term: 2, vote: undefined });
     checks.cutSuffix('c', 2);
     checks.wrote('c', entries(3, [2]));
     view('c', { term: 2, committed: 3, last: 3 });

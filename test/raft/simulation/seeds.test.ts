@@ -43,6 +43,14 @@ describe('no check is violated', { timeout: PATIENCE_MS }, () => {
     }
   });
 
+  it.each([
+    ['a founder whose disk goes before the founding', 20_966],
+    ['a vote that reached the disk before a crash, of which nobody was told', 23_469],
+    ['an unreadable end that makes way for the entries of the leader', 23_707],
+  ])('where the harness once saw one: %s', async (_, seed) => {
+    await allHold(seed, 1);
+  });
+
   it('by the core alone', async () => {
     await allHold(101, 3, { level: 'core' });
   });

@@ -2,7 +2,7 @@
  * D4, the log's part: whatever is flipped or cut off, what is read is what was written, what is
  * lost is named, and only a torn tail is truncated.
  */
-import fc from 'fast-check';
+import { fc } from '../../support/properties.ts';
 import { describe, expect, test } from 'vitest';
 
 import { BatchKind } from '../../../storage/log/batch.ts';

@@ -1,7 +1,7 @@
 /**
  * The log against an array: any sequence of calls, crashes and openings shows what the array says.
  */
-import fc from 'fast-check';
+import { fc } from '../../support/properties.ts';
 import { expect, test } from 'vitest';
 
 import type { Log } from '../../../storage/log/log.ts';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { fc } from '../../support/properties.ts';
 import { expect, test } from 'vitest';
 
 import type { FilePosition, LogIndex } from '../../../storage/log/positions.ts';

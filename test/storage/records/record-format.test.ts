@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 
-import * as fc from 'fast-check';
+import { fc } from '../../support/properties.ts';
 import { describe, expect, test } from 'vitest';
 
 import {
