@@ -7,7 +7,7 @@ import { address, choice, duration, section, size, text, texts, whole } from './
 
 const WHERE =
   'Where to listen: `host:port`, or `off`. Without a host every interface is meant; port 0 lets ' +
-  'the system choose. Outside loopback only with `allow_anonymous: true`';
+  'the system choose. Outside loopback only with `access.rules_file` or `allow_anonymous: true`';
 
 const ORIGINS_MAX = 100;
 

@@ -9,13 +9,23 @@
  * what the client still sends is thrown away, so that the last packet reaches it and is not lost in
  * a reset.
  *
- * Reading stops while the shard is behind, while too many publishes wait for an answer, while the
- * client does not take what is sent to it, and when the share of the turn is used up.
+ * Reading stops while a password is checked, while the shard is behind, while too many publishes
+ * wait for an answer, while the client does not take what is sent to it, and when the share of the
+ * turn is used up. Until CONNECT is granted nothing of it has happened.
  *
  * MQTT 5.0 sections 3.1, 3.14, 4.8, 4.13.
  */
 
+import type { AccessRights, Admission } from '../access.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
+import {
+  ADMISSION_REFUSALS,
+  ATTACH_REFUSALS,
+  claimOf,
+  connectedFields,
+  maySubscriptions,
+  willRefusal,
+} from './admission.ts';
 import { type Client, makeClient, type ServerEnding } from './client.ts';
 import type { MqttContext } from './context.ts';
 import { PacketDecoder } from './decode.ts';
@@ -26,6 +36,7 @@ import {
   type ConnectRefusal,
   disconnectReason,
   expiryAtDisconnect,
+  type Grant,
   judgeConnect,
 } from './handshake.ts';
 import { Output } from './output.ts';
@@ -58,7 +69,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #work = WORK_PER_TURN;
   #workTurn = -1;
   /** Why nothing is read now. */
-  readonly #stopped = { share: false, shard: false, answers: false, output: false };
+  readonly #stopped = { access: false, share: false, shard: false, answers: false, output: false };
   #lastReadMs: number;
   #stateSinceMs: number;
   #writtenAtSweep = 0;
@@ -103,14 +114,14 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       else if (this.#client === undefined) this.#first(packet);
       else this.#dispatch(packet, this.#client);
       this.#work -= 1 + counters.sent - sentBefore;
-      if (this.#state !== 'connected') return;
+      if (this.#state !== 'connected' && !this.#stopped.access) return;
     }
     this.#transport.pause();
   }
 
   get #isStopped(): boolean {
-    const { share, shard, answers, output } = this.#stopped;
-    return share || shard || answers || output;
+    const { access, share, shard, answers, output } = this.#stopped;
+    return access || share || shard || answers || output;
   }
 
   #go(): void {
@@ -190,25 +201,61 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       this.#cut('the first packet is not CONNECT');
       return;
     }
-    const { options, broker, sessions, counters, log } = this.#context;
+    const { options, broker, access } = this.#context;
     const grant = judgeConnect(packet, options, broker.maxTopicLevels);
     if ('reasonCode' in grant) {
       this.#refuse(packet, grant);
       return;
     }
+    if (access === undefined) {
+      this.#letIn(packet, grant, undefined);
+      return;
+    }
+    const isGone = (): boolean => this.#state !== 'connecting';
+    const found = access.admit(claimOf(packet, grant, { transport: this.#transport, isGone }));
+    if (!(found instanceof Promise)) {
+      this.#judged(packet, grant, found);
+      return;
+    }
+    this.#stopped.access = true;
+    void found.then((admission) => {
+      this.#stopped.access = false;
+      // The client may be gone, or out of time.
+      if (this.#state !== 'connecting') return;
+      this.#judged(packet, grant, admission);
+      this.#go();
+    });
+  }
+
+  #judged(packet: ConnectPacket, grant: Grant, admission: Admission): void {
+    if ('refused' in admission) {
+      this.#refuse(packet, ADMISSION_REFUSALS[admission.refused]);
+      return;
+    }
+    const { rights } = admission;
+    const refused = willRefusal(packet, rights);
+    if (refused === undefined) this.#letIn(packet, grant, rights);
+    else this.#refuse(packet, refused);
+  }
+
+  #letIn(packet: ConnectPacket, grant: Grant, rights: AccessRights | undefined): void {
+    const { options, sessions, counters, log } = this.#context;
     const attached = sessions.attach(this, {
       clientId: grant.clientId,
+      user: rights?.user,
+      mayResume: (session) => rights === undefined || maySubscriptions(session, rights),
       cleanStart: packet.cleanStart,
       expirySeconds: grant.sessionExpirySeconds,
     });
-    if (attached === undefined) {
-      this.#refuse(packet, { reasonCode: ReasonCode.quotaExceeded, text: 'too many sessions' });
+    if (typeof attached === 'string') {
+      this.#refuse(packet, ATTACH_REFUSALS[attached]);
       return;
     }
     const { session, present } = attached;
     const client = makeClient(packet, grant, {
       context: this.#context,
       session,
+      rights,
       output: this.#output,
       end: (ending) => this.end(ending),
     });
@@ -221,19 +268,8 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       reasonCode: ReasonCode.success,
       properties: connackProperties(packet, grant, options),
     };
-    log.info(
-      {
-        client_id: session.clientId,
-        remote: this.#transport.remote,
-        over: this.#transport.scheme,
-        ...(this.#transport.identity !== undefined && { identity: this.#transport.identity }),
-        version: packet.version === 5 ? '5.0' : '3.1.1',
-        keep_alive: grant.keepAliveSeconds,
-        session_present: present,
-        session_expiry: grant.sessionExpirySeconds,
-      },
-      'client connected',
-    );
+    const from = { transport: this.#transport, user: rights?.user, present };
+    log.info(connectedFields(packet, grant, from), 'client connected');
     if (!encodeConnack(this.#output.writer, client.recipient, connack)) {
       this.#leave({
         text: 'CONNACK is larger than the client takes',
@@ -306,6 +342,22 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
 
   #endIf(ending: ServerEnding | undefined): void {
     if (ending !== undefined) this.end(ending);
+  }
+
+  /** Other rules hold: whoever loses a right that is in use has to know. Gives what that cost. */
+  accessChanged(): number {
+    const { rights, session } = this.#client ?? {};
+    if (this.#state !== 'connected' || rights === undefined || session === undefined) return 1;
+    const cost = 1 + session.subscriptions.size;
+    const reasonCode = ReasonCode.notAuthorized;
+    if (rights.isRevoked) {
+      this.end({ reasonCode, text: 'the user was removed, or has another password' });
+    } else if (!maySubscriptions(session, rights)) {
+      // With what waits in it, which came through that subscription.
+      session.expirySeconds = 0;
+      this.end({ reasonCode, text: 'no rule allows a subscription of the session any more' });
+    }
+    return cost;
   }
 
   takenOver(): void {

@@ -2,6 +2,7 @@
 
 import type { Broker } from '../../broker/ports.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import type { AccessControl } from '../access.ts';
 import type { MqttOptions } from './options.ts';
 import type { Sessions } from './sessions.ts';
 import type { Turn } from './turn.ts';
@@ -13,6 +14,8 @@ export interface MqttContext {
   readonly turn: Turn;
   readonly log: Logger;
   readonly counters: MqttCounters;
+  /** Undefined: there are no users, and whoever comes may do everything. */
+  readonly access: AccessControl | undefined;
 }
 
 /** Plain numbers, copied by whoever shows them. */
