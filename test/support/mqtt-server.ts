@@ -14,7 +14,11 @@ import mqttPacket, { type Packet } from 'mqtt-packet';
 import { type BrokerOptions, MemoryBroker } from '../../src/broker/broker.ts';
 import type { BrokerAccess } from '../../src/broker/ports.ts';
 import type { AccessControl } from '../../src/protocol/access.ts';
-import { NetDoor, type NetDoorOptions } from '../../src/protocol/doors/net-door.ts';
+import {
+  NetDoor,
+  type NetDoorOptions,
+  type PerNetwork,
+} from '../../src/protocol/doors/net-door.ts';
 import type { TlsOptions } from '../../src/protocol/doors/tls-way.ts';
 import type { WebSocketOptions } from '../../src/protocol/doors/upgrade.ts';
 import { MqttListener } from '../../src/protocol/mqtt/listener.ts';
@@ -53,7 +57,10 @@ export type ServerSettings = Partial<
   readonly webSocket?: Partial<WebSocketOptions>;
   readonly tls?: TlsOptions;
   readonly access?: AccessControl & BrokerAccess;
+  readonly perNetwork?: Partial<PerNetwork>;
 };
+
+const UNBOUNDED: PerNetwork = { maxConnections: 0, maxArriving: 0, rate: undefined, ipv6Bits: 64 };
 
 const WEB_SOCKET: WebSocketOptions = {
   path: '/mqtt',
@@ -96,10 +103,12 @@ export class MqttServer {
       webSocket,
       tls,
       access: _access,
+      perNetwork,
       ...mqtt
     } = settings;
     const place = { host: '127.0.0.1', port: 0 };
-    const door = { place, maxConnections, maxArriving, connectTimeoutMs };
+    const each = { ...UNBOUNDED, ...perNetwork };
+    const door = { place, maxConnections, maxArriving, connectTimeoutMs, perNetwork: each };
     const doors = [new NetDoor({ ...door, key: 'tcp', scheme: 'mqtt' })];
     const upgrade = { ...WEB_SOCKET, ...webSocket };
     if (webSocket !== undefined) {

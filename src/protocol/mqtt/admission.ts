@@ -7,16 +7,18 @@
  */
 
 import { queueTopic } from '../../broker/queue-topic.ts';
-import type { AccessRights, Admission, Claim } from '../access.ts';
+import type { AccessRights, Admission } from '../access.ts';
 import type { Transport } from '../transport.ts';
-import type { ConnectRefusal, Grant } from './handshake.ts';
+import type { Ending, MqttContext } from './context.ts';
+import { type ConnectRefusal, type Grant, judgeConnect } from './handshake.ts';
 import type { ConnectPacket } from './packet.ts';
-import { ReasonCode } from './reason-codes.ts';
+import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
 import type { Session, SessionSubscription } from './session.ts';
+import type { AttachRequest } from './sessions.ts';
 
 type Refused = Extract<Admission, { readonly refused: string }>['refused'];
 
-export const ADMISSION_REFUSALS = {
+const ADMISSION_REFUSALS = {
   'bad-credentials': {
     reasonCode: ReasonCode.badUserNameOrPassword,
     text: 'the user name or the password is wrong',
@@ -32,7 +34,7 @@ export const ADMISSION_REFUSALS = {
 } as const satisfies Record<Refused, ConnectRefusal>;
 
 export const ATTACH_REFUSALS = {
-  full: { reasonCode: ReasonCode.quotaExceeded, text: 'too many sessions' },
+  full: { reasonCode: ReasonCode.quotaExceeded, text: 'too many sessions', limit: 'sessions' },
   'other-user': {
     reasonCode: ReasonCode.notAuthorized,
     text: 'the session of this client id is that of another user',
@@ -44,25 +46,72 @@ const WILL_NOT_ALLOWED: ConnectRefusal = {
   text: 'no rule allows the will',
 };
 
-export function claimOf(
-  { username, password }: ConnectPacket,
-  { clientId }: Grant,
-  from: { readonly transport: Transport; readonly isGone: () => boolean },
-): Claim {
-  const { transport, isGone } = from;
-  return { user: username, password, certificate: transport.identity, clientId, isGone };
+export interface Granted {
+  readonly grant: Grant;
+  /** Undefined: it may do everything. */
+  readonly rights: AccessRights | undefined;
+}
+export type Verdict = Granted | ConnectRefusal;
+
+export interface JudgeParts {
+  readonly context: MqttContext;
+  readonly transport: Transport;
+  /** Nobody waits for the verdict any more. */
+  readonly isGone: () => boolean;
 }
 
-export function willRefusal(
-  { will }: ConnectPacket,
+/** At once, unless a password must be checked; first what costs little. Never rejects. */
+export function judged(packet: ConnectPacket, parts: JudgeParts): Verdict | Promise<Verdict> {
+  const { context, transport, isGone } = parts;
+  const { access, options, broker } = context;
+  const grant = judgeConnect(packet, options, broker);
+  if ('reasonCode' in grant) return grant;
+  if (access === undefined) return { grant, rights: undefined };
+  const { username: user, password } = packet;
+  const { clientId } = grant;
+  const claim = { user, password, certificate: transport.identity, clientId, isGone };
+  const found = access.admit(claim);
+  if (!(found instanceof Promise)) return verdictOf(packet, grant, found);
+  return found.then((admission) => verdictOf(packet, grant, admission));
+}
+
+function verdictOf({ will }: ConnectPacket, grant: Grant, admission: Admission): Verdict {
+  if ('refused' in admission) return ADMISSION_REFUSALS[admission.refused];
+  const { rights } = admission;
+  if (will !== undefined && !rights.may('publish', will.topic)) return WILL_NOT_ALLOWED;
+  return { grant, rights };
+}
+
+/** The session that a client asks for, where it may have that one. */
+export function attachRequest(packet: ConnectPacket, { grant, rights }: Granted): AttachRequest {
+  return {
+    clientId: grant.clientId,
+    user: rights?.user,
+    mayResume: (session) => rights === undefined || maySubscriptions(session, rights),
+    cleanStart: packet.cleanStart,
+    expirySeconds: grant.sessionExpirySeconds,
+  };
+}
+
+/**
+ * Why a connection cannot go on under other rules; undefined: it can. A session with a subscription
+ * that is not allowed any more ends with it, and with what waits in it and came through that.
+ */
+export function lostRight(
+  session: Session,
   rights: AccessRights,
-): ConnectRefusal | undefined {
-  if (will === undefined || rights.may('publish', will.topic)) return undefined;
-  return WILL_NOT_ALLOWED;
+): Ending<ServerDisconnectReason> | undefined {
+  const reasonCode = ReasonCode.notAuthorized;
+  if (rights.isRevoked) {
+    return { reasonCode, text: 'the user was removed, or has another password' };
+  }
+  if (maySubscriptions(session, rights)) return undefined;
+  session.expirySeconds = 0;
+  return { reasonCode, text: 'no rule allows a subscription of the session any more' };
 }
 
 /** Whether everything that the session is subscribed to may still reach it. */
-export function maySubscriptions(session: Session, rights: AccessRights): boolean {
+function maySubscriptions(session: Session, rights: AccessRights): boolean {
   for (const subscription of session.subscriptions.values()) {
     if (!maySubscription(subscription, rights)) return false;
   }

@@ -16,15 +16,15 @@
  * MQTT 5.0 sections 3.1, 3.14, 4.8, 4.13.
  */
 
-import type { AccessRights, Admission } from '../access.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import {
-  ADMISSION_REFUSALS,
   ATTACH_REFUSALS,
-  claimOf,
+  attachRequest,
   connectedFields,
-  maySubscriptions,
-  willRefusal,
+  type Granted,
+  judged,
+  lostRight,
+  type Verdict,
 } from './admission.ts';
 import { type Client, makeClient, type ServerEnding } from './client.ts';
 import type { MqttContext } from './context.ts';
@@ -36,9 +36,8 @@ import {
   type ConnectRefusal,
   disconnectReason,
   expiryAtDisconnect,
-  type Grant,
-  judgeConnect,
 } from './handshake.ts';
+import type { MqttLimit } from './limits.ts';
 import { Output } from './output.ts';
 import type { ClientPacket, ConnectPacket, DisconnectPacket } from './packet.ts';
 import type { ProtocolError } from './protocol-error.ts';
@@ -70,6 +69,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #workTurn = -1;
   /** Why nothing is read now. */
   readonly #stopped = { access: false, share: false, shard: false, answers: false, output: false };
+  #strangerBytes = 0;
   #lastReadMs: number;
   #stateSinceMs: number;
   #writtenAtSweep = 0;
@@ -92,6 +92,17 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     this.#lastReadMs = this.#context.broker.clock.now();
     this.#decoder.push(chunk);
     this.#read();
+    if (this.#state === 'connecting') this.#owesConnect(chunk.length);
+  }
+
+  /** What a stranger sent is kept until its CONNECT is whole. */
+  #owesConnect(bytes: number): void {
+    const { strangers, options } = this.#context;
+    this.#strangerBytes += bytes;
+    strangers.bytes += bytes;
+    if (strangers.bytes <= options.maxHandshakeBytes) return;
+    this.#count('handshake-bytes');
+    this.#cut('too many bytes of CONNECT packets that are not whole');
   }
 
   #read(): void {
@@ -100,7 +111,10 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       this.#workTurn = turn.number;
       this.#work = WORK_PER_TURN;
     }
-    if (this.#output.waiting > options.maxBufferedBytes) this.#stopped.output = true;
+    if (this.#output.waiting > options.maxBufferedBytes && !this.#stopped.output) {
+      this.#stopped.output = true;
+      counters.limited.buffered++;
+    }
     while (!this.#isStopped) {
       if (this.#work <= 0) {
         this.#stopped.share = true;
@@ -187,7 +201,10 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   }
 
   #afterPublish(client: Client, forQueue: boolean): void {
-    if (client.flow.full) this.#stopped.answers = true;
+    if (client.flow.full) {
+      this.#stopped.answers = true;
+      this.#context.counters.limited['receive-maximum']++;
+    }
     if (forQueue && !this.#context.broker.writable) {
       this.#stopped.shard = true;
       this.#hooks.awaitShard(this);
@@ -201,52 +218,31 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       this.#cut('the first packet is not CONNECT');
       return;
     }
-    const { options, broker, access } = this.#context;
-    const grant = judgeConnect(packet, options, broker.maxTopicLevels);
-    if ('reasonCode' in grant) {
-      this.#refuse(packet, grant);
-      return;
-    }
-    if (access === undefined) {
-      this.#letIn(packet, grant, undefined);
-      return;
-    }
+    this.#transport.introduced();
     const isGone = (): boolean => this.#state !== 'connecting';
-    const found = access.admit(claimOf(packet, grant, { transport: this.#transport, isGone }));
+    const found = judged(packet, { context: this.#context, transport: this.#transport, isGone });
     if (!(found instanceof Promise)) {
-      this.#judged(packet, grant, found);
+      this.#answer(packet, found);
       return;
     }
     this.#stopped.access = true;
-    void found.then((admission) => {
+    void found.then((verdict) => {
       this.#stopped.access = false;
       // The client may be gone, or out of time.
-      if (this.#state !== 'connecting') return;
-      this.#judged(packet, grant, admission);
+      if (isGone()) return;
+      this.#answer(packet, verdict);
       this.#go();
     });
   }
 
-  #judged(packet: ConnectPacket, grant: Grant, admission: Admission): void {
-    if ('refused' in admission) {
-      this.#refuse(packet, ADMISSION_REFUSALS[admission.refused]);
-      return;
-    }
-    const { rights } = admission;
-    const refused = willRefusal(packet, rights);
-    if (refused === undefined) this.#letIn(packet, grant, rights);
-    else this.#refuse(packet, refused);
+  #answer(packet: ConnectPacket, verdict: Verdict): void {
+    if ('reasonCode' in verdict) this.#refuse(packet, verdict);
+    else this.#letIn(packet, verdict);
   }
 
-  #letIn(packet: ConnectPacket, grant: Grant, rights: AccessRights | undefined): void {
+  #letIn(packet: ConnectPacket, { grant, rights }: Granted): void {
     const { options, sessions, counters, log } = this.#context;
-    const attached = sessions.attach(this, {
-      clientId: grant.clientId,
-      user: rights?.user,
-      mayResume: (session) => rights === undefined || maySubscriptions(session, rights),
-      cleanStart: packet.cleanStart,
-      expirySeconds: grant.sessionExpirySeconds,
-    });
+    const attached = sessions.attach(this, attachRequest(packet, { grant, rights }));
     if (typeof attached === 'string') {
       this.#refuse(packet, ATTACH_REFUSALS[attached]);
       return;
@@ -289,7 +285,9 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     this.#answerRefused({ version: packet.version, maximumPacketSize }, refusal);
   }
 
-  #answerRefused(recipient: Recipient, { reasonCode, text }: ConnectRefusal, fault?: string): void {
+  #answerRefused(recipient: Recipient, refusal: ConnectRefusal, fault?: string): void {
+    const { reasonCode, text } = refusal;
+    this.#count(refusal.limit);
     const properties = { reasonString: text };
     encodeConnack(this.#output.writer, recipient, {
       sessionPresent: false,
@@ -310,6 +308,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
 
   #fault({ fault, reasonCode, text }: ProtocolError): void {
     this.#context.counters.protocolErrors++;
+    if (fault === 'packetTooLarge') this.#count('packet-size');
     if (this.#client !== undefined) {
       this.end({ reasonCode: disconnectReason(reasonCode), text });
       return;
@@ -332,12 +331,17 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       return;
     }
     const { reasonCode, text } = ending;
+    this.#count(ending.limit);
     if (client.recipient.version === 5) {
       const properties = { reasonString: text };
       encodeDisconnect(this.#output.writer, client.recipient, { reasonCode, properties });
     }
     this.#leave({ text, by: 'server', returned, reasonCode });
     this.#output.end();
+  }
+
+  #count(limit: MqttLimit | undefined): void {
+    if (limit !== undefined) this.#context.counters.limited[limit]++;
   }
 
   #endIf(ending: ServerEnding | undefined): void {
@@ -349,14 +353,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     const { rights, session } = this.#client ?? {};
     if (this.#state !== 'connected' || rights === undefined || session === undefined) return 1;
     const cost = 1 + session.subscriptions.size;
-    const reasonCode = ReasonCode.notAuthorized;
-    if (rights.isRevoked) {
-      this.end({ reasonCode, text: 'the user was removed, or has another password' });
-    } else if (!maySubscriptions(session, rights)) {
-      // With what waits in it, which came through that subscription.
-      session.expirySeconds = 0;
-      this.end({ reasonCode, text: 'no rule allows a subscription of the session any more' });
-    }
+    this.#endIf(lostRight(session, rights));
     return cost;
   }
 
@@ -440,6 +437,8 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
 
   #enter(state: 'connected' | 'closing'): void {
     this.#state = state;
+    this.#context.strangers.bytes -= this.#strangerBytes;
+    this.#strangerBytes = 0;
     this.#stateSinceMs = this.#context.broker.clock.now();
   }
 
@@ -494,6 +493,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       this.end({
         reasonCode: ReasonCode.keepAliveTimeout,
         text: 'no packet within 1.5 keep-alives',
+        limit: 'keep-alive',
       });
     }
   }

@@ -3,6 +3,7 @@
 import type { Broker } from '../../broker/ports.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import type { AccessControl } from '../access.ts';
+import { type LimitCounts, limitCounts, type MqttLimit } from './limits.ts';
 import type { MqttOptions } from './options.ts';
 import type { Sessions } from './sessions.ts';
 import type { Turn } from './turn.ts';
@@ -14,8 +15,15 @@ export interface MqttContext {
   readonly turn: Turn;
   readonly log: Logger;
   readonly counters: MqttCounters;
+  readonly strangers: Strangers;
   /** Undefined: there are no users, and whoever comes may do everything. */
   readonly access: AccessControl | undefined;
+}
+
+/** Those who have not said who they are. */
+export interface Strangers {
+  /** Bytes of their CONNECT packets so far. */
+  bytes: number;
 }
 
 /** Plain numbers, copied by whoever shows them. */
@@ -34,6 +42,7 @@ export interface MqttCounters {
   droppedTooLarge: number;
   refusedPublishes: number;
   protocolErrors: number;
+  readonly limited: LimitCounts;
 }
 
 export function mqttCounters(): MqttCounters {
@@ -46,6 +55,7 @@ export function mqttCounters(): MqttCounters {
     droppedTooLarge: 0,
     refusedPublishes: 0,
     protocolErrors: 0,
+    limited: limitCounts(),
   };
 }
 
@@ -55,4 +65,6 @@ export function mqttCounters(): MqttCounters {
 export interface Ending<Reason extends number> {
   readonly reasonCode: Reason;
   readonly text: string;
+  /** Where it is a limit: counted when it is said. */
+  readonly limit?: MqttLimit;
 }

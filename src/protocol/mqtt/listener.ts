@@ -56,6 +56,7 @@ export class MqttListener {
       turn: new Turn(),
       log,
       counters: this.counters,
+      strangers: { bytes: 0 },
       access: options.access,
     };
     options.access?.onChange(() => this.#accessChanged());

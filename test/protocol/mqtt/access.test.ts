@@ -1,11 +1,19 @@
 /** Who comes in and what he may do, packet by packet. */
 
+import { generate, type Packet } from 'mqtt-packet';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import type { Access, AccessSettings } from '../../../src/access/access.ts';
 import type { BrokerOptions } from '../../../src/broker/broker.ts';
 import { defaultDefinition } from '../../../src/machine/default-definition.ts';
 import type { AccessControl, Claim } from '../../../src/protocol/access.ts';
+import { MqttListener } from '../../../src/protocol/mqtt/listener.ts';
+import {
+  type DoorKeeper,
+  doorCounters,
+  type Transport,
+  type TransportEvents,
+} from '../../../src/protocol/transport.ts';
 import { AccessFiles, reload } from '../../support/access-files.ts';
 import { FakeQueueClient } from '../../support/fake-queue-client.ts';
 import {
@@ -55,20 +63,23 @@ async function start(
   server = await new MqttServer({ access }, options, queues).start();
 }
 
+let answer: AccessControl['admit'];
+const fakeAccess = {
+  version: 1,
+  admit: (claim: Claim) => {
+    asked++;
+    return answer(claim);
+  },
+  onChange: (): void => {},
+  mayPublish: () => true,
+  mayDeclare: () => true,
+};
+
 /** With answers of the test's own. */
 async function startWith(admit: AccessControl['admit']): Promise<void> {
   asked = 0;
-  const fake = {
-    version: 1,
-    admit: (claim: Claim) => {
-      asked++;
-      return admit(claim);
-    },
-    onChange: (): void => {},
-    mayPublish: () => true,
-    mayDeclare: () => true,
-  };
-  server = await new MqttServer({ access: fake }).start();
+  answer = admit;
+  server = await new MqttServer({ access: fakeAccess }).start();
 }
 
 const PROTOCOL = { protocolId: 'MQTT', protocolVersion: 5, keepalive: 0 };
@@ -164,6 +175,10 @@ describe('CONNECT', () => {
   test('who sends on while its password is checked is not read any more', async () => {
     await startWith(() => new Promise<never>(() => {}));
     const done: string[] = [];
+    let events: TransportEvents | undefined;
+    const note = (what: string) => (): void => {
+      done.push(what);
+    };
     const transport: Transport = {
       remote: 'here',
       scheme: 'mqtt',
@@ -171,22 +186,38 @@ describe('CONNECT', () => {
       deadlineMs: Number.POSITIVE_INFINITY,
       waiting: 0,
       written: 0,
-      attach: (events) => {
-        const { connect } = CONNECT_BYTES;
-        events.received(connect);
-        done.push('received');
+      attach: (given) => {
+        events = given;
       },
-      admitted: () => done.push('admitted'),
-      write: () => done.push('write'),
-      pause: () => done.push('pause'),
-      resume: () => done.push('resume'),
-      end: () => done.push('end'),
-      cut: () => done.push('cut'),
+      introduced: note('introduced'),
+      admitted: note('admitted'),
+      write: note('write'),
+      pause: note('pause'),
+      resume: note('resume'),
+      end: note('end'),
+      cut: note('cut'),
     };
-    const door = server.listener.doors[0];
-    if (door === undefined) throw new Error('there is no door');
-    entered(transport);
-    expect(done).toEqual(['pause', 'received']);
+    const door = {
+      scheme: 'mqtt' as const,
+      key: 'x',
+      place: { host: '', port: 0 },
+      address: undefined,
+      counters: doorCounters(),
+      arriving: 0,
+      open: ({ entered }: DoorKeeper) => Promise.resolve(entered(transport)),
+      sweep: (): void => {},
+      close: () => Promise.resolve(),
+    };
+    const { broker } = server;
+    const log = { debug() {}, info() {}, warn() {}, error() {} };
+    const listener = new MqttListener(broker, log, { doors: [door], access: fakeAccess });
+    await listener.start();
+    const connect = { cmd: 'connect', clean: true, clientId: 'c', ...PROTOCOL, ...ANN };
+    events?.received(generate(connect as unknown as Packet, { protocolVersion: 5 }));
+    events?.received(Buffer.from([0xc0, 0]));
+    expect(done).toEqual(['introduced', 'pause', 'pause']);
+    events?.closed(undefined);
+    await listener.stop();
   });
 
   test('too many that wait: the broker is busy (0x89, 3.1.1: 3)', async () => {
