@@ -26,8 +26,8 @@ const PER_ADDRESS_MAX = 1_000_000;
 
 /** What one address may have of a listener. */
 const perAddress = section(
-  'What one address may have of this listener: IPv4 as it is, IPv6 by its network. Loopback is an ' +
-    'address like others, and so is a proxy: whoever comes through one counts as it.',
+  'What one address may have of this listener: IPv4 as it is, IPv6 by its network. Loopback is ' +
+    'an address like others, and so is a proxy: whoever comes through one counts as it.',
   {
     max_connections: wholeOrAuto({
       about: 'Connections at a time; further ones are closed at once. 0 is no bound.',

@@ -15,25 +15,25 @@ import {
   type TransportEvents,
 } from '../../../src/protocol/transport.ts';
 import { AccessFiles, reload } from '../../support/access-files.ts';
+import {
+  ANN,
+  BOB,
+  granted,
+  KEPT,
+  leave,
+  OLGA,
+  PROTOCOL,
+  publish,
+  RULES,
+} from '../../support/access-questions.ts';
 import { FakeQueueClient } from '../../support/fake-queue-client.ts';
 import {
   type Fields,
   MqttServer,
   type RawClient,
-  type ServerPacket,
   textOf,
   until,
 } from '../../support/mqtt-server.ts';
-
-const RULES = [
-  'deny  *          publish            rooms/secret',
-  'allow user ann   publish,subscribe  rooms/#',
-  'allow user ann   publish            $queue/#',
-  'allow user ann   consume            $queue/orders',
-  'allow user bob   subscribe          rooms/# own/%u/#',
-  'allow group ops  *                  *',
-  'allow *          publish            open',
-];
 
 let files: AccessFiles;
 let server: MqttServer;
@@ -80,27 +80,6 @@ async function startWith(admit: AccessControl['admit']): Promise<void> {
   asked = 0;
   answer = admit;
   server = await new MqttServer({ access: fakeAccess }).start();
-}
-
-const PROTOCOL = { protocolId: 'MQTT', protocolVersion: 5, keepalive: 0 };
-const ANN = { username: 'ann', password: 'tea for two' };
-const BOB = { username: 'bob', password: 'b' };
-const OLGA = { username: 'olga', password: 'o' };
-const KEPT = { clean: false, properties: { sessionExpiryInterval: 3600 } };
-
-/** Publishes at QoS 1 and gives the reason code. */
-async function publish(client: RawClient, topic: string, fields: Fields = {}): Promise<unknown> {
-  client.publish(topic, 'x', { qos: 1, messageId: 9, ...fields });
-  return (await client.expect('puback'))['reasonCode'];
-}
-
-async function granted(client: RawClient, topic: string, qos: 0 | 1 | 2 = 1): Promise<unknown> {
-  return ((await client.subscribe(topic, qos))['granted'] as number[])[0];
-}
-
-async function leave(client: RawClient): Promise<void> {
-  client.send({ cmd: 'disconnect' });
-  await client.ended();
 }
 
 describe('CONNECT', () => {
@@ -442,107 +421,6 @@ describe('a session', () => {
     await again.quiet();
   });
 });
-
-describe('other rules', () => {
-  test('hold at once for those who are connected', async () => {
-    await start();
-    const client = await server.client(ANN);
-    expect(await publish(client, 'rooms/1')).toBe(0);
-    await files.rule('deny user ann publish rooms/1', ...RULES);
-    expect(await reload(access)).toBe(true);
-    expect(await publish(client, 'rooms/1')).toBe(0x87);
-    expect(await publish(client, 'rooms/2')).toBe(0);
-    await files.rule(...RULES);
-    await reload(access);
-    expect(await publish(client, 'rooms/1')).toBe(0);
-  });
-
-  test('end the connection of a user who is gone, or has another password (0x87)', async () => {
-    await start();
-    const [ann, bob, olga] = [
-      await server.client(ANN),
-      await server.client(BOB),
-      await server.client(OLGA),
-    ];
-    await files.user('ann', undefined);
-    await files.user('bob', 'another');
-    await reload(access);
-    for (const client of [ann, bob]) {
-      expect(await client?.ended()).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x87 }]);
-    }
-    await olga?.quiet();
-  });
-
-  test('end the session whose subscription they do not allow (0x87)', async () => {
-    await start();
-    const client = await server.client({ ...BOB, clientId: 'c', ...KEPT });
-    await client.subscribe('rooms/#', 1);
-    await files.rule(...RULES.filter((rule) => !rule.includes('bob')));
-    await reload(access);
-    expect(await client.ended()).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x87 }]);
-    expect(server.listener.sessions.count).toBe(0);
-  });
-
-  test('reach every one of many connections', async () => {
-    await start();
-    const clients = await Promise.all(Array.from({ length: 600 }, () => server.client(BOB)));
-    await files.user('bob', undefined);
-    await reload(access);
-    await until(() => server.listener.connectionCount === 0);
-    expect(clients).toHaveLength(600);
-  });
-
-  test('S7: that cannot be used are told, and those before stay', async () => {
-    await start();
-    const client = await server.client(ANN);
-    for (const text of ['', 'allow everybody everything', 'allow * publish']) {
-      await files.rule(text);
-      expect(await reload(access)).toBe(false);
-      expect(await publish(client, 'rooms/1')).toBe(0);
-    }
-    const errors = files.log.filter(({ level }) => level === 'error');
-    expect(errors.map(({ fields }) => fields['setting'])).toEqual(
-      Array(3).fill('access.rules_file'),
-    );
-    expect(errors[1]?.message).toContain(`${files.rules}:1: `);
-  });
-
-  test('S6: keep back the retained message and the will of who may not publish them', async () => {
-    await start();
-    const will = { topic: 'rooms/will', payload: 'x', qos: 1, retain: true };
-    const ann = await server.client({ ...ANN, clientId: 'ann', will });
-    expect(await publish(ann, 'rooms/ann', { retain: true })).toBe(0);
-    const olga = await server.client(OLGA);
-    expect(await publish(olga, 'rooms/olga', { retain: true })).toBe(0);
-    expect(await retainedTopics()).toEqual(['rooms/ann', 'rooms/olga']);
-    await files.user('ann', undefined);
-    await reload(access);
-    await ann.ended();
-    await until(() => server.listener.connectionCount === 1);
-    expect(await retainedTopics()).toEqual(['rooms/olga']);
-    expect(access.counters.withheld).toBe(2);
-    await files.user('ann', 'again');
-    await reload(access);
-    expect(await retainedTopics()).toEqual(['rooms/ann', 'rooms/olga']);
-    await files.rule('deny user ann publish rooms/ann', ...RULES);
-    await reload(access);
-    expect(await retainedTopics()).toEqual(['rooms/olga']);
-  });
-});
-
-async function retainedTopics(): Promise<string[]> {
-  const reader = await server.client(OLGA);
-  await reader.subscribe('rooms/#', 0);
-  reader.send({ cmd: 'pingreq' });
-  const found: ServerPacket[] = [];
-  for (;;) {
-    const packet = await reader.next();
-    if (packet?.cmd === 'publish') found.push(packet);
-    else if (reader.buffered === 0) break;
-  }
-  await leave(reader);
-  return found.map((packet) => String(packet['topic'])).sort();
-}
 
 describe('the log', () => {
   test('S12: has no password, and no name that came with a wrong one', async () => {
