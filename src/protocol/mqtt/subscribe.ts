@@ -38,6 +38,8 @@ import { topicLevels } from './topic.ts';
 
 /** SUBSCRIBEs of one connection that wait for queues; further ones to queues are refused. */
 const MAX_PENDING = 64;
+/** Filters of one SUBSCRIBE that are looked up in the rules, or as many as may be granted. */
+const MAX_JUDGED = 1000;
 /** The words of a SUBACK, all together. */
 const MAX_TEXT_LENGTH = 1024;
 
@@ -81,7 +83,8 @@ export class Subscriptions {
 
   subscribe(packet: SubscribePacket): void {
     const { packetId, subscriptions, properties } = packet;
-    const { context, recipient, end } = this.#parts;
+    const { context, recipient, rights, end } = this.#parts;
+    const { maxSubscriptions } = context.options;
     const missing = recipient.version === 5 && notOfferedIn(packet, context.options);
     if (missing) {
       end(missing);
@@ -104,8 +107,7 @@ export class Subscriptions {
         this.#answered(pending, at, answer);
       };
       const request = { subscription, identifier, wishes };
-      // Nothing is looked at beyond what could be granted.
-      const isWithin = at < context.options.maxSubscriptions;
+      const isWithin = rights === undefined || at < Math.max(MAX_JUDGED, maxSubscriptions);
       const now = isWithin ? this.#subscribeOne(pending, request, answered) : TOO_MANY;
       if (now !== 'later') answered(now);
     }

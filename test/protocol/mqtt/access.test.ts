@@ -317,6 +317,16 @@ describe('a subscription', () => {
     );
   });
 
+  test('of very many filters: so many are looked up, the others are refused as too many', async () => {
+    await start();
+    const client = await server.client(BOB);
+    const subscriptions = Array.from({ length: 1500 }, () => ({ topic: '#', qos: 1 }));
+    client.send({ cmd: 'subscribe', messageId: 1, subscriptions });
+    const codes = (await client.expect('suback'))['granted'];
+    expect(codes).toEqual([...Array(1000).fill(0x87), ...Array(500).fill(0x97)]);
+    expect(access.counters.denied.subscribe).toBe(1000);
+  });
+
   test('of 3.1.1 that is denied: 0x80, the others of its packet are granted', async () => {
     await start();
     const client = await server.client(BOB, 4);
