@@ -62,6 +62,8 @@ export const ENQUEUE_REFUSALS = [
   'invalid-option',
   /** No queue takes it, and there are too many to make one more. */
   'too-many-queues',
+  /** Its publisher has no right to it, or to have its queue made. */
+  'not-authorized',
 ] as const;
 export type EnqueueRefusal = (typeof ENQUEUE_REFUSALS)[number];
 
@@ -353,6 +355,8 @@ export interface QueueAdmin {
 /** Who published: stamped by the broker under the reserved `_flux.` prefix. */
 export interface Origin {
   readonly clientId: string;
+  /** Undefined: it did not say who it is. */
+  readonly user?: string | undefined;
   readonly protocol: 'mqtt';
 }
 
@@ -387,6 +391,16 @@ export type PublishOutcome = Unlogged | 'waiting' | PublishRefusal;
 
 /** Why a queue was not made on its first use. */
 export type MakeRefusal = Extract<PublishRefusal, 'no-queue' | 'too-many-queues' | 'unavailable'>;
+
+/** Who may do what, where that is not asked by the frontend of whoever does it. */
+export interface BrokerAccess {
+  /** Goes up when other rules hold. */
+  readonly version: number;
+  /** Whether whoever published it may do so now: a retained message, a will. */
+  mayPublish(origin: Origin, topic: string): boolean;
+  /** Whether a queue that is not there is made for him. */
+  mayDeclare(origin: Origin, queueName: string): boolean;
+}
 
 /** Who publishes; one object for as long as its connection lives. */
 export interface Publisher {

@@ -116,6 +116,7 @@ describe('docs/errors.md', () => {
       // Becomes a ListenError in the node.
       'DoorError',
       'ServerTlsError',
+      'AccessFileError',
     ]);
     expect(classes.filter((name) => !known.has(name ?? ''))).toEqual([]);
   });

@@ -9,13 +9,23 @@
  * what the client still sends is thrown away, so that the last packet reaches it and is not lost in
  * a reset.
  *
- * Reading stops while the shard is behind, while too many publishes wait for an answer, while the
- * client does not take what is sent to it, and when the share of the turn is used up.
+ * Reading stops while a password is checked, while the shard is behind, while too many publishes
+ * wait for an answer, while the client does not take what is sent to it, and when the share of the
+ * turn is used up. Until CONNECT is granted nothing of it has happened.
  *
  * MQTT 5.0 sections 3.1, 3.14, 4.8, 4.13.
  */
 
 import type { Transport, TransportEvents } from '../transport.ts';
+import {
+  ATTACH_REFUSALS,
+  attachRequest,
+  connectedFields,
+  type Granted,
+  judged,
+  lostRight,
+  type Verdict,
+} from './admission.ts';
 import { type Client, makeClient, type ServerEnding } from './client.ts';
 import type { MqttContext } from './context.ts';
 import { PacketDecoder } from './decode.ts';
@@ -26,7 +36,6 @@ import {
   type ConnectRefusal,
   disconnectReason,
   expiryAtDisconnect,
-  judgeConnect,
 } from './handshake.ts';
 import type { MqttLimit } from './limits.ts';
 import { Output } from './output.ts';
@@ -40,12 +49,6 @@ import type { TurnMember } from './turn.ts';
 const WORK_PER_TURN = 10_000;
 /** From the last word of the server to the end of the transport, at most. */
 const CLOSING_MS = 5000;
-
-const TOO_MANY_SESSIONS: ConnectRefusal = {
-  reasonCode: ReasonCode.quotaExceeded,
-  text: 'too many sessions',
-  limit: 'sessions',
-};
 
 export interface ConnectionHooks {
   /** The shard is behind: call `shardWritable` when it is not. */
@@ -65,7 +68,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #work = WORK_PER_TURN;
   #workTurn = -1;
   /** Why nothing is read now. */
-  readonly #stopped = { share: false, shard: false, answers: false, output: false };
+  readonly #stopped = { access: false, share: false, shard: false, answers: false, output: false };
   #strangerBytes = 0;
   #lastReadMs: number;
   #stateSinceMs: number;
@@ -125,14 +128,14 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       else if (this.#client === undefined) this.#first(packet);
       else this.#dispatch(packet, this.#client);
       this.#work -= 1 + counters.sent - sentBefore;
-      if (this.#state !== 'connected') return;
+      if (this.#state !== 'connected' && !this.#stopped.access) return;
     }
     this.#transport.pause();
   }
 
   get #isStopped(): boolean {
-    const { share, shard, answers, output } = this.#stopped;
-    return share || shard || answers || output;
+    const { access, share, shard, answers, output } = this.#stopped;
+    return access || share || shard || answers || output;
   }
 
   #go(): void {
@@ -216,25 +219,39 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       return;
     }
     this.#transport.introduced();
-    const { options, broker, sessions, counters, log } = this.#context;
-    const grant = judgeConnect(packet, options, broker);
-    if ('reasonCode' in grant) {
-      this.#refuse(packet, grant);
+    const isGone = (): boolean => this.#state !== 'connecting';
+    const found = judged(packet, { context: this.#context, transport: this.#transport, isGone });
+    if (!(found instanceof Promise)) {
+      this.#answer(packet, found);
       return;
     }
-    const attached = sessions.attach(this, {
-      clientId: grant.clientId,
-      cleanStart: packet.cleanStart,
-      expirySeconds: grant.sessionExpirySeconds,
+    this.#stopped.access = true;
+    void found.then((verdict) => {
+      this.#stopped.access = false;
+      // The client may be gone, or out of time.
+      if (isGone()) return;
+      this.#answer(packet, verdict);
+      this.#go();
     });
-    if (attached === undefined) {
-      this.#refuse(packet, TOO_MANY_SESSIONS);
+  }
+
+  #answer(packet: ConnectPacket, verdict: Verdict): void {
+    if ('reasonCode' in verdict) this.#refuse(packet, verdict);
+    else this.#letIn(packet, verdict);
+  }
+
+  #letIn(packet: ConnectPacket, { grant, rights }: Granted): void {
+    const { options, sessions, counters, log } = this.#context;
+    const attached = sessions.attach(this, attachRequest(packet, { grant, rights }));
+    if (typeof attached === 'string') {
+      this.#refuse(packet, ATTACH_REFUSALS[attached]);
       return;
     }
     const { session, present } = attached;
     const client = makeClient(packet, grant, {
       context: this.#context,
       session,
+      rights,
       output: this.#output,
       end: (ending) => this.end(ending),
     });
@@ -247,19 +264,8 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       reasonCode: ReasonCode.success,
       properties: connackProperties(packet, grant, options),
     };
-    log.info(
-      {
-        client_id: session.clientId,
-        remote: this.#transport.remote,
-        over: this.#transport.scheme,
-        ...(this.#transport.identity !== undefined && { identity: this.#transport.identity }),
-        version: packet.version === 5 ? '5.0' : '3.1.1',
-        keep_alive: grant.keepAliveSeconds,
-        session_present: present,
-        session_expiry: grant.sessionExpirySeconds,
-      },
-      'client connected',
-    );
+    const from = { transport: this.#transport, user: rights?.user, present };
+    log.info(connectedFields(packet, grant, from), 'client connected');
     if (!encodeConnack(this.#output.writer, client.recipient, connack)) {
       this.#leave({
         text: 'CONNACK is larger than the client takes',
@@ -340,6 +346,15 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
 
   #endIf(ending: ServerEnding | undefined): void {
     if (ending !== undefined) this.end(ending);
+  }
+
+  /** Other rules hold: whoever loses a right that is in use has to know. Gives what that cost. */
+  accessChanged(): number {
+    const { rights, session } = this.#client ?? {};
+    if (this.#state !== 'connected' || rights === undefined || session === undefined) return 1;
+    const cost = 1 + session.subscriptions.size;
+    this.#endIf(lostRight(session, rights));
+    return cost;
   }
 
   takenOver(): void {

@@ -2,6 +2,7 @@
 
 import type { Broker } from '../../broker/ports.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import type { AccessControl } from '../access.ts';
 import { type LimitCounts, limitCounts, type MqttLimit } from './limits.ts';
 import type { MqttOptions } from './options.ts';
 import type { Sessions } from './sessions.ts';
@@ -15,6 +16,8 @@ export interface MqttContext {
   readonly log: Logger;
   readonly counters: MqttCounters;
   readonly strangers: Strangers;
+  /** Undefined: there are no users, and whoever comes may do everything. */
+  readonly access: AccessControl | undefined;
 }
 
 /** Those who have not said who they are. */
