@@ -10,7 +10,8 @@
  * a reset.
  *
  * Reading stops while the shard is behind, while too many publishes wait for an answer, while the
- * client does not take what is sent to it, and when the share of the turn is used up.
+ * client does not take what is sent to it, while it is too fast, and when the share of the turn is
+ * used up.
  *
  * MQTT 5.0 sections 3.1, 3.14, 4.8, 4.13.
  */
@@ -31,6 +32,7 @@ import {
 import type { MqttLimit } from './limits.ts';
 import { Output } from './output.ts';
 import type { ClientPacket, ConnectPacket, DisconnectPacket } from './packet.ts';
+import { type Pace, paceOf } from './pace.ts';
 import type { ProtocolError } from './protocol-error.ts';
 import { ReasonCode } from './reason-codes.ts';
 import type { SessionOwner } from './sessions.ts';
@@ -66,6 +68,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #workTurn = -1;
   /** Why nothing is read now. */
   readonly #stopped = { share: false, shard: false, answers: false, output: false };
+  #pace: Pace | undefined;
   #strangerBytes = 0;
   #lastReadMs: number;
   #stateSinceMs: number;
@@ -88,6 +91,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     this.#lastReadMs = this.#context.broker.clock.now();
     this.#decoder.push(chunk);
+    if (this.#pace?.received(chunk.length) === false) return;
     this.#read();
     if (this.#state === 'connecting') this.#owesConnect(chunk.length);
   }
@@ -132,7 +136,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
 
   get #isStopped(): boolean {
     const { share, shard, answers, output } = this.#stopped;
-    return share || shard || answers || output;
+    return share || shard || answers || output || this.#pace?.held === true;
   }
 
   #go(): void {
@@ -156,6 +160,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #dispatch(packet: ClientPacket, client: Client): void {
     switch (packet.kind) {
       case 'publish': {
+        if (this.#pace?.published() === false) return;
         const result = client.flow.publish(packet);
         if (typeof result === 'object') this.end(result);
         else this.#afterPublish(client, result);
@@ -241,6 +246,10 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     this.#client = client;
     this.#transport.admitted();
     this.#enter('connected');
+    this.#pace = paceOf(this.#context, {
+      end: (ending) => this.end(ending),
+      go: () => this.#go(),
+    });
     counters.connected++;
     const connack = {
       sessionPresent: present,
@@ -399,6 +408,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     const client = this.#client;
     this.#enter('closing');
+    this.#pace?.close();
     this.#transport.resume();
     const { sessions, log } = this.#context;
     log.info(
@@ -471,7 +481,8 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     const progress = this.#transport.written !== this.#writtenAtSweep;
     this.#writtenAtSweep = this.#transport.written;
     // Who is not read cannot give a sign of life; who does not read is given none.
-    if (share || shard || answers || (output && progress)) this.#lastReadMs = now;
+    const held = share || shard || answers || this.#pace?.held === true;
+    if (held || (output && progress)) this.#lastReadMs = now;
     const { keepAliveSeconds } = client.grant;
     // [MQTT-3.1.2-22]
     if (keepAliveSeconds > 0 && now - this.#lastReadMs > keepAliveSeconds * 1500) {

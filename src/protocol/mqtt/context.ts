@@ -4,6 +4,7 @@ import type { Broker } from '../../broker/ports.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { type LimitCounts, limitCounts, type MqttLimit } from './limits.ts';
 import type { MqttOptions } from './options.ts';
+import type { Held } from './pace.ts';
 import type { Sessions } from './sessions.ts';
 import type { Turn } from './turn.ts';
 
@@ -15,6 +16,7 @@ export interface MqttContext {
   readonly log: Logger;
   readonly counters: MqttCounters;
   readonly strangers: Strangers;
+  readonly held: Held;
 }
 
 /** Those who have not said who they are. */

@@ -12,6 +12,7 @@ import { type Door, DoorError, type Transport } from '../transport.ts';
 import { Connection } from './connection.ts';
 import { type MqttContext, type MqttCounters, mqttCounters } from './context.ts';
 import { type MqttOptions, mqttOptions } from './options.ts';
+import { Held } from './pace.ts';
 import { ReasonCode } from './reason-codes.ts';
 import { Sessions } from './sessions.ts';
 import { Turn } from './turn.ts';
@@ -50,6 +51,7 @@ export class MqttListener {
       log,
       counters: this.counters,
       strangers: { bytes: 0 },
+      held: new Held(broker.clock),
     };
     broker.onWritable(() => this.#shardWritable());
   }
