@@ -4,7 +4,7 @@ import type { Broker } from '../../broker/ports.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { type LimitCounts, limitCounts, type MqttLimit } from './limits.ts';
 import type { MqttOptions } from './options.ts';
-import type { Held } from './pace.ts';
+import type { Held } from './held.ts';
 import type { Sessions } from './sessions.ts';
 import type { Turn } from './turn.ts';
 

@@ -12,7 +12,7 @@ import { type Door, DoorError, type Transport } from '../transport.ts';
 import { Connection } from './connection.ts';
 import { type MqttContext, type MqttCounters, mqttCounters } from './context.ts';
 import { type MqttOptions, mqttOptions } from './options.ts';
-import { Held } from './pace.ts';
+import { Held } from './held.ts';
 import { ReasonCode } from './reason-codes.ts';
 import { Sessions } from './sessions.ts';
 import { Turn } from './turn.ts';

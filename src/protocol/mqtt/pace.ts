@@ -3,18 +3,12 @@
  * is too fast is not read until it may again, so that TCP slows it down and nothing is lost; or it
  * is disconnected (0x96), as configured. Of a connection: who connects anew begins with what a
  * burst allows, and how often he may do so is for the door.
- *
- * Those who are held are looked at in short steps by one timer, which runs only while there are
- * some.
  */
 
 import { type Rate, TokenBucket } from '../token-bucket.ts';
 import type { Ending, MqttContext } from './context.ts';
 import type { MqttOptions } from './options.ts';
 import { ReasonCode } from './reason-codes.ts';
-
-/** How long a client is held beyond its time, at most. */
-const STEP_MS = 20;
 
 type TooFast = Ending<typeof ReasonCode.messageRateTooHigh>;
 
@@ -113,32 +107,4 @@ export class Pace {
 /** A burst is never less than one. */
 function rateOf(perSecond: number, { rateBurstMs }: MqttOptions): Rate {
   return { perSecond, burst: Math.max(1, (perSecond * rateBurstMs) / 1000) };
-}
-
-/** Those who are not read because they were too fast. */
-export class Held {
-  readonly #clock: { now(): number };
-  readonly #waiting = new Set<Pace>();
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(clock: { now(): number }) {
-    this.#clock = clock;
-  }
-
-  add(pace: Pace): void {
-    this.#waiting.add(pace);
-    this.#timer ??= setInterval(() => this.#look(), STEP_MS);
-  }
-
-  delete(pace: Pace): void {
-    if (!this.#waiting.delete(pace) || this.#waiting.size > 0) return;
-    clearInterval(this.#timer);
-    this.#timer = undefined;
-  }
-
-  #look(): void {
-    const now = this.#clock.now();
-    // One that goes on may be too fast again at once, and is looked at in the next step.
-    for (const pace of [...this.#waiting]) pace.look(now);
-  }
 }
