@@ -65,8 +65,8 @@ export interface MqttOptions {
   /** Bytes that one connection sends in a second. Default 0 (no bound), 0 to 16 GiB. */
   readonly maxByteRate: number;
   /**
-   * For how long a connection may save up what it does not send, in milliseconds. Default 1,000, 100
-   * to 3,600,000.
+   * For how long a connection may save up what it does not send, in milliseconds. Default 1,000,
+   * 100 to 3,600,000.
    */
   readonly rateBurstMs: number;
   /** What becomes of who is too fast: not read for a while, or disconnected. Default slow. */
