@@ -10,8 +10,8 @@
  * a reset.
  *
  * Reading stops while a password is checked, while the shard is behind, while too many publishes
- * wait for an answer, while the client does not take what is sent to it, and when the share of the
- * turn is used up. Until CONNECT is granted nothing of it has happened.
+ * wait for an answer, while the client does not take what is sent to it, while it is too fast, and
+ * when the share of the turn is used up. Until CONNECT is granted nothing of it has happened.
  *
  * MQTT 5.0 sections 3.1, 3.14, 4.8, 4.13.
  */
@@ -29,6 +29,7 @@ import {
 import { type Client, makeClient, type ServerEnding } from './client.ts';
 import type { MqttContext } from './context.ts';
 import { PacketDecoder } from './decode.ts';
+import { type Departure, logDeparture } from './departure.ts';
 import { encodeConnack, encodeDisconnect, encodePingresp, type Recipient } from './encode.ts';
 import {
   connackProperties,
@@ -40,6 +41,7 @@ import {
 import type { MqttLimit } from './limits.ts';
 import { Output } from './output.ts';
 import type { ClientPacket, ConnectPacket, DisconnectPacket } from './packet.ts';
+import { type Pace, paceOf } from './pace.ts';
 import type { ProtocolError } from './protocol-error.ts';
 import { ReasonCode } from './reason-codes.ts';
 import type { SessionOwner } from './sessions.ts';
@@ -69,6 +71,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #workTurn = -1;
   /** Why nothing is read now. */
   readonly #stopped = { access: false, share: false, shard: false, answers: false, output: false };
+  #pace: Pace | undefined;
   #strangerBytes = 0;
   #lastReadMs: number;
   #stateSinceMs: number;
@@ -91,6 +94,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     this.#lastReadMs = this.#context.broker.clock.now();
     this.#decoder.push(chunk);
+    if (this.#pace?.received(chunk.length) === false) return;
     this.#read();
     if (this.#state === 'connecting') this.#owesConnect(chunk.length);
   }
@@ -135,7 +139,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
 
   get #isStopped(): boolean {
     const { access, share, shard, answers, output } = this.#stopped;
-    return access || share || shard || answers || output;
+    return access || share || shard || answers || output || this.#pace?.held === true;
   }
 
   #go(): void {
@@ -159,6 +163,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #dispatch(packet: ClientPacket, client: Client): void {
     switch (packet.kind) {
       case 'publish': {
+        if (this.#pace?.published() === false) return;
         const result = client.flow.publish(packet);
         if (typeof result === 'object') this.end(result);
         else this.#afterPublish(client, result);
@@ -258,6 +263,10 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     this.#client = client;
     this.#transport.admitted();
     this.#enter('connected');
+    this.#pace = paceOf(this.#context, {
+      end: (ending) => this.end(ending),
+      go: () => this.#go(),
+    });
     counters.connected++;
     const connack = {
       sessionPresent: present,
@@ -403,30 +412,14 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   }
 
   /** Gives the session back; the connection has no part in it from here on. */
-  #leave(how: {
-    readonly text: string;
-    readonly by: 'client' | 'server' | 'network';
-    readonly returned: boolean;
-    readonly reasonCode?: number;
-    readonly fault?: string;
-    readonly willless?: boolean;
-  }): void {
+  #leave(how: Departure): void {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     const client = this.#client;
     this.#enter('closing');
+    this.#pace?.close();
     this.#transport.resume();
     const { sessions, log } = this.#context;
-    log.info(
-      {
-        ...(client !== undefined && { client_id: client.session.clientId }),
-        remote: this.#transport.remote,
-        by: how.by,
-        ...(how.reasonCode !== undefined && { reason_code: how.reasonCode }),
-        ...(how.fault !== undefined && { fault: how.fault }),
-        reason: how.text,
-      },
-      client === undefined ? 'connection closed before CONNECT' : 'client disconnected',
-    );
+    logDeparture(log, how, { remote: this.#transport.remote, client });
     if (client === undefined) return;
     client.flow.close();
     client.subscriptions.close();
@@ -486,7 +479,8 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     const progress = this.#transport.written !== this.#writtenAtSweep;
     this.#writtenAtSweep = this.#transport.written;
     // Who is not read cannot give a sign of life; who does not read is given none.
-    if (share || shard || answers || (output && progress)) this.#lastReadMs = now;
+    const held = share || shard || answers || this.#pace?.held === true;
+    if (held || (output && progress)) this.#lastReadMs = now;
     const { keepAliveSeconds } = client.grant;
     // [MQTT-3.1.2-22]
     if (keepAliveSeconds > 0 && now - this.#lastReadMs > keepAliveSeconds * 1500) {

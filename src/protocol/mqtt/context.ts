@@ -5,6 +5,7 @@ import type { Logger } from '../../telemetry/logger.ts';
 import type { AccessControl } from '../access.ts';
 import { type LimitCounts, limitCounts, type MqttLimit } from './limits.ts';
 import type { MqttOptions } from './options.ts';
+import type { Held } from './held.ts';
 import type { Sessions } from './sessions.ts';
 import type { Turn } from './turn.ts';
 
@@ -18,6 +19,7 @@ export interface MqttContext {
   readonly strangers: Strangers;
   /** Undefined: there are no users, and whoever comes may do everything. */
   readonly access: AccessControl | undefined;
+  readonly held: Held;
 }
 
 /** Those who have not said who they are. */

@@ -13,6 +13,7 @@ import { type Door, DoorError, type Transport } from '../transport.ts';
 import { Connection } from './connection.ts';
 import { type MqttContext, type MqttCounters, mqttCounters } from './context.ts';
 import { type MqttOptions, mqttOptions } from './options.ts';
+import { Held } from './held.ts';
 import { ReasonCode } from './reason-codes.ts';
 import { Sessions } from './sessions.ts';
 import { Turn } from './turn.ts';
@@ -58,6 +59,7 @@ export class MqttListener {
       counters: this.counters,
       strangers: { bytes: 0 },
       access: options.access,
+      held: new Held(broker.clock),
     };
     options.access?.onChange(() => this.#accessChanged());
     broker.onWritable(() => this.#shardWritable());
