@@ -190,6 +190,7 @@ export function wireMessage({
   return {
     offset,
     clientId: origin.clientId,
+    user: origin.user,
     protocol: origin.protocol,
     publishedAtMs,
     topic,
@@ -210,6 +211,7 @@ export function messageOf(wire: WireMessage): PeekedMessage {
     offset: wire.offset as Offset,
     origin: {
       clientId: wire.clientId,
+      ...(wire.user !== undefined && { user: wire.user }),
       protocol: wordOf(PROTOCOLS, wire.protocol, 'protocol'),
     },
     publishedAtMs: wire.publishedAtMs,

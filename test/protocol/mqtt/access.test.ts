@@ -352,6 +352,18 @@ describe('a queue', () => {
     expect(access.counters.denied).toMatchObject({ publish: 0, consume: 6 });
   });
 
+  test('tells its consumers whose a message is, and nobody else can', async () => {
+    await start();
+    const client = await server.client(ANN);
+    await client.subscribe('$queue/orders', 1);
+    const publisher = await server.client(OLGA);
+    const properties = { userProperties: { '_flux.user': 'ann' } };
+    expect(await publish(publisher, '$queue/orders', { properties })).toBe(0);
+    const delivery = await client.expect('publish');
+    const told = (delivery['properties'] as { userProperties: object }).userProperties;
+    expect(told).toMatchObject({ '_flux.user': 'olga' });
+  });
+
   test('is made on its first use for those alone who may declare it', async () => {
     const autoQueue = (name: string) => defaultDefinition(name, 'classic');
     await files.rule(...RULES, 'allow user ann declare $queue/made', 'allow * consume $queue/+');
