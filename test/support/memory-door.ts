@@ -85,6 +85,8 @@ export class MemoryTransport implements Transport {
     this.#events = events;
   }
 
+  introduced(): void {}
+
   admitted(): void {}
 
   write(bytes: Uint8Array): void {
