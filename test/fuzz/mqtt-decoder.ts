@@ -30,7 +30,7 @@ type Random = (below: number) => number;
 
 const INTERESTING = [0x00, 0x01, 0x7f, 0x80, 0xff, 0xc0, 0xed, 0x23, 0x2b, 0x2f, 0x26, 0x0b];
 
-function mutate(random: Random, raw: Buffer): Buffer {
+export function mutate(random: Random, raw: Buffer): Buffer {
   const at = random(raw.length);
   switch (random(7)) {
     case 0:

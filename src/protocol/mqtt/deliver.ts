@@ -84,6 +84,8 @@ export class Outbound implements Channel {
   /** In flight on the last connection, to be repeated on this one. */
   readonly #repeats: number[];
   #nextRepeat = 0;
+  /** Of these, those that were not sent on this connection: they took nothing of the quota. */
+  readonly #earlier: Set<number>;
   /** Deliveries that may still be sent unacknowledged [MQTT-3.3.4-9]. */
   #quota: number;
   #queuesTurn = true;
@@ -92,6 +94,7 @@ export class Outbound implements Channel {
     this.#parts = parts;
     this.#quota = parts.maxInflight;
     this.#repeats = [...parts.session.inflight.keys()];
+    this.#earlier = new Set(this.#repeats);
   }
 
   get roomy(): boolean {
@@ -179,7 +182,7 @@ export class Outbound implements Channel {
       held.source.acknowledged(held, reasonCode < 0x80);
     }
     session.inflight.delete(packetId);
-    this.#giveBackQuota();
+    this.#giveBackQuota(packetId);
     output.ask();
     return undefined;
   }
@@ -198,7 +201,7 @@ export class Outbound implements Channel {
       if (held === undefined || held.released) return undefined;
       session.drop(held);
       session.inflight.delete(packetId);
-      this.#giveBackQuota();
+      this.#giveBackQuota(packetId);
       output.ask();
       return undefined;
     }
@@ -217,7 +220,7 @@ export class Outbound implements Channel {
     if (held === undefined) return undefined;
     if (held.kind === 'queue' || !held.released) return WRONG_ACKNOWLEDGEMENT;
     session.inflight.delete(packetId);
-    this.#giveBackQuota();
+    this.#giveBackQuota(packetId);
     output.ask();
     return undefined;
   }
@@ -235,8 +238,8 @@ export class Outbound implements Channel {
     return this.#nextRepeat >= this.#repeats.length;
   }
 
-  #giveBackQuota(): void {
-    if (this.#quota < this.#parts.maxInflight) this.#quota++;
+  #giveBackQuota(packetId: number): void {
+    if (!this.#earlier.delete(packetId)) this.#quota++;
   }
 
   #repeatNext(): boolean {
@@ -250,8 +253,9 @@ export class Outbound implements Channel {
         output.appended();
       } else if (held.publication !== undefined) {
         if (this.#quota === 0) return false;
-        this.#quota--;
-        this.#send(held.publication, { ...held, dup: true, packetId });
+        this.#earlier.delete(packetId);
+        if (this.#send(held.publication, { ...held, dup: true, packetId })) this.#quota--;
+        else this.#undeliverable(packetId, held);
       }
     }
     this.#nextRepeat++;
@@ -315,13 +319,16 @@ export class Outbound implements Channel {
     const { session } = this.#parts;
     const packetId = session.nextPacketId();
     session.inflight.set(packetId, held);
-    this.#quota--;
     const { qos, retain, identifiers } = held;
-    if (this.#send(publication, { qos, retain, identifiers, dup: false, packetId })) return;
-    // Too large for this client: as if it had been sent and completed [MQTT-3.1.2-25].
+    if (this.#send(publication, { qos, retain, identifiers, dup: false, packetId })) this.#quota--;
+    else this.#undeliverable(packetId, held);
+  }
+
+  /** Too large for this client: as if it had been sent and completed [MQTT-3.1.2-25]. */
+  #undeliverable(packetId: number, held: HeldMessage): void {
+    const { session } = this.#parts;
     session.drop(held);
     session.inflight.delete(packetId);
-    this.#giveBackQuota();
   }
 
   #sendDelivery({ source, delivery, identifier }: WaitingDelivery): void {

@@ -243,6 +243,48 @@ describe('flow control to a client', () => {
     }
     expect(seen).toEqual(['1', '2', '3', '4', '5']);
   });
+
+  test('the end of what an earlier connection began makes no room above the receive maximum', async () => {
+    await start();
+    const kept = {
+      clientId: 'a',
+      clean: false,
+      properties: { sessionExpiryInterval: 600, receiveMaximum: 1 },
+    };
+    const client = await server.client(kept);
+    await client.subscribe('t', 2);
+    const publisher = await server.client();
+    for (const [at, text] of ['1', '2', '3'].entries()) {
+      publisher.publish('t', text, { qos: 2, messageId: 1 + at });
+      await publisher.expect('pubrec');
+    }
+    const { messageId } = await client.expect('publish');
+    client.send({ cmd: 'pubrec', messageId });
+    await client.expect('pubrel');
+    client.destroy();
+    const again = await server.client(kept);
+    await again.expect('pubrel');
+    expect(textOf(await again.expect('publish'))).toBe('2');
+    again.send({ cmd: 'pubcomp', messageId });
+    await again.quiet();
+  });
+
+  test('what the client takes no longer on this connection ends, and the next goes out', async () => {
+    await start({ maxInflight: 1 });
+    const kept = { clientId: 'a', clean: false };
+    const client = await server.client({ ...kept, properties: { sessionExpiryInterval: 600 } });
+    await client.subscribe('t', 1);
+    const publisher = await server.client();
+    for (const text of ['x'.repeat(200), 'fits']) {
+      publisher.publish('t', text, { qos: 1, messageId: 1 });
+      await publisher.expect('puback');
+    }
+    await client.expect('publish');
+    client.destroy();
+    const properties = { sessionExpiryInterval: 600, maximumPacketSize: 100 };
+    const small = await server.client({ ...kept, properties });
+    expect(textOf(await small.expect('publish'))).toBe('fits');
+  });
 });
 
 describe('what one client takes', () => {

@@ -1,0 +1,242 @@
+/**
+ * The naive model of a publisher's and a subscriber's session, kept beside the server by what
+ * reaches it and what it writes: lists, sets, and what MQTT 5.0 says of them.
+ *
+ * It judges every packet that the server writes: whether it is due, in its order, with a packet id
+ * that nothing in flight has, within the receive maximum.
+ */
+
+import { ok, strictEqual } from 'node:assert/strict';
+import type { ServerPacket } from '../support/mqtt-server.ts';
+import { type Message, messageOf } from './session-clients.ts';
+import type { Watch } from './session-line.ts';
+
+const UNKNOWN_ID = 0x92;
+
+/** What came about in all runs: a run that saw none of something proves nothing of it. */
+export const seen = {
+  delivered: 0,
+  repeated: 0,
+  releasesRepeated: 0,
+  repeatedByPublisher: 0,
+  atTheMaximum: 0,
+  refused: 0,
+  waited: 0,
+  aliases: 0,
+};
+
+export class PublisherModel implements Watch {
+  /** QoS 2 ids that are taken. */
+  readonly #taken = new Set<number>();
+  #answers: string[] = [];
+  #completions: string[] = [];
+  readonly #version: 4 | 5;
+  readonly #accepted: (message: Message) => void;
+
+  constructor(version: 4 | 5, accepted: (message: Message) => void) {
+    this.#version = version;
+    this.#accepted = accepted;
+  }
+
+  reached(packet: ServerPacket): void {
+    const id = Number(packet['messageId']);
+    if (packet.cmd === 'connect') {
+      this.#answers = [];
+      this.#completions = [];
+    } else if (packet.cmd === 'publish') {
+      const message = messageOf(packet);
+      if (packet['dup'] === true) seen.repeatedByPublisher++;
+      if (message.qos === 1) this.#answers.push(`puback ${id}`);
+      if (message.qos === 2) this.#answers.push(`pubrec ${id}`);
+      if (message.qos === 2 && this.#taken.has(id)) return;
+      if (message.qos === 2) this.#taken.add(id);
+      this.#accepted(message);
+    } else if (packet.cmd === 'pubrel') {
+      const unknown = !this.#taken.delete(id) && this.#version === 5;
+      this.#completions.push(`pubcomp ${id} ${unknown ? UNKNOWN_ID : 0}`);
+    }
+  }
+
+  /** Answers in the order of the publishes [MQTT-4.6.0-2], [MQTT-4.6.0-3]. */
+  wrote(packet: ServerPacket): void {
+    const { cmd } = packet;
+    if (cmd === 'connack') return;
+    const code = Number(packet['reasonCode'] ?? 0);
+    if (cmd === 'pubcomp') {
+      strictEqual(`${cmd} ${String(packet['messageId'])} ${code}`, this.#completions.shift());
+    } else {
+      strictEqual(code, 0, `${cmd} with ${code}`);
+      strictEqual(`${cmd} ${String(packet['messageId'])}`, this.#answers.shift());
+    }
+  }
+
+  /** Nothing is under way. */
+  finished(): void {
+    strictEqual(this.#answers.join(), '');
+    strictEqual(this.#completions.join(), '');
+    strictEqual(this.#taken.size, 0);
+  }
+}
+
+interface InUse {
+  readonly number: number;
+  readonly qos: number;
+  released: boolean;
+}
+
+export interface SubscriberRules {
+  readonly version: 4 | 5;
+  readonly granted: 0 | 1 | 2;
+  /** The smaller of the client's receive maximum and the server's bound. */
+  readonly maxInflight: number;
+  readonly aliasMaximum: number;
+}
+
+export class SubscriberModel implements Watch {
+  /** Everything that it is to get at QoS 1 or 2, in order. */
+  readonly due: Message[] = [];
+  readonly #rules: SubscriberRules;
+  #next = 0;
+  /** The numbers of those at QoS 0 that may still come, in order. */
+  readonly #passing: number[] = [];
+  readonly #inUse = new Map<number, InUse>();
+  /** Of the present connection. */
+  #repeats: number[] = [];
+  #releases: number[] = [];
+  #unanswered = new Set<number>();
+  #aliases = new Map<number, string>();
+
+  constructor(rules: SubscriberRules) {
+    this.#rules = rules;
+  }
+
+  /** The server took a publish. */
+  accepted(message: Message): void {
+    if (Math.min(message.qos, this.#rules.granted) > 0) this.due.push(message);
+    else this.#passing.push(message.number);
+  }
+
+  reached(packet: ServerPacket): void {
+    const id = Number(packet['messageId']);
+    const used = this.#inUse.get(id);
+    switch (packet.cmd) {
+      case 'connect':
+        this.#resume();
+        return;
+      case 'pubrec':
+        ok(used?.qos === 2);
+        if (Number(packet['reasonCode'] ?? 0) >= 0x80) {
+          seen.refused++;
+          this.#free(id);
+          return;
+        }
+        used.released = true;
+        this.#inUse.delete(id);
+        this.#inUse.set(id, used);
+        this.#releases.push(id);
+        return;
+      case 'puback':
+        ok(used?.qos === 1);
+        this.#free(id);
+        return;
+      case 'pubcomp':
+        ok(used?.released === true);
+        this.#free(id);
+        return;
+      default:
+    }
+  }
+
+  wrote(packet: ServerPacket): void {
+    switch (packet.cmd) {
+      case 'connack':
+      case 'suback':
+        return;
+      case 'publish':
+        this.#published(packet);
+        return;
+      case 'pubrel':
+        this.#released(Number(packet['messageId']));
+        return;
+      default:
+        throw new Error(`${packet.cmd} to the subscriber`);
+    }
+  }
+
+  /** Everything was delivered, and nothing is in flight. */
+  finished(): void {
+    strictEqual(this.#next, this.due.length, 'messages that were never sent');
+    strictEqual(this.#inUse.size, 0, 'messages in flight');
+    strictEqual(this.#repeats.length + this.#releases.length, 0, 'something was not repeated');
+  }
+
+  #resume(): void {
+    const used = [...this.#inUse];
+    this.#repeats = used.filter(([, { released }]) => !released).map(([id]) => id);
+    this.#releases = used.filter(([, { released }]) => released).map(([id]) => id);
+    seen.releasesRepeated += this.#releases.length;
+    this.#unanswered = new Set();
+    this.#aliases = new Map();
+  }
+
+  #free(id: number): void {
+    this.#inUse.delete(id);
+    this.#unanswered.delete(id);
+  }
+
+  #released(id: number): void {
+    const at = this.#releases.indexOf(id);
+    ok(at >= 0, `PUBREL of ${id}, which is not due`);
+    this.#releases.splice(at, 1);
+  }
+
+  #published(packet: ServerPacket): void {
+    const message = messageOf(packet);
+    strictEqual(this.#topicOf(packet), message.topic);
+    const qos = Math.min(message.qos, this.#rules.granted);
+    strictEqual(packet['qos'], qos);
+    if (qos === 0) {
+      this.#publishedOnce(packet, message);
+      return;
+    }
+    const id = Number(packet['messageId']);
+    ok(id > 0);
+    const used = this.#inUse.get(id);
+    if (packet['dup'] === true) {
+      // As it was, in the order in which it was sent first [MQTT-4.4.0-1].
+      strictEqual(id, this.#repeats.shift(), 'repeated, and not its turn');
+      strictEqual(used?.number, message.number, 'repeated with another message');
+      seen.repeated++;
+    } else {
+      ok(used === undefined, `packet id ${id} is in use`);
+      strictEqual(this.#repeats.length, 0, 'a new message before what is repeated');
+      strictEqual(message.number, this.due[this.#next]?.number, 'another message is due');
+      this.#next++;
+      this.#inUse.set(id, { number: message.number, qos, released: false });
+      seen.delivered++;
+    }
+    // [MQTT-3.3.4-9]
+    this.#unanswered.add(id);
+    const { maxInflight } = this.#rules;
+    ok(this.#unanswered.size <= maxInflight, `more than ${maxInflight} are not answered`);
+    if (this.#unanswered.size === maxInflight) seen.atTheMaximum++;
+    if (this.#next < this.due.length) seen.waited++;
+  }
+
+  /** QoS 0: at most once, in order; those before it are lost. */
+  #publishedOnce(packet: ServerPacket, { number }: Message): void {
+    strictEqual(packet['dup'], false);
+    const at = this.#passing.indexOf(number);
+    ok(at >= 0, 'at QoS 0, and not due');
+    this.#passing.splice(0, at + 1);
+  }
+
+  #topicOf({ topic, properties }: ServerPacket): string {
+    const alias = (properties as { topicAlias?: number } | undefined)?.topicAlias;
+    if (alias === undefined) return String(topic);
+    ok(alias > 0 && alias <= this.#rules.aliasMaximum);
+    if (topic !== '') this.#aliases.set(alias, String(topic));
+    else seen.aliases++;
+    return this.#aliases.get(alias) ?? `alias ${alias}, which is not known`;
+  }
+}
