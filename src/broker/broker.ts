@@ -28,6 +28,7 @@ import type {
   QueueInfo,
   MakeRefusal,
   RetainedCursor,
+  SessionStore,
   SettleRequest,
   SettleWaiter,
   Subscriber,
@@ -180,6 +181,10 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
 
   get leader(): string {
     return this.#queues.leader;
+  }
+
+  get sessions(): SessionStore {
+    return this.#queues.sessions;
   }
 
   publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome {

@@ -64,7 +64,7 @@ import { CodecError } from './wire.ts';
 /** A window of 4,096 numbers has room for such a batch soon. */
 const BATCH_ENQUEUES_MAX = 1024;
 
-export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp'> {
+export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 'sessions'> {
   readonly #port: BatchPort;
   readonly #limits: ShardClientLimits;
   readonly #clock: Clock;

@@ -439,6 +439,7 @@ const ENDS = {
   'group-deleted': 'no-group',
   refused: 'no-group',
   unavailable: 'unavailable',
+  'taken-over': 'no-group',
 } as const satisfies Record<CancelReason, string>;
 
 function keyOf(queueId: QueueId, groupId: GroupId): string {

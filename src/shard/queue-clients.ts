@@ -34,6 +34,7 @@ import { DirectoryOfAll } from './directory-of-all.ts';
 import { Joiner } from './joiner.ts';
 import { KeyedSessions } from './keyed-sessions.ts';
 import { LookUps } from './look-ups.ts';
+import { NO_SESSIONS } from './no-sessions.ts';
 import { ShardError } from './shard-error.ts';
 import { isInMemory } from './volatile-ids.ts';
 
@@ -57,6 +58,7 @@ interface Coming {
 export class QueueClients implements QueueClient {
   readonly isShared: boolean;
   readonly admin: AdminOfAll;
+  readonly sessions = NO_SESSIONS;
   readonly queues: QueueDirectory;
   readonly #zero: ShardClient;
   readonly #inMemory: ShardClient;

@@ -1,0 +1,34 @@
+/**
+ * The sessions of a shard that keeps none: every wish is refused as `unavailable`, and a consumer
+ * hears so in a later turn. Holds nothing.
+ */
+
+import { type ConsumerSink, SessionError, type SessionStore } from '../broker/ports.ts';
+
+const DETAIL = 'no shard of this node keeps sessions';
+
+function refuse(): Promise<never> {
+  return Promise.reject(new SessionError('unavailable', DETAIL));
+}
+
+export const NO_SESSIONS: SessionStore = {
+  claim: refuse,
+  discard: refuse,
+  change: refuse,
+  halve: refuse,
+  finish: refuse,
+  leave: refuse,
+  consume(_handle, _credit, sink: ConsumerSink) {
+    let isOpen = true;
+    setImmediate(() => {
+      if (isOpen) sink.cancelled('unavailable', DETAIL);
+    });
+    return {
+      grant: () => undefined,
+      settle: () => undefined,
+      close: () => {
+        isOpen = false;
+      },
+    };
+  },
+};
