@@ -198,11 +198,12 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       const refusal = this.#publishLive(message, route, publisher.subscriber);
       if (refusal !== undefined) return this.#refuse(refusal);
       if (route.unawaited.length > 0) this.#captureUnawaited(message, route, origin);
-      if (route.queues.length === 0) return UNLOGGED;
+      const queues = message.qos === 0 ? route.queuesAtQos0 : route.queues;
+      if (queues.length === 0) return UNLOGGED;
       this.counters.captured++;
       const losses = this.#captureLosses;
       const waiter = tag === undefined ? losses : (publisher.waiter ?? losses);
-      this.#queues.enqueue(route.queues, message, origin, waiter, tag ?? 0, key);
+      this.#queues.enqueue(queues, message, origin, waiter, tag ?? 0, key);
       return 'waiting';
     }
     if (route.unknown !== undefined && this.#unknown !== undefined) {

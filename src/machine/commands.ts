@@ -24,6 +24,12 @@ import type { QueueState } from './queue.ts';
 import { applyToQueue, applyWithoutQueue, queueCommandNeeds } from './queue-commands.ts';
 import { type RecordKey, queueKey } from './record-data.ts';
 import type { Senders } from './senders.ts';
+import {
+  applyToSession,
+  forgetSession,
+  forgetSessionNeeds,
+  sessionNeeds,
+} from './session-commands.ts';
 import { isSettleReady, settle, settleNeeds } from './settlement.ts';
 import {
   applyToShard,
@@ -109,6 +115,7 @@ export class Commands {
         if (state === undefined) return;
         state.missing(needs.keys);
         forgetQueueNeeds(command, needs);
+        forgetSessionNeeds(command, needs);
         return;
       }
       case 'declare-queue':
@@ -136,6 +143,16 @@ export class Commands {
       case 'move-range':
       case 'end-session':
         shardCommandNeeds(command, needs);
+        return;
+      case 'claim-session':
+      case 'change-session':
+      case 'halve-session':
+      case 'finish-session':
+      case 'leave-session':
+      case 'resume-session':
+      case 'delete-session':
+      case 'receive-session':
+        sessionNeeds(command, needs);
         return;
       case 'set-version':
       case 'place-queue':
@@ -169,9 +186,10 @@ export class Commands {
         this.#define(command, meta, context);
         return;
       case 'delete-queue': {
-        const isThere = this.#definitions.get(command.queueId) !== undefined;
+        const type = this.#definitions.definition(command.queueId)?.type;
         this.#definitions.remove(command, meta, effects);
-        if (isThere) forgetQueue(command, context);
+        if (type !== undefined) forgetQueue(command, context);
+        if (type === 'session') forgetSession(command.queueId, context);
         return;
       }
       case 'settle-range':
@@ -194,6 +212,16 @@ export class Commands {
       case 'move-range':
       case 'end-session':
         applyToShard(command, context);
+        return;
+      case 'claim-session':
+      case 'change-session':
+      case 'halve-session':
+      case 'finish-session':
+      case 'leave-session':
+      case 'resume-session':
+      case 'delete-session':
+      case 'receive-session':
+        applyToSession(command, { ...context, definitions: this.#definitions, meta });
         return;
       case 'set-version':
         setVersion(command, meta, effects);

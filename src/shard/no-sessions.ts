@@ -3,6 +3,7 @@
  * hears so in a later turn. Holds nothing.
  */
 
+import { sessionQueueName } from './session-name.ts';
 import { type ConsumerSink, SessionError, type SessionStore } from '../broker/ports.ts';
 
 const DETAIL = 'no shard of this node keeps sessions';
@@ -18,6 +19,8 @@ export const NO_SESSIONS: SessionStore = {
   halve: refuse,
   finish: refuse,
   leave: refuse,
+  receive: refuse,
+  queueNameOf: sessionQueueName,
   consume(_handle, _credit, sink: ConsumerSink) {
     let isOpen = true;
     setImmediate(() => {
