@@ -13,7 +13,6 @@ import type { SessionLimits } from '../machine/session-command.ts';
 import type { StoredSubscription } from '../machine/session-record.ts';
 import type { ConsumerSink, QueueConsumer } from './consumer.ts';
 
-export { NEVER_EXPIRES } from '../machine/session-record.ts';
 export type { SessionLimits } from '../machine/session-command.ts';
 export type { StoredSubscription } from '../machine/session-record.ts';
 
@@ -23,6 +22,8 @@ export interface SessionHandle {
   readonly queueId: QueueId;
   /** Goes up with each claim. */
   readonly ownerEpoch: number;
+  /** Names this life of the session in publish keys; another one after each clean start. */
+  readonly incarnation: string;
 }
 
 export interface ClaimRequest {
@@ -30,7 +31,7 @@ export interface ClaimRequest {
   readonly clientId: string;
   /** What was stored of it goes, whatever it is. */
   readonly cleanStart: boolean;
-  /** How long it lives on without a connection; 0: no longer, `NEVER_EXPIRES`: for ever. */
+  /** How long it lives on without a connection; 0: no longer, 4,294,967,295: for ever. */
   readonly expirySeconds: number;
   readonly limits: SessionLimits;
 }
@@ -39,8 +40,6 @@ export interface ClaimedSession {
   readonly handle: SessionHandle;
   /** There was a session, it had not ended, and no clean start: its state is what follows. */
   readonly present: boolean;
-  /** Names this life of the session in publish keys; another one after each clean start. */
-  readonly incarnation: string;
   readonly subscriptions: readonly StoredSubscription[];
   /** Offsets whose PUBREC came and whose PUBCOMP did not, ascending. */
   readonly halves: readonly Offset[];
@@ -107,7 +106,7 @@ export interface SessionStore {
   /** PUBCOMP came: the offset is no half any more. Idempotent. */
   finish(handle: SessionHandle, offset: Offset): Promise<void>;
   /**
-   * The connection is over: the session ends so long after now; 0 at once, `NEVER_EXPIRES` never.
+   * The connection is over: the session ends so long after now; 0 at once, 4,294,967,295 never.
    * Close the consumer first, with `returned`.
    */
   leave(handle: SessionHandle, expirySeconds: number): Promise<void>;

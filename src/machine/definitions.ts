@@ -171,7 +171,7 @@ export function placeNameProblem(name: string): string | undefined {
 }
 
 /** The name of a queue that is no session's: one topic level, or that behind `$dlq/`. */
-export function nameProblem(name: string): string | undefined {
+function nameProblem(name: string): string | undefined {
   const isDeadLetter = name.startsWith(DEAD_LETTER_PREFIX);
   return levelProblem(isDeadLetter ? name.slice(DEAD_LETTER_PREFIX.length) : name);
 }

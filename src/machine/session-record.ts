@@ -17,7 +17,7 @@ import { type RecordData, countOf, listOf, stringOf } from './record-data.ts';
 import type { RecordContent, RecordTable } from './record-table.ts';
 import { RecordsOfKind, numberName } from './records-of-kind.ts';
 
-export const SESSION_SUBSCRIPTIONS_MAX = 10_000;
+const SESSION_SUBSCRIPTIONS_MAX = 10_000;
 export const SESSION_UNITS_MAX = 65_536;
 /** As many as there are packet ids. */
 export const SESSION_HALVES_MAX = 65_535;

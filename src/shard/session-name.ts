@@ -15,9 +15,7 @@ const NAME_LENGTH_MAX = 255;
 
 /** `clientId` is not empty, and well-formed Unicode. */
 export function sessionQueueName(clientId: string): string {
-  const level = clientId
-    .replaceAll(/[\u0000-\u001f\u007f-\u009f%/+#]/g, escaped)
-    .replace(/^[$.~]/, escaped);
+  const level = clientId.replaceAll(/[\p{Cc}%/+#]/gu, escaped).replace(/^[$.~]/, escaped);
   const name = `${SESSION_PREFIX}${level}`;
   if (name.length <= NAME_LENGTH_MAX) return name;
   return `${SESSION_PREFIX}~${createHash('sha256').update(clientId, 'utf8').digest('hex')}`;

@@ -334,7 +334,7 @@ export class ModelQueue {
 }
 
 /** Does the machine make marks for it? */
-export function hasMarks({ type, limits }: QueueDefinition): boolean {
+function hasMarks({ type, limits }: QueueDefinition): boolean {
   const { ageMs, bytes } = limits.retention;
   return type === 'stream' || limits.maxBytes > 0 || ageMs > 0 || bytes > 0;
 }

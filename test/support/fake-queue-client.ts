@@ -31,7 +31,7 @@ import {
   type SettleRequest,
   type SettleWaiter,
 } from '../../src/broker/ports.ts';
-import { NO_SESSIONS } from '../../src/shard/no-sessions.ts';
+import { NO_SESSIONS } from './no-sessions.ts';
 import { type FakeConsumer, FakeQueue, type FakeMessage } from './fake-queue.ts';
 import { QueueList } from './queue-list.ts';
 
