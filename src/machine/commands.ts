@@ -24,6 +24,7 @@ import type { QueueState } from './queue.ts';
 import { applyToQueue, applyWithoutQueue, queueCommandNeeds } from './queue-commands.ts';
 import { type RecordKey, queueKey } from './record-data.ts';
 import type { Senders } from './senders.ts';
+import { type SessionCommand, isOfSession } from './session-command.ts';
 import {
   applyToSession,
   forgetSession,
@@ -46,6 +47,7 @@ const NONE: readonly RecordKey[] = Object.freeze([]);
 const ACCEPTED = outcomeCode('accepted');
 const STALE_OWNER = outcomeCode('stale-owner');
 
+type OtherCommand = Exclude<Command, EnqueueCommand | SettleCommand | SessionCommand>;
 type Changing<T> = { -readonly [Key in keyof T]: T[Key] };
 
 export class Commands {
@@ -73,7 +75,8 @@ export class Commands {
     if (command.kind === 'settle') return this.#settleKeys(command);
     const keys: RecordKey[] = [];
     this.#needs.keys = keys;
-    this.#addKeys(command, this.#needs);
+    if (isOfSession(command)) sessionNeeds(command, this.#needs);
+    else this.#addKeys(command, this.#needs);
     return keys.length === 0 ? NONE : keys;
   }
 
@@ -87,6 +90,8 @@ export class Commands {
     } else if (command.kind === 'settle') {
       const state = this.#definitions.get(command.queueId);
       if (state !== undefined) settle(state, command, context);
+    } else if (isOfSession(command)) {
+      applyToSession(command, { ...context, definitions: this.#definitions, meta });
     } else {
       this.#apply(command, meta, context);
     }
@@ -100,7 +105,7 @@ export class Commands {
     return group?.isResident === true ? group.floor : undefined;
   }
 
-  #addKeys(command: Exclude<Command, EnqueueCommand | SettleCommand>, needs: NeedsContext): void {
+  #addKeys(command: OtherCommand, needs: NeedsContext): void {
     switch (command.kind) {
       case 'void':
       case 'open-stream':
@@ -144,16 +149,6 @@ export class Commands {
       case 'end-session':
         shardCommandNeeds(command, needs);
         return;
-      case 'claim-session':
-      case 'change-session':
-      case 'halve-session':
-      case 'finish-session':
-      case 'leave-session':
-      case 'resume-session':
-      case 'delete-session':
-      case 'receive-session':
-        sessionNeeds(command, needs);
-        return;
       case 'set-version':
       case 'place-queue':
       case 'unplace-queue':
@@ -165,11 +160,7 @@ export class Commands {
     }
   }
 
-  #apply(
-    command: Exclude<Command, EnqueueCommand | SettleCommand>,
-    meta: Meta,
-    context: ApplyContext,
-  ): void {
+  #apply(command: OtherCommand, meta: Meta, context: ApplyContext): void {
     const { effects } = context;
     switch (command.kind) {
       case 'void':
@@ -212,16 +203,6 @@ export class Commands {
       case 'move-range':
       case 'end-session':
         applyToShard(command, context);
-        return;
-      case 'claim-session':
-      case 'change-session':
-      case 'halve-session':
-      case 'finish-session':
-      case 'leave-session':
-      case 'resume-session':
-      case 'delete-session':
-      case 'receive-session':
-        applyToSession(command, { ...context, definitions: this.#definitions, meta });
         return;
       case 'set-version':
         setVersion(command, meta, effects);

@@ -1,7 +1,8 @@
 /**
  * What a shard keeps beside its queues: timers, outbox, what came from other shards, marks,
  * priorities, producers, keys of publishes, the targets of delayed messages, groups whose
- * settlements were lost, durable sessions, and what shards know of each other. And what every command may use.
+ * settlements were lost, durable sessions, and what shards know of each other. And what every
+ * command may use.
  *
  * Timers and open intents are found at the start and stay; of the rest only what is in use is in
  * memory.

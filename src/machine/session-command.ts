@@ -80,3 +80,20 @@ export type SessionCommand =
   | LeaveSessionCommand
   | OwnedSessionCommand
   | ReceiveSessionCommand;
+
+const KINDS: Readonly<Record<SessionCommand['kind'], true>> = {
+  'claim-session': true,
+  'change-session': true,
+  'halve-session': true,
+  'finish-session': true,
+  'leave-session': true,
+  'resume-session': true,
+  'delete-session': true,
+  'receive-session': true,
+};
+
+export function isOfSession<T extends { readonly kind: string }>(
+  command: T,
+): command is Extract<T, SessionCommand> {
+  return Object.hasOwn(KINDS, command.kind);
+}

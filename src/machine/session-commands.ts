@@ -16,7 +16,8 @@
 import type { DeleteQueueCommand } from './command.ts';
 import type { Definitions } from './definition-commands.ts';
 import { type QueueDefinition, type QueueLimits, sameLimits, sameTopics } from './definitions.ts';
-import type { Effects, SessionRefusalReason } from './effect.ts';
+import type { Effects } from './effect.ts';
+import type { SessionRefusalReason } from './session-effect.ts';
 import { DEFAULT_GROUP, type Offset, type QueueId } from './ids.ts';
 import type { ApplyContext, NeedsContext } from './parts.ts';
 import type { QueueState } from './queue.ts';

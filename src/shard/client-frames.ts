@@ -23,8 +23,8 @@
  *             | client id text16 | group text16 | filter text16
  *             | whole name of the group that it was in text16, "" when it comes for the first time
  *             flags: bit 0 manual, bit 1 a group is named, bit 2 the position counts, bit 3 its
- *             node has a replica: deliveries are only named (named-frames.ts), bit 4 it is the owner
- *             of a session, and its epoch u64 follows
+ *             node has a replica: deliveries are only named (named-frames.ts), bit 4 it owns a
+ *             session, and its epoch u64 follows
  *  4 grant    0 u24 | consumer u32 | deliveries u32
  *  5 close    how u8 | 0 u16 | consumer u32
  *  6 request  0 u24 | id u32 | body (the rest; requests.ts)

@@ -2,11 +2,11 @@
  * Publishes and releases that go to several shards, or in several parts to one: each is told once,
  * when all of them know.
  *
- * It is `Committed` where all of them say so; otherwise the first refusal counts. That the queues of
- * a part are gone counts only where those of all are: a queue that is gone is passed over. A publish
- * with a key of which a part may be stored is told `timeout` instead of a refusal: its key is in
- * some shard then, and the word that is told for an unknown outcome is the one upon which it is
- * released.
+ * It is `Committed` where all of them say so; otherwise the first refusal counts. That the
+ * queues of a part are gone counts only where those of all are: a queue that is gone is passed
+ * over. A publish with a key of which a part may be stored is told `timeout` instead of a
+ * refusal: its key is in some shard then, and the word that is told for an unknown outcome is
+ * the one upon which it is released.
  *
  * Places are used again, and cost no object. How many there are is bounded by what the clients of
  * the shards keep, since each of them has a part of every place.

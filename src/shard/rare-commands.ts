@@ -40,12 +40,12 @@ import type {
 import { limitsData, limitsOf, placedData, placedOf } from '../machine/definitions.ts';
 import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
 import type { RecordData } from '../machine/record-data.ts';
+import { isOfSession } from '../machine/session-command.ts';
 import { CommandKind } from './command-kinds.ts';
 import { readPlaceCommand, writePlaceCommand } from './place-commands.ts';
 import { type PlainData, decodeForeign, encodeRecord } from './record-codec.ts';
 import {
   SESSION_COMMAND_CODES,
-  isSessionCommand,
   readSessionCommand,
   writeSessionCommand,
 } from './session-commands.ts';
@@ -137,7 +137,7 @@ export function writeRareCommand(writer: WireWriter, command: RareCommand): void
       writeGroupCommand(writer, command);
       return;
     default:
-      if (isSessionCommand(command)) writeSessionCommand(writer, command);
+      if (isOfSession(command)) writeSessionCommand(writer, command);
       else writePlaceCommand(writer, command);
   }
 }

@@ -33,12 +33,6 @@ export const SESSION_COMMAND_CODES = {
   'receive-session': CommandKind.receiveSession,
 } as const satisfies Record<SessionCommand['kind'], number>;
 
-export function isSessionCommand<T extends { readonly kind: string }>(
-  command: T,
-): command is Extract<T, SessionCommand> {
-  return command.kind in SESSION_COMMAND_CODES;
-}
-
 /** What is behind the kind. */
 export function writeSessionCommand(writer: WireWriter, command: SessionCommand): void {
   writer.u64(command.queueId);

@@ -1,18 +1,19 @@
 /**
  * What the leader of a shard answers to wishes about durable sessions (session-requests.ts).
  *
- * Each goes through the log, as one command that has exactly one answer among the effects; they come
- * in the order of the proposals, those of the leader itself (`session-watch.ts`) too. So nothing is
- * told before it is committed and applied. A claim reads the epoch in force first and is proposed
- * for that one; where another one came between, it begins again. A change is told when every node
- * that has a session here routes by it, or after `ROUTE_STALE_MS`: such a node is not reached, or
- * does not get on, and routes by what it knew.
+ * Each goes through the log, as one command that has exactly one answer among the effects; they
+ * come in the order of the proposals, those of the leader itself (`session-watch.ts`) too. So
+ * nothing is told before it is committed and applied. A claim reads the epoch in force first
+ * and is proposed for that one; where another one came between, it begins again. A change is
+ * told when every node that has a session here routes by it, or after `ROUTE_STALE_MS`: such a
+ * node is not reached, or does not get on, and routes by what it knew.
  */
 
 import { AdminError, SessionError } from '../broker/ports.ts';
 import type { SessionRefusal } from '../broker/ports.ts';
 import { DEFAULT_LIMITS, limitsProblem } from '../machine/definitions.ts';
-import type { RareEffect, SessionRefusalReason } from '../machine/effect.ts';
+import type { RareEffect } from '../machine/effect.ts';
+import type { SessionRefusalReason } from '../machine/session-effect.ts';
 import type { QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { RecordKey } from '../machine/record-data.ts';

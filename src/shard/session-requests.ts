@@ -17,8 +17,8 @@
  *  subscription         as in records (machine/session-record.ts)
  * ```
  *
- * Each may be asked again, of this leader or the next: a claim has a token by which it is known, and
- * all else done twice is as if done once. What does not fit is a CodecError.
+ * Each may be asked again, of this leader or the next: a claim has a token by which it is
+ * known, and all else done twice is as if done once. What does not fit is a CodecError.
  */
 
 import { OVERFLOWS } from '../machine/definitions.ts';

@@ -8,8 +8,8 @@
  *                                                                |                      |
  *                                       somebody consumes, forgotten        nobody: its end is
  *                                                                           counted from now on
- *   its time is over (told by a timer) ---> keys in other shards ---> deleted, by its epoch ---> its
- *                                           place in shard 0
+ *   its time is over (a timer tells it) ---> keys in other shards ---> deleted, by its epoch
+ *                                           ---> its place in shard 0
  * ```
  *
  * A broker that is killed, or a node that is lost, says of no session that its owner is gone: so
