@@ -117,6 +117,14 @@ export interface QueueDirectory extends Iterable<QueueInfo> {
    * `$queue/#`). What did not change is the same object, and keeps its place.
    */
   readonly patterned: readonly QueueInfo[];
+  /** One of these; undefined: the queue has the default topics, or there is none. */
+  patternedNamed(name: string): QueueInfo | undefined;
+  /**
+   * Names of the queues that may have other patterns, or none any more, since the last call;
+   * undefined: `patterned` is to be looked through. For one reader, whom a change of one queue
+   * costs what one costs, however many there are.
+   */
+  takeChanged(): readonly string[] | undefined;
 }
 
 export interface ConsumeRequest {
