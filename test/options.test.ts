@@ -199,6 +199,8 @@ function assignments(path: string, value: string): readonly [string[], string[]]
 const NAMED = leaves(KEYS.keys);
 /** Decide at the start whether a listener may be opened: test/config has their tests. */
 const RULES_ONLY = new Set(['allow_anonymous', 'cluster.allow_plaintext']);
+const IN_FILES = QUEUE_TYPES.filter((type) => type !== 'session');
+
 describe('O1: each key changes behaviour', () => {
   const changing = NAMED.filter(({ path }) => !RULES_ONLY.has(path));
 
@@ -277,7 +279,12 @@ describe('the defaults of the file are those of the parts', () => {
     expect(shards.queues.map(({ topics }) => topics)).toEqual([['$queue/orders/#'], ['$queue/#']]);
   });
 
-  it.each(QUEUE_TYPES)('of a queue of type %s', (type) => {
+  it('and no file declares the queue of a session', () => {
+    const set = 'queues=[{name: a, type: session}]';
+    expect(() => parseConfig({ overrides: [set] })).toThrow('session');
+  });
+
+  it.each(IN_FILES)('of a queue of type %s', (type) => {
     for (const name of ['a', '$dlq/a']) {
       if (type === 'ephemeral' && name !== 'a') continue;
       const set = `queues=[{name: ${name}, type: ${type}}]`;

@@ -29,6 +29,7 @@ import type {
   QueueInfo,
   MakeRefusal,
   RetainedCursor,
+  SessionStore,
   SettleRequest,
   SettleWaiter,
   Subscriber,
@@ -154,7 +155,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       definitionOf: (name) => autoQueue?.(name),
       mayDeclare: (origin, name) => access?.mayDeclare(origin, name) !== false,
       maxQueues: settings.maxQueues,
-      queueCount: () => queues.queues.count,
+      queueCount: () => queues.queues.count - queues.queues.sessionCount,
       queue: (name) => this.queue(name),
       declare: (definition) => queues.admin.declare(definition),
       refresh: () => this.#readQueues(),
@@ -202,6 +203,10 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     return this.#queues.leader;
   }
 
+  get sessions(): SessionStore {
+    return this.#queues.sessions;
+  }
+
   publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome {
     this.#readQueues();
     this.counters.published++;
@@ -213,11 +218,12 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       const refusal = this.#publishLive(message, route, publisher);
       if (refusal !== undefined) return this.#refuse(refusal);
       if (route.unawaited.length > 0) this.#captureUnawaited(message, route, origin);
-      if (route.queues.length === 0) return UNLOGGED;
+      const queues = message.qos === 0 ? route.queuesAtQos0 : route.queues;
+      if (queues.length === 0) return UNLOGGED;
       this.counters.captured++;
       const losses = this.#captureLosses;
       const waiter = tag === undefined ? losses : (publisher.waiter ?? losses);
-      this.#queues.enqueue(route.queues, message, origin, waiter, tag ?? 0, key);
+      this.#queues.enqueue(queues, message, origin, waiter, tag ?? 0, key);
       return 'waiting';
     }
     if (route.unknown !== undefined && this.#unknown !== undefined) {
