@@ -41,7 +41,7 @@ export class Line {
   /** CONNACK has come on some connection: there must be a session from then on. */
   #known = false;
   /** What was wrong first with what the server wrote. */
-  #fault: unknown;
+  #fault: Error | undefined;
 
   constructor(parts: LineParts, received: (packet: ServerPacket) => void) {
     this.version = parts.version;
@@ -66,7 +66,7 @@ export class Line {
       try {
         wrote.parse(Buffer.from(bytes));
       } catch (error) {
-        this.#fault ??= error;
+        this.#fault ??= error instanceof Error ? error : new Error(String(error));
       }
     });
     this.#transport = transport;
