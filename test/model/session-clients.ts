@@ -15,7 +15,7 @@ export interface Message {
 }
 
 /** The payload says which message it is; `bytes` more make it large. */
-export function payloadOf({ number, topic, qos }: Message, bytes: number): string {
+function payloadOf({ number, topic, qos }: Message, bytes: number): string {
   return `${number}|${topic}|${qos}|${'.'.repeat(bytes)}`;
 }
 
