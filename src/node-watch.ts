@@ -6,6 +6,7 @@
  * any more, gives nothing. Counts nothing itself.
  */
 
+import type { Access } from './access/access.ts';
 import type { MemoryBroker } from './broker/broker.ts';
 import type { Figures, OpsSources, Stage } from './ops/figures.ts';
 import { OpsListener } from './ops/ops-listener.ts';
@@ -19,6 +20,8 @@ import type { Logger } from './telemetry/logger.ts';
 export interface Watched {
   readonly broker: MemoryBroker;
   readonly mqtt: MqttListener;
+  /** Undefined: there are no users. */
+  readonly access: Access | undefined;
   readonly stats: () => Promise<Figures>;
   /** Of the shards' thread: see `thread-pulse.ts`. */
   readonly pulse: SharedArrayBuffer;
@@ -99,7 +102,7 @@ function nodeFigures(watched: Watched | undefined): Figures {
     ['process/uptime-ms', process.uptime() * 1_000],
   ]);
   if (watched === undefined) return figures;
-  const { broker, mqtt } = watched;
+  const { broker, mqtt, access } = watched;
   const { published, fannedOut, refused, unansweredRefused, captured, captureLost } =
     broker.counters;
   figures.set('broker/published', published);
@@ -115,7 +118,19 @@ function nodeFigures(watched: Watched | undefined): Figures {
   addMqtt(figures, mqtt);
   addLimited(figures, watched);
   for (const door of mqtt.doors) addDoor(figures, door);
+  if (access !== undefined) addAccess(figures, access);
   return figures;
+}
+
+function addAccess(figures: Map<string, number>, { counters, waiting }: Access): void {
+  figures.set('access-refused/bad-credentials', counters.badCredentials);
+  figures.set('access-refused/not-authorized', counters.notAuthorized);
+  figures.set('access-refused/busy', counters.busy);
+  for (const [action, denied] of Object.entries(counters.denied)) {
+    figures.set(`access-denied/${action}`, denied);
+  }
+  figures.set('access/withheld', counters.withheld);
+  figures.set('access/waiting', waiting);
 }
 
 function addMqtt(figures: Map<string, number>, listener: MqttListener): void {

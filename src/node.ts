@@ -8,6 +8,7 @@
  */
 
 import { resolve } from 'node:path';
+import { Access } from './access/access.ts';
 import type { ClusterAdmin } from './admin/cluster-port.ts';
 import { AdminServer } from './admin/server.ts';
 import { MemoryBroker } from './broker/broker.ts';
@@ -17,6 +18,7 @@ import { NodeWatch } from './node-watch.ts';
 import {
   type DoorSettings,
   type ShardSettings,
+  accessSettings,
   adminOptions,
   brokerOptions,
   mqttDoors,
@@ -108,6 +110,7 @@ interface OwnParts {
   readonly watch: NodeWatch;
   readonly admin: NodeAdmin;
   readonly tls: ServerTls | undefined;
+  readonly access: Access | undefined;
 }
 
 export class Node {
@@ -120,13 +123,15 @@ export class Node {
   readonly #system: SystemTopics;
   readonly #admin: NodeAdmin;
   readonly #tls: ServerTls | undefined;
+  readonly #access: Access | undefined;
+  #reloading: Promise<void> = Promise.resolve();
   readonly #log: Logger;
   #stopping: Promise<void> | undefined;
 
   private constructor(
     shards: ShardThreads,
     { config, log, version }: NodeParts,
-    { watch, admin, tls }: OwnParts,
+    { watch, admin, tls, access }: OwnParts,
   ) {
     this.dataDirectory = resolve(config.data_dir);
     this.#watch = watch;
@@ -136,12 +141,13 @@ export class Node {
     const broker = new MemoryBroker(
       shards.queues,
       { now: () => performance.now() },
-      brokerOptions(config),
+      { ...brokerOptions(config), access },
     );
     this.#broker = broker;
     this.#tls = tls;
+    this.#access = access;
     const doors = mqttDoors(config).map((settings) => new NetDoor(withTls(settings, tls)));
-    const mqtt = new MqttListener(broker, log, { doors, mqtt: mqttSettings(config) });
+    const mqtt = new MqttListener(broker, log, { doors, mqtt: mqttSettings(config), access });
     this.#frontends = [mqtt];
     this.#system = new SystemTopics(systemInterval(config), {
       version,
@@ -150,14 +156,14 @@ export class Node {
       tell: (topic, text) => broker.tell(topic, text),
     });
     const { stats, pulse, failed } = shards;
-    watch.watch({ broker, mqtt, stats, pulse, failed });
+    watch.watch({ broker, mqtt, access, stats, pulse, failed });
     this.#admin = admin;
     admin.served(shards);
   }
 
   /**
-   * Rejects with a `StorageError`, a `ListenError`, an `AdminSocketError`, a `ServerTlsError` or
-   * `StartGivenUp`; then nothing is left running.
+   * Rejects with a `StorageError`, a `ListenError`, an `AdminSocketError`, a `ServerTlsError`, an
+   * `AccessFileError` or `StartGivenUp`; then nothing is left running.
    */
   static async start(parts: NodeParts): Promise<Node> {
     const { config, log, startShards, terminal, signal } = parts;
@@ -165,6 +171,8 @@ export class Node {
     // Before anything else: what is wrong with a file is told at once.
     const tlsSettings = serverTlsSettings(config);
     const tls = tlsSettings && (await ServerTls.read(tlsSettings, log));
+    const accessFiles = accessSettings(config);
+    const access = accessFiles && (await Access.read(accessFiles, log));
     const watch = new NodeWatch(opsOptions(config), log);
     // Before the recovery, which may take long: a supervisor wants to see that it is under way.
     const watching = watch.listen().then(() => undefined, asListenError(config));
@@ -173,7 +181,7 @@ export class Node {
     try {
       const running = (cluster: ClusterAdmin): Promise<void> => admin.start(cluster);
       const shards = await startShards(settings, log, { running, signal });
-      node = new Node(shards, parts, { watch, admin, tls });
+      node = new Node(shards, parts, { watch, admin, tls, access });
     } catch (error) {
       await Promise.all([admin.stop(), watch.stop()]);
       if (error instanceof StartGivenUp) log.info({}, 'stopped');
@@ -215,9 +223,20 @@ export class Node {
     return this.#shards.queues.queues;
   }
 
-  /** Reads the files of TLS again; bad ones leave the old ones in use, and are told in the log. */
-  async reload(): Promise<void> {
-    await this.#tls?.reload();
+  /**
+   * Reads the files of TLS, of users and of rules again, one time after the other. If one does not
+   * do, all stay as they are, and the log says why.
+   */
+  reload(): Promise<void> {
+    this.#reloading = this.#reloading.then(() => this.#reload());
+    return this.#reloading;
+  }
+
+  async #reload(): Promise<void> {
+    const policy = await this.#access?.readAgain();
+    if (this.#access !== undefined && policy === undefined) return;
+    if ((await this.#tls?.reload()) === false) return;
+    if (policy !== undefined) this.#access?.take(policy);
   }
 
   /**

@@ -6,6 +6,7 @@
 import { join, resolve } from 'node:path';
 import { ADMIN_DEFAULTS } from './admin/limits.ts';
 import type { AdminServerOptions } from './admin/server.ts';
+import type { AccessSettings } from './access/access.ts';
 import {
   CATCH_ALL_QUEUE,
   type Config,
@@ -116,6 +117,8 @@ export interface ClientSettings {
   readonly pendingBytesMax: number;
   /** Without topic and properties. */
   readonly payloadBytesMax: number;
+  /** Durable sessions that there may be. */
+  readonly maxSessions: number;
 }
 
 /** What becomes of payloads that outlive their part of the log. */
@@ -194,6 +197,10 @@ export function mqttSettings({ server, sessions }: Config): Partial<MqttOptions>
     maxInflight: mqtt.max_inflight,
     maxBufferedBytes: mqtt.max_buffered,
     maxSubscriptions: mqtt.max_subscriptions,
+    maxMessageRate: mqtt.client_rate.messages,
+    maxByteRate: mqtt.client_rate.bytes,
+    rateBurstMs: mqtt.client_rate.burst,
+    onRate: mqtt.client_rate.on_rate,
     sessionExpiryMaximumSeconds: sessions.expiry_maximum / 1000,
     maxSessions: sessions.max_sessions,
     maxQueuedMessages: sessions.max_queued_messages,
@@ -273,6 +280,25 @@ export function serverTlsSettings({ server }: Config): ServerTlsSettings | undef
   };
 }
 
+/** Undefined: there are no users, and whoever is in may do everything. */
+export function accessSettings(config: Config): AccessSettings | undefined {
+  const { access, server, allow_anonymous: anonymous } = config;
+  if (access.rules_file === '') return undefined;
+  const { tls, wss } = server.mqtt;
+  const shown = [tls, wss].some((door) => door.client_certificates !== 'off');
+  return {
+    files: {
+      users: access.users_file === '' ? undefined : resolve(access.users_file),
+      rules: resolve(access.rules_file),
+    },
+    anonymous,
+    certificateUsers: access.certificate_users && shown,
+    maxAtATime: access.max_password_checks,
+    maxWaiting: access.max_waiting_checks,
+    maxRemembered: access.max_remembered_passwords,
+  };
+}
+
 /** How often `$SYS` is told, in milliseconds; 0: never. */
 export function systemInterval({ server }: Config): number {
   return server.mqtt.sys_interval;
@@ -319,6 +345,7 @@ export function shardSettings(config: Config, directory: string, terminal: boole
       highWaterBytes: shards.high_water,
       pendingBytesMax: shards.max_pending,
       payloadBytesMax: shards.max_message_size,
+      maxSessions: config.sessions.max_sessions,
     },
     checkpointBytes: shards.checkpoint_bytes,
     checkpointLogBytes: shards.checkpoint_log_bytes,

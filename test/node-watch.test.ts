@@ -9,6 +9,7 @@ import { GROUP_METRICS, METRICS, QUEUE_METRICS } from '../src/ops/metric-table.t
 import { pulseMemory } from '../src/ops/thread-pulse.ts';
 import { startShards } from '../src/shard-threads.ts';
 import { freePort } from './support/broker-process.ts';
+import { AccessFiles } from './support/access-files.ts';
 
 const ROOT = resolve(import.meta.dirname, '.tmp');
 const quiet = { debug() {}, info() {}, warn() {}, error() {} };
@@ -78,15 +79,19 @@ it.each(['worker', 'main'])(
   },
 );
 
-it('a node of a cluster shows every metric of the table', async () => {
+it('a node of a cluster with rules shows every metric of the table', async () => {
+  const files = await AccessFiles.make();
+  await files.rule('allow * * *');
   const address = `127.0.0.1:${await freePort()}`;
   const peers = `cluster.peers=[{id: node-1, addr: "${address}"}]`;
-  const node = await start([`cluster.listen=${address}`, peers]);
+  const rules = [`access.rules_file=${files.rules}`, 'allow_anonymous=true'];
+  const node = await start([`cluster.listen=${address}`, peers, ...rules]);
   running.push(node);
   const { body } = await get(node.ops?.port ?? 0, '/metrics');
   for (const { name } of [...METRICS, ...QUEUE_METRICS, ...GROUP_METRICS]) {
     expect(body, name).toContain(`\n# TYPE ${name} `);
   }
+  await files.remove();
 });
 
 it('O1: off is off', async () => {

@@ -12,6 +12,7 @@ import type { Key, Leaf, SectionKey } from '../src/config/schema.ts';
 import { defaultDefinition } from '../src/machine/default-definition.ts';
 import { QUEUE_TYPES, definitionProblem } from '../src/machine/definitions.ts';
 import {
+  accessSettings,
   adminOptions,
   brokerOptions,
   logSettings,
@@ -36,6 +37,7 @@ function broker(config: Config): unknown {
 /** Everything that the parts are told. */
 function told(config: Config): unknown {
   return {
+    access: accessSettings(config),
     admin: adminOptions(config, '/data'),
     broker: broker(config),
     doors: mqttDoors(config),
@@ -131,7 +133,13 @@ function eachOf(path: string, { keys }: SectionKey, beside: readonly string[]) {
 }
 const SERVER = KEYS.keys.server.keys;
 
+const USERS = 'access={users_file: u, rules_file: r}';
+
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
+  ...eachOf('access', KEYS.keys.access, [USERS]),
+  'access.users_file': ['access.rules_file=r', 'allow_anonymous=true'],
+  'access.rules_file': ['allow_anonymous=true'],
+  'access.certificate_users': [USERS, ...TLS, 'server.mqtt.tls.client_certificates=optional'],
   ...eachOf('server.mqtt.tls', SERVER.mqtt.keys.tls, TLS),
   ...eachOf('server.mqtt.ws', SERVER.mqtt.keys.ws, WEB_SOCKET),
   ...eachOf('server.mqtt.wss', SERVER.mqtt.keys.wss, WSS),
@@ -191,6 +199,8 @@ function assignments(path: string, value: string): readonly [string[], string[]]
 const NAMED = leaves(KEYS.keys);
 /** Decide at the start whether a listener may be opened: test/config has their tests. */
 const RULES_ONLY = new Set(['allow_anonymous', 'cluster.allow_plaintext']);
+const IN_FILES = QUEUE_TYPES.filter((type) => type !== 'session');
+
 describe('O1: each key changes behaviour', () => {
   const changing = NAMED.filter(({ path }) => !RULES_ONLY.has(path));
 
@@ -269,7 +279,12 @@ describe('the defaults of the file are those of the parts', () => {
     expect(shards.queues.map(({ topics }) => topics)).toEqual([['$queue/orders/#'], ['$queue/#']]);
   });
 
-  it.each(QUEUE_TYPES)('of a queue of type %s', (type) => {
+  it('and no file declares the queue of a session', () => {
+    const set = 'queues=[{name: a, type: session}]';
+    expect(() => parseConfig({ overrides: [set] })).toThrow('session');
+  });
+
+  it.each(IN_FILES)('of a queue of type %s', (type) => {
     for (const name of ['a', '$dlq/a']) {
       if (type === 'ephemeral' && name !== 'a') continue;
       const set = `queues=[{name: ${name}, type: ${type}}]`;

@@ -99,6 +99,7 @@ export interface WireProperties {
 export interface WireMessage {
   readonly offset: number;
   readonly clientId: string;
+  readonly user?: string | undefined;
   readonly protocol: string;
   readonly publishedAtMs: number;
   readonly topic: string;

@@ -12,6 +12,7 @@ import type { Committed } from '../machine/committed.ts';
 import type { Message } from './message.ts';
 import type {
   Broker,
+  BrokerAccess,
   Clock,
   ConsumeRequest,
   ConsumerSink,
@@ -28,6 +29,7 @@ import type {
   QueueInfo,
   MakeRefusal,
   RetainedCursor,
+  SessionStore,
   SettleRequest,
   SettleWaiter,
   Subscriber,
@@ -60,6 +62,8 @@ export interface BrokerOptions {
   readonly autoQueue?: (name: string) => QueueDefinition | undefined;
   /** With so many queues of any origin, none is made on its first use. Default 10,000, from 0. */
   readonly maxQueues?: number;
+  /** Undefined: everybody may do everything. */
+  readonly access?: BrokerAccess | undefined;
 }
 
 export const BROKER_DEFAULTS = {
@@ -69,7 +73,7 @@ export const BROKER_DEFAULTS = {
   maxRetainedMessages: 100_000,
   maxRetainedBytes: 256 * 1024 * 1024,
   maxQueues: 10_000,
-} as const satisfies Required<Omit<BrokerOptions, 'autoQueue'>>;
+} as const satisfies Required<Omit<BrokerOptions, 'autoQueue' | 'access'>>;
 
 /** Plain numbers, copied by whoever shows them. */
 export interface BrokerCounters {
@@ -118,6 +122,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   /** What the broker tells of itself, under `$SYS/`; bounded by what it has to tell. */
   readonly #told: Retained;
   readonly #wills: Wills;
+  readonly #access: BrokerAccess | undefined;
   /** Where queues are made on their first use, or other nodes make some; undefined: neither. */
   readonly #unknown: UnknownQueues | undefined;
   /** Hears what became of copies that nobody waits for. */
@@ -137,20 +142,20 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.maxTopicLength = settings.maxTopicLength;
     this.#queues = queues;
     this.#router = new Router(queues.queues, settings);
-    this.#retained = new Retained(clock, {
-      maxMessages: settings.maxRetainedMessages,
-      maxBytes: settings.maxRetainedBytes,
-    });
+    const { autoQueue, access } = options;
+    this.#access = access;
+    const { maxRetainedMessages: maxMessages, maxRetainedBytes: maxBytes } = settings;
+    this.#retained = new Retained(clock, { maxMessages, maxBytes }, access);
     const bounds = { maxMessages: Number.POSITIVE_INFINITY, maxBytes: Number.POSITIVE_INFINITY };
     this.#told = new Retained(clock, bounds);
     this.#wills = new Wills(clock, (will) => this.#publishWill(will));
-    const { autoQueue } = options;
     if (autoQueue === undefined && !queues.isShared) return;
     const unknown = new UnknownQueues({
       lookUp: queues.isShared ? (name) => queues.lookUp(name) : undefined,
       definitionOf: (name) => autoQueue?.(name),
+      mayDeclare: (origin, name) => access?.mayDeclare(origin, name) !== false,
       maxQueues: settings.maxQueues,
-      queueCount: () => queues.queues.count,
+      queueCount: () => queues.queues.count - queues.queues.sessionCount,
       queue: (name) => this.queue(name),
       declare: (definition) => queues.admin.declare(definition),
       refresh: () => this.#readQueues(),
@@ -198,6 +203,10 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     return this.#queues.leader;
   }
 
+  get sessions(): SessionStore {
+    return this.#queues.sessions;
+  }
+
   publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome {
     this.#readQueues();
     this.counters.published++;
@@ -206,14 +215,15 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     if (route.reserved) return this.#refuse('topic-reserved');
     const { origin, key } = publisher;
     if (!route.forQueues) {
-      const refusal = this.#publishLive(message, route, publisher.subscriber);
+      const refusal = this.#publishLive(message, route, publisher);
       if (refusal !== undefined) return this.#refuse(refusal);
       if (route.unawaited.length > 0) this.#captureUnawaited(message, route, origin);
-      if (route.queues.length === 0) return UNLOGGED;
+      const queues = message.qos === 0 ? route.queuesAtQos0 : route.queues;
+      if (queues.length === 0) return UNLOGGED;
       this.counters.captured++;
       const losses = this.#captureLosses;
       const waiter = tag === undefined ? losses : (publisher.waiter ?? losses);
-      this.#queues.enqueue(route.queues, message, origin, waiter, tag ?? 0, key);
+      this.#queues.enqueue(queues, message, origin, waiter, tag ?? 0, key);
       return 'waiting';
     }
     if (route.unknown !== undefined && this.#unknown !== undefined) {
@@ -237,18 +247,18 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   #publishLive(
     message: Message,
     route: Route,
-    publisher: Subscriber | undefined,
+    { origin, subscriber }: Publisher,
   ): PublishRefusal | undefined {
     const { targets, shares } = route;
     if (targets.length === 0 && shares.length === 0 && !message.retain) return undefined;
     // Without an expiry nobody asks when it was published, and the clock is spared.
     const publishedAtMs = message.properties?.expirySeconds === undefined ? 0 : this.clock.now();
-    const publication = new LivePublication(message, publishedAtMs, false);
+    const publication = new LivePublication(message, publishedAtMs, { origin, owned: false });
     if (message.retain && !this.#retained.set(publication)) {
       this.counters.retainedFull++;
       return 'retained-full';
     }
-    this.#fanOut(publication, route, publisher);
+    this.#fanOut(publication, route, subscriber);
     return undefined;
   }
 
@@ -282,7 +292,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     const before = this.#told.get(topic)?.message.payload;
     if (before !== undefined && sameBytes(before, payload)) return;
     const message: Message = { topic, payload, qos: 0, retain: true, properties: undefined };
-    const publication = new LivePublication(message, 0, true);
+    const publication = new LivePublication(message, 0, { origin: undefined, owned: true });
     this.#told.set(publication);
     const route = this.#router.route(topic);
     if (route?.reserved === true) this.#fanOut(publication, route, undefined);
@@ -398,8 +408,10 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.#wills.now(clientId);
   }
 
+  /** By the rights that hold now: they may have gone since CONNECT. */
   #publishWill(will: Will): void {
     const { origin, message } = will;
+    if (this.#access?.mayPublish(origin, message.topic) === false) return;
     const publisher = { origin, subscriber: undefined, waiter: undefined, key: undefined };
     this.publish(message, publisher, undefined);
   }

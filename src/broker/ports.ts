@@ -11,13 +11,35 @@ import type { Committed } from '../machine/committed.ts';
 import type { Position, PublishKey } from '../machine/command.ts';
 import type { Capture, DefaultGroup, QueueDefinition, QueueType } from '../machine/definitions.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
+import type { ConsumerSink, Origin, QueueConsumer, SettleOutcome } from './consumer.ts';
 import type { Message } from './message.ts';
+import type { SessionStore } from './session-store.ts';
 import type { RetainedCursor, Subscriber, SubscriptionOptions } from './subscriber.ts';
 
 export type { Committed } from '../machine/committed.ts';
 export type { Position, PublishKey } from '../machine/command.ts';
 export type { QueueDefinition } from '../machine/definitions.ts';
 export type { Offset, QueueId } from '../machine/ids.ts';
+export { CANCEL_REASONS } from './consumer.ts';
+export type {
+  CancelReason,
+  ConsumerSink,
+  Delivery,
+  Origin,
+  QueueConsumer,
+  SettleOutcome,
+} from './consumer.ts';
+export { SESSION_REFUSALS, SessionError } from './session-store.ts';
+export type {
+  ClaimedSession,
+  ClaimRequest,
+  SessionChange,
+  SessionHandle,
+  SessionLimits,
+  SessionRefusal,
+  SessionStore,
+  StoredSubscription,
+} from './session-store.ts';
 export type {
   Match,
   Publication,
@@ -62,6 +84,8 @@ export const ENQUEUE_REFUSALS = [
   'invalid-option',
   /** No queue takes it, and there are too many to make one more. */
   'too-many-queues',
+  /** Its publisher has no right to it, or to have its queue made. */
+  'not-authorized',
 ] as const;
 export type EnqueueRefusal = (typeof ENQUEUE_REFUSALS)[number];
 
@@ -86,6 +110,8 @@ export interface QueueInfo {
  */
 export interface QueueDirectory extends Iterable<QueueInfo> {
   readonly count: number;
+  /** Those of them that are of durable sessions. */
+  readonly sessionCount: number;
   get(queueId: QueueId): QueueInfo | undefined;
   named(name: string): QueueInfo | undefined;
   /**
@@ -93,27 +119,14 @@ export interface QueueDirectory extends Iterable<QueueInfo> {
    * `$queue/#`). What did not change is the same object, and keeps its place.
    */
   readonly patterned: readonly QueueInfo[];
-}
-
-export type SettleOutcome = 'complete' | 'requeue' | 'discard';
-
-export interface Delivery {
-  readonly queueId: QueueId;
-  readonly queueName: string;
-  readonly groupName: string;
-  readonly offset: Offset;
-  /** (term, number) names this delivery; a requeue or discard counts only from the current one. */
-  readonly term: number;
-  readonly deliveryNumber: number;
-  /** 1 for the first delivery attempt; redelivery without an attempt keeps it. */
-  readonly attempt: number;
-  readonly redelivered: boolean;
-  /** Who published it. */
-  readonly origin: Origin;
-  /** Milliseconds since 1970-01-01 UTC; message expiry counts from here. */
-  readonly publishedAtMs: number;
-  /** Its bytes are views that are valid during the call only. */
-  readonly message: Message;
+  /** One of these; undefined: the queue has the default topics, or there is none. */
+  patternedNamed(name: string): QueueInfo | undefined;
+  /**
+   * Names of the queues that may have other patterns, or none any more, since the last call;
+   * undefined: `patterned` is to be looked through. For one reader, whom a change of one queue
+   * costs what one costs, however many there are.
+   */
+  takeChanged(): readonly string[] | undefined;
 }
 
 export interface ConsumeRequest {
@@ -133,26 +146,9 @@ export interface ConsumeRequest {
    * anybody, or by their time-out, and `ended` tells it.
    */
   readonly manual: boolean;
+  /** Of the owner of a durable session, for its queue; absent: for any other queue. */
+  readonly ownerEpoch?: number;
 }
-
-/** Implemented by a frontend; lives as long as its consumer. */
-export interface ConsumerSink {
-  /** Once, before the first delivery: the group exists, and this consumer is its member. */
-  attached(groupName: string): void;
-  delivered(delivery: Delivery): void;
-  /** After the deliveries of one batch: time to write to the socket once. */
-  batchEnd(): void;
-  /**
-   * Of a manual consumer alone: a delivery of its ended otherwise than by `close`, and its place is
-   * free again (the credit comes back by `grant` alone).
-   */
-  ended(offset: Offset, deliveryNumber: number): void;
-  /** Nothing follows. `refused`: it was never a member; `detail` says why, for people. */
-  cancelled(reason: CancelReason, detail: string): void;
-}
-
-export const CANCEL_REASONS = ['queue-deleted', 'unavailable', 'group-deleted', 'refused'] as const;
-export type CancelReason = (typeof CANCEL_REASONS)[number];
 
 export type AskedOutcome = SettleOutcome | 'commit' | 'extend';
 
@@ -190,21 +186,6 @@ export type SettleProof = Extract<SettleAnswer, 'done' | 'already'>;
 export interface SettleWaiter {
   /** Once for each `settle`; never during the call. */
   settled(tag: number, answer: SettleAnswer): void;
-}
-
-export interface QueueConsumer {
-  /** More deliveries may be sent: adds to the credit. */
-  grant(deliveries: number): void;
-  /**
-   * Idempotent. `complete` counts always, also after `close`; the others only from the current
-   * delivery, and not after `close`.
-   */
-  settle(offset: Offset, term: number, deliveryNumber: number, outcome: SettleOutcome): void;
-  /**
-   * Ends the consumer. `lost`: its connection died, and what it held counts as an attempt;
-   * `returned`: it handed back what it held unprocessed, which does not count.
-   */
-  close(how: 'lost' | 'returned'): void;
 }
 
 export interface QueueClient {
@@ -247,6 +228,7 @@ export interface QueueClient {
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer;
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void;
   readonly admin: QueueAdmin;
+  readonly sessions: SessionStore;
 }
 
 /** A publish that found none of its queues any more; its bytes are valid during the call only. */
@@ -350,12 +332,6 @@ export interface QueueAdmin {
   deleteGroup(name: string, group: string): Promise<void>;
 }
 
-/** Who published: stamped by the broker under the reserved `_flux.` prefix. */
-export interface Origin {
-  readonly clientId: string;
-  readonly protocol: 'mqtt';
-}
-
 // ------------------------------------------------------------------------------------------
 // What frontends call.
 
@@ -388,6 +364,16 @@ export type PublishOutcome = Unlogged | 'waiting' | PublishRefusal;
 /** Why a queue was not made on its first use. */
 export type MakeRefusal = Extract<PublishRefusal, 'no-queue' | 'too-many-queues' | 'unavailable'>;
 
+/** Who may do what, where that is not asked by the frontend of whoever does it. */
+export interface BrokerAccess {
+  /** Goes up when other rules hold. */
+  readonly version: number;
+  /** Whether whoever published it may do so now: a retained message, a will. */
+  mayPublish(origin: Origin, topic: string): boolean;
+  /** Whether a queue that is not there is made for him. */
+  mayDeclare(origin: Origin, queueName: string): boolean;
+}
+
 /** Who publishes; one object for as long as its connection lives. */
 export interface Publisher {
   readonly origin: Origin;
@@ -403,6 +389,8 @@ export interface Broker {
   readonly clock: Clock;
   /** The most levels that a topic name or a filter may have. */
   readonly maxTopicLevels: number;
+  /** Those that outlive their connection, and this process. */
+  readonly sessions: SessionStore;
   /** The longest topic name or filter, in UTF-16 units. */
   readonly maxTopicLength: number;
   /** The node that leads shard 0, as far as this one knows; '': nobody knows. */

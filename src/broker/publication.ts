@@ -6,19 +6,28 @@
  */
 
 import { type Message, ownedMessage } from './message.ts';
-import type { Publication } from './ports.ts';
+import type { Origin, Publication } from './ports.ts';
+
+interface From {
+  readonly origin: Origin | undefined;
+  /** Its bytes are its own already. */
+  readonly owned: boolean;
+}
 
 export class LivePublication implements Publication {
   message: Message;
   readonly publishedAtMs: number;
   encoder: object | undefined = undefined;
   fanningOut = false;
+  /** Undefined: the broker itself. */
+  readonly origin: Origin | undefined;
   #owned: boolean;
 
-  constructor(message: Message, publishedAtMs: number, owned: boolean) {
+  constructor(message: Message, publishedAtMs: number, from: From) {
     this.message = message;
     this.publishedAtMs = publishedAtMs;
-    this.#owned = owned;
+    this.origin = from.origin;
+    this.#owned = from.owned;
   }
 
   keep(): void {

@@ -3,14 +3,14 @@
  *
  * A topic of `$queue/` goes to every queue with a matching pattern, otherwise to the catch-all
  * queue; the pattern `$queue/#` of the catch-all itself therefore never counts as a match. An
- * ordinary topic goes to every queue with a pattern that captures it. A queue whose patterns match
- * twice stores it once.
+ * ordinary topic goes to every queue with a pattern that captures it, at QoS 0 to those alone that
+ * are no session's. A queue whose patterns match twice stores it once.
  *
  * Nearly every queue has its own pattern alone (`$queue/<name>/#`): such a one is found by its name
  * in the directory of queues, and costs nothing here; only those with other patterns are known, and
- * lie in the tree. A new list of them is compared with the last one: what is at the same place from
- * the front or from the end and is the same object is passed over, so that one change among many
- * touches one.
+ * lie in the tree. The directory tells the names of those that changed, so that one change among
+ * many touches one; where it cannot, its new list is compared with the last one: what is at the
+ * same place from the front or from the end and is the same object is passed over.
  */
 
 import type { QueueId } from '../machine/ids.ts';
@@ -29,6 +29,8 @@ export interface QueueRoute {
 
 export interface Captures {
   readonly awaited: readonly QueueId[];
+  /** Those of `awaited` that take a message at QoS 0 too: all but queues of sessions. */
+  readonly awaitedAtQos0: readonly QueueId[];
   readonly unawaited: readonly QueueId[];
 }
 
@@ -37,11 +39,12 @@ export type QueueChange = 'queues' | 'captures';
 
 const NONE: readonly QueueId[] = [];
 const NO_ROUTE: QueueRoute = { queues: NONE, unknown: undefined };
-const NO_CAPTURES: Captures = { awaited: NONE, unawaited: NONE };
+const NO_CAPTURES: Captures = { awaited: NONE, awaitedAtQos0: NONE, unawaited: NONE };
 
 export class QueueRoutes {
   readonly #directory: QueueDirectory;
-  #list: readonly QueueInfo[] = [];
+  /** What was looked through last; undefined: names were told of since. */
+  #list: readonly QueueInfo[] | undefined = [];
   /** Those of the list. */
   readonly #patterned = new Map<string, QueueInfo>();
   readonly #patterns = new TopicTrie<QueueInfo>();
@@ -54,8 +57,23 @@ export class QueueRoutes {
 
   /** The directory has changed. */
   changed(): QueueChange {
+    const names = this.#directory.takeChanged();
+    if (names === undefined) return this.#lookThrough();
+    this.#list = undefined;
+    let change: QueueChange = 'queues';
+    for (const name of names) {
+      const queue = this.#directory.patternedNamed(name);
+      const known = this.#patterned.get(name);
+      if (known !== undefined && queue !== undefined && sameRoutes(known, queue)) continue;
+      change = stronger(change, this.#remove(name));
+      if (queue !== undefined) change = stronger(change, this.#add(queue));
+    }
+    return change;
+  }
+
+  #lookThrough(): QueueChange {
     const queues = this.#directory.patterned;
-    const before = this.#list;
+    const before = this.#list ?? [...this.#patterned.values()];
     this.#list = queues;
     const shorter = Math.min(before.length, queues.length);
     let from = 0;
@@ -107,8 +125,12 @@ export class QueueRoutes {
     const found: QueueInfo[] = [];
     this.#patterns.match(topic, found);
     if (found.length === 0) return NO_CAPTURES;
+    const awaited = found.filter(({ capture }) => capture === 'sync');
+    const hasSessions = awaited.some(({ type }) => type === 'session');
+    const all = idsOf(awaited);
     return {
-      awaited: idsOf(found.filter(({ capture }) => capture === 'sync')),
+      awaited: all,
+      awaitedAtQos0: hasSessions ? idsOf(awaited.filter(({ type }) => type !== 'session')) : all,
       unawaited: idsOf(found.filter(({ capture }) => capture === 'async')),
     };
   }

@@ -31,6 +31,11 @@ export function parseQueueTopic(topic: string): QueueTopic | undefined {
   return split(topic, second);
 }
 
+/** What is asked for where a right to a queue is meant. */
+export function queueTopic(name: string): string {
+  return `${QUEUE_PREFIX}${name}`;
+}
+
 function levelEnd(topic: string, from: number): number {
   const slash = topic.indexOf('/', from);
   return slash === -1 ? topic.length : slash;

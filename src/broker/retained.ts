@@ -5,20 +5,28 @@
  * In memory, bounded by count and by bytes; a message for a new topic above either bound is
  * refused, one that takes the place of another is judged by what the whole would then be. Expired
  * ones are never shown, and are removed a few at a time by `sweep`. A walk is cut into steps by its
- * caller (S4): the tree may change between them.
+ * caller (S4): the tree may change between them. What its publisher has no right to any more is
+ * kept and not shown.
  *
  * MQTT 5.0 sections 3.3.1.3 and 4.7.
  */
 
 import { keptBytes, remainingExpiry } from './message.ts';
-import type { Clock, Publication, RetainedCursor } from './ports.ts';
+import type { BrokerAccess, Clock, Publication, RetainedCursor } from './ports.ts';
 import { LivePublication } from './publication.ts';
 
 interface Node {
   readonly parent: Node | undefined;
   readonly level: string;
   children: Map<string, Node> | undefined;
-  publication: LivePublication | undefined;
+  publication: KeptPublication | undefined;
+}
+
+/** As it is kept, with what was found of its publisher's right to it. */
+class KeptPublication extends LivePublication {
+  allowed = true;
+  /** By which version of the rules; 0: not yet. */
+  judgedBy = 0;
 }
 
 export interface RetainedLimits {
@@ -39,10 +47,12 @@ export class Retained {
   #sweepAt: Iterator<[string, LivePublication]> | undefined;
   #count = 0;
   #bytes = 0;
+  readonly #access: BrokerAccess | undefined;
 
-  constructor(clock: Clock, limits: RetainedLimits) {
+  constructor(clock: Clock, limits: RetainedLimits, access?: BrokerAccess) {
     this.#clock = clock;
     this.#limits = limits;
+    this.#access = access;
   }
 
   get count(): number {
@@ -70,7 +80,8 @@ export class Retained {
     if (added > 0 && this.#bytes + added > this.#limits.maxBytes) return false;
     publication.keep();
     // A publication of its own: what goes to live subscribers now may have an encoder.
-    const kept = new LivePublication(publication.message, publication.publishedAtMs, true);
+    const { message, publishedAtMs, origin } = publication;
+    const kept = new KeptPublication(message, publishedAtMs, { origin, owned: true });
     this.#make(topic).publication = kept;
     if (before === undefined) this.#count++;
     this.#bytes += added;
@@ -92,6 +103,18 @@ export class Retained {
   isExpired(publication: Publication): boolean {
     const { message, publishedAtMs } = publication;
     return remainingExpiry(message, publishedAtMs, this.#clock.now()) === 0;
+  }
+
+  /** Whoever published it may still do so, or it is not shown (S6). */
+  isAllowed(publication: KeptPublication): boolean {
+    const { origin } = publication;
+    if (this.#access === undefined || origin === undefined) return true;
+    const { version } = this.#access;
+    if (publication.judgedBy !== version) {
+      publication.judgedBy = version;
+      publication.allowed = this.#access.mayPublish(origin, publication.message.topic);
+    }
+    return publication.allowed;
   }
 
   /** Looks at up to `maxSteps` messages that have an expiry and removes the expired ones. */
@@ -188,7 +211,9 @@ class Cursor implements RetainedCursor {
         this.#descend(node, frame.at + 1);
       }
       if (!matches || node.publication === undefined) continue;
-      if (!this.#store.isExpired(node.publication)) return node.publication;
+      const { publication } = node;
+      if (this.#store.isExpired(publication) || !this.#store.isAllowed(publication)) continue;
+      return publication;
     }
     return 'more';
   }

@@ -40,6 +40,8 @@ export interface Route {
   readonly forQueues: boolean;
   /** Each stores it once; the publisher's acknowledgement waits for them. */
   readonly queues: readonly QueueId[];
+  /** Those of them that take it at QoS 0 too; differs where sessions are among them. */
+  readonly queuesAtQos0: readonly QueueId[];
   /** The same, but nobody waits (`capture: async`). */
   readonly unawaited: readonly QueueId[];
   /** The name of a queue that is not known and whose topic this is, where no other takes it. */
@@ -164,6 +166,7 @@ export class Router {
       version,
       forQueues: true,
       queues,
+      queuesAtQos0: queues,
       unawaited: NO_QUEUES,
       unknown,
       targets: NO_TARGETS,
@@ -184,11 +187,12 @@ export class Router {
         ownMatch: options.noLocal ? before?.ownMatch : merge(subscriber, before?.ownMatch, options),
       });
     }
-    const { awaited, unawaited } = this.#queues.capturing(topic);
+    const { awaited, awaitedAtQos0, unawaited } = this.#queues.capturing(topic);
     return {
       version: this.#version,
       forQueues: false,
       queues: awaited,
+      queuesAtQos0: awaitedAtQos0,
       unawaited,
       unknown: undefined,
       targets: [...targets.values()],

@@ -22,6 +22,7 @@ import {
   type EnqueueWaiter,
   type GonePublish,
   type MakeRefusal,
+  type Origin,
   type Publisher,
   type QueueDefinition,
   type QueueInfo,
@@ -59,6 +60,8 @@ export interface UnknownQueuesParts {
   /** As that of the client of the queues; undefined: what `queue` says is the newest state. */
   readonly lookUp: ((name: string) => Promise<boolean>) | undefined;
   readonly definitionOf: (name: string) => QueueDefinition | undefined;
+  /** Whether one is made for him. */
+  readonly mayDeclare: (origin: Origin, name: string) => boolean;
   /** With so many queues, none is made. */
   readonly maxQueues: number;
   readonly queueCount: () => number;
@@ -106,10 +109,11 @@ export class UnknownQueues {
     name: string,
     message: Message,
     from: { readonly publisher: Publisher; readonly tag: number | undefined },
-  ): 'waiting' | MakeRefusal | undefined {
+  ): 'waiting' | MakeRefusal | 'not-authorized' | undefined {
     const known = this.#searches.get(name);
     if (known === undefined && this.#parts.lookUp === undefined) {
       if (this.#definitionOf(name) === undefined) return undefined;
+      if (!this.#parts.mayDeclare(from.publisher.origin, name)) return 'not-authorized';
       if (this.#isFull) return 'too-many-queues';
     }
     // The publisher's key is that of the publish in hand: it must not change while this one waits.
@@ -202,7 +206,12 @@ export class UnknownQueues {
     const asked = this.find(name);
     const found = asked === undefined ? undefined : await asked;
     if (found !== undefined) return typeof found === 'string' ? found : undefined;
-    const made = this.#definitionOf(name) === undefined ? undefined : this.#make(name);
+    if (this.#definitionOf(name) === undefined) return undefined;
+    const { mayDeclare } = this.#parts;
+    if (!search.held.some(({ publisher }) => mayDeclare(publisher.origin, name))) {
+      return 'not-authorized';
+    }
+    const made = this.#make(name);
     if (made === undefined) return undefined;
     // Nobody has heard that it is made: it is there for everyone who comes until then.
     search.isOpen = true;

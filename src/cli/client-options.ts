@@ -1,6 +1,7 @@
 /** Options that `pub` and `sub` share, and their readers. */
 
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { readDuration } from '../config/values.ts';
 import { CliError, ExitCode } from './exit-codes.ts';
@@ -11,6 +12,8 @@ export interface ClientFlags {
   readonly port: number;
   readonly mqttVersion: MqttVersion;
   readonly id?: string;
+  readonly user?: string;
+  readonly passwordFile?: string;
   readonly timeout: number;
   readonly keepAlive: number;
   readonly qos: Qos;
@@ -91,6 +94,8 @@ export function addClientOptions(command: Command): Command {
     .option('-p, --port <port>', 'its port', wholeNumber(1, 65_535), 1883)
     .option('-V, --mqtt-version <version>', '4 (MQTT 3.1.1) or 5 (MQTT 5.0)', readVersion, 5)
     .option('-i, --id <client-id>', 'client id (a random one otherwise)')
+    .option('-u, --user <name>', 'user name; its password is in FLUXMQ_PASSWORD, or in a file')
+    .option('--password-file <file>', 'the first line of it is the password')
     .addOption(timeout)
     .option(
       '-k, --keep-alive <seconds>',
@@ -102,11 +107,28 @@ export function addClientOptions(command: Command): Command {
     .helpOption('--help', 'show this help');
 }
 
+/** Never from an argument: everybody on the machine sees those. */
+function passwordOf({ user, passwordFile }: ClientFlags): string | undefined {
+  if (user === undefined) {
+    if (passwordFile === undefined) return undefined;
+    throw new CliError(ExitCode.usage, '--password-file needs --user');
+  }
+  if (passwordFile === undefined) return process.env['FLUXMQ_PASSWORD'];
+  try {
+    return readFileSync(passwordFile, 'utf8').split(/\r?\n/, 1)[0];
+  } catch (cause) {
+    const text = cause instanceof Error ? cause.message : String(cause);
+    throw new CliError(ExitCode.usage, `cannot read the password: ${text}`, { cause });
+  }
+}
+
 export function connectOptions(flags: ClientFlags): ConnectOptions {
   return {
     host: flags.host,
     port: flags.port,
     version: flags.mqttVersion,
+    user: flags.user,
+    password: passwordOf(flags),
     clientId: flags.id ?? `fluxmq-${randomBytes(6).toString('hex')}`,
     keepAliveSeconds: flags.keepAlive,
     timeoutMs: flags.timeout,

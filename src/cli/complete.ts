@@ -48,6 +48,11 @@ const names: Names = {
     }),
   groups: (flags, queue) =>
     ask(flags, async (client) => (await client.show(queue)).groups.map(({ name }) => name)),
+  users: async ({ config, file }) => {
+    const { usersOf, usersPath } = await import('./access/users-store.ts');
+    const flags = { ...(config !== undefined && { config }), ...(file !== undefined && { file }) };
+    return [...(await usersOf(usersPath(flags))).keys()].slice(0, NAMES_MAX);
+  },
 };
 
 /** Names with a line break could not be told apart. */

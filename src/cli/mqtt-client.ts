@@ -20,6 +20,8 @@ export interface ConnectOptions {
   readonly port: number;
   readonly version: MqttVersion;
   readonly clientId: string;
+  readonly user: string | undefined;
+  readonly password: string | undefined;
   readonly keepAliveSeconds: number;
   readonly timeoutMs: number;
 }
@@ -91,13 +93,15 @@ export class MqttClient {
 
   static async connect(options: ConnectOptions): Promise<MqttClient> {
     const client = new MqttClient(options);
-    const { version, clientId, keepAliveSeconds } = options;
+    const { version, clientId, user, password, keepAliveSeconds } = options;
     client.#send({
       cmd: 'connect',
       protocolId: 'MQTT',
       protocolVersion: version,
       clean: true,
       clientId,
+      ...(user !== undefined && { username: user }),
+      ...(password !== undefined && { password: Buffer.from(password) }),
       keepalive: keepAliveSeconds,
     });
     const answer = await client.#answer(0, 'the CONNACK');

@@ -6,10 +6,11 @@
  * by that either). A failed store ends the process within a second with a code of its own.
  */
 
+import { AccessFileError } from '../access/lines.ts';
 import { AdminSocketError } from '../admin/socket.ts';
 import { type Config, isLoopback } from '../config/config.ts';
 import { ListenError, type Listening, Node, StartGivenUp } from '../node.ts';
-import { logSettings, serverTlsSettings } from '../options.ts';
+import { accessSettings, logSettings, serverTlsSettings } from '../options.ts';
 import { PeerStartError } from '../peer-start-error.ts';
 import { ServerTlsError } from '../protocol/doors/server-tls.ts';
 import { startShards } from '../shard-threads.ts';
@@ -35,7 +36,8 @@ export async function runBroker(config: Config): Promise<void> {
   });
   const parts = { config, log, version: version(), startShards, terminal, signal };
   const started = startNode(parts);
-  if (serverTlsSettings(config) !== undefined) reloadOnHangUp(started);
+  const settings = [serverTlsSettings(config), accessSettings(config)];
+  if (settings.some((each) => each !== undefined)) reloadOnHangUp(started);
   const node = await started;
   if (node === undefined) return;
   process.stdout.write(greeting(node, config));
@@ -67,7 +69,7 @@ async function startNode(parts: Parameters<typeof Node.start>[0]): Promise<Node 
       const code = error.isAboutListening ? ExitCode.listener : ExitCode.usage;
       throw new CliError(code, `${error.message} (${error.key})`, { cause: error });
     }
-    if (error instanceof ServerTlsError) {
+    if (error instanceof ServerTlsError || error instanceof AccessFileError) {
       throw new CliError(ExitCode.usage, `${error.message} (${error.key})`, { cause: error });
     }
     const code = storageExitCode(error);
@@ -81,8 +83,8 @@ async function startNode(parts: Parameters<typeof Node.start>[0]): Promise<Node 
 }
 
 /**
- * Without TLS there is nothing to read again, and SIGHUP ends the process as it does by itself: the
- * terminal is gone.
+ * Without TLS and without users there is nothing to read again, and SIGHUP ends the process as it
+ * does by itself: the terminal is gone.
  */
 function reloadOnHangUp(started: Promise<Node | undefined>): void {
   process.on('SIGHUP', () => {

@@ -4,6 +4,7 @@
  * means.
  */
 
+import { access } from './access-keys.ts';
 import { admin } from './admin-keys.ts';
 import { cluster } from './cluster-keys.ts';
 import { NODE_NAME_RULE, nodeIdProblem } from './node-names.ts';
@@ -100,10 +101,13 @@ export const KEYS = section('FluxMQ', {
   }),
   allow_anonymous: onOff({
     about:
-      'Whether listeners outside loopback are allowed. There are no users and no rights in this ' +
-      'version: who reaches a listener may do everything.',
+      'Whether clients that do not say who they are come in from other machines. Without ' +
+      '`access.rules_file`: listeners outside loopback are allowed, and whoever reaches one may ' +
+      'do everything. With it: clients without a user name and a certificate come in, and may do ' +
+      'what rules allow to `anonymous` or `*`.',
     fallback: false,
   }),
+  access,
   server,
   admin,
   sessions,
@@ -126,7 +130,6 @@ const LATER = [
   'security',
   'telemetry',
   'tracing',
-  'users',
   'server.amqp',
   'server.amqp091',
   'server.amqp10',
@@ -137,6 +140,8 @@ const LATER = [
 
 /** Keys of the FluxMQ in Go that have another name here: told by it. */
 const ELSEWHERE: ReadonlyMap<string, string> = new Map([
+  ['acl', 'access.rules_file'],
+  ['users', 'access.users_file'],
   ['broker', 'shards.max_message_size, retained.* and queues[].retry'],
   ['queue_manager', 'queues and shards'],
   ['session', 'sessions'],

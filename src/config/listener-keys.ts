@@ -17,7 +17,7 @@ import {
 
 const WHERE =
   'Where to listen: `host:port`, or `off`. Without a host every interface is meant; port 0 lets ' +
-  'the system choose. Outside loopback only with `allow_anonymous: true`';
+  'the system choose. Outside loopback only with `access.rules_file` or `allow_anonymous: true`';
 
 const ORIGINS_MAX = 100;
 
@@ -26,8 +26,8 @@ const PER_ADDRESS_MAX = 1_000_000;
 
 /** What one address may have of a listener. */
 const perAddress = section(
-  'What one address may have of this listener: IPv4 as it is, IPv6 by its network. Loopback is an ' +
-    'address like others, and so is a proxy: whoever comes through one counts as it.',
+  'What one address may have of this listener: IPv4 as it is, IPv6 by its network. Loopback is ' +
+    'an address like others, and so is a proxy: whoever comes through one counts as it.',
   {
     max_connections: wholeOrAuto({
       about: 'Connections at a time; further ones are closed at once. 0 is no bound.',

@@ -17,6 +17,7 @@ export function brokenRules(config: Config, places: Places): ConfigProblem[] {
     problems.push({ code, place: places.get(at) ?? NO_PLACE, key, text });
   };
   checkListeners(config, tell);
+  checkAccess(config, tell);
   checkWebSocket(config, tell);
   checkTls(config, tell);
   checkCluster(config, tell);
@@ -43,13 +44,15 @@ function checkListeners(config: Config, tell: Tell): void {
   for (const { addr, client_certificates: shown } of [mqtt.tls, mqtt.wss]) {
     if (shown === 'required') known.add(addr);
   }
+  if (config.access.rules_file !== '') for (const door of doors) known.add(mqtt[door].addr);
   const taken = new Map<string, string>();
   for (const [key, address] of listeners) {
     if (address === undefined) continue;
     if (!known.has(address) && !isLoopback(address.host) && !config.allow_anonymous) {
+      const named = key.startsWith('server.mqtt') ? 'name access.rules_file, ' : '';
       const text =
-        `${writeAddress(address)} can be reached from other machines, and this version knows no ` +
-        'users: listen on 127.0.0.1, or say allow_anonymous: true';
+        `${writeAddress(address)} can be reached from other machines, and whoever does is not ` +
+        `asked who he is: listen on 127.0.0.1, ${named}or say allow_anonymous: true`;
       tell('conflict', key, text);
     }
     const other = taken.get(writeAddress(address));
@@ -58,6 +61,23 @@ function checkListeners(config: Config, tell: Tell): void {
     }
     if (address.port !== 0) taken.set(writeAddress(address), key);
   }
+}
+
+function checkAccess({ access, server, allow_anonymous: anonymous }: Config, tell: Tell): void {
+  if (access.rules_file === '') {
+    if (access.users_file === '') return;
+    tell(
+      'conflict',
+      'access.users_file',
+      'users without rules may do nothing: name rules_file too',
+    );
+    return;
+  }
+  const { tls, wss } = server.mqtt;
+  const shown = [tls, wss].some((door) => door.client_certificates !== 'off');
+  if (access.users_file !== '' || anonymous || (access.certificate_users && shown)) return;
+  const text = 'nobody could come in: name access.users_file, or have clients show certificates';
+  tell('conflict', 'access.rules_file', text);
 }
 
 function checkWebSocket({ server }: Config, tell: Tell): void {

@@ -4,7 +4,7 @@
  */
 
 import { mqttTcp, mqttTls, mqttWs, mqttWss } from './listener-keys.ts';
-import { address, duration, onOff, section, size, text, whole } from './schema.ts';
+import { address, choice, duration, onOff, section, size, text, whole } from './schema.ts';
 import { tls } from './tls-keys.ts';
 
 const RESPONSE_INFORMATION_MAX = 1024;
@@ -20,6 +20,34 @@ function responseProblem(written: string): string | undefined {
     ? 'has a wildcard or a NUL: it is no beginning of a topic'
     : undefined;
 }
+
+const clientRate = section('How fast one connection may send. There is no bound by default.', {
+  messages: whole({
+    about: 'PUBLISH packets a second; 0 is no bound.',
+    fallback: 0,
+    min: 0,
+    max: 10_000_000,
+  }),
+  bytes: size({
+    about: 'Bytes a second, of all packets; 0B is no bound.',
+    fallback: '0B',
+    min: '0B',
+    max: '16GiB',
+  }),
+  burst: duration({
+    about: 'For how long it may save up what it does not send, to send it at once.',
+    fallback: '1s',
+    min: '100ms',
+    max: '1h',
+  }),
+  on_rate: choice({
+    about:
+      '`slow`: who is too fast is not read until it may send again, and nothing is lost. ' +
+      '`disconnect`: it is disconnected (0x96).',
+    choices: ['slow', 'disconnect'],
+    fallback: 'slow',
+  }),
+});
 
 const mqtt = section('What MQTT clients may do, and what they cost at most.', {
   tcp: mqttTcp,
@@ -123,6 +151,7 @@ const mqtt = section('What MQTT clients may do, and what they cost at most.', {
     min: 1,
     max: 1_000_000,
   }),
+  client_rate: clientRate,
   sys_interval: duration({
     about:
       'How often the broker tells of itself under `$SYS/broker/...`, to those who subscribe ' +

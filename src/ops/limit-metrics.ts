@@ -24,6 +24,8 @@ export const LIMIT_METRICS: readonly MetricRow[] = [
       'buffered',
       'subscriptions',
       'pending-subscribes',
+      'message-rate',
+      'byte-rate',
       'retained',
     ),
   },

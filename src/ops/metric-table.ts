@@ -5,6 +5,7 @@
  * A figure that is not there gives no series: a missing number is not zero.
  */
 
+import { ACCESS_METRICS } from './access-metrics.ts';
 import { ALARM_KINDS, SEPARATOR } from './figures.ts';
 import { LIMIT_METRICS } from './limit-metrics.ts';
 import { type MetricRow, each, of } from './metric-row.ts';
@@ -84,6 +85,7 @@ export const METRICS: readonly MetricRow[] = [
     help: 'Connections that ended because their client broke the protocol.',
     series: of('mqtt/protocol-errors'),
   },
+  ...ACCESS_METRICS,
   {
     name: 'fluxmq_sessions',
     kind: 'gauge',

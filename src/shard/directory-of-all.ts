@@ -32,6 +32,12 @@ export class DirectoryOfAll implements QueueDirectory {
     return count;
   }
 
+  get sessionCount(): number {
+    let count = 0;
+    for (const { queues } of this.#parts.all) count += queues.sessionCount;
+    return count;
+  }
+
   get patterned(): Patterned {
     const { all } = this.#parts;
     const isSame =
@@ -41,6 +47,20 @@ export class DirectoryOfAll implements QueueDirectory {
     this.#joined = all.map(({ queues }) => queues.patterned);
     this.#patterned = firstOfEachName(this.#joined);
     return this.#patterned;
+  }
+
+  patternedNamed(name: string): QueueInfo | undefined {
+    for (const { queues } of this.#parts.all) {
+      const found = queues.patternedNamed(name);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  takeChanged(): readonly string[] | undefined {
+    const all = this.#parts.all.map(({ queues }) => queues.takeChanged());
+    if (all.includes(undefined)) return undefined;
+    return all.flatMap((names) => names ?? []);
   }
 
   get(queueId: QueueId): QueueInfo | undefined {

@@ -17,12 +17,13 @@
  *  properties: for each one a tag u8 and its value; a tag at most once, but 5, in order:
  *    1 content type text32   2 correlation id bytes32   3 reply-to text32   4 message id text32
  *    5 user property text32 text32   6 expiry in seconds u32   7 priority u8 (0-9)
- *    8 timestamp in ms u64   9 payload is text u8 (0 or 1)
+ *    8 timestamp in ms u64   9 payload is text u8 (0 or 1)   10 user of the publisher text32, first
  * ```
  *
  * The lengths add up to the whole exactly. The payload comes last, so that a message is delivered
  * as a view. `StoredMessageView` checks all lengths and tags when it is made and decodes texts when
- * they are asked for: its getters never throw. Empty properties come back as none.
+ * they are asked for: its getters never throw. Empty properties come back as none. The user is of
+ * the origin, and lies there so that a message of nobody in particular has no byte of it.
  */
 
 import type { Buffer } from 'node:buffer';
@@ -39,6 +40,8 @@ const RETAIN_FLAG = 0b100;
 const FLAGS_MASK = 0b111;
 const U16_MAX = 0xffff;
 const PRIORITY_MAX = 9;
+/** A tag and the length behind it. */
+const TAGGED_BYTES = 5;
 
 const PROTOCOLS = ['mqtt'] as const satisfies readonly Origin['protocol'][];
 
@@ -52,6 +55,7 @@ export const Tag = {
   priority: 7,
   timestampMs: 8,
   payloadIsText: 9,
+  user: 10,
 } as const;
 
 /** Writes stored messages; `publishedAtMs` is set by its owner, once a turn. */
@@ -61,15 +65,17 @@ export class StoredMessageWriter {
   /** False, and nothing written: a text is too long for its length field. */
   write(writer: WireWriter, message: Message, origin: Origin): boolean {
     const { topic, payload, properties } = message;
-    const { clientId } = origin;
+    const { clientId, user } = origin;
     const start = writer.length;
     const room = STORED_HEADER_BYTES + textRoom(topic) + textRoom(clientId);
-    writer.room(properties === undefined ? room + payload.length : room);
+    const isBare = properties === undefined && user === undefined;
+    writer.room(isBare ? room + payload.length : room);
     const topicStart = start + STORED_HEADER_BYTES;
     const topicEnd = writeText(writer.bytes, topicStart, topic);
     const clientEnd = writeText(writer.bytes, topicEnd, clientId);
     if (topicEnd - topicStart > U16_MAX || clientEnd - topicEnd > U16_MAX) return false;
     writer.length = clientEnd;
+    if (user !== undefined) writeTagged(writer, Tag.user, user);
     if (properties !== undefined) writeProperties(writer, properties);
     const propertyBytes = writer.length - clientEnd;
     writer.append(payload);
@@ -187,14 +193,28 @@ export class StoredMessageView implements Message {
 
   get properties(): MessageProperties | undefined {
     if (this.#propertiesStart === this.#propertiesEnd) return undefined;
+    const start = this.#hasUser ? this.#userEnd : this.#propertiesStart;
+    if (start === this.#propertiesEnd) return undefined;
     return (this.#properties ??= readProperties(
-      new WireReader(this.#bytes, this.#propertiesStart, this.#propertiesEnd),
+      new WireReader(this.#bytes, start, this.#propertiesEnd),
     ));
   }
 
   get origin(): Origin {
     const clientId = readText(this.#bytes, this.#clientStart, this.#propertiesStart);
-    return { clientId, protocol: PROTOCOLS[0] };
+    if (!this.#hasUser) return { clientId, protocol: PROTOCOLS[0] };
+    const user = readText(this.#bytes, this.#propertiesStart + TAGGED_BYTES, this.#userEnd);
+    return { clientId, user, protocol: PROTOCOLS[0] };
+  }
+
+  get #hasUser(): boolean {
+    const start = this.#propertiesStart;
+    return start < this.#propertiesEnd && this.#bytes[start] === Tag.user;
+  }
+
+  get #userEnd(): number {
+    const start = this.#propertiesStart;
+    return start + TAGGED_BYTES + readU32(this.#bytes, start + 1);
   }
 
   get publishedAtMs(): number {
@@ -209,11 +229,14 @@ function checkProperties(bytes: Uint8Array, start: number, end: number): void {
   while (at < end) {
     const tag = bytes[at] as number;
     const bit = 1 << tag;
-    if (tag < Tag.contentType || tag > Tag.payloadIsText) {
+    if (tag < Tag.contentType || tag > Tag.user) {
       throw new CodecError('unknown-kind', `a stored message has a property with tag ${tag}`);
     }
     if (tag !== Tag.userProperty && (seen & bit) !== 0) {
       throw new CodecError('bad-value', `a stored message has the property ${tag} twice`);
+    }
+    if (tag === Tag.user && at !== start) {
+      throw new CodecError('bad-value', 'the user of a stored message is not its first property');
     }
     seen |= bit;
     at = propertyEnd(bytes, at, end);

@@ -155,6 +155,8 @@ describe('every call', () => {
     const [first, second] = await client.peek('orders', 0 as Offset, 10);
     const [sent] = admin.queues.get('orders')?.messages ?? [];
     expect(first).toEqual(sent);
+    expect(first?.origin.user).toBe('ann');
+    expect(second?.origin).toEqual({ clientId: 'till-1', protocol: 'mqtt' });
     expect(second?.message.payload).toEqual(new Uint8Array(0));
     expect(second?.message.properties).toBeUndefined();
   });

@@ -26,6 +26,7 @@ describe('what could follow', () => {
       return Promise.resolve(['$dlq/orders', 'bills', 'orders']);
     },
     groups: (_flags: object, queue: string) => Promise.resolve([`group of ${queue}`]),
+    users: ({ file }: { readonly file?: string }) => Promise.resolve([`user of ${file}`]),
   };
 
   beforeAll(async () => {
@@ -36,6 +37,8 @@ describe('what could follow', () => {
       'completion',
       'segment-dump',
       'pub',
+      'user',
+      'acl',
       'cert',
     ];
     for (const name of light) root.addCommand(await loadCommand(name));
@@ -51,6 +54,18 @@ describe('what could follow', () => {
     [['q'], ['queue']],
     [['se'], ['segment-dump']],
     [['queue', 'pu'], ['purge']],
+    [['us'], ['user']],
+    [
+      ['user', ''],
+      ['add', 'remove', 'list', 'help'],
+    ],
+    [['user', 'remove', '-f', 'people', ''], ['user of people']],
+    [['user', 'list', '--file', ''], 'files'],
+    [
+      ['acl', 'test', 'ann', ''],
+      ['publish', 'subscribe', 'consume', 'declare', 'admin'],
+    ],
+    [['acl', 'test', 'ann', 'publish', 't', '--rules', ''], 'files'],
     [['queue', 'nope', ''], []],
     [
       ['queue', 'show', ''],

@@ -80,7 +80,7 @@ describe('queue peek', () => {
     const shown = await told('queue', 'peek', 'orders');
     expect(shown).not.toContain('\x1b');
     expect(shown.split('\n')).toEqual([
-      'offset 0  2026-01-02 03:04:05.678Z  $queue/orders/eu  qos 1  15 B  from till-1',
+      'offset 0  2026-01-02 03:04:05.678Z  $queue/orders/eu  qos 1  15 B  from till-1  of ann',
       '  content_type: text/plain',
       '  table = 7\\x1b[2J',
       '  two cups',
@@ -88,7 +88,7 @@ describe('queue peek', () => {
       'offset 1  2026-01-02 03:04:05.678Z  $queue/orders  qos 2, retained  3 B  from till-1',
       '  payload in base64:',
       '  AP8K',
-      'offset 2  2026-01-02 03:04:05.678Z  $queue/orders  qos 1  9 B  from till-1',
+      'offset 2  2026-01-02 03:04:05.678Z  $queue/orders  qos 1  9 B  from till-1  of ann',
       '  payload in base64:',
       `  ${Buffer.from('a\x1b[31mred').toString('base64')}`,
       'offset 3  2026-01-02 03:04:05.678Z  $queue/orders  qos 1  0 B  from till-1',
@@ -117,6 +117,7 @@ describe('queue peek', () => {
       offset: 0,
       published_at_ms: Date.UTC(2026, 0, 2, 3, 4, 5, 678),
       client_id: 'till-1',
+      user: 'ann',
       protocol: 'mqtt',
       topic: '$queue/orders',
       qos: 1,

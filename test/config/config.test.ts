@@ -174,6 +174,29 @@ describe('O1: what is wrong is an error at the start', () => {
   });
 });
 
+describe('access', () => {
+  const open = 'server: { mqtt: { tcp: { addr: "0.0.0.0:1883" } } }\n';
+  const both = 'access: { users_file: u, rules_file: r }\n';
+
+  it('listeners of MQTT may be open to other machines where clients say who they are', () => {
+    expect(refusal(open + both)).toBe('accepted');
+    const ops = 'server: { ops: { addr: "0.0.0.0:9464" } }\n';
+    expect(refusal(ops + both)).toContain('server.ops.addr: 0.0.0.0:9464 can be reached');
+  });
+
+  it('users without rules may do nothing, and rules without anybody to come in are a mistake', () => {
+    expect(refusal('access: { users_file: u }\n')).toContain('name rules_file too');
+    const rules = 'access: { rules_file: r }\n';
+    expect(refusal(rules)).toContain('nobody could come in');
+    expect(refusal(`${rules}allow_anonymous: true\n`)).toBe('accepted');
+    const door = 'tls: { addr: "0.0.0.0:8883", client_certificates: optional }';
+    const tls = `server: { tls: { cert: c, key: k, client_ca: a }, mqtt: { ${door} } }\n`;
+    expect(refusal(rules + tls)).toBe('accepted');
+    const off = 'access: { rules_file: r, certificate_users: false }\n';
+    expect(refusal(off + tls)).toContain('nobody could come in');
+  });
+});
+
 describe('server.mqtt.ws', () => {
   const ws = (keys: string): string =>
     refusal(`server: { mqtt: { ws: { addr: "127.0.0.1:9001", ${keys} } } }\n`);

@@ -1,7 +1,7 @@
 /**
  * Fuzzing of the MQTT server as a whole: good packets broken in random ways, byte by byte or in
- * pieces, at a connection in any of several states, with a publisher and a subscriber beside it that
- * keep the rules and are held to their models.
+ * pieces, at a connection in any of several states, with a publisher and a subscriber beside it
+ * that keep the rules and are held to their models.
  *
  * What must hold for any bytes: nothing throws; what the decoder calls an error ends the connection
  * with the decoder's own reason; the pair loses nothing; when the connections are gone and their

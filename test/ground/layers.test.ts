@@ -188,6 +188,16 @@ const FORBIDDEN: readonly Probe[] = [
   ...imports('src/config', '../machine/probe-target.ts', 'target'),
   ...imports('src/config', '../broker/ports.ts', 'ENQUEUE_REFUSALS'),
   ...imports('src/config', '#storage', 'StorageError'),
+  ...imports('src/access', '../broker/ports.ts', 'ENQUEUE_REFUSALS'),
+  ...imports('src/access', '../protocol/mqtt/reason-codes.ts', 'ReasonCode'),
+  ...imports('src/access', '../config/probe-target.ts', 'target'),
+  ...imports('src/access', '../probe-target.ts', 'target'),
+  ...imports('src/access', '#storage', 'StorageError'),
+  ...imports('src/access', 'node:net', 'createServer'),
+  ...imports('src/broker', '../access/probe-target.ts', 'target'),
+  ...imports('src/protocol/mqtt', '../../access/probe-target.ts', 'target'),
+  ...imports('src/protocol/doors', '../../access/probe-target.ts', 'target'),
+  ...imports('src/config', '../access/probe-target.ts', 'target'),
   ...imports('src/telemetry', '../broker/ports.ts', 'ENQUEUE_REFUSALS'),
   ...imports('src/telemetry', '../config/probe-target.ts', 'target'),
   ...imports('src/ops', '../broker/ports.ts', 'ENQUEUE_REFUSALS'),
@@ -274,6 +284,15 @@ const ALLOWED: readonly Probe[] = [
       "import { doorCounters } from '../transport.ts';\n" +
       'export const probe = [createServer, createTlsServer, doorCounters] as const;',
     what: 'HTTP, TLS and the port of transports',
+  },
+  {
+    folder: 'src/access',
+    code:
+      "import { scrypt } from 'node:crypto';\n" +
+      "import { open } from 'node:fs/promises';\n" +
+      "import type { Logger } from '../telemetry/logger.ts';\n" +
+      'export const probe = [scrypt, open] as const;\nexport type Probe = Logger;',
+    what: 'files and cryptography',
   },
   {
     folder: 'src/ops',
@@ -374,6 +393,7 @@ describe('layers', () => {
       await cp(join(ROOT, name), join(directory, name), { recursive: true, filter });
     }
     const targets = [
+      'access',
       'admin',
       'broker',
       'cluster',

@@ -56,6 +56,29 @@ describe('stored message', () => {
     );
   });
 
+  it('tells the user of its publisher, first, and only where there is one', () => {
+    fc.assert(
+      fc.property(message, clientId, clientId, (given, client, user) => {
+        const writer = new WireWriter(16);
+        const origin = { clientId: client, user, protocol: 'mqtt' } as const;
+        expect(new StoredMessageWriter().write(writer, given, origin)).toBe(true);
+        const bytes = writer.take();
+        const view = new StoredMessageView(bytes, 0, bytes.length);
+        expect(view.origin).toEqual(origin);
+        expect(view.properties).toEqual(comparable(given).properties);
+        expect(new Uint8Array(view.payload)).toEqual(new Uint8Array(given.payload));
+        for (const wrong of damaged(bytes)) {
+          expect(outcome(surrounded(wrong, 0xff))).toEqual(outcome(surrounded(wrong, 0)));
+        }
+      }),
+      { numRuns: 30 },
+    );
+    expect(new StoredMessageView(stored(plain), 0, stored(plain).length).origin).toEqual({
+      clientId: 'c',
+      protocol: 'mqtt',
+    });
+  });
+
   it('has a payload that is a view of the bytes it was read from', () => {
     const bytes = stored(plain);
     const view = new StoredMessageView(bytes, 0, bytes.length);

@@ -72,7 +72,12 @@ export class FakeQueueAdmin implements QueueAdmin {
     const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload;
     queue.messages.push({
       offset: queue.messages.length as Offset,
-      origin: { clientId: 'till-1', protocol: 'mqtt' },
+      // Every other one is somebody's.
+      origin: {
+        clientId: 'till-1',
+        protocol: 'mqtt',
+        ...(queue.messages.length % 2 === 0 && { user: 'ann' }),
+      },
       publishedAtMs: Date.UTC(2026, 0, 2, 3, 4, 5, 678),
       message: {
         topic: `$queue/${name}`,

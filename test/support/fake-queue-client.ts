@@ -31,6 +31,7 @@ import {
   type SettleRequest,
   type SettleWaiter,
 } from '../../src/broker/ports.ts';
+import { NO_SESSIONS } from './no-sessions.ts';
 import { type FakeConsumer, FakeQueue, type FakeMessage } from './fake-queue.ts';
 import { QueueList } from './queue-list.ts';
 
@@ -80,6 +81,7 @@ export class FakeQueueClient implements QueueClient {
   /** Declarations wait for it, and are refused if it rejects. */
   declareGate: Promise<void> = Promise.resolve();
   readonly admin: QueueAdmin;
+  readonly sessions = NO_SESSIONS;
   readonly #queues = new Map<QueueId, FakeQueue>();
   readonly #waiting: Waiting[] = [];
   readonly #attaching: FakeConsumer[] = [];

@@ -12,6 +12,8 @@ import { connect, type Socket } from 'node:net';
 import mqttPacket, { type Packet } from 'mqtt-packet';
 
 import { type BrokerOptions, MemoryBroker } from '../../src/broker/broker.ts';
+import type { BrokerAccess } from '../../src/broker/ports.ts';
+import type { AccessControl } from '../../src/protocol/access.ts';
 import {
   NetDoor,
   type NetDoorOptions,
@@ -54,6 +56,7 @@ export type ServerSettings = Partial<
   /** Also listen so; with `tls`, over that too. */
   readonly webSocket?: Partial<WebSocketOptions>;
   readonly tls?: TlsOptions;
+  readonly access?: AccessControl & BrokerAccess;
   readonly perNetwork?: Partial<PerNetwork>;
 };
 
@@ -80,7 +83,8 @@ export class MqttServer {
     queues = new FakeQueueClient('orders', 'mqtt'),
   ) {
     this.queues = queues;
-    this.broker = new MemoryBroker(queues, this.clock, options);
+    const { access } = settings;
+    this.broker = new MemoryBroker(queues, this.clock, { ...options, access });
     const write =
       (level: LogLine['level']) =>
       (fields: Record<string, unknown>, message: string): void => {
@@ -98,6 +102,7 @@ export class MqttServer {
       connectTimeoutMs = 10_000,
       webSocket,
       tls,
+      access: _access,
       perNetwork,
       ...mqtt
     } = settings;
@@ -115,7 +120,7 @@ export class MqttServer {
     if (tls !== undefined && webSocket !== undefined) {
       doors.push(new NetDoor({ ...door, key: 'wss', scheme: 'wss', tls, webSocket: upgrade }));
     }
-    this.listener = new MqttListener(this.broker, log, { doors, mqtt });
+    this.listener = new MqttListener(this.broker, log, { doors, mqtt, access });
   }
 
   get port(): number {

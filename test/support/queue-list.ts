@@ -21,9 +21,19 @@ export class QueueList implements QueueDirectory {
     return this.list.length;
   }
 
+  get sessionCount(): number {
+    return this.list.filter(({ type }) => type === 'session').length;
+  }
+
   get patterned(): readonly QueueInfo[] {
     return this.#patterned;
   }
+
+  patternedNamed(name: string): QueueInfo | undefined {
+    return this.#patterned.find((queue) => queue.name === name);
+  }
+
+  takeChanged(): undefined {}
 
   get(queueId: QueueId): QueueInfo | undefined {
     return this.list.find((queue) => queue.queueId === queueId);

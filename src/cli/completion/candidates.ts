@@ -15,6 +15,8 @@ export interface Candidate {
 export interface Names {
   queues(flags: CompletionFlags): Promise<readonly string[]>;
   groups(flags: CompletionFlags, queue: string): Promise<readonly string[]>;
+  /** Of a users file, which needs no broker. */
+  users(flags: CompletionFlags): Promise<readonly string[]>;
 }
 
 /** Those options of the line, up to the cursor, that say which broker is meant. */
@@ -118,12 +120,17 @@ async function valuesOf({ name, choices }: Slot, line: Line, names: Names): Prom
       return plain(['auto', 'off', ...(await names.queues(line.flags))]);
     case 'group':
       return plain(await names.groups(line.flags, line.given[0] ?? ''));
+    case 'user':
+      return plain(await names.users(line.flags));
     case 'position':
       return plain(['first', 'last', 'next']);
     case 'config':
     case 'file':
     case 'path':
+    case 'passwordFile':
+    case 'rules':
     case 'socket':
+    case 'users':
       return 'files';
     case 'data':
     case 'dataDir':

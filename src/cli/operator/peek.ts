@@ -84,6 +84,7 @@ function linesOf(
     `qos ${qos}${retain ? ', retained' : ''}`,
     bytes(payload.length),
     `from ${visible(origin.clientId)}`,
+    ...(origin.user === undefined ? [] : [`of ${visible(origin.user)}`]),
   ].join('  ');
   const told = Object.entries(propertyFields(properties)).flatMap(([name, value]) =>
     name === 'user_properties'
@@ -117,6 +118,7 @@ function fieldsOf({ offset, origin, publishedAtMs, message }: PeekedMessage): ob
     offset,
     published_at_ms: publishedAtMs,
     client_id: origin.clientId,
+    ...(origin.user !== undefined && { user: origin.user }),
     protocol: origin.protocol,
     topic,
     qos,

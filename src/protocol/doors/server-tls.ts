@@ -57,7 +57,7 @@ export class ServerTls {
   readonly #wallMs: WallClock;
   readonly #listeners: ((material: TlsMaterial) => void)[] = [];
   #material: TlsMaterial;
-  #reading: Promise<void> = Promise.resolve();
+  #reading: Promise<unknown> = Promise.resolve();
 
   private constructor(
     settings: ServerTlsSettings,
@@ -89,13 +89,17 @@ export class ServerTls {
     this.#listeners.push(listener);
   }
 
-  /** Reads all files again, after readings that are under way. Never rejects for what they hold. */
-  reload(): Promise<void> {
-    this.#reading = this.#reading.then(() => this.#reload());
-    return this.#reading;
+  /**
+   * Reads all files again, after readings that are under way. False, and told in the log: they do
+   * not do, and the old ones stay.
+   */
+  reload(): Promise<boolean> {
+    const reading = this.#reading.then(() => this.#reload());
+    this.#reading = reading;
+    return reading;
   }
 
-  async #reload(): Promise<void> {
+  async #reload(): Promise<boolean> {
     let material: TlsMaterial;
     try {
       material = await readMaterial(this.#settings, this.#wallMs());
@@ -103,11 +107,12 @@ export class ServerTls {
       if (!(error instanceof ServerTlsError)) throw error;
       const text = `the TLS files were not taken, the old ones stay: ${error.message}`;
       this.#log.error({ setting: error.key }, text);
-      return;
+      return false;
     }
     this.#material = material;
     for (const listener of this.#listeners) listener(material);
     this.#log.info({ cert: this.#settings.cert }, 'the TLS files were read again');
+    return true;
   }
 }
 

@@ -1,6 +1,7 @@
 /** What a connection has from CONNACK to its end, and how its parts are put together. */
 
 import type { CancelReason, Will } from '../../broker/ports.ts';
+import type { AccessRights } from '../access.ts';
 import { Consumers } from './consumers.ts';
 import type { Ending, MqttContext } from './context.ts';
 import { willMessage } from './convert.ts';
@@ -18,6 +19,8 @@ export type ServerEnding = Ending<ServerDisconnectReason>;
 
 export interface Client {
   readonly session: Session;
+  /** Undefined: it may do everything. */
+  readonly rights: AccessRights | undefined;
   readonly outbound: Outbound;
   readonly consumers: Consumers;
   readonly subscriptions: Subscriptions;
@@ -31,13 +34,14 @@ export interface Client {
 export interface ClientParts {
   readonly context: MqttContext;
   readonly session: Session;
+  readonly rights: AccessRights | undefined;
   readonly output: Output;
   /** Ends the connection for a reason that a part found. */
   readonly end: (ending: ServerEnding) => void;
 }
 
 export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientParts): Client {
-  const { context, session, output, end } = parts;
+  const { context, session, rights, output, end } = parts;
   const { maxInflight, aliasMaximum, maximumPacketSize, terse } = grant;
   const recipient: Recipient = { version: packet.version, maximumPacketSize };
   const outbound = new Outbound({ context, session, output, recipient, maxInflight, aliasMaximum });
@@ -52,10 +56,11 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
   });
   const { will } = packet;
   // Written out, without a spread: the parts of all clients are then objects of one shape.
-  const flow = new PublishFlow({ context, session, output, recipient, terse, end });
+  const flow = new PublishFlow({ context, session, rights, output, recipient, terse, end });
   const subscriptions = new Subscriptions({
     context,
     session,
+    rights,
     output,
     recipient,
     terse,
@@ -65,6 +70,7 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
   });
   return {
     session,
+    rights,
     grant,
     recipient,
     flow,

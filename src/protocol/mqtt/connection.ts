@@ -9,16 +9,27 @@
  * what the client still sends is thrown away, so that the last packet reaches it and is not lost in
  * a reset.
  *
- * Reading stops while the shard is behind, while too many publishes wait for an answer, while the
- * client does not take what is sent to it, and when the share of the turn is used up.
+ * Reading stops while a password is checked, while the shard is behind, while too many publishes
+ * wait for an answer, while the client does not take what is sent to it, while it is too fast, and
+ * when the share of the turn is used up. Until CONNECT is granted nothing of it has happened.
  *
  * MQTT 5.0 sections 3.1, 3.14, 4.8, 4.13.
  */
 
 import type { Transport, TransportEvents } from '../transport.ts';
+import {
+  ATTACH_REFUSALS,
+  attachRequest,
+  connectedFields,
+  type Granted,
+  judged,
+  lostRight,
+  type Verdict,
+} from './admission.ts';
 import { type Client, makeClient, type ServerEnding } from './client.ts';
 import type { MqttContext } from './context.ts';
 import { PacketDecoder } from './decode.ts';
+import { type Departure, logDeparture } from './departure.ts';
 import { encodeConnack, encodeDisconnect, encodePingresp, type Recipient } from './encode.ts';
 import {
   connackProperties,
@@ -26,11 +37,11 @@ import {
   type ConnectRefusal,
   disconnectReason,
   expiryAtDisconnect,
-  judgeConnect,
 } from './handshake.ts';
 import type { MqttLimit } from './limits.ts';
 import { Output } from './output.ts';
 import type { ClientPacket, ConnectPacket, DisconnectPacket } from './packet.ts';
+import { type Pace, paceOf } from './pace.ts';
 import type { ProtocolError } from './protocol-error.ts';
 import { ReasonCode } from './reason-codes.ts';
 import type { SessionOwner } from './sessions.ts';
@@ -40,12 +51,6 @@ import type { TurnMember } from './turn.ts';
 const WORK_PER_TURN = 10_000;
 /** From the last word of the server to the end of the transport, at most. */
 const CLOSING_MS = 5000;
-
-const TOO_MANY_SESSIONS: ConnectRefusal = {
-  reasonCode: ReasonCode.quotaExceeded,
-  text: 'too many sessions',
-  limit: 'sessions',
-};
 
 export interface ConnectionHooks {
   /** The shard is behind: call `shardWritable` when it is not. */
@@ -65,7 +70,8 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #work = WORK_PER_TURN;
   #workTurn = -1;
   /** Why nothing is read now. */
-  readonly #stopped = { share: false, shard: false, answers: false, output: false };
+  readonly #stopped = { access: false, share: false, shard: false, answers: false, output: false };
+  #pace: Pace | undefined;
   #strangerBytes = 0;
   #lastReadMs: number;
   #stateSinceMs: number;
@@ -88,6 +94,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     this.#lastReadMs = this.#context.broker.clock.now();
     this.#decoder.push(chunk);
+    if (this.#pace?.received(chunk.length) === false) return;
     this.#read();
     if (this.#state === 'connecting') this.#owesConnect(chunk.length);
   }
@@ -125,14 +132,14 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       else if (this.#client === undefined) this.#first(packet);
       else this.#dispatch(packet, this.#client);
       this.#work -= 1 + counters.sent - sentBefore;
-      if (this.#state !== 'connected') return;
+      if (this.#state !== 'connected' && !this.#stopped.access) return;
     }
     this.#transport.pause();
   }
 
   get #isStopped(): boolean {
-    const { share, shard, answers, output } = this.#stopped;
-    return share || shard || answers || output;
+    const { access, share, shard, answers, output } = this.#stopped;
+    return access || share || shard || answers || output || this.#pace?.held === true;
   }
 
   #go(): void {
@@ -156,6 +163,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #dispatch(packet: ClientPacket, client: Client): void {
     switch (packet.kind) {
       case 'publish': {
+        if (this.#pace?.published() === false) return;
         const result = client.flow.publish(packet);
         if (typeof result === 'object') this.end(result);
         else this.#afterPublish(client, result);
@@ -216,50 +224,57 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       return;
     }
     this.#transport.introduced();
-    const { options, broker, sessions, counters, log } = this.#context;
-    const grant = judgeConnect(packet, options, broker);
-    if ('reasonCode' in grant) {
-      this.#refuse(packet, grant);
+    const isGone = (): boolean => this.#state !== 'connecting';
+    const found = judged(packet, { context: this.#context, transport: this.#transport, isGone });
+    if (!(found instanceof Promise)) {
+      this.#answer(packet, found);
       return;
     }
-    const attached = sessions.attach(this, {
-      clientId: grant.clientId,
-      cleanStart: packet.cleanStart,
-      expirySeconds: grant.sessionExpirySeconds,
+    this.#stopped.access = true;
+    void found.then((verdict) => {
+      this.#stopped.access = false;
+      // The client may be gone, or out of time.
+      if (isGone()) return;
+      this.#answer(packet, verdict);
+      this.#go();
     });
-    if (attached === undefined) {
-      this.#refuse(packet, TOO_MANY_SESSIONS);
+  }
+
+  #answer(packet: ConnectPacket, verdict: Verdict): void {
+    if ('reasonCode' in verdict) this.#refuse(packet, verdict);
+    else this.#letIn(packet, verdict);
+  }
+
+  #letIn(packet: ConnectPacket, { grant, rights }: Granted): void {
+    const { options, sessions, counters, log } = this.#context;
+    const attached = sessions.attach(this, attachRequest(packet, { grant, rights }));
+    if (typeof attached === 'string') {
+      this.#refuse(packet, ATTACH_REFUSALS[attached]);
       return;
     }
     const { session, present } = attached;
     const client = makeClient(packet, grant, {
       context: this.#context,
       session,
+      rights,
       output: this.#output,
       end: (ending) => this.end(ending),
     });
     this.#client = client;
     this.#transport.admitted();
     this.#enter('connected');
+    this.#pace = paceOf(this.#context, {
+      end: (ending) => this.end(ending),
+      go: () => this.#go(),
+    });
     counters.connected++;
     const connack = {
       sessionPresent: present,
       reasonCode: ReasonCode.success,
       properties: connackProperties(packet, grant, options),
     };
-    log.info(
-      {
-        client_id: session.clientId,
-        remote: this.#transport.remote,
-        over: this.#transport.scheme,
-        ...(this.#transport.identity !== undefined && { identity: this.#transport.identity }),
-        version: packet.version === 5 ? '5.0' : '3.1.1',
-        keep_alive: grant.keepAliveSeconds,
-        session_present: present,
-        session_expiry: grant.sessionExpirySeconds,
-      },
-      'client connected',
-    );
+    const from = { transport: this.#transport, user: rights?.user, present };
+    log.info(connectedFields(packet, grant, from), 'client connected');
     if (!encodeConnack(this.#output.writer, client.recipient, connack)) {
       this.#leave({
         text: 'CONNACK is larger than the client takes',
@@ -342,6 +357,15 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     if (ending !== undefined) this.end(ending);
   }
 
+  /** Other rules hold: whoever loses a right that is in use has to know. Gives what that cost. */
+  accessChanged(): number {
+    const { rights, session } = this.#client ?? {};
+    if (this.#state !== 'connected' || rights === undefined || session === undefined) return 1;
+    const cost = 1 + session.subscriptions.size;
+    this.#endIf(lostRight(session, rights));
+    return cost;
+  }
+
   takenOver(): void {
     this.end({ reasonCode: ReasonCode.sessionTakenOver, text: 'the client id connected again' });
   }
@@ -388,30 +412,14 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   }
 
   /** Gives the session back; the connection has no part in it from here on. */
-  #leave(how: {
-    readonly text: string;
-    readonly by: 'client' | 'server' | 'network';
-    readonly returned: boolean;
-    readonly reasonCode?: number;
-    readonly fault?: string;
-    readonly willless?: boolean;
-  }): void {
+  #leave(how: Departure): void {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     const client = this.#client;
     this.#enter('closing');
+    this.#pace?.close();
     this.#transport.resume();
     const { sessions, log } = this.#context;
-    log.info(
-      {
-        ...(client !== undefined && { client_id: client.session.clientId }),
-        remote: this.#transport.remote,
-        by: how.by,
-        ...(how.reasonCode !== undefined && { reason_code: how.reasonCode }),
-        ...(how.fault !== undefined && { fault: how.fault }),
-        reason: how.text,
-      },
-      client === undefined ? 'connection closed before CONNECT' : 'client disconnected',
-    );
+    logDeparture(log, how, { remote: this.#transport.remote, client });
     if (client === undefined) return;
     client.flow.close();
     client.subscriptions.close();
@@ -471,7 +479,8 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     const progress = this.#transport.written !== this.#writtenAtSweep;
     this.#writtenAtSweep = this.#transport.written;
     // Who is not read cannot give a sign of life; who does not read is given none.
-    if (share || shard || answers || (output && progress)) this.#lastReadMs = now;
+    const held = share || shard || answers || this.#pace?.held === true;
+    if (held || (output && progress)) this.#lastReadMs = now;
     const { keepAliveSeconds } = client.grant;
     // [MQTT-3.1.2-22]
     if (keepAliveSeconds > 0 && now - this.#lastReadMs > keepAliveSeconds * 1500) {

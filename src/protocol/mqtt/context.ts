@@ -2,8 +2,10 @@
 
 import type { Broker } from '../../broker/ports.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import type { AccessControl } from '../access.ts';
 import { type LimitCounts, limitCounts, type MqttLimit } from './limits.ts';
 import type { MqttOptions } from './options.ts';
+import type { Held } from './held.ts';
 import type { Sessions } from './sessions.ts';
 import type { Turn } from './turn.ts';
 
@@ -15,6 +17,9 @@ export interface MqttContext {
   readonly log: Logger;
   readonly counters: MqttCounters;
   readonly strangers: Strangers;
+  /** Undefined: there are no users, and whoever comes may do everything. */
+  readonly access: AccessControl | undefined;
+  readonly held: Held;
 }
 
 /** Those who have not said who they are. */

@@ -110,6 +110,7 @@ export function queueDeliveryProperties(
     [`${RESERVED}client-id`, origin.clientId],
     [`${RESERVED}protocol`, origin.protocol],
   );
+  if (origin.user !== undefined) userProperties.push([`${RESERVED}user`, origin.user]);
   return { ...properties, userProperties };
 }
 

@@ -1,9 +1,8 @@
 /**
  * CONNECT: whether it is granted, with what, and how CONNACK says so (MQTT 5.0 sections 3.1, 3.2).
  *
- * There are no users yet: who may reach the listener may connect, and a user name and password are
- * taken and not looked at, never logged, never kept. What a 5.0 client asks beyond what is granted
- * it is told; where 3.1.1 has no word, the connection is closed.
+ * Who the client is, is not asked here (`admission.ts`). What a 5.0 client asks beyond what is
+ * granted it is told; where 3.1.1 has no word, the connection is closed.
  */
 
 import { isUtf8 } from 'node:buffer';

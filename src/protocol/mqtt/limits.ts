@@ -19,6 +19,8 @@ export const MQTT_LIMITS = [
   'buffered',
   'subscriptions',
   'pending-subscribes',
+  'message-rate',
+  'byte-rate',
 ] as const;
 export type MqttLimit = (typeof MQTT_LIMITS)[number];
 
@@ -40,5 +42,7 @@ export function limitCounts(): LimitCounts {
     buffered: 0,
     subscriptions: 0,
     'pending-subscribes': 0,
+    'message-rate': 0,
+    'byte-rate': 0,
   };
 }

@@ -8,21 +8,27 @@
 
 import type { Broker } from '../../broker/ports.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import type { AccessControl } from '../access.ts';
 import { type Door, DoorError, type Transport } from '../transport.ts';
 import { Connection } from './connection.ts';
 import { type MqttContext, type MqttCounters, mqttCounters } from './context.ts';
 import { type MqttOptions, mqttOptions } from './options.ts';
+import { Held } from './held.ts';
 import { ReasonCode } from './reason-codes.ts';
 import { Sessions } from './sessions.ts';
 import { Turn } from './turn.ts';
 
 const SWEEP_MS = 500;
+/** Connections and subscriptions looked at in one turn when other rules hold. */
+const JUDGED_A_TURN = 256;
 
 export interface MqttListenerOptions {
   /** Where clients come in. */
   readonly doors: readonly Door[];
   /** What is left out has its default. */
   readonly mqtt?: Partial<MqttOptions>;
+  /** Undefined: there are no users, and whoever comes may do everything. */
+  readonly access?: AccessControl | undefined;
 }
 
 /** A `Frontend`; the composition root is where that is checked. */
@@ -33,6 +39,8 @@ export class MqttListener {
   readonly #context: MqttContext;
   readonly #connections = new Set<Connection>();
   readonly #awaitingShard = new Set<Connection>();
+  /** Those who are still to be judged by new rules; undefined: all are. */
+  #unjudged: Iterator<Connection> | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #allClosed: (() => void) | undefined;
   #stopping: Promise<void> | undefined;
@@ -50,7 +58,10 @@ export class MqttListener {
       log,
       counters: this.counters,
       strangers: { bytes: 0 },
+      access: options.access,
+      held: new Held(broker.clock),
     };
+    options.access?.onChange(() => this.#accessChanged());
     broker.onWritable(() => this.#shardWritable());
   }
 
@@ -117,6 +128,26 @@ export class MqttListener {
     this.#connections.delete(connection);
     this.#awaitingShard.delete(connection);
     if (this.#connections.size === 0) this.#allClosed?.();
+  }
+
+  /** Everybody is looked at, a few a turn; who comes meanwhile comes under the new rules. */
+  #accessChanged(): void {
+    const isUnderWay = this.#unjudged !== undefined;
+    this.#unjudged = this.#connections.values();
+    if (!isUnderWay) this.#judgeSome();
+  }
+
+  #judgeSome(): void {
+    let left = JUDGED_A_TURN;
+    while (left > 0) {
+      const next = this.#unjudged?.next();
+      if (next === undefined || next.done === true) {
+        this.#unjudged = undefined;
+        return;
+      }
+      left -= next.value.accessChanged();
+    }
+    setImmediate(() => this.#judgeSome());
   }
 
   #shardWritable(): void {

@@ -60,6 +60,17 @@ export interface MqttOptions {
   readonly maxBufferedBytes: number;
   /** Subscriptions of one session. Default 1,000, 1 to 1,000,000. */
   readonly maxSubscriptions: number;
+  /** PUBLISH packets of one connection in a second. Default 0 (no bound), 0 to 10,000,000. */
+  readonly maxMessageRate: number;
+  /** Bytes that one connection sends in a second. Default 0 (no bound), 0 to 16 GiB. */
+  readonly maxByteRate: number;
+  /**
+   * For how long a connection may save up what it does not send, in milliseconds. Default 1,000,
+   * 100 to 3,600,000.
+   */
+  readonly rateBurstMs: number;
+  /** What becomes of who is too fast: not read for a while, or disconnected. Default slow. */
+  readonly onRate: 'slow' | 'disconnect';
   /**
    * Longest session expiry in seconds, also for 3.1.1. Default 604,800 (a week), 0 to 4,294,967,295
    * (never).
@@ -97,6 +108,10 @@ export const MQTT_DEFAULTS: MqttOptions = {
   maxInflight: 128,
   maxBufferedBytes: 4 * MIB,
   maxSubscriptions: 1000,
+  maxMessageRate: 0,
+  maxByteRate: 0,
+  rateBurstMs: 1000,
+  onRate: 'slow',
   sessionExpiryMaximumSeconds: 604_800,
   maxSessions: 10_000,
   maxQueuedMessages: 1000,
@@ -121,6 +136,9 @@ const MQTT_RANGES = {
   maxInflight: [1, 65_535],
   maxBufferedBytes: [64 * KIB, 1024 * MIB],
   maxSubscriptions: [1, 1_000_000],
+  maxMessageRate: [0, 10_000_000],
+  maxByteRate: [0, 16_384 * MIB],
+  rateBurstMs: [100, 3_600_000],
   sessionExpiryMaximumSeconds: [0, 4_294_967_295],
   maxSessions: [0, 10_000_000],
   maxQueuedMessages: [0, 10_000_000],

@@ -31,7 +31,8 @@ import type {
   SettleAnswer,
   SettleWaiter,
 } from '../../broker/ports.ts';
-import { QUEUE_PREFIX } from '../../broker/queue-topic.ts';
+import { QUEUE_PREFIX, queueTopic } from '../../broker/queue-topic.ts';
+import type { AccessRights } from '../access.ts';
 import type { MqttContext } from './context.ts';
 import { messageProperties } from './convert.ts';
 import {
@@ -75,6 +76,7 @@ const PLAIN_TOPIC_MAX = 128;
 export interface PublishFlowParts {
   readonly context: MqttContext;
   readonly session: Session;
+  readonly rights: AccessRights | undefined;
   readonly output: Output;
   readonly recipient: Recipient;
   /** The client asked not to be told reason strings. */
@@ -176,20 +178,25 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
   }
 
   #handOver(message: Message, tag: number): Outcome {
-    const { broker } = this.#parts.context;
+    const { rights, context } = this.#parts;
+    const { broker } = context;
     const { topic, properties } = message;
     const publisher = this.#publisher;
     if (topic === this.#plainTopic) {
+      if (rights?.may('publish', topic) === false) return 'not-authorized';
       return broker.publish(message, publisher, tag === UNANSWERED ? undefined : tag);
     }
     const settlement = settlementOf(topic, properties?.userProperties, broker);
     if (settlement === undefined) {
+      if (rights?.may('publish', topic) === false) return 'not-authorized';
       if (topic.length <= PLAIN_TOPIC_MAX) {
         this.#plainTopic = topic;
         this.#plainIsForQueues = topic.startsWith(QUEUE_PREFIX);
       }
       return broker.publish(message, publisher, tag === UNANSWERED ? undefined : tag);
     }
+    // Whoever may consume a queue settles what comes of it.
+    if (rights?.may('consume', queueTopic(settledQueue(topic))) === false) return 'not-authorized';
     // Settling twice is settling once.
     publisher.key = undefined;
     if (settlement === 'settle-no-queue') {

@@ -118,6 +118,8 @@ export interface HeldTotals {
 
 export interface SessionSettings {
   readonly clientId: string;
+  /** Whose session it is; undefined: nobody's who said so. */
+  readonly user: string | undefined;
   /** Outlives its connection. */
   readonly durable: boolean;
   readonly maxMessages: number;
@@ -153,7 +155,7 @@ export class Session implements Subscriber {
 
   constructor(settings: SessionSettings, totals: HeldTotals) {
     this.clientId = settings.clientId;
-    this.origin = { clientId: settings.clientId, protocol: 'mqtt' };
+    this.origin = { clientId: settings.clientId, user: settings.user, protocol: 'mqtt' };
     this.durable = settings.durable;
     this.#settings = settings;
     this.#totals = totals;

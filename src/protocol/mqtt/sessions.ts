@@ -4,7 +4,8 @@
  *
  * At most one connection owns a session. A new one takes it over: the old one is told and closed
  * first, and whatever that one does later touches nothing, because it is no longer the owner (P10).
- * A client id is a key of a map and nothing else (S5, S11).
+ * A client id is a key of a map and nothing else (S5, S11). A session is that of one user: nobody
+ * else takes it over, ends it, or gets what waits in it.
  */
 
 import type { Broker, Will } from '../../broker/ports.ts';
@@ -21,6 +22,9 @@ export interface SessionOwner {
 
 export interface AttachRequest {
   readonly clientId: string;
+  readonly user: string | undefined;
+  /** Whether a session may be resumed with the subscriptions that it has. */
+  readonly mayResume: (session: Session) => boolean;
   readonly cleanStart: boolean;
   /** As granted. */
   readonly expirySeconds: number;
@@ -68,19 +72,20 @@ export class Sessions {
     return this.#waiting.size;
   }
 
-  /** Undefined: as many sessions are kept as may be. */
-  attach(owner: SessionOwner, request: AttachRequest): Attached | undefined {
+  /** `full`: as many sessions are kept as may be. */
+  attach(owner: SessionOwner, request: AttachRequest): Attached | 'full' | 'other-user' {
     const { clientId, expirySeconds } = request;
     const before = this.#entries.get(clientId);
+    if (before !== undefined && before.session.origin.user !== request.user) return 'other-user';
     const durable = expirySeconds > 0;
     const others = this.#durable - (before?.session.durable === true ? 1 : 0);
-    if (durable && others >= this.#options.maxSessions) return undefined;
+    if (durable && others >= this.#options.maxSessions) return 'full';
     before?.owner?.takenOver();
     // Its session may have ended with it.
     const found = this.#entries.get(clientId);
-    const resumed = found !== undefined && !request.cleanStart;
+    const resumed = found !== undefined && !request.cleanStart && request.mayResume(found.session);
     if (found !== undefined && !resumed) this.#end(found);
-    const entry = resumed ? this.#resume(found, durable) : this.#create(clientId, durable);
+    const entry = resumed ? this.#resume(found, durable) : this.#create(request, durable);
     entry.owner = owner;
     entry.endsAtMs = Number.POSITIVE_INFINITY;
     entry.session.expirySeconds = expirySeconds;
@@ -128,10 +133,11 @@ export class Sessions {
     }
   }
 
-  #create(clientId: string, durable: boolean): Entry {
+  #create({ clientId, user }: AttachRequest, durable: boolean): Entry {
     const { maxQueuedMessages, maxQueuedBytes } = this.#options;
     const settings = {
       clientId,
+      user,
       durable,
       maxMessages: maxQueuedMessages,
       maxBytes: maxQueuedBytes,

@@ -11,7 +11,8 @@
  */
 
 import type { SubscriptionOptions } from '../../broker/ports.ts';
-import { QUEUE_PREFIX } from '../../broker/queue-topic.ts';
+import { QUEUE_PREFIX, queueTopic } from '../../broker/queue-topic.ts';
+import type { AccessRights } from '../access.ts';
 import { type Consumers, GIVEN_UP, NO_QUEUE, type WantedConsumer } from './consumers.ts';
 import type { Ending, MqttContext } from './context.ts';
 import type { Outbound } from './deliver.ts';
@@ -37,12 +38,15 @@ import { topicLevels } from './topic.ts';
 
 /** SUBSCRIBEs of one connection that wait for queues; further ones to queues are refused. */
 const MAX_PENDING = 64;
+/** Filters of one SUBSCRIBE that are looked up in the rules, or as many as may be granted. */
+const MAX_JUDGED = 1000;
 /** The words of a SUBACK, all together. */
 const MAX_TEXT_LENGTH = 1024;
 
 export interface SubscriptionsParts {
   readonly context: MqttContext;
   readonly session: Session;
+  readonly rights: AccessRights | undefined;
   readonly outbound: Outbound;
   readonly consumers: Consumers;
   readonly output: Output;
@@ -79,7 +83,8 @@ export class Subscriptions {
 
   subscribe(packet: SubscribePacket): void {
     const { packetId, subscriptions, properties } = packet;
-    const { context, recipient, end } = this.#parts;
+    const { context, recipient, rights, end } = this.#parts;
+    const { maxSubscriptions } = context.options;
     const missing = recipient.version === 5 && notOfferedIn(packet, context.options);
     if (missing) {
       end(missing);
@@ -102,7 +107,8 @@ export class Subscriptions {
         this.#answered(pending, at, answer);
       };
       const request = { subscription, identifier, wishes };
-      const now = this.#subscribeOne(pending, request, answered);
+      const isWithin = rights === undefined || at < Math.max(MAX_JUDGED, maxSubscriptions);
+      const now = isWithin ? this.#subscribeOne(pending, request, answered) : TOO_MANY;
       if (now !== 'later') answered(now);
     }
   }
@@ -143,7 +149,7 @@ export class Subscriptions {
     request: Request,
     answered: (answer: SubscribeReason | SubscribeRefusal) => void,
   ): SubscribeReason | SubscribeRefusal | 'later' {
-    const { context, session, consumers } = this.#parts;
+    const { context, session, consumers, rights } = this.#parts;
     const { filter, topicFilter } = request.subscription;
     const missing = notOffered(request.subscription, context.options);
     if (missing !== undefined) return missing;
@@ -155,6 +161,7 @@ export class Subscriptions {
     const count = session.subscriptions.size + consumers.unanswered;
     if (isNew && count >= context.options.maxSubscriptions) return TOO_MANY;
     if (!ofQueue) {
+      if (rights?.may('subscribe', filter) === false) return NOT_ALLOWED;
       const replay = this.#subscribeTopic(request, isNew);
       if (replay !== undefined) pending.begin.push(replay);
       return request.subscription.qos;
@@ -186,20 +193,29 @@ export class Subscriptions {
     request: Request,
     answered: (answer: SubscribeReason | SubscribeRefusal) => void,
   ): SubscribeRefusal | 'later' {
-    const { session } = this.#parts;
+    const { session, rights, consumers } = this.#parts;
     const { subscription, wishes, identifier } = request;
     const wish = 'text' in wishes ? wishes : queueWish(subscription, wishes);
     if ('text' in wish) return wish;
+    const queueRight = queueTopic(wish.queueName);
+    if (rights?.may('consume', queueRight) === false) return NOT_ALLOWED;
     if (subscription.qos === 0) return QOS_0;
     const queue = this.#queue(wish);
     if (queue === undefined) return NO_QUEUE;
     const { topicFilter } = subscription;
-    this.#parts.consumers.open(topicFilter, {
+    consumers.open(topicFilter, {
       queue,
       wish,
       identifier,
       answered: (refusal) => {
         if (this.#closed) return;
+        // There may be other rules since it was asked for.
+        if (refusal === undefined && rights?.allows('consume', queueRight) === false) {
+          session.subscriptions.delete(topicFilter);
+          consumers.close(topicFilter);
+          answered(NOT_ALLOWED);
+          return;
+        }
         if (refusal === undefined) this.#granted(subscription, identifier, wish);
         else session.subscriptions.delete(topicFilter);
         answered(refusal ?? ReasonCode.grantedQos1);
@@ -216,8 +232,13 @@ export class Subscriptions {
   }
 
   #queue({ queueName }: QueueWish): WantedConsumer['queue'] | undefined {
-    const { broker } = this.#parts.context;
-    return broker.queue(queueName) ?? broker.makeQueue(queueName);
+    const { context, rights } = this.#parts;
+    const { broker } = context;
+    const known = broker.queue(queueName);
+    if (known !== undefined) return known;
+    // Somebody else may have made it.
+    if (rights?.may('declare', queueTopic(queueName)) === false) return broker.findQueue(queueName);
+    return broker.makeQueue(queueName);
   }
 
   /** Consumes again what a resumed session consumes; who finds nothing there hears it. */
@@ -271,6 +292,10 @@ export class Subscriptions {
   }
 }
 
+const NOT_ALLOWED: SubscribeRefusal = {
+  reasonCode: ReasonCode.notAuthorized,
+  text: 'no rule allows it',
+};
 const TOO_DEEP: SubscribeRefusal = {
   reasonCode: ReasonCode.topicFilterInvalid,
   text: 'the filter has too many levels',

@@ -279,6 +279,104 @@ describe('a limit that is met is counted', () => {
   });
 });
 
+describe('a client that sends too fast', () => {
+  /** Payloads of what came to a watcher so far. */
+  async function watched(): Promise<{ count: () => number; watcher: RawClient }> {
+    const watcher = await server.client();
+    await watcher.subscribe('t', 0);
+    return { count: () => watcher.buffered, watcher };
+  }
+
+  test('slow: is not read until it may send again; nothing is lost, and nobody else waits', async () => {
+    await start({ maxMessageRate: 10, rateBurstMs: 500 });
+    const { count, watcher } = await watched();
+    const fast = await server.client({ keepalive: 10 });
+    for (let at = 0; at < 12; at++) fast.publish('t', `${at}`);
+    fast.send({ cmd: 'pingreq' });
+    await until(() => count() === 5);
+    expect(limited('message-rate')).toBe(1);
+    // Another client has a rate of its own.
+    const other = await server.client();
+    other.publish('t', 'other');
+    await other.quiet();
+    await until(() => count() === 6);
+    server.clock.advance(99);
+    await other.quiet();
+    expect(count()).toBe(6);
+    server.clock.advance(201);
+    await until(() => count() === 9);
+    expect(fast.buffered).toBe(0);
+    server.clock.advance(500);
+    await until(() => count() === 13);
+    await fast.expect('pingresp');
+    const texts: string[] = [];
+    while (watcher.buffered > 0) texts.push(String((await watcher.next())?.['payload']));
+    const own = texts.filter((text) => text !== 'other');
+    expect(own).toEqual(Array.from({ length: 12 }, (_, at) => `${at}`));
+  });
+
+  test('slow, in bytes: the debt of what came at once is paid off first', async () => {
+    await start({ maxByteRate: 10_000, rateBurstMs: 1000 });
+    const { count } = await watched();
+    const fast = await server.client();
+    fast.publish('t', Buffer.alloc(20_000));
+    fast.publish('t', 'x');
+    // What makes the packet whole may come in several chunks.
+    await until(() => limited('byte-rate') > 0);
+    server.clock.advance(900);
+    await server.client();
+    expect(count()).toBeLessThan(2);
+    await until(() => {
+      server.clock.advance(50);
+      return count() === 2;
+    });
+  });
+
+  test('who is held is not cut for a silence that is ours, and costs nothing when it goes', async () => {
+    await start({ maxMessageRate: 1, rateBurstMs: 1000 });
+    const fast = await server.client({ keepalive: 10 });
+    fast.publish('t', 'x');
+    await until(() => limited('message-rate') === 1);
+    // In the same turn: the timer that lets it go has not seen the time yet.
+    server.clock.advance(16_000);
+    server.listener.sweep();
+    expect(limited('keep-alive')).toBe(0);
+    await fast.quiet();
+    fast.publish('t', 'x');
+    await until(() => limited('message-rate') === 2);
+    fast.destroy();
+    await until(() => {
+      server.clock.advance(100);
+      return server.listener.connectionCount === 0;
+    });
+  });
+
+  test.each([
+    [5, 'message-rate', { maxMessageRate: 3 }],
+    [4, 'message-rate', { maxMessageRate: 3 }],
+    [5, 'byte-rate', { maxByteRate: 1000 }],
+    [4, 'byte-rate', { maxByteRate: 1000 }],
+  ] as const)('disconnect, MQTT version %s, %s: 0x96, or closed', async (version, name, rate) => {
+    await start({ ...rate, onRate: 'disconnect' });
+    const { count } = await watched();
+    const fast = await server.client({}, version as 4 | 5);
+    for (let at = 0; at < 3; at++) fast.publish('t', Buffer.alloc(name === 'byte-rate' ? 300 : 1));
+    await fast.quiet();
+    expect(count()).toBe(3);
+    expect(limited(name)).toBe(0);
+    fast.publish('t', Buffer.alloc(300));
+    const last = await fast.ended();
+    expect(last).toMatchObject(version === 5 ? [{ cmd: 'disconnect', reasonCode: 0x96 }] : []);
+    expect(limited(name)).toBe(1);
+    expect(count()).toBe(3);
+    // It begins anew when it comes back.
+    const again = await server.client({}, version as 4 | 5);
+    again.publish('t', 'x');
+    await again.quiet();
+    await until(() => count() === 4);
+  });
+});
+
 describe('topics', () => {
   const deep = 'a/b/c/d';
   const long = 'x'.repeat(11);

@@ -46,7 +46,8 @@ describe('packet ids', () => {
   test('one in flight is not given again, however many are given', async () => {
     await start();
     const totals = { bytes: 0, maxBytes: 0, dropped: 0, expired: 0 };
-    const settings = { clientId: 'a', durable: false, maxMessages: 1, maxBytes: 1 };
+    const who = { clientId: 'a', user: undefined };
+    const settings = { ...who, durable: false, maxMessages: 1, maxBytes: 1 };
     const session = new Session(settings, totals);
     const source = { isStream: false, acknowledged: (): void => {}, undeliverable: (): void => {} };
     const offset = 0 as Offset;
@@ -66,13 +67,14 @@ describe('ownership', () => {
     await start();
     const { sessions } = server.listener;
     const nothing = { will: undefined, willDelaySeconds: 0 };
-    const request = { clientId: 'a', cleanStart: false, expirySeconds: 60 };
+    const who = { clientId: 'a', user: undefined, mayResume: () => true };
+    const request = { ...who, cleanStart: false, expirySeconds: 60 };
     const owner = { takenOver: (): void => {} };
     const next = { takenOver: (): void => {} };
     const first = sessions.attach(owner, request);
     const second = sessions.attach(next, request);
-    expect(second).toEqual({ session: first?.session, present: true });
-    if (first === undefined) throw new Error('refused');
+    if (typeof first === 'string') throw new Error(first);
+    expect(second).toEqual({ session: first.session, present: true });
     const channel = { readiness: () => 'ready' as const, deliver: (): void => {} };
     first.session.channel = channel;
     sessions.detach(owner, first.session, nothing);

@@ -1,0 +1,92 @@
+/**
+ * What one client may do, for as long as its connection lives: always by the rules that hold now.
+ *
+ * Its own rules are picked out when it first asks, and anew when there are others. What it may
+ * publish is asked for each message, so some verdicts are kept: the last one, and a few by topic.
+ */
+
+import type { Policy } from './policy.ts';
+import { type Action, type OwnRule, decidingRule } from './rules.ts';
+
+/** Topics whose verdict is kept, for a connection. */
+const KEPT_MAX = 64;
+/** A longer topic is not kept: a connection pins little. */
+const KEPT_TOPIC_MAX = 128;
+
+/** What all rights come from. */
+export interface RightsSource {
+  readonly policy: Policy;
+  denied(rights: Rights, action: Action, topic: string): void;
+}
+
+export interface Admitted {
+  readonly user: string | undefined;
+  readonly clientId: string;
+  /** The word of the password it came in with; undefined: it came in without. */
+  readonly password: string | undefined;
+}
+
+export class Rights {
+  readonly user: string | undefined;
+  readonly clientId: string;
+  readonly #source: RightsSource;
+  readonly #password: string | undefined;
+  #policy: Policy | undefined;
+  #own: readonly OwnRule[] = [];
+  #lastTopic = '';
+  #lastVerdict = false;
+  #verdicts: Map<string, boolean> | undefined;
+
+  constructor(source: RightsSource, { user, clientId, password }: Admitted) {
+    this.user = user;
+    this.clientId = clientId;
+    this.#source = source;
+    this.#password = password;
+  }
+
+  /** Its user is gone, or has another password: it would not be let in as it was. */
+  get isRevoked(): boolean {
+    if (this.#password === undefined || this.user === undefined) return false;
+    const user = this.#source.policy.users.get(this.user);
+    return user?.password?.word !== this.#password;
+  }
+
+  /** A denial is counted and told. `topic` of `consume` and `declare` is `$queue/<name>`. */
+  may(action: Action, topic: string): boolean {
+    const allowed = action === 'publish' ? this.#mayPublish(topic) : this.allows(action, topic);
+    if (!allowed) this.#source.denied(this, action, topic);
+    return allowed;
+  }
+
+  /** The same, without a word. */
+  allows(action: Action, topic: string): boolean {
+    this.#renew();
+    return decidingRule(this.#own, action, topic)?.allow === true;
+  }
+
+  #mayPublish(topic: string): boolean {
+    this.#renew();
+    if (topic === this.#lastTopic) return this.#lastVerdict;
+    const kept = this.#verdicts?.get(topic);
+    const verdict = kept ?? decidingRule(this.#own, 'publish', topic)?.allow === true;
+    if (topic.length > KEPT_TOPIC_MAX) return verdict;
+    this.#lastTopic = topic;
+    this.#lastVerdict = verdict;
+    if (kept === undefined) {
+      this.#verdicts ??= new Map();
+      if (this.#verdicts.size >= KEPT_MAX) this.#verdicts.clear();
+      this.#verdicts.set(topic, verdict);
+    }
+    return verdict;
+  }
+
+  #renew(): void {
+    const { policy } = this.#source;
+    if (policy === this.#policy) return;
+    this.#policy = policy;
+    this.#own = policy.rulesOf(this);
+    this.#lastTopic = '';
+    this.#lastVerdict = false;
+    this.#verdicts = undefined;
+  }
+}

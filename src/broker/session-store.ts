@@ -1,0 +1,122 @@
+/**
+ * Durable sessions, a part of the ports of the broker (`ports.ts`): what a frontend asks of the
+ * sessions that outlive their connection, and their broker.
+ *
+ * A session is a queue of the type `session` with a record beside it; see
+ * docs/decisions/0031-durable-sessions.md. Who claims it owns it, on whichever node: what a former
+ * owner says later is refused with `stale-owner`. Every promise here crosses the log; it resolves
+ * when what was asked for is committed, and rejects with a `SessionError` alone.
+ */
+
+import type { Offset, QueueId } from '../machine/ids.ts';
+import type { SessionLimits } from '../machine/session-command.ts';
+import type { StoredSubscription } from '../machine/session-record.ts';
+import type { ConsumerSink, QueueConsumer } from './consumer.ts';
+
+export type { SessionLimits } from '../machine/session-command.ts';
+export type { StoredSubscription } from '../machine/session-record.ts';
+
+/** The session as this owner has it. */
+export interface SessionHandle {
+  readonly clientId: string;
+  readonly queueId: QueueId;
+  /** Goes up with each claim. */
+  readonly ownerEpoch: number;
+  /** Names this life of the session in publish keys; another one after each clean start. */
+  readonly incarnation: string;
+}
+
+export interface ClaimRequest {
+  /** Not empty, and well-formed Unicode. */
+  readonly clientId: string;
+  /** What was stored of it goes, whatever it is. */
+  readonly cleanStart: boolean;
+  /** How long it lives on without a connection; 0: no longer, 4,294,967,295: for ever. */
+  readonly expirySeconds: number;
+  readonly limits: SessionLimits;
+}
+
+export interface ClaimedSession {
+  readonly handle: SessionHandle;
+  /** There was a session, it had not ended, and no clean start: its state is what follows. */
+  readonly present: boolean;
+  readonly subscriptions: readonly StoredSubscription[];
+  /** Offsets whose PUBREC came and whose PUBCOMP did not, ascending. */
+  readonly halves: readonly Offset[];
+}
+
+export interface SessionChange {
+  /** One with the filter of a stored one replaces it. */
+  readonly subscribe: readonly StoredSubscription[];
+  /** Filters as they were subscribed; those that are not there are passed over. */
+  readonly unsubscribe: readonly string[];
+}
+
+/** Why a wish about a session was not done. Closed; each protocol maps every one. */
+export const SESSION_REFUSALS = [
+  /** Another owner has claimed it since, or it has ended. */
+  'stale-owner',
+  /** The store failed, or nobody leads for `ack_timeout`; it may be done all the same. */
+  'unavailable',
+  /** A new session, and there are as many as configured. */
+  'too-many-sessions',
+  /** More subscriptions, or longer ones together, than a session may have. Nothing is changed. */
+  'too-many-subscriptions',
+  /** A client id that no session can have: empty, or not well-formed. */
+  'invalid',
+] as const;
+export type SessionRefusal = (typeof SESSION_REFUSALS)[number];
+
+export class SessionError extends Error {
+  readonly code: SessionRefusal;
+
+  constructor(code: SessionRefusal, message: string) {
+    super(message);
+    this.name = 'SessionError';
+    this.code = code;
+  }
+}
+
+/** Every promise rejects with a `SessionError`. */
+export interface SessionStore {
+  /** The name of the queue that the session of this client has, or would have. */
+  queueNameOf(clientId: string): string;
+  /**
+   * The caller owns the session from then on; it is made where there is none. A former owner's
+   * consumer is cancelled with `taken-over`, on whichever node.
+   */
+  claim(request: ClaimRequest): Promise<ClaimedSession>;
+  /**
+   * A client comes that wants no durable session: what is stored of it goes, and a former owner's
+   * consumer is cancelled with `taken-over`. False: nothing was stored.
+   */
+  discard(clientId: string): Promise<boolean>;
+  /**
+   * Resolves when it is committed and every node that is reached routes by it: a publish that
+   * begins afterwards, anywhere, is for it.
+   */
+  change(handle: SessionHandle, change: SessionChange): Promise<void>;
+  /**
+   * A publish at QoS 2 has come that no queue takes: its key is kept until `QueueClient.release`.
+   * `known`: it was there.
+   */
+  receive(handle: SessionHandle, packetId: number): Promise<'new' | 'known'>;
+  /** PUBREC came: the message is settled, and its offset among the halves. Idempotent. */
+  halve(handle: SessionHandle, offset: Offset): Promise<void>;
+  /** PUBCOMP came: the offset is no half any more. Idempotent. */
+  finish(handle: SessionHandle, offset: Offset): Promise<void>;
+  /**
+   * The connection is over: the session ends so long after now; 0 at once, 4,294,967,295 never.
+   * Close the consumer first, with `returned`.
+   */
+  leave(handle: SessionHandle, expirySeconds: number): Promise<void>;
+  /**
+   * To be called right after the claim, whatever the session subscribes to: one whose owner does
+   * not consume for 30 s counts as left, and its end is counted until he does.
+   *
+   * The deliveries of the session's queue, oldest first; settle with `complete` (PUBACK) or
+   * `discard`, which is the same here. Cancelled with `taken-over` when another owner comes, also
+   * at once where the handle is of a former one; with `queue-deleted` when the session has ended.
+   */
+  consume(handle: SessionHandle, credit: number, sink: ConsumerSink): QueueConsumer;
+}

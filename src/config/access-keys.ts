@@ -1,0 +1,59 @@
+/**
+ * The configuration keys of users and rights (docs/access.md). Part of the one table in `keys.ts`.
+ */
+
+import { onOff, section, text, whole } from './schema.ts';
+
+function pathProblem(path: string): string | undefined {
+  return path.includes('\0') ? 'is not a path' : undefined;
+}
+
+export const access = section(
+  'Who may come in, and what they may do (docs/access.md). With `rules_file`, what no rule ' +
+    'allows is denied, and without a user name nobody comes in. On SIGHUP both files are read ' +
+    'again, and taken as a whole or not at all.',
+  {
+    users_file: text({
+      about: 'The users and by what their passwords are known: `fluxmq user` writes it.',
+      fallback: '',
+      rule: 'a path',
+      otherwise: 'nobody has a password',
+      check: pathProblem,
+    }),
+    rules_file: text({
+      about: 'The rules: who may do what, the first one that matches decides.',
+      fallback: '',
+      rule: 'a path',
+      otherwise: 'there are no users, and whoever is in may do everything',
+      check: pathProblem,
+    }),
+    certificate_users: onOff({
+      about:
+        'Whether the identity of a client certificate (`server.tls.identity`) is its user name, ' +
+        'for which no password is asked.',
+      fallback: true,
+    }),
+    max_password_checks: whole({
+      about:
+        'Passwords that are checked at a time. Each takes a thread of four, which the disk needs ' +
+        'too, and the memory that its parameters say (16 MiB with those of `fluxmq user add`).',
+      fallback: 2,
+      min: 1,
+      max: 64,
+    }),
+    max_waiting_checks: whole({
+      about: 'Clients that may wait for that; further ones are told that the broker is busy.',
+      fallback: 1_000,
+      min: 0,
+      max: 100_000,
+    }),
+    max_remembered_passwords: whole({
+      about:
+        'Users whose last right password is known again by a keyed hash in memory, so that it is ' +
+        'not checked anew when they come back; 0: none.',
+      fallback: 10_000,
+      min: 0,
+      max: 1_000_000,
+    }),
+  },
+);

@@ -1,0 +1,32 @@
+/** The metrics of users and rights: rows of the table in `metric-table.ts`; none without users. */
+
+import { type MetricRow, each, of } from './metric-row.ts';
+
+export const ACCESS_METRICS: readonly MetricRow[] = [
+  {
+    name: 'fluxmq_access_refused_total',
+    kind: 'counter',
+    help:
+      'Clients that were not let in: a user name or password that is wrong, neither of them ' +
+      'where they are needed, too many passwords that wait to be checked.',
+    series: each('reason', 'access-refused', 'bad-credentials', 'not-authorized', 'busy'),
+  },
+  {
+    name: 'fluxmq_access_denied_total',
+    kind: 'counter',
+    help: 'What clients asked for and no rule allows.',
+    series: each('action', 'access-denied', 'publish', 'subscribe', 'consume', 'declare'),
+  },
+  {
+    name: 'fluxmq_access_withheld_total',
+    kind: 'counter',
+    help: 'Retained messages and wills of publishers who may not publish them any more.',
+    series: of('access/withheld'),
+  },
+  {
+    name: 'fluxmq_access_waiting_checks',
+    kind: 'gauge',
+    help: 'Passwords that wait to be checked.',
+    series: of('access/waiting'),
+  },
+];

@@ -1,0 +1,44 @@
+/**
+ * What a protocol asks of those who decide who is let in and what he may do. A node without users
+ * has none: then whoever reaches a door may do everything.
+ */
+
+export type Action = 'publish' | 'subscribe' | 'consume' | 'declare';
+
+/** Who a client says it is. */
+export interface Claim {
+  readonly user: string | undefined;
+  /** Looked at before the answer is there, and not after. */
+  readonly password: Uint8Array | undefined;
+  /** The name of a certificate that was found good. */
+  readonly certificate: string | undefined;
+  readonly clientId: string;
+  /** Nobody waits for the answer any more: it need not be found. */
+  readonly isGone: () => boolean;
+}
+
+/** What a client may do, by the rules that hold when it asks. */
+export interface AccessRights {
+  /** Undefined: it did not say who it is. */
+  readonly user: string | undefined;
+  /** It would not be let in as it was: its user is gone, or has another password. */
+  readonly isRevoked: boolean;
+  /**
+   * A denial is counted and told. `topic` may be a filter of `subscribe`; of `consume` and
+   * `declare` it is `$queue/<name>`.
+   */
+  may(action: Action, topic: string): boolean;
+  /** The same, without a word. */
+  allows(action: Action, topic: string): boolean;
+}
+
+export type Admission =
+  | { readonly rights: AccessRights }
+  | { readonly refused: 'bad-credentials' | 'not-authorized' | 'busy' };
+
+export interface AccessControl {
+  /** At once, unless something must be computed or asked. Never rejects. */
+  admit(claim: Claim): Admission | Promise<Admission>;
+  /** Hears that other rules hold. */
+  onChange(listener: () => void): void;
+}

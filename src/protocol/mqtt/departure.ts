@@ -1,0 +1,37 @@
+/** How a connection ended, and the line that the log has of it. Nothing of it is kept. */
+
+import type { Logger } from '../../telemetry/logger.ts';
+import type { Client } from './client.ts';
+
+export interface Departure {
+  /** Why, for people. */
+  readonly text: string;
+  readonly by: 'client' | 'server' | 'network';
+  /** The client goes in peace: what its consumers hold counts as no attempt. */
+  readonly returned: boolean;
+  /** That of the DISCONNECT, whoever sent it. */
+  readonly reasonCode?: number;
+  /** What was wrong with the bytes. */
+  readonly fault?: string;
+  /** Its will is not published. */
+  readonly willless?: boolean;
+}
+
+/** `client` undefined: it was never let in. */
+export function logDeparture(
+  log: Logger,
+  how: Departure,
+  { remote, client }: { readonly remote: string; readonly client: Client | undefined },
+): void {
+  log.info(
+    {
+      ...(client !== undefined && { client_id: client.session.clientId }),
+      remote,
+      by: how.by,
+      ...(how.reasonCode !== undefined && { reason_code: how.reasonCode }),
+      ...(how.fault !== undefined && { fault: how.fault }),
+      reason: how.text,
+    },
+    client === undefined ? 'connection closed before CONNECT' : 'client disconnected',
+  );
+}
