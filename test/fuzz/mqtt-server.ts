@@ -20,7 +20,7 @@ import { Publisher, Subscriber } from '../model/session-clients.ts';
 import { PublisherModel, SubscriberModel } from '../model/session-model.ts';
 import { FakeQueueClient } from '../support/fake-queue-client.ts';
 import { MemoryDoor } from '../support/memory-door.ts';
-import { bytes, connect, sampleConnects, samplePackets } from '../support/mqtt-bytes.ts';
+import { bytes, sampleConnects, samplePackets } from '../support/mqtt-bytes.ts';
 import { type ServerPacket, TestClock } from '../support/mqtt-server.ts';
 import { mutate } from './mqtt-decoder.ts';
 
@@ -97,7 +97,8 @@ export class FuzzedServer {
   async once(random: Random, count: ServerFuzzCount): Promise<void> {
     const version = random(2) === 0 ? 4 : 5;
     const state = STATES[random(STATES.length)] ?? 'connected';
-    const good = goodBytes(state, version);
+    const clientId = `fuzz-${random(20)}`;
+    const good = goodBytes(state, version, clientId);
     const broken = brokenPacket(random, state, version);
     const verdict = this.#verdict(good, broken);
     const said: Buffer[] = [];
@@ -171,8 +172,16 @@ function generated(fields: object, protocolVersion: 4 | 5): Buffer {
   return mqttPacket.generate(fields as Packet, { protocolVersion });
 }
 
-function goodBytes(state: (typeof STATES)[number], version: 4 | 5): Buffer {
-  const first = Buffer.from(connect(version));
+/** Its session is kept, and another case may resume it. */
+function connectOf(version: 4 | 5, clientId: string): Buffer {
+  const properties = { sessionExpiryInterval: EXPIRY_MAX_SECONDS };
+  const protocol = { protocolId: 'MQTT', protocolVersion: version };
+  const fields = { cmd: 'connect', ...protocol, clean: false, clientId, keepalive: 0 };
+  return generated({ ...fields, ...(version === 5 && { properties }) }, version);
+}
+
+function goodBytes(state: (typeof STATES)[number], version: 4 | 5, clientId: string): Buffer {
+  const first = connectOf(version, clientId);
   switch (state) {
     case 'before CONNECT':
       return Buffer.alloc(0);

@@ -307,7 +307,8 @@ const NO_STREAM: SubscribeRefusal = {
   reasonCode: ReasonCode.implementationSpecificError,
   text: "the queue is no stream: the user property 'x-stream-offset' has no meaning for it",
 };
-const GIVEN_UP: SubscribeRefusal = {
+/** The client unsubscribed or subscribed anew, or its connection is over. */
+export const GIVEN_UP: SubscribeRefusal = {
   reasonCode: ReasonCode.unspecifiedError,
   text: 'the subscription was given up before its queue answered',
 };

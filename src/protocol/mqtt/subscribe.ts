@@ -13,7 +13,7 @@
 import type { SubscriptionOptions } from '../../broker/ports.ts';
 import { QUEUE_PREFIX, queueTopic } from '../../broker/queue-topic.ts';
 import type { AccessRights } from '../access.ts';
-import { type Consumers, NO_QUEUE, type WantedConsumer } from './consumers.ts';
+import { type Consumers, GIVEN_UP, NO_QUEUE, type WantedConsumer } from './consumers.ts';
 import type { Ending, MqttContext } from './context.ts';
 import type { Outbound } from './deliver.ts';
 import { encodeSuback, encodeUnsuback, type Recipient } from './encode.ts';
@@ -248,7 +248,9 @@ export class Subscriptions {
       if (wish === undefined) continue;
       const queue = this.#queue(wish);
       const answered = (refusal: SubscribeRefusal | undefined): void => {
-        if (refusal !== undefined && !this.#closed) this.#notResumed(topicFilter, refusal);
+        // What the client itself gave up is answered by its own SUBSCRIBE or UNSUBSCRIBE.
+        if (refusal === undefined || refusal === GIVEN_UP || this.#closed) return;
+        this.#notResumed(topicFilter, refusal);
       };
       if (queue === undefined) answered(NO_QUEUE);
       else consumers.open(topicFilter, { queue, wish, identifier, answered });

@@ -291,3 +291,27 @@ describe('credit', () => {
     expect(textOf(await large.expect('publish'))).toHaveLength(2000);
   });
 });
+
+test.each(['subscribe', 'unsubscribe'])(
+  'a resumed session may %s while its queue has not answered',
+  async (cmd) => {
+    const server = await new MqttServer().start();
+    try {
+      const kept = { clientId: 'a', clean: false, properties: { sessionExpiryInterval: 60 } };
+      const topic = '$queue/orders';
+      const client = await server.client(kept);
+      await client.subscribe(topic, 1);
+      client.destroy();
+      await until(() => server.listener.sessions.waiting === 1);
+      server.queues.attachMode = 'manual';
+      const again = await server.client(kept);
+      const wish = cmd === 'subscribe' ? [{ topic, qos: 1 }] : [];
+      again.send({ cmd, messageId: 2, subscriptions: wish, unsubscriptions: [topic] });
+      await until(() => server.queues.requests.length === (cmd === 'subscribe' ? 3 : 2));
+      if (cmd === 'unsubscribe') await again.expect('unsuback');
+      await again.quiet();
+    } finally {
+      await server.stop();
+    }
+  },
+);
