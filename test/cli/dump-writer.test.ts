@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { EntryDecoder } from '../../src/cli/dump/decoded-entries.ts';
 import { asJson, asText } from '../../src/cli/dump/dump-writer.ts';
-import type { LogIndex } from '../../src/machine/ids.ts';
+import type { LogIndex, Offset, QueueId } from '../../src/machine/ids.ts';
 import { type PlainCommand, writePlainCommand } from '../../src/shard/codec.ts';
 import { CommandKind } from '../../src/shard/command-kinds.ts';
 import { encodeSectionHeader } from '../../src/shard/entry.ts';
@@ -26,11 +26,48 @@ const OF_SHARDS: readonly PlainCommand[] = [
   { kind: 'unhost-shard', number: 1, node: 'n3' },
 ];
 
-/** What came with several shards, in a section of its own behind the others. */
+const owned = { queueId: 7 as QueueId, ownerEpoch: 5 };
+const OF_SESSIONS: readonly PlainCommand[] = [
+  {
+    kind: 'claim-session',
+    queueId: owned.queueId,
+    epoch: 4,
+    token: 't-1',
+    cleanStart: false,
+    incarnation: 'i-1',
+    expirySeconds: 60,
+    limits: { maxMessages: 10, maxBytes: 1_000, overflow: 'drop-head' },
+  },
+  {
+    kind: 'change-session',
+    ...owned,
+    subscribe: [
+      {
+        filter: 'rooms/+',
+        qos: 1,
+        noLocal: false,
+        retainAsPublished: true,
+        retainHandling: 0,
+        identifier: 9,
+        wish: '',
+      },
+    ],
+    unsubscribe: ['halls/#'],
+  },
+  { kind: 'halve-session', ...owned, offset: 3 as Offset },
+  { kind: 'finish-session', ...owned, offset: 3 as Offset },
+  { kind: 'leave-session', ...owned, expirySeconds: 30 },
+  { kind: 'resume-session', ...owned },
+  { kind: 'delete-session', ...owned },
+  { kind: 'receive-session', ...owned, packetId: 65_535 },
+];
+const ADDED = [...OF_SHARDS, ...OF_SESSIONS];
+
+/** What came with several shards and with sessions, in a section of its own behind the others. */
 async function entry(): Promise<Uint8Array> {
   const between = await golden('transfers-v1.hex');
   const writer = new WireWriter(256);
-  for (const command of OF_SHARDS) writePlainCommand(writer, command);
+  for (const command of ADDED) writePlainCommand(writer, command);
   const plain = writer.written();
   const header = encodeSectionHeader({
     node: '',
@@ -38,7 +75,7 @@ async function entry(): Promise<Uint8Array> {
     firstNumber: 0,
     answeredUpTo: 0,
     stampMs: 1_700_000_000_000,
-    commands: OF_SHARDS.length + 4,
+    commands: ADDED.length + 4,
     commandBytes: plain.length + between.length,
   });
   return Buffer.concat([await golden('entry-v1.hex'), header, plain, between]);
@@ -65,6 +102,9 @@ describe('a dump of commands', () => {
     expect(text).toContain('delayMs');
     expect(text).toMatch(/place-queue .*jobs/);
     expect(text).toMatch(/add-shard .*1.*n1/);
+    expect(text).toMatch(/claim-session .*i-1/);
+    expect(text).toMatch(/change-session .*rooms/);
+    expect(text).toMatch(/receive-session .*65535/);
     expect(text).toContain('take-transfer shard 63/8589934592');
   });
 

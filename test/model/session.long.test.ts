@@ -8,7 +8,7 @@ import { expect, test } from 'vitest';
 import { seen } from './session-model.ts';
 import { checkPairs } from './session-pair.ts';
 
-const runs = Number(env['SESSION_RUNS'] ?? '10000');
+const runs = Number(env['SESSION_RUNS'] ?? '2000');
 
 test('sessions keep their promises over longer lives', { timeout: 3_600_000 }, async () => {
   await checkPairs({ runs: Math.ceil(runs / 2), steps: 80 });
