@@ -13,17 +13,16 @@
 
 import { ownedMessage } from '../../broker/message.ts';
 import type { Delivery, Match, Publication } from '../../broker/ports.ts';
-import type { Ending, MqttContext } from './context.ts';
-import { publishProperties, queueDeliveryProperties, queueDeliveryTopic } from './convert.ts';
-import { encodePubrel, type Recipient } from './encode.ts';
-import { type OutgoingMessage, PublishEncoder } from './encode-publish.ts';
+import type { Ending } from './context.ts';
+import { queueDeliveryProperties, queueDeliveryTopic } from './convert.ts';
+import { encodePubrel } from './encode.ts';
+import { PublishEncoder } from './encode-publish.ts';
 import { Fifo } from './fifo.ts';
-import type { Output } from './output.ts';
 import type { Qos } from './packet.ts';
+import { PublishWriter, type PublishWriterParts } from './publish-writer.ts';
 import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
 import {
   type Channel,
-  expiryLeft,
   type HeldDelivery,
   type HeldMessage,
   isExpired,
@@ -34,22 +33,13 @@ import {
 
 /** Bytes that wait for the socket above which QoS 1 and 2, queues and retained messages wait. */
 const HIGH_WATER_BYTES = 65_536;
-/**
- * Above it a QoS 0 packet is written from the bytes that all its subscribers share, without a copy.
- */
-const SHARED_BYTES = 8192;
 const REPLAY_STEPS = 256;
 const NO_IDENTIFIERS: readonly number[] = [];
 
-export interface OutboundParts {
-  readonly context: MqttContext;
+export interface OutboundParts extends PublishWriterParts {
   readonly session: Session;
-  readonly output: Output;
-  readonly recipient: Recipient;
   /** The smaller of the client's receive maximum and ours. */
   readonly maxInflight: number;
-  /** The smaller of the client's topic alias maximum and ours. */
-  readonly aliasMaximum: number;
 }
 
 /** A delivery of a queue that waits for room; its message is its own. */
@@ -59,27 +49,9 @@ export interface WaitingDelivery {
   readonly identifier: number;
 }
 
-interface How {
-  readonly qos: Qos;
-  readonly retain: boolean;
-  readonly dup: boolean;
-  readonly packetId: number;
-  readonly identifiers: readonly number[];
-}
-
-/** Read during one call of the encoder only. */
-const scratch = {
-  version: 4 as 4 | 5,
-  qos: 0 as Qos,
-  retain: false,
-  dup: false,
-  packetId: 0,
-  subscriptionIdentifiers: NO_IDENTIFIERS as readonly number[] | undefined,
-};
-
 export class Outbound implements Channel {
   readonly #parts: OutboundParts;
-  readonly #aliases = new Map<string, number>();
+  readonly #writer: PublishWriter;
   readonly #waiting = new Fifo<WaitingDelivery>();
   /** In flight on the last connection, to be repeated on this one. */
   readonly #repeats: number[];
@@ -90,6 +62,7 @@ export class Outbound implements Channel {
 
   constructor(parts: OutboundParts) {
     this.#parts = parts;
+    this.#writer = new PublishWriter(parts);
     this.#quota = parts.maxInflight;
     this.#repeats = [...parts.session.inflight.keys()];
   }
@@ -113,7 +86,7 @@ export class Outbound implements Channel {
     const qos = message.qos < match.qos ? message.qos : match.qos;
     const retain = message.retain && match.retainAsPublished;
     if (qos === 0) {
-      this.#sendQos0(publication, retain, match.identifiers);
+      this.#writer.unacknowledged(publication, retain, match.identifiers);
       return;
     }
     const { session } = this.#parts;
@@ -244,7 +217,7 @@ export class Outbound implements Channel {
       } else if (held.publication !== undefined) {
         if (this.#quota === 0) return false;
         this.#quota--;
-        this.#send(held.publication, { ...held, dup: true, packetId });
+        this.#writer.publication(held.publication, { ...held, dup: true, packetId });
       }
     }
     this.#nextRepeat++;
@@ -293,7 +266,7 @@ export class Outbound implements Channel {
     const qos = message.qos < replay.qos ? message.qos : replay.qos;
     const how = { retain: true, identifiers: replay.identifiers, share: undefined };
     if (qos === 0) {
-      this.#send(publication, { ...how, qos, dup: false, packetId: 0 });
+      this.#writer.publication(publication, { ...how, qos, dup: false, packetId: 0 });
       return true;
     }
     if (this.#quota === 0) {
@@ -310,7 +283,8 @@ export class Outbound implements Channel {
     session.inflight.set(packetId, held);
     this.#quota--;
     const { qos, retain, identifiers } = held;
-    if (this.#send(publication, { qos, retain, identifiers, dup: false, packetId })) return;
+    if (this.#writer.publication(publication, { qos, retain, identifiers, dup: false, packetId }))
+      return;
     // Too large for this client: as if it had been sent and completed [MQTT-3.1.2-25].
     session.drop(held);
     session.inflight.delete(packetId);
@@ -336,7 +310,7 @@ export class Outbound implements Channel {
       packetId,
       identifiers,
     } as const;
-    if (!this.#append(encoder, how)) {
+    if (!this.#writer.encoded(encoder, how)) {
       // Not lost: another member may take it. It waits out the backoff of its queue.
       context.log.warn(
         { client_id: session.clientId, queue: delivery.queueName, offset },
@@ -347,84 +321,6 @@ export class Outbound implements Channel {
     }
     session.inflight.set(packetId, held);
     this.#quota--;
-  }
-
-  #sendQos0(publication: Publication, retain: boolean, identifiers: readonly number[]): void {
-    const { context, output, recipient } = this.#parts;
-    const { options, counters } = context;
-    if (output.waiting + publication.message.payload.length > options.maxBufferedBytes) {
-      counters.droppedSlow++;
-      return;
-    }
-    const plain = !retain && identifiers.length === 0 && this.#parts.aliasMaximum === 0;
-    if (plain && publication.fanningOut && publication.message.payload.length >= SHARED_BYTES) {
-      const bytes = encoderOf(publication).shared(recipient.version);
-      if (bytes.length > recipient.maximumPacketSize) {
-        counters.droppedTooLarge++;
-        return;
-      }
-      counters.sent++;
-      output.writeShared(bytes);
-      return;
-    }
-    this.#send(publication, { qos: 0, retain, dup: false, packetId: 0, identifiers });
-  }
-
-  #send(publication: Publication, how: How): boolean {
-    if (this.#parts.aliasMaximum > 0) return this.#sendAliased(publication, how);
-    if (publication.fanningOut) return this.#append(encoderOf(publication), how);
-    return this.#append(new PublishEncoder(this.#outgoing(publication)), how);
-  }
-
-  #outgoing({ message, publishedAtMs }: Publication): OutgoingMessage {
-    const { recipient, context } = this.#parts;
-    const { topic, payload, properties } = message;
-    if (recipient.version === 4 || properties === undefined) {
-      return { topic, payload, properties: undefined };
-    }
-    const left = expiryLeft(message, publishedAtMs, context.broker.clock);
-    return { topic, payload, properties: publishProperties(properties, left) };
-  }
-
-  /**
-   * [MQTT-3.3.2-9], [MQTT-3.3.2-12]: the first packet with a topic gives it a number, the next name
-   * that.
-   */
-  #sendAliased(publication: Publication, how: How): boolean {
-    const plain = this.#outgoing(publication);
-    const known = this.#aliases.get(plain.topic);
-    const alias = known ?? this.#aliases.size + 1;
-    if (alias > this.#parts.aliasMaximum) return this.#append(new PublishEncoder(plain), how);
-    const sent = this.#append(
-      new PublishEncoder({
-        topic: known === undefined ? plain.topic : '',
-        payload: plain.payload,
-        properties: { ...plain.properties, topicAlias: alias },
-      }),
-      how,
-    );
-    if (sent && known === undefined) this.#aliases.set(plain.topic, alias);
-    return sent;
-  }
-
-  /** False: larger than the client takes; nothing was written. */
-  #append(encoder: PublishEncoder, how: How): boolean {
-    const { output, recipient, context } = this.#parts;
-    scratch.version = recipient.version;
-    scratch.qos = how.qos;
-    scratch.retain = how.retain;
-    scratch.dup = how.dup;
-    scratch.packetId = how.packetId;
-    scratch.subscriptionIdentifiers = how.identifiers;
-    const limit = recipient.maximumPacketSize;
-    if (limit !== Number.POSITIVE_INFINITY && encoder.size(scratch) > limit) {
-      context.counters.droppedTooLarge++;
-      return false;
-    }
-    encoder.append(output.writer, scratch);
-    context.counters.sent++;
-    output.appended();
-    return true;
   }
 }
 
@@ -448,17 +344,4 @@ function ownedDelivery(delivery: Delivery): Delivery {
     publishedAtMs: delivery.publishedAtMs,
     message: ownedMessage(delivery.message),
   };
-}
-
-/** One encoder for all subscribers that get the message now. */
-function encoderOf(publication: Publication): PublishEncoder {
-  const { encoder, message } = publication;
-  if (encoder instanceof PublishEncoder) return encoder;
-  const made = new PublishEncoder({
-    topic: message.topic,
-    payload: message.payload,
-    properties: publishProperties(message.properties, message.properties?.expirySeconds),
-  });
-  publication.encoder = made;
-  return made;
 }
