@@ -76,13 +76,13 @@ export interface SessionChange {
 export const SESSION_REFUSALS = [
   /** Another owner has claimed it since, or it has ended. */
   'stale-owner',
-  /** The store failed, or nobody leads for as long as `ack_timeout`: it may be done all the same. */
+  /** The store failed, or nobody leads for `ack_timeout`; it may be done all the same. */
   'unavailable',
   /** A new session, and there are as many as configured. */
   'too-many-sessions',
   /** More subscriptions, or longer ones together, than a session may have. Nothing is changed. */
   'too-many-subscriptions',
-  /** A client id that no session can have: too long, or not well-formed. */
+  /** A client id that no session can have: empty, or not well-formed. */
   'invalid',
 ] as const;
 export type SessionRefusal = (typeof SESSION_REFUSALS)[number];

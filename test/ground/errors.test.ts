@@ -17,7 +17,7 @@ import { STORAGE_ERROR_CODES } from '#storage';
 import { status } from '@grpc/grpc-js';
 import { CLUSTER_REFUSALS } from '../../src/admin/cluster-port.ts';
 import { ADMIN_CALL_ERRORS, REFUSAL_STATUS } from '../../src/admin/status.ts';
-import { ADMIN_REFUSALS, PUBLISH_REFUSALS } from '../../src/broker/ports.ts';
+import { ADMIN_REFUSALS, PUBLISH_REFUSALS, SESSION_REFUSALS } from '../../src/broker/ports.ts';
 import { ExitCode } from '../../src/cli/exit-codes.ts';
 import { PEER_REFUSALS } from '../../src/cluster/refusals.ts';
 import { CONFIG_ERROR_CODES } from '../../src/config/problem.ts';
@@ -48,6 +48,7 @@ describe('docs/errors.md', () => {
     ['A publish that was not taken', [...PUBLISH_REFUSALS, ...FORMAT_REFUSALS]],
     ['A settlement that was not done', SETTLE_REFUSALS],
     ['What operators ask for', ADMIN_REFUSALS],
+    ['A durable session that was not claimed or changed', SESSION_REFUSALS],
     ['A request that has no answer', ADMIN_CALL_ERRORS],
     ['The storage engine', STORAGE_ERROR_CODES],
     ['Consensus', RAFT_ERROR_CODES],
@@ -100,6 +101,7 @@ describe('docs/errors.md', () => {
       'ListenError',
       'StartGivenUp',
       'AdminError',
+      'SessionError',
       'AdminCallError',
       'AdminSocketError',
       'Busy',
