@@ -193,9 +193,9 @@ export function mqttSettings({ server, sessions }: Config): Partial<MqttOptions>
     maxBufferedBytes: mqtt.max_buffered,
     maxSubscriptions: mqtt.max_subscriptions,
     sessionExpiryMaximumSeconds: sessions.expiry_maximum / 1000,
-    maxSessions: sessions.max_sessions,
     maxQueuedMessages: sessions.max_queued_messages,
     maxQueuedBytes: sessions.max_queued_bytes,
+    overflow: sessions.overflow,
     maxTotalQueuedBytes: sessions.max_total_queued_bytes,
   };
 }

@@ -17,6 +17,7 @@ import type {
   ConsumerSink,
   EnqueueRefusal,
   EnqueueWaiter,
+  Match,
   Origin,
   PublishKey,
   PublishOutcome,
@@ -198,11 +199,12 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       const refusal = this.#publishLive(message, route, publisher.subscriber);
       if (refusal !== undefined) return this.#refuse(refusal);
       if (route.unawaited.length > 0) this.#captureUnawaited(message, route, origin);
-      if (route.queues.length === 0) return UNLOGGED;
+      const queues = message.qos === 0 ? route.queuesAtQos0 : route.queues;
+      if (queues.length === 0) return UNLOGGED;
       this.counters.captured++;
       const losses = this.#captureLosses;
       const waiter = tag === undefined ? losses : (publisher.waiter ?? losses);
-      this.#queues.enqueue(route.queues, message, origin, waiter, tag ?? 0, key);
+      this.#queues.enqueue(queues, message, origin, waiter, tag ?? 0, key);
       return 'waiting';
     }
     if (route.unknown !== undefined && this.#unknown !== undefined) {
@@ -244,7 +246,9 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     publisher: Subscriber | undefined,
   ): void {
     publication.fanningOut = targets.length + shares.length > 1;
+    const acknowledged = publication.message.qos > 0;
     for (const target of targets) {
+      if (acknowledged && target.byQueue) continue;
       const match = target.match.subscriber === publisher ? target.ownMatch : target.match;
       if (match === undefined) continue;
       match.subscriber.deliver(publication, match);
@@ -308,6 +312,11 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
 
   unsubscribe(subscriber: Subscriber, filter: string, share?: string): boolean {
     return this.#router.unsubscribe(subscriber, filter, share);
+  }
+
+  matchOf(subscriber: Subscriber, topic: string, isOwn: boolean): Match | undefined {
+    const target = this.#router.route(topic)?.bySubscriber?.get(subscriber);
+    return isOwn ? target?.ownMatch : target?.match;
   }
 
   setConnected(subscriber: Subscriber, connected: boolean): void {

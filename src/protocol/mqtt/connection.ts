@@ -1,8 +1,10 @@
 /**
  * One MQTT connection: bytes in, packets to their handlers, one way to end.
  *
- *     connecting --CONNECT--> connected --> closing --> closed
- *          \______________________________/
+ *     connecting --CONNECT--> claiming --> connected --> closing --> closed
+ *          \____________________\____________________/
+ *
+ * While claiming, its session is asked for (`sessions.ts`) and nothing more is read.
  *
  * `#leave` runs once, whatever ends the connection, and is the only place that gives the session
  * back; an event of the transport that comes later finds the state closed (P10). While closing,
@@ -15,9 +17,11 @@
  * MQTT 5.0 sections 3.1, 3.14, 4.8, 4.13.
  */
 
+import type { Message } from '../../broker/message.ts';
 import type { Transport, TransportEvents } from '../transport.ts';
 import { type Client, makeClient, type ServerEnding } from './client.ts';
 import type { MqttContext } from './context.ts';
+import { willMessage } from './convert.ts';
 import { PacketDecoder } from './decode.ts';
 import { encodeConnack, encodeDisconnect, encodePingresp, type Recipient } from './encode.ts';
 import {
@@ -25,20 +29,30 @@ import {
   connectReason,
   type ConnectRefusal,
   disconnectReason,
+  CLAIM_REFUSALS,
   expiryAtDisconnect,
+  type Grant,
   judgeConnect,
 } from './handshake.ts';
 import { Output } from './output.ts';
 import type { ClientPacket, ConnectPacket, DisconnectPacket } from './packet.ts';
 import type { ProtocolError } from './protocol-error.ts';
 import { ReasonCode } from './reason-codes.ts';
-import type { SessionOwner } from './sessions.ts';
+import type { ClaimRefusal } from './claims.ts';
+import type { Attached, SessionOwner } from './sessions.ts';
 import type { TurnMember } from './turn.ts';
 
 /** Packets read and deliveries made for one connection in one turn, about. */
 const WORK_PER_TURN = 10_000;
 /** From the last word of the server to the end of the transport, at most. */
 const CLOSING_MS = 5000;
+
+/** A CONNECT that waits for its session. Nothing of the packet that is a view is read any more. */
+interface Arrival {
+  readonly packet: ConnectPacket;
+  readonly grant: Grant;
+  readonly will: Message | undefined;
+}
 
 export interface ConnectionHooks {
   /** The shard is behind: call `shardWritable` when it is not. */
@@ -53,12 +67,19 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   readonly #hooks: ConnectionHooks;
   readonly #decoder: PacketDecoder;
   readonly #output: Output;
-  #state: 'connecting' | 'connected' | 'closing' | 'closed' = 'connecting';
+  #state: 'connecting' | 'claiming' | 'connected' | 'closing' | 'closed' = 'connecting';
   #client: Client | undefined;
   #work = WORK_PER_TURN;
   #workTurn = -1;
   /** Why nothing is read now. */
-  readonly #stopped = { share: false, shard: false, answers: false, output: false };
+  readonly #stopped = {
+    share: false,
+    shard: false,
+    answers: false,
+    output: false,
+    claim: false,
+    change: false,
+  };
   #lastReadMs: number;
   #stateSinceMs: number;
   #writtenAtSweep = 0;
@@ -103,14 +124,14 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       else if (this.#client === undefined) this.#first(packet);
       else this.#dispatch(packet, this.#client);
       this.#work -= 1 + counters.sent - sentBefore;
-      if (this.#state !== 'connected') return;
+      if (this.#state !== 'connected' && this.#state !== 'claiming') return;
     }
     this.#transport.pause();
   }
 
   get #isStopped(): boolean {
-    const { share, shard, answers, output } = this.#stopped;
-    return share || shard || answers || output;
+    const { share, shard, answers, output, claim, change } = this.#stopped;
+    return share || shard || answers || output || claim || change;
   }
 
   #go(): void {
@@ -153,9 +174,11 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
         return;
       case 'subscribe':
         client.subscriptions.subscribe(packet);
+        this.#stopped.change = client.subscriptions.isChanging;
         return;
       case 'unsubscribe':
         client.subscriptions.unsubscribe(packet);
+        this.#stopped.change = client.subscriptions.isChanging;
         return;
       case 'pingreq':
         encodePingresp(this.#output.writer);
@@ -190,27 +213,48 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       this.#cut('the first packet is not CONNECT');
       return;
     }
-    const { options, broker, sessions, counters, log } = this.#context;
+    const { options, broker, sessions } = this.#context;
     const grant = judgeConnect(packet, options, broker.maxTopicLevels);
     if ('reasonCode' in grant) {
       this.#refuse(packet, grant);
       return;
     }
-    const attached = sessions.attach(this, {
-      clientId: grant.clientId,
-      cleanStart: packet.cleanStart,
-      expirySeconds: grant.sessionExpirySeconds,
+    const { clientId, assigned, sessionExpirySeconds: expirySeconds } = grant;
+    const { cleanStart } = packet;
+    const arrival: Arrival = { packet, grant, will: packet.will && willMessage(packet.will) };
+    this.#enter('claiming');
+    this.#stopped.claim = true;
+    const request = { clientId, isNamed: !assigned, cleanStart, expirySeconds };
+    let isCall = true;
+    sessions.attach(this, request, (attached) => {
+      this.#claimed(arrival, attached);
+      if (!isCall) this.#go();
     });
-    if (attached === undefined) {
-      this.#refuse(packet, { reasonCode: ReasonCode.quotaExceeded, text: 'too many sessions' });
+    isCall = false;
+  }
+
+  #claimed(arrival: Arrival, attached: Attached | ClaimRefusal): void {
+    this.#stopped.claim = false;
+    if (typeof attached === 'object') this.#attached(arrival, attached);
+    else if (this.#state !== 'claiming') return;
+    else if (attached === 'superseded') this.#cut('the client id connected again');
+    else this.#refuse(arrival.packet, CLAIM_REFUSALS[attached]);
+  }
+
+  #attached({ packet, grant, will }: Arrival, { session, present }: Attached): void {
+    const { options, sessions, counters, log } = this.#context;
+    if (this.#state !== 'claiming') {
+      // It is gone meanwhile, and was never connected: its will is not published.
+      sessions.detach(this, session, { will: undefined, willDelaySeconds: 0 });
       return;
     }
-    const { session, present } = attached;
     const client = makeClient(packet, grant, {
       context: this.#context,
       session,
       output: this.#output,
+      will,
       end: (ending) => this.end(ending),
+      changed: () => this.#changed(),
     });
     this.#client = client;
     this.#transport.admitted();
@@ -245,7 +289,14 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     }
     this.#output.appended();
     session.channel = client.outbound;
+    client.deliveries?.begin(client.outbound);
     client.subscriptions.resume();
+  }
+
+  /** The log has what the client changed of its subscriptions; what it said next is read now. */
+  #changed(): void {
+    this.#stopped.change = false;
+    this.#go();
   }
 
   #refuse(packet: ConnectPacket, refusal: ConnectRefusal): void {
@@ -292,7 +343,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   end(ending: ServerEnding, returned = false): void {
     const client = this.#client;
     if (this.#state !== 'connected' || client === undefined) {
-      if (this.#state === 'connecting') this.#cut(ending.text);
+      if (this.#state === 'connecting' || this.#state === 'claiming') this.#cut(ending.text);
       return;
     }
     const { reasonCode, text } = ending;
@@ -382,11 +433,12 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     client.flow.close();
     client.subscriptions.close();
     client.consumers.closeAll(how.returned ? 'returned' : 'lost');
+    client.deliveries?.close();
     const will = how.willless === true ? undefined : client.will;
     sessions.detach(this, client.session, { will, willDelaySeconds: client.willDelaySeconds });
   }
 
-  #enter(state: 'connected' | 'closing'): void {
+  #enter(state: 'claiming' | 'connected' | 'closing'): void {
     this.#state = state;
     this.#stateSinceMs = this.#context.broker.clock.now();
   }
@@ -397,6 +449,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     this.#output.endTurn();
     if (client === undefined) return;
     client.consumers.grant();
+    client.deliveries?.grant();
     if (client.outbound.canSend && client.outbound.roomy) this.#output.ask();
     this.#maybeGo(client);
   }
@@ -414,6 +467,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   sweep(now: number): void {
     switch (this.#state) {
       case 'connecting':
+      case 'claiming':
         if (now >= this.#transport.deadlineMs) this.#cut('no CONNECT in time');
         return;
       case 'connected':
@@ -431,11 +485,11 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     if (client === undefined) return;
     // The end of a drain that came without an event (the socket took the rest at once).
     this.#maybeGo(client);
-    const { share, shard, answers, output } = this.#stopped;
+    const { share, shard, answers, output, change } = this.#stopped;
     const progress = this.#transport.written !== this.#writtenAtSweep;
     this.#writtenAtSweep = this.#transport.written;
     // Who is not read cannot give a sign of life; who does not read is given none.
-    if (share || shard || answers || (output && progress)) this.#lastReadMs = now;
+    if (share || shard || answers || change || (output && progress)) this.#lastReadMs = now;
     const { keepAliveSeconds } = client.grant;
     // [MQTT-3.1.2-22]
     if (keepAliveSeconds > 0 && now - this.#lastReadMs > keepAliveSeconds * 1500) {

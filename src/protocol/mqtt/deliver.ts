@@ -14,7 +14,7 @@
 import { ownedMessage } from '../../broker/message.ts';
 import type { Delivery, Match, Publication } from '../../broker/ports.ts';
 import type { Ending } from './context.ts';
-import { queueDeliveryProperties, queueDeliveryTopic } from './convert.ts';
+import { publishProperties, queueDeliveryProperties, queueDeliveryTopic } from './convert.ts';
 import { encodePubrel } from './encode.ts';
 import { PublishEncoder } from './encode-publish.ts';
 import { Fifo } from './fifo.ts';
@@ -25,7 +25,9 @@ import {
   type Channel,
   type HeldDelivery,
   type HeldMessage,
+  type HeldOwn,
   isExpired,
+  ownPacketId,
   type QueueSource,
   type Replay,
   type Session,
@@ -38,6 +40,8 @@ const NO_IDENTIFIERS: readonly number[] = [];
 
 export interface OutboundParts extends PublishWriterParts {
   readonly session: Session;
+  /** Undefined: the session has no queue. */
+  readonly own: OwnQueue | undefined;
   /** The smaller of the client's receive maximum and ours. */
   readonly maxInflight: number;
 }
@@ -49,10 +53,37 @@ export interface WaitingDelivery {
   readonly identifier: number;
 }
 
+/** The queue of a durable session, as it is claimed by this connection. */
+export interface OwnQueue {
+  /** The subscriptions that it is for now; undefined: none. */
+  matchOf(delivery: Delivery): Match | undefined;
+  /** Seconds; 0: it has expired; undefined: it never does. */
+  expiryOf(delivery: Delivery): number | undefined;
+  /** Done: acknowledged, refused by its client, or for nobody any more. */
+  settle(held: Pick<HeldOwn, 'offset' | 'delivery'>): void;
+  /** Its packet id is in use: it comes again when that is free. It owns its bytes. */
+  holdBack(delivery: Delivery): void;
+  /** The packet id is in use no more. */
+  freed(packetId: number): void;
+  /** PUBREC came: `halved` is called when the log has it. */
+  halve(packetId: number, held: HeldOwn): void;
+  /** PUBCOMP came: `finished` is called when the log has it. */
+  finish(packetId: number, held: HeldOwn): void;
+}
+
+/** The same of the session's own queue. */
+interface WaitingOwn {
+  readonly own: OwnQueue;
+  readonly delivery: Delivery;
+}
+
+/** Packet ids that an acknowledged delivery may find: of a session with a queue, each second one. */
+const PACKET_IDS = 32_767;
+
 export class Outbound implements Channel {
   readonly #parts: OutboundParts;
   readonly #writer: PublishWriter;
-  readonly #waiting = new Fifo<WaitingDelivery>();
+  readonly #waiting = new Fifo<WaitingDelivery | WaitingOwn>();
   /** In flight on the last connection, to be repeated on this one. */
   readonly #repeats: number[];
   #nextRepeat = 0;
@@ -63,8 +94,10 @@ export class Outbound implements Channel {
   constructor(parts: OutboundParts) {
     this.#parts = parts;
     this.#writer = new PublishWriter(parts);
-    this.#quota = parts.maxInflight;
-    this.#repeats = [...parts.session.inflight.keys()];
+    const { inflight } = parts.session;
+    // What a client leaves open from connection to connection must not use up the ids.
+    this.#quota = Math.max(0, Math.min(parts.maxInflight, PACKET_IDS - inflight.size));
+    this.#repeats = [...inflight.keys()];
   }
 
   get roomy(): boolean {
@@ -120,6 +153,12 @@ export class Outbound implements Channel {
     }
   }
 
+  /** The same of the session's own queue. */
+  deliverOwn(own: OwnQueue, delivery: Delivery): void {
+    if (this.#mayGo && this.#waiting.length === 0 && this.#quota > 0) this.#sendOwn(own, delivery);
+    else this.#waiting.push({ own, delivery: ownedDelivery(delivery) });
+  }
+
   replay(replay: Replay): void {
     this.#parts.session.replays.push(replay);
     this.#parts.output.ask();
@@ -138,14 +177,11 @@ export class Outbound implements Channel {
     const held = session.inflight.get(packetId);
     // An id that is not in flight: of a delivery that ended otherwise; nothing to say to it.
     if (held === undefined) return undefined;
-    if (held.kind === 'message') {
-      if (held.qos === 2) return WRONG_ACKNOWLEDGEMENT;
-      session.drop(held);
-    } else {
-      held.source.acknowledged(held, reasonCode < 0x80);
-    }
-    session.inflight.delete(packetId);
-    this.#giveBackQuota();
+    if (held.kind === 'queue') held.source.acknowledged(held, reasonCode < 0x80);
+    else if (held.qos === 2) return WRONG_ACKNOWLEDGEMENT;
+    else if (held.kind === 'own') this.#parts.own?.settle(held);
+    else session.drop(held);
+    this.#forget(packetId);
     output.ask();
     return undefined;
   }
@@ -160,15 +196,21 @@ export class Outbound implements Channel {
     if (held !== undefined && (held.kind === 'queue' || held.qos === 1)) {
       return WRONG_ACKNOWLEDGEMENT;
     }
+    const { own } = this.#parts;
     if (reasonCode >= 0x80) {
-      if (held === undefined || held.released) return undefined;
-      session.drop(held);
-      session.inflight.delete(packetId);
-      this.#giveBackQuota();
+      if (held === undefined || (held.kind === 'own' ? held.state !== 'sent' : held.released)) {
+        return undefined;
+      }
+      if (held.kind === 'own') own?.settle(held);
+      else session.drop(held);
+      this.#forget(packetId);
       output.ask();
       return undefined;
     }
-    if (held !== undefined && !held.released) session.release(packetId, held);
+    if (held?.kind === 'own') {
+      if (held.state === 'sent') own?.halve(packetId, held);
+      if (held.state === 'halving' || held.state === 'sent') return undefined;
+    } else if (held !== undefined && !held.released) session.release(packetId, held);
     const unknown = held === undefined && recipient.version === 5;
     const reason = unknown ? ReasonCode.packetIdentifierNotFound : ReasonCode.success;
     encodePubrel(output.writer, packetId, reason);
@@ -181,18 +223,44 @@ export class Outbound implements Channel {
     const { session, output } = this.#parts;
     const held = session.inflight.get(packetId);
     if (held === undefined) return undefined;
+    if (held.kind === 'own') {
+      if (held.state === 'finishing') return undefined;
+      if (held.state !== 'released') return WRONG_ACKNOWLEDGEMENT;
+      this.#parts.own?.finish(packetId, held);
+      return undefined;
+    }
     if (held.kind === 'queue' || !held.released) return WRONG_ACKNOWLEDGEMENT;
-    session.inflight.delete(packetId);
-    this.#giveBackQuota();
+    this.#forget(packetId);
     output.ask();
     return undefined;
+  }
+
+  /** The log has the PUBREC of a message of the session's queue. */
+  halved(packetId: number, held: HeldOwn): void {
+    const { session, output } = this.#parts;
+    session.release(packetId, held);
+    encodePubrel(output.writer, packetId);
+    output.appended();
+  }
+
+  /** The log has its PUBCOMP: the id is free, and another message may be in flight. */
+  finished(packetId: number): void {
+    this.#forget(packetId);
+  }
+
+  #forget(packetId: number): void {
+    const { session, own } = this.#parts;
+    session.inflight.delete(packetId);
+    this.#giveBackQuota();
+    own?.freed(packetId);
   }
 
   /** Deliveries of one queue subscription that wait here go back; they were never sent. */
   dropWaiting(source: QueueSource): void {
     for (let left = this.#waiting.length; left > 0; left--) {
       const waiting = this.#waiting.shift();
-      if (waiting !== undefined && waiting.source !== source) this.#waiting.push(waiting);
+      if (waiting === undefined || ('source' in waiting && waiting.source === source)) continue;
+      this.#waiting.push(waiting);
     }
   }
 
@@ -210,7 +278,10 @@ export class Outbound implements Channel {
     const packetId = this.#repeats[this.#nextRepeat];
     if (packetId === undefined) return false;
     const held = session.inflight.get(packetId);
-    if (held?.kind === 'message') {
+    if (held?.kind === 'own' && held.state === 'released') {
+      encodePubrel(output.writer, packetId);
+      output.appended();
+    } else if (held?.kind === 'message') {
       if (held.released) {
         encodePubrel(output.writer, packetId);
         output.appended();
@@ -231,7 +302,8 @@ export class Outbound implements Channel {
       this.#queuesTurn = !fromQueue;
       const waiting = fromQueue ? this.#waiting.shift() : undefined;
       if (waiting !== undefined) {
-        this.#sendDelivery(waiting);
+        if ('own' in waiting) this.#sendOwn(waiting.own, waiting.delivery);
+        else this.#sendDelivery(waiting);
         return true;
       }
       const held = session.takePending(context.broker.clock);
@@ -320,6 +392,37 @@ export class Outbound implements Channel {
       return;
     }
     session.inflight.set(packetId, held);
+    this.#quota--;
+  }
+
+  #sendOwn(own: OwnQueue, delivery: Delivery): void {
+    const { session, recipient } = this.#parts;
+    const { offset, message, term, deliveryNumber } = delivery;
+    const ended = { offset, delivery: { term, number: deliveryNumber } };
+    const match = own.matchOf(delivery);
+    const expirySeconds = own.expiryOf(delivery);
+    if (match === undefined || expirySeconds === 0) {
+      own.settle(ended);
+      return;
+    }
+    const qos = message.qos < match.qos ? message.qos : match.qos;
+    const packetId = qos === 0 ? 0 : ownPacketId(offset);
+    if (qos > 0 && session.inflight.has(packetId)) {
+      own.holdBack(ownedDelivery(delivery));
+      return;
+    }
+    const { topic, payload, properties } = message;
+    const told = recipient.version === 5 ? publishProperties(properties, expirySeconds) : undefined;
+    const retain = message.retain && match.retainAsPublished;
+    const dup = qos > 0 && delivery.redelivered;
+    const how = { qos, retain, dup, packetId, identifiers: match.identifiers };
+    const isSent = this.#writer.message({ topic, payload, properties: told }, how);
+    if (!isSent || qos === 0) {
+      // Too large for this client: as if it had been sent and completed [MQTT-3.1.2-25].
+      own.settle(ended);
+      return;
+    }
+    session.inflight.set(packetId, { kind: 'own', qos, state: 'sent', ...ended });
     this.#quota--;
   }
 }
