@@ -116,6 +116,8 @@ export interface ClientSettings {
   readonly pendingBytesMax: number;
   /** Without topic and properties. */
   readonly payloadBytesMax: number;
+  /** Durable sessions that there may be. */
+  readonly maxSessions: number;
 }
 
 /** What becomes of payloads that outlive their part of the log. */
@@ -301,6 +303,7 @@ export function shardSettings(config: Config, directory: string, terminal: boole
       highWaterBytes: shards.high_water,
       pendingBytesMax: shards.max_pending,
       payloadBytesMax: shards.max_message_size,
+      maxSessions: config.sessions.max_sessions,
     },
     checkpointBytes: shards.checkpoint_bytes,
     checkpointLogBytes: shards.checkpoint_log_bytes,

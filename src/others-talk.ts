@@ -21,7 +21,10 @@ export type OthersAsk =
       readonly shard: number;
       readonly names: readonly string[];
       readonly fence: number;
-    };
+    }
+  | { readonly kind: 'place'; readonly name: string }
+  | { readonly kind: 'unplace'; readonly name: string; readonly version: number }
+  | { readonly kind: 'end-keys'; readonly session: string };
 
 interface Answers {
   readonly find: Awaited<ReturnType<OtherShards['find']>>;
@@ -29,6 +32,9 @@ interface Answers {
   readonly name: Awaited<ReturnType<OtherShards['nameOf']>>;
   readonly take: Awaited<ReturnType<OtherShards['take']>>;
   readonly missing: Awaited<ReturnType<OtherShards['missing']>>;
+  readonly place: Awaited<ReturnType<OtherShards['placeOf']>>;
+  readonly unplace: Awaited<ReturnType<OtherShards['unplace']>>;
+  readonly 'end-keys': Awaited<ReturnType<OtherShards['endKeys']>>;
 }
 export type OthersTold = Answers[OthersAsk['kind']];
 
@@ -44,6 +50,9 @@ function othersOver(asks: AsksOthers): OtherShards {
     nameOf: (queueId) => asks({ kind: 'name', queueId }),
     take: (shard, command) => asks({ kind: 'take', shard, command }),
     missing: (shard, names, fence) => asks({ kind: 'missing', shard, names, fence }),
+    placeOf: (name) => asks({ kind: 'place', name }),
+    unplace: (name, version) => asks({ kind: 'unplace', name, version }),
+    endKeys: (session) => asks({ kind: 'end-keys', session }),
   };
 }
 
@@ -59,6 +68,12 @@ function answerOfOthers(others: OtherShards, ask: OthersAsk): Promise<OthersTold
       return others.take(ask.shard, ask.command);
     case 'missing':
       return others.missing(ask.shard, ask.names, ask.fence);
+    case 'place':
+      return others.placeOf(ask.name);
+    case 'unplace':
+      return others.unplace(ask.name, ask.version);
+    case 'end-keys':
+      return others.endKeys(ask.session);
   }
 }
 

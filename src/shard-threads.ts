@@ -163,11 +163,12 @@ async function withClient(
     });
   try {
     if (signal?.aborted === true) throw new StartGivenUp();
-    const { ackTimeoutMs } = settings.client;
+    const { ackTimeoutMs, maxSessions } = settings.client;
     const zero = await open(host.port, routed);
     client = new QueueClients(zero, await open(host.volatilePort), {
       isShared: peers !== undefined,
       ackTimeoutMs,
+      maxSessions,
     });
     addShards(client, host, { zero, failure, open: (port) => open(port, routed) });
     await client.complete(signal);

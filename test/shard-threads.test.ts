@@ -48,6 +48,7 @@ function settings(thread: 'worker' | 'main', more: Partial<ShardSettings> = {}):
       highWaterBytes: MIB,
       pendingBytesMax: 16 * MIB,
       payloadBytesMax: MIB,
+      maxSessions: 10_000,
     },
     checkpointBytes: MIB,
     checkpointLogBytes: 16 * MIB,

@@ -34,7 +34,10 @@ type Limits = QueueDefinition['limits'];
 type DeclareOutcome = Awaited<ReturnType<QueueAdmin['declare']>>;
 
 /** Every word that the wire may carry, by what it says. */
-const TYPES = { classic: 1, stream: 1, ephemeral: 1 } satisfies Record<QueueDefinition['type'], 1>;
+const TYPES = { classic: 1, stream: 1, ephemeral: 1, session: 1 } satisfies Record<
+  QueueDefinition['type'],
+  1
+>;
 const DEFAULT_GROUPS = { shared: 1, client: 1 } satisfies Record<Limits['defaultGroup'], 1>;
 const GROUP_STARTS = { first: 1, next: 1 } satisfies Record<Limits['groupStart'], 1>;
 const OVERFLOWS = { 'drop-head': 1, 'reject-publish': 1 } satisfies Record<Limits['overflow'], 1>;

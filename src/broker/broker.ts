@@ -140,7 +140,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       lookUp: queues.isShared ? (name) => queues.lookUp(name) : undefined,
       definitionOf: (name) => autoQueue?.(name),
       maxQueues: settings.maxQueues,
-      queueCount: () => queues.queues.count,
+      queueCount: () => queues.queues.count - queues.queues.sessionCount,
       queue: (name) => this.queue(name),
       declare: (definition) => queues.admin.declare(definition),
       refresh: () => this.#readQueues(),

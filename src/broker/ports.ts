@@ -29,7 +29,7 @@ export type {
   QueueConsumer,
   SettleOutcome,
 } from './consumer.ts';
-export { NEVER_EXPIRES, SESSION_REFUSALS, SessionError } from './session-store.ts';
+export { SESSION_REFUSALS, SessionError } from './session-store.ts';
 export type {
   ClaimedSession,
   ClaimRequest,
@@ -108,6 +108,8 @@ export interface QueueInfo {
  */
 export interface QueueDirectory extends Iterable<QueueInfo> {
   readonly count: number;
+  /** Those of them that are of durable sessions. */
+  readonly sessionCount: number;
   get(queueId: QueueId): QueueInfo | undefined;
   named(name: string): QueueInfo | undefined;
   /**
@@ -134,6 +136,8 @@ export interface ConsumeRequest {
    * anybody, or by their time-out, and `ended` tells it.
    */
   readonly manual: boolean;
+  /** Of the owner of a durable session, for its queue; absent: for any other queue. */
+  readonly ownerEpoch?: number;
 }
 
 export type AskedOutcome = SettleOutcome | 'commit' | 'extend';

@@ -3,8 +3,8 @@
  *
  * A topic of `$queue/` goes to every queue with a matching pattern, otherwise to the catch-all
  * queue; the pattern `$queue/#` of the catch-all itself therefore never counts as a match. An
- * ordinary topic goes to every queue with a pattern that captures it. A queue whose patterns match
- * twice stores it once.
+ * ordinary topic goes to every queue with a pattern that captures it, at QoS 0 to those alone that
+ * are no session's. A queue whose patterns match twice stores it once.
  *
  * Nearly every queue has its own pattern alone (`$queue/<name>/#`): such a one is found by its name
  * in the directory of queues, and costs nothing here; only those with other patterns are known, and
@@ -29,6 +29,8 @@ export interface QueueRoute {
 
 export interface Captures {
   readonly awaited: readonly QueueId[];
+  /** Those of `awaited` that take a message at QoS 0 too: all but queues of sessions. */
+  readonly awaitedAtQos0: readonly QueueId[];
   readonly unawaited: readonly QueueId[];
 }
 
@@ -37,7 +39,7 @@ export type QueueChange = 'queues' | 'captures';
 
 const NONE: readonly QueueId[] = [];
 const NO_ROUTE: QueueRoute = { queues: NONE, unknown: undefined };
-const NO_CAPTURES: Captures = { awaited: NONE, unawaited: NONE };
+const NO_CAPTURES: Captures = { awaited: NONE, awaitedAtQos0: NONE, unawaited: NONE };
 
 export class QueueRoutes {
   readonly #directory: QueueDirectory;
@@ -107,8 +109,12 @@ export class QueueRoutes {
     const found: QueueInfo[] = [];
     this.#patterns.match(topic, found);
     if (found.length === 0) return NO_CAPTURES;
+    const awaited = found.filter(({ capture }) => capture === 'sync');
+    const hasSessions = awaited.some(({ type }) => type === 'session');
+    const all = idsOf(awaited);
     return {
-      awaited: idsOf(found.filter(({ capture }) => capture === 'sync')),
+      awaited: all,
+      awaitedAtQos0: hasSessions ? idsOf(awaited.filter(({ type }) => type !== 'session')) : all,
       unawaited: idsOf(found.filter(({ capture }) => capture === 'async')),
     };
   }

@@ -8,23 +8,13 @@
  * when what was asked for is committed, and rejects with a `SessionError` alone.
  */
 
-import type { Overflow } from '../machine/definitions.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
+import type { SessionLimits } from '../machine/session-command.ts';
+import type { StoredSubscription } from '../machine/session-record.ts';
 import type { ConsumerSink, QueueConsumer } from './consumer.ts';
 
-/** A subscription with all that its client said; its key is the filter. */
-export interface StoredSubscription {
-  /** As the client wrote it, `$share/<name>/` included. 1 to 65,535 bytes. */
-  readonly filter: string;
-  readonly qos: 0 | 1 | 2;
-  readonly noLocal: boolean;
-  readonly retainAsPublished: boolean;
-  readonly retainHandling: 0 | 1 | 2;
-  /** MQTT subscription identifier; 0: none. To 268,435,455. */
-  readonly identifier: number;
-  /** What its client wants of a queue (`$queue/...`), in the frontend's words; '': nothing. */
-  readonly wish: string;
-}
+export type { SessionLimits } from '../machine/session-command.ts';
+export type { StoredSubscription } from '../machine/session-record.ts';
 
 /** The session as this owner has it. */
 export interface SessionHandle {
@@ -32,24 +22,16 @@ export interface SessionHandle {
   readonly queueId: QueueId;
   /** Goes up with each claim. */
   readonly ownerEpoch: number;
+  /** Names this life of the session in publish keys; another one after each clean start. */
+  readonly incarnation: string;
 }
-
-/** The bounds of the session's queue: those of `QueueLimits` of the same names. */
-export interface SessionLimits {
-  readonly maxMessages: number;
-  readonly maxBytes: number;
-  readonly overflow: Overflow;
-}
-
-/** The session never ends by itself, as `sessionExpiryInterval` says it ([MQTT-3.1.2.11.2]). */
-export const NEVER_EXPIRES = 0xffff_ffff;
 
 export interface ClaimRequest {
-  /** 1 to `mqtt.max_client_id_length` characters, well-formed. */
+  /** Not empty, and well-formed Unicode. */
   readonly clientId: string;
   /** What was stored of it goes, whatever it is. */
   readonly cleanStart: boolean;
-  /** How long it lives on without a connection; above 0, `NEVER_EXPIRES` for ever. */
+  /** How long it lives on without a connection; 0: no longer, 4,294,967,295: for ever. */
   readonly expirySeconds: number;
   readonly limits: SessionLimits;
 }
@@ -58,8 +40,6 @@ export interface ClaimedSession {
   readonly handle: SessionHandle;
   /** There was a session, it had not ended, and no clean start: its state is what follows. */
   readonly present: boolean;
-  /** Names this life of the session in publish keys; another one after each clean start. */
-  readonly incarnation: string;
   readonly subscriptions: readonly StoredSubscription[];
   /** Offsets whose PUBREC came and whose PUBCOMP did not, ascending. */
   readonly halves: readonly Offset[];
@@ -99,6 +79,8 @@ export class SessionError extends Error {
 
 /** Every promise rejects with a `SessionError`. */
 export interface SessionStore {
+  /** The name of the queue that the session of this client has, or would have. */
+  queueNameOf(clientId: string): string;
   /**
    * The caller owns the session from then on; it is made where there is none. A former owner's
    * consumer is cancelled with `taken-over`, on whichever node.
@@ -114,16 +96,24 @@ export interface SessionStore {
    * begins afterwards, anywhere, is for it.
    */
   change(handle: SessionHandle, change: SessionChange): Promise<void>;
+  /**
+   * A publish at QoS 2 has come that no queue takes: its key is kept until `QueueClient.release`.
+   * `known`: it was there.
+   */
+  receive(handle: SessionHandle, packetId: number): Promise<'new' | 'known'>;
   /** PUBREC came: the message is settled, and its offset among the halves. Idempotent. */
   halve(handle: SessionHandle, offset: Offset): Promise<void>;
   /** PUBCOMP came: the offset is no half any more. Idempotent. */
   finish(handle: SessionHandle, offset: Offset): Promise<void>;
   /**
-   * The connection is over: the session ends so long after now; 0 at once, `NEVER_EXPIRES` never.
+   * The connection is over: the session ends so long after now; 0 at once, 4,294,967,295 never.
    * Close the consumer first, with `returned`.
    */
   leave(handle: SessionHandle, expirySeconds: number): Promise<void>;
   /**
+   * To be called right after the claim, whatever the session subscribes to: one whose owner does
+   * not consume for 30 s counts as left, and its end is counted until he does.
+   *
    * The deliveries of the session's queue, oldest first; settle with `complete` (PUBACK) or
    * `discard`, which is the same here. Cancelled with `taken-over` when another owner comes, also
    * at once where the handle is of a former one; with `queue-deleted` when the session has ended.

@@ -9,6 +9,7 @@
 
 import type { PlacedDefinition, QueueLimits } from './definitions.ts';
 import type { GroupId, Offset, QueueId, StampMs } from './ids.ts';
+import type { SessionCommand } from './session-command.ts';
 
 /**
  * Why a leader gives a stream's number away without a message (`void`); the sender hears it as a
@@ -73,6 +74,20 @@ export interface PublishKey {
   /** Lower ones than the highest seen for the incarnation are refused. */
   readonly ownerEpoch: number;
   readonly packetId: number;
+  /** Absent: all targets of the publish are in this command. */
+  readonly part?: KeyPart | undefined;
+}
+
+/**
+ * One of several commands of a publish whose targets, in ascending order, are too many for one: all
+ * of them above `after` up to `through` are in it. A part that comes again, or whose publish comes
+ * again with other targets, stores nothing where it was stored.
+ */
+export interface KeyPart {
+  /** The last target of the part before; 0: this is the first. */
+  readonly after: number;
+  /** 0: this is the last part. */
+  readonly through: number;
 }
 
 export interface EnqueueCommand extends NumberedCommand {
@@ -358,7 +373,8 @@ export type Command =
   | DeclareQueueCommand
   | UpdateQueueCommand
   | DeleteQueueCommand
-  | SetVersionCommand;
+  | SetVersionCommand
+  | SessionCommand;
 
 /** Bounds what one `apply` touches. */
 export const MAX_TARGETS = 256;

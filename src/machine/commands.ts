@@ -24,6 +24,13 @@ import type { QueueState } from './queue.ts';
 import { applyToQueue, applyWithoutQueue, queueCommandNeeds } from './queue-commands.ts';
 import { type RecordKey, queueKey } from './record-data.ts';
 import type { Senders } from './senders.ts';
+import { type SessionCommand, isOfSession } from './session-command.ts';
+import {
+  applyToSession,
+  forgetSession,
+  forgetSessionNeeds,
+  sessionNeeds,
+} from './session-commands.ts';
 import { isSettleReady, settle, settleNeeds } from './settlement.ts';
 import {
   applyToShard,
@@ -40,6 +47,7 @@ const NONE: readonly RecordKey[] = Object.freeze([]);
 const ACCEPTED = outcomeCode('accepted');
 const STALE_OWNER = outcomeCode('stale-owner');
 
+type OtherCommand = Exclude<Command, EnqueueCommand | SettleCommand | SessionCommand>;
 type Changing<T> = { -readonly [Key in keyof T]: T[Key] };
 
 export class Commands {
@@ -67,7 +75,8 @@ export class Commands {
     if (command.kind === 'settle') return this.#settleKeys(command);
     const keys: RecordKey[] = [];
     this.#needs.keys = keys;
-    this.#addKeys(command, this.#needs);
+    if (isOfSession(command)) sessionNeeds(command, this.#needs);
+    else this.#addKeys(command, this.#needs);
     return keys.length === 0 ? NONE : keys;
   }
 
@@ -81,6 +90,8 @@ export class Commands {
     } else if (command.kind === 'settle') {
       const state = this.#definitions.get(command.queueId);
       if (state !== undefined) settle(state, command, context);
+    } else if (isOfSession(command)) {
+      applyToSession(command, { ...context, definitions: this.#definitions, meta });
     } else {
       this.#apply(command, meta, context);
     }
@@ -94,7 +105,7 @@ export class Commands {
     return group?.isResident === true ? group.floor : undefined;
   }
 
-  #addKeys(command: Exclude<Command, EnqueueCommand | SettleCommand>, needs: NeedsContext): void {
+  #addKeys(command: OtherCommand, needs: NeedsContext): void {
     switch (command.kind) {
       case 'void':
       case 'open-stream':
@@ -109,6 +120,7 @@ export class Commands {
         if (state === undefined) return;
         state.missing(needs.keys);
         forgetQueueNeeds(command, needs);
+        forgetSessionNeeds(command, needs);
         return;
       }
       case 'declare-queue':
@@ -148,11 +160,7 @@ export class Commands {
     }
   }
 
-  #apply(
-    command: Exclude<Command, EnqueueCommand | SettleCommand>,
-    meta: Meta,
-    context: ApplyContext,
-  ): void {
+  #apply(command: OtherCommand, meta: Meta, context: ApplyContext): void {
     const { effects } = context;
     switch (command.kind) {
       case 'void':
@@ -169,9 +177,10 @@ export class Commands {
         this.#define(command, meta, context);
         return;
       case 'delete-queue': {
-        const isThere = this.#definitions.get(command.queueId) !== undefined;
+        const type = this.#definitions.definition(command.queueId)?.type;
         this.#definitions.remove(command, meta, effects);
-        if (isThere) forgetQueue(command, context);
+        if (type !== undefined) forgetQueue(command, context);
+        if (type === 'session') forgetSession(command.queueId, context);
         return;
       }
       case 'settle-range':

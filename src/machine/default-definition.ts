@@ -6,6 +6,7 @@
 import {
   DEAD_LETTER_PREFIX,
   DEFAULT_LIMITS,
+  SESSION_PREFIX,
   type QueueDefinition,
   type QueueLimits,
 } from './definitions.ts';
@@ -17,8 +18,14 @@ const CATCH_ALL_NAME = 'mqtt';
 /** A queue in memory goes so long after its last consumer. */
 const EPHEMERAL_EXPIRES_MS = 3_600_000;
 
+/** Odd packet ids are 2 * (offset mod 32,768) + 1: no two of them may be under way. */
+const SESSION_SPAN = 32_767;
+
+const NO_TOPICS: readonly string[] = [];
+
 /** The topics of a queue that names none. */
 export function defaultTopics(name: string): readonly string[] {
+  if (name.startsWith(SESSION_PREFIX)) return NO_TOPICS;
   return [name === CATCH_ALL_NAME ? '$queue/#' : `$queue/${name}/#`];
 }
 
@@ -37,6 +44,8 @@ export function defaultLimits(name: string, type: QueueType): QueueLimits {
       return { ...DEFAULT_LIMITS, deadLetter, defaultGroup: 'client', groupStart: 'next' };
     case 'ephemeral':
       return { ...DEFAULT_LIMITS, deadLetter, expiresMs: EPHEMERAL_EXPIRES_MS };
+    case 'session':
+      return { ...DEFAULT_LIMITS, maxUnsettledSpan: SESSION_SPAN, maxGroups: 1 };
   }
 }
 

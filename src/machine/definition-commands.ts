@@ -22,7 +22,6 @@ import {
   type QueueDefinition,
   type QueueLimits,
   definitionProblem,
-  limitsProblem,
   sameLimits,
   sameTopics,
 } from './definitions.ts';
@@ -140,7 +139,10 @@ export class Definitions implements RecordHolder, QueueOwner<QueueState> {
   }
 
   declare(command: DeclareQueueCommand, meta: Meta, effects: Effects): void {
-    const { name, type, topics, limits } = command;
+    const { name, type, limits } = command;
+    // What a session captures by is not the declaration's to say.
+    const topics =
+      type === 'session' ? (this.named(name)?.definition.topics ?? []) : command.topics;
     const definition: QueueDefinition = { name, type, topics, limits };
     const problem = definitionProblem(definition) ?? this.#cycleProblem(name, limits);
     const there = this.named(name);
@@ -166,8 +168,10 @@ export class Definitions implements RecordHolder, QueueOwner<QueueState> {
     const { queueId, limits } = command;
     const definition = this.definition(queueId);
     const problem =
-      limitsProblem(limits) ??
-      (definition === undefined ? undefined : this.#cycleProblem(definition.name, limits));
+      definition === undefined
+        ? undefined
+        : (definitionProblem({ ...definition, limits }) ??
+          this.#cycleProblem(definition.name, limits));
     if (definition === undefined) {
       effects.addRare({
         kind: 'queue-refused',
@@ -180,6 +184,11 @@ export class Definitions implements RecordHolder, QueueOwner<QueueState> {
       const there = { queueId, definition };
       this.#redefine(there, { ...definition, limits }, effects);
     }
+  }
+
+  /** Of a session's queue that is there: other topics, or limits. */
+  redefineSession(queueId: QueueId, definition: QueueDefinition): void {
+    this.#set(queueId, definition);
   }
 
   /** The records of the queue and of all its groups are resident. */
@@ -253,6 +262,11 @@ export class Definitions implements RecordHolder, QueueOwner<QueueState> {
 
   #redefine(there: DefinedQueue, definition: QueueDefinition, effects: Effects): void {
     const { queueId, definition: previous } = there;
+    this.#set(queueId, definition);
+    effects.addRare({ kind: 'queue-updated', queueId, definition, previous });
+  }
+
+  #set(queueId: QueueId, definition: QueueDefinition): void {
     const chunk = this.#chunks.get(definitionsChunkOf(queueId));
     assert(chunk !== undefined, 'definitions: a queue without its chunk');
     this.#table.touch(chunk);
@@ -260,7 +274,6 @@ export class Definitions implements RecordHolder, QueueOwner<QueueState> {
     const awake = this.#awake.get(queueId);
     if (awake !== undefined) awake.definition = definition;
     this.#version += 1;
-    effects.addRare({ kind: 'queue-updated', queueId, definition, previous });
   }
 
   /**

@@ -10,8 +10,13 @@ import { assert } from './assert.ts';
 import { type RecordData, countOf, listOf, numberOf, stringOf } from './record-data.ts';
 
 /** Stored by its place in this list, so the list only grows at its end. */
-export const QUEUE_TYPES = ['classic', 'stream', 'ephemeral'] as const;
+export const QUEUE_TYPES = ['classic', 'stream', 'ephemeral', 'session'] as const;
 export type QueueType = (typeof QUEUE_TYPES)[number];
+
+/** A delivery that ends without a settlement is an attempt, of which there may be so many. */
+export function countsAttempts(type: QueueType): boolean {
+  return type !== 'stream' && type !== 'session';
+}
 
 export interface RetryLimits {
   /** The first backoff; at least 1 ms. */
@@ -126,6 +131,8 @@ export const DEFAULT_LIMITS: QueueLimits = {
 const MAX_NAME_LENGTH = 255;
 /** The dead-letter queue of the queue of the name behind it, unless that queue names another. */
 export const DEAD_LETTER_PREFIX = '$dlq/';
+/** Queues of durable sessions (of MQTT) have such names, and no others. */
+export const SESSION_PREFIX = '$session/';
 const MAX_TOPICS = 64;
 const MAX_TOPIC_LENGTH = 65_535;
 const MAX_MS = 30 * 24 * 3_600_000;
@@ -138,6 +145,7 @@ const MAX_AMOUNT = 1_125_899_906_842_624;
 /** What is wrong with a definition, in words; undefined when it may be declared. */
 export function definitionProblem(definition: QueueDefinition): string | undefined {
   if (!QUEUE_TYPES.includes(definition.type)) return 'the type is unknown';
+  if (definition.type === 'session') return sessionProblem(definition);
   return (
     nameProblem(definition.name) ??
     topicsProblem(definition.topics) ??
@@ -145,8 +153,25 @@ export function definitionProblem(definition: QueueDefinition): string | undefin
   );
 }
 
-/** The name of a queue: one topic level, or that behind `$dlq/`. */
-export function nameProblem(name: string): string | undefined {
+/** Its topics are what the session subscribes to, and not the declaration's to say. */
+function sessionProblem({ name, limits }: QueueDefinition): string | undefined {
+  if (!name.startsWith(SESSION_PREFIX)) return `a session's queue is named ${SESSION_PREFIX}...`;
+  const { deadLetter, maxPriority, defaultGroup, capture, singleActiveConsumer } = limits;
+  const isPlain = deadLetter === '' && maxPriority === 0 && !singleActiveConsumer;
+  if (!isPlain || defaultGroup !== 'shared' || capture !== 'sync') {
+    return "a session's queue has one group, which gets all in order";
+  }
+  return levelProblem(name.slice(SESSION_PREFIX.length)) ?? limitsProblem(limits);
+}
+
+/** The name of a queue that may be in another shard: of a session too. */
+export function placeNameProblem(name: string): string | undefined {
+  if (!name.startsWith(SESSION_PREFIX)) return nameProblem(name);
+  return levelProblem(name.slice(SESSION_PREFIX.length));
+}
+
+/** The name of a queue that is no session's: one topic level, or that behind `$dlq/`. */
+function nameProblem(name: string): string | undefined {
   const isDeadLetter = name.startsWith(DEAD_LETTER_PREFIX);
   return levelProblem(isDeadLetter ? name.slice(DEAD_LETTER_PREFIX.length) : name);
 }

@@ -41,7 +41,7 @@ export interface DispatchPolicyOptions {
    * Messages below this may have been delivered before the start: their delivery is a redelivery.
    */
   readonly seenBelow: number;
-  /** The group is of a stream. */
+  /** The group is of a stream, or of a session: no attempts are counted. */
   readonly isStream: boolean;
   /**
    * The number of the first delivery: above those of a policy that this one replaces in the same

@@ -19,6 +19,7 @@ import type { GroupKind, NumberedCommand, RouteEnd, SkipReason } from './command
 import type { QueueDefinition } from './definitions.ts';
 import type { GroupId, Offset, QueueId, StampMs } from './ids.ts';
 import type { QueuePlace } from './names.ts';
+import type { SessionEffect } from './session-effect.ts';
 import type { ShardMap } from './shard-map.ts';
 
 export const EffectKind = {
@@ -181,6 +182,7 @@ export type RareEffect =
       /** Above every number of that shard that is known here. */
       readonly next: number;
     }
+  | SessionEffect
   | { readonly kind: 'stream-opened'; readonly node: string; readonly boot: number }
   | { readonly kind: 'version-set'; readonly version: number }
   | { readonly kind: 'version-refused'; readonly version: number; readonly inForce: number };

@@ -6,6 +6,7 @@
  *   group      an automatic group that was idle for its time goes; a busy one is asked about
  *   retention  the queue is looked at; see `retaining`
  *   producer   a numbered producer that was silent for its time is forgotten
+ *   session    a durable session has ended, or does so later
  *
  * `firingNeeds` and `fire` make the same plan from the same state. A plan ends where it would touch
  * too many records, or where a row concerns a queue that an earlier row of another kind changes:
@@ -24,6 +25,7 @@ import type { QueueState } from './queue.ts';
 import { raiseStart } from './queue-start.ts';
 import { type RecordKey, queueKey } from './record-data.ts';
 import { enforceRetention, nextRetention, retentionNeeds } from './retaining.ts';
+import { checkEnd, endNeeds } from './session-commands.ts';
 import { SETTLED_CHUNK } from './settled-ranges.ts';
 import type { DueTimer, Timers } from './timers.ts';
 
@@ -105,7 +107,7 @@ function planOf(
     const state = queues.get(row.queueId as QueueId);
     const isExpiry = row.kind === 'expiry';
     const count = isExpiry ? row.count : Math.min(row.count, MAX_NUMBERS);
-    if (row.kind === 'producer') {
+    if (isApart(row)) {
       records += count * 2;
     } else if (state !== undefined) {
       if (!state.use()) {
@@ -117,7 +119,7 @@ function planOf(
     }
     if (rows.length > 0 && records > MAX_RECORDS) break;
     rows.push(count < row.count ? { ...row, count } : row);
-    if (state !== undefined && row.kind !== 'producer') {
+    if (state !== undefined && !isApart(row)) {
       state.missing(keys);
       if (isExpiry) listOf(expiring, state).push({ from: row.from, to: row.from + count });
       else changed.add(state);
@@ -125,6 +127,11 @@ function planOf(
     if (count < row.count) return { rows, rest: count, expiring };
   }
   return { rows, rest: 0, expiring };
+}
+
+/** It needs nothing of the queue itself, nor of its groups. */
+function isApart({ kind }: DueTimer): boolean {
+  return kind === 'producer' || kind === 'session';
 }
 
 function listOf(expiring: Map<QueueState, Range[]>, state: QueueState): Range[] {
@@ -164,6 +171,9 @@ function rowNeeds({ kind, queueId, from, count }: DueTimer, needs: NeedsContext)
         if (again > 0) timers.needsToAdd(again, stamp, keys);
       }
       return;
+    case 'session':
+      endNeeds(queueId as QueueId, needs);
+      return;
     case 'expiry':
     case 'delayed':
       return;
@@ -196,6 +206,9 @@ function fireRow(row: DueTimer, context: ApplyContext): void {
       }
       return;
     }
+    case 'session':
+      checkEnd(queueId, context);
+      return;
     case 'delayed':
       return;
   }

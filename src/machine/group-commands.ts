@@ -31,6 +31,7 @@ import { raiseStart } from './queue-start.ts';
 import { SETTLED_CHUNK } from './settled-ranges.ts';
 
 const MAX_GROUP_NAME_LENGTH = 255;
+const ONE_GROUP = "a session's queue has one group, for as long as it lives";
 
 /** What is wrong with the name of a group, in words; undefined: nothing. */
 function groupNameProblem(name: string): string | undefined {
@@ -135,6 +136,12 @@ export function deleteGroup(
     refuseGone(queueId, context.effects);
     return;
   }
+  if (state.definition.type === 'session') {
+    const { name } = entry;
+    const refused = { reason: 'invalid', detail: ONE_GROUP } as const;
+    context.effects.addRare({ kind: 'group-refused', queueId, name, ...refused });
+    return;
+  }
   removeGroup(state, { groupId, why: 'asked' }, context);
 }
 
@@ -228,6 +235,7 @@ function refusalOf(
   const { name, filter } = command;
   const problem = groupNameProblem(name) ?? filterProblem(filter);
   if (problem !== undefined) return { reason: 'invalid', detail: problem };
+  if (state.definition.type === 'session') return { reason: 'invalid', detail: ONE_GROUP };
   const there = state.named(name);
   if (there !== undefined) {
     if (there.filter === filter) return undefined;

@@ -51,6 +51,7 @@ import {
 } from './record-data.ts';
 import { RecordTable, Resident } from './record-table.ts';
 import { Senders } from './senders.ts';
+import type { SessionRecords } from './session-record.ts';
 import type { ShardMap } from './shard-map.ts';
 import type { Stream } from './streams.ts';
 import { Meta } from './version.ts';
@@ -238,6 +239,11 @@ export class Machine {
   /** Names that live in other shards. */
   get placedNames(): Pick<Names, 'size' | 'chunkBehind'> {
     return this.#parts.names;
+  }
+
+  /** Durable sessions by their queue: to be read alone. */
+  get sessions(): Pick<SessionRecords, 'need' | 'peek'> {
+    return this.#parts.sessions;
   }
 
   definition(queueId: QueueId): QueueDefinition | undefined {

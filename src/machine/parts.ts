@@ -1,7 +1,8 @@
 /**
  * What a shard keeps beside its queues: timers, outbox, what came from other shards, marks,
  * priorities, producers, keys of publishes, the targets of delayed messages, groups whose
- * settlements were lost, and what shards know of each other. And what every command may use.
+ * settlements were lost, durable sessions, and what shards know of each other. And what every
+ * command may use.
  *
  * Timers and open intents are found at the start and stay; of the rest only what is in use is in
  * memory.
@@ -21,6 +22,7 @@ import { PublishKeys } from './publish-keys.ts';
 import type { QueueState } from './queue.ts';
 import type { RecordData, RecordKey } from './record-data.ts';
 import type { RecordTable } from './record-table.ts';
+import { SESSION_KIND, type SessionRecords, sessionRecords } from './session-record.ts';
 import { SHARD_MAP_KEY, Shards } from './shard-map.ts';
 import { Timers } from './timers.ts';
 
@@ -38,6 +40,8 @@ export class Parts {
   readonly lostGroups: LostGroups;
   readonly names: Names;
   readonly shards: Shards;
+  /** Of durable sessions, by their queue. */
+  readonly sessions: SessionRecords;
 
   /** The number of this shard; `SHARDS_MAX` or more: it is one in memory. */
   readonly shard: number;
@@ -57,6 +61,7 @@ export class Parts {
     this.lostGroups = new LostGroups(table);
     this.names = new Names(table, nameSeed);
     this.shards = new Shards(table);
+    this.sessions = sessionRecords(table);
   }
 
   /** At the start: load what this names and ask again, until it is empty. */
@@ -117,6 +122,9 @@ export class Parts {
         return true;
       case 'delayed':
         this.delayed.load(rest, data);
+        return true;
+      case SESSION_KIND:
+        this.sessions.load(rest, data);
         return true;
       default:
         return false;

@@ -14,7 +14,7 @@ import type {
   PlaceQueueCommand,
   UnplaceQueueCommand,
 } from './command.ts';
-import { nameProblem } from './definitions.ts';
+import { placeNameProblem } from './definitions.ts';
 import type { Effects, PlacementRefusal } from './effect.ts';
 import { SHARDS_MAX } from './ids.ts';
 import { NAMES_MAX, type QueuePlace } from './names.ts';
@@ -90,7 +90,7 @@ function place(command: PlaceQueueCommand, context: PlaceContext, effects: Effec
   const { name } = command;
   const refuse = (reason: PlacementRefusal, detail: string): void =>
     effects.addRare({ kind: 'placement-refused', reason, detail });
-  const problem = own === 0 ? nameProblem(name) : 'shard 0 alone places queues';
+  const problem = own === 0 ? placeNameProblem(name) : 'shard 0 alone places queues';
   if (problem !== undefined) {
     refuse('invalid', problem);
     return;

@@ -9,6 +9,11 @@
  *
  * One record a session, at most 8 KiB (65,536 packet ids, a bit each). At most
  * `MAX_KEYED_SESSIONS` sessions: a new one is refused then, a known one goes on.
+ *
+ * A publish with too many queues for one command comes in parts, in ascending order of the queues.
+ * Until the last one is stored the key is *begun*: the highest queue stands beside it up to which
+ * all is stored. Whatever comes with that key stores nothing up to there, whole or in parts, and
+ * with the same queues or others; and a part behind one that was refused stores nothing at all.
  */
 
 import { assert } from './assert.ts';
@@ -30,13 +35,20 @@ class SessionKeys implements RecordContent {
   isKnown = false;
   ownerEpoch = 0;
   readonly #parts = new Map<number, Uint8Array>();
+  /** By packet id: the queue up to which a publish in parts is stored. */
+  readonly #begun = new Map<number, number>();
 
   static fromData(data: RecordData): SessionKeys {
-    const [format, ownerEpoch, ...parts] = listOf(data);
-    assert(format === 1, 'publish-keys: unknown format');
+    const [format, ownerEpoch, ...rest] = listOf(data);
+    assert(format === 1 || format === 2, 'publish-keys: unknown format');
     const keys = new SessionKeys();
     keys.isKnown = true;
     keys.ownerEpoch = countOf(ownerEpoch);
+    const begun = format === 2 ? listOf(rest[0]).map(countOf) : [];
+    for (let i = 0; i < begun.length; i += 2) {
+      keys.#begun.set(begun[i] as number, begun[i + 1] as number);
+    }
+    const parts = format === 2 ? rest.slice(1) : rest;
     for (let i = 0; i < parts.length; i += 2) {
       const bits = bytesOf(parts[i + 1]);
       assert(bits.length === PART / 8, 'publish-keys: a wrong length');
@@ -52,7 +64,17 @@ class SessionKeys implements RecordContent {
     );
   }
 
+  /** The queue up to which the publish is stored; 0: nothing is, or all of it. */
+  through(packetId: number): number {
+    return this.#begun.get(packetId) ?? 0;
+  }
+
+  begin(packetId: number, through: number): void {
+    this.#begun.set(packetId, Math.max(through, this.through(packetId)));
+  }
+
   add(packetId: number): void {
+    this.#begun.delete(packetId);
     const part = Math.floor(packetId / PART);
     const bits = this.#parts.get(part) ?? new Uint8Array(PART / 8);
     this.#parts.set(part, bits);
@@ -61,6 +83,7 @@ class SessionKeys implements RecordContent {
   }
 
   delete(packetId: number): void {
+    this.#begun.delete(packetId);
     const part = Math.floor(packetId / PART);
     const bits = this.#parts.get(part);
     if (bits === undefined) return;
@@ -73,12 +96,16 @@ class SessionKeys implements RecordContent {
     this.isKnown = false;
     this.ownerEpoch = 0;
     this.#parts.clear();
+    this.#begun.clear();
   }
 
   toData(): RecordData | undefined {
     if (!this.isKnown) return undefined;
-    const parts = [...this.#parts].sort(([a], [b]) => a - b);
-    return [1, this.ownerEpoch, ...parts.flatMap(([part, bits]) => [part, bits.slice()])];
+    const sorted = [...this.#parts].sort(([a], [b]) => a - b);
+    const parts = sorted.flatMap(([part, bits]) => [part, bits.slice()]);
+    if (this.#begun.size === 0) return [1, this.ownerEpoch, ...parts];
+    const begun = [...this.#begun].sort(([a], [b]) => a - b).flat();
+    return [2, this.ownerEpoch, begun, ...parts];
   }
 }
 
@@ -142,15 +169,21 @@ export class PublishKeys {
     return keys.has(packetId) ? 'known' : 'new';
   }
 
-  /** The publish is stored, or was before. */
-  take({ session, ownerEpoch, packetId }: PublishKey): void {
+  /** Of a publish whose answer was `new`: the queue up to which it is stored already; 0: none. */
+  storedThrough({ session, packetId }: PublishKey): number {
+    return this.#sessions.get(session).through(packetId);
+  }
+
+  /** The publish, or this part of it and those before, is stored, or was before. */
+  take({ session, ownerEpoch, packetId, part }: PublishKey): void {
     const keys = this.#sessions.change(session);
     if (!keys.isKnown) {
       keys.isKnown = true;
       this.#heads.change(HEAD).count += 1;
     }
     keys.ownerEpoch = Math.max(keys.ownerEpoch, ownerEpoch);
-    keys.add(packetId);
+    if (part === undefined || part.through === 0) keys.add(packetId);
+    else keys.begin(packetId, part.through);
   }
 
   /** The publish is finished, maybe since long; false: a later owner has been here. */

@@ -1,7 +1,8 @@
 /**
  * A numbered publish, with what it asks for: exactly once, and later.
  *
- *   key        a retry of a QoS 2 publish is accepted and stores nothing again
+ *   key        a retry of a QoS 2 publish is accepted and stores nothing again; of one in parts
+ *              (`publish-keys.ts`) what was stored is not
  *   producer   each queue knows the sequences that it has: it takes none twice
  *   delay      the message waits in the shard's own queue `DELAYED_QUEUE`; when it is due, an
  *              intent of the outbox takes it to its queues, whose bounds count then
@@ -10,7 +11,7 @@
  * of the key, nor of the sequence.
  */
 
-import type { EnqueueCommand, EnqueueOptions } from './command.ts';
+import type { EnqueueCommand, EnqueueOptions, PublishKey } from './command.ts';
 import { MAX_LIFE_MS } from './definitions.ts';
 import { type Incoming, enqueue, enqueueNeeds } from './enqueue.ts';
 import { DELAYED_QUEUE, type QueueId } from './ids.ts';
@@ -24,6 +25,7 @@ const NO_QUEUE = outcomeCode('no-queue');
 const DUPLICATE = outcomeCode('duplicate');
 const PRODUCER_REFUSED = outcomeCode('producer-refused');
 const STALE_OWNER = outcomeCode('stale-owner');
+const UNAVAILABLE = outcomeCode('unavailable');
 
 /** What becomes of the publish by its key alone; -1: it is to be stored. */
 const BY_KEY: Record<KeyAnswer, number> = {
@@ -74,25 +76,48 @@ export function targetsNeed(message: Incoming, needs: NeedsContext): void {
 export function publish(command: EnqueueCommand, context: ApplyContext): number {
   const { options } = command;
   if (options === undefined) return enqueue(command, context);
-  const { key, producer } = options;
-  const { parts } = context;
-  const byKey = key === undefined ? -1 : BY_KEY[parts.publishKeys.check(key)];
-  let outcome = byKey;
-  if (byKey === -1) {
-    outcome =
-      producer === undefined
-        ? store(command, options, context)
-        : storeOnce(command, { options, producer }, context);
+  const { key } = options;
+  if (key !== undefined) return publishKeyed(command, { options, key }, context);
+  return storeAsAsked(command, options, context);
+}
+
+/** What is stored of it already is not stored again. */
+function publishKeyed(
+  command: EnqueueCommand,
+  { options, key }: { readonly options: EnqueueOptions; readonly key: PublishKey },
+  context: ApplyContext,
+): number {
+  const { publishKeys } = context.parts;
+  const byKey = BY_KEY[publishKeys.check(key)];
+  // It is taken whole; whoever asks is its owner from now on.
+  if (byKey === ACCEPTED) publishKeys.take({ ...key, part: undefined });
+  if (byKey !== -1) return byKey;
+  const through = publishKeys.storedThrough(key);
+  // A part before was refused: who sent them hears of that one.
+  if (key.part !== undefined && key.part.after > through) return UNAVAILABLE;
+  let outcome = ACCEPTED;
+  const left = command.targets.filter((queueId) => queueId > through);
+  if (left.length === command.targets.length) outcome = storeAsAsked(command, options, context);
+  else if (left.length > 0) {
+    const { bytes, topic } = command;
+    outcome = storeAsAsked({ targets: left, bytes, topic, options }, options, context);
   }
-  if (key !== undefined && (outcome === ACCEPTED || outcome === DUPLICATE)) {
-    parts.publishKeys.take(key);
-  }
+  const isStored = outcome === ACCEPTED || outcome === DUPLICATE;
+  // Those of a part may all be gone: the others are not for that.
+  if (isStored || (outcome === NO_QUEUE && key.part !== undefined)) publishKeys.take(key);
   return outcome;
+}
+
+function storeAsAsked(message: Incoming, options: EnqueueOptions, context: ApplyContext): number {
+  const { producer } = options;
+  return producer === undefined
+    ? store(message, options, context)
+    : storeOnce(message, { options, producer }, context);
 }
 
 /** Stores it where its sequence is new. */
 function storeOnce(
-  command: EnqueueCommand,
+  command: Incoming,
   {
     options,
     producer,

@@ -2,7 +2,7 @@
  * Settlements: one message of a group, or a stretch of them.
  *
  * A queue, group or offset that does not exist, or an offset that is settled: nothing, and no
- * effect. On a stream a requeue counts no attempt; a discard is a complete.
+ * effect. On a stream, and of a session, a requeue counts no attempt; a discard is a complete.
  *
  * A discarded message, and one whose attempts have reached the limit, is settled; where the queue
  * has a dead-letter queue, an intent takes it there. While the outbox is full it stays unsettled
@@ -11,6 +11,7 @@
 
 import { notBefore } from './backoff.ts';
 import { MAX_RANGE, type SettleCommand, type SettleRangeCommand } from './command.ts';
+import { countsAttempts } from './definitions.ts';
 import type { Effects } from './effect.ts';
 import type { GroupState } from './group.ts';
 import { openIntent } from './intents.ts';
@@ -35,7 +36,7 @@ export function settle(state: QueueState, command: SettleCommand, context: Apply
   if (group === undefined || !group.isResident || !state.isUnsettled(group, offset)) return;
   if (command.outcome === 'requeue') {
     requeue(state, { group, command }, context);
-  } else if (command.outcome === 'discard' && !state.isStream) {
+  } else if (command.outcome === 'discard' && countsAttempts(state.definition.type)) {
     discard(state, { group, command, reason: 'rejected' }, context);
   } else {
     group.settle(offset);
@@ -54,7 +55,7 @@ function requeue(state: QueueState, ending: Ending, context: ApplyContext): void
   const { queueId, offset, cause } = command;
   const { limits } = state.definition;
   const attempts = group.attempts(offset);
-  if (cause === 'returned' || state.isStream) {
+  if (cause === 'returned' || !countsAttempts(state.definition.type)) {
     tellRequeued(command, { attempts, due: 0 }, context.effects);
   } else if (attempts + 1 >= limits.deliveryLimit) {
     discard(state, { ...ending, reason: 'delivery-limit' }, context);

@@ -19,7 +19,14 @@ const COLUMNS = 5;
 const FIRST_CAPACITY = 4;
 
 /** What a timer is for; stored by its place in this list, so the list only grows at its end. */
-export const TIMER_KINDS = ['expiry', 'delayed', 'group', 'retention', 'producer'] as const;
+export const TIMER_KINDS = [
+  'expiry',
+  'delayed',
+  'group',
+  'retention',
+  'producer',
+  'session',
+] as const;
 export type TimerKind = (typeof TIMER_KINDS)[number];
 
 export interface Timer {

@@ -77,6 +77,9 @@ export class AdminOfAll implements QueueAdmin {
   async declare(definition: QueueDefinition): Promise<Declared> {
     const { name, type } = definition;
     const { inMemory } = this.#parts;
+    if (type === 'session') {
+      throw new AdminError('invalid', `queue ${name}: a session is made by its client alone`);
+    }
     const isEphemeral = type === 'ephemeral';
     if (isEphemeral) await this.#lookUp(name);
     const there = isEphemeral ? this.#logged(name) : inMemory.queues.named(name);
@@ -85,6 +88,11 @@ export class AdminOfAll implements QueueAdmin {
       throw new AdminError('exists', words);
     }
     return isEphemeral ? inMemory.admin.declare(definition) : this.#declare(definition);
+  }
+
+  /** The queue of a durable session, in the shard where it is or is to be. */
+  declareSession(definition: QueueDefinition): Promise<Declared> {
+    return this.#declare(definition);
   }
 
   async #declare(definition: QueueDefinition): Promise<Declared> {

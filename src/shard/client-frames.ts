@@ -23,7 +23,8 @@
  *             | client id text16 | group text16 | filter text16
  *             | whole name of the group that it was in text16, "" when it comes for the first time
  *             flags: bit 0 manual, bit 1 a group is named, bit 2 the position counts, bit 3 its
- *             node has a replica: deliveries are only named (named-frames.ts)
+ *             node has a replica: deliveries are only named (named-frames.ts), bit 4 it owns a
+ *             session, and its epoch u64 follows
  *  4 grant    0 u24 | consumer u32 | deliveries u32
  *  5 close    how u8 | 0 u16 | consumer u32
  *  6 request  0 u24 | id u32 | body (the rest; requests.ts)
@@ -73,8 +74,8 @@ const HELLO_HEADER_BYTES = 16;
 const HOLD_BYTES = 36;
 const SETTLE_FRAME_BYTES = 44;
 const CONSUME_HEADER_BYTES = 24;
-const ConsumeFlag = { manual: 1, group: 2, start: 4, named: 8 } as const;
-const CONSUME_FLAGS_ALL = 15;
+const ConsumeFlag = { manual: 1, group: 2, start: 4, named: 8, owner: 16 } as const;
+const CONSUME_FLAGS_ALL = 31;
 const ASK_HEADER_BYTES = 44;
 const GRANT_BYTES = 16;
 const CLOSE_BYTES = 12;
@@ -236,13 +237,14 @@ export function writeConsume(
   consume: Omit<ConsumeFrame, 'kind' | 'again' | 'named'> &
     Partial<Pick<ConsumeFrame, 'again' | 'named'>>,
 ): void {
-  const { group, start, manual } = consume;
+  const { group, start, manual, ownerEpoch } = consume;
   const at = begin(writer, FrameKind.consume, CONSUME_HEADER_BYTES);
   writer.bytes[at + 5] =
     (manual ? ConsumeFlag.manual : 0) |
     (group === undefined ? 0 : ConsumeFlag.group) |
     (start === undefined ? 0 : ConsumeFlag.start) |
-    (consume.named === true ? ConsumeFlag.named : 0);
+    (consume.named === true ? ConsumeFlag.named : 0) |
+    (ownerEpoch === undefined ? 0 : ConsumeFlag.owner);
   writeU32(writer.bytes, at + 8, consume.consumer);
   writeU32(writer.bytes, at + 12, consume.credit);
   writeU64(writer.bytes, at + 16, consume.queueId);
@@ -251,6 +253,7 @@ export function writeConsume(
   writer.text16(group ?? '');
   writer.text16(consume.filter);
   writer.text16(consume.again ?? '');
+  if (ownerEpoch !== undefined) writer.u64(ownerEpoch);
   writeU32(writer.bytes, at, writer.length - at);
 }
 
@@ -455,6 +458,7 @@ function readConsume(bytes: Uint8Array, at: number, end: number): ConsumeFrame {
   const group = reader.text16();
   const filter = reader.text16();
   const again = reader.text16();
+  const owner = (flags & ConsumeFlag.owner) === 0 ? {} : { ownerEpoch: reader.u64() };
   reader.finish();
   return {
     kind: 'consume',
@@ -467,6 +471,7 @@ function readConsume(bytes: Uint8Array, at: number, end: number): ConsumeFrame {
     start: (flags & ConsumeFlag.start) === 0 ? undefined : start,
     manual: (flags & ConsumeFlag.manual) !== 0,
     again,
+    ...owner,
     named: (flags & ConsumeFlag.named) !== 0,
   };
 }

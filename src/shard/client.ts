@@ -61,7 +61,6 @@ import { ShardRequests } from './shard-requests.ts';
 import { type Clock, systemClock } from './stamp-clock.ts';
 import { CodecError } from './wire.ts';
 
-/** A window of 4,096 numbers has room for such a batch soon. */
 const BATCH_ENQUEUES_MAX = 1024;
 
 export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 'sessions'> {
@@ -77,7 +76,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
   readonly #outgoing: Outgoing;
   readonly #posting: Posting;
   readonly #greeting: GreetingParts;
-  readonly #consumers: Consumers;
+  readonly consumers: Consumers;
   readonly #asked = new Asked();
   readonly #requests: ShardRequests;
   /** To this node's own shard, whoever leads. */
@@ -128,7 +127,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
     const { control } = outgoing;
     const wake = (): void => this.#wake();
     this.#posting = new Posting({ port, limits, pending, outgoing, route });
-    this.#consumers = new Consumers({ control, route, logger, wake });
+    this.consumers = new Consumers({ control, route, logger, wake });
     const ids = { firstId: 1, step: route.isRouted ? 2 : 1, isReached: !route.isRouted };
     this.#requests = new ShardRequests(control, wake, ids);
     this.#ownRequests = route.isRouted
@@ -142,7 +141,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
       route,
       posting: this.#posting,
       queues: this.#queues,
-      consumers: this.#consumers,
+      consumers: this.consumers,
       asked: this.#asked,
       requests: this.#requests,
     };
@@ -224,7 +223,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
   }
 
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer {
-    return this.#consumers.consume(request, this.#queues.get(request.queueId), sink);
+    return this.consumers.consume(request, this.#queues.get(request.queueId), sink);
   }
 
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void {
@@ -329,7 +328,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
     if (this.#closed !== undefined) this.#asked.fail();
     else if (this.#asked.tellable) this.#asked.tell();
     if (this.#closed !== undefined) return;
-    this.#consumers.writeGrants();
+    this.consumers.writeGrants();
     if (this.#endedSessions.size > 0 && this.#route.isReached) this.#writeEndedSessions();
     while (this.#posting.next()) {
       // Until the window is full or nothing is left.
@@ -382,7 +381,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
         this.#takeFrame(frame);
         if (this.#closed !== undefined) return;
       }
-      this.#consumers.batchEnd();
+      this.consumers.batchEnd();
       if (this.#asked.tellable) this.#asked.tell();
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
@@ -397,7 +396,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
   #takeFrame(frame: ShardFrame): void {
     switch (frame.kind) {
       case 'delivery':
-        this.#consumers.delivered(frame);
+        this.consumers.delivered(frame);
         return;
       case 'confirmed':
         if (!this.#pending.confirm(frame)) this.#fail('the shard confirmed what was never sent');
@@ -408,13 +407,13 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
         this.#posting.busy = frame.kind === 'busy';
         return;
       case 'cancelled':
-        this.#consumers.cancelled(frame);
+        this.consumers.cancelled(frame);
         return;
       case 'attached':
-        this.#consumers.attached(frame);
+        this.consumers.attached(frame);
         return;
       case 'ended':
-        this.#consumers.ended(frame);
+        this.consumers.ended(frame);
         return;
       case 'settled':
         this.#asked.answered(frame.tag, frame.answer);
@@ -431,13 +430,14 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
         this.#route.filledBytes += this.#posting.takenHere();
         return;
       case 'unread':
-        this.#consumers.unread(frame.consumer);
+        this.consumers.unread(frame.consumer);
         return;
       case 'worked':
-        this.#consumers.worked(this.#route.unworked.worked(frame.batches));
+        this.consumers.worked(this.#route.unworked.worked(frame.batches));
         return;
       case 'queues':
         this.#queues.take(frame);
+        this.#posting.awaited();
         this.#checkReady();
         return;
       case 'reply':
@@ -490,7 +490,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
     clearTimeout(this.#timer);
     this.#pending.fail();
     this.#asked.fail();
-    this.#consumers.fail();
+    this.consumers.fail();
     this.#ready?.reject(new ShardError('unavailable', why));
     this.#requests.fail(why);
     this.#ownRequests.fail(why);

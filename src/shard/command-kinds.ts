@@ -43,6 +43,14 @@ export const CommandKind = {
   routeIntent: 27,
   endRoute: 28,
   takeTransfer: 29,
+  claimSession: 30,
+  changeSession: 31,
+  halveSession: 32,
+  finishSession: 33,
+  leaveSession: 34,
+  resumeSession: 35,
+  deleteSession: 36,
+  receiveSession: 37,
 } as const;
 
 /** Length and kind. */

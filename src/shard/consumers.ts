@@ -158,6 +158,8 @@ export class Consumers {
   readonly #open = new Map<number, Consumer>();
   /** Closed here, and not known to be closed at the leader; over a route only. */
   readonly #closing = new Map<number, Consumer>();
+  /** Of owners of sessions, by their queue. */
+  readonly #owners = new Map<QueueId, Consumer>();
   #granting: Consumer[] = [];
   #touched: Consumer[] = [];
   #nextId = 1;
@@ -181,6 +183,7 @@ export class Consumers {
     const place = { request, queueName: queue?.name ?? '', sink, readsHere };
     const consumer = new Consumer(this, this.#nextId++, place);
     this.#open.set(consumer.id, consumer);
+    if (request.ownerEpoch !== undefined) this.#owners.set(request.queueId, consumer);
     if (this.#failed || queue === undefined) {
       const why = this.#failed ? STORE_GONE : QUEUE_GONE;
       setImmediate(() => this.cancelled({ consumer: consumer.id, ...why }));
@@ -212,6 +215,11 @@ export class Consumers {
     }
     if (route.isReached) this.#writeSettle(consumer, settlement);
     this.#options.wake();
+  }
+
+  /** A message of a session's queue was settled otherwise than by its consumer. */
+  halved(queueId: QueueId, offset: Offset): void {
+    this.#owners.get(queueId)?.held.delete(offset);
   }
 
   close(consumer: Consumer, how: CloseHow): void {
@@ -398,6 +406,8 @@ export class Consumers {
     const { route } = this.#options;
     consumer.open = false;
     this.#open.delete(consumer.id);
+    const { queueId } = consumer.request;
+    if (this.#owners.get(queueId) === consumer) this.#owners.delete(queueId);
     // What it was to get is not read any more.
     if (consumer.readsHere && route.readsHere) writeClose(route.local, consumer.id, 'returned');
   }

@@ -86,6 +86,8 @@ export class DeliveryGroup implements GroupPlace {
   seenBelow = 0;
   /** It was made in this term: what the log held before was never delivered to it. */
   isNew = false;
+  /** Of a session's queue: owners of before are no members. */
+  ownerEpoch = 0;
   wakeAt = Number.POSITIVE_INFINITY;
   isReady = false;
   /** A read of payloads is under way; it makes the group ready when it ends. */

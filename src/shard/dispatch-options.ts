@@ -73,6 +73,8 @@ export interface AttachRequest {
   readonly again?: string;
   /** It is told which messages it is given, and its node has them. */
   readonly named?: boolean;
+  /** Of the owner of a session; absent: the queue is no session's. */
+  readonly ownerEpoch?: number;
 }
 
 /** What a client says of one delivery; valid during the call only. */
@@ -107,6 +109,13 @@ export interface SettleProposals {
   plain(command: GroupCommand, node: string): boolean;
 }
 
+/** Whose a session's queue is, as the machine knows it. */
+export interface SessionOwner {
+  readonly ownerEpoch: number;
+  /** Its end is counted. */
+  readonly hasLeft: boolean;
+}
+
 export interface DispatcherOptions {
   readonly term: number;
   /** What may have been delivered before this term began. */
@@ -122,15 +131,19 @@ export interface DispatcherOptions {
   goneBelow(queueId: QueueId): Offset;
   /**
    * Loads what tells the groups of the queue, and calls `found` once, in the same turn in which it
-   * reads the state, so that no effect falls between.
+   * reads the state, so that no effect falls between. `owner`: of a session's queue alone.
    */
   groupNamed(
     queueId: QueueId,
     name: string,
-    found: (group: GroupView | undefined) => void,
+    found: (group: GroupView | undefined, owner?: SessionOwner) => void,
   ): Promise<void>;
   /** The same with the records of a group; undefined: the group is gone. */
   start(of: GroupPlace, began: (start: GroupDispatchStart | undefined) => void): Promise<void>;
+  /** The owner of a session consumes, though its end is counted. */
+  ownerIsBack?(queueId: QueueId, ownerEpoch: number): void;
+  /** Nobody consumes the session's queue any more. */
+  ownerIsGone?(queueId: QueueId): void;
   /** Deliveries wait: consumers are telling what they hold. `wake` is called when that is over. */
   holdsBack(): boolean;
   /** There is something to do: call `serve` soon. */

@@ -28,6 +28,7 @@ import type {
 } from './dispatch-options.ts';
 import { BY_CLIENT, GroupDeliveries } from './group-deliveries.ts';
 import { Memberships } from './memberships.ts';
+import { deliveryLimits } from './session-owners.ts';
 import { SettleAsks } from './settle-asks.ts';
 
 export type {
@@ -181,7 +182,9 @@ export class Dispatcher {
   /** Somebody settles by name, or extends; answered by `settled` of the output. */
   ask(ask: SettleAsk): void {
     const { queueId, group: name } = ask;
-    if (this.#options.definition(queueId) === undefined) {
+    const type = this.#options.definition(queueId)?.type;
+    // What its owner settles is told by its consumer alone.
+    if (type === undefined || type === 'session') {
       this.#asks.refuse(ask.tag, 'no-queue');
       return;
     }
@@ -234,9 +237,15 @@ export class Dispatcher {
 
   rare(effect: RareEffect): void {
     switch (effect.kind) {
+      case 'session-claimed':
+        for (const group of this.#groups.of(effect.queueId)?.named.values() ?? []) {
+          this.#memberships.owned(group, effect.ownerEpoch);
+        }
+        break;
       case 'queue-updated':
+      case 'session-redefined':
         for (const group of this.#groups.of(effect.queueId)?.serving ?? []) {
-          group.policy?.limitsChanged(effect.definition.limits);
+          group.policy?.limitsChanged(deliveryLimits(effect.definition));
           this.#deliveries.makeReady(group);
         }
         break;

@@ -8,7 +8,7 @@
  *  | length u16        | bits    | for each bit that is set, in this order:
  *  +-------------------+---------+----------------------------------------------------
  *   1 ttl ms u64 | 2 priority u8 | 4 delay ms u64 | 8 producer id text16, sequence u64
- *   | 16 session text16, owner epoch u64, packet id u16
+ *   | 16 session text16, owner epoch u64, packet id u16 | 32 (with 16 alone) after u64, through u64
  * ```
  *
  * The length counts what follows it, and must be exact; a value that says nothing (a ttl or delay
@@ -20,8 +20,8 @@ import type { EnqueueOptions, PublishKey } from '../machine/command.ts';
 import { CodecError, WireReader, readU16 } from './wire.ts';
 import { type WireWriter, writeU16 } from './wire.ts';
 
-const Bit = { ttl: 1, priority: 2, delay: 4, producer: 8, key: 16 } as const;
-const BITS_ALL = 31;
+const Bit = { ttl: 1, priority: 2, delay: 4, producer: 8, key: 16, part: 32 } as const;
+const BITS_ALL = 63;
 const PRIORITY_MAX = 9;
 /** Length and bits. */
 const OPTIONS_HEADER_BYTES = 3;
@@ -50,6 +50,11 @@ export function writeOptions(writer: WireWriter, options: EnqueueOptions): void 
   if (key !== undefined) {
     bits |= Bit.key;
     writeKey(writer, key);
+    if (key.part !== undefined) {
+      bits |= Bit.part;
+      writer.u64(key.part.after);
+      writer.u64(key.part.through);
+    }
   }
   const length = writer.length - start - 2;
   if (length > 0xffff) throw new RangeError('the options of an enqueue are too long');
@@ -92,7 +97,12 @@ export function readOptions(bytes: Uint8Array, at: number, end: number): Enqueue
   if (priority > PRIORITY_MAX) throw new CodecError('bad-value', `a priority of ${priority}`);
   const producer =
     (bits & Bit.producer) === 0 ? undefined : { id: reader.text16(), sequence: reader.u64() };
-  const key = (bits & Bit.key) === 0 ? undefined : readKey(reader);
+  const isPart = (bits & Bit.part) !== 0;
+  if (isPart && (bits & Bit.key) === 0) throw new CodecError('bad-value', 'a part without a key');
+  let key = (bits & Bit.key) === 0 ? undefined : readKey(reader);
+  if (isPart && key !== undefined) {
+    key = { ...key, part: { after: reader.u64(), through: reader.u64() } };
+  }
   reader.finish();
   return { ttlMs, priority, delayMs, producer, key };
 }

@@ -1,9 +1,12 @@
 /**
- * Publishes and releases that go to several shards: each is told once, when all of them know.
+ * Publishes and releases that go to several shards, or in several parts to one: each is told once,
+ * when all of them know.
  *
- * It is `Committed` where all of them say so; otherwise the first refusal counts. A publish with a
- * key of which a part may be stored is told `timeout` instead: its key is in some shard then, and
- * the word that is told for an unknown outcome is the one upon which it is released.
+ * It is `Committed` where all of them say so; otherwise the first refusal counts. That the
+ * queues of a part are gone counts only where those of all are: a queue that is gone is passed
+ * over. A publish with a key of which a part may be stored is told `timeout` instead of a
+ * refusal: its key is in some shard then, and the word that is told for an unknown outcome is
+ * the one upon which it is released.
  *
  * Places are used again, and cost no object. How many there are is bounded by what the clients of
  * the shards keep, since each of them has a part of every place.
@@ -65,7 +68,7 @@ export class Joiner implements EnqueueWaiter {
     const place = this.#places[at] as Place;
     if (typeof outcome === 'number') place.taken = outcome;
     else {
-      place.refusal ??= outcome;
+      if (place.refusal === undefined || place.refusal === 'no-queue') place.refusal = outcome;
       if (outcome === 'timeout') place.taken ??= outcome;
     }
     if (--place.left > 0) return;
@@ -81,6 +84,7 @@ export class Joiner implements EnqueueWaiter {
 
 function outcomeOf({ refusal, taken, isKeyed }: Place): Committed | EnqueueRefusal {
   if (refusal === undefined) return taken as Committed;
+  if (refusal === 'no-queue' && typeof taken === 'number') return taken;
   return isKeyed && taken !== undefined ? 'timeout' : refusal;
 }
 

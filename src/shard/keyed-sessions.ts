@@ -9,7 +9,10 @@
  *
  * Kept only where a key went anywhere else than to the first shard, so that a node with one shard
  * pays for nothing; what is not known here was asked of the first alone. Bounded by the packet ids
- * (65,536) of each session that lives on this node. A crash ends the sessions with it.
+ * (65,536) of each session that lives on this node.
+ *
+ * A durable session may come from another node, or from before a crash: nobody here knows where its
+ * keys are, and so they are `everywhere` until it is forgotten or ends.
  */
 
 import type { PublishKey } from '../broker/ports.ts';
@@ -18,16 +21,20 @@ interface KeysOfSession<T> {
   readonly ever: Set<T>;
   /** By packet id. A key that was refused stays, until its id is used again or the session ends. */
   readonly open: Map<number, readonly T[]>;
+  isEverywhere: boolean;
 }
 
 export class KeyedSessions<T> {
   readonly #first: readonly T[];
+  readonly #all: () => readonly T[];
   readonly #sessions = new Map<string, KeysOfSession<T>>();
   /** Keys went to the first shard and were not noted. */
   #unnoted = false;
 
-  constructor(first: T) {
+  /** `all`: every shard there is. */
+  constructor(first: T, all: () => readonly T[]) {
     this.#first = [first];
+    this.#all = all;
   }
 
   get size(): number {
@@ -44,9 +51,11 @@ export class KeyedSessions<T> {
   note({ session, packetId }: PublishKey, shards: readonly T[]): void {
     let keys = this.#sessions.get(session);
     if (keys === undefined) {
-      keys = { ever: new Set(this.#unnoted ? this.#first : []), open: new Map() };
+      const ever = new Set(this.#unnoted ? this.#first : []);
+      keys = { ever, open: new Map(), isEverywhere: false };
       this.#sessions.set(session, keys);
     }
+    if (keys.isEverywhere) return;
     for (const shard of shards) keys.ever.add(shard);
     const before = keys.open.get(packetId) ?? (this.#unnoted ? this.#first : undefined);
     const all = before === undefined ? shards : union(before, shards);
@@ -55,7 +64,18 @@ export class KeyedSessions<T> {
 
   /** Where the key may be; undefined: nowhere but in the first one. */
   of({ session, packetId }: PublishKey): readonly T[] | undefined {
-    return this.#sessions.get(session)?.open.get(packetId);
+    const keys = this.#sessions.get(session);
+    return keys?.isEverywhere === true ? this.#all() : keys?.open.get(packetId);
+  }
+
+  /** Its keys may be in any shard. */
+  everywhere(session: string): void {
+    this.#sessions.set(session, { ever: new Set(), open: new Map(), isEverywhere: true });
+  }
+
+  /** It is not of this node any more; it has not ended. */
+  forget(session: string): void {
+    this.#sessions.delete(session);
   }
 
   /** The key is nowhere any more. */
@@ -67,6 +87,7 @@ export class KeyedSessions<T> {
   end(session: string): Iterable<T> {
     const keys = this.#sessions.get(session);
     this.#sessions.delete(session);
+    if (keys?.isEverywhere === true) return this.#all();
     return keys?.ever ?? this.#first;
   }
 }

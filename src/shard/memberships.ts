@@ -19,10 +19,12 @@ import type {
   AttachRequest,
   DispatcherOptions,
   GroupCommand,
+  SessionOwner,
   SettleReason,
 } from './dispatch-options.ts';
 import type { GroupDeliveries } from './group-deliveries.ts';
 import { type GroupChoice, chooseGroup } from './group-names.ts';
+import { TAKEN_OVER, isFormerOwner, ownerProblem, policyStart } from './session-owners.ts';
 import type { SettleAsks } from './settle-asks.ts';
 
 const LOST: SettleReason = { outcome: 'requeue', cause: 'lost' };
@@ -80,9 +82,15 @@ export class Memberships {
     const { again = '' } = request;
     const choice = again === '' ? chosen : { ...chosen, name: again };
     const there = this.#parts.groups.named(queueId, choice.name);
-    const refusal = there === undefined ? undefined : refusalOf(there, request, choice);
+    const refusal =
+      ownerProblem(definition.type, request) ??
+      (there === undefined ? undefined : refusalOf(there, request, choice));
     if (refusal !== undefined) {
       this.#cancel(id, 'refused', refusal);
+      return;
+    }
+    if (there !== undefined && isFormerOwner(there, request)) {
+      this.#cancel(id, 'taken-over', TAKEN_OVER);
       return;
     }
     const group = there ?? this.look(queueId, choice);
@@ -107,7 +115,7 @@ export class Memberships {
     const group = new DeliveryGroup(queueId, choice);
     this.#parts.groups.add(group);
     this.#options
-      .groupNamed(queueId, group.name, (view) => this.#found(group, view))
+      .groupNamed(queueId, group.name, (view, owner) => this.#found(group, view, owner))
       .catch(this.#options.failed);
     return group;
   }
@@ -210,6 +218,16 @@ export class Memberships {
     if (group?.phase === 'held') this.#start(group);
   }
 
+  /** Of a session's queue: consumers of former owners end, and what they hold is due again. */
+  owned(group: DeliveryGroup, ownerEpoch: number): void {
+    group.ownerEpoch = Math.max(group.ownerEpoch, ownerEpoch);
+    for (const { id, request } of group.members.values()) {
+      if (!isFormerOwner(group, request)) continue;
+      this.close(id, 'returned');
+      this.#cancel(id, 'taken-over', TAKEN_OVER);
+    }
+  }
+
   /** The machine asks whether a group that counts as busy is. */
   check(queueId: QueueId, groupId: GroupId): void {
     const group = this.#parts.groups.known(queueId, groupId);
@@ -257,8 +275,13 @@ export class Memberships {
     else if (group.phase === 'held') this.#announce(member);
   }
 
-  #found(group: DeliveryGroup, view: GroupView | undefined): void {
+  #found(group: DeliveryGroup, view: GroupView | undefined, owner?: SessionOwner): void {
     if (group.phase !== 'looking') return;
+    if (owner !== undefined) {
+      this.owned(group, owner.ownerEpoch);
+      const isBack = owner.hasLeft && group.members.size > 0;
+      if (isBack) this.#options.ownerIsBack?.(group.queueId, owner.ownerEpoch);
+    }
     if (view !== undefined) {
       this.#known(group, view);
       return;
@@ -344,9 +367,8 @@ export class Memberships {
     group.filterFrom = start.filterFrom;
     const policy = new DispatchPolicy({
       term: this.#options.term,
-      start,
+      ...policyStart(definition, start),
       seenBelow: group.seenBelow,
-      isStream: definition.type === 'stream',
       firstDeliveryNumber: this.#nextNumber,
     });
     this.#parts.groups.setPolicy(group, policy);
@@ -402,6 +424,7 @@ export class Memberships {
   /** The last member is gone. */
   #empty(group: DeliveryGroup): void {
     const { queueId, groupId } = group;
+    if (group.ownerEpoch > 0) this.#options.ownerIsGone?.(queueId);
     if (group.isPrivate) this.#propose({ kind: 'delete-group', queueId, groupId });
     else this.#tellIdle(group, true);
     this.rest(group);

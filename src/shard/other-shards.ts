@@ -9,6 +9,7 @@
 import type { RouteEnd } from '../machine/command.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
 import type { QueueId } from '../machine/ids.ts';
+import type { QueuePlace } from '../machine/names.ts';
 
 /** Nobody answers, or not that; for people. */
 export interface NotNow {
@@ -45,6 +46,12 @@ export interface OtherShards {
     names: readonly string[],
     fence: number,
   ): Promise<readonly string[] | NotNow>;
+  /** The shard in which a queue of this name is or is to be; undefined: in none. */
+  placeOf(name: string): Promise<QueuePlace | undefined | NotNow>;
+  /** The queue of this name is gone: so is its place, if it is still of this version. */
+  unplace(name: string, version: number): Promise<undefined | NotNow>;
+  /** The keys of a session's publishes are in no shard but the one that asks; undefined: done. */
+  endKeys(session: string): Promise<undefined | NotNow>;
   /** An encoded `take-transfer`, whose bytes must not change. */
   take(shard: number, command: Uint8Array): Promise<Arrived | NotNow>;
 }

@@ -61,6 +61,11 @@ export class PlaceClient {
     return namesIn(await this.#ask({ kind: 'missing', fence, names }));
   }
 
+  /** Any shard. The keys of a session's publishes are gone there. */
+  async endKeys(session: string): Promise<void> {
+    await this.#ask({ kind: 'end-session-keys', session });
+  }
+
   /** Shard 0 alone, as these three. As of now. */
   async shardMap(): Promise<ShardMap> {
     return shardMapIn(await this.#ask({ kind: 'shard-map' }));

@@ -9,7 +9,7 @@
  */
 
 import { AdminError } from '../broker/ports.ts';
-import { nameProblem } from '../machine/definitions.ts';
+import { placeNameProblem } from '../machine/definitions.ts';
 import type { RareEffect } from '../machine/effect.ts';
 import { type LogIndex, SHARDS_MAX } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
@@ -153,7 +153,7 @@ export class Places {
     among,
     near,
   }: Extract<PlaceRequest, { kind: 'place' }>): Promise<PlainData> {
-    const problem = nameProblem(name);
+    const problem = placeNameProblem(name);
     if (problem !== undefined) throw new AdminError('invalid', problem);
     checkLength(near, NAME_LENGTH_MAX);
     checkShards(among);

@@ -31,6 +31,7 @@ export class Posting {
   #takenBytes = 0;
   #takenTold = 0;
   #batchBytes = 0;
+  #isAwaited = false;
   /** The last number of each batch that may be under way, ascending. */
   readonly #posted: number[] = [];
 
@@ -38,9 +39,14 @@ export class Posting {
     this.#parts = parts;
   }
 
-  /** So much is worked off that the shard must hear it. */
+  /** So much is worked off, or something of which it waits, that the shard must hear it. */
   get isTakenUntold(): boolean {
-    return this.#takenBytes - this.#takenTold >= TAKEN_UNTOLD_MAX;
+    return this.#isAwaited || this.#takenBytes - this.#takenTold >= TAKEN_UNTOLD_MAX;
+  }
+
+  /** The shard waits to hear that the batch in hand is worked off. */
+  awaited(): void {
+    this.#isAwaited = true;
   }
 
   /** A batch came, and is about to be read. */
@@ -111,6 +117,7 @@ export class Posting {
 
   #state(): PostState {
     this.#takenTold = this.#takenBytes;
+    this.#isAwaited = false;
     return {
       boot: this.boot,
       answeredUpTo: this.#parts.pending.answeredUpTo,

@@ -25,6 +25,7 @@ import {
   type SettleWaiter,
 } from '../broker/ports.ts';
 import type { Message } from '../broker/message.ts';
+import { MAX_TARGETS } from '../machine/command.ts';
 import { type QueueId, firstQueueIdOf, shardOf } from '../machine/ids.ts';
 import type { ShardMap } from '../machine/shard-map.ts';
 import { AdminOfAll } from './admin-of-all.ts';
@@ -34,7 +35,7 @@ import { DirectoryOfAll } from './directory-of-all.ts';
 import { Joiner } from './joiner.ts';
 import { KeyedSessions } from './keyed-sessions.ts';
 import { LookUps } from './look-ups.ts';
-import { NO_SESSIONS } from './no-sessions.ts';
+import { SessionsOfAll } from './session-store.ts';
 import { ShardError } from './shard-error.ts';
 import { isInMemory } from './volatile-ids.ts';
 
@@ -47,6 +48,8 @@ export interface QueueClientsOptions {
   readonly isShared?: boolean;
   /** How long a queue that is not known is looked for; default as that of a publish. */
   readonly ackTimeoutMs?: number | undefined;
+  /** Durable sessions that there may be, on all nodes; default no bound. */
+  readonly maxSessions?: number | undefined;
 }
 
 /** A client on its way, and who waits for it. */
@@ -58,7 +61,7 @@ interface Coming {
 export class QueueClients implements QueueClient {
   readonly isShared: boolean;
   readonly admin: AdminOfAll;
-  readonly sessions = NO_SESSIONS;
+  readonly sessions: SessionsOfAll;
   readonly queues: QueueDirectory;
   readonly #zero: ShardClient;
   readonly #inMemory: ShardClient;
@@ -81,7 +84,7 @@ export class QueueClients implements QueueClient {
     this.#all = [zero, inMemory];
     for (const client of this.#all) this.#alone.set(client, [client]);
     this.isShared = options.isShared === true;
-    this.#keys = new KeyedSessions(zero);
+    this.#keys = new KeyedSessions(zero, () => this.#logged());
     this.#joiner = new Joiner((key) => this.#keys.released(key));
     this.#lookUps = new LookUps({
       where: async (name) => (await zero.places.where(name))?.shard,
@@ -95,6 +98,24 @@ export class QueueClients implements QueueClient {
       others: this.#others,
       lookUp: this.isShared ? (name) => this.lookUp(name) : undefined,
     });
+    this.sessions = new SessionsOfAll({
+      queues: this.queues,
+      shardOf: (queueId) => this.#of(queueId),
+      lookUp: this.isShared ? (name) => this.lookUp(name) : undefined,
+      declare: (definition) => this.admin.declareSession(definition),
+      maxSessions: options.maxSessions ?? Number.POSITIVE_INFINITY,
+      keysAreEverywhere: (session) => this.#keys.everywhere(session),
+      keyIsIn: (queueId, key) => this.#noteKey({ ownerEpoch: 0, ...key }, this.#of(queueId)),
+      keysAreForgotten: (session) => this.#keys.forget(session),
+      endKeys: (session) => {
+        for (const client of this.#logged()) client.endSession(session);
+      },
+    });
+  }
+
+  /** All that have a log. */
+  #logged(): readonly ShardClient[] {
+    return [this.#zero, ...this.#others.values()];
   }
 
   /** The shard is there from now on; its client is open, and is closed and stopped by this. */
@@ -212,7 +233,7 @@ export class QueueClients implements QueueClient {
     tag: number,
     key?: PublishKey,
   ): void {
-    const client = this.#ofAll(targets);
+    const client = targets.length > MAX_TARGETS ? undefined : this.#ofAll(targets);
     if (client === undefined) {
       this.#enqueueApart(targets, message, { origin, waiter, tag, key });
       return;
@@ -251,10 +272,13 @@ export class QueueClients implements QueueClient {
       else part.push(target);
     }
     if (key !== undefined) this.#keys.note(key, [...parts.keys()]);
-    const joined = { parts: parts.size, isKeyed: key !== undefined };
+    const commands = [...parts].flatMap(([client, part]) =>
+      partsOf(part, key).map((each) => ({ client, ...each })),
+    );
+    const joined = { parts: commands.length, isKeyed: key !== undefined };
     const place = this.#joiner.begin(waiter, tag, joined);
-    for (const [client, part] of parts) {
-      client.enqueue(part, message, origin, this.#joiner, place, key);
+    for (const { client, queueIds, key: partKey } of commands) {
+      client.enqueue(queueIds, message, origin, this.#joiner, place, partKey);
     }
   }
 
@@ -310,6 +334,24 @@ export class QueueClients implements QueueClient {
     this.#coming.set(shard, coming);
     return coming.client;
   }
+}
+
+/** In as many commands as it takes, in ascending order where that is more than one. */
+function partsOf(
+  targets: QueueId[],
+  key: PublishKey | undefined,
+): { readonly queueIds: readonly QueueId[]; readonly key: PublishKey | undefined }[] {
+  if (targets.length <= MAX_TARGETS) return [{ queueIds: targets, key }];
+  const sorted = [...new Set(targets)].sort((a, b) => a - b);
+  const parts: { queueIds: readonly QueueId[]; key: PublishKey | undefined }[] = [];
+  for (let from = 0; from < sorted.length; from += MAX_TARGETS) {
+    const queueIds = sorted.slice(from, from + MAX_TARGETS);
+    const isLast = from + MAX_TARGETS >= sorted.length;
+    const after = sorted[from - 1] ?? 0;
+    const through = isLast ? 0 : (queueIds.at(-1) as QueueId);
+    parts.push({ queueIds, key: key && { ...key, part: { after, through } } });
+  }
+  return parts;
 }
 
 function newComing(): Coming {

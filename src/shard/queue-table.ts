@@ -26,6 +26,7 @@ export class QueueTable implements QueueDirectory {
   readonly #patterned = new Map<QueueId, QueueInfo>();
   #list: readonly QueueInfo[] | undefined = [];
   #version = 0;
+  #sessions = 0;
   #known = false;
   /** Those that were known before, while all are told again. */
   #untold: Set<QueueId> | undefined;
@@ -42,6 +43,10 @@ export class QueueTable implements QueueDirectory {
 
   get count(): number {
     return this.#names.size;
+  }
+
+  get sessionCount(): number {
+    return this.#sessions;
   }
 
   get patterned(): readonly QueueInfo[] {
@@ -90,6 +95,8 @@ export class QueueTable implements QueueDirectory {
     const before = this.#infoAt(slot);
     if (before !== undefined && isSame(before, queue)) return false;
     if (before === undefined || before.name !== name) slot = this.#rename(queueId, name);
+    else if (before.type === 'session') this.#sessions--;
+    if (queue.type === 'session') this.#sessions++;
     this.#words[slot] =
       QUEUE_TYPES.indexOf(queue.type) |
       (DEFAULT_GROUPS.indexOf(queue.defaultGroup) << GROUP_SHIFT) |
@@ -114,6 +121,7 @@ export class QueueTable implements QueueDirectory {
   #remove(queueId: QueueId): boolean {
     const slot = this.#names.slotOf(queueId);
     if (slot === -1) return false;
+    if (wordAt(QUEUE_TYPES, this.#words[slot] as number) === 'session') this.#sessions--;
     this.#names.remove(slot);
     if (this.#patterned.delete(queueId)) this.#list = undefined;
     return true;

@@ -21,6 +21,7 @@
  *  21 to 26          place-commands.ts
  *  27 route intent   intent u64 | queueId u64
  *  28 end route      intent u64 | number u64 | how u8 | next u64
+ *  30 to 37          session-commands.ts
  *
  *  position  kind u8 (0 first, 1 last, 2 next, 3 offset, 4 time) | offset or ms u64, otherwise 0
  * ```
@@ -39,9 +40,15 @@ import type {
 import { limitsData, limitsOf, placedData, placedOf } from '../machine/definitions.ts';
 import type { GroupId, Offset, QueueId } from '../machine/ids.ts';
 import type { RecordData } from '../machine/record-data.ts';
+import { isOfSession } from '../machine/session-command.ts';
 import { CommandKind } from './command-kinds.ts';
 import { readPlaceCommand, writePlaceCommand } from './place-commands.ts';
 import { type PlainData, decodeForeign, encodeRecord } from './record-codec.ts';
+import {
+  SESSION_COMMAND_CODES,
+  readSessionCommand,
+  writeSessionCommand,
+} from './session-commands.ts';
 import { CodecError, type WireReader, type WireWriter } from './wire.ts';
 
 export type RareCommand = Exclude<
@@ -75,6 +82,7 @@ const KIND_CODES: Readonly<Record<RareCommand['kind'], number>> = {
   'add-shard': CommandKind.addShard,
   'host-shard': CommandKind.hostShard,
   'unhost-shard': CommandKind.unhostShard,
+  ...SESSION_COMMAND_CODES,
 };
 
 /** Kind and what is behind it; the length is the caller's. */
@@ -129,7 +137,8 @@ export function writeRareCommand(writer: WireWriter, command: RareCommand): void
       writeGroupCommand(writer, command);
       return;
     default:
-      writePlaceCommand(writer, command);
+      if (isOfSession(command)) writeSessionCommand(writer, command);
+      else writePlaceCommand(writer, command);
   }
 }
 
@@ -216,7 +225,11 @@ export function readRareCommand(reader: WireReader, node: string): RareCommand {
       return { kind: 'end-route', intent, number, how, next: reader.u64() };
     }
     default:
-      return readPlaceCommand(reader, kind) ?? readGroupCommand(reader, kind);
+      return (
+        readPlaceCommand(reader, kind) ??
+        readSessionCommand(reader, kind) ??
+        readGroupCommand(reader, kind)
+      );
   }
 }
 

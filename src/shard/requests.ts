@@ -7,18 +7,20 @@
  *            ["declare", definition, ...]     machine/definitions.ts, `placedData`
  *            ["stop"]
  *            what operators ask: admin-requests.ts; where names live: place-requests.ts;
- *            of members: member-requests.ts; what shards ask each other: transfer-requests.ts
+ *            of members: member-requests.ts; what shards ask each other: transfer-requests.ts;
+ *            of durable sessions: session-requests.ts
  *  reply     stats:   [name, number, name, number, ...]
  *            declare: ["created" | "same" | "updated", ...]
  *            stop:    null
  *            refused: [code, words]           words for people; a code of ADMIN_REFUSALS,
+ *                                             "session " and one of SESSION_REFUSALS,
  *                                             "elsewhere" (ShardError) or ""
  * ```
  *
  * `stop` is answered when the log is closed with its mark of a clean stop; nothing follows it.
  */
 
-import { ADMIN_REFUSALS, AdminError } from '../broker/ports.ts';
+import { ADMIN_REFUSALS, AdminError, SESSION_REFUSALS, SessionError } from '../broker/ports.ts';
 import { placedData } from '../machine/definitions.ts';
 import type { PlacedDefinition } from '../machine/definitions.ts';
 import { ADMIN_REQUESTS, adminRequestData, adminRequestOf, placedIn } from './admin-requests.ts';
@@ -29,6 +31,8 @@ import { PLACE_REQUESTS, placeRequestData, placeRequestOf } from './place-reques
 import type { PlaceRequest } from './place-requests.ts';
 import { listIn, numberIn, textIn } from './plain-fields.ts';
 import { type PlainData, decodeForeign, encodeRecord } from './record-codec.ts';
+import { SESSION_REQUESTS, sessionRequestData, sessionRequestOf } from './session-requests.ts';
+import type { SessionRequest } from './session-requests.ts';
 import { ShardError } from './shard-error.ts';
 import { type TransferRequest, transferRequestOf } from './transfer-requests.ts';
 import { CodecError } from './wire.ts';
@@ -36,6 +40,9 @@ import { CodecError } from './wire.ts';
 /** What a declaration did: it stood there already, or with other limits, or not at all. */
 export const DECLARED = ['created', 'same', 'updated'] as const;
 export type Declared = (typeof DECLARED)[number];
+
+/** Before the code of a SessionError: some are codes of an AdminError too. */
+const SESSION_WORD = 'session ';
 
 /** Plain numbers by name, for logs and metrics. */
 export type ShardStats = ReadonlyMap<string, number>;
@@ -47,10 +54,15 @@ export type ShardRequest =
   | MemberRequest
   | PlaceRequest
   | TransferRequest
+  | SessionRequest
   | AdminRequest;
 
 export function isPlaceRequest(request: ShardRequest): request is PlaceRequest {
   return (PLACE_REQUESTS as readonly string[]).includes(request.kind);
+}
+
+export function isSessionRequest(request: ShardRequest): request is SessionRequest {
+  return (SESSION_REQUESTS as readonly string[]).includes(request.kind);
 }
 
 export function isMemberRequest(request: ShardRequest): request is MemberRequest {
@@ -70,6 +82,7 @@ export function encodeRequest(request: ShardRequest): Uint8Array {
       return encodeRecord([request.kind, request.command]);
     default:
       if (isMemberRequest(request)) return encodeRecord(memberRequestData(request));
+      if (isSessionRequest(request)) return encodeRecord(sessionRequestData(request));
       return encodeRecord(
         isPlaceRequest(request) ? placeRequestData(request) : adminRequestData(request),
       );
@@ -91,6 +104,8 @@ export function decodeRequest(body: Uint8Array): ShardRequest {
       if (place !== undefined) return placeRequestOf(place, rest);
       const ofMembers = MEMBER_REQUESTS.find((each) => each === kind);
       if (ofMembers !== undefined) return memberRequestOf(ofMembers, rest);
+      const ofSession = SESSION_REQUESTS.find((each) => each === kind);
+      if (ofSession !== undefined) return sessionRequestOf(ofSession, rest);
       const asked = ADMIN_REQUESTS.find((each) => each === kind);
       if (asked === undefined) throw new CodecError('unknown-kind', 'a request of unknown kind');
       return adminRequestOf(asked, rest);
@@ -126,13 +141,16 @@ export function decodeDeclared(body: Uint8Array): Declared[] {
 /** Why a request was refused; an AdminError keeps its code. */
 export function encodeRefusal(error: unknown): Uint8Array {
   const isElsewhere = error instanceof ShardError && error.code === 'elsewhere';
-  const code = error instanceof AdminError || isElsewhere ? error.code : '';
+  let code = error instanceof AdminError || isElsewhere ? error.code : '';
+  if (error instanceof SessionError) code = `${SESSION_WORD}${error.code}`;
   return encodeRecord([code, error instanceof Error ? error.message : String(error)]);
 }
 
 export function decodeRefusal(body: Uint8Array): Error {
   const [code, words] = listIn(decodeBody(body));
   const known = ADMIN_REFUSALS.find((each) => each === code);
+  const ofSession = SESSION_REFUSALS.find((each) => `${SESSION_WORD}${each}` === code);
+  if (ofSession !== undefined) return new SessionError(ofSession, textIn(words));
   if (known === undefined) {
     return new ShardError(code === 'elsewhere' ? 'elsewhere' : 'refused', textIn(words));
   }

@@ -115,6 +115,10 @@ export class ShardServer {
   #over = false;
   #batches = 0;
   #working: Worked[] = [];
+  /** Of its batches, up to and with the last one that told of queues. */
+  #queuesBytes = 0;
+  /** Who wait until the sender has worked off the queues as they are. */
+  #toldListeners: (() => void)[] = [];
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -127,6 +131,7 @@ export class ShardServer {
     port.onBatch((bytes) => this.#take(bytes));
     port.onClosed(() => {
       this.#over = true;
+      this.#tellTold();
       desk.left(this);
     });
   }
@@ -183,6 +188,12 @@ export class ShardServer {
     if (this.#node !== undefined && !this.#over) this.#untold.add(queueId);
   }
 
+  /** Calls once: the sender has worked off the queues as they are now, or is gone. */
+  whenTold(done: () => void): void {
+    this.#toldListeners.push(done);
+    this.#tellTold();
+  }
+
   /** The store is gone: the sender hears why, and nothing follows. */
   fail(why: string): void {
     if (this.#over) return;
@@ -197,6 +208,7 @@ export class ShardServer {
   end(): void {
     this.#over = true;
     this.#options.port.close();
+    this.#tellTold();
   }
 
   #failed(why: string): void {
@@ -204,6 +216,7 @@ export class ShardServer {
     this.#writer.failed(why);
     this.#send();
     this.#over = true;
+    this.#tellTold();
   }
 
   /** Everything that was said in this turn goes out as one batch. */
@@ -214,16 +227,25 @@ export class ShardServer {
       this.#busy = false;
       this.#writer.resume();
     }
-    if (this.#node !== undefined) this.#tellQueues();
+    const toldQueues = this.#node !== undefined && this.#tellQueues();
     if (this.#working.length > 0) this.#tellWorked();
     if (this.#replies.length > 0) this.#tellReplies();
     if (!this.#writer.empty) this.#send();
+    if (toldQueues) this.#queuesBytes = this.#postedBytes;
     if (this.#refused && this.#options.closed()) this.fail('the shard takes nothing any more');
   }
 
-  /** As many as there is room for; the rest follows in later turns. */
-  #tellQueues(): void {
+  #tellTold(): void {
+    if (this.#toldListeners.length === 0) return;
+    const isBehind = this.#untold.size > 0 || this.#takenBytes < this.#queuesBytes;
+    if (!this.#over && this.#node !== undefined && (isBehind || !this.#toldAll)) return;
+    for (const told of this.#toldListeners.splice(0)) told();
+  }
+
+  /** As many as there is room for; the rest follows in later turns. False: it told of none. */
+  #tellQueues(): boolean {
     const untold = this.#untold;
+    let isTelling = false;
     while ((untold.size > 0 || !this.#toldAll) && this.#hasRoom) {
       const queues: QueueInfo[] = [];
       const gone: QueueId[] = [];
@@ -239,8 +261,10 @@ export class ShardServer {
       const complete = untold.size === 0;
       this.#writer.queues({ queues, gone, complete });
       this.#toldAll ||= complete;
+      isTelling = true;
     }
     if (untold.size > 0 && this.open) this.#options.wake();
+    return isTelling;
   }
 
   #tellReplies(): void {
@@ -300,6 +324,7 @@ export class ShardServer {
     const wasOpen = this.open;
     this.#batches++;
     this.#takenBytes = Math.max(this.#takenBytes, batch.takenBytes);
+    this.#tellTold();
     if (batch.commands > 0) {
       const { boot, firstNumber, answeredUpTo, commands, numbered } = batch;
       const sent = { boot, firstNumber, answeredUpTo, commands, bytes: numbered };

@@ -8,7 +8,6 @@
  */
 
 import { AdminError } from '../broker/ports.ts';
-import type { QueueInfo } from '../broker/ports.ts';
 import { sameDefinition } from '../machine/definitions.ts';
 import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
 import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
@@ -31,10 +30,12 @@ import type { MemberRequest } from './member-requests.ts';
 import { encodeRecord } from './record-codec.ts';
 import type { PlainData } from './record-codec.ts';
 import type { RecordLoader } from './record-loader.ts';
-import { encodeDeclared, isMemberRequest, isPlaceRequest } from './requests.ts';
+import { encodeDeclared, isMemberRequest, isPlaceRequest, isSessionRequest } from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { QueueExpiry } from './queue-expiry.ts';
+import { infoOf } from './queue-info.ts';
 import { Grace } from './grace.ts';
+import { LeaderSessions } from './leader-sessions.ts';
 import type { SenderStream } from './server.ts';
 import { Sessions, type SessionsOptions } from './sessions.ts';
 import { ShardError } from './shard-error.ts';
@@ -44,13 +45,6 @@ import { arrivedData } from './transfer-requests.ts';
 
 /** What the log holds back is proposed again after so long. */
 const HELD_MS = 5;
-
-/** The parts of a queue that the client knows. */
-function infoOf(queueId: QueueId, definition: QueueDefinition): QueueInfo {
-  const { name, type, topics } = definition;
-  const { defaultGroup, capture } = definition.limits;
-  return { queueId, name, type, topics, defaultGroup, capture };
-}
 
 /** Everything before this term is applied, so nothing that could change it is on its way. */
 function stands(queue: QueueDefinition, machine: Machine): boolean {
@@ -72,6 +66,7 @@ export class Serving {
   readonly #expiry: QueueExpiry | undefined;
   readonly #sweep: NamesSweep | undefined;
   readonly #declarations = new Declarations();
+  readonly #mqttSessions: LeaderSessions;
   #isStarted = false;
 
   constructor(options: ServingOptions) {
@@ -92,6 +87,7 @@ export class Serving {
     });
     this.#grace = new Grace(options.nodes);
     this.#sessions = this.#newSessions();
+    this.#mqttSessions = this.#newMqttSessions();
     this.#dispatcher = new Dispatcher(this.#dispatcherOptions());
     this.#timers = new TimerDriver({
       nextTimer: () => machine.nextTimer(),
@@ -214,6 +210,7 @@ export class Serving {
       this.#outbox.drive();
       this.#expiry?.look();
       this.#sweep?.look();
+      this.#mqttSessions.look();
     }
     this.#proposals.submit();
     this.#sessions.post();
@@ -232,6 +229,7 @@ export class Serving {
       this.#outbox.nextWake,
       this.#expiry?.nextWake ?? Number.POSITIVE_INFINITY,
       this.#sweep?.nextWake ?? Number.POSITIVE_INFINITY,
+      this.#mqttSessions.nextWake,
     );
   }
 
@@ -256,7 +254,11 @@ export class Serving {
     this.#arrivals.rare(effect);
     this.#admin.rare(effect);
     this.places.rare(effect);
+    this.#mqttSessions.rare(effect);
     switch (effect.kind) {
+      case 'session-redefined':
+        this.#sessions.queueChanged(effect.queueId);
+        return;
       case 'queue-deleted':
       case 'queue-updated':
       case 'queue-declared':
@@ -289,6 +291,7 @@ export class Serving {
     this.#declarations.failed(error);
     this.#arrivals.fail(error.message);
     this.places.fail(error);
+    this.#mqttSessions.fail(error);
   }
 
   // --- Parts.
@@ -329,6 +332,26 @@ export class Serving {
     };
   }
 
+  #newMqttSessions(): LeaderSessions {
+    const { applier, stamps, wake } = this.#options;
+    return new LeaderSessions({
+      ...this.#options,
+      propose: (command) => {
+        this.#plain(command);
+        wake();
+      },
+      proposalsApplied: async () => {
+        const index = this.#proposals.submit();
+        if (index !== undefined) await applier.whenApplied(index);
+      },
+      whenLoaded: (missing, action) => this.#whenLoaded(missing, action),
+      queuesTold: () => this.#sessions.queuesTold(),
+      consumersOf: (queueId) => this.#dispatcher.consumersOf(queueId),
+      fence: (version) => this.places.fence(version),
+      now: () => stamps.now(),
+    });
+  }
+
   #outboxOptions(): OutboxOptions {
     const { number, others, machine, payloads, inReserve, wake, failed, stamps } = this.#options;
     return {
@@ -349,6 +372,7 @@ export class Serving {
 
   #dispatcherOptions(): DispatcherOptions {
     const { machine, term, marks, payloads, alarms, wake, failed, stamps } = this.#options;
+    const sessions = this.#mqttSessions;
     return {
       term,
       marks,
@@ -362,9 +386,11 @@ export class Serving {
       goneBelow: (queueId) => machine.goneBelow(queueId),
       groupNamed: (queueId, name, found) =>
         this.#whenLoaded(
-          () => machine.queueKeys(queueId),
-          () => found(machine.groupNamed(queueId, name)),
+          () => [...machine.queueKeys(queueId), ...sessions.missing(queueId)],
+          () => found(machine.groupNamed(queueId, name), sessions.ownerOf(queueId)),
         ),
+      ownerIsBack: sessions.ownerIsBack,
+      ownerIsGone: sessions.ownerIsGone,
       start: ({ queueId, groupId }, began) =>
         this.#whenLoaded(
           () => machine.dispatchKeys(queueId, groupId),
@@ -447,6 +473,9 @@ export class Serving {
         return encodeRecord(arrivedData(await this.#arrivals.take(request.command)));
       default:
         if (isMemberRequest(request)) return encodeRecord(this.#ofMembers(request));
+        if (isSessionRequest(request)) {
+          return encodeRecord(await this.#mqttSessions.answer(request));
+        }
         if (isPlaceRequest(request)) return encodeRecord(await this.places.answer(request));
         return encodeRecord(await this.#admin.answer(request));
     }

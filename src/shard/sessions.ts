@@ -126,6 +126,14 @@ export class Sessions implements DeliveryOutput, ServerDesk {
     for (const server of this.#servers.keys()) server.queueChanged(queueId);
   }
 
+  /** Resolves when every sender has worked off the queues as they are now, or is gone. */
+  async queuesTold(): Promise<void> {
+    const servers = [...this.#servers.keys()];
+    await Promise.all(
+      servers.map((server) => new Promise<void>((resolve) => server.whenTold(resolve))),
+    );
+  }
+
   // What the deliveries have to say.
 
   get open(): boolean {

@@ -4,14 +4,14 @@
  * programs is its code, for people its words.
  *
  * Over a route, what is asked while no leader is reached waits for one, for `ack_timeout` at most;
- * when a leader is lost, declarations and what concerns names and shards are asked for again of the
- * next one, and of all else the outcome is unknown.
+ * when a leader is lost, declarations and what concerns names, shards and sessions are asked for
+ * again of the next one, and of all else the outcome is unknown.
  */
 
 import { AdminError } from '../broker/ports.ts';
 import type { WireWriter } from './wire.ts';
 import { writeRequest } from './client-frames.ts';
-import { decodeRefusal, encodeRequest, isPlaceRequest } from './requests.ts';
+import { decodeRefusal, encodeRequest, isPlaceRequest, isSessionRequest } from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { ShardError } from './shard-error.ts';
 import type { ShardFrame } from './shard-frames.ts';
@@ -133,5 +133,6 @@ export class ShardRequests {
 /** Done twice, it is as if done once. */
 function isRepeatable(request: ShardRequest): boolean {
   const { kind } = request;
-  return kind === 'declare' || kind === 'take-transfer' || isPlaceRequest(request);
+  if (kind === 'declare' || kind === 'take-transfer') return true;
+  return isPlaceRequest(request) || isSessionRequest(request);
 }

@@ -12,7 +12,7 @@
 import { AdminError } from '../broker/ports.ts';
 import type { QueueDirectory } from '../broker/ports.ts';
 import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
-import { type QueueId, shardOf } from '../machine/ids.ts';
+import { type QueueId, SHARDS_MAX, shardOf } from '../machine/ids.ts';
 import type { Arrived, FoundQueue, NotNow, OtherShards } from './other-shards.ts';
 import type { PlaceClient } from './place-client.ts';
 import type { QueuePlace } from '../machine/names.ts';
@@ -22,7 +22,7 @@ import { CodecError } from './wire.ts';
 /** A client of one shard, as far as other shards need it. */
 export interface ShardAsOther {
   readonly queues: QueueDirectory;
-  readonly places: Pick<PlaceClient, 'place' | 'where' | 'barrier' | 'missing' | 'take'>;
+  readonly places: Omit<PlaceClient, 'addShard' | 'hostShard' | 'unhostShard' | 'shardMap'>;
   readonly admin: { declare(definition: PlacedDefinition): Promise<unknown> };
 }
 
@@ -83,6 +83,27 @@ export class ShardToShard implements OtherShards {
   ): Promise<readonly string[] | NotNow> {
     const client = this.#options.client(shard);
     return client === undefined ? notThere(shard) : orNotNow(client.places.missing(names, fence));
+  }
+
+  async placeOf(name: string): Promise<QueuePlace | undefined | NotNow> {
+    const zero = this.#options.client(0);
+    return zero === undefined ? notThere(0) : orNotNow(zero.places.where(name));
+  }
+
+  async unplace(name: string, version: number): Promise<undefined | NotNow> {
+    const zero = this.#options.client(0);
+    if (zero === undefined) return notThere(0);
+    return orNotNow(zero.places.unplace(name, version).then(() => undefined));
+  }
+
+  async endKeys(session: string): Promise<undefined | NotNow> {
+    const ended: Promise<undefined | NotNow>[] = [];
+    for (let shard = 0; shard < SHARDS_MAX; shard++) {
+      const client = shard === this.#options.own ? undefined : this.#options.client(shard);
+      if (client === undefined) continue;
+      ended.push(orNotNow(client.places.endKeys(session).then(() => undefined)));
+    }
+    return (await Promise.all(ended)).find((each) => each !== undefined);
   }
 
   #once(

@@ -62,6 +62,30 @@ function setup(): {
   return { broker, queues, publisher, live, publish };
 }
 
+describe('the queue of a session', () => {
+  test('takes what is published at QoS 1 and 2, and nothing at QoS 0', () => {
+    const { broker, queues, publish } = setup();
+    queues.declare('$session/c1', ['m/#'], { type: 'session' });
+    expect(publish('m/1', undefined, { qos: 0 })).toBe(0);
+    expect(publish('m/1', 7)).toBe('waiting');
+    expect(publish('m/1', 8, { qos: 2 })).toBe('waiting');
+    queues.declare('archive', ['m/#']);
+    expect(publish('m/2', undefined, { qos: 0 })).toBe('waiting');
+    expect(publish('m/2', undefined, { qos: 0 })).toBe('waiting');
+    expect(queues.texts('$session/c1')).toEqual(['m/1', 'm/1']);
+    expect(queues.texts('archive')).toEqual(['m/2', 'm/2']);
+    expect(broker.counters.captured).toBe(4);
+  });
+
+  test('is no target of a publish to its name', () => {
+    const { queues, publish } = setup();
+    queues.declare('$session/c1', []);
+    expect(publish('$queue/$session/c1', 7)).toBe('no-queue');
+    expect(publish('$queue/$session/c1/x', 7)).toBe('no-queue');
+    expect(queues.texts('$session/c1')).toEqual([]);
+  });
+});
+
 describe('a queue that captures ordinary topics', () => {
   test('a publish goes to its subscribers and into the queue; it is acknowledged after the append', () => {
     const { queues, publisher, live, publish } = setup();

@@ -83,7 +83,11 @@ describe('a new list of queues', () => {
     const twice = queue('t', 'm/#', 'm/#');
     set([twice]);
     expect(set([])).toBe('captures');
-    expect(routes.capturing('m/1')).toEqual({ awaited: [], unawaited: [] });
+    expect(routes.capturing('m/1')).toEqual({
+      awaited: [],
+      awaitedAtQos0: [],
+      unawaited: [],
+    });
     expect(set([a])).toBe('queues');
   });
 

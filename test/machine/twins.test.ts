@@ -1,8 +1,10 @@
 import { fc } from '../support/properties.ts';
 import { expect, it } from 'vitest';
 import type { Command, EnqueueOptions } from '../../src/machine/command.ts';
+import { defaultDefinition } from '../../src/machine/default-definition.ts';
 import { DEFAULT_LIMITS, type QueueLimits } from '../../src/machine/definitions.ts';
 import type { GroupId, Offset, QueueId, StampMs } from '../../src/machine/ids.ts';
+import type { StoredSubscription } from '../../src/machine/session-record.ts';
 import { MachineDriver } from './machine-driver.ts';
 
 /** What came of a publish tells the next numbers. */
@@ -55,6 +57,9 @@ const options: fc.Arbitrary<EnqueueOptions | undefined> = fc.option(
         session: fc.constantFrom('s', 't/u'),
         ownerEpoch: fc.nat({ max: 2 }),
         packetId: fc.integer({ min: 1, max: 4 }),
+        part: fc.option(fc.record({ after: fc.nat({ max: 3 }), through: fc.nat({ max: 4 }) }), {
+          nil: undefined,
+        }),
       }),
       { nil: undefined },
     ),
@@ -107,6 +112,17 @@ const range = fc.record({ from: offset, count: small }).map(({ from, count }) =>
   from,
   to: (from + count) as Offset,
 }));
+
+const ofOwner = { queueId, ownerEpoch: fc.nat({ max: 4 }) };
+const SUBSCRIPTION: StoredSubscription = {
+  filter: 'm/#',
+  qos: 1,
+  noLocal: true,
+  retainAsPublished: false,
+  retainHandling: 2,
+  identifier: 7,
+  wish: '',
+};
 
 const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
   [80, publishes],
@@ -254,6 +270,63 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
     ),
   ],
   [1, command(fc.record({ kind: fc.constant('delete-queue'), queueId }))],
+  [
+    2,
+    command(
+      fc.constantFrom('$session/a', '$session/b').map((name) => ({
+        kind: 'declare-queue',
+        ...defaultDefinition(name, 'session'),
+      })),
+    ),
+  ],
+  [
+    8,
+    command(
+      fc.record({
+        kind: fc.constant('claim-session'),
+        queueId,
+        epoch: fc.nat({ max: 3 }),
+        token: fc.constantFrom('t1', 't2', 't3', 't4', 't5'),
+        cleanStart: fc.boolean(),
+        incarnation: fc.constantFrom('s', 't/u'),
+        expirySeconds: fc.constantFrom(0, 1, 60),
+        limits: fc.record({
+          maxMessages: fc.constantFrom(0, 5),
+          maxBytes: fc.constantFrom(0, 1_500),
+          overflow: fc.constantFrom('drop-head', 'reject-publish'),
+        }),
+      }),
+    ),
+  ],
+  [
+    16,
+    command(
+      fc.oneof(
+        fc.record({
+          kind: fc.constantFrom('halve-session', 'finish-session'),
+          ...ofOwner,
+          offset,
+        }),
+        fc.record({
+          kind: fc.constant('leave-session'),
+          ...ofOwner,
+          expirySeconds: fc.constantFrom(0, 1, 60, undefined),
+        }),
+        fc.record({ kind: fc.constantFrom('resume-session', 'delete-session'), ...ofOwner }),
+        fc.record({
+          kind: fc.constant('receive-session'),
+          ...ofOwner,
+          packetId: fc.nat({ max: 4 }),
+        }),
+        fc.record({
+          kind: fc.constant('change-session'),
+          ...ofOwner,
+          subscribe: fc.constantFrom([], [SUBSCRIPTION]),
+          unsubscribe: fc.constantFrom([], ['m/#']),
+        }),
+      ),
+    ),
+  ],
   [
     30,
     fc

@@ -156,6 +156,37 @@ export const enqueues = fc
       }),
   );
 
+/** A publish in parts, of which one may be missing; with the same key again, in other parts. */
+export const inParts = fc
+  .record({ node, key, cuts: fc.array(unit, { maxLength: 3 }), lost: fc.option(fc.nat(3)) })
+  .map(
+    (p) =>
+      new CommandStep(`parts ${JSON.stringify(p)}`, (model) => {
+        const all = [...model.queues.keys()].sort((a, b) => a - b) as QueueId[];
+        const cuts = p.cuts.map((cut) => Math.floor(cut * all.length)).sort((a, b) => a - b);
+        const ends = [...new Set([...cuts, all.length])].filter((end) => end > 0);
+        const plain = { ttlMs: 0, priority: 0, delayMs: 0, producer: undefined };
+        const place = placeOf(model, p.node);
+        return ends
+          .map((end, at) => {
+            const from = ends[at - 1] ?? 0;
+            const through = end === all.length ? 0 : (all[end - 1] as number);
+            const part = { after: from === 0 ? 0 : (all[from - 1] as number), through };
+            const options = { ...plain, key: { ...p.key, part } };
+            return { targets: all.slice(from, end), options };
+          })
+          .filter((_, at) => at !== p.lost)
+          .map((asked, at) => ({
+            kind: 'enqueue',
+            ...place,
+            number: place.number + at,
+            bytes: BYTES,
+            topic: 'm/eu',
+            ...asked,
+          }));
+      }),
+  );
+
 export const release = fc.record({ node, key }).map(
   (r) =>
     new CommandStep(`release ${JSON.stringify(r)}`, (model) => ({

@@ -37,6 +37,9 @@ function adoptNext(model: MachineModel, effects: readonly SeenEffect[], now: num
     }
     case 'group-deleted':
       return expireGroup(model, effects, now);
+    case 'session-ended':
+      model.mqttSessions.ended(first, now);
+      return 1;
     case 'ranged':
     case 'start-raised': {
       const queue = queueOf(model, first);
@@ -138,6 +141,7 @@ export function checkFired(model: MachineModel, now: number): void {
   for (const queue of model.queues.values()) {
     for (const group of queue.groups) checkGroup(queue, group, now);
   }
+  model.mqttSessions.fired(now);
   model.producers.fired(
     now,
     (queueId) => model.queues.get(queueId)?.definition.limits.producerExpiresMs,

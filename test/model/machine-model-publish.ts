@@ -17,22 +17,41 @@ interface ModelProducer {
   timerDue: number;
 }
 
+interface ModelKeys {
+  epoch: number;
+  readonly ids: Set<number>;
+  /** Of publishes in parts that are not complete: the queue up to which they are stored. */
+  readonly through: Map<number, number>;
+}
+
 export class ModelSessions {
-  readonly #sessions = new Map<string, { epoch: number; ids: Set<number> }>();
+  readonly #sessions = new Map<string, ModelKeys>();
 
-  /** Undefined: it is to be stored. */
-  check({ session, ownerEpoch, packetId }: PublishKey): Outcome | undefined {
+  publish(
+    key: PublishKey,
+    targets: readonly QueueId[],
+    store: (targets: readonly QueueId[]) => Outcome,
+  ): Outcome {
+    const { session, ownerEpoch, packetId, part } = key;
     const known = this.#sessions.get(session);
-    if (known === undefined) return undefined;
-    if (ownerEpoch < known.epoch) return 'stale-owner';
-    return known.ids.has(packetId) ? 'accepted' : undefined;
-  }
-
-  take({ session, ownerEpoch, packetId }: PublishKey): void {
-    const known = this.#sessions.get(session) ?? { epoch: 0, ids: new Set() };
-    this.#sessions.set(session, known);
-    known.epoch = Math.max(known.epoch, ownerEpoch);
-    known.ids.add(packetId);
+    if (known !== undefined && ownerEpoch < known.epoch) return 'stale-owner';
+    if (known?.ids.has(packetId) === true) {
+      known.epoch = ownerEpoch;
+      return 'accepted';
+    }
+    const through = known?.through.get(packetId) ?? 0;
+    if (part !== undefined && part.after > through) return 'unavailable';
+    const left = targets.filter((each) => each > through);
+    const outcome = targets.length > 0 && left.length === 0 ? 'accepted' : store(left);
+    const isGone = outcome === 'no-queue' && part !== undefined;
+    if (outcome !== 'accepted' && outcome !== 'duplicate' && !isGone) return outcome;
+    const keys = known ?? { epoch: 0, ids: new Set(), through: new Map<number, number>() };
+    this.#sessions.set(session, keys);
+    keys.epoch = Math.max(keys.epoch, ownerEpoch);
+    keys.through.delete(packetId);
+    if (part === undefined || part.through === 0) keys.ids.add(packetId);
+    else keys.through.set(packetId, Math.max(through, part.through));
+    return outcome;
   }
 
   release({ session, ownerEpoch, packetId }: PublishKey): Outcome {
@@ -41,6 +60,7 @@ export class ModelSessions {
     if (ownerEpoch < known.epoch) return 'stale-owner';
     known.epoch = ownerEpoch;
     known.ids.delete(packetId);
+    known.through.delete(packetId);
     return 'accepted';
   }
 

@@ -123,6 +123,14 @@ export class ModelQueue {
     return this.definition.type === 'stream';
   }
 
+  get isSession(): boolean {
+    return this.definition.type === 'session';
+  }
+
+  get countsAttempts(): boolean {
+    return !this.isStream && !this.isSession;
+  }
+
   get lowestWanted(): number {
     if (this.#isFromStart) return this.start;
     return Math.min(...this.groups.map(({ floor }) => floor));
@@ -161,6 +169,12 @@ export class ModelQueue {
     if (found < this.start || found > exact) return false;
     if (!this.isStream || found === this.start) return true;
     return (this.messages[found]?.stamp ?? Infinity) > ms - 1_000;
+  }
+
+  /** By other topics or limits. */
+  redefined(definition: QueueDefinition): void {
+    if (!hasMarks(this.definition)) this.markedFrom = this.next;
+    this.definition = definition;
   }
 
   view({ id, name, kind, filter, floor, ...group }: ModelGroup): GroupView {
@@ -320,7 +334,7 @@ export class ModelQueue {
 }
 
 /** Does the machine make marks for it? */
-export function hasMarks({ type, limits }: QueueDefinition): boolean {
+function hasMarks({ type, limits }: QueueDefinition): boolean {
   const { ageMs, bytes } = limits.retention;
   return type === 'stream' || limits.maxBytes > 0 || ageMs > 0 || bytes > 0;
 }

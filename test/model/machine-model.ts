@@ -14,14 +14,10 @@ import { type QueueDefinition, definitionProblem } from '../../src/machine/defin
 import type { GroupRefusal, Intent, Outcome, QueueRefusal } from '../../src/machine/effect.ts';
 import type { Offset, QueueId, StampMs } from '../../src/machine/ids.ts';
 import type { SeenEffect } from '../machine/machine-driver.ts';
+import { ModelMqttSessions } from './machine-model-sessions.ts';
 import { ModelProducers, ModelSessions } from './machine-model-publish.ts';
 import { ModelRoutes } from './machine-model-routes.ts';
-import {
-  type ModelGroup,
-  ModelQueue,
-  hasMarks,
-  modelFilterIsSound,
-} from './machine-model-queue.ts';
+import { type ModelGroup, ModelQueue, modelFilterIsSound } from './machine-model-queue.ts';
 import { type ModelNames, ModelPlaces } from './machine-model-places.ts';
 
 type Of<Kind extends Command['kind']> = Extract<Command, { kind: Kind }>;
@@ -55,6 +51,7 @@ export class MachineModel {
   readonly delayed = new Map<number, { due: number; queueIds: readonly QueueId[] }>();
   nextDelayed = 0;
   readonly sessions = new ModelSessions();
+  readonly mqttSessions = new ModelMqttSessions();
   readonly producers = new ModelProducers();
   readonly routes = new ModelRoutes(this.intents);
   readonly places = new ModelPlaces();
@@ -132,6 +129,7 @@ export class MachineModel {
         const queue = this.queues.get(command.queueId);
         if (queue === undefined) return [gone(command.queueId)];
         this.queues.delete(command.queueId);
+        this.mqttSessions.removed(command.queueId, this);
         return [{ kind: 'queue-deleted', queueId: queue.id, name: queue.definition.name }];
       }
       case 'set-version': {
@@ -147,6 +145,15 @@ export class MachineModel {
       case 'host-shard':
       case 'unhost-shard':
         return this.places.run(command, this.names);
+      case 'claim-session':
+      case 'change-session':
+      case 'halve-session':
+      case 'finish-session':
+      case 'leave-session':
+      case 'resume-session':
+      case 'delete-session':
+      case 'receive-session':
+        return this.mqttSessions.run(command, this, stamp);
       case 'fire-timers':
         throw new Error('what a step fires is not predicted: see machine-model-firing.ts');
     }
@@ -176,19 +183,16 @@ export class MachineModel {
   }
 
   #publish(command: Of<'enqueue'>, context: ModelContext, effects: SeenEffect[]): Outcome {
-    const { options } = command;
-    if (options === undefined) return this.#enqueue(command, context, effects);
-    const { key, producer } = options;
-    const byKey = key === undefined ? undefined : this.sessions.check(key);
-    let outcome = byKey;
-    if (outcome === undefined && producer === undefined) {
-      outcome = this.#store(command, context, effects);
-    } else if (outcome === undefined) {
-      outcome = this.#storeOnce(command, context, effects);
-    }
-    const isTaken = outcome === 'accepted' || outcome === 'duplicate';
-    if (key !== undefined && isTaken) this.sessions.take(key);
-    return outcome;
+    const key = command.options?.key;
+    const store = (targets: readonly QueueId[]): Outcome => {
+      const all = { ...command, targets };
+      if (command.options === undefined) return this.#enqueue(all, context, effects);
+      return command.options.producer === undefined
+        ? this.#store(all, context, effects)
+        : this.#storeOnce(all, context, effects);
+    };
+    if (key === undefined) return store(command.targets);
+    return this.sessions.publish(key, command.targets, store);
   }
 
   #storeOnce(command: Of<'enqueue'>, context: ModelContext, effects: SeenEffect[]): Outcome {
@@ -296,7 +300,7 @@ export class MachineModel {
     if (offset >= queue.next || group.has(offset)) return [];
     const { deliveryLimit } = queue.definition.limits;
     const attempts = group.requeued.get(offset)?.attempts ?? 0;
-    const isCounted = cause !== 'returned' && !queue.isStream;
+    const isCounted = cause !== 'returned' && queue.countsAttempts;
     const isEnd = isCounted && attempts + 1 >= deliveryLimit;
     if (outcome === 'requeue' && !isEnd) {
       if (!isCounted) return [{ ...requeued(command), attempts, notBefore: 0 }];
@@ -306,7 +310,7 @@ export class MachineModel {
       return [{ ...requeued(command), attempts: attempts + 1, notBefore: due }];
     }
     group.settle(offset);
-    const discarded = outcome !== 'complete' && !queue.isStream;
+    const discarded = outcome !== 'complete' && queue.countsAttempts;
     const settled = { kind: 'settled', queueId, groupId, offset, floor: group.floor, discarded };
     const { deadLetter: name } = queue.definition.limits;
     if (!discarded || name === '') return [settled as SeenEffect];
@@ -335,6 +339,7 @@ export class MachineModel {
     if (name === '' || name.includes('\n') || !modelFilterIsSound(filter)) {
       return [refused(command, name, 'invalid')];
     }
+    if (queue.isSession) return [refused(command, name, 'invalid')];
     const there = queue.groups.find((group) => group.name === name);
     if (there !== undefined) {
       if (there.filter !== filter) return [refused(command, name, 'filter-differs')];
@@ -354,6 +359,7 @@ export class MachineModel {
     const [queue, group] = this.#find(queueId, groupId);
     if (queue === undefined) return [refused(command, '', 'no-queue')];
     if (group === undefined) return [refused(command, '', 'no-group')];
+    if (queue.isSession) return [refused(command, group.name, 'invalid')];
     return this.removeGroup(queue, group, 'asked');
   }
 
@@ -409,9 +415,10 @@ export class MachineModel {
   }
 
   #declare(command: Of<'declare-queue'>, stamp: number): SeenEffect[] {
-    const { name, type, topics, limits } = command;
-    const definition = { name, type, topics, limits };
+    const { name, type, limits } = command;
     const there = this.#named(name);
+    const topics = type === 'session' ? (there?.definition.topics ?? []) : command.topics;
+    const definition = { name, type, topics, limits };
     if (there === undefined && this.places.rows.has(name)) return [refusal('elsewhere')];
     if (there !== undefined && there.definition.type !== type) {
       return [refusal('type-differs')];
@@ -449,8 +456,7 @@ export class MachineModel {
     const previous = queue.definition;
     const isSame = JSON.stringify(previous.limits.retention);
     if (isSame !== JSON.stringify(definition.limits.retention)) queue.retainedSince = stamp;
-    if (!hasMarks(previous)) queue.markedFrom = queue.next;
-    queue.definition = definition;
+    queue.redefined(definition);
     return { kind: 'queue-updated', queueId: queue.id, definition, previous };
   }
 }

@@ -15,6 +15,7 @@ import {
   enqueues,
   groupCommand,
   idleGroup,
+  inParts,
   move,
   oddNumbers,
   open,
@@ -32,6 +33,7 @@ import {
   version,
 } from './machine-commands.ts';
 import { changeMap, place, unplace } from './machine-place-steps.ts';
+import { claim, declareSession, ofSession } from './machine-session-steps.ts';
 import { MachineModel } from './machine-model.ts';
 import { checkRetained } from './machine-model-firing.ts';
 import { DriverStep, Real, type Step, compareWhole, fireAll, runBoth } from './machine-runner.ts';
@@ -82,6 +84,7 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
   [1, version],
   [12, time],
   [12, fire],
+  [6, inParts],
   [6, release],
   [1, endSession],
   [8, transfer],
@@ -90,6 +93,9 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
   [6, takeTransfer],
   [2, skipIntent],
   [2, move],
+  [2, declareSession],
+  [6, claim],
+  [16, ofSession],
   [2, place],
   [2, unplace],
   [2, changeMap],

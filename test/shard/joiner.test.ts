@@ -29,8 +29,14 @@ describe('a publish to several shards', () => {
 
   it('is refused with the first word of refusal, when all of them have spoken', () => {
     expect(told([at(5), 'queue-full', 'no-queue'])).toBe('queue-full');
-    expect(told(['no-queue', at(5)])).toBe('no-queue');
+    expect(told(['no-queue', 'queue-full', at(5)])).toBe('queue-full');
     expect(told(['timeout', 'queue-full'])).toBe('timeout');
+  });
+
+  it('is not refused for queues that are gone, unless those of all parts are', () => {
+    expect(told(['no-queue', at(5), 'no-queue'])).toBe(5);
+    expect(told([at(5), 'no-queue'], true)).toBe(5);
+    expect(told(['no-queue', 'no-queue'])).toBe('no-queue');
   });
 
   it('with a key: is told timeout, upon which the key is released, when a part may be stored', () => {

@@ -4,9 +4,24 @@ import { KeyedSessions } from '../../src/shard/keyed-sessions.ts';
 
 const key = (packetId: number, session = 's'): PublishKey => ({ session, ownerEpoch: 0, packetId });
 
+const ALL = ['zero', 'one', 'two'];
+
 describe('where keys may be', () => {
+  it('is every shard for a session that comes from elsewhere, until it is forgotten or ends', () => {
+    const keys = new KeyedSessions('zero', () => ALL);
+    keys.everywhere('s');
+    keys.note(key(1), ['one']);
+    expect([keys.of(key(1)), keys.of(key(2))]).toEqual([ALL, ALL]);
+    expect(keys.of(key(2, 'other'))).toBeUndefined();
+    expect([...keys.end('s')]).toEqual(ALL);
+    keys.everywhere('s');
+    keys.forget('s');
+    expect(keys.of(key(1))).toBeUndefined();
+    expect(keys.size).toBe(0);
+  });
+
   it('is the first shard alone, where nothing was noted, and costs nothing', () => {
-    const keys = new KeyedSessions('zero');
+    const keys = new KeyedSessions('zero', () => ALL);
     keys.toFirst(key(1));
     expect(keys.of(key(1))).toBeUndefined();
     expect([...keys.end('s')]).toEqual(['zero']);
@@ -14,7 +29,7 @@ describe('where keys may be', () => {
   });
 
   it('is every shard that was asked for the key, until it is released', () => {
-    const keys = new KeyedSessions('zero');
+    const keys = new KeyedSessions('zero', () => ALL);
     keys.note(key(1), ['one']);
     keys.note(key(1), ['two', 'one']);
     keys.note(key(2), ['one']);
@@ -27,7 +42,7 @@ describe('where keys may be', () => {
   });
 
   it('a key that went to the first shard unnoted, and then elsewhere, is in both', () => {
-    const keys = new KeyedSessions('zero');
+    const keys = new KeyedSessions('zero', () => ALL);
     keys.toFirst(key(1));
     keys.note(key(1), ['one']);
     expect(keys.of(key(1))).toEqual(['zero', 'one']);
@@ -36,7 +51,7 @@ describe('where keys may be', () => {
   });
 
   it('the end of a session goes wherever any of its keys was, and forgets it', () => {
-    const keys = new KeyedSessions('zero');
+    const keys = new KeyedSessions('zero', () => ALL);
     keys.note(key(1), ['one']);
     keys.note(key(2), ['two']);
     keys.note(key(1, 'other'), ['three']);

@@ -50,6 +50,8 @@ class Other {
             return names.filter((name) => !this.places.has(name));
           }),
         take: () => answer('take', () => ({ kind: 'taken' as const, next: 4 })),
+        unplace: (name, version) => answer(`unplace ${name} ${version}`, () => undefined),
+        endKeys: (session) => answer(`end keys ${session}`, () => undefined),
       },
       admin: {
         declare: (definition) =>

@@ -14,6 +14,7 @@ import { QueueClients, type QueueClientsOptions } from '../../src/shard/queue-cl
 import { DEFAULT_SHARD_LIMITS } from '../../src/shard/shard-limits.ts';
 import type { ShardOptions } from '../../src/shard/shard-options.ts';
 import { Shard } from '../../src/shard/shard.ts';
+import { ShardToShard } from '../../src/shard/shard-to-shard.ts';
 import { firstIdInMemory } from '../../src/shard/volatile-ids.ts';
 import { VolatileLog } from '../../src/shard/volatile-log.ts';
 import { VolatileRecords } from '../../src/shard/volatile-records.ts';
@@ -30,31 +31,73 @@ interface OneShard {
   readonly client: ShardClient;
 }
 
+interface Shared {
+  /** Added to the time that passes. */
+  readonly ahead: { ms: number };
+  /** By shard; filled as they come. */
+  readonly clients: Map<number, ShardClient>;
+}
+
+/** What of shard 0 outlives a crash. */
+export class DiskOfZero {
+  readonly log = new MemoryLogDisk();
+  readonly records = new MemoryRecords();
+  files = new MemoryFiles();
+
+  /** The power goes. */
+  crash(): void {
+    this.log.crash();
+    this.records.crash();
+    this.files = this.files.crash();
+  }
+}
+
 export class ManyShards {
   readonly client: QueueClients;
+  readonly #ahead: Shared['ahead'];
   readonly zero: Shard;
-  readonly clients = new Map<number, ShardClient>();
+  readonly clients: Map<number, ShardClient>;
 
-  private constructor(zero: OneShard, inMemory: OneShard, options: QueueClientsOptions) {
+  private constructor(
+    zero: OneShard,
+    inMemory: OneShard,
+    { ahead, clients, ...options }: QueueClientsOptions & Shared,
+  ) {
     this.zero = zero.shard;
+    this.#ahead = ahead;
+    this.clients = clients;
     this.clients.set(0, zero.client);
     this.client = new QueueClients(zero.client, inMemory.client, options);
   }
 
   /** Shard 0 and the one in memory. */
-  static async open(options: QueueClientsOptions = {}): Promise<ManyShards> {
-    return new ManyShards(await openShard(0), await openVolatile(), options);
+  static async open(
+    options: QueueClientsOptions = {},
+    disk = new DiskOfZero(),
+  ): Promise<ManyShards> {
+    const ahead = { ms: 0 };
+    const clients = new Map<number, ShardClient>();
+    const zero = await openShard(0, { ahead, clients }, disk);
+    return new ManyShards(zero, await openVolatile(), { ...options, ahead, clients });
   }
 
   /** The next shard is in the map, and open; it is not spoken to before `reach`. */
   async make(number: number): Promise<void> {
     await this.zero.addShard(number, [NODE]);
-    const { client } = await openShard(number);
+    const shared = { ahead: this.#ahead, clients: this.clients };
+    const { client } = await openShard(number, shared);
     this.clients.set(number, client);
   }
 
   reach(number: number): void {
     this.client.addShard(number, this.clients.get(number) as ShardClient);
+  }
+
+  /** So much time passes at once, for all shards. */
+  async wait(ms: number): Promise<void> {
+    this.#ahead.ms += ms;
+    // Whoever sleeps until then hears of it by being asked for something.
+    for (const client of this.clients.values()) await client.stats();
   }
 
   idOf(name: string): QueueId {
@@ -144,17 +187,26 @@ async function open(own: Own): Promise<OneShard> {
   return { shard, client: await ShardClient.open({ port: near, node: NODE, logger: silent }) };
 }
 
-async function openShard(number: number): Promise<OneShard> {
-  const log = new MemoryLogDisk().open('auto');
+async function openShard(
+  number: number,
+  { ahead, clients }: Shared,
+  disk = new DiskOfZero(),
+): Promise<OneShard> {
+  const log = disk.log.open('auto');
   const runs = new Runs({
-    files: new MemoryFiles(),
+    files: disk.files,
     directory: '/runs',
     owner: log.id,
     blockBytes: 4096,
     indexCacheBytes: 4096,
     now: () => 0,
   });
-  return open({ log, records: await new MemoryRecords().open(), runs, number });
+  const clock = {
+    wallMs: () => 1_700_000_000_000,
+    monotonicMs: () => performance.now() + ahead.ms,
+  };
+  const others = new ShardToShard({ own: number, client: (shard) => clients.get(shard) });
+  return open({ log, records: await disk.records.open(), runs, number, clock, others });
 }
 
 function openVolatile(): Promise<OneShard> {

@@ -220,6 +220,18 @@ export class WorldOfOthers implements OtherShards {
     return Promise.reject(new Error('nobody sweeps names here'));
   }
 
+  placeOf(): Promise<undefined> {
+    return Promise.reject(new Error('no session ends here'));
+  }
+
+  unplace(): Promise<undefined> {
+    return this.placeOf();
+  }
+
+  endKeys(): Promise<undefined> {
+    return this.placeOf();
+  }
+
   nameOf(queueId: QueueId): Promise<string | undefined> {
     return Promise.resolve(this.names.get(queueId));
   }

@@ -21,6 +21,10 @@ export class QueueList implements QueueDirectory {
     return this.list.length;
   }
 
+  get sessionCount(): number {
+    return this.list.filter(({ type }) => type === 'session').length;
+  }
+
   get patterned(): readonly QueueInfo[] {
     return this.#patterned;
   }

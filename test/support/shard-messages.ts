@@ -7,6 +7,8 @@ import { SETTLE_OUTCOMES, ROUTE_ENDS, SKIP_REASONS } from '../../src/machine/com
 import type { EnqueueOptions, Position, PublishKey } from '../../src/machine/command.ts';
 import { CAPTURES, DEFAULT_GROUPS, GROUP_STARTS } from '../../src/machine/definitions.ts';
 import { OVERFLOWS, QUEUE_TYPES } from '../../src/machine/definitions.ts';
+import type { SessionCommand } from '../../src/machine/session-command.ts';
+import type { StoredSubscription } from '../../src/machine/session-record.ts';
 import type { QueueLimits } from '../../src/machine/definitions.ts';
 import { SHARDS_MAX } from '../../src/machine/ids.ts';
 import type { GroupId, Offset, QueueId } from '../../src/machine/ids.ts';
@@ -103,6 +105,14 @@ export const publishKey: fc.Arbitrary<PublishKey> = fc.record({
   packetId: fc.integer({ min: 0, max: 0xffff }),
 });
 
+/** Of a publish, which may be a part of one. */
+const partKey: fc.Arbitrary<PublishKey> = fc
+  .record({
+    key: publishKey,
+    part: fc.option(fc.record({ after: fc.maxSafeNat(), through: fc.maxSafeNat() })),
+  })
+  .map(({ key, part }) => (part === null ? key : { ...key, part }));
+
 /** Options that say something. */
 export const enqueueOptions: fc.Arbitrary<EnqueueOptions> = fc
   .record({
@@ -110,7 +120,7 @@ export const enqueueOptions: fc.Arbitrary<EnqueueOptions> = fc
     priority: fc.integer({ min: 0, max: 9 }),
     delayMs: fc.oneof(fc.constant(0), fc.maxSafeNat()),
     producer: fc.option(fc.record({ id: name, sequence: fc.maxSafeNat() }), { nil: undefined }),
-    key: fc.option(publishKey, { nil: undefined }),
+    key: fc.option(partKey, { nil: undefined }),
   })
   .map((given) =>
     given.ttlMs + given.priority + given.delayMs === 0 && given.producer === undefined
@@ -120,8 +130,62 @@ export const enqueueOptions: fc.Arbitrary<EnqueueOptions> = fc
 
 const groupOf = { queueId, groupId };
 const shard = fc.nat({ max: SHARDS_MAX - 1 });
+const ofOwner = { queueId, ownerEpoch: fc.maxSafeNat() };
+
+const subscription: fc.Arbitrary<StoredSubscription> = fc.record({
+  filter: name,
+  qos: fc.constantFrom(0, 1, 2),
+  noLocal: fc.boolean(),
+  retainAsPublished: fc.boolean(),
+  retainHandling: fc.constantFrom(0, 1, 2),
+  identifier: fc.nat({ max: 268_435_455 }),
+  wish: name,
+});
+
+const sessionCommand: fc.Arbitrary<SessionCommand> = fc.oneof(
+  fc.record({
+    kind: fc.constant('claim-session' as const),
+    queueId,
+    epoch: fc.maxSafeNat(),
+    token: name,
+    cleanStart: fc.boolean(),
+    incarnation: name,
+    expirySeconds: u32,
+    limits: fc.record({
+      maxMessages: fc.maxSafeNat(),
+      maxBytes: fc.maxSafeNat(),
+      overflow: fc.constantFrom(...OVERFLOWS),
+    }),
+  }),
+  fc.record({
+    kind: fc.constant('change-session' as const),
+    ...ofOwner,
+    subscribe: fc.array(subscription, { maxLength: 4 }),
+    unsubscribe: fc.array(name, { maxLength: 4 }),
+  }),
+  fc.record({
+    kind: fc.constantFrom('halve-session' as const, 'finish-session' as const),
+    ...ofOwner,
+    offset,
+  }),
+  fc.record({
+    kind: fc.constant('leave-session' as const),
+    ...ofOwner,
+    expirySeconds: fc.option(u32, { nil: undefined }),
+  }),
+  fc.record({
+    kind: fc.constantFrom('resume-session' as const, 'delete-session' as const),
+    ...ofOwner,
+  }),
+  fc.record({
+    kind: fc.constant('receive-session' as const),
+    ...ofOwner,
+    packetId: fc.nat({ max: 65_535 }),
+  }),
+);
 
 export const plainCommand: fc.Arbitrary<PlainCommand> = fc.oneof(
+  sessionCommand,
   fc.record({
     kind: fc.constant('settle' as const),
     ...groupOf,

@@ -143,6 +143,14 @@ function commandText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload
     case 'add-shard':
     case 'host-shard':
     case 'unhost-shard':
+    case 'claim-session':
+    case 'change-session':
+    case 'halve-session':
+    case 'finish-session':
+    case 'leave-session':
+    case 'resume-session':
+    case 'delete-session':
+    case 'receive-session':
       return `${command.kind} ${printable(JSON.stringify(commandFields(command)))}${result}`;
   }
 }

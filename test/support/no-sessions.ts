@@ -1,9 +1,10 @@
 /**
- * The sessions of a shard that keeps none: every wish is refused as `unavailable`, and a consumer
+ * The sessions of shards that keep none: every wish is refused as `unavailable`, and a consumer
  * hears so in a later turn. Holds nothing.
  */
 
-import { type ConsumerSink, SessionError, type SessionStore } from '../broker/ports.ts';
+import { sessionQueueName } from '../../src/shard/session-name.ts';
+import { type ConsumerSink, SessionError, type SessionStore } from '../../src/broker/ports.ts';
 
 const DETAIL = 'no shard of this node keeps sessions';
 
@@ -18,6 +19,8 @@ export const NO_SESSIONS: SessionStore = {
   halve: refuse,
   finish: refuse,
   leave: refuse,
+  receive: refuse,
+  queueNameOf: sessionQueueName,
   consume(_handle, _credit, sink: ConsumerSink) {
     let isOpen = true;
     setImmediate(() => {

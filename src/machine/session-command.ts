@@ -1,0 +1,99 @@
+/**
+ * What a shard's log says of durable sessions; `command.ts` has the rest. Each has exactly one
+ * answer among the effects: `session-claimed`, `session-received`, `session-done` or
+ * `session-refused`.
+ *
+ * `ownerEpoch` is that of the owner who asks; another than the record's is refused, so that nothing
+ * which a former owner has said comes late.
+ */
+
+import type { Overflow } from './definitions.ts';
+import type { Offset, QueueId } from './ids.ts';
+import type { StoredSubscription } from './session-record.ts';
+
+/** The bounds of a session's queue: those of `QueueLimits` of the same names. */
+export interface SessionLimits {
+  readonly maxMessages: number;
+  readonly maxBytes: number;
+  readonly overflow: Overflow;
+}
+
+interface OfOwner {
+  readonly queueId: QueueId;
+  readonly ownerEpoch: number;
+}
+
+/**
+ * Another owner; the epoch goes up by one. What has ended, or is to start clean, is emptied. The
+ * token names the claim: applied a second time it is answered as the first time.
+ */
+export interface ClaimSessionCommand {
+  readonly kind: 'claim-session';
+  readonly queueId: QueueId;
+  /** The one in force, or it is refused; 0: nobody has claimed it yet. */
+  readonly epoch: number;
+  readonly token: string;
+  readonly cleanStart: boolean;
+  /** Of the new life, where one begins. */
+  readonly incarnation: string;
+  readonly expirySeconds: number;
+  readonly limits: SessionLimits;
+}
+
+/** All or nothing; unsubscribed first. */
+export interface ChangeSessionCommand extends OfOwner {
+  readonly kind: 'change-session';
+  readonly subscribe: readonly StoredSubscription[];
+  readonly unsubscribe: readonly string[];
+}
+
+/** `halve`: the offset is settled, and kept among the halves until `finish`. */
+export interface HalfSessionCommand extends OfOwner {
+  readonly kind: 'halve-session' | 'finish-session';
+  readonly offset: Offset;
+}
+
+/**
+ * Its owner is gone: the end counts from the stamp. Undefined: the expiry that it has, unless its
+ * end is counted already.
+ */
+export interface LeaveSessionCommand extends OfOwner {
+  readonly kind: 'leave-session';
+  readonly expirySeconds: number | undefined;
+}
+
+/** `resume`: its owner is there after all. `delete`: queue, record and keys go, if it has ended. */
+export interface OwnedSessionCommand extends OfOwner {
+  readonly kind: 'resume-session' | 'delete-session';
+}
+
+/** A publish at QoS 2 that no queue takes: its key alone, until its release. */
+export interface ReceiveSessionCommand extends OfOwner {
+  readonly kind: 'receive-session';
+  readonly packetId: number;
+}
+
+export type SessionCommand =
+  | ClaimSessionCommand
+  | ChangeSessionCommand
+  | HalfSessionCommand
+  | LeaveSessionCommand
+  | OwnedSessionCommand
+  | ReceiveSessionCommand;
+
+const KINDS: Readonly<Record<SessionCommand['kind'], true>> = {
+  'claim-session': true,
+  'change-session': true,
+  'halve-session': true,
+  'finish-session': true,
+  'leave-session': true,
+  'resume-session': true,
+  'delete-session': true,
+  'receive-session': true,
+};
+
+export function isOfSession<T extends { readonly kind: string }>(
+  command: T,
+): command is Extract<T, SessionCommand> {
+  return Object.hasOwn(KINDS, command.kind);
+}

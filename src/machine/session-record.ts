@@ -1,0 +1,173 @@
+/**
+ * The record of a durable session (of MQTT), beside its queue: who owns it, what it subscribes to,
+ * which deliveries are halfway (QoS 2), and when it ends.
+ *
+ *   mqtt-session/<queueId>  [1, owner epoch, token, present, before, incarnation, expiry seconds,
+ *                           ends at, check at, [[filter, flags, identifier, wish], ...],
+ *                           [offset, ...]]
+ *
+ * The owner epoch is raised by each claim and never goes back while the queue lives; 0: nobody has
+ * claimed it yet, and there is no record. Bounded: `SESSION_SUBSCRIPTIONS_MAX` subscriptions,
+ * `SESSION_UNITS_MAX` UTF-16 units of their filters and wishes, `SESSION_HALVES_MAX` offsets. A
+ * session that nobody uses has nothing in memory: its record is loaded when a command needs it.
+ */
+
+import { assert } from './assert.ts';
+import { type RecordData, countOf, listOf, stringOf } from './record-data.ts';
+import type { RecordContent, RecordTable } from './record-table.ts';
+import { RecordsOfKind, numberName } from './records-of-kind.ts';
+
+const SESSION_SUBSCRIPTIONS_MAX = 10_000;
+export const SESSION_UNITS_MAX = 65_536;
+/** As many as there are packet ids. */
+export const SESSION_HALVES_MAX = 65_535;
+/** Of an expiry: it never ends by itself. */
+export const NEVER_EXPIRES = 0xffff_ffff;
+/** The end of a session that never ends. */
+export const NEVER_ENDS = Number.MAX_SAFE_INTEGER;
+/** UTF-16 units that count about as much as a small record. */
+const UNITS_OF_WEIGHT = 200;
+
+/** A subscription with all that its client said; its key is the filter. */
+export interface StoredSubscription {
+  /** As the client wrote it, `$share/<name>/` included. 1 to 65,535 UTF-16 units. */
+  readonly filter: string;
+  readonly qos: 0 | 1 | 2;
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  readonly retainHandling: 0 | 1 | 2;
+  /** MQTT subscription identifier; 0: none. To 268,435,455. */
+  readonly identifier: number;
+  /** What its client wants of a queue (`$queue/...`), in the frontend's words; '': nothing. */
+  readonly wish: string;
+}
+
+/** Its lists are replaced, never changed. */
+export class SessionRecord implements RecordContent {
+  readonly weight: number;
+  ownerEpoch = 0;
+  /** Of the claim that was applied last: the same one again is answered as it was. */
+  token = '';
+  /** What that claim found: a session that had not ended. */
+  wasPresent = false;
+  /** The life of the session that this claim ended; '': none. */
+  before = '';
+  /** Names this life of the session, in publish keys too. */
+  incarnation = '';
+  expirySeconds = 0;
+  /** A stamp; 0: somebody has it, and it does not end. */
+  endsAt = 0;
+  /** When the timer fires that counts; 0: there is none. */
+  checkAt = 0;
+  subscriptions: readonly StoredSubscription[] = [];
+  /** Ascending. */
+  halves: readonly number[] = [];
+
+  constructor(weight = 2) {
+    this.weight = weight;
+  }
+
+  static fromData(data: RecordData): SessionRecord {
+    const [format, epoch, token, present, before, incarnation, ...rest] = listOf(data);
+    const [expiry, endsAt, checkAt, subscriptions, halves] = rest;
+    assert(format === 1, 'mqtt-session: unknown format');
+    const stored = listOf(subscriptions).map(subscriptionOf);
+    const offsets = listOf(halves).map(countOf);
+    const weight = 2 + Math.ceil((unitsOf(stored) + offsets.length * 2) / UNITS_OF_WEIGHT);
+    const record = new SessionRecord(weight);
+    record.ownerEpoch = countOf(epoch);
+    record.token = stringOf(token);
+    record.wasPresent = countOf(present) === 1;
+    record.before = stringOf(before);
+    record.incarnation = stringOf(incarnation);
+    record.expirySeconds = countOf(expiry);
+    record.endsAt = countOf(endsAt);
+    record.checkAt = countOf(checkAt);
+    record.subscriptions = stored;
+    record.halves = offsets;
+    return record;
+  }
+
+  hasEnded(stamp: number): boolean {
+    return this.endsAt !== 0 && this.endsAt <= stamp;
+  }
+
+  toData(): RecordData | undefined {
+    if (this.ownerEpoch === 0) return undefined;
+    return [
+      1,
+      this.ownerEpoch,
+      this.token,
+      this.wasPresent ? 1 : 0,
+      this.before,
+      this.incarnation,
+      this.expirySeconds,
+      this.endsAt,
+      this.checkAt,
+      this.subscriptions.map(subscriptionData),
+      [...this.halves],
+    ];
+  }
+}
+
+export type SessionRecords = RecordsOfKind<SessionRecord, number>;
+
+export const SESSION_KIND = 'mqtt-session';
+
+export function sessionRecords(table: RecordTable): SessionRecords {
+  return new RecordsOfKind<SessionRecord, number>(table, {
+    prefix: SESSION_KIND,
+    nameOf: numberName,
+    fromData: (data) => SessionRecord.fromData(data),
+    fresh: () => new SessionRecord(),
+  });
+}
+
+/** What the bound of filters and wishes counts. */
+function unitsOf(subscriptions: readonly StoredSubscription[]): number {
+  let units = 0;
+  for (const { filter, wish } of subscriptions) units += filter.length + wish.length;
+  return units;
+}
+
+/** May a session have so many, and so long ones? */
+export function fitsSession(subscriptions: readonly StoredSubscription[]): boolean {
+  if (subscriptions.length > SESSION_SUBSCRIPTIONS_MAX) return false;
+  return unitsOf(subscriptions) <= SESSION_UNITS_MAX;
+}
+
+/** For records, commands and requests alike. */
+export function subscriptionData(subscription: StoredSubscription): RecordData {
+  const { filter, qos, noLocal, retainAsPublished, retainHandling, identifier, wish } =
+    subscription;
+  const flags = qos | (noLocal ? 4 : 0) | (retainAsPublished ? 8 : 0) | (retainHandling << 4);
+  return [filter, flags, identifier, wish];
+}
+
+/** The opposite; what does not fit is an assertion. */
+export function subscriptionOf(data: RecordData): StoredSubscription {
+  const [filter, word, identifier, wish] = listOf(data);
+  const flags = countOf(word);
+  const qos = flags & 3;
+  const retainHandling = flags >>> 4;
+  assert(qos <= 2 && retainHandling <= 2, 'mqtt-session: unknown flags of a subscription');
+  return {
+    filter: stringOf(filter),
+    qos: qos as 0 | 1 | 2,
+    noLocal: (flags & 4) !== 0,
+    retainAsPublished: (flags & 8) !== 0,
+    retainHandling: retainHandling as 0 | 1 | 2,
+    identifier: countOf(identifier),
+    wish: stringOf(wish),
+  };
+}
+
+/** Topics whose messages come another way: of a share, of a queue, of the broker itself. */
+const NOT_CAPTURED = ['$share/', '$queue/', '$SYS/'];
+
+/** The patterns by which the session's queue captures: filters at QoS 1 and 2, each once. */
+export function sessionPatterns(subscriptions: readonly StoredSubscription[]): readonly string[] {
+  return subscriptions
+    .filter(({ qos, filter }) => qos > 0 && !NOT_CAPTURED.some((each) => filter.startsWith(each)))
+    .map(({ filter }) => filter);
+}

@@ -1,0 +1,80 @@
+/**
+ * The durable sessions of a shard that this node leads: what is asked about them, and what the
+ * leader does about them itself. Made anew with each term, as all that serves.
+ */
+
+import type { RareEffect } from '../machine/effect.ts';
+import type { QueueId } from '../machine/ids.ts';
+import type { SessionOwner } from './dispatch-options.ts';
+import type { PlainData } from './record-codec.ts';
+import { SessionDesk, type SessionDeskOptions, missing } from './session-desk.ts';
+import type { SessionRequest } from './session-requests.ts';
+import { SessionWatch, type SessionWatchOptions } from './session-watch.ts';
+
+export interface LeaderSessionsOptions
+  extends Omit<SessionDeskOptions, 'queuesTold' | 'machine'>, Omit<SessionWatchOptions, 'desk'> {
+  /** Resolves when every sender here has worked off the queues as they are now. */
+  readonly queuesTold: () => Promise<void>;
+}
+
+export class LeaderSessions {
+  readonly #options: LeaderSessionsOptions;
+  readonly #desk: SessionDesk;
+  readonly #watch: SessionWatch;
+
+  constructor(options: LeaderSessionsOptions) {
+    this.#options = options;
+    const queuesTold = (withinMs: number): Promise<void> => within(options.queuesTold(), withinMs);
+    this.#desk = new SessionDesk({ ...options, queuesTold });
+    this.#watch = new SessionWatch({ ...options, desk: this.#desk });
+  }
+
+  answer(request: SessionRequest): Promise<PlainData> {
+    return this.#desk.answer(request);
+  }
+
+  get nextWake(): number {
+    return this.#watch.nextWake;
+  }
+
+  look(): void {
+    this.#watch.look();
+  }
+
+  rare(effect: RareEffect): void {
+    this.#desk.rare(effect);
+    this.#watch.rare(effect);
+  }
+
+  fail(error: Error): void {
+    this.#desk.fail(error);
+  }
+
+  /** For the dispatcher. */
+  readonly ownerIsBack = (queueId: QueueId, ownerEpoch: number): void =>
+    this.#watch.isBack(queueId, ownerEpoch);
+  readonly ownerIsGone = (queueId: QueueId): void => this.#watch.suspect(queueId);
+
+  /** What `ownerOf` needs. */
+  missing(queueId: QueueId): ReturnType<typeof missing> {
+    return missing(this.#options.machine, queueId);
+  }
+
+  /** Of another queue undefined. */
+  ownerOf(queueId: QueueId): SessionOwner | undefined {
+    const { machine } = this.#options;
+    if (machine.definition(queueId)?.type !== 'session') return undefined;
+    const { ownerEpoch = 0, endsAt = 0 } = machine.sessions.peek(queueId) ?? {};
+    return { ownerEpoch, hasLeft: endsAt !== 0 };
+  }
+}
+
+/** Resolves with it, or after so long. */
+async function within(done: Promise<void>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([done, late]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,139 @@
+/**
+ * The commands of durable sessions as bytes; part of `rare-commands.ts`.
+ *
+ * ```
+ *  30 claim session   queueId u64 | epoch u64 | clean start u8 | expiry s u32
+ *                     | messages u64 | bytes u64 | overflow u8 | token text16 | incarnation text16
+ *  31 change session  queueId u64 | owner epoch u64 | plain data, the rest:
+ *                     [[filter, flags, identifier, wish], ...], [filter, ...]
+ *  32 halve session   queueId u64 | owner epoch u64 | offset u64          33 finish: the same
+ *  34 leave session   queueId u64 | owner epoch u64 | 0 u8, or 1 u8 and expiry s u32
+ *  35 resume session  queueId u64 | owner epoch u64                       36 delete: the same
+ *  37 receive         queueId u64 | owner epoch u64 | packet id u16
+ * ```
+ */
+
+import { OVERFLOWS } from '../machine/definitions.ts';
+import type { Offset, QueueId } from '../machine/ids.ts';
+import { type RecordData, listOf, stringOf } from '../machine/record-data.ts';
+import type { SessionCommand } from '../machine/session-command.ts';
+import { subscriptionData, subscriptionOf } from '../machine/session-record.ts';
+import { CommandKind } from './command-kinds.ts';
+import { type PlainData, decodeForeign, encodeRecord } from './record-codec.ts';
+import { CodecError, type WireReader, type WireWriter } from './wire.ts';
+
+export const SESSION_COMMAND_CODES = {
+  'claim-session': CommandKind.claimSession,
+  'change-session': CommandKind.changeSession,
+  'halve-session': CommandKind.halveSession,
+  'finish-session': CommandKind.finishSession,
+  'leave-session': CommandKind.leaveSession,
+  'resume-session': CommandKind.resumeSession,
+  'delete-session': CommandKind.deleteSession,
+  'receive-session': CommandKind.receiveSession,
+} as const satisfies Record<SessionCommand['kind'], number>;
+
+/** What is behind the kind. */
+export function writeSessionCommand(writer: WireWriter, command: SessionCommand): void {
+  writer.u64(command.queueId);
+  if (command.kind === 'claim-session') {
+    const { epoch, cleanStart, expirySeconds, limits, token, incarnation } = command;
+    writer.u64(epoch);
+    writer.u8(cleanStart ? 1 : 0);
+    writer.u32(expirySeconds);
+    writer.u64(limits.maxMessages);
+    writer.u64(limits.maxBytes);
+    writer.u8(OVERFLOWS.indexOf(limits.overflow));
+    writer.text16(token);
+    writer.text16(incarnation);
+    return;
+  }
+  writer.u64(command.ownerEpoch);
+  switch (command.kind) {
+    case 'change-session':
+      writer.append(
+        encodeRecord([
+          command.subscribe.map((each) => subscriptionData(each) as PlainData),
+          command.unsubscribe,
+        ]),
+      );
+      return;
+    case 'halve-session':
+    case 'finish-session':
+      writer.u64(command.offset);
+      return;
+    case 'leave-session':
+      writer.u8(command.expirySeconds === undefined ? 0 : 1);
+      if (command.expirySeconds !== undefined) writer.u32(command.expirySeconds);
+      return;
+    case 'receive-session':
+      writer.u16(command.packetId);
+      return;
+    case 'resume-session':
+    case 'delete-session':
+  }
+}
+
+/** The reader stands behind the kind; undefined: it is none of these. */
+export function readSessionCommand(reader: WireReader, kind: number): SessionCommand | undefined {
+  switch (kind) {
+    case CommandKind.claimSession:
+      return readClaim(reader);
+    case CommandKind.changeSession: {
+      const of = readOwner(reader);
+      return { kind: 'change-session', ...of, ...readChange(reader) };
+    }
+    case CommandKind.halveSession:
+      return { kind: 'halve-session', ...readOwner(reader), offset: reader.u64() as Offset };
+    case CommandKind.finishSession:
+      return { kind: 'finish-session', ...readOwner(reader), offset: reader.u64() as Offset };
+    case CommandKind.leaveSession: {
+      const of = readOwner(reader);
+      const expirySeconds = readFlag(reader) ? reader.u32() : undefined;
+      return { kind: 'leave-session', ...of, expirySeconds };
+    }
+    case CommandKind.resumeSession:
+      return { kind: 'resume-session', ...readOwner(reader) };
+    case CommandKind.deleteSession:
+      return { kind: 'delete-session', ...readOwner(reader) };
+    case CommandKind.receiveSession:
+      return { kind: 'receive-session', ...readOwner(reader), packetId: reader.u16() };
+    default:
+      return undefined;
+  }
+}
+
+function readOwner(reader: WireReader): { queueId: QueueId; ownerEpoch: number } {
+  return { queueId: reader.u64() as QueueId, ownerEpoch: reader.u64() };
+}
+
+function readClaim(reader: WireReader): SessionCommand {
+  const queueId = reader.u64() as QueueId;
+  const epoch = reader.u64();
+  const cleanStart = readFlag(reader);
+  const expirySeconds = reader.u32();
+  const [maxMessages, maxBytes] = [reader.u64(), reader.u64()];
+  const limits = { maxMessages, maxBytes, overflow: reader.code(OVERFLOWS) };
+  const token = reader.text16();
+  const life = { token, cleanStart, incarnation: reader.text16(), expirySeconds };
+  return { kind: 'claim-session', queueId, epoch, ...life, limits };
+}
+
+function readChange(reader: WireReader) {
+  try {
+    const data = decodeForeign(reader.view(reader.remaining)) as RecordData;
+    const [subscribe, unsubscribe] = listOf(data);
+    return {
+      subscribe: listOf(subscribe).map(subscriptionOf),
+      unsubscribe: listOf(unsubscribe).map(stringOf),
+    };
+  } catch (cause) {
+    throw new CodecError('bad-value', cause instanceof Error ? cause.message : 'no plain data');
+  }
+}
+
+function readFlag(reader: WireReader): boolean {
+  const flag = reader.u8();
+  if (flag > 1) throw new CodecError('bad-value', `a flag of ${flag}`);
+  return flag === 1;
+}

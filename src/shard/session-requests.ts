@@ -1,0 +1,204 @@
+/**
+ * What nodes ask the leader of a shard about durable sessions, and the answers, as plain data (see
+ * requests.ts). `epoch` is that of the owner who asks.
+ *
+ * ```
+ *  request   ["claim-session", queueId, token, clean start, incarnation, expiry s,
+ *             messages, bytes, overflow]
+ *            ["change-session", queueId, epoch, [subscription, ...], [filter, ...]]
+ *            ["halve-session", queueId, epoch, offset]      ["finish-session", ...] the same
+ *            ["leave-session", queueId, epoch, expiry s]
+ *            ["receive-session", queueId, epoch, packet id]
+ *            ["end-session-keys", incarnation]
+ *  reply     claim:     [epoch, present, incarnation, the one before or "", [subscription, ...],
+ *                       [offset, ...]]
+ *            receive:   true: the key is new
+ *            all others: null
+ *  subscription         as in records (machine/session-record.ts)
+ * ```
+ *
+ * Each may be asked again, of this leader or the next: a claim has a token by which it is
+ * known, and all else done twice is as if done once. What does not fit is a CodecError.
+ */
+
+import { OVERFLOWS } from '../machine/definitions.ts';
+import type { Offset, QueueId } from '../machine/ids.ts';
+import type { RecordData } from '../machine/record-data.ts';
+import type { SessionLimits } from '../machine/session-command.ts';
+import {
+  NEVER_EXPIRES,
+  type StoredSubscription,
+  subscriptionData,
+  subscriptionOf,
+} from '../machine/session-record.ts';
+import { booleanIn, countIn, listIn, textIn } from './plain-fields.ts';
+import type { PlainData } from './record-codec.ts';
+import { CodecError } from './wire.ts';
+
+interface OfOwner {
+  readonly queueId: QueueId;
+  readonly ownerEpoch: number;
+}
+
+export interface ClaimSessionRequest {
+  readonly kind: 'claim-session';
+  readonly queueId: QueueId;
+  readonly token: string;
+  readonly cleanStart: boolean;
+  readonly incarnation: string;
+  readonly expirySeconds: number;
+  readonly limits: SessionLimits;
+}
+
+export type SessionRequest =
+  | ClaimSessionRequest
+  | ({
+      readonly kind: 'change-session';
+      readonly subscribe: readonly StoredSubscription[];
+      readonly unsubscribe: readonly string[];
+    } & OfOwner)
+  | ({ readonly kind: 'halve-session' | 'finish-session'; readonly offset: Offset } & OfOwner)
+  | ({ readonly kind: 'leave-session'; readonly expirySeconds: number } & OfOwner)
+  | ({ readonly kind: 'receive-session'; readonly packetId: number } & OfOwner)
+  | { readonly kind: 'end-session-keys'; readonly session: string };
+
+export const SESSION_REQUESTS = [
+  'claim-session',
+  'change-session',
+  'halve-session',
+  'finish-session',
+  'leave-session',
+  'receive-session',
+  'end-session-keys',
+] as const satisfies readonly SessionRequest['kind'][];
+
+/** What a claim is told. */
+export interface Claimed {
+  readonly ownerEpoch: number;
+  readonly present: boolean;
+  readonly incarnation: string;
+  readonly before: string;
+  readonly subscriptions: readonly StoredSubscription[];
+  readonly halves: readonly Offset[];
+}
+
+/** UTF-16 units of a token, or of the name of an incarnation. */
+const NAME_LENGTH_MAX = 64;
+/** Bytes of one text in a command. */
+const TEXT_BYTES_MAX = 65_535;
+
+export function sessionRequestData(request: SessionRequest): PlainData {
+  const { kind } = request;
+  switch (kind) {
+    case 'claim-session': {
+      const { queueId, token, cleanStart, incarnation, expirySeconds, limits } = request;
+      const { maxMessages, maxBytes, overflow } = limits;
+      const life = [queueId, token, cleanStart, incarnation, expirySeconds];
+      return [kind, ...life, maxMessages, maxBytes, overflow];
+    }
+    case 'change-session': {
+      const subscribe = request.subscribe.map((each) => subscriptionData(each) as PlainData);
+      return [kind, request.queueId, request.ownerEpoch, subscribe, request.unsubscribe];
+    }
+    case 'halve-session':
+    case 'finish-session':
+      return [kind, request.queueId, request.ownerEpoch, request.offset];
+    case 'leave-session':
+      return [kind, request.queueId, request.ownerEpoch, request.expirySeconds];
+    case 'receive-session':
+      return [kind, request.queueId, request.ownerEpoch, request.packetId];
+    case 'end-session-keys':
+      return [kind, request.session];
+  }
+}
+
+export function sessionRequestOf(
+  kind: SessionRequest['kind'],
+  fields: readonly PlainData[],
+): SessionRequest {
+  if (kind === 'end-session-keys') return { kind, session: nameIn(fields[0]) };
+  const queueId = countIn(fields[0]) as QueueId;
+  if (kind === 'claim-session') return claimOf(queueId, fields);
+  const of = { queueId, ownerEpoch: countIn(fields[1]) };
+  switch (kind) {
+    case 'change-session': {
+      const subscribe = listIn(fields[2]).map(subscriptionIn);
+      return { kind, ...of, subscribe, unsubscribe: listIn(fields[3]).map(filterIn) };
+    }
+    case 'halve-session':
+    case 'finish-session':
+      return { kind, ...of, offset: countIn(fields[2]) as Offset };
+    case 'leave-session':
+      return { kind, ...of, expirySeconds: secondsIn(fields[2]) };
+    case 'receive-session': {
+      const packetId = countIn(fields[2]);
+      if (packetId > 0xffff) throw new CodecError('bad-value', 'a packet id was expected');
+      return { kind, ...of, packetId };
+    }
+  }
+}
+
+function claimOf(queueId: QueueId, fields: readonly PlainData[]): ClaimSessionRequest {
+  const [, token, cleanStart, incarnation, expiry, messages, bytes, word] = fields;
+  const overflow = OVERFLOWS.find((each) => each === word);
+  if (overflow === undefined) throw new CodecError('bad-value', 'an overflow was expected');
+  return {
+    kind: 'claim-session',
+    queueId,
+    token: nameIn(token),
+    cleanStart: booleanIn(cleanStart),
+    incarnation: nameIn(incarnation),
+    expirySeconds: secondsIn(expiry),
+    limits: { maxMessages: countIn(messages), maxBytes: countIn(bytes), overflow },
+  };
+}
+
+export function claimedData(claimed: Claimed): PlainData {
+  const { ownerEpoch, present, incarnation, before, subscriptions, halves } = claimed;
+  const stored = subscriptions.map((each) => subscriptionData(each) as PlainData);
+  return [ownerEpoch, present, incarnation, before, stored, halves];
+}
+
+export function claimedIn(data: PlainData): Claimed {
+  const [ownerEpoch, present, incarnation, before, subscriptions, halves] = listIn(data);
+  return {
+    ownerEpoch: countIn(ownerEpoch),
+    present: booleanIn(present),
+    incarnation: textIn(incarnation),
+    before: textIn(before),
+    subscriptions: listIn(subscriptions).map(subscriptionIn),
+    halves: listIn(halves).map((each) => countIn(each) as Offset),
+  };
+}
+
+function subscriptionIn(data: PlainData): StoredSubscription {
+  let subscription: StoredSubscription;
+  try {
+    subscription = subscriptionOf(data as RecordData);
+  } catch (cause) {
+    throw new CodecError('bad-value', cause instanceof Error ? cause.message : 'a subscription');
+  }
+  filterIn(subscription.filter);
+  return subscription;
+}
+
+function filterIn(data: PlainData): string {
+  const filter = textIn(data);
+  const isFilter = filter !== '' && Buffer.byteLength(filter) <= TEXT_BYTES_MAX;
+  if (!isFilter) throw new CodecError('bad-value', 'a filter was expected');
+  return filter;
+}
+
+function nameIn(data: PlainData | undefined): string {
+  const name = textIn(data);
+  if (name === '' || name.length > NAME_LENGTH_MAX) {
+    throw new CodecError('bad-value', 'a token or the name of an incarnation was expected');
+  }
+  return name;
+}
+
+function secondsIn(data: PlainData | undefined): number {
+  const seconds = countIn(data);
+  if (seconds > NEVER_EXPIRES) throw new CodecError('bad-value', 'an expiry was expected');
+  return seconds;
+}

@@ -1,0 +1,237 @@
+/**
+ * Durable sessions on the main thread: the port of frontends, over the clients of all shards.
+ *
+ * A session is a queue in one of the shards: found by its name as any queue, made where there is
+ * none, and all else is asked of whoever leads its shard (session-requests.ts), which is safe to be
+ * asked again of the next leader. Keeps nothing but where the keys of publishes may be.
+ */
+
+import { randomUUID } from 'node:crypto';
+import { AdminError, SessionError } from '../broker/ports.ts';
+import type {
+  CancelReason,
+  ClaimedSession,
+  ClaimRequest,
+  ConsumerSink,
+  Delivery,
+  Offset,
+  QueueConsumer,
+  QueueDefinition,
+  QueueDirectory,
+  QueueId,
+  SessionChange,
+  SessionHandle,
+  SessionLimits,
+  SessionStore,
+} from '../broker/ports.ts';
+import { defaultDefinition } from '../machine/default-definition.ts';
+import type { ShardClient } from './client.ts';
+import type { PlainData } from './record-codec.ts';
+import { sessionQueueName } from './session-name.ts';
+import { type Claimed, type SessionRequest, claimedIn } from './session-requests.ts';
+import { ShardError } from './shard-error.ts';
+import { CodecError } from './wire.ts';
+
+/** A session may end, and its queue go, between two steps so often. */
+const TRIES_MAX = 8;
+
+/** One shard, as far as sessions need it. */
+export type SessionShard = Pick<ShardClient, 'admin' | 'consume' | 'consumers'>;
+
+export interface SessionStoreParts {
+  readonly queues: QueueDirectory;
+  /** In which the queue is. */
+  readonly shardOf: (queueId: QueueId) => SessionShard;
+  /** Undefined: what the directory says is the newest state. */
+  readonly lookUp: ((name: string) => Promise<boolean>) | undefined;
+  readonly declare: (definition: QueueDefinition) => Promise<unknown>;
+  /** Sessions that there may be. */
+  readonly maxSessions: number;
+  /** A life of a session began elsewhere, or before: its keys may be in any shard. */
+  readonly keysAreEverywhere: (incarnation: string) => void;
+  /** One key may be in the shard of its queue. */
+  readonly keyIsIn: (queueId: QueueId, key: { session: string; packetId: number }) => void;
+  /** The session is not of this node any more. */
+  readonly keysAreForgotten: (incarnation: string) => void;
+  /** It has ended: its keys go, in every shard. */
+  readonly endKeys: (incarnation: string) => void;
+}
+
+/** What is to be emptied has no use for limits. */
+const NO_LIMITS: SessionLimits = { maxMessages: 0, maxBytes: 0, overflow: 'drop-head' };
+
+export class SessionsOfAll implements SessionStore {
+  readonly #parts: SessionStoreParts;
+
+  constructor(parts: SessionStoreParts) {
+    this.#parts = parts;
+  }
+
+  queueNameOf(clientId: string): string {
+    return sessionQueueName(clientId);
+  }
+
+  async claim(request: ClaimRequest): Promise<ClaimedSession> {
+    const { clientId } = request;
+    if (clientId === '' || /\p{Surrogate}/u.test(clientId)) {
+      throw new SessionError('invalid', 'no session can have this client id');
+    }
+    const asked = { ...request, token: randomUUID(), incarnation: randomUUID() };
+    const name = sessionQueueName(clientId);
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const queueId = (await this.#find(name)) ?? (await this.#make(name));
+      const claimed = await this.#claim(queueId, asked);
+      if (claimed !== undefined) return this.#claimed({ clientId, queueId }, claimed);
+    }
+    throw new SessionError('unavailable', 'the session ends and begins at the same time');
+  }
+
+  async discard(clientId: string): Promise<boolean> {
+    const name = sessionQueueName(clientId);
+    const asked = { token: randomUUID(), incarnation: randomUUID(), cleanStart: true };
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const queueId = await this.#find(name);
+      if (queueId === undefined) return false;
+      const life = { ...asked, expirySeconds: 0, limits: NO_LIMITS };
+      const claimed = await this.#claim(queueId, life);
+      if (claimed === undefined) continue;
+      const { handle } = this.#claimed({ clientId, queueId }, claimed);
+      await this.leave(handle, 0);
+      return true;
+    }
+    throw new SessionError('unavailable', 'the session ends and begins at the same time');
+  }
+
+  async change({ queueId, ownerEpoch }: SessionHandle, change: SessionChange): Promise<void> {
+    const { subscribe, unsubscribe } = change;
+    const of = { queueId, ownerEpoch, subscribe, unsubscribe };
+    await this.#ask(queueId, { kind: 'change-session', ...of });
+  }
+
+  async halve({ queueId, ownerEpoch }: SessionHandle, offset: Offset): Promise<void> {
+    await this.#ask(queueId, { kind: 'halve-session', queueId, ownerEpoch, offset });
+    this.#parts.shardOf(queueId).consumers.halved(queueId, offset);
+  }
+
+  async finish({ queueId, ownerEpoch }: SessionHandle, offset: Offset): Promise<void> {
+    await this.#ask(queueId, { kind: 'finish-session', queueId, ownerEpoch, offset });
+  }
+
+  async receive(handle: SessionHandle, packetId: number): Promise<'new' | 'known'> {
+    const { queueId, ownerEpoch, incarnation: session } = handle;
+    this.#parts.keyIsIn(queueId, { session, packetId });
+    const request = { kind: 'receive-session', queueId, ownerEpoch, packetId } as const;
+    return (await this.#ask(queueId, request)) === true ? 'new' : 'known';
+  }
+
+  async leave(handle: SessionHandle, expirySeconds: number): Promise<void> {
+    const { queueId, ownerEpoch, incarnation } = handle;
+    this.#parts.keysAreForgotten(incarnation);
+    await this.#ask(queueId, { kind: 'leave-session', queueId, ownerEpoch, expirySeconds });
+  }
+
+  consume(handle: SessionHandle, credit: number, sink: ConsumerSink): QueueConsumer {
+    const { queueId, clientId, ownerEpoch, incarnation } = handle;
+    const owner = new OwnerSink(sink, () => this.#parts.keysAreForgotten(incarnation));
+    const of = { queueId, clientId, ownerEpoch, credit };
+    const plain = { group: undefined, filter: '', start: undefined, manual: false };
+    return this.#parts.shardOf(queueId).consume({ ...of, ...plain }, owner);
+  }
+
+  /** Undefined: there is none. */
+  async #find(name: string): Promise<QueueId | undefined> {
+    const { queues, lookUp } = this.#parts;
+    const there = queues.named(name);
+    if (there !== undefined || lookUp === undefined) return there?.queueId;
+    if (await lookUp(name)) return queues.named(name)?.queueId;
+    const words = 'whether there is a session is not known: no leader is reached';
+    throw new SessionError('unavailable', words);
+  }
+
+  async #make(name: string): Promise<QueueId> {
+    const { queues, declare, maxSessions } = this.#parts;
+    if (queues.sessionCount >= maxSessions) {
+      throw new SessionError('too-many-sessions', `there are ${maxSessions} sessions`);
+    }
+    await orSessionError(declare(defaultDefinition(name, 'session')));
+    const made = queues.named(name);
+    // Gone again already: who asks looks again.
+    return made?.queueId ?? (0 as QueueId);
+  }
+
+  /** Undefined: the queue is gone. */
+  async #claim(
+    queueId: QueueId,
+    asked: Omit<Extract<SessionRequest, { kind: 'claim-session' }>, 'kind' | 'queueId'>,
+  ): Promise<Claimed | undefined> {
+    const { token, incarnation, cleanStart, expirySeconds, limits } = asked;
+    const life = { token, incarnation, cleanStart, expirySeconds, limits };
+    try {
+      const shard = this.#parts.shardOf(queueId);
+      return claimedIn(await shard.admin.ask({ kind: 'claim-session', queueId, ...life }));
+    } catch (error) {
+      if (error instanceof AdminError && error.code === 'no-queue') return undefined;
+      throw sessionErrorOf(error);
+    }
+  }
+
+  #claimed(of: Pick<SessionHandle, 'clientId' | 'queueId'>, claimed: Claimed): ClaimedSession {
+    const { ownerEpoch, present, incarnation, before, subscriptions, halves } = claimed;
+    if (present) this.#parts.keysAreEverywhere(incarnation);
+    if (before !== '') this.#parts.endKeys(before);
+    return { handle: { ...of, ownerEpoch, incarnation }, present, subscriptions, halves };
+  }
+
+  #ask(queueId: QueueId, request: SessionRequest): Promise<PlainData> {
+    return orSessionError(this.#parts.shardOf(queueId).admin.ask(request));
+  }
+}
+
+/** Hears for the store that the session is another owner's. */
+class OwnerSink implements ConsumerSink {
+  readonly #sink: ConsumerSink;
+  readonly #over: () => void;
+
+  constructor(sink: ConsumerSink, over: () => void) {
+    this.#sink = sink;
+    this.#over = over;
+  }
+
+  attached(groupName: string): void {
+    this.#sink.attached(groupName);
+  }
+
+  delivered(delivery: Delivery): void {
+    this.#sink.delivered(delivery);
+  }
+
+  batchEnd(): void {
+    this.#sink.batchEnd();
+  }
+
+  ended(offset: Offset, deliveryNumber: number): void {
+    this.#sink.ended(offset, deliveryNumber);
+  }
+
+  cancelled(reason: CancelReason, detail: string): void {
+    this.#over();
+    this.#sink.cancelled(reason, detail);
+  }
+}
+
+async function orSessionError<T>(asked: Promise<T>): Promise<T> {
+  try {
+    return await asked;
+  } catch (error) {
+    throw sessionErrorOf(error);
+  }
+}
+
+/** What a shard says, or says wrong, as the port tells it. */
+function sessionErrorOf(error: unknown): unknown {
+  if (error instanceof SessionError) return error;
+  for (const kind of [AdminError, ShardError, CodecError]) {
+    if (error instanceof kind) return new SessionError('unavailable', error.message);
+  }
+  return error;
+}

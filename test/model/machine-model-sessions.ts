@@ -1,0 +1,205 @@
+/**
+ * Durable sessions as one would write them without caring for memory: all of them in a map, with a
+ * map of subscriptions and a set of halves.
+ */
+
+import { expect } from 'vitest';
+import type { RareEffect } from '../../src/machine/effect.ts';
+import type { Offset, QueueId } from '../../src/machine/ids.ts';
+import type { SessionCommand } from '../../src/machine/session-command.ts';
+import type { StoredSubscription } from '../../src/machine/session-record.ts';
+import type { SeenEffect } from '../machine/machine-driver.ts';
+import type { ModelSessions } from './machine-model-publish.ts';
+import type { ModelQueue } from './machine-model-queue.ts';
+
+/** Seconds that say: never. */
+const NEVER = 4_294_967_295;
+/** A timer is late by a tick at most; told again after so long. */
+const TICK = 100;
+const AGAIN = 60_000;
+
+interface ModelSession {
+  epoch: number;
+  token: string;
+  present: boolean;
+  before: string;
+  incarnation: string;
+  expirySeconds: number;
+  /** Infinity: never; undefined: somebody has it. */
+  endsAt: number | undefined;
+  leftAt: number;
+  /** When its end was told last. */
+  toldAt: number;
+  subscriptions: Map<string, StoredSubscription>;
+  halves: Set<number>;
+}
+
+export interface ModelOfSessions {
+  readonly queues: Map<number, ModelQueue>;
+  /** Of publish keys. */
+  readonly sessions: ModelSessions;
+}
+
+export class ModelMqttSessions {
+  readonly #byQueue = new Map<number, ModelSession>();
+
+  /** Queues of sessions that somebody has claimed. */
+  claimed(): { queueId: QueueId; epoch: number }[] {
+    return [...this.#byQueue].map(([queueId, { epoch }]) => ({
+      queueId: queueId as QueueId,
+      epoch,
+    }));
+  }
+
+  run(command: SessionCommand, model: ModelOfSessions, now: number): SeenEffect[] {
+    const { queueId } = command;
+    const queue = model.queues.get(queueId);
+    const refused = (reason: 'no-session' | 'stale-owner' | 'not-ended', ownerEpoch: number) =>
+      [{ kind: 'session-refused', queueId, reason, ownerEpoch }] as SeenEffect[];
+    if (queue?.definition.type !== 'session') return refused('no-session', 0);
+    const session = this.#byQueue.get(queueId);
+    const epoch = session?.epoch ?? 0;
+    if (command.kind === 'claim-session') {
+      if (session?.token === command.token) return [this.#told(queueId, session)];
+      if (epoch !== command.epoch) return refused('stale-owner', epoch);
+      return this.#claim(command, { model, queue, now });
+    }
+    if (session === undefined || epoch !== command.ownerEpoch) return refused('stale-owner', epoch);
+    const done = { kind: 'session-done', queueId } as const;
+    switch (command.kind) {
+      case 'change-session': {
+        for (const filter of command.unsubscribe) session.subscriptions.delete(filter);
+        for (const each of command.subscribe) session.subscriptions.set(each.filter, each);
+        return [...this.#redefine(queue, session, {}), done];
+      }
+      case 'halve-session': {
+        const { offset } = command;
+        if (offset < queue.next) session.halves.add(offset);
+        const group = queue.groups[0];
+        if (group === undefined || offset >= queue.next || !group.settle(offset)) return [done];
+        const of = { queueId, groupId: group.id, offset, floor: group.floor };
+        return [{ kind: 'settled', ...of, discarded: false }, done];
+      }
+      case 'finish-session':
+        session.halves.delete(command.offset);
+        return [done];
+      case 'leave-session':
+        if (command.expirySeconds === undefined && session.endsAt !== undefined) return [done];
+        session.expirySeconds = command.expirySeconds ?? session.expirySeconds;
+        session.endsAt =
+          session.expirySeconds === NEVER ? Infinity : now + session.expirySeconds * 1_000;
+        session.leftAt = now;
+        session.toldAt = -Infinity;
+        return [done];
+      case 'receive-session': {
+        const key = { session: session.incarnation, ownerEpoch: epoch, packetId: command.packetId };
+        let isNew = false;
+        const outcome = model.sessions.publish(key, [], () => {
+          isNew = true;
+          return 'accepted';
+        });
+        if (outcome === 'stale-owner') return refused('stale-owner', epoch);
+        return [{ kind: 'session-received', queueId, isNew }];
+      }
+      case 'resume-session':
+        session.endsAt = undefined;
+        return [done];
+      case 'delete-session':
+        if (!hasEnded(session, now)) return refused('not-ended', epoch);
+        model.queues.delete(queueId);
+        this.removed(queueId, model);
+        return [{ kind: 'queue-deleted', queueId, name: queue.definition.name }, done];
+    }
+  }
+
+  #claim(
+    command: Extract<SessionCommand, { kind: 'claim-session' }>,
+    { model, queue, now }: { model: ModelOfSessions; queue: ModelQueue; now: number },
+  ): SeenEffect[] {
+    const { token, incarnation, expirySeconds } = command;
+    const there = this.#byQueue.get(queue.id);
+    const present = there !== undefined && !command.cleanStart && !hasEnded(there, now);
+    const effects: SeenEffect[] = [];
+    if (!present) {
+      if (there !== undefined) model.sessions.end(there.incarnation);
+      const group = queue.groups[0];
+      if (group !== undefined && group.floor < queue.next) {
+        group.settleRange(group.floor, queue.next);
+        const floor = queue.next as Offset;
+        effects.push({ kind: 'group-sought', queueId: queue.id, groupId: group.id, floor });
+      }
+    }
+    const session: ModelSession = {
+      epoch: (there?.epoch ?? 0) + 1,
+      token,
+      present,
+      before: present ? '' : (there?.incarnation ?? ''),
+      incarnation: present ? there.incarnation : incarnation,
+      expirySeconds,
+      endsAt: undefined,
+      leftAt: now,
+      toldAt: -Infinity,
+      subscriptions: present ? there.subscriptions : new Map(),
+      halves: present ? there.halves : new Set(),
+    };
+    this.#byQueue.set(queue.id, session);
+    effects.push(...this.#redefine(queue, session, command.limits));
+    return [...effects, this.#told(queue.id, session)];
+  }
+
+  #redefine(queue: ModelQueue, session: ModelSession, limits: object): SeenEffect[] {
+    const topics = [...session.subscriptions.values()]
+      .filter(({ qos, filter }) => qos > 0 && !/^\$(share|queue|SYS)\//.test(filter))
+      .map(({ filter }) => filter);
+    const before = queue.definition;
+    const definition = { ...before, topics, limits: { ...before.limits, ...limits } };
+    if (JSON.stringify(before) === JSON.stringify(definition)) return [];
+    queue.redefined(definition);
+    return [{ kind: 'session-redefined', queueId: queue.id, definition }];
+  }
+
+  #told(queueId: QueueId, session: ModelSession): SeenEffect {
+    const { epoch, present, incarnation, before, subscriptions, halves } = session;
+    return {
+      kind: 'session-claimed',
+      queueId,
+      ownerEpoch: epoch,
+      present,
+      incarnation,
+      before,
+      subscriptions: [...subscriptions.values()],
+      halves: [...halves].sort((a, b) => a - b) as Offset[],
+    };
+  }
+
+  /** Its queue is gone. */
+  removed(queueId: QueueId, model: ModelOfSessions): void {
+    const session = this.#byQueue.get(queueId);
+    if (session !== undefined) model.sessions.end(session.incarnation);
+    this.#byQueue.delete(queueId);
+  }
+
+  /** A timer says that it has ended. */
+  ended(effect: Extract<RareEffect, { kind: 'session-ended' }>, now: number): void {
+    const { queueId, ownerEpoch, incarnation } = effect;
+    const session = this.#byQueue.get(queueId) as ModelSession;
+    expect([ownerEpoch, incarnation]).toEqual([session.epoch, session.incarnation]);
+    expect(hasEnded(session, now)).toBe(true);
+    session.toldAt = now;
+  }
+
+  /** Nothing is due any more: what ended long enough ago was told of, and not long ago. */
+  fired(now: number): void {
+    for (const [queueId, { endsAt, leftAt, toldAt }] of this.#byQueue) {
+      if (endsAt === undefined || endsAt === Infinity) continue;
+      const isLate = now > leftAt + 2 * (endsAt - leftAt) + 2 * TICK;
+      if (isLate && toldAt + AGAIN + TICK < now) {
+        expect({ queueId, endsAt, leftAt, toldAt, now }).toBe('told');
+      }
+    }
+  }
+}
+
+function hasEnded({ endsAt }: ModelSession, now: number): boolean {
+  return endsAt !== undefined && endsAt <= now;
+}

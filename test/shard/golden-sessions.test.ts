@@ -1,0 +1,119 @@
+/** Commands and records of durable sessions, version 1: read for ever, and written as they are. */
+
+import { describe, expect, it } from 'vitest';
+import type { Offset, QueueId } from '../../src/machine/ids.ts';
+import type { RecordData, RecordKey } from '../../src/machine/record-data.ts';
+import type { SessionCommand } from '../../src/machine/session-command.ts';
+import { PublishKeys } from '../../src/machine/publish-keys.ts';
+import { SessionRecord, type StoredSubscription } from '../../src/machine/session-record.ts';
+import { CommandDecoder, commandEnd, writePlainCommand } from '../../src/shard/codec.ts';
+import { WireWriter } from '../../src/shard/wire.ts';
+import { TestRecords } from '../machine/record-store.ts';
+
+const queueId = (2 ** 40 + 3) as QueueId;
+const owner = { queueId, ownerEpoch: 2 ** 33 };
+const offset = (2 ** 34 + 1) as Offset;
+const OWNER = '0300000000010000 0000000002000000';
+const OFFSET = '0100000004000000';
+const subscribed: StoredSubscription = {
+  filter: 'a/+',
+  qos: 2,
+  noLocal: true,
+  retainAsPublished: false,
+  retainHandling: 2,
+  identifier: 268_435_455,
+  wish: '{}',
+};
+
+const COMMANDS: readonly (readonly [string, SessionCommand])[] = [
+  [
+    '38000000 1e 0300000000010000 0500000000000000 01 ffffffff e803000000000000 0000000002000000' +
+      '01 0200 7431 0700 6c696665 2dc3a4',
+    {
+      kind: 'claim-session',
+      queueId,
+      epoch: 5,
+      token: 't1',
+      cleanStart: true,
+      incarnation: 'life-ä',
+      expirySeconds: 0xffff_ffff,
+      limits: { maxMessages: 1_000, maxBytes: 2 ** 33, overflow: 'reject-publish' },
+    },
+  ],
+  [
+    `29000000 1f ${OWNER} 01 92 91 94 a3612f2b 26 ce0fffffff a27b7d 91 a162`,
+    { kind: 'change-session', ...owner, subscribe: [subscribed], unsubscribe: ['b'] },
+  ],
+  [`1d000000 20 ${OWNER} ${OFFSET}`, { kind: 'halve-session', ...owner, offset }],
+  [`1d000000 21 ${OWNER} ${OFFSET}`, { kind: 'finish-session', ...owner, offset }],
+  [`1a000000 22 ${OWNER} 01 3c000000`, { kind: 'leave-session', ...owner, expirySeconds: 60 }],
+  [`16000000 22 ${OWNER} 00`, { kind: 'leave-session', ...owner, expirySeconds: undefined }],
+  [`15000000 23 ${OWNER}`, { kind: 'resume-session', ...owner }],
+  [`15000000 24 ${OWNER}`, { kind: 'delete-session', ...owner }],
+  [`17000000 25 ${OWNER} ff00`, { kind: 'receive-session', ...owner, packetId: 255 }],
+];
+
+describe('commands of sessions, version 1', () => {
+  it.each(COMMANDS)('are written and read as they always were: %s', (hex, command) => {
+    const writer = new WireWriter(64);
+    writePlainCommand(writer, command);
+    const bytes = Buffer.from(hex.replaceAll(' ', ''), 'hex');
+    expect(Buffer.from(writer.take()).toString('hex')).toBe(bytes.toString('hex'));
+    const place = { node: '', boot: 0, number: 0, answeredUpTo: 0 };
+    expect(new CommandDecoder().decode(bytes, 0, place)).toEqual(command);
+    expect(commandEnd(bytes, 0)).toBe(bytes.length);
+  });
+});
+
+describe('the record of a session, version 1', () => {
+  const data = [
+    1,
+    7,
+    't1',
+    1,
+    'i0',
+    'i1',
+    60,
+    5_000,
+    6_000,
+    [['a/+', 38, 268_435_455, '{}']],
+    [3, 9],
+  ];
+
+  it('is read as it was meant, and written again as it was', () => {
+    const record = SessionRecord.fromData(data);
+    expect(record).toMatchObject({ ownerEpoch: 7, token: 't1', wasPresent: true, before: 'i0' });
+    expect(record).toMatchObject({ incarnation: 'i1', expirySeconds: 60, endsAt: 5_000 });
+    expect(record).toMatchObject({ checkAt: 6_000, subscriptions: [subscribed], halves: [3, 9] });
+    expect(record.toData()).toEqual(data);
+  });
+});
+
+function saved(records: TestRecords): RecordData | undefined {
+  records.save();
+  return records.store.get('session/s' as RecordKey);
+}
+
+describe('the keys of publishes', () => {
+  const bits = new Uint8Array(32).fill(1);
+
+  it('are read from version 1, and written so where no publish in parts is begun', () => {
+    const records = new TestRecords();
+    const keys = new PublishKeys(records.table);
+    keys.load('sessions', 'all', [1, 1]);
+    keys.load('session', 's', [1, 4, 0, bits]);
+    expect(keys.check({ session: 's', ownerEpoch: 4, packetId: 8 })).toBe('known');
+    keys.take({ session: 's', ownerEpoch: 4, packetId: 8 });
+    expect(saved(records)).toEqual([1, 4, 0, bits]);
+    const part = { after: 0, through: 77 };
+    keys.take({ session: 's', ownerEpoch: 4, packetId: 300, part });
+    expect(saved(records)).toEqual([2, 4, [300, 77], 0, bits]);
+  });
+
+  it('are read from version 2', () => {
+    const keys = new PublishKeys(new TestRecords().table);
+    keys.load('session', 's', [2, 4, [300, 77], 0, bits]);
+    const key = { session: 's', ownerEpoch: 4, packetId: 300 };
+    expect([keys.check(key), keys.storedThrough(key)]).toEqual(['new', 77]);
+  });
+});
