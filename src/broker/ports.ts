@@ -117,6 +117,14 @@ export interface QueueDirectory extends Iterable<QueueInfo> {
    * `$queue/#`). What did not change is the same object, and keeps its place.
    */
   readonly patterned: readonly QueueInfo[];
+  /** One of these; undefined: the queue has the default topics, or there is none. */
+  patternedNamed(name: string): QueueInfo | undefined;
+  /**
+   * Names of the queues that may have other patterns, or none any more, since the last call;
+   * undefined: `patterned` is to be looked through. For one reader, whom a change of one queue
+   * costs what one costs, however many there are.
+   */
+  takeChanged(): readonly string[] | undefined;
 }
 
 export interface ConsumeRequest {
@@ -339,6 +347,7 @@ export const PUBLISH_REFUSALS = [
   'retained-full',
   /** More topic levels than configured. */
   'topic-too-deep',
+  'topic-too-long',
   /** Only the broker itself speaks there (`$SYS/...`). */
   'topic-reserved',
 ] as const;
@@ -370,6 +379,8 @@ export interface Broker {
   readonly maxTopicLevels: number;
   /** Those that outlive their connection, and this process. */
   readonly sessions: SessionStore;
+  /** The longest topic name or filter, in UTF-16 units. */
+  readonly maxTopicLength: number;
   /** The node that leads shard 0, as far as this one knows; '': nobody knows. */
   readonly leader: string;
   /**
@@ -378,7 +389,7 @@ export interface Broker {
    * waits: a message for a queue is enqueued unanswered (QoS 0), and a refusal is counted.
    */
   publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome;
-  /** `filter` is valid, within `maxTopicLevels`, and does not begin with `$queue/`. */
+  /** `filter` is valid, within both bounds of topics, and does not begin with `$queue/`. */
   subscribe(subscriber: Subscriber, filter: string, options: SubscriptionOptions): void;
   /** False when there was no such subscription; `share` as it was subscribed. */
   unsubscribe(subscriber: Subscriber, filter: string, share?: string): boolean;

@@ -8,9 +8,9 @@
  *
  * Nearly every queue has its own pattern alone (`$queue/<name>/#`): such a one is found by its name
  * in the directory of queues, and costs nothing here; only those with other patterns are known, and
- * lie in the tree. A new list of them is compared with the last one: what is at the same place from
- * the front or from the end and is the same object is passed over, so that one change among many
- * touches one.
+ * lie in the tree. The directory tells the names of those that changed, so that one change among
+ * many touches one; where it cannot, its new list is compared with the last one: what is at the
+ * same place from the front or from the end and is the same object is passed over.
  */
 
 import type { QueueId } from '../machine/ids.ts';
@@ -43,7 +43,8 @@ const NO_CAPTURES: Captures = { awaited: NONE, awaitedAtQos0: NONE, unawaited: N
 
 export class QueueRoutes {
   readonly #directory: QueueDirectory;
-  #list: readonly QueueInfo[] = [];
+  /** What was looked through last; undefined: names were told of since. */
+  #list: readonly QueueInfo[] | undefined = [];
   /** Those of the list. */
   readonly #patterned = new Map<string, QueueInfo>();
   readonly #patterns = new TopicTrie<QueueInfo>();
@@ -56,8 +57,23 @@ export class QueueRoutes {
 
   /** The directory has changed. */
   changed(): QueueChange {
+    const names = this.#directory.takeChanged();
+    if (names === undefined) return this.#lookThrough();
+    this.#list = undefined;
+    let change: QueueChange = 'queues';
+    for (const name of names) {
+      const queue = this.#directory.patternedNamed(name);
+      const known = this.#patterned.get(name);
+      if (known !== undefined && queue !== undefined && sameRoutes(known, queue)) continue;
+      change = stronger(change, this.#remove(name));
+      if (queue !== undefined) change = stronger(change, this.#add(queue));
+    }
+    return change;
+  }
+
+  #lookThrough(): QueueChange {
     const queues = this.#directory.patterned;
-    const before = this.#list;
+    const before = this.#list ?? [...this.#patterned.values()];
     this.#list = queues;
     const shorter = Math.min(before.length, queues.length);
     let from = 0;

@@ -13,6 +13,7 @@ import { AdminError } from '../broker/ports.ts';
 import type { GroupSummary, QueueDetail, QueueSummary } from '../broker/ports.ts';
 import { MAX_MOVES, MAX_RANGE } from '../machine/command.ts';
 import type { Position } from '../machine/command.ts';
+import { SESSION_PREFIX } from '../machine/definitions.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
 import type { GroupView, RareEffect } from '../machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
@@ -293,6 +294,9 @@ export class Admin {
   /** A queue of this shard, or of another one. */
   async #moveTarget(name: string): Promise<QueueId> {
     const { machine, others } = this.#options;
+    if (name.startsWith(SESSION_PREFIX)) {
+      throw new AdminError('invalid', "nothing is moved into a session's queue");
+    }
     if (others === undefined || machine.queueNamed(name) !== undefined) {
       return this.#queue(name).queueId;
     }

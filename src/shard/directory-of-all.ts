@@ -49,6 +49,20 @@ export class DirectoryOfAll implements QueueDirectory {
     return this.#patterned;
   }
 
+  patternedNamed(name: string): QueueInfo | undefined {
+    for (const { queues } of this.#parts.all) {
+      const found = queues.patternedNamed(name);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  takeChanged(): readonly string[] | undefined {
+    const all = this.#parts.all.map(({ queues }) => queues.takeChanged());
+    if (all.includes(undefined)) return undefined;
+    return all.flatMap((names) => names ?? []);
+  }
+
   get(queueId: QueueId): QueueInfo | undefined {
     return this.#parts.of(queueId).queues.get(queueId);
   }

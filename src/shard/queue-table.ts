@@ -20,6 +20,9 @@ const GROUP_SHIFT = 2;
 const CAPTURE_SHIFT = 4;
 const WORD_MASK = 3;
 
+/** Names of changed queues that are remembered for the reader. */
+const CHANGED_MAX = 65_536;
+
 export class QueueTable implements QueueDirectory {
   readonly #names = new QueueNames(randomInt(2 ** 32));
   #words = new Uint8Array(this.#names.capacity);
@@ -27,6 +30,8 @@ export class QueueTable implements QueueDirectory {
   #list: readonly QueueInfo[] | undefined = [];
   #version = 0;
   #sessions = 0;
+  /** Names of those with patterns that changed; undefined: too many, or nobody has asked yet. */
+  #changed: Set<string> | undefined;
   #known = false;
   /** Those that were known before, while all are told again. */
   #untold: Set<QueueId> | undefined;
@@ -52,6 +57,17 @@ export class QueueTable implements QueueDirectory {
   get patterned(): readonly QueueInfo[] {
     this.#list ??= [...this.#patterned.values()];
     return this.#list;
+  }
+
+  patternedNamed(name: string): QueueInfo | undefined {
+    const slot = this.#names.slotNamed(name);
+    return slot === -1 ? undefined : this.#patterned.get(this.#names.id(slot));
+  }
+
+  takeChanged(): readonly string[] | undefined {
+    const changed = this.#changed;
+    this.#changed = new Set();
+    return changed === undefined ? undefined : [...changed];
   }
 
   get(queueId: QueueId): QueueInfo | undefined {
@@ -103,7 +119,7 @@ export class QueueTable implements QueueDirectory {
       (CAPTURES.indexOf(queue.capture) << CAPTURE_SHIFT);
     const isPatterned = !sameTopics(topics, defaultTopics(name));
     if (isPatterned) this.#patterned.set(queueId, queue);
-    if (isPatterned || this.#patterned.delete(queueId)) this.#list = undefined;
+    if (isPatterned || this.#patterned.delete(queueId)) this.#patternChanged(name);
     return true;
   }
 
@@ -122,9 +138,18 @@ export class QueueTable implements QueueDirectory {
     const slot = this.#names.slotOf(queueId);
     if (slot === -1) return false;
     if (wordAt(QUEUE_TYPES, this.#words[slot] as number) === 'session') this.#sessions--;
+    const patterned = this.#patterned.get(queueId);
     this.#names.remove(slot);
-    if (this.#patterned.delete(queueId)) this.#list = undefined;
+    if (patterned === undefined) return true;
+    this.#patterned.delete(queueId);
+    this.#patternChanged(patterned.name);
     return true;
+  }
+
+  #patternChanged(name: string): void {
+    this.#list = undefined;
+    this.#changed?.add(name);
+    if (this.#changed !== undefined && this.#changed.size > CHANGED_MAX) this.#changed = undefined;
   }
 
   #infoAt(slot: number): QueueInfo | undefined {

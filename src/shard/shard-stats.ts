@@ -55,8 +55,10 @@ export function collectStats(sources: StatsSources): Map<string, number> {
   let left = STATS_QUEUES_MAX;
   const { machine } = sources;
   for (const queueId of machine.awakeQueueIds()) {
-    const queueName = machine.definition(queueId)?.name;
-    if (queueName === undefined || machine.depth(queueId) === undefined) continue;
+    const { name: queueName, type } = machine.definition(queueId) ?? {};
+    // Sessions come and go with clients: no name of them is worth a row.
+    if (queueName === undefined || type === 'session') continue;
+    if (machine.depth(queueId) === undefined) continue;
     if (left-- === 0) break;
     for (const [name, value] of queueStats(sources, { queueId, name: queueName })) {
       stats.set(name, value);

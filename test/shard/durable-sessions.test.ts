@@ -32,8 +32,13 @@ function subscription(filter: string, qos: 0 | 1 | 2 = 1): StoredSubscription {
 
 /** Holds what it is given until it is told to settle. */
 class Owner implements ConsumerSink {
-  readonly got: { text: string; offset: Offset; redelivered: boolean; name: [number, number] }[] =
-    [];
+  readonly got: {
+    text: string;
+    offset: Offset;
+    attempt: number;
+    redelivered: boolean;
+    name: [number, number];
+  }[] = [];
   readonly cancellations: string[] = [];
   isAttached = false;
   readonly consumer: QueueConsumer;
@@ -53,9 +58,9 @@ class Owner implements ConsumerSink {
     this.cancellations.push(reason);
   }
 
-  delivered({ message, offset, redelivered, term, deliveryNumber }: Delivery): void {
+  delivered({ message, offset, attempt, redelivered, term, deliveryNumber }: Delivery): void {
     const text = Buffer.from(message.payload).toString();
-    this.got.push({ text, offset, redelivered, name: [term, deliveryNumber] });
+    this.got.push({ text, offset, attempt, redelivered, name: [term, deliveryNumber] });
   }
 
   settle(at: number, outcome: 'complete' | 'discard' = 'complete'): void {
@@ -143,6 +148,25 @@ describe('a session', () => {
     await untilDepth(shards, 'c', 0);
   });
 
+  it('gives a message again as often as its owner is lost, at once, in order; never out of time', async () => {
+    const shards = await ManyShards.open();
+    const { handle } = await claim(shards, 'c');
+    await publishAll(shards, [handle.queueId], ['1', '2', '3']);
+    for (let lost = 0; lost < 25; lost += 1) {
+      const owner = new Owner(shards, handle);
+      expect(await owner.texts(3)).toEqual(['1', '2', '3']);
+      expect(owner.got.map(({ attempt }) => attempt)).toEqual([1, 1, 1]);
+      owner.consumer.close('lost');
+    }
+    const slow = new Owner(shards, handle);
+    await slow.texts(3);
+    // Longer than any queue lets a consumer hold a message.
+    await shards.wait(31 * 24 * 3_600_000);
+    await publishAll(shards, [handle.queueId], ['4']);
+    expect(await slow.texts(4)).toEqual(['1', '2', '3', '4']);
+    await untilDepth(shards, 'c', 4);
+  });
+
   it('of a former owner: nothing is changed, nor consumed', async () => {
     const shards = await ManyShards.open();
     const { sessions } = shards.client;
@@ -224,6 +248,12 @@ describe('a session', () => {
     const other = definition('$session/x', { type: 'session' });
     await expect(client.admin.declare(other)).rejects.toEqual(invalid);
     await expect(client.admin.declare(definition('$session/x'))).rejects.toEqual(invalid);
+    const move = { name: 'orders', group: 'default', to: '$session/c', max: 1 };
+    await expect(client.admin.move(move)).rejects.toEqual(invalid);
+    const stats = await shards.clients.get(0)?.stats();
+    const rows = [...(stats?.keys() ?? [])].filter((name) => name.includes('\0'));
+    expect(rows.some((name) => name.includes('orders'))).toBe(true);
+    expect(rows.filter((name) => name.includes('$session/'))).toEqual([]);
   });
 
   it('is one too many above the bound; one that is there goes on', async () => {

@@ -97,9 +97,8 @@ export class FakeSessionStore implements SessionStore {
     record.expirySeconds = expirySeconds;
     const { queueId, ownerEpoch, incarnation, subscriptions, halves } = record;
     return {
-      handle: { clientId, queueId, ownerEpoch },
+      handle: { clientId, queueId, ownerEpoch, incarnation },
       present: known !== undefined && !cleanStart,
-      incarnation,
       subscriptions: [...subscriptions.values()],
       halves: [...halves].sort((a, b) => a - b),
     };
@@ -175,7 +174,7 @@ export class FakeSessionStore implements SessionStore {
 
   #make(clientId: string): Record {
     const name = this.queueNameOf(clientId);
-    this.#queues.declare(name, [], { type: 'session' as string as QueueInfo['type'] });
+    this.#queues.declare(name, [], { type: 'session' });
     const queueId = this.#queues.queues.named(name)?.queueId;
     if (queueId === undefined) throw new Error(`${name} was not made`);
     const record: Record = {

@@ -55,6 +55,8 @@ interface Link {
 export class MemoryLinks {
   readonly #users = new Map<string, LinkUser>();
   readonly #isolated = new Set<string>();
+  /** Nodes whose links are up and carry nothing. */
+  readonly stalled = new Set<string>();
   #links: Link[] = [];
 
   join(node: string, user: LinkUser): void {
@@ -95,6 +97,7 @@ export class MemoryLinks {
 
   carry(): void {
     for (const link of this.#links) {
+      if (this.stalled.has(link.from) || this.stalled.has(link.to)) continue;
       if (link.there.carry()) link.user?.room();
       if (link.back.carry()) link.server?.room();
     }

@@ -29,6 +29,12 @@ export class QueueList implements QueueDirectory {
     return this.#patterned;
   }
 
+  patternedNamed(name: string): QueueInfo | undefined {
+    return this.#patterned.find((queue) => queue.name === name);
+  }
+
+  takeChanged(): undefined {}
+
   get(queueId: QueueId): QueueInfo | undefined {
     return this.list.find((queue) => queue.queueId === queueId);
   }

@@ -34,6 +34,7 @@ import {
   type Grant,
   judgeConnect,
 } from './handshake.ts';
+import type { MqttLimit } from './limits.ts';
 import { Output } from './output.ts';
 import type { ClientPacket, ConnectPacket, DisconnectPacket } from './packet.ts';
 import type { ProtocolError } from './protocol-error.ts';
@@ -80,6 +81,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     claim: false,
     change: false,
   };
+  #strangerBytes = 0;
   #lastReadMs: number;
   #stateSinceMs: number;
   #writtenAtSweep = 0;
@@ -102,6 +104,17 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     this.#lastReadMs = this.#context.broker.clock.now();
     this.#decoder.push(chunk);
     this.#read();
+    if (this.#state === 'connecting') this.#owesConnect(chunk.length);
+  }
+
+  /** What a stranger sent is kept until its CONNECT is whole. */
+  #owesConnect(bytes: number): void {
+    const { strangers, options } = this.#context;
+    this.#strangerBytes += bytes;
+    strangers.bytes += bytes;
+    if (strangers.bytes <= options.maxHandshakeBytes) return;
+    this.#count('handshake-bytes');
+    this.#cut('too many bytes of CONNECT packets that are not whole');
   }
 
   #read(): void {
@@ -110,7 +123,10 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       this.#workTurn = turn.number;
       this.#work = WORK_PER_TURN;
     }
-    if (this.#output.waiting > options.maxBufferedBytes) this.#stopped.output = true;
+    if (this.#output.waiting > options.maxBufferedBytes && !this.#stopped.output) {
+      this.#stopped.output = true;
+      counters.limited.buffered++;
+    }
     while (!this.#isStopped) {
       if (this.#work <= 0) {
         this.#stopped.share = true;
@@ -199,7 +215,10 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   }
 
   #afterPublish(client: Client, forQueue: boolean): void {
-    if (client.flow.full) this.#stopped.answers = true;
+    if (client.flow.full) {
+      this.#stopped.answers = true;
+      this.#context.counters.limited['receive-maximum']++;
+    }
     if (forQueue && !this.#context.broker.writable) {
       this.#stopped.shard = true;
       this.#hooks.awaitShard(this);
@@ -213,8 +232,9 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       this.#cut('the first packet is not CONNECT');
       return;
     }
+    this.#transport.introduced();
     const { options, broker, sessions } = this.#context;
-    const grant = judgeConnect(packet, options, broker.maxTopicLevels);
+    const grant = judgeConnect(packet, options, broker);
     if ('reasonCode' in grant) {
       this.#refuse(packet, grant);
       return;
@@ -304,7 +324,9 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     this.#answerRefused({ version: packet.version, maximumPacketSize }, refusal);
   }
 
-  #answerRefused(recipient: Recipient, { reasonCode, text }: ConnectRefusal, fault?: string): void {
+  #answerRefused(recipient: Recipient, refusal: ConnectRefusal, fault?: string): void {
+    const { reasonCode, text } = refusal;
+    this.#count(refusal.limit);
     const properties = { reasonString: text };
     encodeConnack(this.#output.writer, recipient, {
       sessionPresent: false,
@@ -325,6 +347,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
 
   #fault({ fault, reasonCode, text }: ProtocolError): void {
     this.#context.counters.protocolErrors++;
+    if (fault === 'packetTooLarge') this.#count('packet-size');
     if (this.#client !== undefined) {
       this.end({ reasonCode: disconnectReason(reasonCode), text });
       return;
@@ -347,12 +370,17 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       return;
     }
     const { reasonCode, text } = ending;
+    this.#count(ending.limit);
     if (client.recipient.version === 5) {
       const properties = { reasonString: text };
       encodeDisconnect(this.#output.writer, client.recipient, { reasonCode, properties });
     }
     this.#leave({ text, by: 'server', returned, reasonCode });
     this.#output.end();
+  }
+
+  #count(limit: MqttLimit | undefined): void {
+    if (limit !== undefined) this.#context.counters.limited[limit]++;
   }
 
   #endIf(ending: ServerEnding | undefined): void {
@@ -440,6 +468,8 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
 
   #enter(state: 'claiming' | 'connected' | 'closing'): void {
     this.#state = state;
+    this.#context.strangers.bytes -= this.#strangerBytes;
+    this.#strangerBytes = 0;
     this.#stateSinceMs = this.#context.broker.clock.now();
   }
 
@@ -496,6 +526,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       this.end({
         reasonCode: ReasonCode.keepAliveTimeout,
         text: 'no packet within 1.5 keep-alives',
+        limit: 'keep-alive',
       });
     }
   }

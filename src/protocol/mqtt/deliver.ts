@@ -127,6 +127,7 @@ export class Outbound implements Channel {
     if (this.#isFree) {
       this.#sendHeld(publication, session.inflightMessage(publication, how));
     } else {
+      this.#countWindow();
       session.hold(publication, how);
       this.#parts.output.ask();
     }
@@ -149,6 +150,7 @@ export class Outbound implements Channel {
     if (this.#mayGo && this.#waiting.length === 0 && this.#quota > 0) {
       this.#sendDelivery(waiting);
     } else {
+      this.#countWindow();
       this.#waiting.push({ ...waiting, delivery: ownedDelivery(waiting.delivery) });
     }
   }
@@ -157,6 +159,11 @@ export class Outbound implements Channel {
   deliverOwn(own: OwnQueue, delivery: Delivery): void {
     if (this.#mayGo && this.#waiting.length === 0 && this.#quota > 0) this.#sendOwn(own, delivery);
     else this.#waiting.push({ own, delivery: ownedDelivery(delivery) });
+  }
+
+  /** A delivery waits because the client holds as many as it may. */
+  #countWindow(): void {
+    if (this.#quota === 0) this.#parts.context.counters.limited['in-flight']++;
   }
 
   replay(replay: Replay): void {

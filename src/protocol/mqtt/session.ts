@@ -93,8 +93,6 @@ export type Held = HeldMessage | HeldDelivery | HeldOwn;
 /** What the store of durable sessions says of the owner that this node is. */
 export interface Ownership {
   readonly handle: SessionHandle;
-  /** Names this life of the session in the keys of its publishes. */
-  readonly incarnation: string;
   /** Another node owns it now, or it has ended; undefined: neither is known. */
   lost: 'taken-over' | 'ended' | undefined;
 }
@@ -238,8 +236,8 @@ export class Session implements Subscriber {
   /** Of a QoS 2 publish; a session that ends with its connection cannot repeat one. */
   publishKey(packetId: number): PublishKey | undefined {
     if (this.owned === undefined) return undefined;
-    const { handle, incarnation } = this.owned;
-    return { session: incarnation, ownerEpoch: handle.ownerEpoch, packetId };
+    const { incarnation, ownerEpoch } = this.owned.handle;
+    return { session: incarnation, ownerEpoch, packetId };
   }
 
   /** The next message that has not expired, taken out. */

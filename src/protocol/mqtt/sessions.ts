@@ -122,7 +122,7 @@ export class Sessions {
 
   #own(owner: SessionOwner, request: AttachRequest, claimed: ClaimedSession): Attached {
     const { clientId, expirySeconds } = request;
-    const { handle, incarnation, present } = claimed;
+    const { handle, present } = claimed;
     const before = this.#entries.get(clientId);
     const isNext = before !== undefined && present && isNextOwner(before.session, claimed);
     if (before !== undefined) before.isSucceeded = true;
@@ -138,7 +138,7 @@ export class Sessions {
     entry.endsAtMs = Number.POSITIVE_INFINITY;
     const { session } = entry;
     session.expirySeconds = expirySeconds;
-    session.own({ handle, incarnation, lost: undefined }, claimed.halves);
+    session.own({ handle, lost: undefined }, claimed.halves);
     this.#restore(session, claimed);
     this.#broker.setConnected(session, true);
     return { session, present };
@@ -159,9 +159,9 @@ export class Sessions {
   #passed(clientId: string, claimed: ClaimedSession): void {
     const entry = this.#entries.get(clientId);
     if (entry === undefined || !claimed.present || !isNextOwner(entry.session, claimed)) return;
-    const { handle, incarnation } = claimed;
+    const { handle } = claimed;
     entry.isSucceeded = true;
-    entry.session.owned = { handle, incarnation, lost: undefined };
+    entry.session.owned = { handle, lost: undefined };
   }
 
   /** The connection is over. Does nothing if another one owns the session by now. */
@@ -251,8 +251,7 @@ export class Sessions {
 }
 
 /** Nobody else owned it between the owner that left this here and the new one. */
-function isNextOwner({ owned }: Session, { handle, incarnation }: ClaimedSession): boolean {
-  return (
-    owned?.incarnation === incarnation && owned.handle.ownerEpoch + 1 === handle.ownerEpoch
-  );
+function isNextOwner({ owned }: Session, { handle }: ClaimedSession): boolean {
+  const before = owned?.handle;
+  return before?.incarnation === handle.incarnation && before.ownerEpoch + 1 === handle.ownerEpoch;
 }

@@ -1,0 +1,285 @@
+/**
+ * Durable sessions on three nodes: any of them claims, consumes and changes, whoever leads. Three
+ * shards as replicas, the client of the product on each.
+ */
+
+import { describe, expect, it } from 'vitest';
+import type {
+  ClaimedSession,
+  ClaimRequest,
+  Offset,
+  QueueConsumer,
+  SessionHandle,
+  StoredSubscription,
+} from '../../src/broker/ports.ts';
+import type { ShardClient } from '../../src/shard/client.ts';
+import { SessionsOfAll } from '../../src/shard/session-store.ts';
+import { ShardCluster } from '../support/shard-cluster.ts';
+import type { ShardNode } from '../support/shard-cluster.ts';
+
+const NAME = '$session/c';
+const LIMITS = { maxMessages: 1_000, maxBytes: 0, overflow: 'drop-head' } as const;
+const origin = { clientId: 'p', protocol: 'mqtt' } as const;
+
+function subscription(filter: string): StoredSubscription {
+  const plain = { noLocal: false, retainAsPublished: false, identifier: 0, wish: '' } as const;
+  return { filter, qos: 1, ...plain, retainHandling: 0 };
+}
+
+function storeOf(client: ShardClient): SessionsOfAll {
+  const nothing = (): void => undefined;
+  return new SessionsOfAll({
+    queues: client.queues,
+    shardOf: () => client,
+    lookUp: async () => {
+      await client.places.barrier();
+      return true;
+    },
+    declare: (definition) => client.admin.declare(definition),
+    maxSessions: 100,
+    keysAreEverywhere: nothing,
+    keyIsIn: nothing,
+    keysAreForgotten: nothing,
+    endKeys: nothing,
+  });
+}
+
+interface Got {
+  readonly text: string;
+  readonly offset: Offset;
+  readonly name: readonly [term: number, number: number];
+  readonly redelivered: boolean;
+}
+
+class Owner {
+  readonly got: Got[] = [];
+  readonly consumer: QueueConsumer;
+  attached = false;
+  cancelled: string | undefined;
+
+  constructor(store: SessionsOfAll, handle: SessionHandle, credit = 100) {
+    this.consumer = store.consume(handle, credit, {
+      attached: () => void (this.attached = true),
+      batchEnd: () => undefined,
+      ended: () => undefined,
+      cancelled: (reason) => void (this.cancelled = reason),
+      delivered: ({ message, offset, term, deliveryNumber, redelivered }) => {
+        const text = Buffer.from(message.payload).toString();
+        this.got.push({ text, offset, name: [term, deliveryNumber], redelivered });
+      },
+    });
+  }
+
+  settle(at: number): void {
+    const { offset, name } = this.got[at] as Got;
+    this.consumer.settle(offset, ...name, 'complete');
+  }
+
+  get texts(): string[] {
+    return this.got.map(({ text }) => text);
+  }
+}
+
+class World {
+  readonly cluster = new ShardCluster(undefined, { ackTimeoutMs: 1e9 });
+  readonly #outcomes: unknown[] = [];
+
+  async start(): Promise<{ leader: ShardNode; others: [ShardNode, ShardNode] }> {
+    await this.cluster.start();
+    const leader = await this.cluster.leading();
+    for (const { id } of this.cluster.nodes) await this.cluster.routedClient(id);
+    const others = this.cluster.nodes.filter((node) => node !== leader);
+    return { leader, others: others as [ShardNode, ShardNode] };
+  }
+
+  client({ routed }: ShardNode): ShardClient {
+    if (routed === undefined) throw new Error('its client is not open');
+    return routed;
+  }
+
+  store(node: ShardNode): SessionsOfAll {
+    return storeOf(this.client(node));
+  }
+
+  claim(node: ShardNode, set: Partial<ClaimRequest> = {}): Promise<ClaimedSession> {
+    const plain = { clientId: 'c', cleanStart: false, expirySeconds: 60, limits: LIMITS };
+    return this.done(this.store(node).claim({ ...plain, ...set }));
+  }
+
+  /** Time passes until it is. */
+  async done<T>(promise: Promise<T>): Promise<T> {
+    let isOver = false;
+    const over = (): void => void (isOver = true);
+    promise.then(over, over);
+    await this.cluster.until(() => isOver);
+    return promise;
+  }
+
+  topics(node: ShardNode): readonly string[] | undefined {
+    return this.client(node).queues.named(NAME)?.topics;
+  }
+
+  async publish(node: ShardNode, texts: readonly string[]): Promise<void> {
+    const client = this.client(node);
+    const queueId = client.queues.named(NAME)?.queueId as never;
+    const before = this.#outcomes.length;
+    const waiter = { enqueued: (_: number, told: unknown): void => void this.#outcomes.push(told) };
+    for (const text of texts) {
+      const payload = Buffer.from(text);
+      const message = {
+        topic: 'a',
+        payload,
+        qos: 1,
+        retain: false,
+        properties: undefined,
+      } as const;
+      client.enqueue([queueId], message, origin, waiter, 1);
+    }
+    await this.cluster.until(() => this.#outcomes.length === before + texts.length);
+    expect(this.#outcomes.every((each) => typeof each === 'number')).toBe(true);
+  }
+
+  async pass(ms: number): Promise<void> {
+    for (let left = ms; left > 0; left -= 100) await this.cluster.step(100);
+  }
+}
+
+const stale = expect.objectContaining({ name: 'SessionError', code: 'stale-owner' });
+
+describe('a session in a cluster', () => {
+  it('is claimed away from another node: what was in flight comes there, in order, marked', async () => {
+    const world = new World();
+    const { leader, others } = await world.start();
+    const [a, b] = others;
+    const first = await world.claim(a);
+    const former = new Owner(world.store(a), first.handle, 3);
+    await world.publish(leader, ['1', '2', '3', '4', '5']);
+    await world.cluster.until(() => former.got.length === 3);
+    former.settle(1);
+    const second = await world.claim(b);
+    expect(second).toMatchObject({ present: true, handle: { ownerEpoch: 2 } });
+    const owner = new Owner(world.store(b), second.handle);
+    await world.cluster.until(() => owner.got.length === 4 && former.cancelled !== undefined);
+    expect(owner.texts).toEqual(['1', '3', '4', '5']);
+    expect(owner.got.map(({ redelivered }) => redelivered)).toEqual([true, true, false, false]);
+    expect(former.cancelled).toBe('taken-over');
+    const late = world.store(a).halve(first.handle, 0 as Offset);
+    await expect(world.done(late)).rejects.toEqual(stale);
+    await expect(world.done(world.store(a).leave(first.handle, 0))).rejects.toEqual(stale);
+  });
+
+  it('captures on every node by what it subscribes to, when that is told', async () => {
+    const world = new World();
+    const { others } = await world.start();
+    const { handle } = await world.claim(others[0]);
+    for (const [filter, unsubscribe] of [
+      ['a/#', []],
+      ['b', ['a/#']],
+      ['c', ['b']],
+    ] as const) {
+      const change = { subscribe: [subscription(filter)], unsubscribe };
+      const promise = world.store(others[0]).change(handle, change);
+      let shown: unknown;
+      const look = (): void => {
+        shown = world.cluster.nodes.map((node) => world.topics(node));
+      };
+      promise.then(look, look);
+      await world.done(promise);
+      expect(shown).toEqual([[filter], [filter], [filter]]);
+    }
+  });
+
+  it('is changed also while a node does not get on, after half a second; at once where it is gone', async () => {
+    const world = new World();
+    const { others } = await world.start();
+    const [a, b] = others;
+    const { handle } = await world.claim(a);
+    await world.cluster.until(() => world.topics(b) !== undefined);
+    world.cluster.links.stalled.add(b.id);
+    const change = { subscribe: [subscription('a/#')], unsubscribe: [] };
+    const begun = world.cluster.clock.monotonicMs();
+    await world.done(world.store(a).change(handle, change));
+    expect(world.cluster.clock.monotonicMs() - begun).toBeGreaterThanOrEqual(490);
+    expect([world.topics(a), world.topics(b)]).toEqual([['a/#'], []]);
+    world.cluster.links.stalled.clear();
+    await world.cluster.until(() => world.topics(b)?.length === 1);
+    world.cluster.links.isolate(b.id);
+    const gone = world.cluster.clock.monotonicMs();
+    const more = { subscribe: [subscription('b')], unsubscribe: [] };
+    await world.done(world.store(a).change(handle, more));
+    expect(world.cluster.clock.monotonicMs() - gone).toBeLessThan(400);
+  });
+
+  it('outlives its leader: owner, halves, fences and what is unsettled, in order', async () => {
+    const world = new World();
+    const { leader, others } = await world.start();
+    const [a, b] = others;
+    const former = await world.claim(b);
+    const { handle } = await world.claim(a);
+    const store = world.store(a);
+    const owner = new Owner(store, handle, 4);
+    const change = { subscribe: [subscription('a')], unsubscribe: [] };
+    await world.done(store.change(handle, change));
+    await world.publish(b, ['1', '2', '3', '4', '5']);
+    await world.cluster.until(() => owner.got.length === 4);
+    await world.done(store.halve(handle, 1 as Offset));
+    owner.settle(0);
+    leader.crash();
+    await world.cluster.leading(leader);
+    owner.consumer.grant(10);
+    await world.cluster.until(() => owner.texts.includes('5'));
+    // What it holds is still its own.
+    expect(owner.texts).toEqual(['1', '2', '3', '4', '5']);
+    expect(owner.cancelled).toBeUndefined();
+    const late = world.store(b).halve(former.handle, 2 as Offset);
+    await expect(world.done(late)).rejects.toEqual(stale);
+    const next = await world.claim(b);
+    expect(next).toMatchObject({ present: true, subscriptions: [{ filter: 'a' }], halves: [1] });
+    const last = new Owner(world.store(b), next.handle);
+    await world.cluster.until(() => last.got.length === 3);
+    expect(last.texts).toEqual(['3', '4', '5']);
+    expect(last.got.every(({ redelivered }) => redelivered)).toBe(true);
+    expect(owner.cancelled).toBe('taken-over');
+  });
+
+  it('of a node that was not reached, and says late what it does: it is refused', async () => {
+    const world = new World();
+    const { others } = await world.start();
+    const [a, b] = others;
+    const { handle } = await world.claim(a);
+    const owner = new Owner(world.store(a), handle);
+    await world.publish(b, ['1', '2']);
+    await world.cluster.until(() => owner.got.length === 2);
+    world.cluster.links.isolate(a.id);
+    const late = [
+      world.store(a).halve(handle, 0 as Offset),
+      world.store(a).change(handle, { subscribe: [subscription('x')], unsubscribe: [] }),
+      world.store(a).leave(handle, 0),
+    ].map((each) => each.catch((error: unknown) => error));
+    const next = await world.claim(b);
+    const taken = new Owner(world.store(b), next.handle);
+    world.cluster.heal();
+    await world.cluster.until(() => owner.cancelled !== undefined);
+    expect(owner.cancelled).toBe('taken-over');
+    expect(await world.done(Promise.all(late))).toEqual([stale, stale, stale]);
+    await world.cluster.until(() => taken.got.length === 2);
+    expect(taken.texts).toEqual(['1', '2']);
+  });
+
+  it('of a node that is lost ends its time later, and not where somebody consumes', async () => {
+    const world = new World();
+    const { leader, others } = await world.start();
+    const [a, b] = others;
+    const { handle } = await world.claim(a, { expirySeconds: 20 });
+    const kept = await world.claim(b, { clientId: 'kept', expirySeconds: 20 });
+    const owners = [new Owner(world.store(a), handle), new Owner(world.store(b), kept.handle)];
+    await world.cluster.until(() => owners.every(({ attached }) => attached));
+    a.crash();
+    await world.pass(45_000);
+    expect(world.topics(leader)).toBeDefined();
+    await world.pass(15_000);
+    await world.cluster.until(() => world.topics(leader) === undefined);
+    expect(world.client(b).queues.named('$session/kept')).toBeDefined();
+    expect(owners[1]?.cancelled).toBeUndefined();
+  });
+});
