@@ -6,13 +6,17 @@
  */
 
 import { type Message, ownedMessage } from './message.ts';
-import type { Publication } from './ports.ts';
+import type { Origin, Publication } from './ports.ts';
 
 export class LivePublication implements Publication {
   message: Message;
   readonly publishedAtMs: number;
   encoder: object | undefined = undefined;
   fanningOut = false;
+  /** Of a retained message that is stored: its place in the queue; -1: it has none. */
+  offset = -1;
+  /** Of a retained message: who published it. */
+  origin: Origin | undefined = undefined;
   #owned: boolean;
 
   constructor(message: Message, publishedAtMs: number, owned: boolean) {

@@ -5,7 +5,8 @@
  * In memory, bounded by count and by bytes; a message for a new topic above either bound is
  * refused, one that takes the place of another is judged by what the whole would then be. Expired
  * ones are never shown, and are removed a few at a time by `sweep`. A walk is cut into steps by its
- * caller (S4): the tree may change between them.
+ * caller (S4): the tree may change between them. What outlives the process is kept elsewhere
+ * (`retained-queue.ts`), and put in here as it was committed, whatever the bounds.
  *
  * MQTT 5.0 sections 3.3.1.3 and 4.7.
  */
@@ -63,20 +64,35 @@ export class Retained {
       this.#remove(topic);
       return true;
     }
-    const before = this.#find(topic)?.publication;
-    const added =
-      keptBytes(publication.message) - (before === undefined ? 0 : keptBytes(before.message));
+    const before = this.peek(topic);
+    const added = addedBytes(publication, before);
     if (before === undefined && this.#count >= this.#limits.maxMessages) return false;
     if (added > 0 && this.#bytes + added > this.#limits.maxBytes) return false;
     publication.keep();
     // A publication of its own: what goes to live subscribers now may have an encoder.
     const kept = new LivePublication(publication.message, publication.publishedAtMs, true);
-    this.#make(topic).publication = kept;
-    if (before === undefined) this.#count++;
-    this.#bytes += added;
+    kept.origin = publication.origin;
+    this.put(topic, kept);
+    return true;
+  }
+
+  /** It is so, whatever the bounds; undefined: the topic has none. */
+  put(topic: string, kept: LivePublication | undefined): void {
+    if (kept === undefined) {
+      this.#remove(topic);
+      return;
+    }
+    const node = this.#make(topic);
+    if (node.publication === undefined) this.#count++;
+    this.#bytes += addedBytes(kept, node.publication);
+    node.publication = kept;
     this.#expiring.delete(topic);
     if (kept.message.properties?.expirySeconds !== undefined) this.#expiring.set(topic, kept);
-    return true;
+  }
+
+  /** Also one that has expired. */
+  peek(topic: string): LivePublication | undefined {
+    return this.#find(topic)?.publication;
   }
 
   get(topic: string): Publication | undefined {
@@ -95,7 +111,7 @@ export class Retained {
   }
 
   /** Looks at up to `maxSteps` messages that have an expiry and removes the expired ones. */
-  sweep(maxSteps: number): void {
+  sweep(maxSteps: number, gone?: (topic: string, expired: LivePublication) => void): void {
     for (let step = 0; step < maxSteps; step++) {
       this.#sweepAt ??= this.#expiring.entries();
       const next = this.#sweepAt.next();
@@ -104,7 +120,9 @@ export class Retained {
         return;
       }
       const [topic, publication] = next.value;
-      if (this.isExpired(publication)) this.#remove(topic);
+      if (!this.isExpired(publication)) continue;
+      this.#remove(topic);
+      gone?.(topic, publication);
     }
   }
 
@@ -149,6 +167,10 @@ export class Retained {
       node = parent;
     }
   }
+}
+
+function addedBytes({ message }: LivePublication, before: LivePublication | undefined): number {
+  return keptBytes(message) - (before === undefined ? 0 : keptBytes(before.message));
 }
 
 interface Frame {

@@ -126,6 +126,8 @@ export const DEFAULT_LIMITS: QueueLimits = {
 const MAX_NAME_LENGTH = 255;
 /** The dead-letter queue of the queue of the name behind it, unless that queue names another. */
 export const DEAD_LETTER_PREFIX = '$dlq/';
+/** The broker's own, in shard 0: the retained messages of all topics, and no other queue. */
+export const RETAINED_QUEUE = '$retained';
 const MAX_TOPICS = 64;
 const MAX_TOPIC_LENGTH = 65_535;
 const MAX_MS = 30 * 24 * 3_600_000;
@@ -138,8 +140,10 @@ const MAX_AMOUNT = 1_125_899_906_842_624;
 /** What is wrong with a definition, in words; undefined when it may be declared. */
 export function definitionProblem(definition: QueueDefinition): string | undefined {
   if (!QUEUE_TYPES.includes(definition.type)) return 'the type is unknown';
+  const { name, type } = definition;
+  const isRetained = name === RETAINED_QUEUE && type === 'classic';
   return (
-    nameProblem(definition.name) ??
+    (isRetained ? undefined : nameProblem(name)) ??
     topicsProblem(definition.topics) ??
     limitsProblem(definition.limits)
   );

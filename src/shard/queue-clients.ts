@@ -25,6 +25,7 @@ import {
   type SettleWaiter,
 } from '../broker/ports.ts';
 import type { Message } from '../broker/message.ts';
+import type { RetainedSource } from '../broker/retained-source.ts';
 import { type QueueId, firstQueueIdOf, shardOf } from '../machine/ids.ts';
 import type { ShardMap } from '../machine/shard-map.ts';
 import { AdminOfAll } from './admin-of-all.ts';
@@ -148,6 +149,10 @@ export class QueueClients implements QueueClient {
     return undefined;
   }
 
+  get retained(): RetainedSource {
+    return this.#zero.retained;
+  }
+
   get isClosed(): boolean {
     return this.#zero.isClosed;
   }
@@ -208,14 +213,14 @@ export class QueueClients implements QueueClient {
     origin: Origin,
     waiter: EnqueueWaiter,
     tag: number,
-    key?: PublishKey,
+    key?: PublishKey | 'as-it-is',
   ): void {
     const client = this.#ofAll(targets);
     if (client === undefined) {
       this.#enqueueApart(targets, message, { origin, waiter, tag, key });
       return;
     }
-    if (key !== undefined) this.#noteKey(key, client);
+    if (key !== undefined && key !== 'as-it-is') this.#noteKey(key, client);
     client.enqueue(targets, message, origin, waiter, tag, key);
   }
 
@@ -237,7 +242,7 @@ export class QueueClients implements QueueClient {
       readonly origin: Origin;
       readonly waiter: EnqueueWaiter;
       readonly tag: number;
-      readonly key: PublishKey | undefined;
+      readonly key: PublishKey | 'as-it-is' | undefined;
     },
   ): void {
     const { origin, waiter, tag, key } = from;
@@ -248,8 +253,9 @@ export class QueueClients implements QueueClient {
       if (part === undefined) parts.set(client, [target]);
       else part.push(target);
     }
-    if (key !== undefined) this.#keys.note(key, [...parts.keys()]);
-    const joined = { parts: parts.size, isKeyed: key !== undefined };
+    const isKeyed = key !== undefined && key !== 'as-it-is';
+    if (isKeyed) this.#keys.note(key, [...parts.keys()]);
+    const joined = { parts: parts.size, isKeyed };
     const place = this.#joiner.begin(waiter, tag, joined);
     for (const [client, part] of parts) {
       client.enqueue(part, message, origin, this.#joiner, place, key);

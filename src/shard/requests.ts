@@ -7,7 +7,8 @@
  *            ["declare", definition, ...]     machine/definitions.ts, `placedData`
  *            ["stop"]
  *            what operators ask: admin-requests.ts; where names live: place-requests.ts;
- *            of members: member-requests.ts; what shards ask each other: transfer-requests.ts
+ *            of members: member-requests.ts; what shards ask each other: transfer-requests.ts;
+ *            of retained messages: retained-requests.ts
  *  reply     stats:   [name, number, name, number, ...]
  *            declare: ["created" | "same" | "updated", ...]
  *            stop:    null
@@ -29,6 +30,12 @@ import { PLACE_REQUESTS, placeRequestData, placeRequestOf } from './place-reques
 import type { PlaceRequest } from './place-requests.ts';
 import { listIn, numberIn, textIn } from './plain-fields.ts';
 import { type PlainData, decodeForeign, encodeRecord } from './record-codec.ts';
+import {
+  RETAINED_REQUESTS,
+  type RetainedRequest,
+  retainedRequestData,
+  retainedRequestOf,
+} from './retained-requests.ts';
 import { ShardError } from './shard-error.ts';
 import { type TransferRequest, transferRequestOf } from './transfer-requests.ts';
 import { CodecError } from './wire.ts';
@@ -47,6 +54,7 @@ export type ShardRequest =
   | MemberRequest
   | PlaceRequest
   | TransferRequest
+  | RetainedRequest
   | AdminRequest;
 
 export function isPlaceRequest(request: ShardRequest): request is PlaceRequest {
@@ -55,6 +63,10 @@ export function isPlaceRequest(request: ShardRequest): request is PlaceRequest {
 
 export function isMemberRequest(request: ShardRequest): request is MemberRequest {
   return (MEMBER_REQUESTS as readonly string[]).includes(request.kind);
+}
+
+export function isRetainedRequest(request: ShardRequest): request is RetainedRequest {
+  return (RETAINED_REQUESTS as readonly string[]).includes(request.kind);
 }
 
 export function encodeRequest(request: ShardRequest): Uint8Array {
@@ -70,6 +82,7 @@ export function encodeRequest(request: ShardRequest): Uint8Array {
       return encodeRecord([request.kind, request.command]);
     default:
       if (isMemberRequest(request)) return encodeRecord(memberRequestData(request));
+      if (isRetainedRequest(request)) return encodeRecord(retainedRequestData(request));
       return encodeRecord(
         isPlaceRequest(request) ? placeRequestData(request) : adminRequestData(request),
       );
@@ -91,6 +104,8 @@ export function decodeRequest(body: Uint8Array): ShardRequest {
       if (place !== undefined) return placeRequestOf(place, rest);
       const ofMembers = MEMBER_REQUESTS.find((each) => each === kind);
       if (ofMembers !== undefined) return memberRequestOf(ofMembers, rest);
+      const retained = RETAINED_REQUESTS.find((each) => each === kind);
+      if (retained !== undefined) return retainedRequestOf(retained, rest);
       const asked = ADMIN_REQUESTS.find((each) => each === kind);
       if (asked === undefined) throw new CodecError('unknown-kind', 'a request of unknown kind');
       return adminRequestOf(asked, rest);

@@ -31,12 +31,18 @@ import type { MemberRequest } from './member-requests.ts';
 import { encodeRecord } from './record-codec.ts';
 import type { PlainData } from './record-codec.ts';
 import type { RecordLoader } from './record-loader.ts';
-import { encodeDeclared, isMemberRequest, isPlaceRequest } from './requests.ts';
+import {
+  encodeDeclared,
+  isMemberRequest,
+  isPlaceRequest,
+  isRetainedRequest,
+} from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { QueueExpiry } from './queue-expiry.ts';
 import { Grace } from './grace.ts';
 import type { SenderStream } from './server.ts';
 import { Sessions, type SessionsOptions } from './sessions.ts';
+import type { RetainedLead } from './retained-reads.ts';
 import { ShardError } from './shard-error.ts';
 import type { ServingOptions } from './serving-options.ts';
 import { TimerDriver } from './timer-driver.ts';
@@ -158,6 +164,12 @@ export class Serving {
 
   get proposals(): Proposals {
     return this.#proposals;
+  }
+
+  /** For what the queue of retained messages asks of who leads. */
+  get lead(): RetainedLead {
+    const upToNow = async (): Promise<void> => void (await this.places.answer({ kind: 'barrier' }));
+    return { proposals: this.#proposals, upToNow };
   }
 
   get sessions(): Sessions {
@@ -448,6 +460,9 @@ export class Serving {
       default:
         if (isMemberRequest(request)) return encodeRecord(this.#ofMembers(request));
         if (isPlaceRequest(request)) return encodeRecord(await this.places.answer(request));
+        if (isRetainedRequest(request)) {
+          return encodeRecord(await this.#options.retained.answer(request));
+        }
         return encodeRecord(await this.#admin.answer(request));
     }
   }

@@ -11,7 +11,7 @@
 import { AdminError } from '../broker/ports.ts';
 import type { WireWriter } from './wire.ts';
 import { writeRequest } from './client-frames.ts';
-import { decodeRefusal, encodeRequest, isPlaceRequest } from './requests.ts';
+import { decodeRefusal, encodeRequest, isPlaceRequest, isRetainedRequest } from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { ShardError } from './shard-error.ts';
 import type { ShardFrame } from './shard-frames.ts';
@@ -133,5 +133,6 @@ export class ShardRequests {
 /** Done twice, it is as if done once. */
 function isRepeatable(request: ShardRequest): boolean {
   const { kind } = request;
-  return kind === 'declare' || kind === 'take-transfer' || isPlaceRequest(request);
+  if (isPlaceRequest(request) || isRetainedRequest(request)) return true;
+  return kind === 'declare' || kind === 'take-transfer';
 }

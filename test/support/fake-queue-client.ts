@@ -31,6 +31,7 @@ import {
   type SettleRequest,
   type SettleWaiter,
 } from '../../src/broker/ports.ts';
+import type { RetainedSource } from '../../src/broker/retained-source.ts';
 import { type FakeConsumer, FakeQueue, type FakeMessage } from './fake-queue.ts';
 import { QueueList } from './queue-list.ts';
 
@@ -56,6 +57,7 @@ export class FakeQueueClient implements QueueClient {
   readonly queues = new QueueList();
   version = 1;
   isShared = false;
+  retained: RetainedSource | undefined = undefined;
   /** Names that were looked for, in order. */
   readonly lookedUp: string[] = [];
   /** What a look finds; false: nobody could be asked. */
@@ -153,7 +155,7 @@ export class FakeQueueClient implements QueueClient {
     origin: Origin,
     waiter: EnqueueWaiter,
     tag: number,
-    key?: PublishKey,
+    key?: PublishKey | 'as-it-is',
   ): void {
     this.keys.push(key);
     const name = key === undefined ? undefined : nameOf(key);
