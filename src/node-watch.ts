@@ -111,7 +111,9 @@ function nodeFigures(watched: Watched | undefined): Figures {
   figures.set('broker/capture-lost', captureLost);
   figures.set('broker/subscriptions', broker.subscriptionCount);
   figures.set('broker/retained', broker.retainedCount);
+  figures.set('broker/retained-bytes', broker.retainedBytes);
   addMqtt(figures, mqtt);
+  addLimited(figures, watched);
   for (const door of mqtt.doors) addDoor(figures, door);
   return figures;
 }
@@ -130,6 +132,17 @@ function addMqtt(figures: Map<string, number>, listener: MqttListener): void {
   figures.set('mqtt-dropped/too-large', counters.droppedTooLarge);
 }
 
+/** What limits held back: some are the protocol's, some the broker's, some both. */
+function addLimited(figures: Map<string, number>, { broker, mqtt }: Watched): void {
+  const { topicTooDeep, topicTooLong, retainedFull } = broker.counters;
+  const { limited } = mqtt.counters;
+  for (const [name, count] of Object.entries(limited)) figures.set(`limited/${name}`, count);
+  figures.set('limited/topic-levels', limited['topic-levels'] + topicTooDeep);
+  figures.set('limited/topic-length', limited['topic-length'] + topicTooLong);
+  figures.set('limited/retained', retainedFull);
+  figures.set('limited/session-queue', mqtt.sessions.totals.dropped);
+}
+
 /** Of all doors together. */
 function addDoor(figures: Map<string, number>, { counters, arriving }: Door): void {
   const add = (name: string, value: number): void => {
@@ -138,6 +151,9 @@ function addDoor(figures: Map<string, number>, { counters, arriving }: Door): vo
   add('mqtt/handshakes', arriving);
   add('mqtt-turned-away/connections', counters.aboveMaximum);
   add('mqtt-turned-away/handshakes', counters.aboveArriving);
+  add('mqtt-turned-away/address-connections', counters.aboveNetwork);
+  add('mqtt-turned-away/address-handshakes', counters.aboveNetworkArriving);
+  add('mqtt-turned-away/address-rate', counters.aboveRate);
   add('mqtt-turned-away/slow', counters.tooSlow);
   add('mqtt-turned-away/tls', counters.tlsFailed);
   add('mqtt-turned-away/upgrade', counters.upgradeRefused);

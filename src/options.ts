@@ -26,7 +26,7 @@ import {
 } from './machine/default-definition.ts';
 import type { QueueDefinition, QueueLimits, QueueType } from './machine/definitions.ts';
 import type { OpsOptions } from './ops/ops-options.ts';
-import type { NetDoorOptions } from './protocol/doors/net-door.ts';
+import type { NetDoorOptions, PerNetwork } from './protocol/doors/net-door.ts';
 import type { ServerTlsSettings } from './protocol/doors/server-tls.ts';
 import type { TlsOptions } from './protocol/doors/tls-way.ts';
 import type { WebSocketOptions } from './protocol/doors/upgrade.ts';
@@ -106,7 +106,7 @@ export type DoorSettings = Omit<NetDoorOptions, 'tls'> & {
   readonly clients?: TlsOptions['clients'];
 };
 
-type ListenerKeys = Omit<Config['server']['mqtt']['tls'], 'client_certificates'>;
+type ListenerKeys = Config['server']['mqtt']['tcp'];
 
 /** The main thread's half of the shard. */
 export interface ClientSettings {
@@ -163,6 +163,7 @@ export function brokerOptions(config: Config): BrokerOptions {
     maxQueues,
     ...(type === 'off' ? {} : { autoQueue: (name) => autoQueue(name, type) }),
     maxTopicLevels: server.mqtt.max_topic_levels,
+    maxTopicLength: server.mqtt.max_topic_length,
     maxRetainedMessages: retained.max_messages,
     maxRetainedBytes: retained.max_bytes,
   };
@@ -188,6 +189,7 @@ export function mqttSettings({ server, sessions }: Config): Partial<MqttOptions>
     receiveMaximum: mqtt.receive_maximum,
     topicAliasMaximum: mqtt.topic_alias_maximum,
     keepAliveMaximumSeconds: mqtt.keep_alive_maximum / 1000,
+    maxHandshakeBytes: mqtt.max_handshake_bytes,
     maxClientIdLength: mqtt.max_client_id_length,
     maxInflight: mqtt.max_inflight,
     maxBufferedBytes: mqtt.max_buffered,
@@ -204,8 +206,7 @@ export function mqttSettings({ server, sessions }: Config): Partial<MqttOptions>
 export function mqttDoors({ server }: Config): DoorSettings[] {
   const { tcp, tls, ws, wss } = server.mqtt;
   return [
-    // Over TCP nobody is on the way for longer than a turn.
-    ...doorAt('tcp', 'mqtt', { ...tcp, max_handshakes: tcp.max_connections }),
+    ...doorAt('tcp', 'mqtt', tcp),
     ...doorAt('tls', 'mqtts', tls).map((door) => ({ ...door, clients: tls.client_certificates })),
     ...doorAt('ws', 'ws', ws).map((door) => ({ ...door, webSocket: webSocketOf(ws) })),
     ...doorAt('wss', 'wss', wss).map((door) => ({
@@ -223,10 +224,27 @@ function doorAt(name: string, scheme: Scheme, keys: ListenerKeys): DoorSettings[
     scheme,
     place: keys.addr,
     maxConnections: keys.max_connections,
-    maxArriving: keys.max_handshakes,
+    maxArriving: keys.max_handshakes ?? keys.max_connections,
     connectTimeoutMs: keys.connect_timeout,
+    perNetwork: perNetworkOf(keys),
   };
   return [door];
+}
+
+function perNetworkOf(keys: ListenerKeys): PerNetwork {
+  const { max_connections: connections, max_handshakes: handshakes } = keys;
+  const { connection_rate: perSecond, connection_burst: burst, ...own } = keys.per_address;
+  return {
+    maxConnections: own.max_connections ?? nineTenths(connections),
+    maxArriving: own.max_handshakes ?? nineTenths(handshakes ?? connections),
+    rate: perSecond === 0 ? undefined : { perSecond, burst },
+    ipv6Bits: own.ipv6_prefix,
+  };
+}
+
+/** So that others find a place, whatever one address does. */
+function nineTenths(all: number): number {
+  return Math.ceil(all * 0.9);
 }
 
 function webSocketOf(ws: Config['server']['mqtt']['ws']): WebSocketOptions {

@@ -8,7 +8,7 @@ import { LOG_LIMITS } from '#storage';
 import { BROKER_DEFAULTS } from '../src/broker/broker.ts';
 import { type Config, parseConfig } from '../src/config/config.ts';
 import { KEYS } from '../src/config/keys.ts';
-import type { Key, Leaf } from '../src/config/schema.ts';
+import type { Key, Leaf, SectionKey } from '../src/config/schema.ts';
 import { defaultDefinition } from '../src/machine/default-definition.ts';
 import { QUEUE_TYPES, definitionProblem } from '../src/machine/definitions.ts';
 import {
@@ -125,9 +125,9 @@ const TLS = ['server.mqtt.tls.addr=127.0.0.1:8883', TLS_FILES];
 const WSS = ['server.mqtt.wss.addr=127.0.0.1:8884', TLS_FILES];
 
 /** All keys of a section, but for the one that says where. */
-function eachOf(path: string, { keys }: { keys: object }, beside: readonly string[]) {
-  const names = Object.keys(keys).filter((name) => name !== 'addr');
-  return Object.fromEntries(names.map((name) => [`${path}.${name}`, beside]));
+function eachOf(path: string, { keys }: SectionKey, beside: readonly string[]) {
+  const named = leaves(keys, `${path}.`).filter((each) => each.path !== `${path}.addr`);
+  return Object.fromEntries(named.map((each) => [each.path, beside]));
 }
 const SERVER = KEYS.keys.server.keys;
 

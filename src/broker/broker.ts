@@ -46,6 +46,8 @@ import { Wills } from './will.ts';
 export interface BrokerOptions {
   /** Most levels of a topic name or filter. Default 128, 1 to 65,535. */
   readonly maxTopicLevels?: number;
+  /** Longest topic name or filter, in UTF-16 units. Default 65,535, from 1. */
+  readonly maxTopicLength?: number;
   /** Topics whose route is kept ready. Default 16,384, 1 to 1,000,000. */
   readonly maxRoutes?: number;
   /** Retained messages. Default 100,000, 0 to 10,000,000. */
@@ -63,6 +65,7 @@ export interface BrokerOptions {
 
 export const BROKER_DEFAULTS = {
   maxTopicLevels: 128,
+  maxTopicLength: 65_535,
   maxRoutes: 16_384,
   maxRetainedMessages: 100_000,
   maxRetainedBytes: 256 * 1024 * 1024,
@@ -84,6 +87,10 @@ export interface BrokerCounters {
   unansweredRefused: number;
   /** Publishes refused during the call. */
   refused: number;
+  /** Of these, by the limit that they met. */
+  topicTooDeep: number;
+  topicTooLong: number;
+  retainedFull: number;
 }
 
 const UNLOGGED = 0 as Unlogged;
@@ -93,6 +100,7 @@ const SWEEP_STEPS = 10_000;
 export class MemoryBroker implements Broker, EnqueueWaiter {
   readonly clock: Clock;
   readonly maxTopicLevels: number;
+  readonly maxTopicLength: number;
   readonly counters: BrokerCounters = {
     published: 0,
     fannedOut: 0,
@@ -101,6 +109,9 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     captureLost: 0,
     unansweredRefused: 0,
     refused: 0,
+    topicTooDeep: 0,
+    topicTooLong: 0,
+    retainedFull: 0,
   };
   readonly #queues: QueueClient;
   readonly #router: Router;
@@ -126,6 +137,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     const settings = { ...BROKER_DEFAULTS, ...options };
     this.clock = clock;
     this.maxTopicLevels = settings.maxTopicLevels;
+    this.maxTopicLength = settings.maxTopicLength;
     this.#queues = queues;
     this.#router = new Router(queues.queues, settings);
     this.#retained = new Retained(clock, {
@@ -191,6 +203,10 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     return this.#router.lostByShares;
   }
 
+  get retainedBytes(): number {
+    return this.#retained.bytes;
+  }
+
   get retainedCount(): number {
     return this.#retained.count;
   }
@@ -203,7 +219,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.#readQueues();
     this.counters.published++;
     const route = this.#router.route(message.topic);
-    if (route === undefined) return this.#refuse('topic-too-deep');
+    if (route === undefined) return this.#refuseTopic(message.topic);
     if (route.reserved) return this.#refuse('topic-reserved');
     const { origin, key } = publisher;
     if (!route.forQueues) {
@@ -252,7 +268,10 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     const publication = new LivePublication(message, publishedAtMs, false);
     if (message.retain) {
       publication.origin = origin;
-      if (!(this.#kept ?? this.#retained).set(publication)) return 'retained-full';
+      if (!(this.#kept ?? this.#retained).set(publication)) {
+        this.counters.retainedFull++;
+        return 'retained-full';
+      }
     }
     this.#fanOut(publication, route, subscriber);
     return undefined;
@@ -297,6 +316,15 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   #captureUnawaited(message: Message, { unawaited }: Route, origin: Origin): void {
     this.counters.captured++;
     this.#queues.enqueue(unawaited, message, origin, this.#captureLosses, 0);
+  }
+
+  #refuseTopic({ length }: string): PublishRefusal {
+    if (length > this.maxTopicLength) {
+      this.counters.topicTooLong++;
+      return this.#refuse('topic-too-long');
+    }
+    this.counters.topicTooDeep++;
+    return this.#refuse('topic-too-deep');
   }
 
   #refuse(refusal: PublishRefusal): PublishRefusal {

@@ -377,6 +377,7 @@ export const PUBLISH_REFUSALS = [
   'retained-full',
   /** More topic levels than configured. */
   'topic-too-deep',
+  'topic-too-long',
   /** Only the broker itself speaks there (`$SYS/...`). */
   'topic-reserved',
 ] as const;
@@ -406,6 +407,8 @@ export interface Broker {
   readonly clock: Clock;
   /** The most levels that a topic name or a filter may have. */
   readonly maxTopicLevels: number;
+  /** The longest topic name or filter, in UTF-16 units. */
+  readonly maxTopicLength: number;
   /** The node that leads shard 0, as far as this one knows; '': nobody knows. */
   readonly leader: string;
   /**
@@ -414,7 +417,7 @@ export interface Broker {
    * waits: a message for a queue is enqueued unanswered (QoS 0), and a refusal is counted.
    */
   publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome;
-  /** `filter` is valid, within `maxTopicLevels`, and does not begin with `$queue/`. */
+  /** `filter` is valid, within both bounds of topics, and does not begin with `$queue/`. */
   subscribe(subscriber: Subscriber, filter: string, options: SubscriptionOptions): void;
   /** False when there was no such subscription; `share` as it was subscribed. */
   unsubscribe(subscriber: Subscriber, filter: string, share?: string): boolean;

@@ -59,8 +59,16 @@ interface Subscription {
 const NO_QUEUES: readonly QueueId[] = [];
 const NO_TARGETS: readonly RouteTarget[] = [];
 
+export interface RouterOptions {
+  readonly maxTopicLevels: number;
+  /** In UTF-16 units. */
+  readonly maxTopicLength: number;
+  readonly maxRoutes: number;
+}
+
 export class Router {
   readonly #maxTopicLevels: number;
+  readonly #maxTopicLength: number;
   readonly #maxRoutes: number;
   readonly #subscriptions = new TopicTrie<Subscription>();
   /** By subscriber and filter, to find what an unsubscribe means. */
@@ -74,9 +82,10 @@ export class Router {
   /** The same for those of `$queue/`. */
   #queueVersion = 0;
 
-  constructor(queues: QueueDirectory, options: { maxTopicLevels: number; maxRoutes: number }) {
+  constructor(queues: QueueDirectory, options: RouterOptions) {
     this.#queues = new QueueRoutes(queues);
     this.#maxTopicLevels = options.maxTopicLevels;
+    this.#maxTopicLength = options.maxTopicLength;
     this.#maxRoutes = options.maxRoutes;
   }
 
@@ -134,13 +143,14 @@ export class Router {
     return true;
   }
 
-  /** Undefined when the topic has more levels than allowed. */
+  /** Undefined when the topic is longer, or has more levels, than allowed. */
   route(topic: string): Route | undefined {
     const kept = this.#routes.get(topic);
     if (kept !== undefined) {
       if (kept.version === (kept.forQueues ? this.#queueVersion : this.#version)) return kept;
       this.#forget(topic, kept);
     }
+    if (topic.length > this.#maxTopicLength) return undefined;
     if (countLevels(topic, this.#maxTopicLevels) > this.#maxTopicLevels) return undefined;
     const route = topic.startsWith(QUEUE_PREFIX) ? this.#queueRoute(topic) : this.#liveRoute(topic);
     if (topic.length <= MAX_KEPT_TOPIC_LENGTH) this.#keep(topic, route);

@@ -3,13 +3,68 @@
  * transport, with what all of them have and what only it has. Part of the one table in `keys.ts`.
  */
 
-import { address, choice, duration, section, size, text, texts, whole } from './schema.ts';
+import {
+  address,
+  choice,
+  duration,
+  section,
+  size,
+  text,
+  texts,
+  whole,
+  wholeOrAuto,
+} from './schema.ts';
 
 const WHERE =
   'Where to listen: `host:port`, or `off`. Without a host every interface is meant; port 0 lets ' +
   'the system choose. Outside loopback only with `allow_anonymous: true`';
 
 const ORIGINS_MAX = 100;
+
+/** As many as a listener may have. */
+const PER_ADDRESS_MAX = 1_000_000;
+
+/** What one address may have of a listener. */
+const perAddress = section(
+  'What one address may have of this listener: IPv4 as it is, IPv6 by its network. Loopback is an ' +
+    'address like others, and so is a proxy: whoever comes through one counts as it.',
+  {
+    max_connections: wholeOrAuto({
+      about: 'Connections at a time; further ones are closed at once. 0 is no bound.',
+      auto: 'nine tenths of `max_connections`',
+      min: 0,
+      max: PER_ADDRESS_MAX,
+    }),
+    max_handshakes: wholeOrAuto({
+      about: 'Open handshakes at a time; further ones are closed at once. 0 is no bound.',
+      auto: 'nine tenths of `max_handshakes`',
+      min: 0,
+      max: PER_ADDRESS_MAX,
+    }),
+    connection_rate: whole({
+      about: 'New connections a second; further ones are closed at once. 0 is no bound.',
+      fallback: 1_000,
+      min: 0,
+      max: 1_000_000,
+    }),
+    connection_burst: whole({
+      about: 'New connections that may come at once, after a while without any.',
+      fallback: 20_000,
+      min: 1,
+      max: 1_000_000,
+    }),
+    ipv6_prefix: whole({
+      about: 'The bits of an IPv6 address that name its network.',
+      fallback: 64,
+      min: 16,
+      max: 128,
+    }),
+  },
+);
+
+const HANDSHAKES =
+  'Open handshakes at a time: connections whose client has not sent its whole CONNECT. Further ' +
+  'ones are closed at once. Each lasts for `connect_timeout` at most.';
 
 function listener(fallback: string, where = `${WHERE}.`) {
   return {
@@ -26,14 +81,13 @@ function listener(fallback: string, where = `${WHERE}.`) {
       min: '100ms',
       max: '10m',
     }),
+    per_address: perAddress,
   };
 }
 
 const handshakes = {
   max_handshakes: whole({
-    about:
-      'Connections that are not through their handshakes yet, at a time; further ones are closed ' +
-      'at once. Each costs about 64 KiB at most, for `connect_timeout` at most.',
+    about: `${HANDSHAKES} Each costs about 64 KiB at most.`,
     fallback: 1_000,
     min: 1,
     max: 100_000,
@@ -102,10 +156,15 @@ function originProblem(origin: string): string | undefined {
   return `is no origin: ${hint}`;
 }
 
-export const mqttTcp = section(
-  'MQTT over TCP: 3.1.1 and 5.0 on one port.',
-  listener('127.0.0.1:1883'),
-);
+export const mqttTcp = section('MQTT over TCP: 3.1.1 and 5.0 on one port.', {
+  ...listener('127.0.0.1:1883'),
+  max_handshakes: wholeOrAuto({
+    about: `${HANDSHAKES} What they sent is bounded by \`server.mqtt.max_handshake_bytes\`.`,
+    auto: 'as many as `max_connections`',
+    min: 1,
+    max: 1_000_000,
+  }),
+});
 
 export const mqttWs = section('MQTT over WebSocket, for browsers and through proxies.', {
   ...listener('off'),

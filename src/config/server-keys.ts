@@ -87,6 +87,14 @@ const mqtt = section('What MQTT clients may do, and what they cost at most.', {
     max: '65535s',
     step: '1s',
   }),
+  max_handshake_bytes: size({
+    about:
+      'Bytes of CONNECT packets that are not whole yet, of all connections together; whoever ' +
+      'sends more is cut.',
+    fallback: '64MiB',
+    min: '1MiB',
+    max: '16GiB',
+  }),
   max_client_id_length: whole({
     about: 'Longest client id, in UTF-16 units.',
     fallback: 256,
@@ -127,6 +135,14 @@ const mqtt = section('What MQTT clients may do, and what they cost at most.', {
   max_topic_levels: whole({
     about: 'Levels of a topic name or filter.',
     fallback: 128,
+    min: 1,
+    max: 65_535,
+  }),
+  max_topic_length: whole({
+    about:
+      'Longest topic name or filter, in UTF-16 units; 65535 is as long as MQTT knows. Each ' +
+      'subscription and each retained message keeps its own in memory.',
+    fallback: 65_535,
     min: 1,
     max: 65_535,
   }),

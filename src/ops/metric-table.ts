@@ -6,6 +6,7 @@
  */
 
 import { ALARM_KINDS, SEPARATOR } from './figures.ts';
+import { LIMIT_METRICS } from './limit-metrics.ts';
 import { type MetricRow, each, of } from './metric-row.ts';
 import { PEER_METRICS } from './peer-metrics.ts';
 import { RAFT_METRICS } from './raft-metrics.ts';
@@ -28,20 +29,24 @@ export const METRICS: readonly MetricRow[] = [
   {
     name: 'fluxmq_mqtt_handshakes',
     kind: 'gauge',
-    help: 'MQTT connections that are not through TLS and the WebSocket upgrade yet.',
+    help: 'MQTT connections whose client has not said who it is yet, by a whole CONNECT.',
     series: of('mqtt/handshakes'),
   },
   {
     name: 'fluxmq_mqtt_turned_away_total',
     kind: 'counter',
     help:
-      'Connections closed before they were in: above max_connections, above max_handshakes, not ' +
-      'through in time, TLS or a certificate that failed, HTTP that may not become a WebSocket.',
+      'Connections closed before they were in: above max_connections or max_handshakes, above ' +
+      'what per_address says of one address, no CONNECT in time (slow), TLS or a certificate ' +
+      'that failed, HTTP that may not become a WebSocket.',
     series: each(
       'reason',
       'mqtt-turned-away',
       'connections',
       'handshakes',
+      'address-connections',
+      'address-handshakes',
+      'address-rate',
       'slow',
       'tls',
       'upgrade',
@@ -375,6 +380,7 @@ export const METRICS: readonly MetricRow[] = [
     help: 'Bytes of the newest part of the log that are in memory.',
     series: of('payloads/cached-bytes'),
   },
+  ...LIMIT_METRICS,
   ...RAFT_METRICS,
   ...PEER_METRICS,
   {

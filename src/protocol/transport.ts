@@ -24,7 +24,9 @@ export interface Transport {
 
   /** Once, at the start: bytes come from the next turn on. */
   attach(events: TransportEvents): void;
-  /** The client said who it is, and may come in: what holds for strangers ends. */
+  /** The client said who it is: its handshake is over, whatever becomes of it. */
+  introduced(): void;
+  /** It may come in: what holds for strangers ends. */
   admitted(): void;
   /** The bytes belong to the transport from here on, and are never changed by anybody. */
   write(bytes: Uint8Array): void;
@@ -74,7 +76,7 @@ export interface Door {
   /** Where it listens, with the port that the system chose for port 0; undefined: it does not. */
   readonly address: Address | undefined;
   readonly counters: DoorCounters;
-  /** Those on their way in: accepted, and not through TLS and the WebSocket upgrade. */
+  /** Open handshakes: accepted, and its client has not said who it is. */
   readonly arriving: number;
   /** Resolves when it accepts; rejects with the error of the system. */
   open(keeper: DoorKeeper): Promise<void>;
@@ -92,9 +94,15 @@ export interface DoorCounters {
   accepted: number;
   /** Closed at once: as many connections as there may be. */
   aboveMaximum: number;
-  /** Closed at once: as many on their way in as there may be. */
+  /** Closed at once: as many open handshakes as there may be. */
   aboveArriving: number;
-  /** Cut: not through TLS and upgrade in time. */
+  /** Closed at once: as many connections of its network as there may be. */
+  aboveNetwork: number;
+  /** Closed at once: as many open handshakes of its network as there may be. */
+  aboveNetworkArriving: number;
+  /** Closed at once: its network opens them faster than it may. */
+  aboveRate: number;
+  /** Cut: did not say who it is in time. */
   tooSlow: number;
   /** TLS that failed, and certificates that do not do. */
   tlsFailed: number;
@@ -107,6 +115,9 @@ export function doorCounters(): DoorCounters {
     accepted: 0,
     aboveMaximum: 0,
     aboveArriving: 0,
+    aboveNetwork: 0,
+    aboveNetworkArriving: 0,
+    aboveRate: 0,
     tooSlow: 0,
     tlsFailed: 0,
     upgradeRefused: 0,

@@ -4,6 +4,7 @@
  */
 
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { AdminError } from '../../src/broker/ports.ts';
 import { ExitCode } from '../../src/cli/exit-codes.ts';
 import { type FakeQueueAdmin, fakeDefinition } from '../support/fake-queue-admin.ts';
 import { Operator, onTerminal } from './operator.ts';
@@ -154,6 +155,45 @@ describe('queue peek', () => {
     expect(cut.length).toBeLessThan(3_000);
     expect(cut).toContain('97952 more characters: --full shows them');
     expect(await told('queue', 'peek', 'orders', '--full')).toContain('x'.repeat(100_000));
+  });
+});
+
+describe('a move whose leader is lost', () => {
+  const lost = new AdminError('unavailable', 'the leader was lost: what was done is not known');
+
+  function losesLeaders(times: number): void {
+    let left = times;
+    admin.gate = () => {
+      const isMove = admin.asked.at(-1)?.startsWith('move') === true;
+      return isMove && left-- > 0 ? Promise.reject(lost) : Promise.resolve();
+    };
+  }
+
+  beforeEach(() => {
+    admin.add(fakeDefinition('$dlq/orders'));
+    admin.add(fakeDefinition('orders'));
+    for (let i = 0; i < 3; i += 1) admin.publish('$dlq/orders', '');
+  });
+
+  it('is asked for again where all are to go, and says that its count is a lower bound', async () => {
+    losesLeaders(2);
+    expect(await told('queue', 'move', '$dlq/orders', '--to-source')).toBe(
+      '$dlq/orders: at least 3 messages on the way to the source\n',
+    );
+    admin.publish('$dlq/orders', '');
+    losesLeaders(1);
+    expect(await objects('queue', 'move', '$dlq/orders', 'orders')).toEqual([
+      { queue: '$dlq/orders', group: 'default', to: 'orders', moved: 1, at_least: true },
+    ]);
+  });
+
+  it('ends where it is lost each time, and where only so many may go', async () => {
+    losesLeaders(3);
+    const given = await run('queue', 'move', '$dlq/orders', '--to-source');
+    expect([given.code, given.stderr]).toEqual([ExitCode.refused, `fluxmq: ${lost.message}\n`]);
+    losesLeaders(1);
+    const bounded = await run('queue', 'move', '$dlq/orders', 'orders', '--max', '2');
+    expect([bounded.code, bounded.stderr]).toEqual([ExitCode.refused, `fluxmq: ${lost.message}\n`]);
   });
 });
 

@@ -155,8 +155,9 @@ export class FakeQueueClient implements QueueClient {
     origin: Origin,
     waiter: EnqueueWaiter,
     tag: number,
-    key?: PublishKey | 'as-it-is',
+    wanted?: PublishKey | 'as-it-is',
   ): void {
+    const key = wanted === 'as-it-is' ? undefined : wanted;
     this.keys.push(key);
     const name = key === undefined ? undefined : nameOf(key);
     // A second publish of a key is told that it is stored, which it is.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that tests call, where they are missing, and with the word bench those that benchmarks
-# compare with: Debian packages, as root. Says nothing when all of them are there; ends with the command to run
+# Installs the programs that tests call, where they are missing, with the word long those of `npm run test:long`
+# too, and with the word bench those that benchmarks compare with: Debian packages, as root. Says nothing when all of them are there; ends with the command to run
 # when it may not install.
 set -euo pipefail
 
@@ -19,6 +19,11 @@ need openssl sh -c 'command -v openssl'
 # They check their own completion scripts.
 need zsh sh -c 'command -v zsh'
 need fish sh -c 'command -v fish'
+
+if [ "${1:-}" = long ]; then
+  # Runs the page of examples/browser.
+  need chromium test -x /usr/bin/chromium
+fi
 
 if [ "${1:-}" = bench ]; then
   need mosquitto sh -c 'command -v mosquitto'

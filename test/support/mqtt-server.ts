@@ -12,7 +12,11 @@ import { connect, type Socket } from 'node:net';
 import mqttPacket, { type Packet } from 'mqtt-packet';
 
 import { type BrokerOptions, MemoryBroker } from '../../src/broker/broker.ts';
-import { NetDoor, type NetDoorOptions } from '../../src/protocol/doors/net-door.ts';
+import {
+  NetDoor,
+  type NetDoorOptions,
+  type PerNetwork,
+} from '../../src/protocol/doors/net-door.ts';
 import type { TlsOptions } from '../../src/protocol/doors/tls-way.ts';
 import type { WebSocketOptions } from '../../src/protocol/doors/upgrade.ts';
 import { MqttListener } from '../../src/protocol/mqtt/listener.ts';
@@ -50,7 +54,10 @@ export type ServerSettings = Partial<
   /** Also listen so; with `tls`, over that too. */
   readonly webSocket?: Partial<WebSocketOptions>;
   readonly tls?: TlsOptions;
+  readonly perNetwork?: Partial<PerNetwork>;
 };
+
+const UNBOUNDED: PerNetwork = { maxConnections: 0, maxArriving: 0, rate: undefined, ipv6Bits: 64 };
 
 const WEB_SOCKET: WebSocketOptions = {
   path: '/mqtt',
@@ -91,10 +98,12 @@ export class MqttServer {
       connectTimeoutMs = 10_000,
       webSocket,
       tls,
+      perNetwork,
       ...mqtt
     } = settings;
     const place = { host: '127.0.0.1', port: 0 };
-    const door = { place, maxConnections, maxArriving, connectTimeoutMs };
+    const each = { ...UNBOUNDED, ...perNetwork };
+    const door = { place, maxConnections, maxArriving, connectTimeoutMs, perNetwork: each };
     const doors = [new NetDoor({ ...door, key: 'tcp', scheme: 'mqtt' })];
     const upgrade = { ...WEB_SOCKET, ...webSocket };
     if (webSocket !== undefined) {

@@ -4,7 +4,14 @@
  */
 
 import { Command } from 'commander';
-import type { GroupSummary, Position, QueueDetail } from '../../broker/ports.ts';
+import type { AdminClient } from '../../admin/client.ts';
+import {
+  AdminError,
+  type GroupSummary,
+  type MoveWish,
+  type Position,
+  type QueueDetail,
+} from '../../broker/ports.ts';
 import { readPosition } from '../../config/positions.ts';
 import { readDuration } from '../../config/values.ts';
 import { positiveCount } from '../client-options.ts';
@@ -25,6 +32,8 @@ interface MoveFlags extends BrokerFlags {
 const EVERYTHING = 1_000_000_000;
 /** So many are moved by one request, which has a deadline. */
 const STEP = 10_000;
+/** So often, one after the other, a step is asked for whose outcome nobody knows. */
+const TRIES = 3;
 const NAMES_SHOWN = 10;
 
 export function moveCommand(): Command {
@@ -46,21 +55,49 @@ async function move(from: string, to: string | undefined, flags: MoveFlags): Pro
     const group = groupOf(await client.show(from), flags.group);
     // What came in meanwhile is left, so that messages that come back do not go round.
     const most = Math.min(flags.max, group.depth);
-    let moved = 0;
-    while (moved < most) {
-      const max = Math.min(STEP, most - moved);
-      const step = await client.move({ name: from, group: group.name, to: to ?? '', max });
-      moved += step;
-      if (step < max) break;
-      if (process.stderr.isTTY && moved < most) process.stderr.write(`${count(moved)} ...\n`);
-    }
+    const wish = { name: from, group: group.name, to: to ?? '' };
+    const tries = flags.max === EVERYTHING ? TRIES : 1;
+    const { moved, isAll } = await moveUpTo(client, wish, { most, tries });
     const where = to === undefined ? 'the source' : visible(to);
+    const known = isAll ? { moved } : { moved, at_least: true };
+    const told = `${isAll ? '' : 'at least '}${several(moved, 'message')}`;
     await print([
       flags.json === true
-        ? jsonLine({ queue: from, group: group.name, to: to ?? null, moved })
-        : `${visible(from)}: ${several(moved, 'message')} on the way to ${where}`,
+        ? jsonLine({ queue: from, group: group.name, to: to ?? null, ...known })
+        : `${visible(from)}: ${told} on the way to ${where}`,
     ]);
   });
+}
+
+/**
+ * In steps. What was moved is settled in its queue and not moved again, so a step whose leader was
+ * lost may be taken once more where everything is to go; how many it had moved is then not known.
+ */
+async function moveUpTo(
+  client: AdminClient,
+  wish: Omit<MoveWish, 'max'>,
+  { most, tries }: { readonly most: number; readonly tries: number },
+): Promise<{ readonly moved: number; readonly isAll: boolean }> {
+  let moved = 0;
+  let isAll = true;
+  let left = tries;
+  while (moved < most) {
+    const max = Math.min(STEP, most - moved);
+    let step: number;
+    try {
+      step = await client.move({ ...wish, max });
+    } catch (error) {
+      left--;
+      if (left === 0 || !(error instanceof AdminError) || error.code !== 'unavailable') throw error;
+      isAll = false;
+      continue;
+    }
+    left = tries;
+    moved += step;
+    if (step < max) break;
+    if (process.stderr.isTTY && moved < most) process.stderr.write(`${count(moved)} ...\n`);
+  }
+  return { moved, isAll };
 }
 
 /** The group that is meant where none is named: the only one. */

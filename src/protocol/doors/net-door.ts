@@ -1,24 +1,32 @@
 /**
  * One address at which clients come in over TCP, by itself or with TLS and a WebSocket on it. It
- * counts and bounds: connections at a time, those on their way in, and the time that this takes.
+ * counts and bounds: connections at a time, of one network too and how fast it opens them, those on
+ * their way in, and the time that this takes.
  *
- *     accept -> [TLS] -> [upgrade] -> transport, to whoever keeps the door
+ *     accept -> judged -> [TLS] -> [upgrade] -> transport, to whoever keeps the door
  *
- * One that is slow, silent or no client at all costs its own place on the way and nothing else.
+ * One that is slow, silent or no client at all costs its own place on the way and nothing else. Who
+ * is turned away is closed before a byte of it is read. A network is that of the socket: behind a
+ * proxy all clients are one, as nothing that a stranger says of his address is believed.
  */
 
 import { type Server, type Socket, createServer } from 'node:net';
 import {
   type Address,
   type Door,
+  type DoorClock,
   type DoorCounters,
   type DoorKeeper,
   type Scheme,
   doorCounters,
 } from '../transport.ts';
-import { Arrivals } from './arrivals.ts';
+import type { Rate } from '../token-bucket.ts';
+import { networkOf } from './address-network.ts';
+import { type Arrival, Arrivals, type ArrivalRefusal } from './arrivals.ts';
+import { type NetworkRefusal, Networks } from './networks.ts';
 import { type Entrant, SocketTransport } from './socket-transport.ts';
 import { type TlsOptions, TlsWay } from './tls-way.ts';
+import { TurnedAway } from './turned-away.ts';
 import { Upgrade, type WebSocketOptions } from './upgrade.ts';
 import { WebSocketTransport } from './websocket-transport.ts';
 
@@ -29,12 +37,25 @@ export interface NetDoorOptions {
   readonly place: Address;
   /** At a time; further ones are closed at once. */
   readonly maxConnections: number;
-  /** Of those, on their way in at a time; further ones are closed at once. */
+  /** Of those, open handshakes at a time; further ones are closed at once. */
   readonly maxArriving: number;
+  readonly perNetwork: PerNetwork;
   /** From accepting a connection until its client has said who it is. */
   readonly connectTimeoutMs: number;
   readonly tls?: TlsOptions;
   readonly webSocket?: WebSocketOptions;
+}
+
+/** What one network may have; whoever wants more is closed at once. */
+export interface PerNetwork {
+  /** Connections at a time; 0: no bound. */
+  readonly maxConnections: number;
+  /** Open handshakes at a time; 0: no bound. */
+  readonly maxArriving: number;
+  /** Of new connections; undefined: no bound. */
+  readonly rate: Rate | undefined;
+  /** The bits of an IPv6 address that name the network, 1 to 128; IPv4 counts whole. */
+  readonly ipv6Bits: number;
 }
 
 const BACKLOG = 1024;
@@ -47,6 +68,8 @@ export class NetDoor implements Door {
   readonly counters: DoorCounters = doorCounters();
   readonly #options: NetDoorOptions;
   readonly #arrivals: Arrivals;
+  readonly #networks: Networks;
+  readonly #turnedAway: TurnedAway;
   readonly #webSockets = new Set<WebSocketTransport>();
   /** Who they are by their certificates. */
   readonly #identities = new WeakMap<Socket, string>();
@@ -57,7 +80,10 @@ export class NetDoor implements Door {
     this.key = options.key;
     this.place = options.place;
     this.#options = options;
-    this.#arrivals = new Arrivals(options.maxArriving);
+    const { maxArriving, perNetwork } = options;
+    this.#arrivals = new Arrivals({ max: maxArriving, maxOfNetwork: perNetwork.maxArriving });
+    this.#networks = new Networks(perNetwork);
+    this.#turnedAway = new TurnedAway(options.key);
   }
 
   get address(): Address | undefined {
@@ -86,8 +112,8 @@ export class NetDoor implements Door {
     const { log } = keeper;
     server.on('drop', (data) => {
       this.counters.aboveMaximum++;
-      const fields = { remote: data?.remoteAddress, listener: this.key };
-      log.warn(fields, 'a connection above max_connections was closed');
+      const told = { why: 'above max_connections', remote: data?.remoteAddress ?? '?' };
+      this.#turnedAway.tell(log, told, keeper.clock.now());
     });
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -104,6 +130,7 @@ export class NetDoor implements Door {
 
   sweep(now: number): void {
     this.counters.tooSlow += this.#arrivals.sweep(now);
+    this.#networks.sweep(now);
     for (const webSocket of this.#webSockets) webSocket.sweep(now);
   }
 
@@ -121,16 +148,10 @@ export class NetDoor implements Door {
   /** What becomes of a socket that was accepted. */
   #way(keeper: DoorKeeper): (socket: Socket) => void {
     const { tls, webSocket } = this.#options;
-    if (tls === undefined && webSocket === undefined) {
-      return (socket) => {
-        const deadlineMs = this.#deadline(keeper);
-        keeper.entered(new SocketTransport(socket, this.#entrant(socket, deadlineMs)));
-      };
-    }
     const last = webSocket === undefined ? this.#secured(keeper) : this.#upgrade(keeper, webSocket);
     const first = tls === undefined ? last : this.#tls(keeper, tls, last);
     return (socket) => {
-      if (this.#arrives(socket, keeper)) first(socket);
+      if (this.#comesIn(socket, keeper)) first(socket);
     };
   }
 
@@ -157,9 +178,9 @@ export class NetDoor implements Door {
   /** The end of the way without a WebSocket. */
   #secured(keeper: DoorKeeper): (socket: Socket) => void {
     return (socket) => {
-      const deadlineMs = this.#arrivals.through(socket);
-      if (deadlineMs === undefined) socket.destroy();
-      else keeper.entered(new SocketTransport(socket, this.#entrant(socket, deadlineMs)));
+      const arrival = this.#arrivals.through(socket);
+      if (arrival === undefined) socket.destroy();
+      else keeper.entered(new SocketTransport(socket, this.#entrant(socket, arrival)));
     };
   }
 
@@ -167,13 +188,13 @@ export class NetDoor implements Door {
     const { log } = keeper;
     const upgrade = new Upgrade(options, {
       through: (webSocket, socket) => {
-        const deadlineMs = this.#arrivals.through(socket);
-        if (deadlineMs === undefined) {
+        const arrival = this.#arrivals.through(socket);
+        if (arrival === undefined) {
           webSocket.on('error', () => undefined).terminate();
           return;
         }
         const { pingIntervalMs } = options;
-        const entrant = { ...this.#entrant(socket, deadlineMs), pingIntervalMs };
+        const entrant = { ...this.#entrant(socket, arrival), pingIntervalMs };
         const transport = new WebSocketTransport(webSocket, socket, entrant);
         this.#webSockets.add(transport);
         socket.on('close', () => this.#webSockets.delete(transport));
@@ -193,25 +214,65 @@ export class NetDoor implements Door {
     return (socket) => upgrade.take(socket);
   }
 
-  /** False: there are too many on their way, and it is gone. */
-  #arrives(socket: Socket, keeper: DoorKeeper): boolean {
+  /** False: it may not, and is gone. */
+  #comesIn(socket: Socket, keeper: DoorKeeper): boolean {
     // Whoever holds it for a while may have no listener: it would end the process.
     socket.on('error', () => undefined);
-    if (this.#arrivals.add(socket, this.#deadline(keeper))) return true;
-    this.counters.aboveArriving++;
+    const { clock, log } = keeper;
+    const refusal = this.#refusal(socket, clock);
+    if (refusal === undefined) return true;
     socket.destroy();
+    if (refusal === 'gone') return false;
+    this.counters[COUNTED[refusal]]++;
+    this.#turnedAway.tell(log, { why: WORDS[refusal], remote: remoteOf(socket) }, clock.now());
     return false;
   }
 
-  #deadline({ clock }: DoorKeeper): number {
-    return clock.now() + this.#options.connectTimeoutMs;
+  #refusal(socket: Socket, clock: DoorClock): NetworkRefusal | ArrivalRefusal | 'gone' | undefined {
+    const { remoteAddress } = socket;
+    // Closed by the other side before it was looked at.
+    if (remoteAddress === undefined) return 'gone';
+    const { perNetwork, connectTimeoutMs } = this.#options;
+    const network = networkOf(remoteAddress, perNetwork.ipv6Bits);
+    const now = clock.now();
+    const refused = this.#networks.enter(network, now);
+    if (refused !== undefined) return refused;
+    const arrival = this.#arrivals.add(socket, network, now + connectTimeoutMs);
+    if (typeof arrival === 'string') {
+      this.#networks.leave(network, now);
+      return arrival;
+    }
+    socket.once('close', () => {
+      this.#arrivals.remove(arrival);
+      this.#networks.leave(network, clock.now());
+    });
+    return undefined;
   }
 
-  #entrant(socket: Socket, deadlineMs: number): Entrant {
-    const identity = this.#identities.get(socket);
-    return { remote: remoteOf(socket), scheme: this.scheme, identity, deadlineMs };
+  #entrant(socket: Socket, arrival: Arrival): Entrant {
+    return {
+      remote: remoteOf(socket),
+      scheme: this.scheme,
+      identity: this.#identities.get(socket),
+      deadlineMs: arrival.deadlineMs,
+      introduced: () => this.#arrivals.remove(arrival),
+    };
   }
 }
+
+const COUNTED = {
+  connections: 'aboveNetwork',
+  rate: 'aboveRate',
+  handshakes: 'aboveArriving',
+  'network-handshakes': 'aboveNetworkArriving',
+} as const satisfies Record<NetworkRefusal | ArrivalRefusal, keyof DoorCounters>;
+
+const WORDS = {
+  connections: 'above per_address.max_connections',
+  rate: 'above per_address.connection_rate',
+  handshakes: 'above max_handshakes',
+  'network-handshakes': 'above per_address.max_handshakes',
+} as const satisfies Record<NetworkRefusal | ArrivalRefusal, string>;
 
 /** Told in the log: it comes from a stranger. */
 const ORIGIN_TOLD_MAX = 200;

@@ -13,6 +13,8 @@ export interface Entrant {
   readonly scheme: Scheme;
   readonly identity: string | undefined;
   readonly deadlineMs: number;
+  /** To be called when it has said who it is. */
+  readonly introduced: () => void;
 }
 
 export class SocketTransport implements Transport {
@@ -21,6 +23,7 @@ export class SocketTransport implements Transport {
   readonly identity: string | undefined;
   readonly deadlineMs: number;
   readonly #socket: Socket;
+  #introduced: (() => void) | undefined;
 
   constructor(socket: Socket, entrant: Entrant) {
     this.#socket = socket;
@@ -28,6 +31,7 @@ export class SocketTransport implements Transport {
     this.scheme = entrant.scheme;
     this.identity = entrant.identity;
     this.deadlineMs = entrant.deadlineMs;
+    this.#introduced = entrant.introduced;
   }
 
   get waiting(): number {
@@ -47,6 +51,11 @@ export class SocketTransport implements Transport {
       why = error.code ?? 'error';
     });
     socket.on('close', () => events.closed(why));
+  }
+
+  introduced(): void {
+    this.#introduced?.();
+    this.#introduced = undefined;
   }
 
   /** Over a bare stream nothing is kept of a stranger beyond what its protocol keeps. */

@@ -31,6 +31,7 @@ export class WebSocketTransport implements Transport {
   readonly deadlineMs: number;
   readonly #webSocket: WebSocket;
   readonly #socket: Socket;
+  #introduced: (() => void) | undefined;
   readonly #pingIntervalMs: number;
   #admitted = false;
   #strangerBytes = 0;
@@ -49,6 +50,7 @@ export class WebSocketTransport implements Transport {
     this.scheme = entrant.scheme;
     this.identity = entrant.identity;
     this.deadlineMs = entrant.deadlineMs;
+    this.#introduced = entrant.introduced;
   }
 
   get waiting(): number {
@@ -72,6 +74,11 @@ export class WebSocketTransport implements Transport {
     socket.on('data', (chunk: Uint8Array) => this.#arrived(chunk.length));
     socket.on('drain', () => events.drained());
     socket.on('close', () => events.closed(this.#why));
+  }
+
+  introduced(): void {
+    this.#introduced?.();
+    this.#introduced = undefined;
   }
 
   admitted(): void {

@@ -28,6 +28,7 @@ import {
   expiryAtDisconnect,
   judgeConnect,
 } from './handshake.ts';
+import type { MqttLimit } from './limits.ts';
 import { Output } from './output.ts';
 import type { ClientPacket, ConnectPacket, DisconnectPacket } from './packet.ts';
 import type { ProtocolError } from './protocol-error.ts';
@@ -39,6 +40,12 @@ import type { TurnMember } from './turn.ts';
 const WORK_PER_TURN = 10_000;
 /** From the last word of the server to the end of the transport, at most. */
 const CLOSING_MS = 5000;
+
+const TOO_MANY_SESSIONS: ConnectRefusal = {
+  reasonCode: ReasonCode.quotaExceeded,
+  text: 'too many sessions',
+  limit: 'sessions',
+};
 
 export interface ConnectionHooks {
   /** The shard is behind: call `shardWritable` when it is not. */
@@ -59,6 +66,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #workTurn = -1;
   /** Why nothing is read now. */
   readonly #stopped = { share: false, shard: false, answers: false, output: false };
+  #strangerBytes = 0;
   #lastReadMs: number;
   #stateSinceMs: number;
   #writtenAtSweep = 0;
@@ -81,6 +89,17 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     this.#lastReadMs = this.#context.broker.clock.now();
     this.#decoder.push(chunk);
     this.#read();
+    if (this.#state === 'connecting') this.#owesConnect(chunk.length);
+  }
+
+  /** What a stranger sent is kept until its CONNECT is whole. */
+  #owesConnect(bytes: number): void {
+    const { strangers, options } = this.#context;
+    this.#strangerBytes += bytes;
+    strangers.bytes += bytes;
+    if (strangers.bytes <= options.maxHandshakeBytes) return;
+    this.#count('handshake-bytes');
+    this.#cut('too many bytes of CONNECT packets that are not whole');
   }
 
   #read(): void {
@@ -89,7 +108,10 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       this.#workTurn = turn.number;
       this.#work = WORK_PER_TURN;
     }
-    if (this.#output.waiting > options.maxBufferedBytes) this.#stopped.output = true;
+    if (this.#output.waiting > options.maxBufferedBytes && !this.#stopped.output) {
+      this.#stopped.output = true;
+      counters.limited.buffered++;
+    }
     while (!this.#isStopped) {
       if (this.#work <= 0) {
         this.#stopped.share = true;
@@ -176,7 +198,10 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   }
 
   #afterPublish(client: Client, forQueue: boolean): void {
-    if (client.flow.full) this.#stopped.answers = true;
+    if (client.flow.full) {
+      this.#stopped.answers = true;
+      this.#context.counters.limited['receive-maximum']++;
+    }
     if (forQueue && !this.#context.broker.writable) {
       this.#stopped.shard = true;
       this.#hooks.awaitShard(this);
@@ -190,8 +215,9 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       this.#cut('the first packet is not CONNECT');
       return;
     }
+    this.#transport.introduced();
     const { options, broker, sessions, counters, log } = this.#context;
-    const grant = judgeConnect(packet, options, broker.maxTopicLevels);
+    const grant = judgeConnect(packet, options, broker);
     if ('reasonCode' in grant) {
       this.#refuse(packet, grant);
       return;
@@ -202,7 +228,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       expirySeconds: grant.sessionExpirySeconds,
     });
     if (attached === undefined) {
-      this.#refuse(packet, { reasonCode: ReasonCode.quotaExceeded, text: 'too many sessions' });
+      this.#refuse(packet, TOO_MANY_SESSIONS);
       return;
     }
     const { session, present } = attached;
@@ -253,7 +279,9 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     this.#answerRefused({ version: packet.version, maximumPacketSize }, refusal);
   }
 
-  #answerRefused(recipient: Recipient, { reasonCode, text }: ConnectRefusal, fault?: string): void {
+  #answerRefused(recipient: Recipient, refusal: ConnectRefusal, fault?: string): void {
+    const { reasonCode, text } = refusal;
+    this.#count(refusal.limit);
     const properties = { reasonString: text };
     encodeConnack(this.#output.writer, recipient, {
       sessionPresent: false,
@@ -274,6 +302,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
 
   #fault({ fault, reasonCode, text }: ProtocolError): void {
     this.#context.counters.protocolErrors++;
+    if (fault === 'packetTooLarge') this.#count('packet-size');
     if (this.#client !== undefined) {
       this.end({ reasonCode: disconnectReason(reasonCode), text });
       return;
@@ -296,12 +325,17 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       return;
     }
     const { reasonCode, text } = ending;
+    this.#count(ending.limit);
     if (client.recipient.version === 5) {
       const properties = { reasonString: text };
       encodeDisconnect(this.#output.writer, client.recipient, { reasonCode, properties });
     }
     this.#leave({ text, by: 'server', returned, reasonCode });
     this.#output.end();
+  }
+
+  #count(limit: MqttLimit | undefined): void {
+    if (limit !== undefined) this.#context.counters.limited[limit]++;
   }
 
   #endIf(ending: ServerEnding | undefined): void {
@@ -388,6 +422,8 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
 
   #enter(state: 'connected' | 'closing'): void {
     this.#state = state;
+    this.#context.strangers.bytes -= this.#strangerBytes;
+    this.#strangerBytes = 0;
     this.#stateSinceMs = this.#context.broker.clock.now();
   }
 
@@ -442,6 +478,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       this.end({
         reasonCode: ReasonCode.keepAliveTimeout,
         text: 'no packet within 1.5 keep-alives',
+        limit: 'keep-alive',
       });
     }
   }

@@ -2,6 +2,7 @@
 
 import type { Broker } from '../../broker/ports.ts';
 import type { Logger } from '../../telemetry/logger.ts';
+import { type LimitCounts, limitCounts, type MqttLimit } from './limits.ts';
 import type { MqttOptions } from './options.ts';
 import type { Sessions } from './sessions.ts';
 import type { Turn } from './turn.ts';
@@ -13,6 +14,13 @@ export interface MqttContext {
   readonly turn: Turn;
   readonly log: Logger;
   readonly counters: MqttCounters;
+  readonly strangers: Strangers;
+}
+
+/** Those who have not said who they are. */
+export interface Strangers {
+  /** Bytes of their CONNECT packets so far. */
+  bytes: number;
 }
 
 /** Plain numbers, copied by whoever shows them. */
@@ -31,6 +39,7 @@ export interface MqttCounters {
   droppedTooLarge: number;
   refusedPublishes: number;
   protocolErrors: number;
+  readonly limited: LimitCounts;
 }
 
 export function mqttCounters(): MqttCounters {
@@ -43,6 +52,7 @@ export function mqttCounters(): MqttCounters {
     droppedTooLarge: 0,
     refusedPublishes: 0,
     protocolErrors: 0,
+    limited: limitCounts(),
   };
 }
 
@@ -52,4 +62,6 @@ export function mqttCounters(): MqttCounters {
 export interface Ending<Reason extends number> {
   readonly reasonCode: Reason;
   readonly text: string;
+  /** Where it is a limit: counted when it is said. */
+  readonly limit?: MqttLimit;
 }

@@ -121,6 +121,7 @@ export class Outbound implements Channel {
     if (this.#isFree) {
       this.#sendHeld(publication, session.inflightMessage(publication, how));
     } else {
+      this.#countWindow();
       session.hold(publication, how);
       this.#parts.output.ask();
     }
@@ -143,8 +144,14 @@ export class Outbound implements Channel {
     if (this.#mayGo && this.#waiting.length === 0 && this.#quota > 0) {
       this.#sendDelivery(waiting);
     } else {
+      this.#countWindow();
       this.#waiting.push({ ...waiting, delivery: ownedDelivery(waiting.delivery) });
     }
+  }
+
+  /** A delivery waits because the client holds as many as it may. */
+  #countWindow(): void {
+    if (this.#quota === 0) this.#parts.context.counters.limited['in-flight']++;
   }
 
   replay(replay: Replay): void {

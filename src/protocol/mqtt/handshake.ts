@@ -9,6 +9,7 @@
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 
+import type { Broker } from '../../broker/ports.ts';
 import { SYSTEM_PREFIX } from '../../broker/queue-topic.ts';
 import { type MqttOptions, NEVER_SECONDS } from './options.ts';
 import type { Ending } from './context.ts';
@@ -33,10 +34,13 @@ export interface Grant {
   readonly terse: boolean;
 }
 
+/** What a broker says of topics. */
+type TopicBounds = Pick<Broker, 'maxTopicLevels' | 'maxTopicLength'>;
+
 export function judgeConnect(
   packet: ConnectPacket,
   options: MqttOptions,
-  maxTopicLevels: number,
+  bounds: TopicBounds,
 ): Grant | ConnectRefusal {
   const { version, clientId, will, properties } = packet;
   if (properties?.authenticationMethod !== undefined) {
@@ -47,9 +51,10 @@ export function judgeConnect(
   const nameless = clientId === '' && version === 4 && !packet.cleanStart;
   if (nameless || clientId.length > options.maxClientIdLength) {
     const reasonCode = ReasonCode.clientIdentifierNotValid;
-    return { reasonCode, text: nameless ? 'no client id' : 'the client id is too long' };
+    if (nameless) return { reasonCode, text: 'no client id' };
+    return { reasonCode, text: 'the client id is too long', limit: 'client-id' };
   }
-  const refused = will && judgeWill(will, options, maxTopicLevels);
+  const refused = will && judgeWill(will, options, bounds);
   if (refused !== undefined) return refused;
   return {
     // Unguessable, so that nobody takes over the session of a stranger.
@@ -67,7 +72,7 @@ export function judgeConnect(
 function judgeWill(
   { topic, payload, qos, retain, properties }: Will,
   options: MqttOptions,
-  maxTopicLevels: number,
+  { maxTopicLevels, maxTopicLength }: TopicBounds,
 ): ConnectRefusal | undefined {
   // [MQTT-3.2.2-12], [MQTT-3.2.2-13]
   if (qos > options.maxQos) {
@@ -79,7 +84,11 @@ function judgeWill(
   }
   if (topicLevels(topic, maxTopicLevels) > maxTopicLevels) {
     const reasonCode = ReasonCode.topicNameInvalid;
-    return { reasonCode, text: 'the will topic has too many levels' };
+    return { reasonCode, text: 'the will topic has too many levels', limit: 'topic-levels' };
+  }
+  if (topic.length > maxTopicLength) {
+    const reasonCode = ReasonCode.topicNameInvalid;
+    return { reasonCode, text: 'the will topic is too long', limit: 'topic-length' };
   }
   if (topic.startsWith(SYSTEM_PREFIX)) {
     return { reasonCode: ReasonCode.topicNameInvalid, text: 'only the broker publishes to $SYS/' };

@@ -49,6 +49,7 @@ export class MqttListener {
       turn: new Turn(),
       log,
       counters: this.counters,
+      strangers: { bytes: 0 },
     };
     broker.onWritable(() => this.#shardWritable());
   }

@@ -40,6 +40,11 @@ export interface MqttOptions {
    * held to it only if it asks for none. Default 0 (no bound), 0 to 65,535.
    */
   readonly keepAliveMaximumSeconds: number;
+  /**
+   * Bytes of CONNECT packets that are not whole yet, of all connections together. Default 64 MiB, 1
+   * MiB to 16 GiB.
+   */
+  readonly maxHandshakeBytes: number;
   /** Longest client id, in UTF-16 units. Default 256, 23 to 65,535. */
   readonly maxClientIdLength: number;
   /**
@@ -87,6 +92,7 @@ export const MQTT_DEFAULTS: MqttOptions = {
   receiveMaximum: 1024,
   topicAliasMaximum: 64,
   keepAliveMaximumSeconds: 0,
+  maxHandshakeBytes: 64 * MIB,
   maxClientIdLength: 256,
   maxInflight: 128,
   maxBufferedBytes: 4 * MIB,
@@ -110,6 +116,7 @@ const MQTT_RANGES = {
   receiveMaximum: [1, 65_535],
   topicAliasMaximum: [0, 65_535],
   keepAliveMaximumSeconds: [0, 65_535],
+  maxHandshakeBytes: [MIB, 16_384 * MIB],
   maxClientIdLength: [23, 65_535],
   maxInflight: [1, 65_535],
   maxBufferedBytes: [64 * KIB, 1024 * MIB],

@@ -12,8 +12,13 @@ export const ENDINGS = {
   receiveMaximum: {
     reasonCode: ReasonCode.receiveMaximumExceeded,
     text: 'more publishes in flight than the receive maximum',
+    limit: 'receive-maximum',
   },
-  alias: { reasonCode: ReasonCode.topicAliasInvalid, text: 'a topic alias above the maximum' },
+  alias: {
+    reasonCode: ReasonCode.topicAliasInvalid,
+    text: 'a topic alias above the maximum',
+    limit: 'topic-alias',
+  },
   unknownAlias: {
     reasonCode: ReasonCode.protocolError,
     text: 'a topic alias that stands for nothing',

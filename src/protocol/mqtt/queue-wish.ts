@@ -16,11 +16,14 @@
 import type { Position } from '../../broker/ports.ts';
 import { isReserved, parseQueueTopic } from '../../broker/queue-topic.ts';
 import type { SubscribePacket, Subscription } from './packet.ts';
+import type { MqttLimit } from './limits.ts';
 import { ReasonCode, type SubscribeReason } from './reason-codes.ts';
 
 export interface SubscribeRefusal {
   readonly reasonCode: Exclude<SubscribeReason, 0 | 1 | 2>;
   readonly text: string;
+  /** Where it is a limit: counted when it is said. */
+  readonly limit?: MqttLimit;
 }
 
 /** Kept with the subscription, and asked for again when the session is resumed. */

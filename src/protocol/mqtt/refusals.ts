@@ -55,6 +55,7 @@ export const REFUSALS = {
   ],
   'retained-full': [ReasonCode.quotaExceeded, 'too many retained messages'],
   'topic-too-deep': [ReasonCode.topicNameInvalid, 'the topic has too many levels'],
+  'topic-too-long': [ReasonCode.topicNameInvalid, 'the topic is too long'],
   'topic-reserved': [ReasonCode.topicNameInvalid, 'only the broker publishes to $SYS/'],
   'too-many-queues': [
     ReasonCode.quotaExceeded,

@@ -114,7 +114,7 @@ export class Subscriptions {
 
   #answered(pending: Pending, at: number, answer: SubscribeReason | SubscribeRefusal): void {
     const { reasonCodes, texts, begin } = pending;
-    if (typeof answer === 'object') texts.add(answer.text);
+    if (typeof answer === 'object') this.#refused(answer, texts);
     reasonCodes[at] = typeof answer === 'object' ? answer.reasonCode : answer;
     if (--pending.unanswered > 0) return;
     this.#pending--;
@@ -133,6 +133,11 @@ export class Subscriptions {
     for (const start of begin) start();
   }
 
+  #refused({ text, limit }: SubscribeRefusal, texts: Set<string>): void {
+    texts.add(text);
+    if (limit !== undefined) this.#parts.context.counters.limited[limit]++;
+  }
+
   #subscribeOne(
     pending: Pending,
     request: Request,
@@ -143,8 +148,9 @@ export class Subscriptions {
     const missing = notOffered(request.subscription, context.options);
     if (missing !== undefined) return missing;
     const ofQueue = filter.startsWith(QUEUE_PREFIX);
-    const { maxTopicLevels } = context.broker;
+    const { maxTopicLevels, maxTopicLength } = context.broker;
     if (topicLevels(filter, maxTopicLevels) > maxTopicLevels) return TOO_DEEP;
+    if (topicFilter.length > maxTopicLength) return TOO_LONG;
     const isNew = !session.subscriptions.has(topicFilter);
     const count = session.subscriptions.size + consumers.unanswered;
     if (isNew && count >= context.options.maxSubscriptions) return TOO_MANY;
@@ -275,14 +281,22 @@ export class Subscriptions {
 const TOO_DEEP: SubscribeRefusal = {
   reasonCode: ReasonCode.topicFilterInvalid,
   text: 'the filter has too many levels',
+  limit: 'topic-levels',
+};
+const TOO_LONG: SubscribeRefusal = {
+  reasonCode: ReasonCode.topicFilterInvalid,
+  text: 'the filter is too long',
+  limit: 'topic-length',
 };
 const TOO_MANY: SubscribeRefusal = {
   reasonCode: ReasonCode.quotaExceeded,
   text: 'too many subscriptions',
+  limit: 'subscriptions',
 };
 const TOO_MANY_PENDING: SubscribeRefusal = {
   reasonCode: ReasonCode.quotaExceeded,
   text: 'too many SUBSCRIBEs wait for their queues',
+  limit: 'pending-subscribes',
 };
 const QOS_0: SubscribeRefusal = {
   reasonCode: ReasonCode.implementationSpecificError,

@@ -259,10 +259,10 @@ describe('S1: a stranger', () => {
     slow.socket.write('GET /mqtt HTTP/1.1\r\nHost: a\r\nX-Slow:');
     const upgraded = await open();
     const door = server.listener.doors[1];
-    await until(() => door?.arriving === 2);
+    await until(() => door?.arriving === 3);
     server.clock.advance(999);
     server.listener.sweep();
-    expect(door?.arriving).toBe(2);
+    expect(door?.arriving).toBe(3);
     expect(server.listener.connectionCount).toBe(1);
     server.clock.advance(1);
     server.listener.sweep();
@@ -270,7 +270,7 @@ describe('S1: a stranger', () => {
     expect(await slow.body()).toBe('');
     expect(await upgraded.rest()).toEqual([]);
     await until(() => door?.arriving === 0);
-    expect(door?.counters.tooSlow).toBe(2);
+    expect(door?.counters.tooSlow).toBe(3);
   });
 
   test('P3: as many as there may be on their way keep nobody out who is in', async () => {
