@@ -33,6 +33,12 @@ export interface Message {
   readonly properties: MessageProperties | undefined;
 }
 
+/** Who published: stamped by the broker under the reserved `_flux.` prefix. */
+export interface Origin {
+  readonly clientId: string;
+  readonly protocol: 'mqtt';
+}
+
 /** The same with bytes of its own: the receive buffer may go. */
 export function ownedMessage(message: Message): Message {
   const { topic, payload, qos, retain, properties } = message;

@@ -11,7 +11,7 @@ import type { Committed } from '../machine/committed.ts';
 import type { Position, PublishKey } from '../machine/command.ts';
 import type { Capture, DefaultGroup, QueueDefinition, QueueType } from '../machine/definitions.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
-import type { Message } from './message.ts';
+import type { Message, Origin } from './message.ts';
 import type { RetainedSource } from './retained-source.ts';
 import type { RetainedCursor, Subscriber, SubscriptionOptions } from './subscriber.ts';
 
@@ -19,6 +19,13 @@ export type { Committed } from '../machine/committed.ts';
 export type { Position, PublishKey } from '../machine/command.ts';
 export type { QueueDefinition } from '../machine/definitions.ts';
 export type { Offset, QueueId } from '../machine/ids.ts';
+export type { Origin } from './message.ts';
+export type {
+  OffsetRange,
+  RetainedPart,
+  RetainedSource,
+  StoredRetained,
+} from './retained-source.ts';
 export type {
   Match,
   Publication,
@@ -352,12 +359,6 @@ export interface QueueAdmin {
   /** The group's new floor. */
   seek(name: string, group: string, position: Position): Promise<Offset>;
   deleteGroup(name: string, group: string): Promise<void>;
-}
-
-/** Who published: stamped by the broker under the reserved `_flux.` prefix. */
-export interface Origin {
-  readonly clientId: string;
-  readonly protocol: 'mqtt';
 }
 
 // ------------------------------------------------------------------------------------------

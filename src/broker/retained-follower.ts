@@ -36,7 +36,7 @@ export class RetainedFollower {
   #leads = false;
   #isComparing = false;
   #mustCompare = false;
-  /** Since this node leads, everything was compared: garbage of before its time is not forgotten. */
+  /** Since this node leads, everything was compared: no garbage of before is forgotten. */
   #hasCompared = false;
   #settling: Promise<void> | undefined;
   /** What was given to the shard and is not settled yet, in order. */

@@ -1,6 +1,6 @@
 /**
- * What is retained, as it is committed in the queue of retained messages, and on top of it what this
- * node has published and not seen there yet.
+ * What is retained, as it is committed in the queue of retained messages, and on top of it what
+ * this node has published and not seen there yet.
  *
  * ```
  *   publish ---> shown at once ---(its number is committed, and this node has read so far)---+
@@ -132,7 +132,7 @@ export class RetainedQueue {
     return this.#byOffset.has(offset);
   }
 
-  /** It was read and is not kept any more: something newer, which this node did not see, ended it. */
+  /** It was read and is not kept any more: something newer that this node did not see ended it. */
   lose(offset: number): void {
     const lost = this.#byOffset.get(offset);
     if (lost === undefined) return;

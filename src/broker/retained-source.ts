@@ -8,8 +8,7 @@
  */
 
 import type { QueueId } from '../machine/ids.ts';
-import type { Message } from './message.ts';
-import type { Origin } from './ports.ts';
+import type { Message, Origin } from './message.ts';
 
 export interface StoredRetained {
   readonly offset: number;

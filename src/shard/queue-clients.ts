@@ -21,11 +21,11 @@ import {
   type QueueConsumer,
   type QueueDirectory,
   type QueueInfo,
+  type RetainedSource,
   type SettleRequest,
   type SettleWaiter,
 } from '../broker/ports.ts';
 import type { Message } from '../broker/message.ts';
-import type { RetainedSource } from '../broker/retained-source.ts';
 import { type QueueId, firstQueueIdOf, shardOf } from '../machine/ids.ts';
 import type { ShardMap } from '../machine/shard-map.ts';
 import { AdminOfAll } from './admin-of-all.ts';

@@ -7,13 +7,14 @@
  */
 
 import { AdminError } from '../broker/ports.ts';
-import type { QueueDirectory, QueueId } from '../broker/ports.ts';
 import type {
   OffsetRange,
+  QueueDirectory,
+  QueueId,
   RetainedPart,
   RetainedSource,
   StoredRetained,
-} from '../broker/retained-source.ts';
+} from '../broker/ports.ts';
 import { DEFAULT_LIMITS, RETAINED_QUEUE } from '../machine/definitions.ts';
 import type { PlacedDefinition } from '../machine/definitions.ts';
 import { countIn } from './plain-fields.ts';

@@ -1,14 +1,13 @@
 /**
- * The queue of retained messages as a replica of shard 0 tells it to its node: what is in it, as far
- * as it is applied here, whoever leads; and, where this node leads, how far it goes now, and that
- * messages of it are settled.
+ * The queue of retained messages as a replica of shard 0 tells it to its node: what is in it, as
+ * far as it is applied here, whoever leads; and, where this node leads, how far it goes now, and
+ * that messages of it are settled.
  *
  * A read that finds nothing new waits for the next message, or for `WAIT_MS`: who asks again and
  * again costs nothing while nothing comes. Holds nothing that outlives the process.
  */
 
-import { AdminError } from '../broker/ports.ts';
-import type { OffsetRange } from '../broker/retained-source.ts';
+import { AdminError, type OffsetRange } from '../broker/ports.ts';
 import { MAX_RANGE } from '../machine/command.ts';
 import { RETAINED_QUEUE } from '../machine/definitions.ts';
 import { DEFAULT_GROUP, type LogIndex, type Offset, type QueueId } from '../machine/ids.ts';
@@ -117,13 +116,13 @@ export class RetainedReads {
   }
 
   async #read(request: Extract<RetainedRequest, { kind: 'read-retained' }>): Promise<PlainData> {
-    const { machine, loader, log, lead } = this.#options;
+    const { machine, loader, log } = this.#options;
     const { node, from, until } = request;
     const end = await this.#end();
     if (end < until) log.hasten?.();
     if (end <= from) await this.#next();
     const queueId = this.#queueId();
-    const leads = lead() !== undefined;
+    const leads = this.#options.lead() !== undefined;
     const nothing = { next: from, leads, boot: 0, number: 0, messages: [] };
     if (queueId === undefined) return storedPartData(nothing);
     await loader.until(() => [...machine.queueKeys(queueId), ...machine.streamKeys(node)]);

@@ -16,7 +16,7 @@
  * `boot` and `number`: everything of the node's stream up to there is below `next`; 0: not known.
  */
 
-import type { OffsetRange } from '../broker/retained-source.ts';
+import type { OffsetRange } from '../broker/ports.ts';
 import { booleanIn, countIn, listIn, textIn } from './plain-fields.ts';
 import type { PlainData } from './record-codec.ts';
 import { CodecError } from './wire.ts';

@@ -31,12 +31,7 @@ import type { MemberRequest } from './member-requests.ts';
 import { encodeRecord } from './record-codec.ts';
 import type { PlainData } from './record-codec.ts';
 import type { RecordLoader } from './record-loader.ts';
-import {
-  encodeDeclared,
-  isMemberRequest,
-  isPlaceRequest,
-  isRetainedRequest,
-} from './requests.ts';
+import { encodeDeclared, isMemberRequest, isPlaceRequest, isRetainedRequest } from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { QueueExpiry } from './queue-expiry.ts';
 import { Grace } from './grace.ts';
