@@ -39,12 +39,23 @@ export class RetainedAnswers {
   }
 
   /** The place of one publish, which is the tag of its `outcomes` enqueues. */
-  begin(topic: string, waiter: EnqueueWaiter | undefined, of: { tag: number; outcomes: number }) {
+  begin(
+    topic: string,
+    waiter: EnqueueWaiter | undefined,
+    of: { tag: number; outcomes: number },
+  ): number {
     const number = this.#free.pop() ?? this.#places.length;
     const { tag, outcomes: left } = of;
     const place = this.#places[number];
-    if (place === undefined) this.#places.push({ topic, waiter, tag, left, refusal: undefined });
-    else Object.assign(place, { topic, waiter, tag, left, refusal: undefined });
+    if (place === undefined) {
+      this.#places.push({ topic, waiter, tag, left, refusal: undefined });
+      return number;
+    }
+    place.topic = topic;
+    place.waiter = waiter;
+    place.tag = tag;
+    place.left = left;
+    place.refusal = undefined;
     return number;
   }
 

@@ -7,7 +7,7 @@
  *            ["kept-retained", from, to]
  *            ["settle-retained", from, to, from, to, ...]
  *            ["end-retained"]
- *  reply     read:   [next, leads, boot, number, offset, stored message, offset, ...]
+ *  reply     read:   [next, leads, boot, number, stored messages, offset, bytes, offset, ...]
  *            kept:   [end, from, to, from, to, ...]
  *            settle: null
  *            end:    offset
@@ -16,6 +16,7 @@
  * `boot` and `number`: everything of the node's stream up to there is below `next`; 0: not known.
  */
 
+import { Buffer } from 'node:buffer';
 import type { OffsetRange } from '../broker/ports.ts';
 import { booleanIn, countIn, listIn, textIn } from './plain-fields.ts';
 import type { PlainData } from './record-codec.ts';
@@ -89,18 +90,28 @@ export function retainedRequestOf(
 }
 
 export function storedPartData(part: StoredPart): PlainData {
-  const messages = part.messages.flatMap(({ offset, stored }) => [offset, stored]);
-  return [part.next, part.leads, part.boot, part.number, ...messages];
+  const { next, leads, boot, number, messages } = part;
+  // One after the other as one: many small ones cost more than their bytes.
+  const stored = Buffer.concat(messages.map((each) => each.stored));
+  const places = messages.flatMap((each) => [each.offset, each.stored.length]);
+  return [next, leads, boot, number, stored, ...places];
 }
 
 export function storedPartIn(data: PlainData): StoredPart {
-  const [next, leads, boot, number, ...rest] = listIn(data);
+  const [next, leads, boot, number, bytes, ...places] = listIn(data);
+  if (!(bytes instanceof Uint8Array)) throw new CodecError('bad-value', 'bytes were expected');
   const messages: { offset: number; stored: Uint8Array }[] = [];
-  for (let at = 0; at < rest.length; at += 2) {
-    const stored = rest[at + 1];
-    if (!(stored instanceof Uint8Array)) throw new CodecError('bad-value', 'bytes were expected');
-    messages.push({ offset: countIn(rest[at]), stored });
+  let start = 0;
+  for (let at = 0; at < places.length; at += 2) {
+    const end = start + countIn(places[at + 1]);
+    // Each has bytes of its own: one that stays must not keep the others.
+    messages.push({
+      offset: countIn(places[at]),
+      stored: new Uint8Array(bytes.subarray(start, end)),
+    });
+    start = end;
   }
+  if (start !== bytes.length) throw new CodecError('bad-length', 'stored messages do not add up');
   const told = { next: countIn(next), leads: booleanIn(leads), boot: countIn(boot) };
   return { ...told, number: countIn(number), messages };
 }
