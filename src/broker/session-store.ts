@@ -29,6 +29,11 @@ export interface SessionHandle {
 export interface ClaimRequest {
   /** Not empty, and well-formed Unicode. */
   readonly clientId: string;
+  /**
+   * Whose the session is from now on; another user's that has not ended is refused. '': nobody's,
+   * which the first who claims it makes his. Undefined: there are no users.
+   */
+  readonly user: string | undefined;
   /** What was stored of it goes, whatever it is. */
   readonly cleanStart: boolean;
   /** How long it lives on without a connection; 0: no longer, 4,294,967,295: for ever. */
@@ -56,6 +61,8 @@ export interface SessionChange {
 export const SESSION_REFUSALS = [
   /** Another owner has claimed it since, or it has ended. */
   'stale-owner',
+  /** It is that of another user. */
+  'other-user',
   /** The store failed, or nobody leads for `ack_timeout`; it may be done all the same. */
   'unavailable',
   /** A new session, and there are as many as configured. */
@@ -90,7 +97,7 @@ export interface SessionStore {
    * A client comes that wants no durable session: what is stored of it goes, and a former owner's
    * consumer is cancelled with `taken-over`. False: nothing was stored.
    */
-  discard(clientId: string): Promise<boolean>;
+  discard(clientId: string, user: string | undefined): Promise<boolean>;
   /**
    * Resolves when it is committed and every node that is reached routes by it: a publish that
    * begins afterwards, anywhere, is for it.

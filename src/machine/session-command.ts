@@ -25,7 +25,8 @@ interface OfOwner {
 
 /**
  * Another owner; the epoch goes up by one. What has ended, or is to start clean, is emptied. The
- * token names the claim: applied a second time it is answered as the first time.
+ * token names the claim: applied a second time it is answered as the first time. Refused with
+ * `other-user` where there is one that has not ended, and it is somebody else's.
  */
 export interface ClaimSessionCommand {
   readonly kind: 'claim-session';
@@ -36,6 +37,8 @@ export interface ClaimSessionCommand {
   readonly cleanStart: boolean;
   /** Of the new life, where one begins. */
   readonly incarnation: string;
+  /** Whose it is from now on; '' nobody's, and everybody's. Undefined: users do not count. */
+  readonly user: string | undefined;
   readonly expirySeconds: number;
   readonly limits: SessionLimits;
 }

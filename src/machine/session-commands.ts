@@ -162,6 +162,10 @@ function claim(state: QueueState, command: ClaimSessionCommand, context: Session
     refuse({ queueId, reason: 'stale-owner', ownerEpoch: before.ownerEpoch }, effects);
     return;
   }
+  if (isOthers(before, command, stamp)) {
+    refuse({ queueId, reason: 'other-user', ownerEpoch: before.ownerEpoch }, effects);
+    return;
+  }
   const isPresent = before.ownerEpoch > 0 && !command.cleanStart && !before.hasEnded(stamp);
   const record = parts.sessions.change(queueId);
   record.before = '';
@@ -171,11 +175,22 @@ function claim(state: QueueState, command: ClaimSessionCommand, context: Session
   record.token = command.token;
   record.wasPresent = isPresent;
   record.expirySeconds = command.expirySeconds;
+  record.user = command.user ?? (isPresent ? before.user : '');
   record.endsAt = 0;
   const limits: QueueLimits = { ...state.definition.limits, ...command.limits };
   const topics = sessionPatterns(record.subscriptions);
   redefine(state, { ...state.definition, topics, limits }, context);
   tellClaimed(queueId, record, effects);
+}
+
+/** One that is nobody's, of a time without users, is whoever's claims it first. */
+function isOthers(
+  record: SessionRecord,
+  { user }: ClaimSessionCommand,
+  stamp: number,
+): boolean {
+  if (user === undefined || record.user === '' || record.user === user) return false;
+  return record.ownerEpoch > 0 && !record.hasEnded(stamp);
 }
 
 function tellClaimed(queueId: QueueId, record: SessionRecord, effects: Effects): void {

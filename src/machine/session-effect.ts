@@ -46,6 +46,8 @@ export type SessionRefusalReason =
   | 'no-session'
   /** Of another epoch than the one in force. */
   | 'stale-owner'
+  /** It was made by another user. */
+  | 'other-user'
   | 'too-many-subscriptions'
   | 'too-many-halves'
   /** Keys of more sessions than the shard remembers. */

@@ -4,7 +4,7 @@
  *
  *   mqtt-session/<queueId>  [1, owner epoch, token, present, before, incarnation, expiry seconds,
  *                           ends at, check at, [[filter, flags, identifier, wish], ...],
- *                           [offset, ...]]
+ *                           [offset, ...], user]
  *
  * The owner epoch is raised by each claim and never goes back while the queue lives; 0: nobody has
  * claimed it yet, and there is no record. Bounded: `SESSION_SUBSCRIPTIONS_MAX` subscriptions,
@@ -62,6 +62,8 @@ export class SessionRecord implements RecordContent {
   subscriptions: readonly StoredSubscription[] = [];
   /** Ascending. */
   halves: readonly number[] = [];
+  /** Whose it is; '': nobody's. */
+  user = '';
 
   constructor(weight = 2) {
     this.weight = weight;
@@ -69,7 +71,7 @@ export class SessionRecord implements RecordContent {
 
   static fromData(data: RecordData): SessionRecord {
     const [format, epoch, token, present, before, incarnation, ...rest] = listOf(data);
-    const [expiry, endsAt, checkAt, subscriptions, halves] = rest;
+    const [expiry, endsAt, checkAt, subscriptions, halves, user] = rest;
     assert(format === 1, 'mqtt-session: unknown format');
     const stored = listOf(subscriptions).map(subscriptionOf);
     const offsets = listOf(halves).map(countOf);
@@ -85,6 +87,7 @@ export class SessionRecord implements RecordContent {
     record.checkAt = countOf(checkAt);
     record.subscriptions = stored;
     record.halves = offsets;
+    record.user = stringOf(user);
     return record;
   }
 
@@ -106,6 +109,7 @@ export class SessionRecord implements RecordContent {
       this.checkAt,
       this.subscriptions.map(subscriptionData),
       [...this.halves],
+      this.user,
     ];
   }
 }

@@ -4,6 +4,7 @@
  * ```
  *  30 claim session   queueId u64 | epoch u64 | clean start u8 | expiry s u32
  *                     | messages u64 | bytes u64 | overflow u8 | token text16 | incarnation text16
+ *                     | 0 u8, or 1 u8 and user text16
  *  31 change session  queueId u64 | owner epoch u64 | plain data, the rest:
  *                     [[filter, flags, identifier, wish], ...], [filter, ...]
  *  32 halve session   queueId u64 | owner epoch u64 | offset u64          33 finish: the same
@@ -37,7 +38,7 @@ export const SESSION_COMMAND_CODES = {
 export function writeSessionCommand(writer: WireWriter, command: SessionCommand): void {
   writer.u64(command.queueId);
   if (command.kind === 'claim-session') {
-    const { epoch, cleanStart, expirySeconds, limits, token, incarnation } = command;
+    const { epoch, cleanStart, expirySeconds, limits, token, incarnation, user } = command;
     writer.u64(epoch);
     writer.u8(cleanStart ? 1 : 0);
     writer.u32(expirySeconds);
@@ -46,6 +47,8 @@ export function writeSessionCommand(writer: WireWriter, command: SessionCommand)
     writer.u8(OVERFLOWS.indexOf(limits.overflow));
     writer.text16(token);
     writer.text16(incarnation);
+    writer.u8(user === undefined ? 0 : 1);
+    if (user !== undefined) writer.text16(user);
     return;
   }
   writer.u64(command.ownerEpoch);
@@ -116,7 +119,8 @@ function readClaim(reader: WireReader): SessionCommand {
   const limits = { maxMessages, maxBytes, overflow: reader.code(OVERFLOWS) };
   const token = reader.text16();
   const life = { token, cleanStart, incarnation: reader.text16(), expirySeconds };
-  return { kind: 'claim-session', queueId, epoch, ...life, limits };
+  const user = readFlag(reader) ? reader.text16() : undefined;
+  return { kind: 'claim-session', queueId, epoch, ...life, limits, user };
 }
 
 function readChange(reader: WireReader) {

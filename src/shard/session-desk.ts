@@ -126,6 +126,7 @@ export class SessionDesk {
       if (answer?.kind !== 'session-refused') continue;
       // Its queue is made anew by who asks.
       if (answer.reason === 'no-session') throw new AdminError('no-queue', 'there is no session');
+      if (answer.reason !== 'stale-owner') throw refusalOf(answer);
     }
     throw new SessionError('unavailable', 'others claim the session at the same time');
   }
@@ -160,6 +161,7 @@ export function missing(
 const REFUSALS = {
   'no-session': ['stale-owner', 'the session has ended'],
   'stale-owner': ['stale-owner', 'another connection has claimed the session'],
+  'other-user': ['other-user', 'the session is that of another user'],
   'too-many-subscriptions': ['too-many-subscriptions', 'a session may not subscribe to so much'],
   'too-many-halves': ['unavailable', 'more deliveries are halfway than there are packet ids'],
   'too-many-keys': ['unavailable', 'the shard remembers no more sessions that publish at QoS 2'],

@@ -4,7 +4,7 @@
  *
  * ```
  *  request   ["claim-session", queueId, token, clean start, incarnation, expiry s,
- *             messages, bytes, overflow]
+ *             messages, bytes, overflow, user or null]
  *            ["change-session", queueId, epoch, [subscription, ...], [filter, ...]]
  *            ["halve-session", queueId, epoch, offset]      ["finish-session", ...] the same
  *            ["leave-session", queueId, epoch, expiry s]
@@ -46,6 +46,7 @@ export interface ClaimSessionRequest {
   readonly token: string;
   readonly cleanStart: boolean;
   readonly incarnation: string;
+  readonly user: string | undefined;
   readonly expirySeconds: number;
   readonly limits: SessionLimits;
 }
@@ -91,10 +92,10 @@ export function sessionRequestData(request: SessionRequest): PlainData {
   const { kind } = request;
   switch (kind) {
     case 'claim-session': {
-      const { queueId, token, cleanStart, incarnation, expirySeconds, limits } = request;
+      const { queueId, token, cleanStart, incarnation, expirySeconds, limits, user } = request;
       const { maxMessages, maxBytes, overflow } = limits;
       const life = [queueId, token, cleanStart, incarnation, expirySeconds];
-      return [kind, ...life, maxMessages, maxBytes, overflow];
+      return [kind, ...life, maxMessages, maxBytes, overflow, user ?? null];
     }
     case 'change-session': {
       const subscribe = request.subscribe.map((each) => subscriptionData(each) as PlainData);
@@ -139,7 +140,7 @@ export function sessionRequestOf(
 }
 
 function claimOf(queueId: QueueId, fields: readonly PlainData[]): ClaimSessionRequest {
-  const [, token, cleanStart, incarnation, expiry, messages, bytes, word] = fields;
+  const [, token, cleanStart, incarnation, expiry, messages, bytes, word, user] = fields;
   const overflow = OVERFLOWS.find((each) => each === word);
   if (overflow === undefined) throw new CodecError('bad-value', 'an overflow was expected');
   return {
@@ -148,6 +149,7 @@ function claimOf(queueId: QueueId, fields: readonly PlainData[]): ClaimSessionRe
     token: nameIn(token),
     cleanStart: booleanIn(cleanStart),
     incarnation: nameIn(incarnation),
+    user: userIn(user),
     expirySeconds: secondsIn(expiry),
     limits: { maxMessages: countIn(messages), maxBytes: countIn(bytes), overflow },
   };
@@ -195,6 +197,14 @@ function nameIn(data: PlainData | undefined): string {
     throw new CodecError('bad-value', 'a token or the name of an incarnation was expected');
   }
   return name;
+}
+
+function userIn(data: PlainData | undefined): string | undefined {
+  if (data === null) return undefined;
+  const user = textIn(data);
+  const fits = Buffer.byteLength(user) <= TEXT_BYTES_MAX;
+  if (!fits) throw new CodecError('bad-value', 'the name of a user was expected');
+  return user;
 }
 
 function secondsIn(data: PlainData | undefined): number {

@@ -86,9 +86,9 @@ export class SessionsOfAll implements SessionStore {
     throw new SessionError('unavailable', 'the session ends and begins at the same time');
   }
 
-  async discard(clientId: string): Promise<boolean> {
+  async discard(clientId: string, user: string | undefined): Promise<boolean> {
     const name = sessionQueueName(clientId);
-    const asked = { token: randomUUID(), incarnation: randomUUID(), cleanStart: true };
+    const asked = { token: randomUUID(), incarnation: randomUUID(), cleanStart: true, user };
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const queueId = await this.#find(name);
       if (queueId === undefined) return false;
@@ -164,8 +164,8 @@ export class SessionsOfAll implements SessionStore {
     queueId: QueueId,
     asked: Omit<Extract<SessionRequest, { kind: 'claim-session' }>, 'kind' | 'queueId'>,
   ): Promise<Claimed | undefined> {
-    const { token, incarnation, cleanStart, expirySeconds, limits } = asked;
-    const life = { token, incarnation, cleanStart, expirySeconds, limits };
+    const { token, incarnation, user, cleanStart, expirySeconds, limits } = asked;
+    const life = { token, incarnation, user, cleanStart, expirySeconds, limits };
     try {
       const shard = this.#parts.shardOf(queueId);
       return claimedIn(await shard.admin.ask({ kind: 'claim-session', queueId, ...life }));

@@ -35,6 +35,7 @@ const OF_SESSIONS: readonly PlainCommand[] = [
     token: 't-1',
     cleanStart: false,
     incarnation: 'i-1',
+    user: 'ann',
     expirySeconds: 60,
     limits: { maxMessages: 10, maxBytes: 1_000, overflow: 'drop-head' },
   },

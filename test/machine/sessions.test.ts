@@ -39,7 +39,7 @@ class Rig {
     this.#claims += 1;
     const token = `t${this.#claims}`;
     const of = { queueId: this.queueId, epoch, token, incarnation: `i${this.#claims}` };
-    const asked = { cleanStart: false, expirySeconds: 60, limits: LIMITS };
+    const asked = { cleanStart: false, user: undefined, expirySeconds: 60, limits: LIMITS };
     return this.last({ kind: 'claim-session', ...of, ...asked, ...set });
   }
 
@@ -160,6 +160,35 @@ describe('a claim', () => {
     // The keys of that life went with it: the same one would be stored again.
     const [stored] = sender.send([rig.queueId], 10, keyed);
     expect(stored).toMatchObject({ kind: 'enqueued' });
+  });
+
+  it('of another user is refused, with a clean start too, until its time is over', () => {
+    const rig = new Rig();
+    const others = { kind: 'session-refused', reason: 'other-user' };
+    rig.claim(0, { user: 'ann' });
+    rig.driver.restart();
+    expect(rig.claim(1, { user: 'bob' })).toMatchObject({ ...others, ownerEpoch: 1 });
+    expect(rig.claim(1, { user: 'bob', cleanStart: true })).toMatchObject(others);
+    expect(rig.claim(1, { user: '' })).toMatchObject(others);
+    expect(rig.claim(1, { user: 'ann' })).toMatchObject({ ownerEpoch: 2, present: true });
+    rig.run('leave-session', 2, { expirySeconds: 10 });
+    rig.driver.now += 10_000;
+    expect(rig.claim(2, { user: 'bob' })).toMatchObject({ ownerEpoch: 3, present: false });
+    expect(rig.claim(3, { user: 'ann' })).toMatchObject(others);
+  });
+
+  it('where users do not count takes any, which stays that of its user', () => {
+    const rig = new Rig();
+    rig.claim(0, { user: 'ann' });
+    expect(rig.claim(1)).toMatchObject({ ownerEpoch: 2, present: true });
+    expect(rig.claim(2, { user: 'bob' })).toMatchObject({ reason: 'other-user' });
+  });
+
+  it("makes a session his that was nobody's", () => {
+    const rig = new Rig();
+    rig.claim(0);
+    expect(rig.claim(1, { user: 'ann' })).toMatchObject({ ownerEpoch: 2, present: true });
+    expect(rig.claim(2, { user: 'bob' })).toMatchObject({ reason: 'other-user' });
   });
 
   it('finds no session whose time is over, though nobody has deleted it yet', () => {

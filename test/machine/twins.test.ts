@@ -289,6 +289,7 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
         token: fc.constantFrom('t1', 't2', 't3', 't4', 't5'),
         cleanStart: fc.boolean(),
         incarnation: fc.constantFrom('s', 't/u'),
+        user: fc.constantFrom(undefined, '', 'u'),
         expirySeconds: fc.constantFrom(0, 1, 60),
         limits: fc.record({
           maxMessages: fc.constantFrom(0, 5),

@@ -7,6 +7,7 @@ import { expect } from 'vitest';
 import type { RareEffect } from '../../src/machine/effect.ts';
 import type { Offset, QueueId } from '../../src/machine/ids.ts';
 import type { SessionCommand } from '../../src/machine/session-command.ts';
+import type { SessionRefusalReason } from '../../src/machine/session-effect.ts';
 import type { StoredSubscription } from '../../src/machine/session-record.ts';
 import type { SeenEffect } from '../machine/machine-driver.ts';
 import type { ModelSessions } from './machine-model-publish.ts';
@@ -24,6 +25,8 @@ interface ModelSession {
   present: boolean;
   before: string;
   incarnation: string;
+  /** '': whoever claims it. */
+  user: string;
   expirySeconds: number;
   /** Infinity: never; undefined: somebody has it. */
   endsAt: number | undefined;
@@ -54,7 +57,7 @@ export class ModelMqttSessions {
   run(command: SessionCommand, model: ModelOfSessions, now: number): SeenEffect[] {
     const { queueId } = command;
     const queue = model.queues.get(queueId);
-    const refused = (reason: 'no-session' | 'stale-owner' | 'not-ended', ownerEpoch: number) =>
+    const refused = (reason: SessionRefusalReason, ownerEpoch: number) =>
       [{ kind: 'session-refused', queueId, reason, ownerEpoch }] as SeenEffect[];
     if (queue?.definition.type !== 'session') return refused('no-session', 0);
     const session = this.#byQueue.get(queueId);
@@ -62,6 +65,9 @@ export class ModelMqttSessions {
     if (command.kind === 'claim-session') {
       if (session?.token === command.token) return [this.#told(queueId, session)];
       if (epoch !== command.epoch) return refused('stale-owner', epoch);
+      const owner = session === undefined || hasEnded(session, now) ? '' : session.user;
+      const asks = command.user ?? owner;
+      if (owner !== '' && asks !== owner) return refused('other-user', epoch);
       return this.#claim(command, { model, queue, now });
     }
     if (session === undefined || epoch !== command.ownerEpoch) return refused('stale-owner', epoch);
@@ -135,6 +141,7 @@ export class ModelMqttSessions {
       present,
       before: present ? '' : (there?.incarnation ?? ''),
       incarnation: present ? there.incarnation : incarnation,
+      user: command.user ?? (present ? there.user : ''),
       expirySeconds,
       endsAt: undefined,
       leftAt: now,

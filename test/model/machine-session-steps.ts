@@ -53,6 +53,7 @@ export const claim = fc
     again: fc.constantFrom(false, false, true),
     cleanStart: fc.constantFrom(false, false, true),
     incarnation: fc.constantFrom('s', 't', 'x', 'y'),
+    user: fc.constantFrom(undefined, undefined, '', 'u', 'u', 'v'),
     expirySeconds: fc.constantFrom(...EXPIRIES),
     limits: fc.record({
       maxMessages: fc.constantFrom(0, 3, 1_000),
@@ -64,8 +65,8 @@ export const claim = fc
     (c) =>
       new CommandStep(`claim ${JSON.stringify(c)}`, (model) => {
         const { queueId, epoch } = sessionOf(model, c.pick);
-        const { cleanStart, incarnation, expirySeconds, limits } = c;
-        const of = { cleanStart, incarnation, expirySeconds, limits };
+        const { cleanStart, incarnation, user, expirySeconds, limits } = c;
+        const of = { cleanStart, incarnation, user, expirySeconds, limits };
         const token = `t${c.token}`;
         const claimed = { kind: 'claim-session', queueId, token, ...of } as const;
         const first = { ...claimed, epoch: Math.max(0, epoch - c.back) };

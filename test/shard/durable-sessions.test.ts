@@ -84,7 +84,7 @@ function claim(
   clientId: string,
   set: Partial<ClaimRequest> = {},
 ): Promise<ClaimedSession> {
-  const plain = { cleanStart: false, expirySeconds: 60, limits: LIMITS };
+  const plain = { user: undefined, cleanStart: false, expirySeconds: 60, limits: LIMITS };
   return shards.client.sessions.claim({ clientId, ...plain, ...set });
 }
 
@@ -263,9 +263,21 @@ describe('a session', () => {
     const tooMany = expect.objectContaining({ code: 'too-many-sessions' });
     await expect(claim(shards, 'c')).rejects.toEqual(tooMany);
     expect(await claim(shards, 'b')).toMatchObject({ present: true });
-    expect(await shards.client.sessions.discard('a')).toBe(true);
+    expect(await shards.client.sessions.discard('a', undefined)).toBe(true);
     await until(() => shards.client.queues.sessionCount === 1);
     expect(await claim(shards, 'c')).toMatchObject({ present: false });
+  });
+
+  it('of another user is neither claimed nor discarded, nor is its owner disturbed', async () => {
+    const shards = await ManyShards.open();
+    const { handle } = await claim(shards, 'c', { user: 'ann' });
+    const others = expect.objectContaining({ name: 'SessionError', code: 'other-user' });
+    await expect(claim(shards, 'c', { user: 'bob' })).rejects.toEqual(others);
+    await expect(claim(shards, 'c', { user: '', cleanStart: true })).rejects.toEqual(others);
+    await expect(shards.client.sessions.discard('c', 'bob')).rejects.toEqual(others);
+    await shards.client.sessions.change(handle, { subscribe: [subscription('a')], unsubscribe: [] });
+    const again = await claim(shards, 'c', { user: 'ann' });
+    expect(again).toMatchObject({ present: true, subscriptions: [{ filter: 'a' }] });
   });
 
   it('may subscribe to so much, all or nothing, and no client id is none', async () => {
@@ -335,12 +347,12 @@ describe('the end of a session', () => {
     const { handle } = await claim(shards, 'c');
     const former = new Owner(shards, handle);
     await until(() => former.isAttached);
-    expect(await shards.client.sessions.discard('nobody')).toBe(false);
-    expect(await shards.client.sessions.discard('c')).toBe(true);
+    expect(await shards.client.sessions.discard('nobody', undefined)).toBe(false);
+    expect(await shards.client.sessions.discard('c', undefined)).toBe(true);
     expect(await former.over()).toEqual(['taken-over']);
     await shards.wait(200);
     await until(() => shards.client.queues.named('$session/c') === undefined);
-    expect(await shards.client.sessions.discard('c')).toBe(false);
+    expect(await shards.client.sessions.discard('c', undefined)).toBe(false);
   });
 
   it('is counted for an owner who is missed, and no more when he consumes again', async () => {

@@ -27,8 +27,8 @@ const subscribed: StoredSubscription = {
 
 const COMMANDS: readonly (readonly [string, SessionCommand])[] = [
   [
-    '38000000 1e 0300000000010000 0500000000000000 01 ffffffff e803000000000000 0000000002000000' +
-      '01 0200 7431 0700 6c696665 2dc3a4',
+    '3e000000 1e 0300000000010000 0500000000000000 01 ffffffff e803000000000000 0000000002000000' +
+      '01 0200 7431 0700 6c696665 2dc3a4 01 0300 616e6e',
     {
       kind: 'claim-session',
       queueId,
@@ -36,6 +36,7 @@ const COMMANDS: readonly (readonly [string, SessionCommand])[] = [
       token: 't1',
       cleanStart: true,
       incarnation: 'life-ä',
+      user: 'ann',
       expirySeconds: 0xffff_ffff,
       limits: { maxMessages: 1_000, maxBytes: 2 ** 33, overflow: 'reject-publish' },
     },
@@ -78,6 +79,7 @@ describe('the record of a session, version 1', () => {
     6_000,
     [['a/+', 38, 268_435_455, '{}']],
     [3, 9],
+    'ann',
   ];
 
   it('is read as it was meant, and written again as it was', () => {
@@ -85,6 +87,7 @@ describe('the record of a session, version 1', () => {
     expect(record).toMatchObject({ ownerEpoch: 7, token: 't1', wasPresent: true, before: 'i0' });
     expect(record).toMatchObject({ incarnation: 'i1', expirySeconds: 60, endsAt: 5_000 });
     expect(record).toMatchObject({ checkAt: 6_000, subscriptions: [subscribed], halves: [3, 9] });
+    expect(record.user).toBe('ann');
     expect(record.toData()).toEqual(data);
   });
 });

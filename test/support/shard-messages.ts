@@ -150,6 +150,7 @@ const sessionCommand: fc.Arbitrary<SessionCommand> = fc.oneof(
     token: name,
     cleanStart: fc.boolean(),
     incarnation: name,
+    user: fc.option(name, { nil: undefined }),
     expirySeconds: u32,
     limits: fc.record({
       maxMessages: fc.maxSafeNat(),
