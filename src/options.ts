@@ -202,9 +202,9 @@ export function mqttSettings({ server, sessions }: Config): Partial<MqttOptions>
     rateBurstMs: mqtt.client_rate.burst,
     onRate: mqtt.client_rate.on_rate,
     sessionExpiryMaximumSeconds: sessions.expiry_maximum / 1000,
-    maxSessions: sessions.max_sessions,
     maxQueuedMessages: sessions.max_queued_messages,
     maxQueuedBytes: sessions.max_queued_bytes,
+    overflow: sessions.overflow,
     maxTotalQueuedBytes: sessions.max_total_queued_bytes,
   };
 }

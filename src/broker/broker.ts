@@ -18,6 +18,7 @@ import type {
   ConsumerSink,
   EnqueueRefusal,
   EnqueueWaiter,
+  Match,
   Origin,
   PublishKey,
   PublishOutcome,
@@ -268,7 +269,9 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     publisher: Subscriber | undefined,
   ): void {
     publication.fanningOut = targets.length + shares.length > 1;
+    const acknowledged = publication.message.qos > 0;
     for (const target of targets) {
+      if (acknowledged && target.byQueue) continue;
       const match = target.match.subscriber === publisher ? target.ownMatch : target.match;
       if (match === undefined) continue;
       match.subscriber.deliver(publication, match);
@@ -341,6 +344,11 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
 
   unsubscribe(subscriber: Subscriber, filter: string, share?: string): boolean {
     return this.#router.unsubscribe(subscriber, filter, share);
+  }
+
+  matchOf(subscriber: Subscriber, topic: string, isOwn: boolean): Match | undefined {
+    const target = this.#router.route(topic)?.bySubscriber?.get(subscriber);
+    return isOwn ? target?.ownMatch : target?.match;
   }
 
   setConnected(subscriber: Subscriber, connected: boolean): void {

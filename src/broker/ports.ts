@@ -14,7 +14,7 @@ import type { Offset, QueueId } from '../machine/ids.ts';
 import type { ConsumerSink, Origin, QueueConsumer, SettleOutcome } from './consumer.ts';
 import type { Message } from './message.ts';
 import type { SessionStore } from './session-store.ts';
-import type { RetainedCursor, Subscriber, SubscriptionOptions } from './subscriber.ts';
+import type { Match, RetainedCursor, Subscriber, SubscriptionOptions } from './subscriber.ts';
 
 export type { Committed } from '../machine/committed.ts';
 export type { Position, PublishKey } from '../machine/command.ts';
@@ -405,6 +405,11 @@ export interface Broker {
   subscribe(subscriber: Subscriber, filter: string, options: SubscriptionOptions): void;
   /** False when there was no such subscription; `share` as it was subscribed. */
   unsubscribe(subscriber: Subscriber, filter: string, share?: string): boolean;
+  /**
+   * The subscriptions of a durable session (one with a queue) that match an ordinary topic, as one;
+   * `isOwn`: without its no-local ones. Undefined: none does.
+   */
+  matchOf(subscriber: Subscriber, topic: string, isOwn: boolean): Match | undefined;
   /**
    * Whether somebody is connected to it, which every subscriber is at first: the shares that it is
    * a member of give to those that are, as long as there is one.

@@ -32,6 +32,8 @@ export interface RouteTarget {
    * As its own publishes reach it: without its no-local subscriptions; undefined if none is left.
    */
   readonly ownMatch: Match | undefined;
+  /** At QoS 1 and 2 the queue of its session brings it, and nothing goes there live. */
+  readonly byQueue: boolean;
 }
 
 export interface Route {
@@ -47,6 +49,8 @@ export interface Route {
   /** The name of a queue that is not known and whose topic this is, where no other takes it. */
   readonly unknown: string | undefined;
   readonly targets: readonly RouteTarget[];
+  /** The same by subscriber, where one of them has a queue. */
+  readonly bySubscriber: ReadonlyMap<Subscriber, RouteTarget> | undefined;
   /** Each gives it to one of its members. */
   readonly shares: readonly SharedSubscription[];
   /** Only the broker itself publishes there. */
@@ -170,6 +174,7 @@ export class Router {
       unawaited: NO_QUEUES,
       unknown,
       targets: NO_TARGETS,
+      bySubscriber: undefined,
       shares: NO_SHARES,
       reserved: false,
     };
@@ -178,16 +183,21 @@ export class Router {
   #liveRoute(topic: string): Route {
     const found: Subscription[] = [];
     this.#subscriptions.match(topic, found);
+    const { awaited, awaitedAtQos0, unawaited } = this.#queues.capturing(topic);
     const targets = new Map<Subscriber, RouteTarget>();
+    let capturing: ReadonlySet<QueueId> | undefined;
     for (const { subscriber, options } of found) {
       const before = targets.get(subscriber);
       const match = merge(subscriber, before?.match, options);
+      const { queueId } = subscriber;
+      if (queueId !== undefined) capturing ??= new Set(awaited);
       targets.set(subscriber, {
         match,
         ownMatch: options.noLocal ? before?.ownMatch : merge(subscriber, before?.ownMatch, options),
+        // Where the queue is not known to take it yet, or any more, it is not subscribed to.
+        byQueue: queueId !== undefined && (match.qos > 0 || capturing?.has(queueId) === true),
       });
     }
-    const { awaited, awaitedAtQos0, unawaited } = this.#queues.capturing(topic);
     return {
       version: this.#version,
       forQueues: false,
@@ -196,6 +206,7 @@ export class Router {
       unawaited,
       unknown: undefined,
       targets: [...targets.values()],
+      bySubscriber: capturing === undefined ? undefined : targets,
       shares: this.#shares.match(topic),
       reserved: topic.startsWith(SYSTEM_PREFIX),
     };

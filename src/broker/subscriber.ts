@@ -5,6 +5,7 @@
  * Nothing here outlives the process. A delivery is one call, without a promise or a closure.
  */
 
+import type { QueueId } from '../machine/ids.ts';
 import type { Message } from './message.ts';
 
 /** A message on its way to live subscribers; one object for all of them. */
@@ -63,6 +64,11 @@ export interface Share {
 
 /** Implemented by a frontend; lives as long as a session, also while nobody is connected to it. */
 export interface Subscriber {
+  /**
+   * Of a durable session: its queue. What that captures comes from there and not through `deliver`;
+   * live it gets what is published at QoS 0, and what it subscribes to at QoS 0 alone.
+   */
+  readonly queueId?: QueueId | undefined;
   deliver(publication: Publication, match: Match): void;
   /**
    * What goes before a message of that QoS, by which a share chooses its member: 0, it would go at

@@ -24,7 +24,7 @@ const node = section('Who this broker is.', {
   }),
 });
 
-const sessions = section('Sessions that outlive their connection (in memory).', {
+const sessions = section('MQTT sessions: those that outlive their connection are in the log.', {
   expiry_maximum: duration({
     about:
       'Longest session expiry, also for persistent sessions of 3.1.1; 4294967295s is for ever.',
@@ -40,19 +40,31 @@ const sessions = section('Sessions that outlive their connection (in memory).', 
     max: 10_000_000,
   }),
   max_queued_messages: whole({
-    about: 'QoS 1 and 2 messages that wait in one session; further ones are dropped.',
+    about:
+      'QoS 1 and 2 messages that one session may have to get, those that are sent and not ' +
+      'acknowledged included.',
     fallback: 1000,
-    min: 0,
+    min: 1,
     max: 10_000_000,
   }),
   max_queued_bytes: size({
-    about: 'Bytes of the messages that wait in one session, with a fixed share for each.',
+    about: 'Their bytes.',
     fallback: '8MiB',
-    min: '0B',
+    min: '1KiB',
     max: '16GiB',
   }),
+  overflow: choice({
+    about:
+      'What becomes of a message for a session that is full and outlives its connection: ' +
+      '`drop-head` takes it and lets the oldest one go, `reject-publish` refuses its publisher. ' +
+      'One that ends with its connection drops what it has no room for.',
+    choices: ['drop-head', 'reject-publish'],
+    fallback: 'drop-head',
+  }),
   max_total_queued_bytes: size({
-    about: 'Bytes that wait in all sessions together.',
+    about:
+      'Bytes that wait in memory in all sessions together: for clients that do not keep up, of ' +
+      'shared subscriptions, and retained ones. What does not fit is dropped.',
     fallback: '256MiB',
     min: '0B',
     max: '1TiB',

@@ -184,11 +184,7 @@ function claim(state: QueueState, command: ClaimSessionCommand, context: Session
 }
 
 /** One that is nobody's, of a time without users, is whoever's claims it first. */
-function isOthers(
-  record: SessionRecord,
-  { user }: ClaimSessionCommand,
-  stamp: number,
-): boolean {
+function isOthers(record: SessionRecord, { user }: ClaimSessionCommand, stamp: number): boolean {
   if (user === undefined || record.user === '' || record.user === user) return false;
   return record.ownerEpoch > 0 && !record.hasEnded(stamp);
 }

@@ -275,7 +275,10 @@ describe('a session', () => {
     await expect(claim(shards, 'c', { user: 'bob' })).rejects.toEqual(others);
     await expect(claim(shards, 'c', { user: '', cleanStart: true })).rejects.toEqual(others);
     await expect(shards.client.sessions.discard('c', 'bob')).rejects.toEqual(others);
-    await shards.client.sessions.change(handle, { subscribe: [subscription('a')], unsubscribe: [] });
+    await shards.client.sessions.change(handle, {
+      subscribe: [subscription('a')],
+      unsubscribe: [],
+    });
     const again = await claim(shards, 'c', { user: 'ann' });
     expect(again).toMatchObject({ present: true, subscriptions: [{ filter: 'a' }] });
   });

@@ -102,7 +102,13 @@ class World {
   }
 
   claim(node: ShardNode, set: Partial<ClaimRequest> = {}): Promise<ClaimedSession> {
-    const plain = { user: undefined, clientId: 'c', cleanStart: false, expirySeconds: 60, limits: LIMITS };
+    const plain = {
+      user: undefined,
+      clientId: 'c',
+      cleanStart: false,
+      expirySeconds: 60,
+      limits: LIMITS,
+    };
     return this.done(this.store(node).claim({ ...plain, ...set }));
   }
 

@@ -19,6 +19,7 @@ import {
   type EnqueueRefusal,
   type EnqueueWaiter,
   type GonePublish,
+  type Offset,
   type Origin,
   type PublishKey,
   type QueueAdmin,
@@ -31,8 +32,8 @@ import {
   type SettleRequest,
   type SettleWaiter,
 } from '../../src/broker/ports.ts';
-import { NO_SESSIONS } from './no-sessions.ts';
 import { type FakeConsumer, FakeQueue, type FakeMessage } from './fake-queue.ts';
+import { FakeSessionStore } from './fake-session-store.ts';
 import { QueueList } from './queue-list.ts';
 
 export type { FakeMessage } from './fake-queue.ts';
@@ -81,7 +82,7 @@ export class FakeQueueClient implements QueueClient {
   /** Declarations wait for it, and are refused if it rejects. */
   declareGate: Promise<void> = Promise.resolve();
   readonly admin: QueueAdmin;
-  readonly sessions = NO_SESSIONS;
+  readonly sessions = new FakeSessionStore(this);
   readonly #queues = new Map<QueueId, FakeQueue>();
   readonly #waiting: Waiting[] = [];
   readonly #attaching: FakeConsumer[] = [];
@@ -117,6 +118,29 @@ export class FakeQueueClient implements QueueClient {
     this.#queues.delete(queue.info.queueId);
     this.queues.list = this.queues.list.filter((info) => info !== queue.info);
     this.version++;
+  }
+
+  /** The queue takes other topics from now on. */
+  retopic(name: string, topics: readonly string[]): void {
+    const queue = this.#named(name);
+    const before = queue.info;
+    queue.info = { ...before, topics };
+    this.queues.list = this.queues.list.map((each) => (each === before ? queue.info : each));
+    this.version++;
+  }
+
+  /** Settled, by whoever holds it. */
+  complete(name: string, offset: Offset): void {
+    const queue = this.#named(name);
+    queue.complete(queue.group('default'), offset);
+    this.dispatchSoon(queue);
+  }
+
+  /** The one consumer of a session's queue. */
+  consumeOwn(queueId: QueueId, credit: number, sink: ConsumerSink): QueueConsumer {
+    const clientId = this.queues.get(queueId)?.name ?? '';
+    const own = { queueId, clientId, group: undefined, filter: '', start: undefined };
+    return this.consume({ ...own, credit, manual: false }, sink);
   }
 
   /** What waits in a group and is not delivered now. */

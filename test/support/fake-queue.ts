@@ -155,7 +155,7 @@ export class FakeConsumer implements QueueConsumer {
 }
 
 export class FakeQueue {
-  readonly info: QueueInfo;
+  info: QueueInfo;
   readonly groups = new Map<string, FakeGroup>();
   readonly #messages: Stored[] = [];
 

@@ -6,6 +6,7 @@
  * name that came with a wrong one is ever logged: people mistake the one for the other.
  */
 
+import type { StoredSubscription } from '../../broker/ports.ts';
 import { queueTopic } from '../../broker/queue-topic.ts';
 import type { AccessRights, Admission } from '../access.ts';
 import type { Transport } from '../transport.ts';
@@ -15,6 +16,7 @@ import type { ConnectPacket } from './packet.ts';
 import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
 import type { Session, SessionSubscription } from './session.ts';
 import type { AttachRequest } from './sessions.ts';
+import { restoredSubscription } from './stored-subscriptions.ts';
 
 type Refused = Extract<Admission, { readonly refused: string }>['refused'];
 
@@ -33,14 +35,6 @@ const ADMISSION_REFUSALS = {
   },
 } as const satisfies Record<Refused, ConnectRefusal>;
 
-export const ATTACH_REFUSALS = {
-  full: { reasonCode: ReasonCode.quotaExceeded, text: 'too many sessions', limit: 'sessions' },
-  'other-user': {
-    reasonCode: ReasonCode.notAuthorized,
-    text: 'the session of this client id is that of another user',
-  },
-} as const satisfies Record<string, ConnectRefusal>;
-
 const WILL_NOT_ALLOWED: ConnectRefusal = {
   reasonCode: ReasonCode.notAuthorized,
   text: 'no rule allows the will',
@@ -55,7 +49,7 @@ export type Verdict = Granted | ConnectRefusal;
 
 export interface JudgeParts {
   readonly context: MqttContext;
-  readonly transport: Transport;
+  readonly transport: Pick<Transport, 'identity'>;
   /** Nobody waits for the verdict any more. */
   readonly isGone: () => boolean;
 }
@@ -87,7 +81,9 @@ export function attachRequest(packet: ConnectPacket, { grant, rights }: Granted)
   return {
     clientId: grant.clientId,
     user: rights?.user,
-    mayResume: (session) => rights === undefined || maySubscriptions(session, rights),
+    claimant: rights === undefined ? undefined : (rights.user ?? ''),
+    mayResume: (stored) => rights === undefined || mayStored(stored, rights),
+    isNamed: !grant.assigned,
     cleanStart: packet.cleanStart,
     expirySeconds: grant.sessionExpirySeconds,
   };
@@ -108,6 +104,14 @@ export function lostRight(
   if (maySubscriptions(session, rights)) return undefined;
   session.expirySeconds = 0;
   return { reasonCode, text: 'no rule allows a subscription of the session any more' };
+}
+
+/** The same of what the log keeps. */
+function mayStored(stored: readonly StoredSubscription[], rights: AccessRights): boolean {
+  return stored.every((each) => {
+    const subscription = restoredSubscription(each);
+    return subscription === undefined || maySubscription(subscription, rights);
+  });
 }
 
 /** Whether everything that the session is subscribed to may still reach it. */

@@ -1,16 +1,18 @@
 /** What a connection has from CONNACK to its end, and how its parts are put together. */
 
+import type { Message } from '../../broker/message.ts';
 import type { CancelReason, Will } from '../../broker/ports.ts';
 import type { AccessRights } from '../access.ts';
+import { ClaimedDeliveries } from './claimed-deliveries.ts';
 import { Consumers } from './consumers.ts';
 import type { Ending, MqttContext } from './context.ts';
-import { willMessage } from './convert.ts';
 import { Outbound } from './deliver.ts';
 import type { Recipient } from './encode.ts';
 import type { Grant } from './handshake.ts';
 import type { Output } from './output.ts';
 import type { ConnectPacket } from './packet.ts';
 import { PublishFlow } from './publish.ts';
+import { ownershipEnded } from './ownership-endings.ts';
 import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
 import type { Session } from './session.ts';
 import { Subscriptions } from './subscribe.ts';
@@ -23,6 +25,8 @@ export interface Client {
   readonly rights: AccessRights | undefined;
   readonly outbound: Outbound;
   readonly consumers: Consumers;
+  /** Of the queue of a durable session. */
+  readonly deliveries: ClaimedDeliveries | undefined;
   readonly subscriptions: Subscriptions;
   readonly grant: Grant;
   readonly recipient: Recipient;
@@ -36,25 +40,52 @@ export interface ClientParts {
   readonly session: Session;
   readonly rights: AccessRights | undefined;
   readonly output: Output;
+  /** As CONNECT said; it owns its bytes. */
+  readonly will: Message | undefined;
   /** Ends the connection for a reason that a part found. */
   readonly end: (ending: ServerEnding) => void;
+  /** A change of the subscriptions is in the log. */
+  readonly changed: () => void;
 }
 
 export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientParts): Client {
-  const { context, session, rights, output, end } = parts;
+  const { context, session, rights, output, will, end, changed } = parts;
+  const { broker, options } = context;
+  const { owned } = session;
   const { maxInflight, aliasMaximum, maximumPacketSize, terse } = grant;
   const recipient: Recipient = { version: packet.version, maximumPacketSize };
-  const outbound = new Outbound({ context, session, output, recipient, maxInflight, aliasMaximum });
+  const { maxBufferedBytes } = options;
+  const ask = (): void => output.ask();
+  const deliveries =
+    owned === undefined
+      ? undefined
+      : new ClaimedDeliveries({
+          broker,
+          session,
+          owned,
+          maxInflight,
+          maxBufferedBytes,
+          ask,
+          ended: (reason) => end(ownershipEnded(reason)),
+        });
+  const outbound = new Outbound({
+    context,
+    session,
+    output,
+    recipient,
+    maxInflight,
+    aliasMaximum,
+    own: deliveries,
+  });
   const consumers = new Consumers({
-    broker: context.broker,
+    broker,
     clientId: grant.assigned ? '' : session.clientId,
     outbound,
     maxInflight,
-    maxBufferedBytes: context.options.maxBufferedBytes,
-    ask: () => output.ask(),
+    maxBufferedBytes,
+    ask,
     cancelled: (queue, reason) => end(queueEnded(queue, reason)),
   });
-  const { will } = packet;
   // Written out, without a spread: the parts of all clients are then objects of one shape.
   const flow = new PublishFlow({ context, session, rights, output, recipient, terse, end });
   const subscriptions = new Subscriptions({
@@ -67,6 +98,7 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
     outbound,
     consumers,
     end,
+    changed,
   });
   return {
     session,
@@ -76,9 +108,10 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
     flow,
     outbound,
     consumers,
+    deliveries,
     subscriptions,
-    will: will && { origin: session.origin, message: willMessage(will) },
-    willDelaySeconds: will?.properties?.willDelayInterval ?? 0,
+    will: will && { origin: session.origin, message: will },
+    willDelaySeconds: packet.will?.properties?.willDelayInterval ?? 0,
   };
 }
 

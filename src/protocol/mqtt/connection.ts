@@ -1,42 +1,36 @@
 /**
  * One MQTT connection: bytes in, packets to their handlers, one way to end.
  *
- *     connecting --CONNECT--> connected --> closing --> closed
- *          \______________________________/
+ *     connecting --CONNECT--> entering --> connected --> closing --> closed
+ *          \____________________\____________________/
+ *
+ * While it enters (`arrival.ts`) nothing more is read.
  *
  * `#leave` runs once, whatever ends the connection, and is the only place that gives the session
  * back; an event of the transport that comes later finds the state closed (P10). While closing,
  * what the client still sends is thrown away, so that the last packet reaches it and is not lost in
  * a reset.
  *
- * Reading stops while a password is checked, while the shard is behind, while too many publishes
- * wait for an answer, while the client does not take what is sent to it, while it is too fast, and
- * when the share of the turn is used up. Until CONNECT is granted nothing of it has happened.
+ * Reading stops while CONNECT is answered, while the log takes a subscription, while the shard is
+ * behind, while too many publishes wait for an answer, while the client does not take what is sent
+ * to it, while it is too fast, and when the share of the turn is used up.
  *
  * MQTT 5.0 sections 3.1, 3.14, 4.8, 4.13.
  */
 
 import type { Transport, TransportEvents } from '../transport.ts';
-import {
-  ATTACH_REFUSALS,
-  attachRequest,
-  connectedFields,
-  type Granted,
-  judged,
-  lostRight,
-  type Verdict,
-} from './admission.ts';
+import { connectedFields, lostRight } from './admission.ts';
+import { arrive, type Arrived, type ConnectAnswer } from './arrival.ts';
 import { type Client, makeClient, type ServerEnding } from './client.ts';
 import type { MqttContext } from './context.ts';
 import { PacketDecoder } from './decode.ts';
-import { type Departure, logDeparture } from './departure.ts';
+import { type Departure, goodbye, logDeparture } from './departure.ts';
 import { encodeConnack, encodeDisconnect, encodePingresp, type Recipient } from './encode.ts';
 import {
   connackProperties,
   connectReason,
   type ConnectRefusal,
   disconnectReason,
-  expiryAtDisconnect,
 } from './handshake.ts';
 import type { MqttLimit } from './limits.ts';
 import { Output } from './output.ts';
@@ -65,12 +59,19 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   readonly #hooks: ConnectionHooks;
   readonly #decoder: PacketDecoder;
   readonly #output: Output;
-  #state: 'connecting' | 'connected' | 'closing' | 'closed' = 'connecting';
+  #state: 'connecting' | 'entering' | 'connected' | 'closing' | 'closed' = 'connecting';
   #client: Client | undefined;
   #work = WORK_PER_TURN;
   #workTurn = -1;
   /** Why nothing is read now. */
-  readonly #stopped = { access: false, share: false, shard: false, answers: false, output: false };
+  readonly #stopped = {
+    entry: false,
+    share: false,
+    shard: false,
+    answers: false,
+    output: false,
+    change: false,
+  };
   #pace: Pace | undefined;
   #strangerBytes = 0;
   #lastReadMs: number;
@@ -96,11 +97,11 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     this.#decoder.push(chunk);
     if (this.#pace?.received(chunk.length) === false) return;
     this.#read();
-    if (this.#state === 'connecting') this.#owesConnect(chunk.length);
+    if (this.#state === 'connecting' || this.#state === 'entering') this.#owes(chunk.length);
   }
 
-  /** What a stranger sent is kept until its CONNECT is whole. */
-  #owesConnect(bytes: number): void {
+  /** What a stranger sent is kept until its CONNECT is answered. */
+  #owes(bytes: number): void {
     const { strangers, options } = this.#context;
     this.#strangerBytes += bytes;
     strangers.bytes += bytes;
@@ -132,14 +133,14 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       else if (this.#client === undefined) this.#first(packet);
       else this.#dispatch(packet, this.#client);
       this.#work -= 1 + counters.sent - sentBefore;
-      if (this.#state !== 'connected' && !this.#stopped.access) return;
+      if (this.#state !== 'connected' && this.#state !== 'entering') return;
     }
     this.#transport.pause();
   }
 
   get #isStopped(): boolean {
-    const { access, share, shard, answers, output } = this.#stopped;
-    return access || share || shard || answers || output || this.#pace?.held === true;
+    const { entry, share, shard, answers, output, change } = this.#stopped;
+    return entry || share || shard || answers || output || change || this.#pace?.held === true;
   }
 
   #go(): void {
@@ -183,9 +184,11 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
         return;
       case 'subscribe':
         client.subscriptions.subscribe(packet);
+        this.#stopped.change = client.subscriptions.isChanging;
         return;
       case 'unsubscribe':
         client.subscriptions.unsubscribe(packet);
+        this.#stopped.change = client.subscriptions.isChanging;
         return;
       case 'pingreq':
         encodePingresp(this.#output.writer);
@@ -224,41 +227,40 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       return;
     }
     this.#transport.introduced();
-    const isGone = (): boolean => this.#state !== 'connecting';
-    const found = judged(packet, { context: this.#context, transport: this.#transport, isGone });
-    if (!(found instanceof Promise)) {
-      this.#answer(packet, found);
-      return;
-    }
-    this.#stopped.access = true;
-    void found.then((verdict) => {
-      this.#stopped.access = false;
-      // The client may be gone, or out of time.
-      if (isGone()) return;
-      this.#answer(packet, verdict);
-      this.#go();
+    this.#state = 'entering';
+    this.#stopped.entry = true;
+    let isCall = true;
+    arrive(packet, {
+      context: this.#context,
+      transport: this.#transport,
+      owner: this,
+      isGone: () => this.#state !== 'entering',
+      answered: (answer) => {
+        this.#stopped.entry = false;
+        this.#answer(packet, answer);
+        if (!isCall) this.#go();
+      },
     });
+    isCall = false;
   }
 
-  #answer(packet: ConnectPacket, verdict: Verdict): void {
-    if ('reasonCode' in verdict) this.#refuse(packet, verdict);
-    else this.#letIn(packet, verdict);
+  #answer(packet: ConnectPacket, answer: ConnectAnswer): void {
+    if (answer.kind === 'arrived') this.#letIn(packet, answer);
+    else if (answer.kind === 'refused') this.#refuse(packet, answer.refusal);
+    else this.#cut('the client id connected again');
   }
 
-  #letIn(packet: ConnectPacket, { grant, rights }: Granted): void {
-    const { options, sessions, counters, log } = this.#context;
-    const attached = sessions.attach(this, attachRequest(packet, { grant, rights }));
-    if (typeof attached === 'string') {
-      this.#refuse(packet, ATTACH_REFUSALS[attached]);
-      return;
-    }
+  #letIn(packet: ConnectPacket, { grant, rights, attached, will }: Arrived): void {
+    const { options, counters, log } = this.#context;
     const { session, present } = attached;
     const client = makeClient(packet, grant, {
       context: this.#context,
       session,
       rights,
       output: this.#output,
+      will,
       end: (ending) => this.end(ending),
+      changed: () => this.#changed(),
     });
     this.#client = client;
     this.#transport.admitted();
@@ -286,7 +288,14 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     }
     this.#output.appended();
     session.channel = client.outbound;
+    client.deliveries?.begin(client.outbound);
     client.subscriptions.resume();
+  }
+
+  /** The log has what the client changed of its subscriptions; what it said next is read now. */
+  #changed(): void {
+    this.#stopped.change = false;
+    this.#go();
   }
 
   #refuse(packet: ConnectPacket, refusal: ConnectRefusal): void {
@@ -336,7 +345,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   end(ending: ServerEnding, returned = false): void {
     const client = this.#client;
     if (this.#state !== 'connected' || client === undefined) {
-      if (this.#state === 'connecting') this.#cut(ending.text);
+      if (this.#state === 'connecting' || this.#state === 'entering') this.#cut(ending.text);
       return;
     }
     const { reasonCode, text } = ending;
@@ -371,26 +380,14 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   }
 
   /** DISCONNECT of the client. */
-  #disconnect({ reasonCode, properties }: DisconnectPacket, client: Client): void {
-    const asked = properties?.sessionExpiryInterval;
-    if (asked !== undefined) {
-      const granted = client.grant.sessionExpirySeconds;
-      const expiry = expiryAtDisconnect(asked, granted, this.#context.options);
-      if (expiry === undefined) {
-        const text = 'DISCONNECT with a session expiry after CONNECT had none';
-        this.end({ reasonCode: ReasonCode.protocolError, text });
-        return;
-      }
-      client.session.expirySeconds = expiry;
+  #disconnect(packet: DisconnectPacket, client: Client): void {
+    const departure = goodbye(packet, client, this.#context.options);
+    if (departure === undefined) {
+      const text = 'DISCONNECT with a session expiry after CONNECT had none';
+      this.end({ reasonCode: ReasonCode.protocolError, text });
+      return;
     }
-    this.#leave({
-      text: 'DISCONNECT',
-      by: 'client',
-      // It says that it goes; what it holds it has not processed.
-      returned: reasonCode < 0x80,
-      reasonCode,
-      willless: reasonCode === ReasonCode.success,
-    });
+    this.#leave(departure);
     this.#output.end();
   }
 
@@ -424,6 +421,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     client.flow.close();
     client.subscriptions.close();
     client.consumers.closeAll(how.returned ? 'returned' : 'lost');
+    client.deliveries?.close();
     const will = how.willless === true ? undefined : client.will;
     sessions.detach(this, client.session, { will, willDelaySeconds: client.willDelaySeconds });
   }
@@ -441,6 +439,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     this.#output.endTurn();
     if (client === undefined) return;
     client.consumers.grant();
+    client.deliveries?.grant();
     if (client.outbound.canSend && client.outbound.roomy) this.#output.ask();
     this.#maybeGo(client);
   }
@@ -460,6 +459,9 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       case 'connecting':
         if (now >= this.#transport.deadlineMs) this.#cut('no CONNECT in time');
         return;
+      case 'entering':
+        if (now >= this.#transport.deadlineMs) this.#cut('CONNECT was not answered in time');
+        return;
       case 'connected':
         this.#sweepConnected(now);
         return;
@@ -475,11 +477,11 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     if (client === undefined) return;
     // The end of a drain that came without an event (the socket took the rest at once).
     this.#maybeGo(client);
-    const { share, shard, answers, output } = this.#stopped;
+    const { share, shard, answers, output, change } = this.#stopped;
     const progress = this.#transport.written !== this.#writtenAtSweep;
     this.#writtenAtSweep = this.#transport.written;
     // Who is not read cannot give a sign of life; who does not read is given none.
-    const held = share || shard || answers || this.#pace?.held === true;
+    const held = share || shard || answers || change || this.#pace?.held === true;
     if (held || (output && progress)) this.#lastReadMs = now;
     const { keepAliveSeconds } = client.grant;
     // [MQTT-3.1.2-22]

@@ -20,12 +20,11 @@ import type {
   QueueConsumer,
   QueueInfo,
 } from '../../broker/ports.ts';
+import { CreditWindow } from './credit.ts';
 import type { Outbound } from './deliver.ts';
 import { type QueueWish, sameWish, type SubscribeRefusal } from './queue-wish.ts';
 import { ReasonCode } from './reason-codes.ts';
 import type { HeldDelivery, QueueSource } from './session.ts';
-
-const FIRST_BURST = 8;
 
 export interface ConsumersParts {
   readonly broker: Broker;
@@ -120,14 +119,11 @@ class QueueSubscription implements ConsumerSink, QueueSource {
   #consumer: QueueConsumer | undefined;
   #hasLooked = false;
   #queueId = -1;
-  /** Granted and not arrived. */
-  #credit: number;
+  readonly #window: CreditWindow;
   /** Arrived and not settled. */
   #held = 0;
   /** The same by offset, of a manual consumer: which delivery it was. */
   readonly #manual: Map<Offset, number> | undefined;
-  #burst: number;
-  #largestBytes = 1;
 
   constructor(
     parts: ConsumersParts,
@@ -140,8 +136,7 @@ class QueueSubscription implements ConsumerSink, QueueSource {
     this.#answered = wanted.answered;
     this.identifier = wanted.identifier;
     this.#manual = wanted.wish.manual ? new Map() : undefined;
-    this.#burst = Math.min(FIRST_BURST, parts.maxInflight);
-    this.#credit = this.#burst;
+    this.#window = new CreditWindow(parts.maxInflight, parts.maxBufferedBytes);
   }
 
   /** Another SUBSCRIBE of the same filter asks for what this one is. */
@@ -174,7 +169,7 @@ class QueueSubscription implements ConsumerSink, QueueSource {
     }
     const { broker, clientId } = this.#parts;
     this.#queueId = queueId;
-    const credit = this.#credit;
+    const credit = this.#window.outstanding;
     const from = start === 'resume' ? undefined : start;
     const request = { queueId, clientId, group, filter, start: from, credit, manual };
     this.#consumer = broker.consume(request, this);
@@ -193,20 +188,16 @@ class QueueSubscription implements ConsumerSink, QueueSource {
 
   delivered(delivery: Delivery): void {
     if (this.#state === 'closed') return;
-    this.#credit--;
     if (this.#manual === undefined) this.#held++;
     else this.#manual.set(delivery.offset, delivery.deliveryNumber);
-    const bytes = delivery.message.payload.length;
-    // It forgets slowly: one small message among large ones says nothing.
-    this.#largestBytes = Math.max(bytes, 1, this.#largestBytes * 0.98);
+    this.#window.arrived(delivery.message.payload.length);
     const waiting = { source: this, delivery, identifier: this.identifier };
     this.#parts.outbound.deliverFromQueue(waiting);
   }
 
   batchEnd(): void {
     if (this.#state === 'closed') return;
-    // All that was under way has arrived: more may be next time, once the socket has taken it.
-    if (this.#credit === 0) this.#burst = Math.min(this.#burst * 2, this.#parts.maxInflight);
+    this.#window.batchEnd();
     this.#parts.ask();
   }
 
@@ -261,13 +252,9 @@ class QueueSubscription implements ConsumerSink, QueueSource {
   grant(): void {
     if (this.#state !== 'attached') return;
     const window = Math.max(1, Math.floor(this.#parts.maxInflight / this.#siblings.count));
-    const byBytes = Math.max(1, Math.floor(this.#parts.maxBufferedBytes / this.#largestBytes));
-    const underWay = Math.min(this.#burst, byBytes);
     const held = this.#manual?.size ?? this.#held;
-    const credit = Math.min(window - held, underWay) - this.#credit;
-    if (credit <= 0) return;
-    this.#credit += credit;
-    this.#consumer?.grant(credit);
+    const more = this.#window.grant(window - held);
+    if (more > 0) this.#consumer?.grant(more);
   }
 
   close(how: 'lost' | 'returned'): void {

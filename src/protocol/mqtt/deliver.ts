@@ -13,20 +13,21 @@
 
 import { ownedMessage } from '../../broker/message.ts';
 import type { Delivery, Match, Publication } from '../../broker/ports.ts';
-import type { Ending, MqttContext } from './context.ts';
+import type { Ending } from './context.ts';
 import { publishProperties, queueDeliveryProperties, queueDeliveryTopic } from './convert.ts';
-import { encodePubrel, type Recipient } from './encode.ts';
-import { type OutgoingMessage, PublishEncoder } from './encode-publish.ts';
+import { encodePubrel } from './encode.ts';
+import { PublishEncoder } from './encode-publish.ts';
 import { Fifo } from './fifo.ts';
-import type { Output } from './output.ts';
 import type { Qos } from './packet.ts';
+import { PublishWriter, type PublishWriterParts } from './publish-writer.ts';
 import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
 import {
   type Channel,
-  expiryLeft,
   type HeldDelivery,
   type HeldMessage,
+  type HeldOwn,
   isExpired,
+  ownPacketId,
   type QueueSource,
   type Replay,
   type Session,
@@ -34,22 +35,15 @@ import {
 
 /** Bytes that wait for the socket above which QoS 1 and 2, queues and retained messages wait. */
 const HIGH_WATER_BYTES = 65_536;
-/**
- * Above it a QoS 0 packet is written from the bytes that all its subscribers share, without a copy.
- */
-const SHARED_BYTES = 8192;
 const REPLAY_STEPS = 256;
 const NO_IDENTIFIERS: readonly number[] = [];
 
-export interface OutboundParts {
-  readonly context: MqttContext;
+export interface OutboundParts extends PublishWriterParts {
   readonly session: Session;
-  readonly output: Output;
-  readonly recipient: Recipient;
+  /** Undefined: the session has no queue. */
+  readonly own: OwnQueue | undefined;
   /** The smaller of the client's receive maximum and ours. */
   readonly maxInflight: number;
-  /** The smaller of the client's topic alias maximum and ours. */
-  readonly aliasMaximum: number;
 }
 
 /** A delivery of a queue that waits for room; its message is its own. */
@@ -59,28 +53,37 @@ export interface WaitingDelivery {
   readonly identifier: number;
 }
 
-interface How {
-  readonly qos: Qos;
-  readonly retain: boolean;
-  readonly dup: boolean;
-  readonly packetId: number;
-  readonly identifiers: readonly number[];
+/** The queue of a durable session, as it is claimed by this connection. */
+export interface OwnQueue {
+  /** The subscriptions that it is for now; undefined: none. */
+  matchOf(delivery: Delivery): Match | undefined;
+  /** Seconds; 0: it has expired; undefined: it never does. */
+  expiryOf(delivery: Delivery): number | undefined;
+  /** Done: acknowledged, refused by its client, or for nobody any more. */
+  settle(held: Pick<HeldOwn, 'offset' | 'delivery'>): void;
+  /** Its packet id is in use: it comes again when that is free. It owns its bytes. */
+  holdBack(delivery: Delivery): void;
+  /** The packet id is in use no more. */
+  freed(packetId: number): void;
+  /** PUBREC came: `halved` is called when the log has it. */
+  halve(packetId: number, held: HeldOwn): void;
+  /** PUBCOMP came: `finished` is called when the log has it. */
+  finish(packetId: number, held: HeldOwn): void;
 }
 
-/** Read during one call of the encoder only. */
-const scratch = {
-  version: 4 as 4 | 5,
-  qos: 0 as Qos,
-  retain: false,
-  dup: false,
-  packetId: 0,
-  subscriptionIdentifiers: NO_IDENTIFIERS as readonly number[] | undefined,
-};
+/** The same of the session's own queue. */
+interface WaitingOwn {
+  readonly own: OwnQueue;
+  readonly delivery: Delivery;
+}
+
+/** Packet ids that an acknowledged delivery may find: of a session with a queue, each second one. */
+const PACKET_IDS = 32_767;
 
 export class Outbound implements Channel {
   readonly #parts: OutboundParts;
-  readonly #aliases = new Map<string, number>();
-  readonly #waiting = new Fifo<WaitingDelivery>();
+  readonly #writer: PublishWriter;
+  readonly #waiting = new Fifo<WaitingDelivery | WaitingOwn>();
   /** In flight on the last connection, to be repeated on this one. */
   readonly #repeats: number[];
   #nextRepeat = 0;
@@ -92,8 +95,11 @@ export class Outbound implements Channel {
 
   constructor(parts: OutboundParts) {
     this.#parts = parts;
-    this.#quota = parts.maxInflight;
-    this.#repeats = [...parts.session.inflight.keys()];
+    this.#writer = new PublishWriter(parts);
+    const { inflight } = parts.session;
+    // What a client leaves open from connection to connection must not use up the ids.
+    this.#quota = Math.max(0, Math.min(parts.maxInflight, PACKET_IDS - inflight.size));
+    this.#repeats = [...inflight.keys()];
     this.#earlier = new Set(this.#repeats);
   }
 
@@ -116,7 +122,7 @@ export class Outbound implements Channel {
     const qos = message.qos < match.qos ? message.qos : match.qos;
     const retain = message.retain && match.retainAsPublished;
     if (qos === 0) {
-      this.#sendQos0(publication, retain, match.identifiers);
+      this.#writer.unacknowledged(publication, retain, match.identifiers);
       return;
     }
     const { session } = this.#parts;
@@ -152,6 +158,12 @@ export class Outbound implements Channel {
     }
   }
 
+  /** The same of the session's own queue. */
+  deliverOwn(own: OwnQueue, delivery: Delivery): void {
+    if (this.#mayGo && this.#waiting.length === 0 && this.#quota > 0) this.#sendOwn(own, delivery);
+    else this.#waiting.push({ own, delivery: ownedDelivery(delivery) });
+  }
+
   /** A delivery waits because the client holds as many as it may. */
   #countWindow(): void {
     if (this.#quota === 0) this.#parts.context.counters.limited['in-flight']++;
@@ -175,14 +187,11 @@ export class Outbound implements Channel {
     const held = session.inflight.get(packetId);
     // An id that is not in flight: of a delivery that ended otherwise; nothing to say to it.
     if (held === undefined) return undefined;
-    if (held.kind === 'message') {
-      if (held.qos === 2) return WRONG_ACKNOWLEDGEMENT;
-      session.drop(held);
-    } else {
-      held.source.acknowledged(held, reasonCode < 0x80);
-    }
-    session.inflight.delete(packetId);
-    this.#giveBackQuota(packetId);
+    if (held.kind === 'queue') held.source.acknowledged(held, reasonCode < 0x80);
+    else if (held.qos === 2) return WRONG_ACKNOWLEDGEMENT;
+    else if (held.kind === 'own') this.#parts.own?.settle(held);
+    else session.drop(held);
+    this.#forget(packetId);
     output.ask();
     return undefined;
   }
@@ -197,15 +206,21 @@ export class Outbound implements Channel {
     if (held !== undefined && (held.kind === 'queue' || held.qos === 1)) {
       return WRONG_ACKNOWLEDGEMENT;
     }
+    const { own } = this.#parts;
     if (reasonCode >= 0x80) {
-      if (held === undefined || held.released) return undefined;
-      session.drop(held);
-      session.inflight.delete(packetId);
-      this.#giveBackQuota(packetId);
+      if (held === undefined || (held.kind === 'own' ? held.state !== 'sent' : held.released)) {
+        return undefined;
+      }
+      if (held.kind === 'own') own?.settle(held);
+      else session.drop(held);
+      this.#forget(packetId);
       output.ask();
       return undefined;
     }
-    if (held !== undefined && !held.released) session.release(packetId, held);
+    if (held?.kind === 'own') {
+      if (held.state === 'sent') own?.halve(packetId, held);
+      if (held.state === 'halving' || held.state === 'sent') return undefined;
+    } else if (held !== undefined && !held.released) session.release(packetId, held);
     const unknown = held === undefined && recipient.version === 5;
     const reason = unknown ? ReasonCode.packetIdentifierNotFound : ReasonCode.success;
     encodePubrel(output.writer, packetId, reason);
@@ -218,18 +233,44 @@ export class Outbound implements Channel {
     const { session, output } = this.#parts;
     const held = session.inflight.get(packetId);
     if (held === undefined) return undefined;
+    if (held.kind === 'own') {
+      if (held.state === 'finishing') return undefined;
+      if (held.state !== 'released') return WRONG_ACKNOWLEDGEMENT;
+      this.#parts.own?.finish(packetId, held);
+      return undefined;
+    }
     if (held.kind === 'queue' || !held.released) return WRONG_ACKNOWLEDGEMENT;
-    session.inflight.delete(packetId);
-    this.#giveBackQuota(packetId);
+    this.#forget(packetId);
     output.ask();
     return undefined;
+  }
+
+  /** The log has the PUBREC of a message of the session's queue. */
+  halved(packetId: number, held: HeldOwn): void {
+    const { session, output } = this.#parts;
+    session.release(packetId, held);
+    encodePubrel(output.writer, packetId);
+    output.appended();
+  }
+
+  /** The log has its PUBCOMP: the id is free, and another message may be in flight. */
+  finished(packetId: number): void {
+    this.#forget(packetId);
+  }
+
+  #forget(packetId: number): void {
+    const { session, own } = this.#parts;
+    session.inflight.delete(packetId);
+    this.#giveBackQuota(packetId);
+    own?.freed(packetId);
   }
 
   /** Deliveries of one queue subscription that wait here go back; they were never sent. */
   dropWaiting(source: QueueSource): void {
     for (let left = this.#waiting.length; left > 0; left--) {
       const waiting = this.#waiting.shift();
-      if (waiting !== undefined && waiting.source !== source) this.#waiting.push(waiting);
+      if (waiting === undefined || ('source' in waiting && waiting.source === source)) continue;
+      this.#waiting.push(waiting);
     }
   }
 
@@ -247,14 +288,18 @@ export class Outbound implements Channel {
     const packetId = this.#repeats[this.#nextRepeat];
     if (packetId === undefined) return false;
     const held = session.inflight.get(packetId);
-    if (held?.kind === 'message') {
+    if (held?.kind === 'own' && held.state === 'released') {
+      encodePubrel(output.writer, packetId);
+      output.appended();
+    } else if (held?.kind === 'message') {
       if (held.released) {
         encodePubrel(output.writer, packetId);
         output.appended();
       } else if (held.publication !== undefined) {
         if (this.#quota === 0) return false;
         this.#earlier.delete(packetId);
-        if (this.#send(held.publication, { ...held, dup: true, packetId })) this.#quota--;
+        const how = { ...held, dup: true, packetId };
+        if (this.#writer.publication(held.publication, how)) this.#quota--;
         else this.#undeliverable(packetId, held);
       }
     }
@@ -269,7 +314,8 @@ export class Outbound implements Channel {
       this.#queuesTurn = !fromQueue;
       const waiting = fromQueue ? this.#waiting.shift() : undefined;
       if (waiting !== undefined) {
-        this.#sendDelivery(waiting);
+        if ('own' in waiting) this.#sendOwn(waiting.own, waiting.delivery);
+        else this.#sendDelivery(waiting);
         return true;
       }
       const held = session.takePending(context.broker.clock);
@@ -304,7 +350,7 @@ export class Outbound implements Channel {
     const qos = message.qos < replay.qos ? message.qos : replay.qos;
     const how = { retain: true, identifiers: replay.identifiers, share: undefined };
     if (qos === 0) {
-      this.#send(publication, { ...how, qos, dup: false, packetId: 0 });
+      this.#writer.publication(publication, { ...how, qos, dup: false, packetId: 0 });
       return true;
     }
     if (this.#quota === 0) {
@@ -320,7 +366,8 @@ export class Outbound implements Channel {
     const packetId = session.nextPacketId();
     session.inflight.set(packetId, held);
     const { qos, retain, identifiers } = held;
-    if (this.#send(publication, { qos, retain, identifiers, dup: false, packetId })) this.#quota--;
+    const how = { qos, retain, identifiers, dup: false, packetId };
+    if (this.#writer.publication(publication, how)) this.#quota--;
     else this.#undeliverable(packetId, held);
   }
 
@@ -350,7 +397,7 @@ export class Outbound implements Channel {
       packetId,
       identifiers,
     } as const;
-    if (!this.#append(encoder, how)) {
+    if (!this.#writer.encoded(encoder, how)) {
       // Not lost: another member may take it. It waits out the backoff of its queue.
       context.log.warn(
         { client_id: session.clientId, queue: delivery.queueName, offset },
@@ -363,82 +410,35 @@ export class Outbound implements Channel {
     this.#quota--;
   }
 
-  #sendQos0(publication: Publication, retain: boolean, identifiers: readonly number[]): void {
-    const { context, output, recipient } = this.#parts;
-    const { options, counters } = context;
-    if (output.waiting + publication.message.payload.length > options.maxBufferedBytes) {
-      counters.droppedSlow++;
+  #sendOwn(own: OwnQueue, delivery: Delivery): void {
+    const { session, recipient } = this.#parts;
+    const { offset, message, term, deliveryNumber } = delivery;
+    const ended = { offset, delivery: { term, number: deliveryNumber } };
+    const match = own.matchOf(delivery);
+    const expirySeconds = own.expiryOf(delivery);
+    if (match === undefined || expirySeconds === 0) {
+      own.settle(ended);
       return;
     }
-    const plain = !retain && identifiers.length === 0 && this.#parts.aliasMaximum === 0;
-    if (plain && publication.fanningOut && publication.message.payload.length >= SHARED_BYTES) {
-      const bytes = encoderOf(publication).shared(recipient.version);
-      if (bytes.length > recipient.maximumPacketSize) {
-        counters.droppedTooLarge++;
-        return;
-      }
-      counters.sent++;
-      output.writeShared(bytes);
+    const qos = message.qos < match.qos ? message.qos : match.qos;
+    const packetId = qos === 0 ? 0 : ownPacketId(offset);
+    if (qos > 0 && session.inflight.has(packetId)) {
+      own.holdBack(ownedDelivery(delivery));
       return;
     }
-    this.#send(publication, { qos: 0, retain, dup: false, packetId: 0, identifiers });
-  }
-
-  #send(publication: Publication, how: How): boolean {
-    if (this.#parts.aliasMaximum > 0) return this.#sendAliased(publication, how);
-    if (publication.fanningOut) return this.#append(encoderOf(publication), how);
-    return this.#append(new PublishEncoder(this.#outgoing(publication)), how);
-  }
-
-  #outgoing({ message, publishedAtMs }: Publication): OutgoingMessage {
-    const { recipient, context } = this.#parts;
     const { topic, payload, properties } = message;
-    if (recipient.version === 4 || properties === undefined) {
-      return { topic, payload, properties: undefined };
+    const told = recipient.version === 5 ? publishProperties(properties, expirySeconds) : undefined;
+    const retain = message.retain && match.retainAsPublished;
+    const dup = qos > 0 && delivery.redelivered;
+    const how = { qos, retain, dup, packetId, identifiers: match.identifiers };
+    const isSent = this.#writer.message({ topic, payload, properties: told }, how);
+    if (!isSent || qos === 0) {
+      // Too large for this client: as if it had been sent and completed [MQTT-3.1.2-25].
+      own.settle(ended);
+      return;
     }
-    const left = expiryLeft(message, publishedAtMs, context.broker.clock);
-    return { topic, payload, properties: publishProperties(properties, left) };
-  }
-
-  /**
-   * [MQTT-3.3.2-9], [MQTT-3.3.2-12]: the first packet with a topic gives it a number, the next name
-   * that.
-   */
-  #sendAliased(publication: Publication, how: How): boolean {
-    const plain = this.#outgoing(publication);
-    const known = this.#aliases.get(plain.topic);
-    const alias = known ?? this.#aliases.size + 1;
-    if (alias > this.#parts.aliasMaximum) return this.#append(new PublishEncoder(plain), how);
-    const sent = this.#append(
-      new PublishEncoder({
-        topic: known === undefined ? plain.topic : '',
-        payload: plain.payload,
-        properties: { ...plain.properties, topicAlias: alias },
-      }),
-      how,
-    );
-    if (sent && known === undefined) this.#aliases.set(plain.topic, alias);
-    return sent;
-  }
-
-  /** False: larger than the client takes; nothing was written. */
-  #append(encoder: PublishEncoder, how: How): boolean {
-    const { output, recipient, context } = this.#parts;
-    scratch.version = recipient.version;
-    scratch.qos = how.qos;
-    scratch.retain = how.retain;
-    scratch.dup = how.dup;
-    scratch.packetId = how.packetId;
-    scratch.subscriptionIdentifiers = how.identifiers;
-    const limit = recipient.maximumPacketSize;
-    if (limit !== Number.POSITIVE_INFINITY && encoder.size(scratch) > limit) {
-      context.counters.droppedTooLarge++;
-      return false;
-    }
-    encoder.append(output.writer, scratch);
-    context.counters.sent++;
-    output.appended();
-    return true;
+    session.inflight.set(packetId, { kind: 'own', qos, state: 'sent', ...ended });
+    this.#quota--;
   }
 }
 
@@ -462,17 +462,4 @@ function ownedDelivery(delivery: Delivery): Delivery {
     publishedAtMs: delivery.publishedAtMs,
     message: ownedMessage(delivery.message),
   };
-}
-
-/** One encoder for all subscribers that get the message now. */
-function encoderOf(publication: Publication): PublishEncoder {
-  const { encoder, message } = publication;
-  if (encoder instanceof PublishEncoder) return encoder;
-  const made = new PublishEncoder({
-    topic: message.topic,
-    payload: message.payload,
-    properties: publishProperties(message.properties, message.properties?.expirySeconds),
-  });
-  publication.encoder = made;
-  return made;
 }

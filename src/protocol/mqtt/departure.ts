@@ -2,6 +2,10 @@
 
 import type { Logger } from '../../telemetry/logger.ts';
 import type { Client } from './client.ts';
+import { expiryAtDisconnect } from './handshake.ts';
+import type { MqttOptions } from './options.ts';
+import type { DisconnectPacket } from './packet.ts';
+import { ReasonCode } from './reason-codes.ts';
 
 export interface Departure {
   /** Why, for people. */
@@ -15,6 +19,28 @@ export interface Departure {
   readonly fault?: string;
   /** Its will is not published. */
   readonly willless?: boolean;
+}
+
+/** That of a DISCONNECT; undefined: it asks for what it may not [MQTT-3.14.2-2]. */
+export function goodbye(
+  { reasonCode, properties }: DisconnectPacket,
+  { grant, session }: Client,
+  options: MqttOptions,
+): Departure | undefined {
+  const asked = properties?.sessionExpiryInterval;
+  if (asked !== undefined) {
+    const expiry = expiryAtDisconnect(asked, grant.sessionExpirySeconds, options);
+    if (expiry === undefined) return undefined;
+    session.expirySeconds = expiry;
+  }
+  return {
+    text: 'DISCONNECT',
+    by: 'client',
+    // It says that it goes; what it holds it has not processed.
+    returned: reasonCode < 0x80,
+    reasonCode,
+    willless: reasonCode === ReasonCode.success,
+  };
 }
 
 /** `client` undefined: it was never let in. */

@@ -8,7 +8,7 @@
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 
-import type { Broker } from '../../broker/ports.ts';
+import type { Broker, SessionRefusal } from '../../broker/ports.ts';
 import { SYSTEM_PREFIX } from '../../broker/queue-topic.ts';
 import { type MqttOptions, NEVER_SECONDS } from './options.ts';
 import type { Ending } from './context.ts';
@@ -115,6 +115,35 @@ function sessionExpiry(
   const asked = forever ? NEVER_SECONDS : (properties?.sessionExpiryInterval ?? 0);
   return Math.min(asked, options.sessionExpiryMaximumSeconds);
 }
+
+/** Why there is no session for a CONNECT, in a word of its answer; 3.1.1 has one for most. */
+export const CLAIM_REFUSALS = {
+  'stale-owner': {
+    reasonCode: ReasonCode.serverUnavailable,
+    text: 'the client id connected to another node at the same time',
+  },
+  'other-user': {
+    reasonCode: ReasonCode.notAuthorized,
+    text: 'the session of this client id is that of another user',
+  },
+  unavailable: {
+    reasonCode: ReasonCode.serverUnavailable,
+    text: 'the store of sessions does not answer',
+  },
+  'too-many-sessions': {
+    reasonCode: ReasonCode.quotaExceeded,
+    text: 'too many sessions',
+    limit: 'sessions',
+  },
+  'too-many-subscriptions': {
+    reasonCode: ReasonCode.quotaExceeded,
+    text: 'the session has too many subscriptions',
+  },
+  invalid: {
+    reasonCode: ReasonCode.clientIdentifierNotValid,
+    text: 'no session can have this client id',
+  },
+} as const satisfies Record<SessionRefusal, ConnectRefusal>;
 
 /** What a 5.0 client is told: only where it differs from what it asked for or may assume. */
 export function connackProperties(

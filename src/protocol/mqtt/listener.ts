@@ -48,7 +48,7 @@ export class MqttListener {
   constructor(broker: Broker, log: Logger, options: MqttListenerOptions) {
     const settings = mqttOptions(options.mqtt);
     this.doors = options.doors;
-    this.sessions = new Sessions(broker, settings);
+    this.sessions = new Sessions(broker, settings, log);
     this.counters = mqttCounters();
     this.#context = {
       broker,
@@ -98,7 +98,6 @@ export class MqttListener {
       connection.end({ reasonCode: ReasonCode.serverShuttingDown, text }, true);
     }
     if (this.#connections.size > 0) await gone;
-    this.sessions.forgetKeys();
     await closed;
     clearInterval(this.#sweeper);
   }

@@ -4,6 +4,8 @@
  * other caller can start a broker with it either.
  */
 
+import type { SessionLimits } from '../../broker/ports.ts';
+
 export interface MqttOptions {
   /**
    * Largest packet that a client may send, whole, in bytes. Default 2 MiB, 1 KiB to 268,435,460.
@@ -76,15 +78,18 @@ export interface MqttOptions {
    * (never).
    */
   readonly sessionExpiryMaximumSeconds: number;
-  /** Sessions that outlive their connection. Default 10,000, 0 to 10,000,000. */
-  readonly maxSessions: number;
   /**
-   * QoS 1 and 2 messages that wait in one session; further ones are dropped. Default 1,000, 0 to
+   * QoS 1 and 2 messages that wait in one session; above it is `overflow`. Default 1,000, 1 to
    * 10,000,000.
    */
   readonly maxQueuedMessages: number;
-  /** Their bytes, with a fixed share for each. Default 8 MiB, 0 to 16 GiB. */
+  /** Their bytes. Default 8 MiB, 1 KiB to 16 GiB. */
   readonly maxQueuedBytes: number;
+  /**
+   * What becomes of a message for a durable session that is full: its oldest messages go
+   * (`drop-head`, the default), or the publisher is refused (`reject-publish`).
+   */
+  readonly overflow: SessionLimits['overflow'];
   /** Bytes that wait in all sessions together. Default 256 MiB, 0 to 1 TiB. */
   readonly maxTotalQueuedBytes: number;
 }
@@ -113,9 +118,9 @@ export const MQTT_DEFAULTS: MqttOptions = {
   rateBurstMs: 1000,
   onRate: 'slow',
   sessionExpiryMaximumSeconds: 604_800,
-  maxSessions: 10_000,
   maxQueuedMessages: 1000,
   maxQueuedBytes: 8 * MIB,
+  overflow: 'drop-head',
   maxTotalQueuedBytes: 256 * MIB,
 };
 
@@ -140,9 +145,8 @@ const MQTT_RANGES = {
   maxByteRate: [0, 16_384 * MIB],
   rateBurstMs: [100, 3_600_000],
   sessionExpiryMaximumSeconds: [0, 4_294_967_295],
-  maxSessions: [0, 10_000_000],
-  maxQueuedMessages: [0, 10_000_000],
-  maxQueuedBytes: [0, 16_384 * MIB],
+  maxQueuedMessages: [1, 10_000_000],
+  maxQueuedBytes: [KIB, 16_384 * MIB],
   maxTotalQueuedBytes: [0, 1_048_576 * MIB],
 } as const satisfies Record<NumberName, readonly [min: number, max: number]>;
 

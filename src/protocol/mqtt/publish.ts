@@ -98,7 +98,7 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
   /** QoS 2 publishes that came on this connection and count in `#unfinished`. */
   readonly #counted = new Set<Received>();
   /** Whose PUBREL has come, by packet id, until the release of its key is confirmed. */
-  readonly #releasing = new Map<number, Received>();
+  readonly #releasing = new Map<number, Received | undefined>();
   readonly #releases: EnqueueWaiter = {
     enqueued: (packetId, outcome) => this.#released(packetId, outcome),
   };
@@ -236,8 +236,10 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
     const { session, context } = this.#parts;
     const received = session.received.get(packetId);
     if (received !== undefined && received.proof === undefined) return ENDINGS.earlyRelease;
-    const key = received?.keyed === true ? session.publishKey(packetId) : undefined;
-    if (received === undefined || key === undefined) {
+    // What came before the broker was started anew, or on another node, only the log knows.
+    const mayBeKeyed = received === undefined || received.keyed;
+    const key = mayBeKeyed ? session.publishKey(packetId) : undefined;
+    if (key === undefined) {
       this.#complete(packetId, received);
     } else if (!this.#releasing.has(packetId)) {
       this.#releasing.set(packetId, received);
@@ -261,7 +263,9 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
       if (this.#counted.delete(received)) this.#unfinished--;
     }
     if (this.#closed) return;
-    const unknown = received === undefined && recipient.version === 5;
+    // Whether the log knew it nobody says, and it is free now: the word for that is success.
+    const isKept = received !== undefined || session.owned !== undefined;
+    const unknown = !isKept && recipient.version === 5;
     const reason = unknown ? ReasonCode.packetIdentifierNotFound : ReasonCode.success;
     encodePubcomp(output.writer, packetId, reason);
     output.appended();

@@ -1,14 +1,13 @@
 /**
- * The state of one MQTT session (MQTT 5.0 section 4.1), in memory: its subscriptions, the messages
- * that wait for it, the deliveries that it has not acknowledged, the QoS 2 publishes that it has
- * not released.
+ * The state of one MQTT session (MQTT 5.0 section 4.1) as this node has it in memory: its
+ * subscriptions, the messages that wait for it, the deliveries that it has not acknowledged, the
+ * QoS 2 publishes that it has not released.
  *
- * It lives as long as its expiry says, with a connection or without; whose connection is gone keeps
- * QoS 1 and 2 messages up to the configured bounds. It never writes: `channel` does, while there is
+ * One that ends with its connection lies here alone. Of one that outlives it (`owned`) the log has
+ * the subscriptions and the messages of its own queue; here is what came to it otherwise: retained
+ * messages, shared subscriptions, queues, QoS 0. It never writes: `channel` does, while there is
  * one.
  */
-
-import { randomUUID } from 'node:crypto';
 
 import type { Message } from '../../broker/message.ts';
 import { keptBytes, remainingExpiry } from '../../broker/message.ts';
@@ -19,7 +18,9 @@ import type {
   Origin,
   Publication,
   PublishKey,
+  QueueId,
   RetainedCursor,
+  SessionHandle,
   Share,
   Subscriber,
   SubscriptionOptions,
@@ -73,6 +74,29 @@ export interface HeldDelivery {
   readonly deliveryNumber: number;
 }
 
+/** A message of the session's own queue that was sent. */
+export interface HeldOwn {
+  readonly kind: 'own';
+  readonly offset: Offset;
+  readonly qos: 1 | 2;
+  /** Of its delivery to this owner; undefined where PUBREC came to a former one. */
+  readonly delivery: { readonly term: number; readonly number: number } | undefined;
+  /**
+   * At QoS 2: `halving` until the log has its PUBREC, `released` when PUBREL may be sent,
+   * `finishing` until the log has its PUBCOMP.
+   */
+  state: 'sent' | 'halving' | 'released' | 'finishing';
+}
+
+export type Held = HeldMessage | HeldDelivery | HeldOwn;
+
+/** What the store of durable sessions says of the owner that this node is. */
+export interface Ownership {
+  readonly handle: SessionHandle;
+  /** Another node owns it now, or it has ended; undefined: neither is known. */
+  lost: 'taken-over' | 'ended' | undefined;
+}
+
 /** A QoS 2 PUBLISH whose PUBREL has not come, or whose PUBCOMP has not gone. */
 export interface Received {
   /** It went to queues with a key, which is released before the packet id is free. */
@@ -118,10 +142,7 @@ export interface HeldTotals {
 
 export interface SessionSettings {
   readonly clientId: string;
-  /** Whose session it is; undefined: nobody's who said so. */
   readonly user: string | undefined;
-  /** Outlives its connection. */
-  readonly durable: boolean;
   readonly maxMessages: number;
   readonly maxBytes: number;
 }
@@ -129,21 +150,17 @@ export interface SessionSettings {
 export class Session implements Subscriber {
   readonly clientId: string;
   readonly origin: Origin;
-  /** Fixed for a connection: what is in flight is kept to be sent again. */
-  durable: boolean;
+  /** Undefined: the session ends with its connection. */
+  owned: Ownership | undefined;
   /** By filter, as the client wrote it; those of queues too. */
   readonly subscriptions = new Map<string, SessionSubscription>();
   /** By packet id, in the order of sending; a released one goes behind (see `release`). */
-  readonly inflight = new Map<number, HeldMessage | HeldDelivery>();
+  readonly inflight = new Map<number, Held>();
   readonly received = new Map<number, Received>();
   readonly replays: Replay[] = [];
   /** 0 ends with the connection. */
   expirySeconds = 0;
   channel: Channel | undefined;
-  /** Connections that it has had: a key from an earlier one does not undo what a later one did. */
-  ownerEpoch = 0;
-  /** Names it in the keys of its publishes, unlike any before it; undefined until the first key. */
-  incarnation: string | undefined;
   readonly #settings: SessionSettings;
   readonly #totals: HeldTotals;
   readonly #pending = new Fifo<HeldMessage>();
@@ -156,9 +173,12 @@ export class Session implements Subscriber {
   constructor(settings: SessionSettings, totals: HeldTotals) {
     this.clientId = settings.clientId;
     this.origin = { clientId: settings.clientId, user: settings.user, protocol: 'mqtt' };
-    this.durable = settings.durable;
     this.#settings = settings;
     this.#totals = totals;
+  }
+
+  get queueId(): QueueId | undefined {
+    return this.owned?.handle.queueId;
   }
 
   get pending(): number {
@@ -177,7 +197,7 @@ export class Session implements Subscriber {
     }
     const { message } = publication;
     const qos = message.qos < match.qos ? message.qos : match.qos;
-    if (qos === 0 || !this.durable) return;
+    if (qos === 0 || this.owned === undefined) return;
     const retain = message.retain && match.retainAsPublished;
     const { identifiers, share } = match;
     this.hold(publication, { qos, retain, identifiers, share });
@@ -216,9 +236,9 @@ export class Session implements Subscriber {
 
   /** Of a QoS 2 publish; a session that ends with its connection cannot repeat one. */
   publishKey(packetId: number): PublishKey | undefined {
-    if (!this.durable) return undefined;
-    this.incarnation ??= randomUUID();
-    return { session: this.incarnation, ownerEpoch: this.ownerEpoch, packetId };
+    if (this.owned === undefined) return undefined;
+    const { incarnation, ownerEpoch } = this.owned.handle;
+    return { session: incarnation, ownerEpoch, packetId };
   }
 
   /** The next message that has not expired, taken out. */
@@ -252,7 +272,7 @@ export class Session implements Subscriber {
 
   /** On the next connection, or by another member; not at QoS 2 [MQTT-4.8.2-5]. */
   #isNeededAgain({ qos, share }: Holding): boolean {
-    return this.durable || (share !== undefined && qos === 1);
+    return this.owned !== undefined || (share !== undefined && qos === 1);
   }
 
   /**
@@ -292,11 +312,16 @@ export class Session implements Subscriber {
     this.#totals.bytes -= held.bytes;
   }
 
-  /** A packet id that nothing in flight has; there is one while fewer than 65,535 are in flight. */
+  /**
+   * A packet id that nothing in flight has; there is one while no more are in flight than the
+   * receive maximum. Where the session has a queue, the odd ones are for what comes from there.
+   */
   nextPacketId(): number {
+    const step = this.owned === undefined ? 1 : 2;
     let id = this.#lastPacketId;
     do {
-      id = id === 65_535 ? 1 : id + 1;
+      id += step;
+      if (id > 65_535) id = step;
     } while (this.inflight.has(id));
     this.#lastPacketId = id;
     return id;
@@ -306,9 +331,13 @@ export class Session implements Subscriber {
    * PUBREC has come: the message is not sent again, and PUBRELs keep the order of PUBRECs
    * [MQTT-4.6.0-4].
    */
-  release(packetId: number, held: HeldMessage): void {
-    held.released = true;
-    this.drop(held);
+  release(packetId: number, held: HeldMessage | HeldOwn): void {
+    if (held.kind === 'own') {
+      held.state = 'released';
+    } else {
+      held.released = true;
+      this.drop(held);
+    }
     this.inflight.delete(packetId);
     this.inflight.set(packetId, held);
   }
@@ -316,8 +345,29 @@ export class Session implements Subscriber {
   /** The connection is gone: deliveries of queues were its own and are no longer in flight. */
   forgetDeliveries(): void {
     for (const [packetId, held] of this.inflight) {
-      if (held.kind === 'queue') this.inflight.delete(packetId);
+      if (held.kind !== 'message') this.inflight.delete(packetId);
     }
+  }
+
+  /** A new owner begins with what the log knows: first come the PUBRELs of its queue. */
+  own(owned: Ownership, halves: readonly Offset[]): void {
+    this.owned = owned;
+    const others = [...this.inflight];
+    this.inflight.clear();
+    for (const offset of halves) {
+      const held = { kind: 'own', offset, qos: 2, delivery: undefined } as const;
+      this.inflight.set(ownPacketId(offset), { ...held, state: 'released' });
+    }
+    for (const [packetId, held] of others) this.inflight.set(packetId, held);
+  }
+
+  /** Nothing of it is needed without a connection but what the log has. */
+  get isInLog(): boolean {
+    if (this.inflight.size + this.received.size + this.replays.length + this.pending > 0) {
+      return false;
+    }
+    for (const { share } of this.subscriptions.values()) if (share !== undefined) return false;
+    return true;
   }
 
   /** Gives back what it holds; nothing may be asked of it after. */
@@ -333,6 +383,14 @@ export class Session implements Subscriber {
     this.replays.length = 0;
     this.subscriptions.clear();
   }
+}
+
+/**
+ * The packet id of a message of the session's queue: whoever owns the session next finds it by the
+ * offset alone. At most 32,767 offsets lie between the oldest unsettled message and the newest.
+ */
+export function ownPacketId(offset: Offset): number {
+  return 2 * (offset % 32_768) + 1;
 }
 
 export function isExpired({ message, publishedAtMs }: Publication, clock: Clock): boolean {

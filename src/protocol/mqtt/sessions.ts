@@ -1,16 +1,23 @@
 /**
- * The sessions of this node by client id: who owns one now, which wait for their client, when those
- * end.
+ * The sessions of this node by client id: who owns one now, what of them waits here for its client,
+ * when that ends.
  *
  * At most one connection owns a session. A new one takes it over: the old one is told and closed
  * first, and whatever that one does later touches nothing, because it is no longer the owner (P10).
- * A client id is a key of a map and nothing else (S5, S11). A session is that of one user: nobody
- * else takes it over, ends it, or gets what waits in it.
+ * A session that ends with its connection is here and nowhere else. One that outlives it is claimed
+ * from the store first (`claims.ts`); without a connection, what of it is not in the log (shared
+ * subscriptions, retained messages on their way, QoS 2 publishes) waits here, if there is any, and
+ * goes on if this node is the next owner too. A client id is a key of a map and nothing else (S5,
+ * S11). A session is that of one user: nobody else takes it over, ends it, or gets what waits in
+ * it.
  */
 
-import type { Broker, Will } from '../../broker/ports.ts';
+import type { Broker, ClaimedSession, Will } from '../../broker/ports.ts';
+import type { Logger } from '../../telemetry/logger.ts';
+import { type Claim, type ClaimRefusal, Claims, type ClaimWish } from './claims.ts';
 import { type MqttOptions, NEVER_SECONDS } from './options.ts';
-import { type HeldTotals, Session } from './session.ts';
+import { type HeldTotals, type Ownership, Session } from './session.ts';
+import { restoredSubscription } from './stored-subscriptions.ts';
 
 /** A connection as its session's owner. */
 export interface SessionOwner {
@@ -20,14 +27,11 @@ export interface SessionOwner {
   takenOver(): void;
 }
 
-export interface AttachRequest {
-  readonly clientId: string;
+/** Its expiry as granted. */
+export interface AttachRequest extends ClaimWish {
   readonly user: string | undefined;
-  /** Whether a session may be resumed with the subscriptions that it has. */
-  readonly mayResume: (session: Session) => boolean;
-  readonly cleanStart: boolean;
-  /** As granted. */
-  readonly expirySeconds: number;
+  /** The client said its id: something may be stored of it. */
+  readonly isNamed: boolean;
 }
 
 export interface Attached {
@@ -45,21 +49,32 @@ export interface Leaving {
 interface Entry {
   readonly session: Session;
   owner: SessionOwner | undefined;
+  /** Another connection to this node owns the session, and sees to all that the log has of it. */
+  isSucceeded: boolean;
   /** When it ends without a client; Infinity while it has one. */
   endsAtMs: number;
 }
+
+type Lost = Ownership['lost'];
 
 export class Sessions {
   readonly totals: HeldTotals;
   readonly #broker: Broker;
   readonly #options: MqttOptions;
+  readonly #log: Logger;
+  readonly #claims: Claims;
   readonly #entries = new Map<string, Entry>();
   readonly #waiting = new Set<Entry>();
-  #durable = 0;
 
-  constructor(broker: Broker, options: MqttOptions) {
+  constructor(broker: Broker, options: MqttOptions, log: Logger) {
     this.#broker = broker;
     this.#options = options;
+    this.#log = log;
+    this.#claims = new Claims(broker, {
+      maxMessages: options.maxQueuedMessages,
+      maxBytes: options.maxQueuedBytes,
+      overflow: options.overflow,
+    });
     this.totals = { bytes: 0, maxBytes: options.maxTotalQueuedBytes, dropped: 0, expired: 0 };
   }
 
@@ -72,25 +87,88 @@ export class Sessions {
     return this.#waiting.size;
   }
 
-  /** `full`: as many sessions are kept as may be. */
-  attach(owner: SessionOwner, request: AttachRequest): Attached | 'full' | 'other-user' {
-    const { clientId, expirySeconds } = request;
+  /**
+   * `answer` is called once, during the call where nothing has to be asked for. It may come when
+   * the connection is gone: then that detaches at once.
+   */
+  attach(
+    owner: SessionOwner,
+    request: AttachRequest,
+    answer: (attached: Attached | ClaimRefusal) => void,
+  ): void {
+    const { clientId, isNamed, expirySeconds } = request;
     const before = this.#entries.get(clientId);
-    if (before !== undefined && before.session.origin.user !== request.user) return 'other-user';
-    const durable = expirySeconds > 0;
-    const others = this.#durable - (before?.session.durable === true ? 1 : 0);
-    if (durable && others >= this.#options.maxSessions) return 'full';
-    before?.owner?.takenOver();
+    const user = before?.session.origin.user;
+    if (user !== undefined && user !== request.user) {
+      answer('other-user');
+      return;
+    }
+    if (!isNamed && expirySeconds === 0) {
+      answer(this.#attach(owner, request));
+      return;
+    }
+    const answered = (claim: Claim): void => {
+      if (typeof claim === 'string') answer(claim);
+      else if (claim === undefined) answer(this.#attach(owner, request));
+      else answer(this.#own(owner, request, claim));
+    };
+    this.#claims.claim(request, answered, (passed) => this.#passed(clientId, passed));
+  }
+
+  /** The session of a connection alone. */
+  #attach(owner: SessionOwner, request: AttachRequest): Attached {
+    const { clientId } = request;
+    this.#entries.get(clientId)?.owner?.takenOver();
     // Its session may have ended with it.
     const found = this.#entries.get(clientId);
-    const resumed = found !== undefined && !request.cleanStart && request.mayResume(found.session);
-    if (found !== undefined && !resumed) this.#end(found);
-    const entry = resumed ? this.#resume(found, durable) : this.#create(request, durable);
+    if (found !== undefined) this.#end(found);
+    const entry = this.#create(request);
     entry.owner = owner;
+    return { session: entry.session, present: false };
+  }
+
+  #own(owner: SessionOwner, request: AttachRequest, claimed: ClaimedSession): Attached {
+    const { clientId, expirySeconds } = request;
+    const { handle, present } = claimed;
+    const before = this.#entries.get(clientId);
+    const isNext = before !== undefined && present && isNextOwner(before.session, claimed);
+    if (before !== undefined) before.isSucceeded = true;
+    before?.owner?.takenOver();
+    if (present) this.#broker.cancelWill(clientId);
+    else this.#broker.publishWill(clientId);
+    const found = this.#entries.get(clientId);
+    if (found !== undefined && !isNext) this.#end(found);
+    const entry = (isNext ? found : undefined) ?? this.#create(request);
+    this.#waiting.delete(entry);
+    entry.owner = owner;
+    entry.isSucceeded = false;
     entry.endsAtMs = Number.POSITIVE_INFINITY;
-    entry.session.expirySeconds = expirySeconds;
-    entry.session.ownerEpoch++;
-    return { session: entry.session, present: resumed };
+    const { session } = entry;
+    session.expirySeconds = expirySeconds;
+    session.own({ handle, lost: undefined }, claimed.halves);
+    this.#restore(session, claimed);
+    this.#broker.setConnected(session, true);
+    return { session, present };
+  }
+
+  #restore(session: Session, { subscriptions }: ClaimedSession): void {
+    session.subscriptions.clear();
+    for (const stored of subscriptions) {
+      const subscription = restoredSubscription(stored);
+      if (subscription === undefined) continue;
+      session.subscriptions.set(stored.filter, subscription);
+      const { filter, wish } = subscription;
+      if (wish === undefined) this.#broker.subscribe(session, filter, subscription);
+    }
+  }
+
+  /** It was claimed here for a connection that is no more: what waits here may still go on. */
+  #passed(clientId: string, claimed: ClaimedSession): void {
+    const entry = this.#entries.get(clientId);
+    if (entry === undefined || !claimed.present || !isNextOwner(entry.session, claimed)) return;
+    const { handle } = claimed;
+    entry.isSucceeded = true;
+    entry.session.owned = { handle, lost: undefined };
   }
 
   /** The connection is over. Does nothing if another one owns the session by now. */
@@ -101,24 +179,50 @@ export class Sessions {
     session.channel = undefined;
     session.forgetDeliveries();
     this.#broker.setConnected(session, false);
-    const { expirySeconds } = session;
-    if (leaving.will !== undefined) {
-      // Whichever comes first, the delay or the end of the session (MQTT 5.0 section 3.1.3.2.2).
-      const delaySeconds = Math.min(leaving.willDelaySeconds, expirySeconds);
-      this.#broker.willAfter(leaving.will, delaySeconds * 1000);
+    const { expirySeconds, owned } = session;
+    const lost = entry.isSucceeded ? undefined : owned?.lost;
+    this.#leaveWill(leaving, expirySeconds, lost);
+    if (owned !== undefined && lost === undefined && !entry.isSucceeded) {
+      this.#leave(owned, expirySeconds);
     }
-    if (expirySeconds === 0) {
+    // Elsewhere it goes on with what the log has.
+    if (expirySeconds === 0 || lost !== undefined) {
       this.#end(entry);
       return;
     }
+    for (const { filter, share, wish } of session.subscriptions.values()) {
+      // A share may give it what nobody else takes.
+      if (wish === undefined && share === undefined) this.#broker.unsubscribe(session, filter);
+    }
     session.passOn('connected');
+    if (session.isInLog) {
+      this.#forget(entry);
+      return;
+    }
     if (expirySeconds !== NEVER_SECONDS) {
       entry.endsAtMs = this.#broker.clock.now() + expirySeconds * 1000;
     }
     this.#waiting.add(entry);
   }
 
-  /** Ends the sessions whose time is over. */
+  #leaveWill({ will, willDelaySeconds }: Leaving, expirySeconds: number, lost: Lost): void {
+    if (will === undefined) return;
+    // Whichever comes first, the delay or the end of the session (MQTT 5.0 section 3.1.3.2.2).
+    const delaySeconds = lost === 'ended' ? 0 : Math.min(willDelaySeconds, expirySeconds);
+    // Its client came back to another node in time [MQTT-3.1.3-9].
+    if (lost === 'taken-over' && delaySeconds > 0) return;
+    this.#broker.willAfter(will, delaySeconds * 1000);
+  }
+
+  /** The store gives up by itself whoever leaves without a word, so nobody waits for this. */
+  #leave({ handle }: Ownership, expirySeconds: number): void {
+    this.#broker.sessions.leave(handle, expirySeconds).catch((error: unknown) => {
+      const fields = { client_id: handle.clientId, reason: String(error) };
+      this.#log.debug(fields, 'a session was not left in order');
+    });
+  }
+
+  /** Ends what waits here and whose time is over; the log ends the sessions themselves. */
   tick(): void {
     const now = this.#broker.clock.now();
     for (const entry of this.#waiting) {
@@ -126,52 +230,35 @@ export class Sessions {
     }
   }
 
-  /** The process ends, and all sessions with it: the log need not know their publishes any more. */
-  forgetKeys(): void {
-    for (const { session } of this.#entries.values()) {
-      if (session.incarnation !== undefined) this.#broker.endSession(session.incarnation);
-    }
-  }
-
-  #create({ clientId, user }: AttachRequest, durable: boolean): Entry {
+  #create({ clientId, user }: AttachRequest): Entry {
     const { maxQueuedMessages, maxQueuedBytes } = this.#options;
-    const settings = {
-      clientId,
-      user,
-      durable,
-      maxMessages: maxQueuedMessages,
-      maxBytes: maxQueuedBytes,
-    };
+    const settings = { clientId, user, maxMessages: maxQueuedMessages, maxBytes: maxQueuedBytes };
     const session = new Session(settings, this.totals);
-    const entry = { session, owner: undefined, endsAtMs: Number.POSITIVE_INFINITY };
+    const endsAtMs = Number.POSITIVE_INFINITY;
+    const entry = { session, owner: undefined, isSucceeded: false, endsAtMs };
     this.#entries.set(clientId, entry);
-    if (durable) this.#durable++;
-    return entry;
-  }
-
-  #resume(entry: Entry, durable: boolean): Entry {
-    this.#waiting.delete(entry);
-    this.#broker.setConnected(entry.session, true);
-    this.#broker.cancelWill(entry.session.clientId);
-    if (entry.session.durable !== durable) {
-      // It was kept until now, and ends with this connection.
-      entry.session.durable = durable;
-      this.#durable += durable ? 1 : -1;
-    }
     return entry;
   }
 
   #end(entry: Entry): void {
     const { session } = entry;
-    this.#entries.delete(session.clientId);
-    this.#waiting.delete(entry);
-    if (session.durable) this.#durable--;
     for (const { filter, share } of session.subscriptions.values()) {
       this.#broker.unsubscribe(session, filter, share);
     }
     session.passOn('all');
-    if (session.incarnation !== undefined) this.#broker.endSession(session.incarnation);
-    session.discard();
+    this.#forget(entry);
     this.#broker.publishWill(session.clientId);
   }
+
+  #forget(entry: Entry): void {
+    this.#entries.delete(entry.session.clientId);
+    this.#waiting.delete(entry);
+    entry.session.discard();
+  }
+}
+
+/** Nobody else owned it between the owner that left this here and the new one. */
+function isNextOwner({ owned }: Session, { handle }: ClaimedSession): boolean {
+  const before = owned?.handle;
+  return before?.incarnation === handle.incarnation && before.ownerEpoch + 1 === handle.ownerEpoch;
 }

@@ -7,10 +7,14 @@
  * Meanwhile the connection goes on; how many SUBSCRIBEs may wait is bounded. What this broker does
  * not do is refused and named, never taken and ignored.
  *
+ * Of a durable session every change is in the log before it is answered (`SubscriptionChanges`),
+ * and what its client said behind it is not read until then. A subscription counts from its SUBACK
+ * on, and does not from its UNSUBSCRIBE on.
+ *
  * MQTT 5.0 sections 3.8.4, 3.10.4.
  */
 
-import type { SubscriptionOptions } from '../../broker/ports.ts';
+import type { StoredSubscription, SubscriptionOptions } from '../../broker/ports.ts';
 import { QUEUE_PREFIX, queueTopic } from '../../broker/queue-topic.ts';
 import type { AccessRights } from '../access.ts';
 import { type Consumers, GIVEN_UP, NO_QUEUE, type WantedConsumer } from './consumers.ts';
@@ -34,6 +38,8 @@ import {
   type UnsubscribeReason,
 } from './reason-codes.ts';
 import type { Session } from './session.ts';
+import { storedSubscription } from './stored-subscriptions.ts';
+import { SubscriptionChanges } from './subscription-changes.ts';
 import { topicLevels } from './topic.ts';
 
 /** SUBSCRIBEs of one connection that wait for queues; further ones to queues are refused. */
@@ -54,6 +60,8 @@ export interface SubscriptionsParts {
   /** The client asked not to be told reason strings. */
   readonly terse: boolean;
   readonly end: (ending: Ending<ServerDisconnectReason>) => void;
+  /** The log has all that was changed. */
+  readonly changed: () => void;
 }
 
 /** One SUBSCRIBE whose SUBACK is not written. */
@@ -61,6 +69,10 @@ interface Pending {
   readonly packetId: number;
   readonly reasonCodes: SubscribeReason[];
   readonly texts: Set<string>;
+  /** What the log of a durable session is to have of it. */
+  readonly stored: StoredSubscription[];
+  /** Puts it in force, before SUBACK; of a durable session, when the log has it. */
+  readonly apply: (() => void)[];
   /** Begins what was granted, after SUBACK. */
   readonly begin: (() => void)[];
   unanswered: number;
@@ -74,11 +86,22 @@ interface Request {
 
 export class Subscriptions {
   readonly #parts: SubscriptionsParts;
+  readonly #changes: SubscriptionChanges | undefined;
   #pending = 0;
   #closed = false;
 
   constructor(parts: SubscriptionsParts) {
     this.#parts = parts;
+    const { context, session, end, changed } = parts;
+    const { owned } = session;
+    if (owned === undefined) return;
+    const { sessions } = context.broker;
+    this.#changes = new SubscriptionChanges({ sessions, owned, end, allDone: changed });
+  }
+
+  /** The log has not all of it yet. */
+  get isChanging(): boolean {
+    return this.#changes?.isBusy === true;
   }
 
   subscribe(packet: SubscribePacket): void {
@@ -96,6 +119,8 @@ export class Subscriptions {
       packetId,
       reasonCodes: [],
       texts: new Set(),
+      stored: [],
+      apply: [],
       begin: [],
       unanswered: subscriptions.length,
     };
@@ -116,14 +141,40 @@ export class Subscriptions {
   /** The connection is over: nothing more is written, and the session keeps what it has. */
   close(): void {
     this.#closed = true;
+    this.#changes?.close();
   }
 
   #answered(pending: Pending, at: number, answer: SubscribeReason | SubscribeRefusal): void {
-    const { reasonCodes, texts, begin } = pending;
+    const { reasonCodes, texts, stored } = pending;
     if (typeof answer === 'object') this.#refused(answer, texts);
     reasonCodes[at] = typeof answer === 'object' ? answer.reasonCode : answer;
     if (--pending.unanswered > 0) return;
+    if (this.#changes === undefined || stored.length === 0) {
+      this.#suback(pending);
+      return;
+    }
+    const change = { subscribe: stored, unsubscribe: [] };
+    this.#changes.add(change, (isDone) => {
+      if (!isDone) this.#tooMany(pending);
+      this.#suback(pending);
+    });
+  }
+
+  /** The log does not take so many of one session; nothing of this SUBSCRIBE is in force. */
+  #tooMany({ stored, reasonCodes, texts, apply, begin }: Pending): void {
+    for (const { filter } of stored) this.#parts.consumers.close(filter);
+    for (const [at, code] of reasonCodes.entries()) {
+      if (code < 0x80) reasonCodes[at] = TOO_MANY.reasonCode;
+    }
+    texts.add(TOO_MANY.text);
+    apply.length = 0;
+    begin.length = 0;
+  }
+
+  #suback(pending: Pending): void {
     this.#pending--;
+    const { reasonCodes, texts, apply, begin } = pending;
+    for (const put of apply) put();
     const { output, recipient, terse, end } = this.#parts;
     const reasonString = [...texts].join('; ').slice(0, MAX_TEXT_LENGTH);
     const properties = terse || texts.size === 0 ? undefined : { reasonString };
@@ -157,39 +208,51 @@ export class Subscriptions {
     const { maxTopicLevels, maxTopicLength } = context.broker;
     if (topicLevels(filter, maxTopicLevels) > maxTopicLevels) return TOO_DEEP;
     if (topicFilter.length > maxTopicLength) return TOO_LONG;
-    const isNew = !session.subscriptions.has(topicFilter);
-    const count = session.subscriptions.size + consumers.unanswered;
+    const isNew =
+      !session.subscriptions.has(topicFilter) &&
+      !pending.stored.some((other) => other.filter === topicFilter);
+    const count = session.subscriptions.size + consumers.unanswered + pending.stored.length;
     if (isNew && count >= context.options.maxSubscriptions) return TOO_MANY;
     if (!ofQueue) {
       if (rights?.may('subscribe', filter) === false) return NOT_ALLOWED;
-      const replay = this.#subscribeTopic(request, isNew);
-      if (replay !== undefined) pending.begin.push(replay);
+      this.#subscribeTopic(pending, request, isNew);
       return request.subscription.qos;
     }
     if (this.#pending > MAX_PENDING) return TOO_MANY_PENDING;
-    return this.#consume(request, answered);
+    return this.#consume(pending, request, answered);
   }
 
-  /** What is to be done behind SUBACK. */
-  #subscribeTopic(request: Request, isNew: boolean): (() => void) | undefined {
+  #subscribeTopic(pending: Pending, request: Request, isNew: boolean): void {
     const { context, session, outbound } = this.#parts;
     const { subscription, identifier } = request;
     const { topicFilter, filter, shareName: share } = subscription;
     const { qos, noLocal, retainAsPublished, retainHandling } = subscription;
     const options: SubscriptionOptions = { qos, noLocal, retainAsPublished, identifier, share };
-    session.subscriptions.set(topicFilter, { ...options, filter, wish: undefined });
-    context.broker.subscribe(session, filter, options);
+    this.#put(pending, storedSubscription(subscription, identifier, undefined), () => {
+      session.subscriptions.set(topicFilter, { ...options, filter, wish: undefined });
+      context.broker.subscribe(session, filter, options);
+    });
     // Whose retained messages would they be (5.0 section 4.8.2)?
-    if (share !== undefined) return undefined;
-    if (retainHandling === 2 || (retainHandling === 1 && !isNew)) return undefined;
-    return () => {
+    if (share !== undefined) return;
+    if (retainHandling === 2 || (retainHandling === 1 && !isNew)) return;
+    pending.begin.push(() => {
       const cursor = context.broker.retained(filter);
       const identifiers = identifier === 0 ? [] : [identifier];
       outbound.replay({ cursor, qos, identifiers, next: undefined });
-    };
+    });
+  }
+
+  #put({ stored, apply }: Pending, subscription: StoredSubscription, put: () => void): void {
+    if (this.#changes === undefined) {
+      put();
+      return;
+    }
+    stored.push(subscription);
+    apply.push(put);
   }
 
   #consume(
+    pending: Pending,
     request: Request,
     answered: (answer: SubscribeReason | SubscribeRefusal) => void,
   ): SubscribeRefusal | 'later' {
@@ -216,7 +279,7 @@ export class Subscriptions {
           answered(NOT_ALLOWED);
           return;
         }
-        if (refusal === undefined) this.#granted(subscription, identifier, wish);
+        if (refusal === undefined) this.#granted(pending, request, wish);
         else session.subscriptions.delete(topicFilter);
         answered(refusal ?? ReasonCode.grantedQos1);
       },
@@ -224,11 +287,14 @@ export class Subscriptions {
     return 'later';
   }
 
-  #granted({ topicFilter, filter }: Subscription, identifier: number, wish: QueueWish): void {
+  #granted(pending: Pending, { subscription, identifier }: Request, wish: QueueWish): void {
+    const { topicFilter, filter } = subscription;
     const options = { qos: 1, noLocal: false, retainAsPublished: false, identifier } as const;
     // Where it begins is done: when it is resumed, the group knows where it stands.
     const kept = { ...wish, start: undefined };
-    this.#parts.session.subscriptions.set(topicFilter, { ...options, filter, wish: kept });
+    this.#put(pending, storedSubscription(subscription, identifier, kept), () => {
+      this.#parts.session.subscriptions.set(topicFilter, { ...options, filter, wish: kept });
+    });
   }
 
   #queue({ queueName }: QueueWish): WantedConsumer['queue'] | undefined {
@@ -266,12 +332,29 @@ export class Subscriptions {
     const fields = { client_id: session.clientId, filter: topicFilter, reason: text };
     context.log.warn(fields, 'a subscription of a resumed session is refused');
     const words = `a subscription of the session is refused: ${text}`;
-    end({ reasonCode: ReasonCode.administrativeAction, text: words });
+    const tell = (): void => end({ reasonCode: ReasonCode.administrativeAction, text: words });
+    // It would be refused again, each time that its client comes back.
+    if (this.#changes === undefined) tell();
+    else this.#changes.add({ subscribe: [], unsubscribe: [topicFilter] }, tell);
   }
 
   unsubscribe({ packetId, topicFilters }: UnsubscribePacket): void {
-    const { output, recipient, end } = this.#parts;
+    const { subscriptions } = this.#parts.session;
     const reasonCodes = topicFilters.map((filter) => this.#unsubscribeOne(filter));
+    const known = topicFilters.filter((_filter, at) => reasonCodes[at] === ReasonCode.success);
+    if (this.#changes === undefined || known.length === 0) {
+      this.#unsuback(packetId, reasonCodes);
+      return;
+    }
+    this.#changes.add({ subscribe: [], unsubscribe: known }, () => {
+      // Its SUBSCRIBE was not answered when this came, and is now.
+      for (const filter of known) subscriptions.delete(filter);
+      this.#unsuback(packetId, reasonCodes);
+    });
+  }
+
+  #unsuback(packetId: number, reasonCodes: readonly UnsubscribeReason[]): void {
+    const { output, recipient, end } = this.#parts;
     if (!encodeUnsuback(output.writer, recipient, { packetId, reasonCodes })) {
       const text = 'UNSUBACK is larger than the client takes';
       end({ reasonCode: ReasonCode.packetTooLarge, text });

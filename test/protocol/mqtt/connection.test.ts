@@ -96,17 +96,6 @@ describe('CONNECT', () => {
     expect(connack).toMatchObject({ reasonCode: 0x9a });
   });
 
-  test('a second session to keep above the limit is refused, one in place of another is not', async () => {
-    await start({ maxSessions: 1 });
-    const properties = { sessionExpiryInterval: 60 };
-    await server.client({ clientId: 'a', properties });
-    const second = await server.open();
-    expect(await second.connect({ clientId: 'b', properties })).toMatchObject({ reasonCode: 0x97 });
-    await server.client({ clientId: 'a', properties });
-    const clean = await server.client({ clientId: 'b' });
-    expect(clean.connack).toMatchObject({ reasonCode: 0 });
-  });
-
   test('S12: user name, password and will are in no line of the log', async () => {
     await start();
     const client = await server.client({

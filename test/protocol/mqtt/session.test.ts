@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 
 import type { Offset } from '../../../src/broker/ports.ts';
 import { Session } from '../../../src/protocol/mqtt/session.ts';
+import type { Attached, SessionOwner } from '../../../src/protocol/mqtt/sessions.ts';
 import {
   type Fields,
   MqttServer,
@@ -21,8 +22,9 @@ async function start(...parts: ConstructorParameters<typeof MqttServer>): Promis
 const KEPT = { clientId: 'a', clean: false, properties: { sessionExpiryInterval: 100 } };
 
 async function leave(client: RawClient): Promise<void> {
+  const before = server.queues.sessions.left.length;
   client.destroy();
-  await until(() => server.listener.sessions.waiting === 1);
+  await until(() => server.queues.sessions.left.length === before + 1);
 }
 
 async function publishAll(publisher: RawClient, topic: string, ...texts: string[]): Promise<void> {
@@ -46,8 +48,7 @@ describe('packet ids', () => {
   test('one in flight is not given again, however many are given', async () => {
     await start();
     const totals = { bytes: 0, maxBytes: 0, dropped: 0, expired: 0 };
-    const who = { clientId: 'a', user: undefined };
-    const settings = { ...who, durable: false, maxMessages: 1, maxBytes: 1 };
+    const settings = { clientId: 'a', user: undefined, maxMessages: 1, maxBytes: 1 };
     const session = new Session(settings, totals);
     const source = { isStream: false, acknowledged: (): void => {}, undeliverable: (): void => {} };
     const offset = 0 as Offset;
@@ -67,21 +68,24 @@ describe('ownership', () => {
     await start();
     const { sessions } = server.listener;
     const nothing = { will: undefined, willDelaySeconds: 0 };
-    const who = { clientId: 'a', user: undefined, mayResume: () => true };
-    const request = { ...who, cleanStart: false, expirySeconds: 60 };
+    const who = { clientId: 'a', user: undefined, claimant: undefined, isNamed: true };
+    const request = { ...who, mayResume: () => true, cleanStart: false, expirySeconds: 60 };
+    const attach = (owner: SessionOwner): Promise<Attached | string> =>
+      new Promise((resolve) => sessions.attach(owner, request, resolve));
     const owner = { takenOver: (): void => {} };
     const next = { takenOver: (): void => {} };
-    const first = sessions.attach(owner, request);
-    const second = sessions.attach(next, request);
-    if (typeof first === 'string') throw new Error(first);
+    const first = await attach(owner);
+    const second = await attach(next);
+    if (typeof first === 'string' || typeof second === 'string') throw new Error('refused');
     expect(second).toEqual({ session: first.session, present: true });
     const channel = { readiness: () => 'ready' as const, deliver: (): void => {} };
-    first.session.channel = channel;
+    second.session.channel = channel;
     sessions.detach(owner, first.session, nothing);
-    expect(sessions.waiting).toBe(0);
-    expect(first.session.channel).toBe(channel);
-    sessions.detach(next, first.session, nothing);
-    expect(sessions.waiting).toBe(1);
+    expect(second.session.channel).toBe(channel);
+    expect(server.queues.sessions.left).toEqual([]);
+    sessions.detach(next, second.session, nothing);
+    await until(() => server.queues.sessions.left.length === 1);
+    expect(sessions.count).toBe(0);
   });
 });
 
@@ -117,19 +121,16 @@ describe('a session that is kept', () => {
     expect(back.connack).toMatchObject({ sessionPresent: true });
   });
 
-  test('ends when its expiry is over, and not before', async () => {
+  test('that the store has ended begins anew', async () => {
     await start();
-    for (const [waited, sessionPresent] of [
-      [99_999, true],
-      [100_000, false],
-    ] as const) {
-      const client = await server.client(KEPT);
-      await client.subscribe('t', 1);
-      await leave(client);
-      server.clock.advance(waited);
-      server.listener.sweep();
-      expect((await server.client(KEPT)).connack).toMatchObject({ sessionPresent });
-    }
+    const client = await server.client(KEPT);
+    await client.subscribe('t', 1);
+    await leave(client);
+    server.queues.sessions.end('a');
+    const again = await server.client(KEPT);
+    expect(again.connack).toMatchObject({ sessionPresent: false });
+    await publishAll(await server.client(), 't', '1');
+    await again.quiet();
   });
 
   test('ends with a clean start: nothing of it is left', async () => {
@@ -166,21 +167,32 @@ describe('a session that is kept', () => {
     expect(again.connack).toMatchObject({ sessionPresent: false });
   });
 
+  test('has in its queue the bounds that are configured', async () => {
+    const limits = { maxMessages: 7, maxBytes: 2048, overflow: 'reject-publish' } as const;
+    const { maxMessages: maxQueuedMessages, maxBytes: maxQueuedBytes, overflow } = limits;
+    await start({ maxQueuedMessages, maxQueuedBytes, overflow });
+    await server.client(KEPT);
+    expect(server.queues.sessions.claims).toEqual([
+      { clientId: 'a', cleanStart: false, expirySeconds: 100, limits },
+    ]);
+  });
+});
+
+describe('a client that does not keep up', () => {
   test.each([
-    ['messages', { maxQueuedMessages: 2 }, ['1', '2']],
-    ['bytes', { maxQueuedBytes: 700 }, ['1', '2']],
-    ['bytes of all sessions', { maxTotalQueuedBytes: 700 }, ['1', '2']],
-  ])('keeps no more %s than configured: what came first stays', async (_, options, expected) => {
+    ['messages', { maxQueuedMessages: 2 }],
+    ['bytes', { maxQueuedBytes: 1100 }],
+    ['bytes of all sessions', { maxTotalQueuedBytes: 1100 }],
+  ])('has no more %s waiting than configured: what came first stays', async (_, options) => {
     await start(options);
-    const client = await server.client(KEPT);
-    await client.subscribe('t', 1);
-    await leave(client);
+    const slow = await server.client({ properties: { receiveMaximum: 1 } });
+    await slow.subscribe('t', 1);
     const publisher = await server.client();
-    await publishAll(publisher, 't', '1', '2', '3', '4');
+    const big = 'x'.repeat(200);
+    await publishAll(publisher, 't', '0', `1${big}`, `2${big}`, `3${big}`, `4${big}`);
     expect(server.listener.sessions.totals.dropped).toBe(2);
-    const again = await server.client(KEPT);
-    expect(await take(again, 2)).toEqual(expected);
-    await again.quiet();
+    expect(await take(slow, 3)).toEqual(['0', `1${big}`, `2${big}`]);
+    await slow.quiet();
     expect(server.listener.sessions.totals.bytes).toBe(0);
   });
 });
@@ -270,7 +282,7 @@ describe('wills', () => {
     };
     await leave(await server.client(delayed));
     server.clock.advance(5000);
-    server.listener.sweep();
+    server.broker.tick();
     expect(await take(watching, 1)).toEqual(['will']);
   });
 
