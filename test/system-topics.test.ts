@@ -142,7 +142,7 @@ describe('who is told', () => {
     await client.subscribe('$SYS/broker/uptime', 2);
     await client.subscribe('$share/g/$SYS/broker/uptime', 2);
     client.destroy();
-    await until(() => here.listener.sessions.waiting === 1);
+    await until(() => here.queues.sessions.left.length === 1);
     const system = systemOf(here, () => NONE);
     for (let at = 0; at < 5; at++) {
       here.clock.advance(10_000);

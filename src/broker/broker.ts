@@ -383,11 +383,6 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.#queues.release(key, waiter, tag);
   }
 
-  endSession(session: string): void {
-    this.#unknown?.endSession(session);
-    this.#queues.endSession(session);
-  }
-
   get writable(): boolean {
     return this.#queues.writable && this.#unknown?.hasRoom !== false;
   }

@@ -219,8 +219,6 @@ export interface QueueClient {
   release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void;
   /** The node that leads shard 0, as far as this one knows; '': nobody knows. */
   readonly leader: string;
-  /** All keys of the session's incarnation go; nobody waits for it. */
-  endSession(session: string): void;
   /** False while more waits than the bound: publishers do not read until `onWritable`. */
   readonly writable: boolean;
   /** Registers once; called each time that `writable` becomes true again. */
@@ -429,7 +427,6 @@ export interface Broker {
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void;
   /** As the client of the queues does it. */
   release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void;
-  endSession(session: string): void;
   /** False while the shard is behind: who publishes to queues stops reading until `onWritable`. */
   readonly writable: boolean;
   onWritable(listener: () => void): void;

@@ -153,18 +153,6 @@ export class UnknownQueues {
     }
   }
 
-  /** Its keys are to be nowhere: what is published for it later has none. */
-  endSession(session: string): void {
-    const keyless = (held: HeldPublish): HeldPublish =>
-      held.publisher.key?.session === session
-        ? { ...held, publisher: { ...held.publisher, key: undefined } }
-        : held;
-    for (const search of this.#searches.values()) {
-      search.held = search.held.map(keyless);
-      search.later = search.later.map(keyless);
-    }
-  }
-
   /** Undefined: there is nobody to ask. Never rejects. */
   find(name: string): Promise<QueueInfo | 'unavailable' | undefined> | undefined {
     const asked = this.#parts.lookUp?.(name);

@@ -1,25 +1,21 @@
 /**
  * In which shards the keys of sessions (of MQTT) may be: a release must reach every shard that was
- * asked for the key, and the end of a session every one that ever was for one of its keys.
+ * asked for the key.
  *
- * ```
- *   note(key, shards) ---> open: packetId -> shards ---(released)---> gone
- *                     \--> ever: shards of the session ---(end)-----> gone
- * ```
+ *     note(key, shards) ---> open: packetId -> shards ---(released)---> gone
  *
  * Kept only where a key went anywhere else than to the first shard, so that a node with one shard
  * pays for nothing; what is not known here was asked of the first alone. Bounded by the packet ids
  * (65,536) of each session that lives on this node.
  *
  * A durable session may come from another node, or from before a crash: nobody here knows where its
- * keys are, and so they are `everywhere` until it is forgotten or ends.
+ * keys are, and so they are `everywhere` until it is forgotten.
  */
 
 import type { PublishKey } from '../broker/ports.ts';
 
 interface KeysOfSession<T> {
-  readonly ever: Set<T>;
-  /** By packet id. A key that was refused stays, until its id is used again or the session ends. */
+  /** By packet id. A key that was refused stays, until its id is used again or the session goes. */
   readonly open: Map<number, readonly T[]>;
   isEverywhere: boolean;
 }
@@ -51,12 +47,10 @@ export class KeyedSessions<T> {
   note({ session, packetId }: PublishKey, shards: readonly T[]): void {
     let keys = this.#sessions.get(session);
     if (keys === undefined) {
-      const ever = new Set(this.#unnoted ? this.#first : []);
-      keys = { ever, open: new Map(), isEverywhere: false };
+      keys = { open: new Map(), isEverywhere: false };
       this.#sessions.set(session, keys);
     }
     if (keys.isEverywhere) return;
-    for (const shard of shards) keys.ever.add(shard);
     const before = keys.open.get(packetId) ?? (this.#unnoted ? this.#first : undefined);
     const all = before === undefined ? shards : union(before, shards);
     keys.open.set(packetId, all);
@@ -70,7 +64,7 @@ export class KeyedSessions<T> {
 
   /** Its keys may be in any shard. */
   everywhere(session: string): void {
-    this.#sessions.set(session, { ever: new Set(), open: new Map(), isEverywhere: true });
+    this.#sessions.set(session, { open: new Map(), isEverywhere: true });
   }
 
   /** It is not of this node any more; it has not ended. */
@@ -81,14 +75,6 @@ export class KeyedSessions<T> {
   /** The key is nowhere any more. */
   released({ session, packetId }: PublishKey): void {
     this.#sessions.get(session)?.open.delete(packetId);
-  }
-
-  /** The session is over; where its keys may be. */
-  end(session: string): Iterable<T> {
-    const keys = this.#sessions.get(session);
-    this.#sessions.delete(session);
-    if (keys?.isEverywhere === true) return this.#all();
-    return keys?.ever ?? this.#first;
   }
 }
 

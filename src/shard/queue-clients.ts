@@ -298,10 +298,6 @@ export class QueueClients implements QueueClient {
     for (const client of shards) client.release(key, this.#joiner, place);
   }
 
-  endSession(session: string): void {
-    for (const client of this.#keys.end(session)) client.endSession(session);
-  }
-
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer {
     return this.#of(request.queueId).consume(request, sink);
   }

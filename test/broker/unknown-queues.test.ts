@@ -315,20 +315,4 @@ describe('queues that other nodes make', () => {
     expect([broker.writable, wakes]).toEqual([true, 1]);
   });
 
-  test('the end of a session takes the keys of what waits: nobody would release them', async () => {
-    const { broker, queues, looks } = shared();
-    const key = { session: 's', ownerEpoch: 0, packetId: 1 };
-    const told: unknown[] = [];
-    const waiter = { enqueued: (_tag: number, outcome: unknown) => void told.push(outcome) };
-    const origin = { clientId: 'c', protocol: 'mqtt' } as const;
-    const publisher = { origin, subscriber: undefined, waiter, key };
-    const set = { qos: 2, retain: false, properties: undefined } as const;
-    const message = { topic: '$queue/new', payload: new Uint8Array(1), ...set };
-    broker.publish(message, publisher, 1);
-    await until(() => looks.length === 1);
-    broker.endSession('s');
-    looks[0]?.answer();
-    await until(() => told.length === 1);
-    expect(queues.keys).toEqual([undefined]);
-  });
 });

@@ -78,7 +78,7 @@ describe('CONNECT', () => {
     expect(client.connack).toMatchObject({ reasonCode: 0, sessionPresent: false });
     await client.subscribe('t', 1);
     client.destroy();
-    await until(() => server.listener.sessions.waiting === 1);
+    await until(() => server.queues.sessions.left.length === 1);
     const again = await server.client(KEPT);
     expect(again.connack).toMatchObject({ reasonCode: 0, sessionPresent: true });
     const anew = await server.client({ ...KEPT, clean: true });
@@ -133,7 +133,7 @@ describe('CONNACK', () => {
       const before = await server.client(KEPT);
       await before.subscribe('t', 1);
       before.destroy();
-      await until(() => server.listener.sessions.waiting === 1);
+      await until(() => server.queues.sessions.left.length === 1);
       const publisher = await server.client();
       publisher.publish('t', 'waits', { qos: 1, messageId: 1 });
       await publisher.expect('puback');

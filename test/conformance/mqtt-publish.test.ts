@@ -21,7 +21,7 @@ const surrogate = Uint8Array.of(0xed, 0xa0, 0x80);
 
 async function leave(client: RawClient): Promise<void> {
   client.destroy();
-  await until(() => server.listener.sessions.waiting === 1);
+  await until(() => server.queues.sessions.left.length === 1);
 }
 
 describe('PUBLISH', () => {

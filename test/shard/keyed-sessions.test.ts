@@ -7,14 +7,12 @@ const key = (packetId: number, session = 's'): PublishKey => ({ session, ownerEp
 const ALL = ['zero', 'one', 'two'];
 
 describe('where keys may be', () => {
-  it('is every shard for a session that comes from elsewhere, until it is forgotten or ends', () => {
+  it('is every shard for a session that comes from elsewhere, until it is forgotten', () => {
     const keys = new KeyedSessions('zero', () => ALL);
     keys.everywhere('s');
     keys.note(key(1), ['one']);
     expect([keys.of(key(1)), keys.of(key(2))]).toEqual([ALL, ALL]);
     expect(keys.of(key(2, 'other'))).toBeUndefined();
-    expect([...keys.end('s')]).toEqual(ALL);
-    keys.everywhere('s');
     keys.forget('s');
     expect(keys.of(key(1))).toBeUndefined();
     expect(keys.size).toBe(0);
@@ -24,7 +22,6 @@ describe('where keys may be', () => {
     const keys = new KeyedSessions('zero', () => ALL);
     keys.toFirst(key(1));
     expect(keys.of(key(1))).toBeUndefined();
-    expect([...keys.end('s')]).toEqual(['zero']);
     expect(keys.size).toBe(0);
   });
 
@@ -48,16 +45,5 @@ describe('where keys may be', () => {
     expect(keys.of(key(1))).toEqual(['zero', 'one']);
     keys.toFirst(key(2));
     expect(keys.of(key(2))).toEqual(['zero']);
-  });
-
-  it('the end of a session goes wherever any of its keys was, and forgets it', () => {
-    const keys = new KeyedSessions('zero', () => ALL);
-    keys.note(key(1), ['one']);
-    keys.note(key(2), ['two']);
-    keys.note(key(1, 'other'), ['three']);
-    keys.released(key(1));
-    expect(new Set(keys.end('s'))).toEqual(new Set(['one', 'two']));
-    expect(keys.of(key(2))).toBeUndefined();
-    expect(keys.size).toBe(1);
   });
 });

@@ -5,8 +5,8 @@ import { AdminError, type PublishKey } from '../../src/broker/ports.ts';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import { shardOf } from '../../src/machine/ids.ts';
 import { ManyShards, answered, definition, publish } from '../support/many-shards.ts';
-import { turn, until } from '../support/shard-world.ts';
 
+import { until } from '../support/shard-world.ts';
 /** Shards 0 to 2, with the queues `q0` to `q2`, one in each, and `live` in memory. */
 async function world(options = {}): Promise<ManyShards> {
   const shards = await ManyShards.open(options);
@@ -168,20 +168,6 @@ describe('the key of a publish', () => {
     }
   });
 
-  it('goes with the end of its session, from every shard', async () => {
-    const shards = await world();
-    const { client } = shards;
-    const [one, two] = [shards.idOf('q1'), shards.idOf('q2')];
-    await publish(client, [one], 'a', key(1));
-    await publish(client, [two], 'b', key(2));
-    client.endSession('s');
-    // Said at the end of the turn, behind what was published in it.
-    await turn();
-    await publish(client, [one], 'again a', key(1));
-    await publish(client, [two], 'again b', key(2));
-    expect(await shards.consume('q1').got(2)).toEqual(['a', 'again a']);
-    expect(await shards.consume('q2').got(2)).toEqual(['b', 'again b']);
-  });
 });
 
 describe('shards that come later', () => {

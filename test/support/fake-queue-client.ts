@@ -71,7 +71,6 @@ export class FakeQueueClient implements QueueClient {
   readonly requests: ConsumeRequest[] = [];
   readonly keys: (PublishKey | undefined)[] = [];
   readonly releases: PublishKey[] = [];
-  readonly endedSessions: string[] = [];
   readonly declared: QueueDefinition[] = [];
   /** `manual`: outcomes of enqueues and releases come with `answer` only. */
   mode: 'at-once' | 'manual' = 'at-once';
@@ -129,6 +128,11 @@ export class FakeQueueClient implements QueueClient {
     this.version++;
   }
 
+  /** What comes into the queue from now on was published so long ago. */
+  age(name: string, ms: number): void {
+    this.#named(name).olderMs = ms;
+  }
+
   /** Settled, by whoever holds it. */
   complete(name: string, offset: Offset): void {
     const queue = this.#named(name);
@@ -140,7 +144,7 @@ export class FakeQueueClient implements QueueClient {
   consumeOwn(queueId: QueueId, credit: number, sink: ConsumerSink): QueueConsumer {
     const clientId = this.queues.get(queueId)?.name ?? '';
     const own = { queueId, clientId, group: undefined, filter: '', start: undefined };
-    return this.consume({ ...own, credit, manual: false }, sink);
+    return this.#consume({ ...own, credit, manual: false }, sink);
   }
 
   /** What waits in a group and is not delivered now. */
@@ -203,11 +207,6 @@ export class FakeQueueClient implements QueueClient {
     this.#answerLater({ waiter, tag, key: undefined });
   }
 
-  endSession(session: string): void {
-    this.endedSessions.push(session);
-    for (const name of this.#keys) if (name.startsWith(`${session}/`)) this.#keys.delete(name);
-  }
-
   /** Gives the outcome of the oldest `count` enqueues and releases. */
   answer(count: number, outcome: 'committed' | EnqueueRefusal = 'committed'): void {
     for (const { waiter, tag, key } of this.#waiting.splice(0, count)) {
@@ -228,6 +227,10 @@ export class FakeQueueClient implements QueueClient {
 
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer {
     this.requests.push(request);
+    return this.#consume(request, sink);
+  }
+
+  #consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer {
     const queue = this.#queues.get(request.queueId);
     if (queue === undefined) {
       setImmediate(() => sink.cancelled('queue-deleted', 'there is no such queue'));

@@ -155,6 +155,8 @@ export class FakeConsumer implements QueueConsumer {
 }
 
 export class FakeQueue {
+  /** What is appended was published so long ago. */
+  olderMs = 0;
   info: QueueInfo;
   readonly groups = new Map<string, FakeGroup>();
   readonly #messages: Stored[] = [];
@@ -166,7 +168,7 @@ export class FakeQueue {
 
   append(message: Message, origin: Origin): void {
     const offset = this.#messages.length as Offset;
-    const stored = { offset, message, origin, publishedAtMs: Date.now() };
+    const stored = { offset, message, origin, publishedAtMs: Date.now() - this.olderMs };
     this.#messages.push(stored);
     for (const group of this.groups.values()) group.offer(stored, this.info.name);
   }

@@ -109,7 +109,8 @@ export class FakeSessionStore implements SessionStore {
   async discard(clientId: string, user: string | undefined): Promise<boolean> {
     this.discards.push(clientId);
     await this.#turn();
-    this.#ofUser(clientId, user);
+    const known = this.#ofUser(clientId, user);
+    if (known !== undefined) this.#cancel(known, 'taken-over');
     return this.end(clientId);
   }
 

@@ -55,6 +55,10 @@ export class Claims {
     this.#limits = limits;
   }
 
+  isUnderWay(clientId: string): boolean {
+    return this.#underWay.has(clientId);
+  }
+
   /** `answer` comes later, once; never rejects. */
   claim(wish: ClaimWish, answer: Arrival['answer'], passed: Arrival['passed']): void {
     const arrival = { wish, answer, passed };

@@ -180,9 +180,11 @@ export class Sessions {
     session.forgetDeliveries();
     this.#broker.setConnected(session, false);
     const { expirySeconds, owned } = session;
-    const lost = entry.isSucceeded ? undefined : owned?.lost;
+    // Whoever took it may be claiming it here, and is not answered yet.
+    const isHere = entry.isSucceeded || this.#claims.isUnderWay(session.clientId);
+    const lost = isHere && owned?.lost === 'taken-over' ? undefined : owned?.lost;
     this.#leaveWill(leaving, expirySeconds, lost);
-    if (owned !== undefined && lost === undefined && !entry.isSucceeded) {
+    if (owned?.lost === undefined && owned !== undefined && !entry.isSucceeded) {
       this.#leave(owned, expirySeconds);
     }
     // Elsewhere it goes on with what the log has.

@@ -210,7 +210,7 @@ describe('consuming a queue', () => {
     const session = { clientId: 'a', clean: false, properties: { sessionExpiryInterval: 60 } };
     const client = await consumer(session);
     client.destroy();
-    await until(() => server.listener.sessions.waiting === 1);
+    await until(() => server.queues.sessions.left.length === 1);
     expect(server.queues.consumers('orders')).toEqual([]);
     await server.client(session);
     expect(server.queues.consumers('orders')).toHaveLength(1);
@@ -302,7 +302,7 @@ test.each(['subscribe', 'unsubscribe'])(
       const client = await server.client(kept);
       await client.subscribe(topic, 1);
       client.destroy();
-      await until(() => server.listener.sessions.waiting === 1);
+      await until(() => server.queues.sessions.left.length === 1);
       server.queues.attachMode = 'manual';
       const again = await server.client(kept);
       const wish = cmd === 'subscribe' ? [{ topic, qos: 1 }] : [];

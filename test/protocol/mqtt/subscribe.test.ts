@@ -305,7 +305,7 @@ describe('streams', () => {
     await client.subscribe('$queue/events/#', 1, wish);
     expect(await take(client, 2)).toEqual(['0', '1']);
     client.destroy();
-    await until(() => server.listener.sessions.waiting === 1);
+    await until(() => server.queues.sessions.left.length === 1);
     await server.client(session);
     const [first, second] = server.queues.requests;
     expect(second).toEqual({ ...first, start: undefined });
@@ -447,7 +447,7 @@ describe('SUBACK waits for the queue', () => {
     const client = await server.client(session);
     await client.subscribe(ORDERS, 1);
     client.destroy();
-    await until(() => server.listener.sessions.waiting === 1);
+    await until(() => server.queues.sessions.left.length === 1);
     server.queues.remove('orders');
     const again = await server.client(session);
     expect(await again.ended()).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x98 }]);
