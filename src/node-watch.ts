@@ -113,6 +113,7 @@ function nodeFigures(watched: Watched | undefined): Figures {
   figures.set('broker/captured', captured);
   figures.set('broker/capture-lost', captureLost);
   figures.set('broker/subscriptions', broker.subscriptionCount);
+  figures.set('broker/durable-sessions', broker.durableSessions);
   figures.set('broker/retained', broker.retainedCount);
   figures.set('broker/retained-bytes', broker.retainedBytes);
   addMqtt(figures, mqtt);

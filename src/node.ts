@@ -322,8 +322,8 @@ class NodeAdmin {
 function systemFigures(broker: MemoryBroker, mqtt: MqttListener): SystemFigures {
   const { counters, sessions } = mqtt;
   return {
-    connected: sessions.count - sessions.waiting,
-    sessions: sessions.count,
+    connected: sessions.connected,
+    sessions: sessions.clean + broker.durableSessions,
     received: counters.received,
     sent: counters.sent,
     dropped: counters.droppedSlow + counters.droppedTooLarge + sessions.totals.dropped,

@@ -24,6 +24,7 @@ import type {
   PublishOutcome,
   Publisher,
   PublishRefusal,
+  PublishWaiter,
   QueueClient,
   QueueConsumer,
   QueueDefinition,
@@ -43,6 +44,7 @@ import { SYSTEM_PREFIX } from './queue-topic.ts';
 import { Retained } from './retained.ts';
 import { Router, type Route } from './router.ts';
 import { type HeldPublish, UnknownQueues } from './unknown-queues.ts';
+import { UnqueuedPublishes } from './unqueued-publishes.ts';
 import { Wills } from './will.ts';
 
 export interface BrokerOptions {
@@ -132,6 +134,8 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       if (typeof outcome === 'string') this.counters.captureLost++;
     },
   };
+  readonly #topicWaiters = new WeakMap<PublishWaiter, EnqueueWaiter>();
+  readonly #unqueued: UnqueuedPublishes;
   readonly #writableListeners: (() => void)[] = [];
   #queueVersion = -1;
   #ticker: NodeJS.Timeout | undefined;
@@ -150,6 +154,12 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     const bounds = { maxMessages: Number.POSITIVE_INFINITY, maxBytes: Number.POSITIVE_INFINITY };
     this.#told = new Retained(clock, bounds);
     this.#wills = new Wills(clock, (will) => this.#publishWill(will));
+    this.#unqueued = new UnqueuedPublishes({
+      sessions: () => queues.sessions,
+      publish: (message, publisher, tag) => this.#publish(message, publisher, tag),
+      release: (key, waiter, tag) => this.release(key, waiter, tag),
+      known: UNLOGGED,
+    });
     if (autoQueue === undefined && !queues.isShared) return;
     const unknown = new UnknownQueues({
       lookUp: queues.isShared ? (name) => queues.lookUp(name) : undefined,
@@ -204,26 +214,37 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     return this.#queues.leader;
   }
 
+  /** Durable sessions of the whole cluster, as far as this node knows. */
+  get durableSessions(): number {
+    return this.#queues.queues.sessionCount;
+  }
+
   get sessions(): SessionStore {
     return this.#queues.sessions;
   }
 
   publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome {
-    this.#readQueues();
     this.counters.published++;
+    return this.#publish(message, publisher, tag);
+  }
+
+  #publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome {
+    this.#readQueues();
     const route = this.#router.route(message.topic);
     if (route === undefined) return this.#refuseTopic(message.topic);
     if (route.reserved) return this.#refuse('topic-reserved');
     const { origin, key } = publisher;
     if (!route.forQueues) {
+      const queues = message.qos === 0 ? route.queuesAtQos0 : route.queues;
+      const isKept = queues.length === 0 && key !== undefined && tag !== undefined;
+      if (isKept && this.#unqueued.take(message, publisher, tag)) return 'waiting';
       const refusal = this.#publishLive(message, route, publisher);
       if (refusal !== undefined) return this.#refuse(refusal);
       if (route.unawaited.length > 0) this.#captureUnawaited(message, route, origin);
-      const queues = message.qos === 0 ? route.queuesAtQos0 : route.queues;
       if (queues.length === 0) return UNLOGGED;
       this.counters.captured++;
       const losses = this.#captureLosses;
-      const waiter = tag === undefined ? losses : (publisher.waiter ?? losses);
+      const waiter = tag === undefined ? losses : this.#ofTopic(publisher.waiter);
       this.#queues.enqueue(queues, message, origin, waiter, tag ?? 0, key);
       return 'waiting';
     }
@@ -237,6 +258,17 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     const waiter = tag === undefined ? this : (publisher.waiter ?? this);
     this.#queues.enqueue(route.queues, message, origin, waiter, tag ?? 0, key);
     return 'waiting';
+  }
+
+  /** Of a publish to an ordinary topic; made once for each waiter. */
+  #ofTopic(waiter: PublishWaiter | undefined): EnqueueWaiter {
+    if (waiter === undefined) return this.#captureLosses;
+    let made = this.#topicWaiters.get(waiter);
+    if (made === undefined) {
+      made = { enqueued: (tag, outcome) => waiter.enqueued(tag, topicOutcome(outcome)) };
+      this.#topicWaiters.set(waiter, made);
+    }
+    return made;
   }
 
   /** As the waiter of messages that nobody waits for. */
@@ -430,4 +462,9 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, at) => byte === b[at]);
+}
+
+/** The queues that captured the topic are gone: then none takes it, which is no refusal. */
+function topicOutcome(outcome: Committed | EnqueueRefusal): Committed | Unlogged | EnqueueRefusal {
+  return outcome === 'no-queue' ? UNLOGGED : outcome;
 }

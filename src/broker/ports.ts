@@ -372,13 +372,18 @@ export interface BrokerAccess {
   mayDeclare(origin: Origin, queueName: string): boolean;
 }
 
+/** Hears what became of a publish that was not done during its call. */
+export interface PublishWaiter {
+  enqueued(tag: number, outcome: Acknowledgeable | PublishRefusal): void;
+}
+
 /** Who publishes; one object for as long as its connection lives. */
 export interface Publisher {
   readonly origin: Origin;
   /** Its own subscriber, for no-local, if it has one. */
   readonly subscriber: Subscriber | undefined;
   /** Undefined for one who never gives a tag. */
-  readonly waiter: EnqueueWaiter | undefined;
+  readonly waiter: PublishWaiter | undefined;
   /** Of the publish in hand, at QoS 2 of a session that is kept; read during the call only. */
   readonly key: PublishKey | undefined;
 }

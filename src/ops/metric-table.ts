@@ -89,8 +89,14 @@ export const METRICS: readonly MetricRow[] = [
   {
     name: 'fluxmq_sessions',
     kind: 'gauge',
-    help: 'Sessions in memory, of clients that are connected and of others.',
+    help: 'Sessions in memory: of connected clients, and what is not in the log of others.',
     series: of('mqtt/sessions'),
+  },
+  {
+    name: 'fluxmq_durable_sessions',
+    kind: 'gauge',
+    help: 'Sessions that outlive their connection, of the whole cluster.',
+    series: of('broker/durable-sessions'),
   },
   {
     name: 'fluxmq_subscriptions',

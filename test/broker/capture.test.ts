@@ -103,6 +103,18 @@ describe('a queue that captures ordinary topics', () => {
     ]);
   });
 
+  test('that is gone when the publish arrives takes nothing, and that is no refusal', () => {
+    const { queues, publisher, publish } = setup();
+    queues.declare('archive', ['m/#']);
+    expect(publish('m', 7)).toBe('waiting');
+    expect(publish('$queue/mqtt', 8)).toBe('waiting');
+    queues.answer(2, 'no-queue');
+    expect(publisher.told).toEqual([
+      [7, 'committed'],
+      [8, 'no-queue'],
+    ]);
+  });
+
   test('Q11: two queues have one copy each, also where two patterns of one match', () => {
     const { queues, publish } = setup();
     queues.declare('a', ['m/#', 'm/+/x', '$queue/a/#']);

@@ -314,5 +314,4 @@ describe('queues that other nodes make', () => {
     await until(() => told.length === 3);
     expect([broker.writable, wakes]).toEqual([true, 1]);
   });
-
 });

@@ -71,7 +71,7 @@ export class FuzzedServer {
     const log = { debug: silent, info: silent, warn: silent, error: silent };
     const mqtt = this.#options;
     this.#listener = new MqttListener(this.#broker, log, { doors: [this.#door], mqtt });
-    this.#published = new PublisherModel(5, (message) => this.#delivered.accepted(message));
+    this.#published = new PublisherModel((message) => this.#delivered.accepted(message));
     const parts = { door: this.#door, version: 5 } as const;
     this.#publisher = new Publisher({ ...parts, clientId: 'pair-p', watch: this.#published });
     this.#subscriber = new Subscriber({ ...parts, clientId: 'pair-s', watch: this.#delivered });

@@ -9,6 +9,8 @@ import type { MemoryDoor, MemoryTransport } from '../support/memory-door.ts';
 import type { Fields, ServerPacket } from '../support/mqtt-server.ts';
 
 export interface Watch {
+  /** The server is about to write CONNACK: the session is that of another connection now. */
+  connected(): void;
   /** The server has the whole packet, and has not done anything yet. */
   reached(packet: ServerPacket): void;
   /** The server wrote the packet to the connection that has the session. */
@@ -31,7 +33,7 @@ export class Line {
   readonly #parts: LineParts;
   readonly #received: (packet: ServerPacket) => void;
   #transport: MemoryTransport | undefined;
-  /** Whose CONNECT has reached the server last: it has the session until another does. */
+  /** Who was answered last: it has the session until another is. */
   #owner: MemoryTransport | undefined;
   #outbox = Buffer.alloc(0);
   #arriving = { parse: (_bytes: Buffer): unknown => undefined };
@@ -58,8 +60,13 @@ export class Line {
     const { door, clientId, version, watch, properties } = this.#parts;
     this.#forget();
     const wrote = parserOf(version, (packet) => {
+      if (packet.cmd === 'connack') {
+        this.#owner = transport;
+        watch.connected();
+      }
+      if (packet.cmd === 'disconnect' && this.#transport !== transport) return;
       if (this.#owner === transport) watch.wrote(packet);
-      else if (packet.cmd !== 'disconnect') throw new Error(`${packet.cmd} to a superseded one`);
+      else throw new Error(`${packet.cmd} to a superseded one`);
     });
     const transport = door.connect((bytes) => {
       // Not thrown into the server, in whose turn this is.
@@ -70,10 +77,7 @@ export class Line {
       }
     });
     this.#transport = transport;
-    this.#arriving = parserOf(version, (packet) => {
-      if (packet.cmd === 'connect') this.#owner = transport;
-      watch.reached(packet);
-    });
+    this.#arriving = parserOf(version, (packet) => watch.reached(packet));
     this.#reading = parserOf(version, (packet) => this.#take(packet));
     const kept = { sessionExpiryInterval: EXPIRY_SECONDS, ...properties };
     this.send({

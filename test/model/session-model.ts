@@ -11,8 +11,6 @@ import type { ServerPacket } from '../support/mqtt-server.ts';
 import { type Message, messageOf } from './session-clients.ts';
 import type { Watch } from './session-line.ts';
 
-const UNKNOWN_ID = 0x92;
-
 /** What came about in all runs: a run that saw none of something proves nothing of it. */
 export const seen = {
   delivered: 0,
@@ -30,20 +28,20 @@ export class PublisherModel implements Watch {
   readonly #taken = new Set<number>();
   #answers: string[] = [];
   #completions: string[] = [];
-  readonly #version: 4 | 5;
   readonly #accepted: (message: Message) => void;
 
-  constructor(version: 4 | 5, accepted: (message: Message) => void) {
-    this.#version = version;
+  constructor(accepted: (message: Message) => void) {
     this.#accepted = accepted;
+  }
+
+  connected(): void {
+    this.#answers = [];
+    this.#completions = [];
   }
 
   reached(packet: ServerPacket): void {
     const id = Number(packet['messageId']);
-    if (packet.cmd === 'connect') {
-      this.#answers = [];
-      this.#completions = [];
-    } else if (packet.cmd === 'publish') {
+    if (packet.cmd === 'publish') {
       const message = messageOf(packet);
       if (packet['dup'] === true) seen.repeatedByPublisher++;
       if (message.qos === 1) this.#answers.push(`puback ${id}`);
@@ -52,8 +50,9 @@ export class PublisherModel implements Watch {
       if (message.qos === 2) this.#taken.add(id);
       this.#accepted(message);
     } else if (packet.cmd === 'pubrel') {
-      const unknown = !this.#taken.delete(id) && this.#version === 5;
-      this.#completions.push(`pubcomp ${id} ${unknown ? UNKNOWN_ID : 0}`);
+      this.#taken.delete(id);
+      // Whether a durable session knew the id is nowhere to be seen: its keys are in the log.
+      this.#completions.push(`pubcomp ${id} 0`);
     }
   }
 
@@ -81,7 +80,8 @@ export class PublisherModel implements Watch {
 interface InUse {
   readonly number: number;
   readonly qos: number;
-  released: boolean;
+  /** `received`: PUBREC has reached the server, which has not said PUBREL. */
+  state: 'sent' | 'received' | 'released';
 }
 
 export interface SubscriberRules {
@@ -103,6 +103,8 @@ export class SubscriberModel implements Watch {
   /** Of the present connection. */
   #repeats: number[] = [];
   #releases: number[] = [];
+  /** Whose PUBCOMP has reached the server. */
+  readonly #completed = new Set<number>();
   #unanswered = new Set<number>();
   #aliases = new Map<number, string>();
 
@@ -120,9 +122,6 @@ export class SubscriberModel implements Watch {
     const id = Number(packet['messageId']);
     const used = this.#inUse.get(id);
     switch (packet.cmd) {
-      case 'connect':
-        this.#resume();
-        return;
       case 'pubrec':
         ok(used?.qos === 2);
         if (Number(packet['reasonCode'] ?? 0) >= 0x80) {
@@ -130,9 +129,7 @@ export class SubscriberModel implements Watch {
           this.#free(id);
           return;
         }
-        used.released = true;
-        this.#inUse.delete(id);
-        this.#inUse.set(id, used);
+        if (used.state === 'sent') used.state = 'received';
         this.#releases.push(id);
         return;
       case 'puback':
@@ -140,7 +137,9 @@ export class SubscriberModel implements Watch {
         this.#free(id);
         return;
       case 'pubcomp':
-        ok(used?.released === true);
+        if (used === undefined) ok(this.#completed.has(id));
+        else ok(used.state === 'released');
+        this.#completed.add(id);
         this.#free(id);
         return;
       default:
@@ -170,10 +169,11 @@ export class SubscriberModel implements Watch {
     strictEqual(this.#repeats.length + this.#releases.length, 0, 'something was not repeated');
   }
 
-  #resume(): void {
-    const used = [...this.#inUse];
-    this.#repeats = used.filter(([, { released }]) => !released).map(([id]) => id);
-    this.#releases = used.filter(([, { released }]) => released).map(([id]) => id);
+  connected(): void {
+    const used = [...this.#inUse].sort(([, a], [, b]) => a.number - b.number);
+    // What was received and not released may come again, or its PUBREL: as the log has it.
+    this.#repeats = used.filter(([, { state }]) => state !== 'released').map(([id]) => id);
+    this.#releases = used.filter(([, { state }]) => state !== 'sent').map(([id]) => id);
     seen.releasesRepeated += this.#releases.length;
     this.#unanswered = new Set();
     this.#aliases = new Map();
@@ -186,8 +186,12 @@ export class SubscriberModel implements Watch {
 
   #released(id: number): void {
     const at = this.#releases.indexOf(id);
-    ok(at >= 0, `PUBREL of ${id}, which is not due`);
-    this.#releases.splice(at, 1);
+    // The log may not have what was completed just before the connection was lost.
+    ok(at >= 0 || this.#completed.has(id), `PUBREL of ${id}, which is not due`);
+    if (at >= 0) this.#releases.splice(at, 1);
+    const used = this.#inUse.get(id);
+    if (used !== undefined) used.state = 'released';
+    this.#repeats = this.#repeats.filter((each) => each !== id);
   }
 
   #published(packet: ServerPacket): void {
@@ -202,17 +206,20 @@ export class SubscriberModel implements Watch {
     const id = Number(packet['messageId']);
     ok(id > 0);
     const used = this.#inUse.get(id);
-    if (packet['dup'] === true) {
+    // One that was on its way when the connection was lost may be told as one that was sent.
+    if (packet['dup'] === true && used !== undefined) {
       // As it was, in the order in which it was sent first [MQTT-4.4.0-1].
       strictEqual(id, this.#repeats.shift(), 'repeated, and not its turn');
-      strictEqual(used?.number, message.number, 'repeated with another message');
+      strictEqual(used.number, message.number, 'repeated with another message');
+      used.state = 'sent';
+      this.#releases = this.#releases.filter((each) => each !== id);
       seen.repeated++;
     } else {
       ok(used === undefined, `packet id ${id} is in use`);
       strictEqual(this.#repeats.length, 0, 'a new message before what is repeated');
       strictEqual(message.number, this.due[this.#next]?.number, 'another message is due');
       this.#next++;
-      this.#inUse.set(id, { number: message.number, qos, released: false });
+      this.#inUse.set(id, { number: message.number, qos, state: 'sent' });
       seen.delivered++;
     }
     // [MQTT-3.3.4-9]

@@ -176,7 +176,8 @@ class SessionPair {
       doors: [this.#door],
       mqtt: {
         maxInflight: pair.maxInflight,
-        receiveMaximum: pair.serverReceiveMaximum,
+        // A 3.1.1 client is not read above it: what is not read when it goes, nobody knows here.
+        receiveMaximum: publisherVersion === 5 ? pair.serverReceiveMaximum : 1024,
       },
     });
     const knows = subscriberVersion === 5;
@@ -186,9 +187,7 @@ class SessionPair {
       maxInflight: Math.min(pair.maxInflight, knows ? receiveMaximum : pair.maxInflight),
       aliasMaximum: knows ? aliasMaximum : 0,
     });
-    this.#published = new PublisherModel(publisherVersion, (message) =>
-      this.#delivered.accepted(message),
-    );
+    this.#published = new PublisherModel((message) => this.#delivered.accepted(message));
     const door = this.#door;
     this.#publisher = new Publisher({
       door,

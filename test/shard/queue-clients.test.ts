@@ -167,7 +167,6 @@ describe('the key of a publish', () => {
       expect(await shards.consume(name).got(2)).toEqual(['first', 'second']);
     }
   });
-
 });
 
 describe('shards that come later', () => {

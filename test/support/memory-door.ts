@@ -90,6 +90,8 @@ export class MemoryTransport implements Transport {
   admitted(): void {}
 
   write(bytes: Uint8Array): void {
+    // As with a socket whose other end is gone: it may have been on its way.
+    if (this.#closed) return;
     if (this.#over) throw new Error('written after the end');
     this.#happened();
     this.waiting += bytes.length;

@@ -3,7 +3,7 @@
  * it goes back as settled, how much of it is asked for.
  *
  * A message goes out by the subscriptions as they are then: one that no subscription wants any more
- * is settled unsent, and so is one that has expired. Its packet id is that of its offset; where a
+ * is settled unsent if it was never sent, and so is one that has expired. Its packet id is that of its offset; where a
  * PUBCOMP for that id is missing, this one message waits. PUBREC and PUBCOMP are in the log before
  * anything is built upon them: before PUBREL, and before the id is given again.
  *
@@ -38,6 +38,9 @@ export interface ClaimedDeliveriesParts {
   /** The connection is the owner no more, or the store does not answer: it is to end. */
   readonly ended: (reason: CancelReason) => void;
 }
+
+/** How a message goes out whose subscription is not there any more. */
+const UNSUBSCRIBED = { retainAsPublished: false, identifiers: [], share: undefined } as const;
 
 export class ClaimedDeliveries implements ConsumerSink, OwnQueue {
   readonly #parts: ClaimedDeliveriesParts;
@@ -91,10 +94,14 @@ export class ClaimedDeliveries implements ConsumerSink, OwnQueue {
     if (!this.#isClosed) this.#lost(reason);
   }
 
-  matchOf({ message, origin }: Delivery): Match | undefined {
+  matchOf({ message, origin, redelivered }: Delivery): Match | undefined {
     const { broker, session } = this.#parts;
     const isOwn = origin.clientId === session.clientId && origin.protocol === 'mqtt';
-    return broker.matchOf(session, message.topic, isOwn);
+    const match = broker.matchOf(session, message.topic, isOwn);
+    if (match !== undefined || !redelivered) return match;
+    // No-local, or unsubscribed: what was begun is completed [MQTT-3.10.4-3].
+    if (broker.matchOf(session, message.topic, false) !== undefined) return undefined;
+    return { subscriber: session, qos: 2, ...UNSUBSCRIBED };
   }
 
   /** Seconds left to live by wall time, as the queue counts it; 0: expired. */

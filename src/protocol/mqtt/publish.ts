@@ -27,6 +27,8 @@ import type {
   EnqueueWaiter,
   Publisher,
   PublishKey,
+  PublishRefusal,
+  PublishWaiter,
   QueueInfo,
   SettleAnswer,
   SettleWaiter,
@@ -85,7 +87,7 @@ export interface PublishFlowParts {
   readonly end: (ending: PublishEnding) => void;
 }
 
-export class PublishFlow implements EnqueueWaiter, SettleWaiter {
+export class PublishFlow implements PublishWaiter, SettleWaiter {
   readonly #parts: PublishFlowParts;
   readonly #publisher: Publisher & { key: PublishKey | undefined };
   readonly #aliases = new Map<number, string>();
@@ -271,7 +273,7 @@ export class PublishFlow implements EnqueueWaiter, SettleWaiter {
     output.appended();
   }
 
-  enqueued(tag: number, outcome: Acknowledgeable | EnqueueRefusal): void {
+  enqueued(tag: number, outcome: Acknowledgeable | PublishRefusal): void {
     this.resolve(tag, outcome);
   }
 

@@ -82,9 +82,20 @@ export class Sessions {
     return this.#entries.size;
   }
 
-  /** Sessions without a connection. */
+  /** What waits here of sessions without a connection. */
   get waiting(): number {
     return this.#waiting.size;
+  }
+
+  get connected(): number {
+    return this.#entries.size - this.#waiting.size;
+  }
+
+  /** Those that end with their connection. Looks at all. */
+  get clean(): number {
+    let count = 0;
+    for (const { session } of this.#entries.values()) if (session.owned === undefined) count++;
+    return count;
   }
 
   /**

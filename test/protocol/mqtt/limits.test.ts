@@ -266,13 +266,11 @@ describe('a limit that is met is counted', () => {
     ['maxTotalQueuedBytes', 60_000],
   ])('messages that do not fit into a session: %s', async (option, most) => {
     await start({ [option]: most });
-    const properties = { sessionExpiryInterval: 60 };
-    const away = await server.client({ clientId: 'away', properties });
-    await away.subscribe('t', 1);
-    away.destroy();
-    await until(() => server.listener.connectionCount === 0);
+    const slow = await server.client({ properties: { receiveMaximum: 1 } });
+    await slow.subscribe('t', 1);
     const publisher = await server.client();
-    for (let at = 1; at <= 3; at++) {
+    // One is in flight, one waits.
+    for (let at = 1; at <= 4; at++) {
       publisher.publish('t', Buffer.alloc(40_000), { qos: 1, messageId: at });
       await publisher.expect('puback');
     }

@@ -139,17 +139,74 @@ describe('a QoS 2 publish of a session that is kept', () => {
     expect(server.queues.releases).toEqual([]);
   });
 
-  test('an ordinary topic has no key, a captured one has', async () => {
+  test('no queue takes it: its key is kept with the session, and released like any other', async () => {
     const client = await start();
+    const subscriber = await server.client();
+    await subscriber.subscribe('t', 2);
     client.publish('t', 'x', { qos: 2, messageId: 1 });
     await client.expect('pubrec');
+    expect(server.queues.sessions.receives).toEqual([1]);
+    expect(await subscriber.expect('publish')).toMatchObject({ topic: 't' });
     client.send({ cmd: 'pubrel', messageId: 1 });
+    await client.quiet();
+    expect(server.queues.releases).toMatchObject([{ packetId: 1 }]);
+    server.queues.answer(1);
     await client.expect('pubcomp');
     expect(server.queues.keys).toEqual([]);
+  });
+
+  test('no queue takes it, and its key is there: it is acknowledged, and nobody gets it', async () => {
+    const client = await start();
+    const subscriber = await server.client();
+    await subscriber.subscribe('t', 2);
+    server.queues.sessions.received = 'known';
+    client.publish('t', 'x', { qos: 2, messageId: 1, dup: true });
+    expect(await client.expect('pubrec')).toMatchObject({ messageId: 1, reasonCode: 0 });
+    await subscriber.quiet();
+  });
+
+  test('no queue takes it, and it is refused: not before its key is released', async () => {
+    server = await new MqttServer({}, { maxRetainedMessages: 0 }).start();
+    server.queues.mode = 'manual';
+    const client = await server.client(KEPT);
+    client.publish('t', 'x', { qos: 2, messageId: 1, retain: true });
+    await client.quiet();
+    await client.quiet();
+    expect(server.queues.releases).toMatchObject([{ packetId: 1 }]);
+    server.queues.answer(1);
+    expect(await client.expect('pubrec')).toMatchObject({ messageId: 1, reasonCode: 0x97 });
+  });
+
+  test('no queue takes it, and whether its key is kept is not known: the connection ends', async () => {
+    const client = await start();
+    server.queues.sessions.refusal = 'unavailable';
+    client.publish('t', 'x', { qos: 2, messageId: 1 });
+    await client.quiet();
+    await client.quiet();
+    server.queues.answer(1, 'unavailable');
+    expect(await client.ended()).toMatchObject([{ cmd: 'disconnect', reasonCode: 0x83 }]);
+  });
+
+  test('of several that no queue takes, subscribers get them in their order', async () => {
+    const client = await start();
+    const subscriber = await server.client();
+    await subscriber.subscribe('t', 2);
+    for (let id = 1; id <= 3; id++) client.publish('t', `${id}`, { qos: 2, messageId: id });
+    const got = [];
+    for (let id = 1; id <= 3; id++) {
+      const packet = await subscriber.expect('publish');
+      got.push(String(packet['payload']));
+    }
+    expect(got).toEqual(['1', '2', '3']);
+  });
+
+  test('of a captured topic its key goes with it', async () => {
+    const client = await start();
     server.queues.declare('archive', ['t']);
     client.publish('t', 'x', { qos: 2, messageId: 2 });
     await client.quiet();
     expect(server.queues.keys).toMatchObject([{ packetId: 2 }]);
+    expect(server.queues.sessions.receives).toEqual([]);
   });
 
   test('a session that begins anew has another name in its keys', async () => {
