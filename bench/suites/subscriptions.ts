@@ -22,7 +22,8 @@ export const subscriptionsSuite: Suite = async (options) => {
     options.progress(
       `${one.count} subscriptions: ${Math.round(one.bytes)} B each, match p50 ` +
         `${one.p50Us.toFixed(1)} us, p99 ${one.p99Us.toFixed(1)} us ` +
-        `(${one.matches} subscribers), a thousand more in ${one.longestAddMs.toFixed(1)} ms at most`,
+        `(${one.matches.toFixed(2)} subscribers), a thousand more ` +
+        `in ${one.longestAddMs.toFixed(1)} ms at most`,
     );
     rounds.push(one);
   }
