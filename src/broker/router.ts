@@ -13,6 +13,7 @@
  */
 
 import type { QueueId } from '../machine/ids.ts';
+import { Audience, Subscription } from './audience.ts';
 import type { Match, QueueDirectory, Subscriber, SubscriptionOptions } from './ports.ts';
 import { QueueRoutes } from './queue-routes.ts';
 import { QUEUE_PREFIX, SYSTEM_PREFIX } from './queue-topic.ts';
@@ -53,11 +54,6 @@ export interface Route {
   readonly reserved: boolean;
 }
 
-interface Subscription {
-  readonly subscriber: Subscriber;
-  readonly options: SubscriptionOptions;
-}
-
 const NO_QUEUES: readonly QueueId[] = [];
 const NO_TARGETS: readonly RouteTarget[] = [];
 
@@ -72,9 +68,9 @@ export class Router {
   readonly #maxTopicLevels: number;
   readonly #maxTopicLength: number;
   readonly #maxRoutes: number;
-  readonly #subscriptions = new TopicTrie<Subscription>();
-  /** By subscriber and filter, to find what an unsubscribe means. */
-  readonly #bySubscriber = new Map<Subscriber, Map<string, Subscription>>();
+  /** One value a filter. */
+  readonly #audiences = new TopicTrie<Subscription | Audience>();
+  #subscriptions = 0;
   readonly #shares = new Shares();
   readonly #queues: QueueRoutes;
   readonly #routes = new Map<string, Route>();
@@ -92,7 +88,7 @@ export class Router {
   }
 
   get subscriptions(): number {
-    return this.#subscriptions.size + this.#shares.size;
+    return this.#subscriptions + this.#shares.size;
   }
 
   /** Messages that no member of a share took. */
@@ -116,17 +112,24 @@ export class Router {
       if (this.#shares.subscribe(subscriber, filter, options)) this.#makeStale(filter);
       return;
     }
-    let own = this.#bySubscriber.get(subscriber);
-    if (own === undefined) {
-      own = new Map();
-      this.#bySubscriber.set(subscriber, own);
-    }
-    const previous = own.get(filter);
-    if (previous !== undefined) this.#subscriptions.remove(filter, previous);
-    const subscription: Subscription = { subscriber, options };
-    own.set(filter, subscription);
-    this.#subscriptions.add(filter, subscription);
+    if (this.#add(filter, new Subscription(subscriber, options))) this.#subscriptions++;
     this.#makeStale(filter);
+  }
+
+  /** False when it takes the place of another one. */
+  #add(filter: string, subscription: Subscription): boolean {
+    const known = this.#audiences.first(filter);
+    if (known instanceof Audience) return known.set(subscription);
+    if (known === undefined) return this.#audiences.add(filter, subscription);
+    this.#audiences.remove(filter, known);
+    if (known.subscriber === subscription.subscriber) {
+      this.#audiences.add(filter, subscription);
+      return false;
+    }
+    const audience = new Audience();
+    audience.set(known);
+    audience.set(subscription);
+    return this.#audiences.add(filter, audience);
   }
 
   unsubscribe(subscriber: Subscriber, filter: string, share: string | undefined): boolean {
@@ -135,12 +138,16 @@ export class Router {
       if (gone === true) this.#makeStale(filter);
       return gone !== undefined;
     }
-    const own = this.#bySubscriber.get(subscriber);
-    const subscription = own?.get(filter);
-    if (own === undefined || subscription === undefined) return false;
-    own.delete(filter);
-    if (own.size === 0) this.#bySubscriber.delete(subscriber);
-    this.#subscriptions.remove(filter, subscription);
+    const known = this.#audiences.first(filter);
+    if (known === undefined) return false;
+    if (known instanceof Audience) {
+      if (!known.delete(subscriber)) return false;
+      if (known.isEmpty) this.#audiences.remove(filter, known);
+    } else {
+      if (known.subscriber !== subscriber) return false;
+      this.#audiences.remove(filter, known);
+    }
+    this.#subscriptions--;
     this.#makeStale(filter);
     return true;
   }
@@ -176,16 +183,12 @@ export class Router {
   }
 
   #liveRoute(topic: string): Route {
-    const found: Subscription[] = [];
-    this.#subscriptions.match(topic, found);
+    const found: (Subscription | Audience)[] = [];
+    this.#audiences.match(topic, found);
     const targets = new Map<Subscriber, RouteTarget>();
-    for (const { subscriber, options } of found) {
-      const before = targets.get(subscriber);
-      const match = merge(subscriber, before?.match, options);
-      targets.set(subscriber, {
-        match,
-        ownMatch: options.noLocal ? before?.ownMatch : merge(subscriber, before?.ownMatch, options),
-      });
+    for (const each of found) {
+      if (each instanceof Audience) for (const one of each.values()) addTarget(targets, one);
+      else addTarget(targets, each);
     }
     const { awaited, awaitedAtQos0, unawaited } = this.#queues.capturing(topic);
     return {
@@ -230,19 +233,25 @@ export class Router {
   }
 }
 
+function addTarget(targets: Map<Subscriber, RouteTarget>, subscription: Subscription): void {
+  const { subscriber, noLocal } = subscription;
+  const before = targets.get(subscriber);
+  targets.set(subscriber, {
+    match: merge(before?.match, subscription),
+    ownMatch: noLocal ? before?.ownMatch : merge(before?.ownMatch, subscription),
+  });
+}
+
 const NO_IDENTIFIERS: readonly number[] = [];
 
-function merge(
-  subscriber: Subscriber,
-  before: Match | undefined,
-  options: SubscriptionOptions,
-): Match {
+function merge(before: Match | undefined, subscription: Subscription): Match {
+  const { subscriber, qos, retainAsPublished, identifier } = subscription;
   const identifiers = before?.identifiers ?? NO_IDENTIFIERS;
   return {
     subscriber,
-    qos: before !== undefined && before.qos > options.qos ? before.qos : options.qos,
-    retainAsPublished: (before?.retainAsPublished ?? false) || options.retainAsPublished,
-    identifiers: options.identifier === 0 ? identifiers : [...identifiers, options.identifier],
+    qos: before !== undefined && before.qos > qos ? before.qos : qos,
+    retainAsPublished: (before?.retainAsPublished ?? false) || retainAsPublished,
+    identifiers: identifier === 0 ? identifiers : [...identifiers, identifier],
     share: undefined,
   };
 }
