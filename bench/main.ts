@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ROOT } from './peers/peer.ts';
 import { table, type Finding } from './report.ts';
+import { acknowledgedSuite } from './suites/acknowledged.ts';
 import { appendSuite } from './suites/append.ts';
 import { backlogSuite } from './suites/backlog.ts';
 import { clusterCatchUpSuite } from './suites/cluster-catch-up.ts';
@@ -20,15 +21,19 @@ import { clusterLatencySuite } from './suites/cluster-latency.ts';
 import { clusterQueuesSuite } from './suites/cluster-queues.ts';
 import { clusterPublishSuite } from './suites/cluster-publish.ts';
 import { coldStreamSuite } from './suites/cold-stream.ts';
+import { connectionsSuite } from './suites/connections.ts';
 import { consumeSuite } from './suites/consume.ts';
-import { fanOutSuite } from './suites/fan-out.ts';
 import { groupsSuite } from './suites/groups.ts';
 import { idleQueuesSuite } from './suites/idle-queues.ts';
+import { latencySuite } from './suites/latency.ts';
 import { openSuite } from './suites/open.ts';
 import { pendingSuite } from './suites/pending.ts';
 import { publishSuite } from './suites/publish.ts';
+import { qos0Suite } from './suites/qos0.ts';
 import { queuesSuite } from './suites/queues.ts';
 import { spillSuite } from './suites/spill.ts';
+import { stormSuite } from './suites/storm.ts';
+import { subscriptionsSuite } from './suites/subscriptions.ts';
 import type { Suite } from './suites/suite.ts';
 
 const SUITES: Readonly<Record<string, Suite>> = {
@@ -37,7 +42,12 @@ const SUITES: Readonly<Record<string, Suite>> = {
   publish: publishSuite,
   queues: queuesSuite,
   consume: consumeSuite,
-  'fan-out': fanOutSuite,
+  qos0: qos0Suite,
+  acknowledged: acknowledgedSuite,
+  latency: latencySuite,
+  connections: connectionsSuite,
+  subscriptions: subscriptionsSuite,
+  storm: stormSuite,
   groups: groupsSuite,
   pending: pendingSuite,
   'idle-queues': idleQueuesSuite,

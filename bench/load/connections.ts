@@ -7,6 +7,7 @@
  */
 
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 
 /** Where the broker under test listens; loopback by construction. */
 const LOOPBACK = '127.0.0.1';
@@ -15,6 +16,18 @@ export function openSocket(port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: LOOPBACK, port, noDelay: true });
     socket.once('connect', () => {
+      socket.off('error', reject);
+      resolve(socket);
+    });
+    socket.once('error', reject);
+  });
+}
+
+/** Over TLS, whatever the certificate says. */
+export function openTlsSocket(port: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connectTls({ host: LOOPBACK, port, rejectUnauthorized: false });
+    socket.once('secureConnect', () => {
       socket.off('error', reject);
       resolve(socket);
     });

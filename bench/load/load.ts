@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { LoadJob } from './main.ts';
 import type { RunResult } from './mqtt.ts';
 import { BEGUN, type SteadyResult, type SteadyRun } from './steady.ts';
+import type { StormResult, StormRun } from './storm.ts';
 
 /** With what the generator itself took of the processor. */
 export type Loaded<T extends RunResult> = T & { readonly cpuSeconds: number };
@@ -30,6 +31,11 @@ export function runSteadyLoad(
   begun: () => void = () => undefined,
 ): Promise<Loaded<SteadyResult>> {
   return inOwnProcess<SteadyResult>({ kind: 'mqtt-steady', run }, { begun });
+}
+
+/** `begun` is called when all clients are there: the broker may go. */
+export function runStorm(run: StormRun, begun: () => void): Promise<Loaded<StormResult>> {
+  return inOwnProcess<StormResult>({ kind: 'mqtt-storm', run }, { begun });
 }
 
 interface Beside {

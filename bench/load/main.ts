@@ -6,22 +6,25 @@
 
 import { text } from 'node:stream/consumers';
 import { consumeConfirmed, publishConfirmed } from './amqp.ts';
+import { deliver, type DeliveredRun } from './delivered.ts';
 import {
   consumeAndAcknowledge,
-  fanOut,
   publishAcknowledged,
   type ConsumeRun,
-  type FanOutRun,
   type PublishRun,
   type RunResult,
 } from './mqtt.ts';
 import { publishToStream } from './nats.ts';
+import { route, type RoutedRun } from './routed.ts';
 import { publishSteadily, type SteadyRun } from './steady.ts';
+import { storm, type StormRun } from './storm.ts';
 
 export type LoadJob =
   | { readonly kind: 'mqtt-publish'; readonly run: PublishRun }
   | { readonly kind: 'mqtt-consume'; readonly run: ConsumeRun }
-  | { readonly kind: 'mqtt-fan-out'; readonly run: FanOutRun }
+  | { readonly kind: 'mqtt-routed'; readonly run: RoutedRun }
+  | { readonly kind: 'mqtt-delivered'; readonly run: DeliveredRun }
+  | { readonly kind: 'mqtt-storm'; readonly run: StormRun }
   | { readonly kind: 'mqtt-steady'; readonly run: SteadyRun }
   | { readonly kind: 'nats-publish'; readonly run: PublishRun }
   | { readonly kind: 'amqp-publish'; readonly run: PublishRun }
@@ -35,8 +38,12 @@ async function work(job: LoadJob): Promise<RunResult> {
       return publishAcknowledged(job.run);
     case 'mqtt-consume':
       return consumeAndAcknowledge(job.run);
-    case 'mqtt-fan-out':
-      return fanOut(job.run);
+    case 'mqtt-routed':
+      return route(job.run);
+    case 'mqtt-delivered':
+      return deliver(job.run);
+    case 'mqtt-storm':
+      return storm(job.run);
     case 'mqtt-steady':
       return publishSteadily(job.run);
     case 'nats-publish':

@@ -10,7 +10,8 @@
 
 import type { Socket } from 'node:net';
 import { LatencyHistogram } from './connections.ts';
-import { connectMqtt, ownId, preparePublishes, type Prepared, type RunResult } from './mqtt.ts';
+import type { RunResult } from './mqtt.ts';
+import { connectMqtt, ownId, preparePublishes, type Prepared } from './mqtt-wire.ts';
 
 export interface SteadyRun {
   /** Connections go to them in turn. */

@@ -105,10 +105,24 @@ async function untilListening(child: ChildProcess, program: PeerProgram): Promis
   }
 }
 
+/** A broker of its own for each figure: what one run left behind is not carried into the next. */
+export async function fresh<T>(
+  start: () => Promise<Peer>,
+  use: (peer: Peer) => Promise<T>,
+): Promise<T> {
+  const peer = await start();
+  try {
+    return await use(peer);
+  } finally {
+    await peer.stop();
+  }
+}
+
 export async function startPeer(program: PeerProgram): Promise<Peer> {
   if (await opens(program.port)) throw new Error(`port ${program.port} is taken`);
   const options: SpawnOptions = {
-    stdio: ['ignore', 'ignore', 'inherit'],
+    // An inspector tells there of each who asks it.
+    stdio: ['ignore', 'ignore', program.env?.['NODE_OPTIONS'] ? 'ignore' : 'inherit'],
     env: { ...process.env, ...program.env },
     detached: true,
   };

@@ -6,12 +6,17 @@ import { fileURLToPath } from 'node:url';
 import { ROOT, scratchDirectory, startPeer, type Peer } from './peer.ts';
 
 /** `settings` are more `--set KEY=VALUE` or `--config FILE` arguments. */
-export async function startFluxmq(port: number, settings: readonly string[]): Promise<Peer> {
+export async function startFluxmq(
+  port: number,
+  settings: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): Promise<Peer> {
   const directory = await scratchDirectory('fluxmq');
   return startPeer({
     name: 'fluxmq',
     port,
     directory,
+    env,
     command: join(ROOT, 'src/cli/fluxmq.sh'),
     args: [
       'start',
@@ -29,7 +34,10 @@ export async function startFluxmq(port: number, settings: readonly string[]): Pr
 }
 
 /** Everything in memory but the persistence file; its QoS 1 syncs nothing. */
-export async function startMosquitto(port: number): Promise<Peer> {
+export async function startMosquitto(
+  port: number,
+  settings: readonly string[] = [],
+): Promise<Peer> {
   const directory = await scratchDirectory('mosquitto');
   const file = join(directory, 'mosquitto.conf');
   const lines = [
@@ -38,6 +46,7 @@ export async function startMosquitto(port: number): Promise<Peer> {
     'log_type error',
     'set_tcp_nodelay true',
     'max_queued_messages 0',
+    ...settings,
   ];
   await writeFile(file, `${lines.join('\n')}\n`);
   return startPeer({
@@ -84,13 +93,38 @@ export async function startRabbitmq(port: number): Promise<Peer> {
   });
 }
 
-export async function startAedes(port: number): Promise<Peer> {
+export async function startAedes(port: number, env: NodeJS.ProcessEnv = {}): Promise<Peer> {
   const directory = await scratchDirectory('aedes');
   return startPeer({
     name: 'aedes',
     port,
     directory,
+    env,
     command: process.execPath,
     args: [fileURLToPath(new URL('./aedes-main.js', import.meta.url)), String(port)],
+  });
+}
+
+/** Of a certificate and its key: over TLS. */
+export interface Pair {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** No broker at all: `bare-sockets-main.ts`. */
+export async function startBareSockets(
+  port: number,
+  tls: Pair | undefined,
+  env: NodeJS.ProcessEnv,
+): Promise<Peer> {
+  const directory = await scratchDirectory('bare-sockets');
+  const main = fileURLToPath(new URL('./bare-sockets-main.js', import.meta.url));
+  return startPeer({
+    name: 'bare sockets',
+    port,
+    directory,
+    env,
+    command: process.execPath,
+    args: [main, String(port), ...(tls === undefined ? [] : [tls.cert, tls.key])],
   });
 }

@@ -7,7 +7,7 @@
 import { declareAmqpQueue } from '../load/amqp.ts';
 import { runLoad } from '../load/load.ts';
 import { startFluxmq, startMosquitto, startRabbitmq } from '../peers/peers.ts';
-import type { Peer } from '../peers/peer.ts';
+import { fresh, type Peer } from '../peers/peer.ts';
 import { median, perSecond, type Finding } from '../report.ts';
 import { scaled, type Suite, type SuiteOptions } from './suite.ts';
 
@@ -38,16 +38,6 @@ async function measure(
     `${peer.name} window ${window}: ${rate}, p50 ${result.p50Ms} ms, p99 ${result.p99Ms} ms`,
   );
   return result.perSecond;
-}
-
-/** A fresh broker for each figure: what one run left in a queue is not carried into the next. */
-async function fresh<T>(start: () => Promise<Peer>, use: (peer: Peer) => Promise<T>): Promise<T> {
-  const peer = await start();
-  try {
-    return await use(peer);
-  } finally {
-    await peer.stop();
-  }
 }
 
 export const publishSuite: Suite = async (options) => {

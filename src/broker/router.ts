@@ -13,6 +13,7 @@
  */
 
 import type { QueueId } from '../machine/ids.ts';
+import { Audience, Subscription } from './audience.ts';
 import type { Match, QueueDirectory, Subscriber, SubscriptionOptions } from './ports.ts';
 import { QueueRoutes } from './queue-routes.ts';
 import { QUEUE_PREFIX, SYSTEM_PREFIX } from './queue-topic.ts';
@@ -57,11 +58,6 @@ export interface Route {
   readonly reserved: boolean;
 }
 
-interface Subscription {
-  readonly subscriber: Subscriber;
-  readonly options: SubscriptionOptions;
-}
-
 const NO_QUEUES: readonly QueueId[] = [];
 const NO_TARGETS: readonly RouteTarget[] = [];
 
@@ -76,9 +72,9 @@ export class Router {
   readonly #maxTopicLevels: number;
   readonly #maxTopicLength: number;
   readonly #maxRoutes: number;
-  readonly #subscriptions = new TopicTrie<Subscription>();
-  /** By subscriber and filter, to find what an unsubscribe means. */
-  readonly #bySubscriber = new Map<Subscriber, Map<string, Subscription>>();
+  /** One value a filter. */
+  readonly #audiences = new TopicTrie<Subscription | Audience>();
+  #subscriptions = 0;
   readonly #shares = new Shares();
   readonly #queues: QueueRoutes;
   readonly #routes = new Map<string, Route>();
@@ -96,7 +92,7 @@ export class Router {
   }
 
   get subscriptions(): number {
-    return this.#subscriptions.size + this.#shares.size;
+    return this.#subscriptions + this.#shares.size;
   }
 
   /** Messages that no member of a share took. */
@@ -120,17 +116,24 @@ export class Router {
       if (this.#shares.subscribe(subscriber, filter, options)) this.#makeStale(filter);
       return;
     }
-    let own = this.#bySubscriber.get(subscriber);
-    if (own === undefined) {
-      own = new Map();
-      this.#bySubscriber.set(subscriber, own);
-    }
-    const previous = own.get(filter);
-    if (previous !== undefined) this.#subscriptions.remove(filter, previous);
-    const subscription: Subscription = { subscriber, options };
-    own.set(filter, subscription);
-    this.#subscriptions.add(filter, subscription);
+    if (this.#add(filter, new Subscription(subscriber, options))) this.#subscriptions++;
     this.#makeStale(filter);
+  }
+
+  /** False when it takes the place of another one. */
+  #add(filter: string, subscription: Subscription): boolean {
+    const known = this.#audiences.first(filter);
+    if (known instanceof Audience) return known.set(subscription);
+    if (known === undefined) return this.#audiences.add(filter, subscription);
+    this.#audiences.remove(filter, known);
+    if (known.subscriber === subscription.subscriber) {
+      this.#audiences.add(filter, subscription);
+      return false;
+    }
+    const audience = new Audience();
+    audience.set(known);
+    audience.set(subscription);
+    return this.#audiences.add(filter, audience);
   }
 
   unsubscribe(subscriber: Subscriber, filter: string, share: string | undefined): boolean {
@@ -139,12 +142,16 @@ export class Router {
       if (gone === true) this.#makeStale(filter);
       return gone !== undefined;
     }
-    const own = this.#bySubscriber.get(subscriber);
-    const subscription = own?.get(filter);
-    if (own === undefined || subscription === undefined) return false;
-    own.delete(filter);
-    if (own.size === 0) this.#bySubscriber.delete(subscriber);
-    this.#subscriptions.remove(filter, subscription);
+    const known = this.#audiences.first(filter);
+    if (known === undefined) return false;
+    if (known instanceof Audience) {
+      if (!known.delete(subscriber)) return false;
+      if (known.isEmpty) this.#audiences.remove(filter, known);
+    } else {
+      if (known.subscriber !== subscriber) return false;
+      this.#audiences.remove(filter, known);
+    }
+    this.#subscriptions--;
     this.#makeStale(filter);
     return true;
   }
@@ -181,22 +188,13 @@ export class Router {
   }
 
   #liveRoute(topic: string): Route {
-    const found: Subscription[] = [];
-    this.#subscriptions.match(topic, found);
+    const found: (Subscription | Audience)[] = [];
+    this.#audiences.match(topic, found);
     const { awaited, awaitedAtQos0, unawaited } = this.#queues.capturing(topic);
-    const targets = new Map<Subscriber, RouteTarget>();
-    let capturing: ReadonlySet<QueueId> | undefined;
-    for (const { subscriber, options } of found) {
-      const before = targets.get(subscriber);
-      const match = merge(subscriber, before?.match, options);
-      const { queueId } = subscriber;
-      if (queueId !== undefined) capturing ??= new Set(awaited);
-      targets.set(subscriber, {
-        match,
-        ownMatch: options.noLocal ? before?.ownMatch : merge(subscriber, before?.ownMatch, options),
-        // Where the queue is not known to take it yet, or any more, it is not subscribed to.
-        byQueue: queueId !== undefined && (match.qos > 0 || capturing?.has(queueId) === true),
-      });
+    const targets = new Targets(awaited);
+    for (const each of found) {
+      if (each instanceof Audience) for (const one of each.values()) targets.add(one);
+      else targets.add(each);
     }
     return {
       version: this.#version,
@@ -205,8 +203,8 @@ export class Router {
       queuesAtQos0: awaitedAtQos0,
       unawaited,
       unknown: undefined,
-      targets: [...targets.values()],
-      bySubscriber: capturing === undefined ? undefined : targets,
+      targets: [...targets.bySubscriber.values()],
+      bySubscriber: targets.haveQueues ? targets.bySubscriber : undefined,
       shares: this.#shares.match(topic),
       reserved: topic.startsWith(SYSTEM_PREFIX),
     };
@@ -241,19 +239,50 @@ export class Router {
   }
 }
 
+/** To whom a message of a topic goes, collected. */
+class Targets {
+  readonly bySubscriber = new Map<Subscriber, RouteTarget>();
+  readonly #awaited: readonly QueueId[];
+  #capturing: ReadonlySet<QueueId> | undefined;
+
+  constructor(awaited: readonly QueueId[]) {
+    this.#awaited = awaited;
+  }
+
+  /** One of them has a queue. */
+  get haveQueues(): boolean {
+    return this.#capturing !== undefined;
+  }
+
+  add(subscription: Subscription): void {
+    const { subscriber, noLocal } = subscription;
+    const before = this.bySubscriber.get(subscriber);
+    const match = merge(before?.match, subscription);
+    this.bySubscriber.set(subscriber, {
+      match,
+      ownMatch: noLocal ? before?.ownMatch : merge(before?.ownMatch, subscription),
+      byQueue: this.#isByQueue(match),
+    });
+  }
+
+  /** Where the queue is not known to take it yet, or any more, it is not subscribed to. */
+  #isByQueue({ subscriber: { queueId }, qos }: Match): boolean {
+    if (queueId === undefined) return false;
+    this.#capturing ??= new Set(this.#awaited);
+    return qos > 0 || this.#capturing.has(queueId);
+  }
+}
+
 const NO_IDENTIFIERS: readonly number[] = [];
 
-function merge(
-  subscriber: Subscriber,
-  before: Match | undefined,
-  options: SubscriptionOptions,
-): Match {
+function merge(before: Match | undefined, subscription: Subscription): Match {
+  const { subscriber, qos, retainAsPublished, identifier } = subscription;
   const identifiers = before?.identifiers ?? NO_IDENTIFIERS;
   return {
     subscriber,
-    qos: before !== undefined && before.qos > options.qos ? before.qos : options.qos,
-    retainAsPublished: (before?.retainAsPublished ?? false) || options.retainAsPublished,
-    identifiers: options.identifier === 0 ? identifiers : [...identifiers, options.identifier],
+    qos: before !== undefined && before.qos > qos ? before.qos : qos,
+    retainAsPublished: (before?.retainAsPublished ?? false) || retainAsPublished,
+    identifiers: identifier === 0 ? identifiers : [...identifiers, identifier],
     share: undefined,
   };
 }

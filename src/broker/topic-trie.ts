@@ -1,5 +1,9 @@
 /**
- * Topic filters in a tree of levels, and which values lie under the filters that match a topic.
+ * Topic filters, and which values lie under the filters that match a topic.
+ *
+ * A filter without a wildcard matches one topic, by which it is found. Those with wildcards lie in
+ * a tree of levels. Most filters are of the first kind, most nodes have one child, and most filters
+ * one value, so none of these has a collection of its own: there may be millions.
  *
  * Iterative everywhere: neither a topic nor a filter from the wire chooses the depth of our stack
  * (S4). The work of a match is bounded by the nodes whose filters match a beginning of the topic;
@@ -11,15 +15,29 @@
  * checked: `#` last, wildcards alone in their level.
  */
 
+import { SteadyMap } from './steady-map.ts';
+
+/** More than one value of the same filter. */
+class Several<T> {
+  readonly all: Set<T>;
+
+  constructor(one: T, other: T) {
+    this.all = new Set([one, other]);
+  }
+}
+
+type Values<T> = T | Several<T>;
+
 interface Node<T> {
   readonly parent: Node<T> | undefined;
   /** The key in the parent. */
   readonly level: string;
-  children: Map<string, Node<T>> | undefined;
-  values: Set<T> | undefined;
+  children: Node<T> | SteadyMap<Node<T>> | undefined;
+  values: Values<T> | undefined;
 }
 
 export class TopicTrie<T> {
+  readonly #exact = new SteadyMap<Values<T>>();
   readonly #root: Node<T> = {
     parent: undefined,
     level: '',
@@ -33,42 +51,55 @@ export class TopicTrie<T> {
     return this.#size;
   }
 
+  /** The value of a filter that has one; of several, the first. */
+  first(filter: string): T | undefined {
+    const values = hasWildcard(filter) ? this.#find(filter)?.values : this.#exact.get(filter);
+    if (!(values instanceof Several)) return values;
+    for (const value of values.all) return value;
+    return undefined;
+  }
+
   /** False when the value was there. */
   add(filter: string, value: T): boolean {
-    let node = this.#root;
-    for (const level of filter.split('/')) {
-      node.children ??= new Map();
-      let child = node.children.get(level);
-      if (child === undefined) {
-        child = { parent: node, level, children: undefined, values: undefined };
-        node.children.set(level, child);
-      }
-      node = child;
+    if (!hasWildcard(filter)) {
+      const values = this.#exact.get(filter);
+      if (holds(values, value)) return false;
+      this.#exact.set(filter, withValue(values, value));
+    } else {
+      let node = this.#root;
+      for (const level of filter.split('/')) node = childOf(node, level) ?? addChild(node, level);
+      if (holds(node.values, value)) return false;
+      node.values = withValue(node.values, value);
     }
-    node.values ??= new Set();
-    if (node.values.has(value)) return false;
-    node.values.add(value);
     this.#size++;
     return true;
   }
 
   /** False when the value was not there. Nodes that hold nothing any more are removed. */
   remove(filter: string, value: T): boolean {
+    if (!hasWildcard(filter)) {
+      const values = this.#exact.get(filter);
+      if (!holds(values, value)) return false;
+      const left = withoutValue(values, value);
+      if (left === undefined) this.#exact.delete(filter);
+      else this.#exact.set(filter, left);
+    } else {
+      const node = this.#find(filter);
+      if (node === undefined || !holds(node.values, value)) return false;
+      node.values = withoutValue(node.values, value);
+      removeEmpty(node);
+    }
+    this.#size--;
+    return true;
+  }
+
+  #find(filter: string): Node<T> | undefined {
     let node: Node<T> | undefined = this.#root;
     for (const level of filter.split('/')) {
-      node = node.children?.get(level);
-      if (node === undefined) return false;
+      if (node === undefined) return undefined;
+      node = childOf(node, level);
     }
-    if (node.values?.delete(value) !== true) return false;
-    this.#size--;
-    if (node.values.size === 0) node.values = undefined;
-    while (node.parent !== undefined && node.values === undefined && node.children === undefined) {
-      const parent: Node<T> = node.parent;
-      parent.children?.delete(node.level);
-      if (parent.children?.size === 0) parent.children = undefined;
-      node = parent;
-    }
-    return true;
+    return node;
   }
 
   /**
@@ -76,6 +107,8 @@ export class TopicTrie<T> {
    * twice.
    */
   match(topic: string, found: T[]): void {
+    collect(this.#exact.get(topic), found);
+    if (this.#root.children === undefined) return;
     const levels = topic.split('/');
     const last = levels.length;
     const wildcardsFrom = topic.startsWith('$') ? 1 : 0;
@@ -85,16 +118,12 @@ export class TopicTrie<T> {
       const node = nodes.pop();
       const depth = depths.pop();
       if (node === undefined || depth === undefined) return;
-      const children = node.children;
-      if (depth === last) collect(node, found);
-      if (children === undefined) continue;
-      if (depth >= wildcardsFrom) {
-        const rest = children.get('#');
-        if (rest !== undefined) collect(rest, found);
-      }
+      if (depth === last) collect(node.values, found);
+      if (node.children === undefined) continue;
+      if (depth >= wildcardsFrom) collect(childOf(node, '#')?.values, found);
       if (depth === last) continue;
       if (depth >= wildcardsFrom) {
-        const any = children.get('+');
+        const any = childOf(node, '+');
         if (any !== undefined) {
           nodes.push(any);
           depths.push(depth + 1);
@@ -102,7 +131,7 @@ export class TopicTrie<T> {
       }
       const level = levels[depth];
       // A level of a topic name is never a wildcard, so this cannot find the nodes above again.
-      const exact = level === undefined ? undefined : children.get(level);
+      const exact = level === undefined ? undefined : childOf(node, level);
       if (exact !== undefined) {
         nodes.push(exact);
         depths.push(depth + 1);
@@ -111,9 +140,58 @@ export class TopicTrie<T> {
   }
 }
 
-function collect<T>(node: Node<T>, found: T[]): void {
-  if (node.values === undefined) return;
-  for (const value of node.values) found.push(value);
+function childOf<T>({ children }: Node<T>, level: string): Node<T> | undefined {
+  if (children instanceof SteadyMap) return children.get(level);
+  return children?.level === level ? children : undefined;
+}
+
+function addChild<T>(parent: Node<T>, level: string): Node<T> {
+  const child: Node<T> = { parent, level, children: undefined, values: undefined };
+  const { children } = parent;
+  if (children === undefined) parent.children = child;
+  else if (children instanceof SteadyMap) children.set(level, child);
+  else {
+    parent.children = new SteadyMap();
+    parent.children.set(children.level, children);
+    parent.children.set(level, child);
+  }
+  return child;
+}
+
+/** The node, if it holds nothing, and above it each that then holds nothing. */
+function removeEmpty<T>(from: Node<T>): void {
+  let node = from;
+  while (node.parent !== undefined && node.values === undefined && node.children === undefined) {
+    const { parent } = node;
+    const { children } = parent;
+    if (!(children instanceof SteadyMap)) parent.children = undefined;
+    else if (children.delete(node.level) && children.size === 0) parent.children = undefined;
+    node = parent;
+  }
+}
+
+function holds<T>(values: Values<T> | undefined, value: T): boolean {
+  return values instanceof Several ? values.all.has(value) : values === value;
+}
+
+function withValue<T>(values: Values<T> | undefined, value: T): Values<T> {
+  if (values === undefined) return value;
+  if (!(values instanceof Several)) return new Several(values, value);
+  values.all.add(value);
+  return values;
+}
+
+/** `values` hold it. */
+function withoutValue<T>(values: Values<T> | undefined, value: T): Values<T> | undefined {
+  if (!(values instanceof Several)) return undefined;
+  values.all.delete(value);
+  return values.all.size === 0 ? undefined : values;
+}
+
+function collect<T>(values: Values<T> | undefined, found: T[]): void {
+  if (values === undefined) return;
+  if (!(values instanceof Several)) found.push(values);
+  else for (const value of values.all) found.push(value);
 }
 
 export function hasWildcard(filter: string): boolean {

@@ -65,6 +65,35 @@ function retained(broker: MemoryBroker, filter: string): string[] {
 }
 
 describe('routes', () => {
+  test.each([1, 2, 8, 9, 30])(
+    '%d subscribers of one filter: each once, at its last options, until it unsubscribes',
+    (count) => {
+      const { broker, publish } = setup();
+      const all = Array.from({ length: count }, () => new Recorder());
+      for (const filter of ['a/b', 'c/+']) {
+        for (const one of all) broker.subscribe(one, filter, options({ qos: 0 }));
+        for (const one of all) broker.subscribe(one, filter, options({ qos: 2, noLocal: true }));
+      }
+      expect(broker.subscriptionCount).toBe(2 * count);
+      publish(message('a/b'), all[0]);
+      publish(message('c/d'));
+      expect(all.map(({ topics }) => topics)).toEqual(
+        all.map((_, nth) => (nth === 0 ? ['c/d'] : ['a/b', 'c/d'])),
+      );
+      expect(all.every(({ got }) => got.every(({ match }) => match.qos === 2))).toBe(true);
+      for (const [nth, one] of all.entries()) {
+        expect(broker.unsubscribe(one, 'a/b', undefined)).toBe(true);
+        expect(broker.unsubscribe(one, 'a/b', undefined)).toBe(false);
+        expect(broker.unsubscribe(one, 'c/+', undefined)).toBe(true);
+        expect(broker.subscriptionCount).toBe(2 * (count - nth - 1));
+        publish(message('a/b'));
+        publish(message('c/x'));
+      }
+      const heard = all.map(({ got }) => got.length);
+      expect(heard).toEqual(all.map((_, nth) => (nth === 0 ? 1 : 2 + 2 * nth)));
+    },
+  );
+
   test('overlapping subscriptions: one copy, at the highest QoS, with all identifiers', () => {
     const { broker, publish } = setup();
     const subscriber = new Recorder();

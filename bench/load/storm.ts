@@ -1,0 +1,137 @@
+/**
+ * A reconnect storm: clients with a subscription each, all of which lose their broker at once and
+ * come back to it as soon as it listens.
+ *
+ * A client whose connection is refused by the system tries again after a fixed wait and a little
+ * more. One that the broker accepted and closed before its SUBACK, or told no, counts as refused;
+ * it tries again too.
+ */
+
+import type { Socket } from 'node:net';
+import { openSocket } from './connections.ts';
+import type { RunResult } from './mqtt.ts';
+import { greet, subscribeMqtt } from './mqtt-wire.ts';
+import { BEGUN } from './steady.ts';
+
+export interface StormRun {
+  readonly port: number;
+  readonly clients: number;
+}
+
+export interface StormResult extends RunResult {
+  /** Accepted and then turned away. */
+  readonly refused: number;
+  /** From the first connection that was accepted again until each client had its SUBACK. */
+  readonly halfBackSeconds: number;
+  readonly allBackSeconds: number;
+}
+
+const RETRY_MS = 100;
+const RETRY_SPREAD_MS = 100;
+/** At the start, so that nobody stands in a queue. */
+const AT_ONCE = 200;
+
+class Client {
+  readonly #port: number;
+  readonly #nth: number;
+  readonly #storm: Storm;
+
+  constructor(port: number, nth: number, storm: Storm) {
+    this.#port = port;
+    this.#nth = nth;
+    this.#storm = storm;
+  }
+
+  /** Resolves when it is subscribed; comes back by itself from then on. */
+  async connect(): Promise<void> {
+    for (;;) {
+      const socket = await openSocket(this.#port).catch(() => undefined);
+      if (socket !== undefined) {
+        this.#storm.accepted();
+        if (await this.#enter(socket)) return;
+        this.#storm.refused += 1;
+      }
+      await new Promise((resolve) => {
+        setTimeout(resolve, RETRY_MS + (this.#nth % RETRY_SPREAD_MS));
+      });
+    }
+  }
+
+  async #enter(socket: Socket): Promise<boolean> {
+    socket.on('error', () => undefined);
+    const closed = new Promise<false>((resolve) => {
+      socket.once('close', () => resolve(false));
+    });
+    const entered = greet(socket, `storm-${this.#nth}`)
+      .then(() => subscribeMqtt(socket, { filter: `storm/${this.#nth}`, qos: 1 }))
+      .then(() => true)
+      .catch(() => false);
+    if (!(await Promise.race([entered, closed]))) {
+      socket.destroy();
+      return false;
+    }
+    void closed.then(() => this.#storm.lost(this));
+    return true;
+  }
+}
+
+class Storm {
+  refused = 0;
+  readonly #clients: number;
+  #acceptedAt = 0;
+  #back = 0;
+  #halfBackAt = 0;
+  #hasBegun = false;
+  #isOver: (result: StormResult) => void = () => undefined;
+  readonly over: Promise<StormResult>;
+
+  constructor(clients: number) {
+    this.#clients = clients;
+    this.over = new Promise((resolve) => {
+      this.#isOver = resolve;
+    });
+  }
+
+  begin(): void {
+    this.#hasBegun = true;
+    this.refused = 0;
+  }
+
+  accepted(): void {
+    if (this.#hasBegun && this.#acceptedAt === 0) this.#acceptedAt = performance.now();
+  }
+
+  lost(client: Client): void {
+    if (!this.#hasBegun) throw new Error('the broker ended a client before the storm');
+    void client.connect().then(() => this.#isBack());
+  }
+
+  #isBack(): void {
+    this.#back += 1;
+    const now = performance.now();
+    if (this.#back === Math.ceil(this.#clients / 2)) this.#halfBackAt = now;
+    if (this.#back < this.#clients) return;
+    const seconds = (now - this.#acceptedAt) / 1000;
+    this.#isOver({
+      messages: this.#back,
+      seconds,
+      perSecond: this.#back / seconds,
+      p50Ms: 0,
+      p99Ms: 0,
+      refused: this.refused,
+      halfBackSeconds: (this.#halfBackAt - this.#acceptedAt) / 1000,
+      allBackSeconds: seconds,
+    });
+  }
+}
+
+export async function storm(run: StormRun): Promise<StormResult> {
+  const whole = new Storm(run.clients);
+  const clients = Array.from({ length: run.clients }, (_, nth) => new Client(run.port, nth, whole));
+  for (let from = 0; from < clients.length; from += AT_ONCE) {
+    await Promise.all(clients.slice(from, from + AT_ONCE).map((client) => client.connect()));
+  }
+  whole.begin();
+  process.stdout.write(BEGUN);
+  return whole.over;
+}

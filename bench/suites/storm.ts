@@ -1,0 +1,69 @@
+/**
+ * A reconnect storm: 10,000 clients with a clean session and a subscription each, whose broker is
+ * killed and started again; how long until the last of them has its SUBACK, and how many were
+ * turned away, beside Mosquitto. The time counts from the first connection that is accepted again.
+ */
+
+import { join } from 'node:path';
+import { rm } from 'node:fs/promises';
+import { runStorm } from '../load/load.ts';
+import type { StormResult } from '../load/storm.ts';
+import { startFluxmq, startMosquitto } from '../peers/peers.ts';
+import { scratchDirectory, type Peer } from '../peers/peer.ts';
+import { median } from '../report.ts';
+import { scaled, type Suite, type SuiteOptions } from './suite.ts';
+
+const CLIENTS = 10_000;
+const MOST_SECONDS = 6;
+
+async function storm(start: () => Promise<Peer>, options: SuiteOptions): Promise<StormResult> {
+  const clients = scaled(CLIENTS, options);
+  let peer = await start();
+  try {
+    let restarted: Promise<void> | undefined;
+    const result = await runStorm({ port: peer.port, clients }, () => {
+      restarted = peer.kill().then(async () => {
+        peer = await start();
+      });
+    });
+    await restarted;
+    const cpu = await peer.cpuSeconds();
+    options.progress(
+      `${peer.name}: ${clients} back in ${result.allBackSeconds.toFixed(2)} s, half of them in ` +
+        `${result.halfBackSeconds.toFixed(2)} s, ${result.refused} refused, ` +
+        `${cpu.toFixed(1)} CPU-s with its start (clients ${result.cpuSeconds.toFixed(1)})`,
+    );
+    return result;
+  } finally {
+    await peer.stop();
+  }
+}
+
+export const stormSuite: Suite = async (options) => {
+  const ours: StormResult[] = [];
+  const theirs: StormResult[] = [];
+  const directory = await scratchDirectory('storm');
+  try {
+    for (let round = 0; round < options.rounds; round += 1) {
+      const data = ['--data-dir', join(directory, `data-${round}`)];
+      const settings = ['--set', 'server.mqtt.tcp.per_address.max_connections=0'];
+      ours.push(await storm(() => startFluxmq(18830, [...data, ...settings]), options));
+      theirs.push(await storm(() => startMosquitto(18840), options));
+    }
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+  const seconds = (all: readonly StormResult[]): number =>
+    median(all.map((each) => each.allBackSeconds));
+  const refused = ours.reduce((sum, each) => sum + each.refused, 0);
+  const mosquitto = `Mosquitto ${seconds(theirs).toFixed(2)} s`;
+  return [
+    {
+      what: `${scaled(CLIENTS, options)} clean clients after a restart: all back`,
+      ours: `${seconds(ours).toFixed(2)} s, ${refused} refused in ${ours.length} rounds`,
+      peer: `${MOST_SECONDS} s (${mosquitto})`,
+      ratio: seconds(ours) / MOST_SECONDS,
+      target: { at: 'most', ratio: 1 },
+    },
+  ];
+};
