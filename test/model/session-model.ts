@@ -97,8 +97,8 @@ export class SubscriberModel implements Watch {
   readonly due: Message[] = [];
   readonly #rules: SubscriberRules;
   #next = 0;
-  /** The numbers of those at QoS 0 that may still come, in order. */
-  readonly #passing: number[] = [];
+  /** Those that may still come at QoS 0; in order those of one QoS of their publisher. */
+  #passing: Message[] = [];
   readonly #inUse = new Map<number, InUse>();
   /** Of the present connection. */
   #repeats: number[] = [];
@@ -115,7 +115,7 @@ export class SubscriberModel implements Watch {
   /** The server took a publish. */
   accepted(message: Message): void {
     if (Math.min(message.qos, this.#rules.granted) > 0) this.due.push(message);
-    else this.#passing.push(message.number);
+    else this.#passing.push(message);
   }
 
   reached(packet: ServerPacket): void {
@@ -233,9 +233,10 @@ export class SubscriberModel implements Watch {
   /** QoS 0: at most once, in order; those before it are lost. */
   #publishedOnce(packet: ServerPacket, { number }: Message): void {
     strictEqual(packet['dup'], false);
-    const at = this.#passing.indexOf(number);
-    ok(at >= 0, 'at QoS 0, and not due');
-    this.#passing.splice(0, at + 1);
+    const one = this.#passing.find((each) => each.number === number);
+    ok(one !== undefined, 'at QoS 0, and not due');
+    const isOver = (each: Message): boolean => each.qos === one.qos && each.number <= number;
+    this.#passing = this.#passing.filter((each) => !isOver(each));
   }
 
   #topicOf({ topic, properties }: ServerPacket): string {

@@ -3,9 +3,10 @@
  * it goes back as settled, how much of it is asked for.
  *
  * A message goes out by the subscriptions as they are then: one that no subscription wants any more
- * is settled unsent if it was never sent, and so is one that has expired. Its packet id is that of its offset; where a
- * PUBCOMP for that id is missing, this one message waits. PUBREC and PUBCOMP are in the log before
- * anything is built upon them: before PUBREL, and before the id is given again.
+ * is settled unsent if it was never sent, and so is one that has expired. Its packet id is that of
+ * its offset; where a PUBCOMP for that id is missing, this one message waits. PUBREC and PUBCOMP
+ * are in the log before anything is built upon them: before PUBREL, and before the id is given
+ * again.
  *
  * MQTT 5.0 sections 4.1, 4.3.3, 4.4; docs/decisions/0031-durable-sessions.md.
  */

@@ -77,7 +77,7 @@ interface WaitingOwn {
   readonly delivery: Delivery;
 }
 
-/** Packet ids that an acknowledged delivery may find: of a session with a queue, each second one. */
+/** Packet ids that a delivery may find: where a session has a queue, each second one. */
 const PACKET_IDS = 32_767;
 
 export class Outbound implements Channel {
