@@ -6,8 +6,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { get, type IncomingMessage } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
 
 export const REPOSITORY = resolve(import.meta.dirname, '../..');
 const LAUNCHER = join(REPOSITORY, 'src/cli/fluxmq.sh');
@@ -119,8 +121,11 @@ export class BrokerProcess {
 
   /** One series of its metrics, by its name and labels as they are written there. */
   async metric(series: string): Promise<number> {
-    const answer = await fetch(`http://127.0.0.1:${this.#opsPort}/metrics`);
-    const line = (await answer.text()).split('\n').find((each) => each.startsWith(`${series} `));
+    // One connection each: one that is kept may be closed at the moment in which it is used again.
+    const request = get({ host: '127.0.0.1', port: this.#opsPort, path: '/metrics', agent: false });
+    const [answer] = (await once(request, 'response')) as [IncomingMessage];
+    const page = await text(answer);
+    const line = page.split('\n').find((each) => each.startsWith(`${series} `));
     if (line === undefined) throw new Error(`there is no ${series}`);
     return Number(line.slice(series.length + 1));
   }
