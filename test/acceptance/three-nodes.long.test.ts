@@ -35,4 +35,5 @@ describe('settlement', () => import('./settlement.test.ts').then(() => undefined
 describe('dead letters', () => import('./dead-letters.test.ts').then(() => undefined));
 describe('queues', () => import('./mqtt-queues.test.ts').then(() => undefined));
 describe('limits', () => import('./limits.test.ts').then(() => undefined));
+describe('sessions', () => import('./sessions.test.ts').then(() => undefined));
 describe('groups', () => import('./groups-and-streams.test.ts').then(() => undefined));
