@@ -123,6 +123,11 @@ export class FakeSessionStore implements SessionStore {
     return true;
   }
 
+  /** A PUBREC came to a former owner. */
+  half(clientId: string, offset: number): void {
+    this.#records.get(clientId)?.halves.add(offset as Offset);
+  }
+
   /** Another node claims it. */
   takeOver(clientId: string): void {
     const record = this.#records.get(clientId);
