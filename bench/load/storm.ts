@@ -21,7 +21,7 @@ export interface StormRun {
 export interface StormResult extends RunResult {
   /** Accepted and then turned away. */
   readonly refused: number;
-  /** From the first connection that was accepted again until each client had its SUBACK. */
+  /** From the first accept of one who came in again, until each client had its SUBACK. */
   readonly halfBackSeconds: number;
   readonly allBackSeconds: number;
 }
@@ -47,9 +47,10 @@ class Client {
     for (;;) {
       const socket = await openSocket(this.#port).catch(() => undefined);
       if (socket !== undefined) {
-        this.#storm.accepted();
-        if (await this.#enter(socket)) return;
-        this.#storm.refused += 1;
+        const acceptedAt = performance.now();
+        const isIn = await this.#enter(socket);
+        this.#storm.tried(acceptedAt, isIn);
+        if (isIn) return;
       }
       await new Promise((resolve) => {
         setTimeout(resolve, RETRY_MS + (this.#nth % RETRY_SPREAD_MS));
@@ -76,9 +77,10 @@ class Client {
 }
 
 class Storm {
-  refused = 0;
   readonly #clients: number;
-  #acceptedAt = 0;
+  /** Of those who came in. */
+  #firstAcceptedAt = Number.POSITIVE_INFINITY;
+  readonly #refusedAt: number[] = [];
   #back = 0;
   #halfBackAt = 0;
   #hasBegun = false;
@@ -94,11 +96,12 @@ class Storm {
 
   begin(): void {
     this.#hasBegun = true;
-    this.refused = 0;
   }
 
-  accepted(): void {
-    if (this.#hasBegun && this.#acceptedAt === 0) this.#acceptedAt = performance.now();
+  tried(acceptedAt: number, isIn: boolean): void {
+    if (!this.#hasBegun) return;
+    if (isIn) this.#firstAcceptedAt = Math.min(this.#firstAcceptedAt, acceptedAt);
+    else this.#refusedAt.push(acceptedAt);
   }
 
   lost(client: Client): void {
@@ -111,15 +114,17 @@ class Storm {
     const now = performance.now();
     if (this.#back === Math.ceil(this.#clients / 2)) this.#halfBackAt = now;
     if (this.#back < this.#clients) return;
-    const seconds = (now - this.#acceptedAt) / 1000;
+    const from = this.#firstAcceptedAt;
+    const seconds = (now - from) / 1000;
     this.#isOver({
       messages: this.#back,
       seconds,
       perSecond: this.#back / seconds,
       p50Ms: 0,
       p99Ms: 0,
-      refused: this.refused,
-      halfBackSeconds: (this.#halfBackAt - this.#acceptedAt) / 1000,
+      // Those before were taken by the listener of the process that was dying.
+      refused: this.#refusedAt.filter((at) => at >= from).length,
+      halfBackSeconds: (this.#halfBackAt - from) / 1000,
       allBackSeconds: seconds,
     });
   }

@@ -58,7 +58,7 @@ export interface PerNetwork {
   readonly ipv6Bits: number;
 }
 
-const BACKLOG = 1024;
+const BACKLOG = 4096;
 const TCP_KEEP_ALIVE_MS = 60_000;
 
 export class NetDoor implements Door {

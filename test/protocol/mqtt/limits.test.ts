@@ -48,11 +48,14 @@ describe('one address', () => {
   });
 
   test('has so many open handshakes: silence keeps nobody else out', async () => {
-    await start({ maxArriving: 4, perNetwork: { maxArriving: 3 } });
+    await start({ maxArriving: 4, perNetwork: { maxArriving: 3, maxConnections: 4 } });
     const silent: RawClient[] = [];
     for (let count = 0; count < 3; count++) silent.push(await from('127.0.0.2'));
-    expect(await (await from('127.0.0.2')).ended()).toEqual([]);
-    expect(door('aboveNetworkArriving')).toBe(1);
+    // Who is refused takes no place among the connections.
+    for (let nth = 1; nth <= 2; nth++) {
+      expect(await (await from('127.0.0.2')).ended()).toEqual([]);
+      expect(door('aboveNetworkArriving')).toBe(nth);
+    }
     await isIn(await from('127.0.0.3'));
     await isIn(await from('127.0.0.3'));
     // Who has said who he is has a place among the connections, and none among the handshakes.
