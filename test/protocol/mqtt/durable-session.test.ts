@@ -215,7 +215,7 @@ describe('deliveries of the queue of a session', () => {
     const packet = await client.expect('publish');
     expect(packet).toMatchObject({ qos: 2 });
     const { subscriptionIdentifier } = Object(packet['properties']);
-    expect([...subscriptionIdentifier].sort()).toEqual([1, 2, 3]);
+    expect([...subscriptionIdentifier].sort((a, b) => a - b)).toEqual([1, 2, 3]);
     await client.quiet();
   });
 
