@@ -191,6 +191,7 @@ export class Node {
       // Told after what the shards say: that another broker has the data explains it better.
       const refused = await watching;
       if (refused !== undefined) throw refused;
+      await node.#load(signal);
       await node.#listen();
     } catch (error) {
       await node.stop();
@@ -245,6 +246,15 @@ export class Node {
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
+  }
+
+  async #load(signal: AbortSignal | undefined): Promise<void> {
+    try {
+      await this.#broker.load(signal);
+    } catch (error) {
+      if (signal?.aborted === true) throw new StartGivenUp();
+      throw error;
+    }
   }
 
   async #listen(): Promise<void> {

@@ -30,7 +30,13 @@ import type { MemberRequest } from './member-requests.ts';
 import { encodeRecord } from './record-codec.ts';
 import type { PlainData } from './record-codec.ts';
 import type { RecordLoader } from './record-loader.ts';
-import { encodeDeclared, isMemberRequest, isPlaceRequest, isSessionRequest } from './requests.ts';
+import {
+  encodeDeclared,
+  isMemberRequest,
+  isPlaceRequest,
+  isRetainedRequest,
+  isSessionRequest,
+} from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { QueueExpiry } from './queue-expiry.ts';
 import { infoOf } from './queue-info.ts';
@@ -38,6 +44,7 @@ import { Grace } from './grace.ts';
 import { LeaderSessions } from './leader-sessions.ts';
 import type { SenderStream } from './server.ts';
 import { Sessions, type SessionsOptions } from './sessions.ts';
+import type { RetainedLead } from './retained-reads.ts';
 import { ShardError } from './shard-error.ts';
 import type { ServingOptions } from './serving-options.ts';
 import { TimerDriver } from './timer-driver.ts';
@@ -154,6 +161,12 @@ export class Serving {
 
   get proposals(): Proposals {
     return this.#proposals;
+  }
+
+  /** For what the queue of retained messages asks of who leads. */
+  get lead(): RetainedLead {
+    const upToNow = async (): Promise<void> => void (await this.places.answer({ kind: 'barrier' }));
+    return { proposals: this.#proposals, upToNow };
   }
 
   get sessions(): Sessions {
@@ -477,6 +490,9 @@ export class Serving {
           return encodeRecord(await this.#mqttSessions.answer(request));
         }
         if (isPlaceRequest(request)) return encodeRecord(await this.places.answer(request));
+        if (isRetainedRequest(request)) {
+          return encodeRecord(await this.#options.retained.answer(request));
+        }
         return encodeRecord(await this.#admin.answer(request));
     }
   }
