@@ -12,7 +12,12 @@ import { Access } from './access/access.ts';
 import type { ClusterAdmin } from './admin/cluster-port.ts';
 import { AdminServer } from './admin/server.ts';
 import { MemoryBroker } from './broker/broker.ts';
-import { AdminError, type QueueAdmin, type QueueClient } from './broker/ports.ts';
+import {
+  AdminError,
+  type QueueAdmin,
+  type QueueClient,
+  type QueueDirectory,
+} from './broker/ports.ts';
 import type { Config } from './config/config.ts';
 import { NodeWatch } from './node-watch.ts';
 import {
@@ -220,7 +225,7 @@ export class Node {
     return this.#admin.path;
   }
 
-  get queues(): Iterable<{ readonly name: string }> & { readonly count: number } {
+  get queues(): QueueDirectory {
     return this.#shards.queues.queues;
   }
 

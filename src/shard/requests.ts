@@ -65,6 +65,14 @@ export type ShardRequest =
   | RetainedRequest
   | AdminRequest;
 
+/** Those whose answer is plain data. */
+export type AnsweredRequest =
+  | MemberRequest
+  | PlaceRequest
+  | SessionRequest
+  | RetainedRequest
+  | AdminRequest;
+
 export function isPlaceRequest(request: ShardRequest): request is PlaceRequest {
   return (PLACE_REQUESTS as readonly string[]).includes(request.kind);
 }

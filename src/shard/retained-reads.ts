@@ -41,7 +41,7 @@ export interface RetainedReadsOptions {
 export interface RetainedLead {
   readonly proposals: Pick<Proposals, 'plain' | 'submit'>;
   /** Resolves when all that was committed anywhere before this call is applied here. */
-  upToNow(): Promise<void>;
+  readonly places: { answer(request: { readonly kind: 'barrier' }): Promise<unknown> };
 }
 
 const WAIT_MS = 10_000;
@@ -90,7 +90,7 @@ export class RetainedReads {
       case 'settle-retained':
         return this.#settle(request.ranges);
       case 'end-retained': {
-        await this.#lead.upToNow();
+        await this.#lead.places.answer({ kind: 'barrier' });
         return this.#end();
       }
     }

@@ -131,7 +131,7 @@ export class Shard {
     this.#applier = this.#newApplier(point);
     this.reads = { applier: this.#applier, payloads: this.#payloads, log };
     const parts = { machine: this.#machine, loader: this.#loader, ...this.reads };
-    this.retained = new RetainedReads({ ...parts, lead: () => this.#serving?.lead });
+    this.retained = new RetainedReads({ ...parts, lead: () => this.#serving });
     this.#housekeeping = options.runs === undefined ? undefined : this.#keeping(options.runs);
     this.#checkpointTimes = new CheckpointTimes(limits, () => options.inReserve());
     this.#checkpoints = new Checkpoints(
