@@ -162,8 +162,7 @@ const QUEUES_TOLD_MAX = 10;
 function queuesTold({ queues }: Node): string {
   const names: string[] = [];
   // Those of sessions and of retained messages are the broker's own.
-  const isRetained = queues.named(RETAINED_QUEUE) !== undefined;
-  const count = queues.count - queues.sessionCount - (isRetained ? 1 : 0);
+  const count = queues.count - queues.internalCount;
   for (const { name, type } of queues) {
     if (names.length === Math.min(count, QUEUES_TOLD_MAX)) break;
     if (type !== 'session' && name !== RETAINED_QUEUE) names.push(name);
