@@ -1,7 +1,8 @@
 /**
  * A reconnect storm: 10,000 clients with a subscription each, whose broker is killed and started
- * again, with clean sessions and with sessions that are kept, which must all be present; how long until the last of them has its SUBACK, and how many were
- * turned away, beside Mosquitto. The time counts from the first connection that is accepted again.
+ * again, with clean sessions, and with sessions that are kept and must all be present: how long
+ * until the last of them is back, and how many were turned away, beside Mosquitto. The time counts
+ * from the first connection that is accepted again.
  */
 
 import { join } from 'node:path';
