@@ -7,6 +7,7 @@
  */
 
 import type { Access } from './access/access.ts';
+import { TOKEN_REFUSALS } from './access/tokens.ts';
 import type { MemoryBroker } from './broker/broker.ts';
 import type { Figures, OpsSources, Stage } from './ops/figures.ts';
 import { OpsListener } from './ops/ops-listener.ts';
@@ -123,12 +124,16 @@ function nodeFigures(watched: Watched | undefined): Figures {
   return figures;
 }
 
-function addAccess(figures: Map<string, number>, { counters, waiting }: Access): void {
+function addAccess(figures: Map<string, number>, access: Access): void {
+  const { counters, waiting, refusedTokens } = access;
   figures.set('access-refused/bad-credentials', counters.badCredentials);
   figures.set('access-refused/not-authorized', counters.notAuthorized);
   figures.set('access-refused/busy', counters.busy);
   for (const [action, denied] of Object.entries(counters.denied)) {
     figures.set(`access-denied/${action}`, denied);
+  }
+  for (const why of TOKEN_REFUSALS) {
+    figures.set(`access-token-refused/${why}`, refusedTokens?.[why] ?? 0);
   }
   figures.set('access/withheld', counters.withheld);
   figures.set('access/waiting', waiting);

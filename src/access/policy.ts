@@ -6,6 +6,7 @@
  */
 
 import { type OwnRule, type Rule, type Subject, ownRules, readRules } from './rules.ts';
+import { type TokenKeyFile, type TokenKeys, readTokenKeys } from './token-keys.ts';
 import { type Users, readUsers } from './users.ts';
 import type { Verifier } from './verifier.ts';
 
@@ -13,12 +14,22 @@ export interface PolicyFiles {
   /** Undefined: nobody has a password. */
   readonly users: string | undefined;
   readonly rules: string;
+  /** Undefined: there are no tokens. */
+  readonly tokenKeys?: TokenKeyFile | undefined;
 }
 
 /** What is known of a client. */
 export interface Identity {
   readonly user?: string | undefined;
   readonly clientId: string;
+  /** What its token says beside the files. */
+  readonly granted?: Granted | undefined;
+}
+
+export interface Granted {
+  readonly groups: ReadonlySet<string>;
+  /** Asked behind those of the file. */
+  readonly rules: readonly Rule[];
 }
 
 const NO_GROUPS: ReadonlySet<string> = new Set();
@@ -29,24 +40,35 @@ export class Policy {
   /** Of all users with a password. */
   readonly verifiers: readonly Verifier[];
 
-  constructor(users: Users, rules: readonly Rule[]) {
+  /** Undefined: there are no tokens. */
+  readonly tokenKeys: TokenKeys | undefined;
+
+  constructor(users: Users, rules: readonly Rule[], tokenKeys?: TokenKeys) {
     this.users = users;
     this.rules = rules;
+    this.tokenKeys = tokenKeys;
     this.verifiers = [...users.values()].flatMap(({ password }) => password ?? []);
   }
 
   /** Rejects with an `AccessFileError`. */
-  static async read({ users: usersPath, rules: rulesPath }: PolicyFiles): Promise<Policy> {
-    const users: Users = usersPath === undefined ? new Map() : await readUsers(usersPath);
-    return new Policy(users, await readRules(rulesPath));
+  static async read(files: PolicyFiles): Promise<Policy> {
+    const users: Users = files.users === undefined ? new Map() : await readUsers(files.users);
+    const rules = await readRules(files.rules);
+    return new Policy(users, rules, files.tokenKeys && (await readTokenKeys(files.tokenKeys)));
   }
 
-  subject({ user, clientId }: Identity): Subject {
-    const groups = user === undefined ? undefined : this.users.get(user)?.groups;
-    return { user, clientId, groups: groups ?? NO_GROUPS };
+  subject({ user, clientId, granted }: Identity): Subject {
+    const own = user === undefined ? undefined : this.users.get(user)?.groups;
+    if (granted === undefined) return { user, clientId, groups: own ?? NO_GROUPS };
+    const groups = own === undefined ? granted.groups : new Set([...own, ...granted.groups]);
+    return { user, clientId, groups };
   }
 
   rulesOf(identity: Identity): OwnRule[] {
-    return ownRules(this.rules, this.subject(identity));
+    const subject = this.subject(identity);
+    const own = ownRules(this.rules, subject);
+    const { granted } = identity;
+    if (granted !== undefined) own.push(...ownRules(granted.rules, subject));
+    return own;
   }
 }

@@ -3,6 +3,7 @@
  */
 
 import { onOff, section, text, whole } from './schema.ts';
+import { jwt } from './token-keys.ts';
 
 function pathProblem(path: string): string | undefined {
   return path.includes('\0') ? 'is not a path' : undefined;
@@ -10,7 +11,7 @@ function pathProblem(path: string): string | undefined {
 
 export const access = section(
   'Who may come in, and what they may do (docs/access.md). With `rules_file`, what no rule ' +
-    'allows is denied, and without a user name nobody comes in. On SIGHUP both files are read ' +
+    'allows is denied, and without a user name nobody comes in. On SIGHUP the files are read ' +
     'again, and taken as a whole or not at all.',
   {
     users_file: text({
@@ -33,10 +34,12 @@ export const access = section(
         'for which no password is asked.',
       fallback: true,
     }),
+    jwt,
     max_password_checks: whole({
       about:
         'Passwords that are checked at a time. Each takes a thread of four, which the disk needs ' +
-        'too, and the memory that its parameters say (16 MiB with those of `fluxmq user add`).',
+        'too, and the memory that its parameters say (16 MiB with those of `fluxmq user add`). ' +
+        'As many tokens are checked beside them.',
       fallback: 2,
       min: 1,
       max: 64,

@@ -12,6 +12,24 @@ export const ACCESS_METRICS: readonly MetricRow[] = [
     series: each('reason', 'access-refused', 'bad-credentials', 'not-authorized', 'busy'),
   },
   {
+    name: 'fluxmq_access_token_refused_total',
+    kind: 'counter',
+    help:
+      'JSON web tokens that were refused: no token or too long, an algorithm that is not ' +
+      'allowed, no key that fits, a wrong signature, its time is over or has not come, a claim ' +
+      'that is wrong or not there.',
+    series: each(
+      'reason',
+      'access-token-refused',
+      'form',
+      'algorithm',
+      'key',
+      'signature',
+      'time',
+      'claim',
+    ),
+  },
+  {
     name: 'fluxmq_access_denied_total',
     kind: 'counter',
     help: 'What clients asked for and no rule allows.',
@@ -26,7 +44,7 @@ export const ACCESS_METRICS: readonly MetricRow[] = [
   {
     name: 'fluxmq_access_waiting_checks',
     kind: 'gauge',
-    help: 'Passwords that wait to be checked.',
+    help: 'Passwords and tokens that wait to be checked.',
     series: of('access/waiting'),
   },
 ];

@@ -195,6 +195,25 @@ describe('access', () => {
     const off = 'access: { rules_file: r, certificate_users: false }\n';
     expect(refusal(off + tls)).toContain('nobody could come in');
   });
+
+  it('tokens have one file of keys, and algorithms that are named and fit it', () => {
+    const jwt = (keys: string): string => refusal(`access: { rules_file: r, jwt: { ${keys} } }\n`);
+    expect(jwt('secret_file: s, algorithms: [HS256, HS512]')).toBe('accepted');
+    expect(jwt('jwks_file: s, algorithms: [RS256, EdDSA]')).toBe('accepted');
+    expect(jwt('secret_file: s')).toContain('are not taken from it: name them');
+    expect(jwt('secret_file: s, algorithms: [none]')).toContain('is none of HS256');
+    expect(jwt('secret_file: s, algorithms: [HS256, RS256]')).toContain(
+      'RS256 is not for a secret',
+    );
+    expect(jwt('public_key_file: s, algorithms: [HS256]')).toContain(
+      'HS256 is not for public keys',
+    );
+    const two = 'jwks_file: s, public_key_file: p, algorithms: [RS256]';
+    expect(jwt(two)).toContain('more than one key file');
+    expect(jwt('algorithms: [RS256]')).toContain('there are no tokens: name a key file too');
+    const alone = 'access: { jwt: { secret_file: s, algorithms: [HS256] } }\n';
+    expect(refusal(alone)).toContain('tokens without rules may do nothing');
+  });
 });
 
 describe('server.mqtt.ws', () => {

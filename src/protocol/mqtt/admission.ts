@@ -99,7 +99,7 @@ export function lostRight(
 ): Ending<ServerDisconnectReason> | undefined {
   const reasonCode = ReasonCode.notAuthorized;
   if (rights.isRevoked) {
-    return { reasonCode, text: 'the user was removed, or has another password' };
+    return { reasonCode, text: 'the user, the password or the key of the token is gone' };
   }
   if (maySubscriptions(session, rights)) return undefined;
   session.expirySeconds = 0;
