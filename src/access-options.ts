@@ -3,9 +3,12 @@
 import { resolve } from 'node:path';
 
 import type { AccessSettings } from './access/access.ts';
+import type { CalloutFiles } from './access/callout.ts';
+import type { LoginSettings } from './access/logins.ts';
 import type { TokenKeyFile } from './access/token-keys.ts';
 import type { TokenSettings } from './access/tokens.ts';
 import type { Config } from './config/config.ts';
+import { httpPost } from './http-post.ts';
 
 /** Undefined: there are no users, and whoever is in may do everything. */
 export function accessSettings(config: Config): AccessSettings | undefined {
@@ -18,7 +21,9 @@ export function accessSettings(config: Config): AccessSettings | undefined {
       users: access.users_file === '' ? undefined : resolve(access.users_file),
       rules: resolve(access.rules_file),
       tokenKeys: tokenKeyFile(access.jwt),
+      callout: calloutFiles(access.callout),
     },
+    logins: loginSettings(access.callout),
     tokens: tokenSettings(access.jwt),
     anonymous,
     certificateUsers: access.certificate_users && shown,
@@ -53,5 +58,32 @@ function tokenSettings(jwt: Config['access']['jwt']): TokenSettings | undefined 
     groupsClaim: given(jwt.groups_claim),
     rightsClaim: given(jwt.rights_claim),
     toleranceMs: jwt.clock_tolerance,
+  };
+}
+
+/** Undefined: no service is asked. */
+function calloutFiles({
+  login_url: url,
+  ca_file: ca,
+  bearer_file: bearer,
+}: Config['access']['callout']): CalloutFiles | undefined {
+  if (url === '') return undefined;
+  const file = (path: string): string | undefined => (path === '' ? undefined : resolve(path));
+  return { ca: file(ca), bearer: file(bearer) };
+}
+
+function loginSettings(callout: Config['access']['callout']): LoginSettings | undefined {
+  if (callout.login_url === '') return undefined;
+  return {
+    loginUrl: new URL(callout.login_url),
+    timeoutMs: callout.timeout,
+    post: httpPost,
+    maxAtATime: callout.max_requests,
+    maxWaiting: callout.max_waiting,
+    failures: callout.max_failures,
+    pauseMs: callout.pause,
+    allowedMs: callout.allow_ttl,
+    deniedMs: callout.deny_ttl,
+    maxKept: callout.max_remembered,
   };
 }

@@ -7,6 +7,7 @@
  */
 
 import type { Access } from './access/access.ts';
+import { CALLOUT_OUTCOMES } from './access/callout.ts';
 import { TOKEN_REFUSALS } from './access/tokens.ts';
 import type { MemoryBroker } from './broker/broker.ts';
 import type { Figures, OpsSources, Stage } from './ops/figures.ts';
@@ -135,6 +136,12 @@ function addAccess(figures: Map<string, number>, access: Access): void {
   for (const why of TOKEN_REFUSALS) {
     figures.set(`access-token-refused/${why}`, refusedTokens?.[why] ?? 0);
   }
+  const { logins } = access;
+  for (const outcome of CALLOUT_OUTCOMES) {
+    figures.set(`access-callout/${outcome}`, logins?.callout.counters[outcome] ?? 0);
+  }
+  figures.set('access-callout/remembered', logins?.remembered ?? 0);
+  figures.set('access/callout-waiting', logins?.callout.waiting ?? 0);
   figures.set('access/withheld', counters.withheld);
   figures.set('access/waiting', waiting);
 }

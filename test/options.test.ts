@@ -71,6 +71,7 @@ function others({ path, key }: Named): string[] {
   switch (key.kind) {
     case 'text':
       if (path.endsWith('.path')) return ['/another'];
+      if (path.endsWith('_url')) return ['https://another.example/x'];
       return path.endsWith('.start') ? ['first', 'last', '7'] : ['another'];
     case 'choice':
       return key.choices.filter((name) => name !== key.fallback);
@@ -140,11 +141,14 @@ const USERS = 'access={users_file: u, rules_file: r}';
 
 const JWT = 'access.jwt={public_key_file: p, algorithms: [RS256]}';
 
+const CALLOUT = 'access.callout={login_url: "https://a.b/c"}';
+
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   ...eachOf('access', KEYS.keys.access, [USERS]),
   ...eachOf('access.jwt', KEYS.keys.access.keys.jwt, [USERS, JWT]),
   'access.jwt.secret_file': [USERS, 'access.jwt={secret_file: s, algorithms: [HS256]}'],
   'access.jwt.jwks_file': [USERS, 'access.jwt={jwks_file: j, algorithms: [RS256]}'],
+  ...eachOf('access.callout', KEYS.keys.access.keys.callout, [USERS, CALLOUT]),
   'access.users_file': ['access.rules_file=r', 'allow_anonymous=true'],
   'access.rules_file': ['allow_anonymous=true'],
   'access.certificate_users': [USERS, ...TLS, 'server.mqtt.tls.client_certificates=optional'],

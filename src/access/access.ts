@@ -11,6 +11,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import { type AccessCounters, Denials } from './denials.ts';
 import { AccessFileError } from './lines.ts';
 import { type PasswordCheckLimits, PasswordChecks } from './password-checks.ts';
+import { type LoginSettings, Logins } from './logins.ts';
 import { type Granted, type Identity, Policy, type PolicyFiles } from './policy.ts';
 import { type Admitted, Rights, type RightsSource } from './rights.ts';
 import { type Action, type OwnRule, decidingRule } from './rules.ts';
@@ -24,6 +25,10 @@ export interface AccessSettings extends PasswordCheckLimits {
   readonly certificateUsers: boolean;
   /** Undefined: there are none; else `files` names their keys. */
   readonly tokens?: TokenSettings | undefined;
+  /** Undefined: no service is asked; else `files` names its secrets. */
+  readonly logins?: LoginSettings | undefined;
+  /** Milliseconds of a clock that never goes back. */
+  readonly now?: () => number;
   /** Milliseconds of the wall clock, by which tokens end. */
   readonly wallNow?: () => number;
 }
@@ -53,6 +58,7 @@ export class Access implements RightsSource {
   readonly #log: Logger;
   readonly #checks: PasswordChecks;
   readonly #tokens: Tokens | undefined;
+  readonly #logins: Logins | undefined;
   readonly #denials: Denials;
   readonly #listeners: (() => void)[] = [];
   /** By user and client id. */
@@ -68,7 +74,9 @@ export class Access implements RightsSource {
     this.#policy = policy;
     this.#checks = new PasswordChecks(settings);
     this.#tokens = settings.tokens && new Tokens(settings.tokens, settings);
-    this.#denials = new Denials(log, () => performance.now());
+    const { now = () => performance.now() } = settings;
+    this.#logins = settings.logins && new Logins(settings.logins, now);
+    this.#denials = new Denials(log, now);
   }
 
   /** Rejects with an `AccessFileError`. */
@@ -92,6 +100,11 @@ export class Access implements RightsSource {
   /** Checks of passwords and tokens that wait for their turn. */
   get waiting(): number {
     return this.#checks.waiting + (this.#tokens?.waiting ?? 0);
+  }
+
+  /** Undefined: no service is asked. */
+  get logins(): Logins | undefined {
+    return this.#logins;
   }
 
   /** Tokens that were refused, by why; undefined: there are none. */
@@ -124,6 +137,7 @@ export class Access implements RightsSource {
     this.#policy = policy;
     this.#version++;
     this.#publishers.clear();
+    this.#logins?.forget();
     const { users, rules } = policy;
     this.#log.info({ users: users.size, rules: rules.length }, 'users and rules were read again');
     for (const listener of this.#listeners) listener();
@@ -131,7 +145,7 @@ export class Access implements RightsSource {
 
   /**
    * The first source that is about the claim decides alone: a certificate, a token, the users file,
-   * no name at all. At once, unless something must be computed. Never rejects.
+   * a service, no name at all. At once, unless something must be computed or asked. Never rejects.
    */
   admit(claim: Claim): Admission | Promise<Admission> {
     const { user, certificate, clientId } = claim;
@@ -143,7 +157,10 @@ export class Access implements RightsSource {
     }
     const token = this.#tokens && tokenOf(claim, this.#tokens.settings);
     if (token !== undefined) return this.#checkToken(claim, token);
-    if (user !== undefined) return this.#checkPassword(claim, user);
+    if (user !== undefined) {
+      const isKnown = this.#logins === undefined || this.#policy.users.has(user);
+      return isKnown ? this.#checkPassword(claim, user) : this.#askService(claim, user);
+    }
     if (!anonymous) return this.#refuse('not-authorized');
     return this.#admitted({ user: undefined, clientId, proof: undefined });
   }
@@ -162,6 +179,23 @@ export class Access implements RightsSource {
       return this.#refuse('bad-credentials');
     }
     return this.#admitted({ user, clientId, proof: { kind: 'password', word } });
+  }
+
+  async #askService(
+    { clientId, password = new Uint8Array(0), isGone }: Claim,
+    user: string,
+  ): Promise<Admission> {
+    const { calloutSecrets } = this.#policy;
+    if (this.#logins === undefined || calloutSecrets === undefined) return this.#refuse('busy');
+    const answer = await this.#logins.ask({ user, password, clientId, isGone }, calloutSecrets);
+    if (answer === 'failed') return this.#refuse('busy');
+    // The users file may have it by now, and comes first.
+    if (answer.result !== 'allow' || this.#policy.users.has(user)) {
+      return this.#refuse('bad-credentials');
+    }
+    const granted = { groups: answer.groups, rules: [] };
+    this.#keepGranted({ user, clientId }, granted);
+    return this.#admitted({ user, clientId, proof: { kind: 'service', granted } });
   }
 
   async #checkToken(claim: Claim, text: string): Promise<Admission> {
@@ -230,7 +264,8 @@ export class Access implements RightsSource {
   #isKnown({ user }: Identity): boolean {
     const { anonymous, certificateUsers } = this.#settings;
     if (user === undefined) return anonymous;
-    return certificateUsers || this.#tokens !== undefined || this.#policy.users.has(user);
+    const isFromElsewhere = this.#tokens !== undefined || this.#logins !== undefined;
+    return certificateUsers || isFromElsewhere || this.#policy.users.has(user);
   }
 
   #decides({ user, clientId }: Identity, action: Action, topic: string): boolean {

@@ -5,6 +5,7 @@
  * no policy (S7).
  */
 
+import { type CalloutFiles, type CalloutSecrets, readCalloutSecrets } from './callout.ts';
 import { type OwnRule, type Rule, type Subject, ownRules, readRules } from './rules.ts';
 import { type TokenKeyFile, type TokenKeys, readTokenKeys } from './token-keys.ts';
 import { type Users, readUsers } from './users.ts';
@@ -16,13 +17,15 @@ export interface PolicyFiles {
   readonly rules: string;
   /** Undefined: there are no tokens. */
   readonly tokenKeys?: TokenKeyFile | undefined;
+  /** Undefined: no service is asked. */
+  readonly callout?: CalloutFiles | undefined;
 }
 
 /** What is known of a client. */
 export interface Identity {
   readonly user?: string | undefined;
   readonly clientId: string;
-  /** What its token says beside the files. */
+  /** What its token or a service says beside the files. */
   readonly granted?: Granted | undefined;
 }
 
@@ -43,18 +46,30 @@ export class Policy {
   /** Undefined: there are no tokens. */
   readonly tokenKeys: TokenKeys | undefined;
 
-  constructor(users: Users, rules: readonly Rule[], tokenKeys?: TokenKeys) {
+  /** Undefined: no service is asked. */
+  readonly calloutSecrets: CalloutSecrets | undefined;
+
+  constructor(
+    users: Users,
+    rules: readonly Rule[],
+    others: { readonly tokenKeys?: TokenKeys; readonly calloutSecrets?: CalloutSecrets } = {},
+  ) {
     this.users = users;
     this.rules = rules;
-    this.tokenKeys = tokenKeys;
+    this.tokenKeys = others.tokenKeys;
+    this.calloutSecrets = others.calloutSecrets;
     this.verifiers = [...users.values()].flatMap(({ password }) => password ?? []);
   }
 
   /** Rejects with an `AccessFileError`. */
-  static async read(files: PolicyFiles): Promise<Policy> {
-    const users: Users = files.users === undefined ? new Map() : await readUsers(files.users);
+  static async read({ users: usersPath, ...files }: PolicyFiles): Promise<Policy> {
+    const users: Users = usersPath === undefined ? new Map() : await readUsers(usersPath);
     const rules = await readRules(files.rules);
-    return new Policy(users, rules, files.tokenKeys && (await readTokenKeys(files.tokenKeys)));
+    const { tokenKeys, callout } = files;
+    return new Policy(users, rules, {
+      ...(tokenKeys !== undefined && { tokenKeys: await readTokenKeys(tokenKeys) }),
+      ...(callout !== undefined && { calloutSecrets: await readCalloutSecrets(callout) }),
+    });
   }
 
   subject({ user, clientId, granted }: Identity): Subject {

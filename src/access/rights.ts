@@ -35,7 +35,8 @@ export type Proof =
       /** As in the users file. */
       readonly word: string;
     }
-  | { readonly kind: 'token'; readonly token: Token };
+  | { readonly kind: 'token'; readonly token: Token }
+  | { readonly kind: 'service'; readonly granted: Granted };
 
 export class Rights {
   readonly user: string | undefined;
@@ -55,9 +56,16 @@ export class Rights {
     this.#proof = proof;
   }
 
-  /** What its token says beside the files. */
+  /** What its token or a service says beside the files. */
   get granted(): Granted | undefined {
-    return this.#proof?.kind === 'token' ? this.#proof.token : undefined;
+    switch (this.#proof?.kind) {
+      case 'token':
+        return this.#proof.token;
+      case 'service':
+        return this.#proof.granted;
+      default:
+        return undefined;
+    }
   }
 
   /**
@@ -69,6 +77,8 @@ export class Rights {
     const proof = this.#proof;
     if (proof === undefined || this.user === undefined) return false;
     if (proof.kind === 'token') return policy.tokenKeys?.has(proof.token.keyId) !== true;
+    // The users file comes before the service.
+    if (proof.kind === 'service') return policy.users.has(this.user);
     return policy.users.get(this.user)?.password?.word !== proof.word;
   }
 

@@ -2,6 +2,7 @@
  * The configuration keys of users and rights (docs/access.md). Part of the one table in `keys.ts`.
  */
 
+import { callout } from './callout-keys.ts';
 import { onOff, section, text, whole } from './schema.ts';
 import { jwt } from './token-keys.ts';
 
@@ -35,6 +36,7 @@ export const access = section(
       fallback: true,
     }),
     jwt,
+    callout,
     max_password_checks: whole({
       about:
         'Passwords that are checked at a time. Each takes a thread of four, which the disk needs ' +

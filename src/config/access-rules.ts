@@ -11,20 +11,22 @@ export function checkAccess(
   tell: Tell,
 ): void {
   const tokens = checkTokens(access.jwt, tell);
+  const asked = access.callout.login_url !== '';
   if (access.rules_file === '') {
     const text = (what: string): string =>
       `${what} without rules may do nothing: name rules_file too`;
     if (access.users_file !== '') tell('conflict', 'access.users_file', text('users'));
+    if (asked) tell('conflict', 'access.callout.login_url', text('users of a service'));
     if (tokens) tell('conflict', 'access.jwt', text('tokens'));
     return;
   }
   const { tls, wss } = server.mqtt;
   const shown = [tls, wss].some((door) => door.client_certificates !== 'off');
-  if (access.users_file !== '' || tokens || anonymous) return;
+  if (access.users_file !== '' || tokens || asked || anonymous) return;
   if (access.certificate_users && shown) return;
   const text =
-    'nobody could come in: name access.users_file or a key file of access.jwt, or have clients ' +
-    'show certificates';
+    'nobody could come in: name access.users_file, access.callout.login_url or a key file of ' +
+    'access.jwt, or have clients show certificates';
   tell('conflict', 'access.rules_file', text);
 }
 

@@ -30,6 +30,32 @@ export const ACCESS_METRICS: readonly MetricRow[] = [
     ),
   },
   {
+    name: 'fluxmq_access_callout_total',
+    kind: 'counter',
+    help:
+      'Questions to the service of access.callout, by what became of them: its answer, none that ' +
+      'is understood, none in time, too many that wait, not asked since it failed too often, ' +
+      'answered from memory.',
+    series: each(
+      'outcome',
+      'access-callout',
+      'allow',
+      'deny',
+      'ignore',
+      'error',
+      'timeout',
+      'busy',
+      'open',
+      'remembered',
+    ),
+  },
+  {
+    name: 'fluxmq_access_callout_waiting',
+    kind: 'gauge',
+    help: 'Questions to the service of access.callout that wait for their turn.',
+    series: of('access/callout-waiting'),
+  },
+  {
     name: 'fluxmq_access_denied_total',
     kind: 'counter',
     help: 'What clients asked for and no rule allows.',

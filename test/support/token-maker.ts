@@ -49,8 +49,11 @@ export function forged(header: unknown, claims: unknown, secret?: string | Buffe
   return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
 }
 
-export function rsa(): { readonly publicKey: KeyObject; readonly privateKey: KeyObject } {
-  return generateKeyPairSync('rsa', { modulusLength: 2048 });
+export function rsa(modulusLength = 2048): {
+  readonly publicKey: KeyObject;
+  readonly privateKey: KeyObject;
+} {
+  return generateKeyPairSync('rsa', { modulusLength });
 }
 
 export function ec(): { readonly publicKey: KeyObject; readonly privateKey: KeyObject } {

@@ -31,7 +31,7 @@ const ADMISSION_REFUSALS = {
   },
   busy: {
     reasonCode: ReasonCode.serverBusy,
-    text: 'too many passwords wait to be checked: try again later',
+    text: 'it cannot be found out now who the client is: try again later',
   },
 } as const satisfies Record<Refused, ConnectRefusal>;
 
