@@ -9,6 +9,7 @@
  */
 
 import { systemClock } from '#raft';
+import { AdminError } from './broker/ports.ts';
 import { nodeOf } from './cluster/server-id.ts';
 import { LeaderAsks } from './shard/leader-asks.ts';
 import { type Lead, LeaderRoute, type LeaderRouteOptions } from './shard/leader-route.ts';
@@ -16,7 +17,7 @@ import type { LinksByShard } from './shard/links-by-shard.ts';
 import { LinksOfShard } from './shard/links-of-shard.ts';
 import { type BatchPort, loopback } from './shard/port.ts';
 import { encodeRecord } from './shard/record-codec.ts';
-import { type ShardRequest, encodeStats } from './shard/requests.ts';
+import { type ShardRequest, encodeStats, isRetainedRequest } from './shard/requests.ts';
 import type { Shard } from './shard/shard.ts';
 import type { ShardLead } from './shard/shard-options.ts';
 import type { Logger } from './telemetry/logger.ts';
@@ -165,8 +166,13 @@ export class Forwarding {
   }
 
   /** What is asked of this node alone. */
-  async #answer({ kind }: ShardRequest): Promise<Uint8Array> {
+  async #answer(request: ShardRequest): Promise<Uint8Array> {
+    const { kind } = request;
     const shard = this.shard();
+    if (isRetainedRequest(request)) {
+      if (shard !== undefined) return encodeRecord(await shard.retained.answer(request));
+      throw new AdminError('unavailable', 'this node has no replica of the shard now');
+    }
     if (kind === 'stats') return encodeStats((await shard?.statsOfAll()) ?? new Map());
     if (kind !== 'stop') throw new Error(`no node answers ${kind} alone`);
     await shard?.stop();

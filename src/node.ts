@@ -13,7 +13,12 @@ import { Access } from './access/access.ts';
 import type { ClusterAdmin } from './admin/cluster-port.ts';
 import { AdminServer } from './admin/server.ts';
 import { MemoryBroker } from './broker/broker.ts';
-import { AdminError, type QueueAdmin, type QueueClient } from './broker/ports.ts';
+import {
+  AdminError,
+  type QueueAdmin,
+  type QueueClient,
+  type QueueDirectory,
+} from './broker/ports.ts';
 import type { Config } from './config/config.ts';
 import { NodeWatch } from './node-watch.ts';
 import {
@@ -191,6 +196,7 @@ export class Node {
       // Told after what the shards say: that another broker has the data explains it better.
       const refused = await watching;
       if (refused !== undefined) throw refused;
+      await node.#load(signal);
       await node.#listen();
     } catch (error) {
       await node.stop();
@@ -219,7 +225,7 @@ export class Node {
     return this.#admin.path;
   }
 
-  get queues(): Iterable<{ readonly name: string }> & { readonly count: number } {
+  get queues(): QueueDirectory {
     return this.#shards.queues.queues;
   }
 
@@ -245,6 +251,15 @@ export class Node {
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
+  }
+
+  async #load(signal: AbortSignal | undefined): Promise<void> {
+    try {
+      await this.#broker.load(signal);
+    } catch (error) {
+      if (signal?.aborted === true) throw new StartGivenUp();
+      throw error;
+    }
   }
 
   async #listen(): Promise<void> {

@@ -42,6 +42,7 @@ import type {
 import { LivePublication } from './publication.ts';
 import { SYSTEM_PREFIX } from './queue-topic.ts';
 import { Retained } from './retained.ts';
+import { KeptRetained } from './kept-retained.ts';
 import { Router, type Route } from './router.ts';
 import { type HeldPublish, UnknownQueues } from './unknown-queues.ts';
 import { UnqueuedPublishes } from './unqueued-publishes.ts';
@@ -122,6 +123,8 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   readonly #queues: QueueClient;
   readonly #router: Router;
   readonly #retained: Retained;
+  /** Undefined: what is retained is in memory alone. */
+  readonly #kept: KeptRetained | undefined;
   /** What the broker tells of itself, under `$SYS/`; bounded by what it has to tell. */
   readonly #told: Retained;
   readonly #wills: Wills;
@@ -153,6 +156,10 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.#retained = new Retained(clock, { maxMessages, maxBytes }, access);
     const bounds = { maxMessages: Number.POSITIVE_INFINITY, maxBytes: Number.POSITIVE_INFINITY };
     this.#told = new Retained(clock, bounds);
+    const lost = (): void => void this.counters.unansweredRefused++;
+    const shown = this.#retained;
+    const source = queues.retained;
+    if (source !== undefined) this.#kept = new KeptRetained(queues, source, { shown, clock, lost });
     this.#wills = new Wills(clock, (will) => this.#publishWill(will));
     this.#unqueued = new UnqueuedPublishes({
       sessions: () => queues.sessions,
@@ -166,7 +173,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       definitionOf: (name) => autoQueue?.(name),
       mayDeclare: (origin, name) => access?.mayDeclare(origin, name) !== false,
       maxQueues: settings.maxQueues,
-      queueCount: () => queues.queues.count - queues.queues.sessionCount,
+      queueCount: () => queues.queues.count - queues.queues.internalCount,
       queue: (name) => this.queue(name),
       declare: (definition) => queues.admin.declare(definition),
       refresh: () => this.#readQueues(),
@@ -183,14 +190,24 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.#ticker ??= setInterval(() => this.tick(), TICK_MS).unref();
   }
 
+  /**
+   * Resolves when everything that is retained is known, before anybody may subscribe. Rejects when
+   * the store is gone, or with the reason of the signal.
+   */
+  async load(signal?: AbortSignal): Promise<void> {
+    await this.#kept?.load(signal);
+  }
+
   stop(): void {
+    this.#kept?.stop();
     clearInterval(this.#ticker);
     this.#ticker = undefined;
   }
 
   tick(): void {
     this.#wills.tick();
-    this.#retained.sweep(SWEEP_STEPS);
+    if (this.#kept === undefined) this.#retained.sweep(SWEEP_STEPS);
+    else this.#kept.tick(SWEEP_STEPS);
   }
 
   get subscriptionCount(): number {
@@ -241,6 +258,11 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       const refusal = this.#publishLive(message, route, publisher);
       if (refusal !== undefined) return this.#refuse(refusal);
       if (route.unawaited.length > 0) this.#captureUnawaited(message, route, origin);
+      if (message.retain && this.#kept !== undefined) {
+        if (queues.length > 0) this.counters.captured++;
+        this.#kept.store(message, publisher, { tag, queues });
+        return 'waiting';
+      }
       if (queues.length === 0) return UNLOGGED;
       this.counters.captured++;
       const losses = this.#captureLosses;
@@ -287,7 +309,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     // Without an expiry nobody asks when it was published, and the clock is spared.
     const publishedAtMs = message.properties?.expirySeconds === undefined ? 0 : this.clock.now();
     const publication = new LivePublication(message, publishedAtMs, { origin, owned: false });
-    if (message.retain && !this.#retained.set(publication)) {
+    if (message.retain && !(this.#kept ?? this.#retained).set(publication)) {
       this.counters.retainedFull++;
       return 'retained-full';
     }
@@ -389,6 +411,10 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
 
   retained(filter: string): RetainedCursor {
     return (filter.startsWith(SYSTEM_PREFIX) ? this.#told : this.#retained).cursor(filter);
+  }
+
+  retainedUpToNow(): Promise<void> | undefined {
+    return this.#kept?.upToNow();
   }
 
   queue(name: string): QueueInfo | undefined {

@@ -13,6 +13,7 @@ import type { Capture, DefaultGroup, QueueDefinition, QueueType } from '../machi
 import type { Offset, QueueId } from '../machine/ids.ts';
 import type { ConsumerSink, Origin, QueueConsumer, SettleOutcome } from './consumer.ts';
 import type { Message } from './message.ts';
+import type { RetainedSource } from './retained-source.ts';
 import type { SessionStore } from './session-store.ts';
 import type { Match, RetainedCursor, Subscriber, SubscriptionOptions } from './subscriber.ts';
 
@@ -29,6 +30,12 @@ export type {
   QueueConsumer,
   SettleOutcome,
 } from './consumer.ts';
+export type {
+  OffsetRange,
+  RetainedPart,
+  RetainedSource,
+  StoredRetained,
+} from './retained-source.ts';
 export { SESSION_REFUSALS, SessionError } from './session-store.ts';
 export type {
   ClaimedSession,
@@ -112,6 +119,8 @@ export interface QueueDirectory extends Iterable<QueueInfo> {
   readonly count: number;
   /** Those of them that are of durable sessions. */
   readonly sessionCount: number;
+  /** Those, and that of retained messages: of the broker itself. */
+  readonly internalCount: number;
   get(queueId: QueueId): QueueInfo | undefined;
   named(name: string): QueueInfo | undefined;
   /**
@@ -206,6 +215,7 @@ export interface QueueClient {
    * copied before the call returns. The outcome comes through `waiter.enqueued(tag, ...)`, never
    * during the call. Not atomic over shards: where one refuses, others may have stored it. With a
    * key, a second one of the same key is told `Committed` and stores nothing, until its release.
+   * `as-it-is`: whatever its properties ask for (a life, a delay), it is stored and nothing else.
    */
   enqueue(
     targets: readonly QueueId[],
@@ -213,7 +223,7 @@ export interface QueueClient {
     origin: Origin,
     waiter: EnqueueWaiter,
     tag: number,
-    key?: PublishKey,
+    key?: PublishKey | 'as-it-is',
   ): void;
   /** The key may be used again once this is `Committed`, in every shard that was asked for it. */
   release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void;
@@ -227,6 +237,8 @@ export interface QueueClient {
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void;
   readonly admin: QueueAdmin;
   readonly sessions: SessionStore;
+  /** Undefined: retained messages are in memory alone. */
+  readonly retained: RetainedSource | undefined;
 }
 
 /** A publish that found none of its queues any more; its bytes are valid during the call only. */
@@ -419,6 +431,11 @@ export interface Broker {
    */
   setConnected(subscriber: Subscriber, connected: boolean): void;
   retained(filter: string): RetainedCursor;
+  /**
+   * Resolves when `retained` shows everything that was acknowledged on any node before this call,
+   * or as much of it as can be known now; undefined: it does so at once. Never rejects.
+   */
+  retainedUpToNow(): Promise<void> | undefined;
   /** The queue of that name, as far as this node knows; where it knows none, `findQueue` asks. */
   queue(name: string): QueueInfo | undefined;
   /**

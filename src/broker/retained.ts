@@ -6,7 +6,8 @@
  * refused, one that takes the place of another is judged by what the whole would then be. Expired
  * ones are never shown, and are removed a few at a time by `sweep`. A walk is cut into steps by its
  * caller (S4): the tree may change between them. What its publisher has no right to any more is
- * kept and not shown.
+ * kept and not shown. What outlives the process is kept elsewhere (`retained-queue.ts`), and put in
+ * here as it was committed, whatever the bounds.
  *
  * MQTT 5.0 sections 3.3.1.3 and 4.7.
  */
@@ -23,7 +24,9 @@ interface Node {
 }
 
 /** As it is kept, with what was found of its publisher's right to it. */
-class KeptPublication extends LivePublication {
+export class KeptPublication extends LivePublication {
+  /** Its place in the queue of retained messages; -1: it has none. */
+  offset = -1;
   allowed = true;
   /** By which version of the rules; 0: not yet. */
   judgedBy = 0;
@@ -43,8 +46,8 @@ export class Retained {
     children: undefined,
     publication: undefined,
   };
-  readonly #expiring = new Map<string, LivePublication>();
-  #sweepAt: Iterator<[string, LivePublication]> | undefined;
+  readonly #expiring = new Map<string, KeptPublication>();
+  #sweepAt: Iterator<[string, KeptPublication]> | undefined;
   #count = 0;
   #bytes = 0;
   readonly #access: BrokerAccess | undefined;
@@ -73,21 +76,34 @@ export class Retained {
       this.#remove(topic);
       return true;
     }
-    const before = this.#find(topic)?.publication;
-    const added =
-      keptBytes(publication.message) - (before === undefined ? 0 : keptBytes(before.message));
+    const before = this.peek(topic);
+    const added = addedBytes(publication, before);
     if (before === undefined && this.#count >= this.#limits.maxMessages) return false;
     if (added > 0 && this.#bytes + added > this.#limits.maxBytes) return false;
     publication.keep();
     // A publication of its own: what goes to live subscribers now may have an encoder.
     const { message, publishedAtMs, origin } = publication;
-    const kept = new KeptPublication(message, publishedAtMs, { origin, owned: true });
-    this.#make(topic).publication = kept;
-    if (before === undefined) this.#count++;
-    this.#bytes += added;
+    this.put(topic, new KeptPublication(message, publishedAtMs, { origin, owned: true }));
+    return true;
+  }
+
+  /** It is so, whatever the bounds; undefined: the topic has none. */
+  put(topic: string, kept: KeptPublication | undefined): void {
+    if (kept === undefined) {
+      this.#remove(topic);
+      return;
+    }
+    const node = this.#make(topic);
+    if (node.publication === undefined) this.#count++;
+    this.#bytes += addedBytes(kept, node.publication);
+    node.publication = kept;
     this.#expiring.delete(topic);
     if (kept.message.properties?.expirySeconds !== undefined) this.#expiring.set(topic, kept);
-    return true;
+  }
+
+  /** Also one that has expired. */
+  peek(topic: string): KeptPublication | undefined {
+    return this.#find(topic)?.publication;
   }
 
   get(topic: string): Publication | undefined {
@@ -118,7 +134,7 @@ export class Retained {
   }
 
   /** Looks at up to `maxSteps` messages that have an expiry and removes the expired ones. */
-  sweep(maxSteps: number): void {
+  sweep(maxSteps: number, gone?: (topic: string, expired: KeptPublication) => void): void {
     for (let step = 0; step < maxSteps; step++) {
       this.#sweepAt ??= this.#expiring.entries();
       const next = this.#sweepAt.next();
@@ -127,7 +143,9 @@ export class Retained {
         return;
       }
       const [topic, publication] = next.value;
-      if (this.isExpired(publication)) this.#remove(topic);
+      if (!this.isExpired(publication)) continue;
+      this.#remove(topic);
+      gone?.(topic, publication);
     }
   }
 
@@ -172,6 +190,10 @@ export class Retained {
       node = parent;
     }
   }
+}
+
+function addedBytes({ message }: LivePublication, before: LivePublication | undefined): number {
+  return keptBytes(message) - (before === undefined ? 0 : keptBytes(before.message));
 }
 
 interface Frame {

@@ -10,6 +10,7 @@ import { accessSettings } from '../access-options.ts';
 import { AccessFileError } from '../access/lines.ts';
 import { AdminSocketError } from '../admin/socket.ts';
 import { type Config, isLoopback } from '../config/config.ts';
+import { RETAINED_QUEUE } from '../machine/definitions.ts';
 import { ListenError, type Listening, Node, StartGivenUp } from '../node.ts';
 import { logSettings, serverTlsSettings } from '../options.ts';
 import { PeerStartError } from '../peer-start-error.ts';
@@ -161,13 +162,14 @@ const QUEUES_TOLD_MAX = 10;
 
 function queuesTold({ queues }: Node): string {
   const names: string[] = [];
-  for (const { name } of queues) {
-    if (names.length === QUEUES_TOLD_MAX) {
-      return `${names.join(', ')} and ${queues.count - names.length} more`;
-    }
-    names.push(name);
+  // Those of sessions and of retained messages are the broker's own.
+  const count = queues.count - queues.internalCount;
+  for (const { name, type } of queues) {
+    if (names.length === Math.min(count, QUEUES_TOLD_MAX)) break;
+    if (type !== 'session' && name !== RETAINED_QUEUE) names.push(name);
   }
-  return names.join(', ');
+  const more = count - names.length;
+  return more === 0 ? names.join(', ') : `${names.join(', ')} and ${more} more`;
 }
 
 function opsRow({ ops }: Node): string[][] {

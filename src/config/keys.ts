@@ -71,20 +71,23 @@ const sessions = section('MQTT sessions: those that outlive their connection are
   }),
 });
 
-const retained = section('Retained messages (in memory).', {
-  max_messages: whole({
-    about: 'How many topics may have a retained message.',
-    fallback: 100_000,
-    min: 0,
-    max: 10_000_000,
-  }),
-  max_bytes: size({
-    about: 'Bytes of all retained messages, with a fixed share for each.',
-    fallback: '256MiB',
-    min: '0B',
-    max: '1TiB',
-  }),
-});
+const retained = section(
+  'Retained messages: stored, and all of them in memory too, on each node.',
+  {
+    max_messages: whole({
+      about: 'How many topics may have a retained message.',
+      fallback: 100_000,
+      min: 0,
+      max: 10_000_000,
+    }),
+    max_bytes: size({
+      about: 'Bytes of all retained messages, with a fixed share for each.',
+      fallback: '256MiB',
+      min: '0B',
+      max: '1TiB',
+    }),
+  },
+);
 
 const log = section('What the broker tells about itself, on standard error.', {
   level: choice({

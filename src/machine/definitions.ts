@@ -133,6 +133,8 @@ const MAX_NAME_LENGTH = 255;
 export const DEAD_LETTER_PREFIX = '$dlq/';
 /** Queues of durable sessions (of MQTT) have such names, and no others. */
 export const SESSION_PREFIX = '$session/';
+/** The broker's own, in shard 0: the retained messages of all topics, and no other queue. */
+export const RETAINED_QUEUE = '$retained';
 const MAX_TOPICS = 64;
 const MAX_TOPIC_LENGTH = 65_535;
 const MAX_MS = 30 * 24 * 3_600_000;
@@ -146,8 +148,10 @@ const MAX_AMOUNT = 1_125_899_906_842_624;
 export function definitionProblem(definition: QueueDefinition): string | undefined {
   if (!QUEUE_TYPES.includes(definition.type)) return 'the type is unknown';
   if (definition.type === 'session') return sessionProblem(definition);
+  const { name, type } = definition;
+  const isRetained = name === RETAINED_QUEUE && type === 'classic';
   return (
-    nameProblem(definition.name) ??
+    (isRetained ? undefined : nameProblem(name)) ??
     topicsProblem(definition.topics) ??
     limitsProblem(definition.limits)
   );

@@ -24,7 +24,11 @@ import type {
   QueueInfo,
   QueueSummary,
 } from '../broker/ports.ts';
-import { type PlacedDefinition, definitionProblem } from '../machine/definitions.ts';
+import {
+  type PlacedDefinition,
+  RETAINED_QUEUE,
+  definitionProblem,
+} from '../machine/definitions.ts';
 import type { NewGroup } from './admin-requests.ts';
 import { HOPS_MAX } from './departure.ts';
 import type { PlaceClient } from './place-client.ts';
@@ -76,6 +80,7 @@ export class AdminOfAll implements QueueAdmin {
 
   async declare(definition: QueueDefinition): Promise<Declared> {
     const { name, type } = definition;
+    checkChange(name);
     const { inMemory } = this.#parts;
     if (type === 'session') {
       throw new AdminError('invalid', `queue ${name}: a session is made by its client alone`);
@@ -135,6 +140,7 @@ export class AdminOfAll implements QueueAdmin {
   }
 
   async delete(name: string): Promise<void> {
+    checkChange(name);
     const { zero, inMemory, others, lookUp } = this.#parts;
     if (inMemory.queues.named(name) !== undefined) return inMemory.admin.delete(name);
     if (lookUp === undefined && others.size === 0) return zero.admin.delete(name);
@@ -152,7 +158,8 @@ export class AdminOfAll implements QueueAdmin {
     if (none !== undefined) throw none;
   }
 
-  purge(name: string, group: string | undefined): Promise<number> {
+  async purge(name: string, group: string | undefined): Promise<number> {
+    checkChange(name);
     return this.#at(name, ({ admin }) => admin.purge(name, group));
   }
 
@@ -163,6 +170,8 @@ export class AdminOfAll implements QueueAdmin {
   /** Between shards too; the shard of the source finds the other queue. */
   async move(wish: MoveWish): Promise<number> {
     const { inMemory } = this.#parts;
+    checkChange(wish.name);
+    checkChange(wish.to);
     return this.#at(wish.name, (source) => {
       const isFromMemory = source === inMemory;
       const isToMemory = inMemory.queues.named(wish.to) !== undefined;
@@ -174,11 +183,13 @@ export class AdminOfAll implements QueueAdmin {
     });
   }
 
-  seek(name: string, group: string, position: Position): Promise<Offset> {
+  async seek(name: string, group: string, position: Position): Promise<Offset> {
+    checkChange(name);
     return this.#at(name, ({ admin }) => admin.seek(name, group, position));
   }
 
-  deleteGroup(name: string, group: string): Promise<void> {
+  async deleteGroup(name: string, group: string): Promise<void> {
+    checkChange(name);
     return this.#at(name, ({ admin }) => admin.deleteGroup(name, group));
   }
 
@@ -235,6 +246,13 @@ export class AdminOfAll implements QueueAdmin {
     const words = `queue ${name} is in shard ${shard}, which this node does not reach yet`;
     throw new AdminError('unavailable', words);
   }
+}
+
+/** What nodes show is what they have read of it, and nothing may go that they do not hear of. */
+function checkChange(name: string): void {
+  if (name !== RETAINED_QUEUE) return;
+  const words = "retained messages are the broker's own: publish an empty one to remove a topic's";
+  throw new AdminError('invalid', `${name}: ${words}`);
 }
 
 /** Undefined: the name is to be placed anew. */

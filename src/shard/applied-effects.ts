@@ -21,6 +21,8 @@ export interface AppliedEffectsOptions {
   readonly messages: MessageCounters;
   readonly logger: ShardLogger;
   serving(): Serving | undefined;
+  /** Something was appended to the queue. */
+  appended(queueId: QueueId): void;
   /** Something of this queue may be wanted no more. */
   wantsLess(queueId: QueueId): void;
   /** It is another one. */
@@ -48,6 +50,7 @@ export class AppliedEffects implements AppliedSink {
     messages.enqueued++;
     window.enqueued();
     this.#options.serving()?.enqueued(queueId, offset, priority);
+    this.#options.appended(queueId);
   }
 
   settled(effects: Effects, at: number): void {

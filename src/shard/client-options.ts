@@ -68,3 +68,6 @@ export interface ShardClientOptions {
   /** Called at most once: the shard is gone, and why. Not called after `close`. */
   onFailed?(why: string): void;
 }
+
+/** A window of 4,096 numbers has room for such a batch soon. */
+export const BATCH_ENQUEUES_MAX = 1024;

@@ -40,7 +40,7 @@ import { AdminClient } from './admin-client.ts';
 import { Asked } from './asked.ts';
 import { writeAsk, writeHello } from './client-frames.ts';
 import { type GreetingParts, greet, sayEnd } from './client-greeting.ts';
-import { clientLimits } from './client-options.ts';
+import { BATCH_ENQUEUES_MAX, clientLimits } from './client-options.ts';
 import type { ShardClientLimits, ShardClientOptions } from './client-options.ts';
 import { ClientRoute } from './client-route.ts';
 import { Consumers } from './consumers.ts';
@@ -50,18 +50,16 @@ import { PENDING_OVERHEAD_BYTES, Pending } from './pending.ts';
 import { PlaceClient } from './place-client.ts';
 import type { BatchPort } from './port.ts';
 import { Posting } from './posting.ts';
+import { RetainedClient } from './retained-client.ts';
 import { isKey, publishOptions } from './publish-options.ts';
 import { QueueTable } from './queue-table.ts';
-import { decodeDeclared, decodeStats } from './requests.ts';
-import type { Declared, ShardStats } from './requests.ts';
+import { type Declared, decodeDeclared, decodeStats, type ShardStats } from './requests.ts';
 import { ShardError } from './shard-error.ts';
 import { ShardBatch } from './shard-frames.ts';
 import type { SessionFrame, ShardFrame } from './shard-frames.ts';
 import { ShardRequests } from './shard-requests.ts';
 import { type Clock, systemClock } from './stamp-clock.ts';
 import { CodecError } from './wire.ts';
-
-const BATCH_ENQUEUES_MAX = 1024;
 
 export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 'sessions'> {
   readonly #port: BatchPort;
@@ -83,6 +81,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
   readonly #ownRequests: ShardRequests;
   readonly #queues = new QueueTable();
   readonly admin: AdminClient;
+  readonly retained: RetainedClient;
   /** What shards know of each other's names. */
   readonly places: PlaceClient;
   readonly #endedSessions = new EndedSessions();
@@ -145,6 +144,8 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
       asked: this.#asked,
       requests: this.#requests,
     };
+    const own = { client: this, ownRequests: this.#ownRequests, clock: this.#clock };
+    this.retained = new RetainedClient(this.#greeting, own);
   }
 
   get queues(): QueueDirectory {
@@ -180,7 +181,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
     origin: Origin,
     waiter: EnqueueWaiter,
     tag: number,
-    key?: PublishKey,
+    key?: PublishKey | 'as-it-is',
   ): void {
     this.#wake();
     const refusal = this.#refusal(targets, message);
@@ -190,7 +191,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
     }
     const outgoing = this.#outgoing;
     // Most messages ask for nothing, and pay for nothing here.
-    if (message.properties !== undefined || key !== undefined) {
+    if (key !== 'as-it-is' && (message.properties !== undefined || key !== undefined)) {
       const options = publishOptions(message, key);
       if (options === 'invalid-option') {
         this.#refuse(waiter, tag, options);
@@ -255,7 +256,6 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
     this.#end('the client was closed');
   }
 
-  /** It was closed, or the shard is gone. */
   get isClosed(): boolean {
     return this.#closed !== undefined;
   }

@@ -5,11 +5,14 @@
  * refused with the difference.
  */
 
+import { AdminError } from '../broker/ports.ts';
 import type { DeclareQueueCommand } from '../machine/command.ts';
+import { sameDefinition } from '../machine/definitions.ts';
 import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
 import type { QueueRefusal, RareEffect } from '../machine/effect.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Declared } from './requests.ts';
+import { ShardError } from './shard-error.ts';
 
 export type DeclarationAnswer = Extract<
   RareEffect,
@@ -28,6 +31,19 @@ export class DeclarationError extends Error {
     this.name = 'DeclarationError';
     this.code = code;
   }
+}
+
+/** The same in the words of a reply; what is something else is as it was. */
+export function declarationRefusal(error: unknown): unknown {
+  if (!(error instanceof DeclarationError)) return error;
+  if (error.code === 'elsewhere') return new ShardError('elsewhere', error.message);
+  return new AdminError(error.code, error.message);
+}
+
+/** Everything before this term is applied, so nothing that could change it is on its way. */
+export function stands(queue: QueueDefinition, machine: Machine): boolean {
+  const there = machine.queueNamed(queue.name)?.definition;
+  return there !== undefined && sameDefinition(there, queue);
 }
 
 export interface DeclareOutcome {

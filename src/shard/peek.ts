@@ -41,6 +41,7 @@ export class Peeker {
     const { machine, loader } = this.#options;
     await loader.until(() => machine.queueKeys(queueId));
     const messages: PeekedBytes[] = [];
+    const cursor = new PayloadCursor();
     let bytes = 0;
     let at: number = Math.max(from, machine.lowestWanted(queueId) ?? 0);
     const looksEnd = at + LOOKS_MAX;
@@ -52,7 +53,7 @@ export class Peeker {
       // Looked for in one turn, in which no record goes.
       while (at < end && !machine.isWanted(queueId, at as Offset)) at++;
       if (at >= end) continue;
-      const stored = await this.#read(queueId, at as Offset);
+      const stored = await this.#read(queueId, at as Offset, cursor);
       if (stored !== undefined) {
         messages.push({ offset: at as Offset, stored });
         bytes += stored.length;
@@ -67,9 +68,12 @@ export class Peeker {
   }
 
   /** Bytes of its own; undefined: it cannot be read. */
-  async #read(queueId: QueueId, offset: Offset): Promise<Uint8Array | undefined> {
+  async #read(
+    queueId: QueueId,
+    offset: Offset,
+    cursor: PayloadCursor,
+  ): Promise<Uint8Array | undefined> {
     const { payloads } = this.#options;
-    const cursor = new PayloadCursor();
     for (;;) {
       const found = payloads.get(queueId, offset, cursor);
       if (found === 'lost') return undefined;

@@ -21,6 +21,7 @@ import {
   type QueueConsumer,
   type QueueDirectory,
   type QueueInfo,
+  type RetainedSource,
   type SettleRequest,
   type SettleWaiter,
 } from '../broker/ports.ts';
@@ -171,6 +172,10 @@ export class QueueClients implements QueueClient {
     return undefined;
   }
 
+  get retained(): RetainedSource {
+    return this.#zero.retained;
+  }
+
   get isClosed(): boolean {
     return this.#zero.isClosed;
   }
@@ -231,14 +236,14 @@ export class QueueClients implements QueueClient {
     origin: Origin,
     waiter: EnqueueWaiter,
     tag: number,
-    key?: PublishKey,
+    key?: PublishKey | 'as-it-is',
   ): void {
     const client = targets.length > MAX_TARGETS ? undefined : this.#ofAll(targets);
     if (client === undefined) {
       this.#enqueueApart(targets, message, { origin, waiter, tag, key });
       return;
     }
-    if (key !== undefined) this.#noteKey(key, client);
+    if (key !== undefined && key !== 'as-it-is') this.#noteKey(key, client);
     client.enqueue(targets, message, origin, waiter, tag, key);
   }
 
@@ -260,7 +265,7 @@ export class QueueClients implements QueueClient {
       readonly origin: Origin;
       readonly waiter: EnqueueWaiter;
       readonly tag: number;
-      readonly key: PublishKey | undefined;
+      readonly key: PublishKey | 'as-it-is' | undefined;
     },
   ): void {
     const { origin, waiter, tag, key } = from;
@@ -271,11 +276,12 @@ export class QueueClients implements QueueClient {
       if (part === undefined) parts.set(client, [target]);
       else part.push(target);
     }
-    if (key !== undefined) this.#keys.note(key, [...parts.keys()]);
+    const ownKey = key === 'as-it-is' ? undefined : key;
+    if (ownKey !== undefined) this.#keys.note(ownKey, [...parts.keys()]);
     const commands = [...parts].flatMap(([client, part]) =>
-      partsOf(part, key).map((each) => ({ client, ...each })),
+      partsOf(part, ownKey).map((each) => ({ client, ...each })),
     );
-    const joined = { parts: commands.length, isKeyed: key !== undefined };
+    const joined = { parts: commands.length, isKeyed: ownKey !== undefined };
     const place = this.#joiner.begin(waiter, tag, joined);
     for (const { client, queueIds, key: partKey } of commands) {
       client.enqueue(queueIds, message, origin, this.#joiner, place, partKey);

@@ -9,6 +9,7 @@
  *            what operators ask: admin-requests.ts; where names live: place-requests.ts;
  *            of members: member-requests.ts; what shards ask each other: transfer-requests.ts;
  *            of durable sessions: session-requests.ts
+ *            of retained messages: retained-requests.ts
  *  reply     stats:   [name, number, name, number, ...]
  *            declare: ["created" | "same" | "updated", ...]
  *            stop:    null
@@ -31,6 +32,12 @@ import { PLACE_REQUESTS, placeRequestData, placeRequestOf } from './place-reques
 import type { PlaceRequest } from './place-requests.ts';
 import { listIn, numberIn, textIn } from './plain-fields.ts';
 import { type PlainData, decodeForeign, encodeRecord } from './record-codec.ts';
+import {
+  RETAINED_REQUESTS,
+  type RetainedRequest,
+  retainedRequestData,
+  retainedRequestOf,
+} from './retained-requests.ts';
 import { SESSION_REQUESTS, sessionRequestData, sessionRequestOf } from './session-requests.ts';
 import type { SessionRequest } from './session-requests.ts';
 import { ShardError } from './shard-error.ts';
@@ -55,6 +62,15 @@ export type ShardRequest =
   | PlaceRequest
   | TransferRequest
   | SessionRequest
+  | RetainedRequest
+  | AdminRequest;
+
+/** Those whose answer is plain data. */
+export type AnsweredRequest =
+  | MemberRequest
+  | PlaceRequest
+  | SessionRequest
+  | RetainedRequest
   | AdminRequest;
 
 export function isPlaceRequest(request: ShardRequest): request is PlaceRequest {
@@ -67,6 +83,10 @@ export function isSessionRequest(request: ShardRequest): request is SessionReque
 
 export function isMemberRequest(request: ShardRequest): request is MemberRequest {
   return (MEMBER_REQUESTS as readonly string[]).includes(request.kind);
+}
+
+export function isRetainedRequest(request: ShardRequest): request is RetainedRequest {
+  return (RETAINED_REQUESTS as readonly string[]).includes(request.kind);
 }
 
 export function encodeRequest(request: ShardRequest): Uint8Array {
@@ -83,6 +103,7 @@ export function encodeRequest(request: ShardRequest): Uint8Array {
     default:
       if (isMemberRequest(request)) return encodeRecord(memberRequestData(request));
       if (isSessionRequest(request)) return encodeRecord(sessionRequestData(request));
+      if (isRetainedRequest(request)) return encodeRecord(retainedRequestData(request));
       return encodeRecord(
         isPlaceRequest(request) ? placeRequestData(request) : adminRequestData(request),
       );
@@ -106,6 +127,8 @@ export function decodeRequest(body: Uint8Array): ShardRequest {
       if (ofMembers !== undefined) return memberRequestOf(ofMembers, rest);
       const ofSession = SESSION_REQUESTS.find((each) => each === kind);
       if (ofSession !== undefined) return sessionRequestOf(ofSession, rest);
+      const retained = RETAINED_REQUESTS.find((each) => each === kind);
+      if (retained !== undefined) return retainedRequestOf(retained, rest);
       const asked = ADMIN_REQUESTS.find((each) => each === kind);
       if (asked === undefined) throw new CodecError('unknown-kind', 'a request of unknown kind');
       return adminRequestOf(asked, rest);

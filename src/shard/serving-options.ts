@@ -14,6 +14,7 @@ import type { Payloads } from './payloads.ts';
 import type { BatchPort } from './port.ts';
 import type { PlainData } from './record-codec.ts';
 import type { RecordLoader } from './record-loader.ts';
+import type { RetainedReads } from './retained-reads.ts';
 import type { ShardLimits } from './shard-limits.ts';
 import type { ShardLog } from './shard-log.ts';
 import type { ShardLogger } from './shard-logger.ts';
@@ -55,6 +56,8 @@ export interface ServingOptions {
   readonly atBoundary: (action: () => void) => Promise<void>;
   /** What operators ask of the leader about its members; undefined: it has none. */
   readonly ofMembers: ((request: MemberRequest) => PlainData) | undefined;
+  /** What is asked of the queue of retained messages. */
+  readonly retained: Pick<RetainedReads, 'answer'>;
   /** The numbers of the whole shard, encoded. */
   readonly stats: () => Promise<Uint8Array>;
   readonly stop: () => Promise<void>;

@@ -8,15 +8,13 @@
  */
 
 import { AdminError } from '../broker/ports.ts';
-import { sameDefinition } from '../machine/definitions.ts';
-import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
+import type { PlacedDefinition } from '../machine/definitions.ts';
 import type { Effects, Intent, RareEffect } from '../machine/effect.ts';
 import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
-import type { Machine } from '../machine/machine.ts';
 import { Admin } from './admin.ts';
 import { ArrivalDesk } from './arrival-desk.ts';
 import type { PlainCommand } from './codec.ts';
-import { DeclarationError, Declarations } from './declarations.ts';
+import { declarationRefusal, Declarations, stands } from './declarations.ts';
 import type { DeclareOutcome } from './declarations.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
@@ -30,27 +28,26 @@ import type { MemberRequest } from './member-requests.ts';
 import { encodeRecord } from './record-codec.ts';
 import type { PlainData } from './record-codec.ts';
 import type { RecordLoader } from './record-loader.ts';
-import { encodeDeclared, isMemberRequest, isPlaceRequest, isSessionRequest } from './requests.ts';
-import type { ShardRequest } from './requests.ts';
+import {
+  encodeDeclared,
+  isMemberRequest,
+  isPlaceRequest,
+  isRetainedRequest,
+  isSessionRequest,
+} from './requests.ts';
+import type { AnsweredRequest, ShardRequest } from './requests.ts';
 import { QueueExpiry } from './queue-expiry.ts';
 import { infoOf } from './queue-info.ts';
 import { Grace } from './grace.ts';
 import { LeaderSessions } from './leader-sessions.ts';
 import type { SenderStream } from './server.ts';
 import { Sessions, type SessionsOptions } from './sessions.ts';
-import { ShardError } from './shard-error.ts';
 import type { ServingOptions } from './serving-options.ts';
 import { TimerDriver } from './timer-driver.ts';
 import { arrivedData } from './transfer-requests.ts';
 
 /** What the log holds back is proposed again after so long. */
 const HELD_MS = 5;
-
-/** Everything before this term is applied, so nothing that could change it is on its way. */
-function stands(queue: QueueDefinition, machine: Machine): boolean {
-  const there = machine.queueNamed(queue.name)?.definition;
-  return there !== undefined && sameDefinition(there, queue);
-}
 
 export class Serving {
   readonly #options: ServingOptions;
@@ -472,13 +469,16 @@ export class Serving {
       case 'take-transfer':
         return encodeRecord(arrivedData(await this.#arrivals.take(request.command)));
       default:
-        if (isMemberRequest(request)) return encodeRecord(this.#ofMembers(request));
-        if (isSessionRequest(request)) {
-          return encodeRecord(await this.#mqttSessions.answer(request));
-        }
-        if (isPlaceRequest(request)) return encodeRecord(await this.places.answer(request));
-        return encodeRecord(await this.#admin.answer(request));
+        return encodeRecord(await this.#answerOf(request));
     }
+  }
+
+  #answerOf(request: AnsweredRequest): PlainData | Promise<PlainData> {
+    if (isMemberRequest(request)) return this.#ofMembers(request);
+    if (isSessionRequest(request)) return this.#mqttSessions.answer(request);
+    if (isPlaceRequest(request)) return this.places.answer(request);
+    if (isRetainedRequest(request)) return this.#options.retained.answer(request);
+    return this.#admin.answer(request);
   }
 
   #ofMembers(request: MemberRequest): PlainData {
@@ -491,9 +491,7 @@ export class Serving {
     try {
       return (await this.declare(queues)).outcomes;
     } catch (error) {
-      if (!(error instanceof DeclarationError)) throw error;
-      if (error.code === 'elsewhere') throw new ShardError('elsewhere', error.message);
-      throw new AdminError(error.code, error.message);
+      throw declarationRefusal(error);
     }
   }
 }

@@ -51,3 +51,6 @@ export const DEFAULT_SHARD_LIMITS: ShardLimits = {
   reattachGraceMs: 2_000,
   sliceMs: 8,
 };
+
+/** Records looked at for eviction in one turn. */
+export const EVICT_STEPS = 256;

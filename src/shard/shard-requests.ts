@@ -11,7 +11,13 @@
 import { AdminError } from '../broker/ports.ts';
 import type { WireWriter } from './wire.ts';
 import { writeRequest } from './client-frames.ts';
-import { decodeRefusal, encodeRequest, isPlaceRequest, isSessionRequest } from './requests.ts';
+import {
+  decodeRefusal,
+  encodeRequest,
+  isPlaceRequest,
+  isRetainedRequest,
+  isSessionRequest,
+} from './requests.ts';
 import type { ShardRequest } from './requests.ts';
 import { ShardError } from './shard-error.ts';
 import type { ShardFrame } from './shard-frames.ts';
@@ -134,5 +140,5 @@ export class ShardRequests {
 function isRepeatable(request: ShardRequest): boolean {
   const { kind } = request;
   if (kind === 'declare' || kind === 'take-transfer') return true;
-  return isPlaceRequest(request) || isSessionRequest(request);
+  return isPlaceRequest(request) || isSessionRequest(request) || isRetainedRequest(request);
 }

@@ -43,7 +43,14 @@ export interface StatsSources {
 }
 
 /** Depths of at most so many queues. */
-export const STATS_QUEUES_MAX = 1_000;
+const STATS_QUEUES_MAX = 1_000;
+
+/** Where there are few enough: also of queues that nobody has touched since the start. */
+export async function loadForStats(machine: Machine, loader: RecordLoader): Promise<void> {
+  if (machine.queueCount > STATS_QUEUES_MAX) return;
+  const queueIds = [DELAYED_QUEUE, ...machine.queueIds()];
+  await loader.until(() => queueIds.flatMap((queueId) => machine.queueKeys(queueId)));
+}
 
 export function collectStats(sources: StatsSources): Map<string, number> {
   const stats = new Map<string, number>([

@@ -16,7 +16,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Runs } from '#storage';
 import { AdminError } from '../broker/ports.ts';
 import type { QueueDefinition } from '../machine/definitions.ts';
-import { DELAYED_QUEUE, type LogIndex, type QueueId, firstQueueIdOf } from '../machine/ids.ts';
+import { type LogIndex, type QueueId, firstQueueIdOf } from '../machine/ids.ts';
 import { Machine } from '../machine/machine.ts';
 import { Alarms } from './alarms.ts';
 import { AppliedEffects } from './applied-effects.ts';
@@ -35,20 +35,23 @@ import { Payloads } from './payloads.ts';
 import type { BatchPort } from './port.ts';
 import { decodeRecord } from './record-codec.ts';
 import { RecordLoader } from './record-loader.ts';
+import { RetainedReads } from './retained-reads.ts';
 import { marksBefore, recoveryPoint } from './recovery.ts';
 import type { RecoveryPoint } from './recovery.ts';
 import { RunSet } from './run-set.ts';
 import { encodeStats } from './requests.ts';
 import { Serving } from './serving.ts';
+import { EVICT_STEPS } from './shard-limits.ts';
 import type { ShardEntry } from './shard-log.ts';
 import type { ShardOptions } from './shard-options.ts';
-import { STATS_QUEUES_MAX, collectStats } from './shard-stats.ts';
+import { collectStats, loadForStats } from './shard-stats.ts';
 import { StampClock } from './stamp-clock.ts';
 import { Turns } from './turns.ts';
 
 export class Shard {
   /** For readers on this node, whoever leads. */
   readonly reads: ReplicaReads;
+  readonly retained: RetainedReads;
   readonly #options: ShardOptions;
   readonly #machine: Machine;
   readonly #loader: RecordLoader;
@@ -127,6 +130,8 @@ export class Shard {
     });
     this.#applier = this.#newApplier(point);
     this.reads = { applier: this.#applier, payloads: this.#payloads, log };
+    const parts = { machine: this.#machine, loader: this.#loader, ...this.reads };
+    this.retained = new RetainedReads({ ...parts, lead: () => this.#serving });
     this.#housekeeping = options.runs === undefined ? undefined : this.#keeping(options.runs);
     this.#checkpointTimes = new CheckpointTimes(limits, () => options.inReserve());
     this.#checkpoints = new Checkpoints(
@@ -166,6 +171,7 @@ export class Shard {
         messages: this.#messages,
         logger,
         serving: () => this.#serving,
+        appended: (queueId) => this.retained.enqueued(queueId),
         wantsLess: (queueId) => this.#wantsLess(queueId),
         shardMap: (map) => this.#options.onShardMap?.(map),
       }),
@@ -210,7 +216,6 @@ export class Shard {
     return this.#serving !== undefined;
   }
 
-  /** Undefined: there is no such queue. */
   queueType(name: string): QueueDefinition['type'] | undefined {
     return this.#machine.queueNamed(name)?.definition.type;
   }
@@ -291,11 +296,7 @@ export class Shard {
 
   /** Also of queues that nobody has touched since the start, where there are few enough. */
   async statsOfAll(): Promise<Map<string, number>> {
-    const machine = this.#machine;
-    if (machine.queueCount <= STATS_QUEUES_MAX) {
-      const queueIds = [DELAYED_QUEUE, ...machine.queueIds()];
-      await this.#loader.until(() => queueIds.flatMap((queueId) => machine.queueKeys(queueId)));
-    }
+    await loadForStats(this.#machine, this.#loader);
     return this.stats();
   }
 
@@ -358,6 +359,7 @@ export class Shard {
       monotonicMs: () => clock.monotonicMs(),
       atBoundary: (action) => this.#atBoundary(action),
       ofMembers: this.#options.ofMembers,
+      retained: this.retained,
       stats: async () => encodeStats(await this.statsOfAll()),
       stop: () => this.stop(),
       isVolatile: this.#options.runs === undefined,
@@ -487,6 +489,7 @@ export class Shard {
     this.#failure = error instanceof Error ? error : new Error(String(error));
     this.#turns.stop();
     this.#applier.fail(this.#failure);
+    this.retained.fail(this.#failure);
     this.#housekeeping?.stop().catch(() => undefined);
     this.#leadership.fail(this.#failure);
     // Whoever is still opening the shard is told by the rejection.
@@ -495,6 +498,3 @@ export class Shard {
     this.#options.onFailure(this.#failure);
   }
 }
-
-/** Records looked at for eviction in one turn. */
-const EVICT_STEPS = 256;

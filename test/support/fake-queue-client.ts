@@ -32,6 +32,7 @@ import {
   type SettleRequest,
   type SettleWaiter,
 } from '../../src/broker/ports.ts';
+import type { RetainedSource } from '../../src/broker/retained-source.ts';
 import { type FakeConsumer, FakeQueue, type FakeMessage } from './fake-queue.ts';
 import { FakeSessionStore } from './fake-session-store.ts';
 import { QueueList } from './queue-list.ts';
@@ -58,6 +59,7 @@ export class FakeQueueClient implements QueueClient {
   readonly queues = new QueueList();
   version = 1;
   isShared = false;
+  retained: RetainedSource | undefined = undefined;
   /** Names that were looked for, in order. */
   readonly lookedUp: string[] = [];
   /** What a look finds; false: nobody could be asked. */
@@ -183,8 +185,9 @@ export class FakeQueueClient implements QueueClient {
     origin: Origin,
     waiter: EnqueueWaiter,
     tag: number,
-    key?: PublishKey,
+    wanted?: PublishKey | 'as-it-is',
   ): void {
+    const key = wanted === 'as-it-is' ? undefined : wanted;
     this.keys.push(key);
     const name = key === undefined ? undefined : nameOf(key);
     // A second publish of a key is told that it is stored, which it is.

@@ -235,10 +235,20 @@ export class Subscriptions {
     // Whose retained messages would they be (5.0 section 4.8.2)?
     if (share !== undefined) return;
     if (retainHandling === 2 || (retainHandling === 1 && !isNew)) return;
-    pending.begin.push(() => {
+    const replay = (): void => {
       const cursor = context.broker.retained(filter);
       const identifiers = identifier === 0 ? [] : [identifier];
       outbound.replay({ cursor, qos, identifiers, next: undefined });
+    };
+    pending.begin.push(() => {
+      const upToNow = context.broker.retainedUpToNow();
+      if (upToNow === undefined) {
+        replay();
+        return;
+      }
+      void upToNow.then(() => {
+        if (!this.#closed && session.subscriptions.has(topicFilter)) replay();
+      });
     });
   }
 

@@ -1,4 +1,4 @@
-/** What a connection does with the session that it claims; the store is a double that is told what to say. */
+/** What a connection does with the session that it claims, whatever the store says to it. */
 
 import { afterEach, describe, expect, test } from 'vitest';
 import {
