@@ -1,6 +1,6 @@
 /**
- * A JSON text by POST to a service, and its answer: for a bounded time, of bounded length. Redirects
- * are not followed. Never rejects; nothing of it is logged.
+ * A JSON text by POST to a service, and its answer: for a bounded time, of bounded length.
+ * Redirects are not followed. Never rejects; nothing of it is logged.
  */
 
 import { type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http';
