@@ -6,12 +6,13 @@
  * by that either). A failed store ends the process within a second with a code of its own.
  */
 
+import { accessSettings } from '../access-options.ts';
 import { AccessFileError } from '../access/lines.ts';
 import { AdminSocketError } from '../admin/socket.ts';
 import { type Config, isLoopback } from '../config/config.ts';
 import { RETAINED_QUEUE } from '../machine/definitions.ts';
 import { ListenError, type Listening, Node, StartGivenUp } from '../node.ts';
-import { accessSettings, logSettings, serverTlsSettings } from '../options.ts';
+import { logSettings, serverTlsSettings } from '../options.ts';
 import { PeerStartError } from '../peer-start-error.ts';
 import { ServerTlsError } from '../protocol/doors/server-tls.ts';
 import { startShards } from '../shard-threads.ts';
