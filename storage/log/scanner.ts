@@ -221,7 +221,7 @@ export class SegmentScanner {
       position: header.position,
       end: this.#position,
       fault: 'bad-payload',
-      zeroSector: this.#zeros.end() > header.zeroSectors,
+      zeroSector: this.#zeros.end() > header.zeroSectors && this.#zeros.unwritten > 0,
       cutByEnd,
       header,
     });

@@ -50,10 +50,16 @@ export class ZeroSectorCount {
   #openIsZero = false;
   #openTouched = false;
   #count = 0;
+  /** The first sector has bytes before the payload. */
+  #isFirstShared = false;
+  /** Undefined: the open one is the first. */
+  #firstIsZero: boolean | undefined;
 
   /** A payload begins at this file position. */
   begin(position: number): void {
     this.#position = position;
+    this.#isFirstShared = position % SECTOR_BYTES !== 0;
+    this.#firstIsZero = undefined;
     this.#openIsZero = true;
     this.#openTouched = false;
     this.#count = 0;
@@ -72,6 +78,7 @@ export class ZeroSectorCount {
       at = end;
       if (room > 0) break;
       if (zero) this.#count += 1;
+      this.#firstIsZero ??= zero;
       zero = true;
       room = SECTOR_BYTES;
     }
@@ -82,6 +89,19 @@ export class ZeroSectorCount {
 
   /** The count; the last sector may be touched in part. */
   end(): number {
-    return this.#count + (this.#openTouched && this.#openIsZero ? 1 : 0);
+    return this.#count + (this.#isOpenZero ? 1 : 0);
+  }
+
+  /**
+   * Of these, those that may never have been written: not the one that the header of the payload
+   * ends in, which was written with that.
+   */
+  get unwritten(): number {
+    const isFirst = this.#isFirstShared && (this.#firstIsZero ?? this.#isOpenZero);
+    return this.end() - (isFirst ? 1 : 0);
+  }
+
+  get #isOpenZero(): boolean {
+    return this.#openTouched && this.#openIsZero;
   }
 }

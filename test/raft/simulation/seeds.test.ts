@@ -36,6 +36,10 @@ describe('a seed', { timeout: PATIENCE_MS }, () => {
 });
 
 describe('no check is violated', { timeout: PATIENCE_MS }, () => {
+  it('where a bit of the last hard state went bad, which was taken for a power cut', async () => {
+    await allHold(55_597, 1);
+  });
+
   it('by the whole host over the storage engine', async () => {
     const counters = await allHold(1, 3);
     for (const seen of ['elections', 'confirmed', 'reads']) {

@@ -102,6 +102,18 @@ describe('a bad batch at or above the mark', () => {
     ]);
   });
 
+  test('zeros in the sector that its header ends in are no torn write: it was written', () => {
+    const image = new SegmentImage();
+    image.add();
+    const last = image.add({ hardState: { term: 2, vote: '' } });
+    expect(Math.floor(last.position / 512)).toBe(Math.floor((last.end - 1) / 512));
+    // One bit of it would do: the term is all that is not zero.
+    image.patch(last.position + 80, new Uint8Array(last.end - last.position - 80));
+    const decision = recover([image]);
+    expect(decision.cut).toBeUndefined();
+    expect(decision.faulty).toMatchObject([{ fault: 'bad-payload', hardStateUnsure: true }]);
+  });
+
   test('one zero sector more than the header counts is torn', () => {
     const mixed = new Uint8Array(3000).fill(9);
     mixed.fill(0, 0, 1200);

@@ -31,6 +31,21 @@ test('zero sectors are counted as a plain count does, in whatever pieces the byt
   );
 });
 
+test('a sector that it shares with what stands before it was written, zeros or not', () => {
+  const count = new ZeroSectorCount();
+  const zeros = new Uint8Array(2 * SECTOR_BYTES);
+  const counted = (position: number, length: number): number[] => {
+    count.begin(position);
+    count.add(zeros, 0, length);
+    return [count.end(), count.unwritten];
+  };
+  expect(counted(80, 8)).toEqual([1, 0]);
+  expect(counted(80, SECTOR_BYTES - 80)).toEqual([1, 0]);
+  expect(counted(80, SECTOR_BYTES)).toEqual([2, 1]);
+  expect(counted(SECTOR_BYTES, 8)).toEqual([1, 1]);
+  expect(counted(80, 0)).toEqual([0, 0]);
+});
+
 function plainCount(bytes: Uint8Array, position: number): number {
   const sectors = new Map<number, boolean>();
   for (const [nth, byte] of bytes.entries()) {
