@@ -7,6 +7,8 @@
  */
 
 import type { Access } from './access/access.ts';
+import { CALLOUT_OUTCOMES } from './access/callout.ts';
+import { TOKEN_REFUSALS } from './access/tokens.ts';
 import type { MemoryBroker } from './broker/broker.ts';
 import type { Figures, OpsSources, Stage } from './ops/figures.ts';
 import { OpsListener } from './ops/ops-listener.ts';
@@ -123,13 +125,23 @@ function nodeFigures(watched: Watched | undefined): Figures {
   return figures;
 }
 
-function addAccess(figures: Map<string, number>, { counters, waiting }: Access): void {
+function addAccess(figures: Map<string, number>, access: Access): void {
+  const { counters, waiting, refusedTokens } = access;
   figures.set('access-refused/bad-credentials', counters.badCredentials);
   figures.set('access-refused/not-authorized', counters.notAuthorized);
   figures.set('access-refused/busy', counters.busy);
   for (const [action, denied] of Object.entries(counters.denied)) {
     figures.set(`access-denied/${action}`, denied);
   }
+  for (const why of TOKEN_REFUSALS) {
+    figures.set(`access-token-refused/${why}`, refusedTokens?.[why] ?? 0);
+  }
+  const { logins } = access;
+  for (const outcome of CALLOUT_OUTCOMES) {
+    figures.set(`access-callout/${outcome}`, logins?.callout.counters[outcome] ?? 0);
+  }
+  figures.set('access-callout/remembered', logins?.remembered ?? 0);
+  figures.set('access/callout-waiting', logins?.callout.waiting ?? 0);
   figures.set('access/withheld', counters.withheld);
   figures.set('access/waiting', waiting);
 }

@@ -8,6 +8,7 @@
  */
 
 import { resolve } from 'node:path';
+import { accessSettings } from './access-options.ts';
 import { Access } from './access/access.ts';
 import type { ClusterAdmin } from './admin/cluster-port.ts';
 import { AdminServer } from './admin/server.ts';
@@ -23,7 +24,6 @@ import { NodeWatch } from './node-watch.ts';
 import {
   type DoorSettings,
   type ShardSettings,
-  accessSettings,
   adminOptions,
   brokerOptions,
   mqttDoors,

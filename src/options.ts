@@ -6,7 +6,6 @@
 import { join, resolve } from 'node:path';
 import { ADMIN_DEFAULTS } from './admin/limits.ts';
 import type { AdminServerOptions } from './admin/server.ts';
-import type { AccessSettings } from './access/access.ts';
 import {
   CATCH_ALL_QUEUE,
   type Config,
@@ -277,25 +276,6 @@ export function serverTlsSettings({ server }: Config): ServerTlsSettings | undef
     identity: tls.identity,
     minVersion: tls.min_version,
     ciphers: tls.ciphers === '' ? undefined : tls.ciphers,
-  };
-}
-
-/** Undefined: there are no users, and whoever is in may do everything. */
-export function accessSettings(config: Config): AccessSettings | undefined {
-  const { access, server, allow_anonymous: anonymous } = config;
-  if (access.rules_file === '') return undefined;
-  const { tls, wss } = server.mqtt;
-  const shown = [tls, wss].some((door) => door.client_certificates !== 'off');
-  return {
-    files: {
-      users: access.users_file === '' ? undefined : resolve(access.users_file),
-      rules: resolve(access.rules_file),
-    },
-    anonymous,
-    certificateUsers: access.certificate_users && shown,
-    maxAtATime: access.max_password_checks,
-    maxWaiting: access.max_waiting_checks,
-    maxRemembered: access.max_remembered_passwords,
   };
 }
 

@@ -5,14 +5,16 @@
 
 import { describe, expect, it } from 'vitest';
 import { LOG_LIMITS } from '#storage';
+import { accessSettings } from '../src/access-options.ts';
+import { KEY_TYPES, SECRET_BYTES } from '../src/access/token-keys.ts';
 import { BROKER_DEFAULTS } from '../src/broker/broker.ts';
 import { type Config, parseConfig } from '../src/config/config.ts';
 import { KEYS } from '../src/config/keys.ts';
 import type { Key, Leaf, SectionKey } from '../src/config/schema.ts';
+import { PUBLIC_ALGORITHMS, SECRET_ALGORITHMS } from '../src/config/token-keys.ts';
 import { defaultDefinition } from '../src/machine/default-definition.ts';
 import { QUEUE_TYPES, definitionProblem } from '../src/machine/definitions.ts';
 import {
-  accessSettings,
   adminOptions,
   brokerOptions,
   logSettings,
@@ -69,6 +71,7 @@ function others({ path, key }: Named): string[] {
   switch (key.kind) {
     case 'text':
       if (path.endsWith('.path')) return ['/another'];
+      if (path.endsWith('_url')) return ['https://another.example/x'];
       return path.endsWith('.start') ? ['first', 'last', '7'] : ['another'];
     case 'choice':
       return key.choices.filter((name) => name !== key.fallback);
@@ -81,6 +84,7 @@ function others({ path, key }: Named): string[] {
     case 'address':
       return ['127.0.0.1:1', '[::1]:1883'];
     case 'texts':
+      if (path.endsWith('.algorithms')) return ["['ES256', 'RS256']"];
       if (path.endsWith('.crl')) return ["['a.crl', 'b.crl']"];
       return path.endsWith('.origins')
         ? ["['https://example.com', '*']"]
@@ -135,8 +139,16 @@ const SERVER = KEYS.keys.server.keys;
 
 const USERS = 'access={users_file: u, rules_file: r}';
 
+const JWT = 'access.jwt={public_key_file: p, algorithms: [RS256]}';
+
+const CALLOUT = 'access.callout={login_url: "https://a.b/c"}';
+
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   ...eachOf('access', KEYS.keys.access, [USERS]),
+  ...eachOf('access.jwt', KEYS.keys.access.keys.jwt, [USERS, JWT]),
+  'access.jwt.secret_file': [USERS, 'access.jwt={secret_file: s, algorithms: [HS256]}'],
+  'access.jwt.jwks_file': [USERS, 'access.jwt={jwks_file: j, algorithms: [RS256]}'],
+  ...eachOf('access.callout', KEYS.keys.access.keys.callout, [USERS, CALLOUT]),
   'access.users_file': ['access.rules_file=r', 'allow_anonymous=true'],
   'access.rules_file': ['allow_anonymous=true'],
   'access.certificate_users': [USERS, ...TLS, 'server.mqtt.tls.client_certificates=optional'],
@@ -319,5 +331,12 @@ describe('the defaults of the file are those of the parts', () => {
     for (const [name, value] of Object.entries(numbers)) {
       expect(value, name).toBe(LOG_LIMITS[name as keyof typeof LOG_LIMITS].default);
     }
+  });
+});
+
+describe('access.jwt.algorithms', () => {
+  it('are those that there are keys for', () => {
+    expect(SECRET_ALGORITHMS).toEqual(Object.keys(SECRET_BYTES));
+    expect(PUBLIC_ALGORITHMS).toEqual(Object.keys(KEY_TYPES));
   });
 });

@@ -75,8 +75,11 @@ function connectPacket(clientId: string, { version = 4, expirySeconds }: Hello):
   return packet(0x10, Buffer.concat([...fields, utf8(clientId)]));
 }
 
-/** Sends CONNECT over an open socket; rejects when it is refused, or closed before the answer. */
-export async function greet(socket: Socket, clientId: string, hello: Hello = {}): Promise<void> {
+/**
+ * Sends CONNECT over an open socket; rejects when it is refused, or closed before the answer. True:
+ * its session is present.
+ */
+export async function greet(socket: Socket, clientId: string, hello: Hello = {}): Promise<boolean> {
   const handshake = new Handshake(socket);
   const answer = await handshake.exchange(connectPacket(clientId, hello), wholePacket);
   if (answer[0] !== 0x20 || answer[3] !== 0) {
@@ -84,6 +87,7 @@ export async function greet(socket: Socket, clientId: string, hello: Hello = {})
   }
   const early = handshake.end();
   if (early.length > 0) socket.unshift(early);
+  return answer[2] === 1;
 }
 
 export async function connectMqtt(

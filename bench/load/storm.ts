@@ -16,6 +16,8 @@ import { BEGUN } from './steady.ts';
 export interface StormRun {
   readonly port: number;
   readonly clients: number;
+  /** Sessions that are kept: who has one again does not subscribe. */
+  readonly kept: boolean;
 }
 
 export interface StormResult extends RunResult {
@@ -32,12 +34,12 @@ const RETRY_SPREAD_MS = 100;
 const AT_ONCE = 200;
 
 class Client {
-  readonly #port: number;
+  readonly #run: StormRun;
   readonly #nth: number;
   readonly #storm: Storm;
 
-  constructor(port: number, nth: number, storm: Storm) {
-    this.#port = port;
+  constructor(run: StormRun, nth: number, storm: Storm) {
+    this.#run = run;
     this.#nth = nth;
     this.#storm = storm;
   }
@@ -45,7 +47,7 @@ class Client {
   /** Resolves when it is subscribed; comes back by itself from then on. */
   async connect(): Promise<void> {
     for (;;) {
-      const socket = await openSocket(this.#port).catch(() => undefined);
+      const socket = await openSocket(this.#run.port).catch(() => undefined);
       if (socket !== undefined) {
         const acceptedAt = performance.now();
         const isIn = await this.#enter(socket);
@@ -63,16 +65,22 @@ class Client {
     const closed = new Promise<false>((resolve) => {
       socket.once('close', () => resolve(false));
     });
-    const entered = greet(socket, `storm-${this.#nth}`)
-      .then(() => subscribeMqtt(socket, { filter: `storm/${this.#nth}`, qos: 1 }))
-      .then(() => true)
-      .catch(() => false);
+    const entered = this.#greet(socket).catch(() => false);
     if (!(await Promise.race([entered, closed]))) {
       socket.destroy();
       return false;
     }
     void closed.then(() => this.#storm.lost(this));
     return true;
+  }
+
+  async #greet(socket: Socket): Promise<boolean> {
+    const { kept } = this.#run;
+    const hello = kept ? ({ version: 5, expirySeconds: 3600 } as const) : {};
+    const isPresent = await greet(socket, `storm-${this.#nth}`, hello);
+    const wish = { filter: `storm/${this.#nth}`, qos: 1 } as const;
+    if (!isPresent) await subscribeMqtt(socket, kept ? { ...wish, version: 5 } : wish);
+    return isPresent || !kept || !this.#storm.hasBegun;
   }
 }
 
@@ -92,6 +100,10 @@ class Storm {
     this.over = new Promise((resolve) => {
       this.#isOver = resolve;
     });
+  }
+
+  get hasBegun(): boolean {
+    return this.#hasBegun;
   }
 
   begin(): void {
@@ -132,7 +144,7 @@ class Storm {
 
 export async function storm(run: StormRun): Promise<StormResult> {
   const whole = new Storm(run.clients);
-  const clients = Array.from({ length: run.clients }, (_, nth) => new Client(run.port, nth, whole));
+  const clients = Array.from({ length: run.clients }, (_, nth) => new Client(run, nth, whole));
   for (let from = 0; from < clients.length; from += AT_ONCE) {
     await Promise.all(clients.slice(from, from + AT_ONCE).map((client) => client.connect()));
   }

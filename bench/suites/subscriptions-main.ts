@@ -39,6 +39,7 @@ const NO_QUEUES: QueueDirectory = {
   takeChanged: () => [],
   count: 0,
   sessionCount: 0,
+  internalCount: 0,
   get: () => undefined,
   [Symbol.iterator]: () => [].values(),
 };

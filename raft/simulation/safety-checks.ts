@@ -293,7 +293,7 @@ export class SafetyChecks {
     kept.view = view;
     if (view.leads && before?.leads === true) this.#counts(node, before, view);
     if (!kept.isInstalling && view.start <= kept.log.start) kept.committed = view.committed;
-    this.#commits(node, view, before?.committed ?? 0);
+    this.#commits(node, view, before);
   }
 
   #goesOn(node: string, before: ReplicaView, view: ReplicaView): void {
@@ -362,8 +362,9 @@ export class SafetyChecks {
     }
   }
 
-  #commits(node: string, view: ReplicaView, from: number): void {
+  #commits(node: string, view: ReplicaView, before: ReplicaView | undefined): void {
     const { log } = this.#kept(node);
+    const from = before?.committed ?? 0;
     // A state takes the place of this log: what it says now is looked at when it starts again.
     if (view.start > log.start) return;
     for (let index = Math.max(from + 1, log.start); index <= view.committed; index += 1) {
@@ -377,18 +378,23 @@ export class SafetyChecks {
         violation('cursors in order', `${node} commits ${index}, which is not in its log`);
       }
       this.#committed.push({ ...entry, byTerm: view.term });
-      this.#onQuorum(node, view, entry);
+      this.#onQuorum(node, [view.voters, before?.voters ?? view.voters], entry);
     }
   }
 
-  #onQuorum(node: string, view: ReplicaView, entry: MirrorEntry): void {
-    const holders = view.voters.filter((voter) => {
+  /**
+   * By the voters of now, or of before the event: within one it may be committed first, and then
+   * the configuration changed.
+   */
+  #onQuorum(node: string, [now, before]: readonly [Voters, Voters], entry: MirrorEntry): void {
+    const isHeld = (voter: string): boolean => {
       const kept = this.#replicas.get(voter);
       return isDurableOn(kept?.log, entry) || isDurableOn(kept?.former, entry);
-    });
-    if (holders.length > view.voters.length / 2) return;
+    };
+    const isQuorum = (voters: Voters): boolean => voters.filter(isHeld).length > voters.length / 2;
+    if (isQuorum(now) || (before !== now && isQuorum(before))) return;
     const text = `${node} commits entry ${entry.index} of term ${entry.term}, which is durable on `;
-    const where = `[${holders.join(' ')}] of [${view.voters.join(' ')}]`;
+    const where = `[${now.filter(isHeld).join(' ')}] of [${now.join(' ')}]`;
     violation('committed is durable on a quorum', text + where);
   }
 
@@ -400,16 +406,22 @@ export class SafetyChecks {
     violation('committed is immutable', text);
   }
 
-  /** What is dropped or replaced, from the first index on, was never committed. */
+  /**
+   * What is dropped or replaced, from the first index on, was never committed. Who has not heard of
+   * the term that committed it may drop it by the word of an earlier leader, whose message was long
+   * on its way: it was not counted.
+   */
   #drops(node: string, firstIndex: number, entries: readonly MirrorEntry[]): void {
-    const { log, writtenTailLost } = this.#kept(node);
+    const { log, writtenTailLost, view, term } = this.#kept(node);
+    const termBefore = view?.term ?? term;
     for (let index = firstIndex; index <= Math.min(log.last, this.committed); index += 1) {
       // Who remembers that its end was lost may cut what it cannot read there.
       if (writtenTailLost && log.at(index)?.term === UNKNOWN_TERM) continue;
       const held = log.everAt(index);
       const instead = entries[index - firstIndex];
       // An entry that differs from what was committed has to go.
-      if (held?.term === this.#committed[index - 1]?.term) {
+      const { term: wanted, byTerm } = this.#committed[index - 1] as Committed;
+      if (held?.term === wanted && termBefore >= byTerm) {
         this.#keepsCommitted(node, index, instead);
       }
     }

@@ -11,9 +11,11 @@ import type { Logger } from '../telemetry/logger.ts';
 import { type AccessCounters, Denials } from './denials.ts';
 import { AccessFileError } from './lines.ts';
 import { type PasswordCheckLimits, PasswordChecks } from './password-checks.ts';
-import { type Identity, Policy, type PolicyFiles } from './policy.ts';
+import { type LoginSettings, Logins } from './logins.ts';
+import { type Granted, type Identity, Policy, type PolicyFiles } from './policy.ts';
 import { type Admitted, Rights, type RightsSource } from './rights.ts';
 import { type Action, type OwnRule, decidingRule } from './rules.ts';
+import { type TokenRefusal, type TokenSettings, Tokens, isToken } from './tokens.ts';
 
 export interface AccessSettings extends PasswordCheckLimits {
   readonly files: PolicyFiles;
@@ -21,6 +23,14 @@ export interface AccessSettings extends PasswordCheckLimits {
   readonly anonymous: boolean;
   /** Whether the name of a certificate is a user, who needs no password. */
   readonly certificateUsers: boolean;
+  /** Undefined: there are none; else `files` names their keys. */
+  readonly tokens?: TokenSettings | undefined;
+  /** Undefined: no service is asked; else `files` names its secrets. */
+  readonly logins?: LoginSettings | undefined;
+  /** Milliseconds of a clock that never goes back. */
+  readonly now?: () => number;
+  /** Milliseconds of the wall clock, by which tokens end. */
+  readonly wallNow?: () => number;
 }
 
 /** Who a client says it is. */
@@ -40,15 +50,21 @@ export type Admission =
 
 /** Clients whose rules are kept for questions about what they published. */
 const PUBLISHERS_KEPT_MAX = 1000;
+/** Clients with a token that gave groups or rights, of which that is known when they are gone. */
+const GRANTED_KEPT_MAX = 10_000;
 
 export class Access implements RightsSource {
   readonly #settings: AccessSettings;
   readonly #log: Logger;
   readonly #checks: PasswordChecks;
+  readonly #tokens: Tokens | undefined;
+  readonly #logins: Logins | undefined;
   readonly #denials: Denials;
   readonly #listeners: (() => void)[] = [];
   /** By user and client id. */
   readonly #publishers = new Map<string, readonly OwnRule[]>();
+  /** What the token of each said, by user and client id; the last ones to come in. */
+  readonly #granted = new Map<string, Granted>();
   #policy: Policy;
   #version = 1;
 
@@ -57,7 +73,10 @@ export class Access implements RightsSource {
     this.#log = log;
     this.#policy = policy;
     this.#checks = new PasswordChecks(settings);
-    this.#denials = new Denials(log, () => performance.now());
+    this.#tokens = settings.tokens && new Tokens(settings.tokens, settings);
+    const { now = () => performance.now() } = settings;
+    this.#logins = settings.logins && new Logins(settings.logins, now);
+    this.#denials = new Denials(log, now);
   }
 
   /** Rejects with an `AccessFileError`. */
@@ -78,9 +97,23 @@ export class Access implements RightsSource {
     return this.#denials.counters;
   }
 
-  /** Password checks that wait for their turn. */
+  /** Checks of passwords and tokens that wait for their turn. */
   get waiting(): number {
-    return this.#checks.waiting;
+    return this.#checks.waiting + (this.#tokens?.waiting ?? 0);
+  }
+
+  /** Undefined: no service is asked. */
+  get logins(): Logins | undefined {
+    return this.#logins;
+  }
+
+  /** Tokens that were refused, by why; undefined: there are none. */
+  get refusedTokens(): Readonly<Record<TokenRefusal, number>> | undefined {
+    return this.#tokens?.refused;
+  }
+
+  wallNow(): number {
+    return this.#settings.wallNow?.() ?? Date.now();
   }
 
   /** Hears of each new policy. */
@@ -104,23 +137,32 @@ export class Access implements RightsSource {
     this.#policy = policy;
     this.#version++;
     this.#publishers.clear();
+    this.#logins?.forget();
     const { users, rules } = policy;
     this.#log.info({ users: users.size, rules: rules.length }, 'users and rules were read again');
     for (const listener of this.#listeners) listener();
   }
 
-  /** At once, unless a password must be checked. Never rejects. */
+  /**
+   * The first source that is about the claim decides alone: a certificate, a token, the users file,
+   * a service, no name at all. At once, unless something must be computed or asked. Never rejects.
+   */
   admit(claim: Claim): Admission | Promise<Admission> {
     const { user, certificate, clientId } = claim;
     const { certificateUsers, anonymous } = this.#settings;
     if (certificate !== undefined && certificateUsers) {
       // It speaks for one: another name beside it is nobody's.
       if (user !== undefined && user !== certificate) return this.#refuse('bad-credentials');
-      return this.#admitted({ user: certificate, clientId, password: undefined });
+      return this.#admitted({ user: certificate, clientId, proof: undefined });
     }
-    if (user !== undefined) return this.#checkPassword(claim, user);
+    const token = this.#tokens && tokenOf(claim, this.#tokens.settings);
+    if (token !== undefined) return this.#checkToken(claim, token);
+    if (user !== undefined) {
+      const isKnown = this.#logins === undefined || this.#policy.users.has(user);
+      return isKnown ? this.#checkPassword(claim, user) : this.#askService(claim, user);
+    }
     if (!anonymous) return this.#refuse('not-authorized');
-    return this.#admitted({ user: undefined, clientId, password: undefined });
+    return this.#admitted({ user: undefined, clientId, proof: undefined });
   }
 
   async #checkPassword(
@@ -136,7 +178,55 @@ export class Access implements RightsSource {
     if (answer === 'wrong' || word === undefined || word !== verifier?.word) {
       return this.#refuse('bad-credentials');
     }
-    return this.#admitted({ user, clientId, password: word });
+    return this.#admitted({ user, clientId, proof: { kind: 'password', word } });
+  }
+
+  async #askService(
+    { clientId, password = new Uint8Array(0), isGone }: Claim,
+    user: string,
+  ): Promise<Admission> {
+    const { calloutSecrets } = this.#policy;
+    if (this.#logins === undefined || calloutSecrets === undefined) return this.#refuse('busy');
+    const answer = await this.#logins.ask({ user, password, clientId, isGone }, calloutSecrets);
+    if (answer === 'failed') return this.#refuse('busy');
+    // The users file may have it by now, and comes first.
+    if (answer.result !== 'allow' || this.#policy.users.has(user)) {
+      return this.#refuse('bad-credentials');
+    }
+    const granted = { groups: answer.groups, rules: [] };
+    this.#keepGranted({ user, clientId }, granted);
+    return this.#admitted({ user, clientId, proof: { kind: 'service', granted } });
+  }
+
+  async #checkToken(claim: Claim, text: string): Promise<Admission> {
+    const { tokenKeys } = this.#policy;
+    if (this.#tokens === undefined || tokenKeys === undefined) return this.#refuse('busy');
+    const { clientId, isGone } = claim;
+    const token = await this.#tokens.judge(text, tokenKeys, { nowMs: this.wallNow(), isGone });
+    if (token === 'busy') return this.#refuse('busy');
+    if (token === 'wrong') return this.#refuse('bad-credentials');
+    const { from, checkUserName } = this.#tokens.settings;
+    const other = from === 'password' && checkUserName ? claim.user : undefined;
+    // There may be other keys by now.
+    const isKnown = this.#policy.tokenKeys?.has(token.keyId) === true;
+    if (!isKnown || (other !== undefined && other !== token.user)) {
+      return this.#refuse('bad-credentials');
+    }
+    this.#keepGranted({ user: token.user, clientId }, token);
+    return this.#admitted({ user: token.user, clientId, proof: { kind: 'token', token } });
+  }
+
+  /** For questions about what it published, when it may be gone. */
+  #keepGranted(identity: Identity, granted: Granted): void {
+    const key = identityKey(identity);
+    this.#publishers.delete(key);
+    this.#granted.delete(key);
+    if (this.#granted.size >= GRANTED_KEPT_MAX) {
+      const [oldest = ''] = this.#granted.keys();
+      this.#granted.delete(oldest);
+    }
+    const { groups, rules } = granted;
+    if (groups.size > 0 || rules.length > 0) this.#granted.set(key, { groups, rules });
   }
 
   #admitted(admitted: Admitted): Admission {
@@ -174,17 +264,28 @@ export class Access implements RightsSource {
   #isKnown({ user }: Identity): boolean {
     const { anonymous, certificateUsers } = this.#settings;
     if (user === undefined) return anonymous;
-    return certificateUsers || this.#policy.users.has(user);
+    const isFromElsewhere = this.#tokens !== undefined || this.#logins !== undefined;
+    return certificateUsers || isFromElsewhere || this.#policy.users.has(user);
   }
 
   #decides({ user, clientId }: Identity, action: Action, topic: string): boolean {
-    const key = JSON.stringify([user ?? null, clientId]);
+    const key = identityKey({ user, clientId });
     let own = this.#publishers.get(key);
     if (own === undefined) {
       if (this.#publishers.size >= PUBLISHERS_KEPT_MAX) this.#publishers.clear();
-      own = this.#policy.rulesOf({ user, clientId });
+      own = this.#policy.rulesOf({ user, clientId, granted: this.#granted.get(key) });
       this.#publishers.set(key, own);
     }
     return decidingRule(own, action, topic)?.allow === true;
   }
+}
+
+function identityKey({ user, clientId }: Identity): string {
+  return JSON.stringify([user ?? null, clientId]);
+}
+
+/** Undefined: it has none, and is judged by what else it has. */
+function tokenOf({ user, password }: Claim, { from }: TokenSettings): string | undefined {
+  const text = from === 'user_name' ? user : password && Buffer.from(password).toString('latin1');
+  return text !== undefined && isToken(text) ? text : undefined;
 }

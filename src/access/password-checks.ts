@@ -10,11 +10,10 @@
  */
 
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { Gate, type GateLimits } from './gate.ts';
 import { PASSWORD_BYTES_MAX, type Verifier, isRight } from './verifier.ts';
 
-export interface PasswordCheckLimits {
-  readonly maxAtATime: number;
-  readonly maxWaiting: number;
+export interface PasswordCheckLimits extends GateLimits {
   /** Passwords that are known again. */
   readonly maxRemembered: number;
 }
@@ -31,15 +30,15 @@ export class PasswordChecks {
   readonly #secret = randomBytes(32);
   /** By user: of the verifier and the password. */
   readonly #remembered = new Map<string, Buffer>();
-  readonly #waiting: (() => void)[] = [];
-  #running = 0;
+  readonly #gate: Gate;
 
   constructor(limits: PasswordCheckLimits) {
     this.#limits = limits;
+    this.#gate = new Gate(limits);
   }
 
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#gate.waiting;
   }
 
   /** `verifier` undefined: no such user, or one without a password; `others`: who is there. */
@@ -53,7 +52,7 @@ export class PasswordChecks {
     if (verifier !== undefined && this.#isKnown(user, verifier, password)) return 'right';
     const against = verifier ?? this.#decoy(user, others);
     if (against === undefined) return 'wrong';
-    if (!(await this.#enter())) return 'busy';
+    if (!(await this.#gate.enter())) return 'busy';
     try {
       if (isGone()) return 'busy';
       const isSame = await isRight(against, password);
@@ -62,28 +61,10 @@ export class PasswordChecks {
       // No memory for it now.
       return 'busy';
     } finally {
-      this.#leave();
+      this.#gate.leave();
     }
     this.#remember(user, verifier, password);
     return 'right';
-  }
-
-  /** False: too many wait. */
-  async #enter(): Promise<boolean> {
-    if (this.#running < this.#limits.maxAtATime) {
-      this.#running++;
-      return true;
-    }
-    if (this.#waiting.length >= this.#limits.maxWaiting) return false;
-    await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    return true;
-  }
-
-  /** The place goes to the next one as it is. */
-  #leave(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#running--;
-    else next();
   }
 
   #isKnown(user: string, verifier: Verifier, password: Uint8Array): boolean {

@@ -5,8 +5,9 @@
  * publish is asked for each message, so some verdicts are kept: the last one, and a few by topic.
  */
 
-import type { Policy } from './policy.ts';
+import type { Granted, Policy } from './policy.ts';
 import { type Action, type OwnRule, decidingRule } from './rules.ts';
+import type { Token } from './tokens.ts';
 
 /** Topics whose verdict is kept, for a connection. */
 const KEPT_MAX = 64;
@@ -16,39 +17,75 @@ const KEPT_TOPIC_MAX = 128;
 /** What all rights come from. */
 export interface RightsSource {
   readonly policy: Policy;
+  /** Milliseconds of the wall clock. */
+  wallNow(): number;
   denied(rights: Rights, action: Action, topic: string): void;
 }
 
 export interface Admitted {
   readonly user: string | undefined;
   readonly clientId: string;
-  /** The word of the password it came in with; undefined: it came in without. */
-  readonly password: string | undefined;
+  /** By what it came in; undefined: by a certificate, or by nothing. */
+  readonly proof: Proof | undefined;
 }
+
+export type Proof =
+  | {
+      readonly kind: 'password';
+      /** As in the users file. */
+      readonly word: string;
+    }
+  | { readonly kind: 'token'; readonly token: Token }
+  | { readonly kind: 'service'; readonly granted: Granted };
 
 export class Rights {
   readonly user: string | undefined;
   readonly clientId: string;
   readonly #source: RightsSource;
-  readonly #password: string | undefined;
+  readonly #proof: Proof | undefined;
   #policy: Policy | undefined;
   #own: readonly OwnRule[] = [];
   #lastTopic = '';
   #lastVerdict = false;
   #verdicts: Map<string, boolean> | undefined;
 
-  constructor(source: RightsSource, { user, clientId, password }: Admitted) {
+  constructor(source: RightsSource, { user, clientId, proof }: Admitted) {
     this.user = user;
     this.clientId = clientId;
     this.#source = source;
-    this.#password = password;
+    this.#proof = proof;
   }
 
-  /** Its user is gone, or has another password: it would not be let in as it was. */
+  /** What its token or a service says beside the files. */
+  get granted(): Granted | undefined {
+    switch (this.#proof?.kind) {
+      case 'token':
+        return this.#proof.token;
+      case 'service':
+        return this.#proof.granted;
+      default:
+        return undefined;
+    }
+  }
+
+  /**
+   * It would not be let in as it was: its user is gone or has another password, or the key of its
+   * token is gone.
+   */
   get isRevoked(): boolean {
-    if (this.#password === undefined || this.user === undefined) return false;
-    const user = this.#source.policy.users.get(this.user);
-    return user?.password?.word !== this.#password;
+    const { policy } = this.#source;
+    const proof = this.#proof;
+    if (proof === undefined || this.user === undefined) return false;
+    if (proof.kind === 'token') return policy.tokenKeys?.has(proof.token.keyId) !== true;
+    // The users file comes before the service.
+    if (proof.kind === 'service') return policy.users.has(this.user);
+    return policy.users.get(this.user)?.password?.word !== proof.word;
+  }
+
+  /** The time of its token is over. */
+  get hasEnded(): boolean {
+    const proof = this.#proof;
+    return proof?.kind === 'token' && this.#source.wallNow() >= proof.token.endsAtMs;
   }
 
   /** A denial is counted and told. `topic` of `consume` and `declare` is `$queue/<name>`. */

@@ -173,7 +173,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       definitionOf: (name) => autoQueue?.(name),
       mayDeclare: (origin, name) => access?.mayDeclare(origin, name) !== false,
       maxQueues: settings.maxQueues,
-      queueCount: () => queues.queues.count - queues.queues.sessionCount,
+      queueCount: () => queues.queues.count - queues.queues.internalCount,
       queue: (name) => this.queue(name),
       declare: (definition) => queues.admin.declare(definition),
       refresh: () => this.#readQueues(),

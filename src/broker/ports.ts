@@ -119,6 +119,8 @@ export interface QueueDirectory extends Iterable<QueueInfo> {
   readonly count: number;
   /** Those of them that are of durable sessions. */
   readonly sessionCount: number;
+  /** Those, and that of retained messages: of the broker itself. */
+  readonly internalCount: number;
   get(queueId: QueueId): QueueInfo | undefined;
   named(name: string): QueueInfo | undefined;
   /**

@@ -6,12 +6,13 @@
  * by that either). A failed store ends the process within a second with a code of its own.
  */
 
+import { accessSettings } from '../access-options.ts';
 import { AccessFileError } from '../access/lines.ts';
 import { AdminSocketError } from '../admin/socket.ts';
 import { type Config, isLoopback } from '../config/config.ts';
 import { RETAINED_QUEUE } from '../machine/definitions.ts';
 import { ListenError, type Listening, Node, StartGivenUp } from '../node.ts';
-import { accessSettings, logSettings, serverTlsSettings } from '../options.ts';
+import { logSettings, serverTlsSettings } from '../options.ts';
 import { PeerStartError } from '../peer-start-error.ts';
 import { ServerTlsError } from '../protocol/doors/server-tls.ts';
 import { startShards } from '../shard-threads.ts';
@@ -162,8 +163,7 @@ const QUEUES_TOLD_MAX = 10;
 function queuesTold({ queues }: Node): string {
   const names: string[] = [];
   // Those of sessions and of retained messages are the broker's own.
-  const isRetained = queues.named(RETAINED_QUEUE) !== undefined;
-  const count = queues.count - queues.sessionCount - (isRetained ? 1 : 0);
+  const count = queues.count - queues.internalCount;
   for (const { name, type } of queues) {
     if (names.length === Math.min(count, QUEUES_TOLD_MAX)) break;
     if (type !== 'session' && name !== RETAINED_QUEUE) names.push(name);

@@ -2,7 +2,9 @@
  * The configuration keys of users and rights (docs/access.md). Part of the one table in `keys.ts`.
  */
 
+import { callout } from './callout-keys.ts';
 import { onOff, section, text, whole } from './schema.ts';
+import { jwt } from './token-keys.ts';
 
 function pathProblem(path: string): string | undefined {
   return path.includes('\0') ? 'is not a path' : undefined;
@@ -10,7 +12,7 @@ function pathProblem(path: string): string | undefined {
 
 export const access = section(
   'Who may come in, and what they may do (docs/access.md). With `rules_file`, what no rule ' +
-    'allows is denied, and without a user name nobody comes in. On SIGHUP both files are read ' +
+    'allows is denied, and without a user name nobody comes in. On SIGHUP the files are read ' +
     'again, and taken as a whole or not at all.',
   {
     users_file: text({
@@ -33,10 +35,13 @@ export const access = section(
         'for which no password is asked.',
       fallback: true,
     }),
+    jwt,
+    callout,
     max_password_checks: whole({
       about:
         'Passwords that are checked at a time. Each takes a thread of four, which the disk needs ' +
-        'too, and the memory that its parameters say (16 MiB with those of `fluxmq user add`).',
+        'too, and the memory that its parameters say (16 MiB with those of `fluxmq user add`). ' +
+        'As many tokens are checked beside them.',
       fallback: 2,
       min: 1,
       max: 64,

@@ -1,5 +1,6 @@
 /** What no single key can say: rules between keys. Run when every key by itself is right. */
 
+import { checkAccess } from './access-rules.ts';
 import { checkCluster } from './cluster-rules.ts';
 import type { Config } from './keys.ts';
 import { NO_PLACE } from './document.ts';
@@ -61,23 +62,6 @@ function checkListeners(config: Config, tell: Tell): void {
     }
     if (address.port !== 0) taken.set(writeAddress(address), key);
   }
-}
-
-function checkAccess({ access, server, allow_anonymous: anonymous }: Config, tell: Tell): void {
-  if (access.rules_file === '') {
-    if (access.users_file === '') return;
-    tell(
-      'conflict',
-      'access.users_file',
-      'users without rules may do nothing: name rules_file too',
-    );
-    return;
-  }
-  const { tls, wss } = server.mqtt;
-  const shown = [tls, wss].some((door) => door.client_certificates !== 'off');
-  if (access.users_file !== '' || anonymous || (access.certificate_users && shown)) return;
-  const text = 'nobody could come in: name access.users_file, or have clients show certificates';
-  tell('conflict', 'access.rules_file', text);
 }
 
 function checkWebSocket({ server }: Config, tell: Tell): void {

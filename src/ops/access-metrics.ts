@@ -12,6 +12,50 @@ export const ACCESS_METRICS: readonly MetricRow[] = [
     series: each('reason', 'access-refused', 'bad-credentials', 'not-authorized', 'busy'),
   },
   {
+    name: 'fluxmq_access_token_refused_total',
+    kind: 'counter',
+    help:
+      'JSON web tokens that were refused: no token or too long, an algorithm that is not ' +
+      'allowed, no key that fits, a wrong signature, its time is over or has not come, a claim ' +
+      'that is wrong or not there.',
+    series: each(
+      'reason',
+      'access-token-refused',
+      'form',
+      'algorithm',
+      'key',
+      'signature',
+      'time',
+      'claim',
+    ),
+  },
+  {
+    name: 'fluxmq_access_callout_total',
+    kind: 'counter',
+    help:
+      'Questions to the service of access.callout, by what became of them: its answer, none that ' +
+      'is understood, none in time, too many that wait, not asked since it failed too often, ' +
+      'answered from memory.',
+    series: each(
+      'outcome',
+      'access-callout',
+      'allow',
+      'deny',
+      'ignore',
+      'error',
+      'timeout',
+      'busy',
+      'open',
+      'remembered',
+    ),
+  },
+  {
+    name: 'fluxmq_access_callout_waiting',
+    kind: 'gauge',
+    help: 'Questions to the service of access.callout that wait for their turn.',
+    series: of('access/callout-waiting'),
+  },
+  {
     name: 'fluxmq_access_denied_total',
     kind: 'counter',
     help: 'What clients asked for and no rule allows.',
@@ -26,7 +70,7 @@ export const ACCESS_METRICS: readonly MetricRow[] = [
   {
     name: 'fluxmq_access_waiting_checks',
     kind: 'gauge',
-    help: 'Passwords that wait to be checked.',
+    help: 'Passwords and tokens that wait to be checked.',
     series: of('access/waiting'),
   },
 ];

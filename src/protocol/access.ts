@@ -21,8 +21,10 @@ export interface Claim {
 export interface AccessRights {
   /** Undefined: it did not say who it is. */
   readonly user: string | undefined;
-  /** It would not be let in as it was: its user is gone, or has another password. */
+  /** It would not be let in as it was: its user is gone, or by what it proved to be him. */
   readonly isRevoked: boolean;
+  /** It was let in for a time, and that is over. */
+  readonly hasEnded: boolean;
   /**
    * A denial is counted and told. `topic` may be a filter of `subscribe`; of `consume` and
    * `declare` it is `$queue/<name>`.

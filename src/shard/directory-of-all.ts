@@ -32,6 +32,12 @@ export class DirectoryOfAll implements QueueDirectory {
     return count;
   }
 
+  get internalCount(): number {
+    let count = 0;
+    for (const { queues } of this.#parts.all) count += queues.internalCount;
+    return count;
+  }
+
   get sessionCount(): number {
     let count = 0;
     for (const { queues } of this.#parts.all) count += queues.sessionCount;

@@ -10,7 +10,13 @@
 import { randomInt } from 'node:crypto';
 import type { QueueDirectory, QueueInfo } from '../broker/ports.ts';
 import { defaultTopics } from '../machine/default-definition.ts';
-import { CAPTURES, DEFAULT_GROUPS, QUEUE_TYPES, sameTopics } from '../machine/definitions.ts';
+import {
+  CAPTURES,
+  DEFAULT_GROUPS,
+  QUEUE_TYPES,
+  RETAINED_QUEUE,
+  sameTopics,
+} from '../machine/definitions.ts';
 import type { QueueId } from '../machine/ids.ts';
 import { QueueNames, grown } from '../machine/queue-names.ts';
 import type { QueueChanges } from './shard-frames.ts';
@@ -48,6 +54,10 @@ export class QueueTable implements QueueDirectory {
 
   get count(): number {
     return this.#names.size;
+  }
+
+  get internalCount(): number {
+    return this.sessionCount + (this.named(RETAINED_QUEUE) === undefined ? 0 : 1);
   }
 
   get sessionCount(): number {

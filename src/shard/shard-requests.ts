@@ -140,5 +140,7 @@ export class ShardRequests {
 function isRepeatable(request: ShardRequest): boolean {
   const { kind } = request;
   if (kind === 'declare' || kind === 'take-transfer') return true;
+  // These change nothing.
+  if (kind === 'list' || kind === 'show' || kind === 'peek') return true;
   return isPlaceRequest(request) || isSessionRequest(request) || isRetainedRequest(request);
 }

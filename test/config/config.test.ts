@@ -195,6 +195,43 @@ describe('access', () => {
     const off = 'access: { rules_file: r, certificate_users: false }\n';
     expect(refusal(off + tls)).toContain('nobody could come in');
   });
+
+  it('a service is asked over TLS, or on this machine, and needs rules', () => {
+    const at = (url: string): string =>
+      refusal(`access: { rules_file: r, callout: { login_url: "${url}" } }\n`);
+    expect(at('https://id.example.com/x')).toBe('accepted');
+    for (const host of ['localhost', '127.0.0.1:8080', '[::1]:8080']) {
+      expect(at(`http://${host}/x`)).toBe('accepted');
+    }
+    for (const host of ['id.example.com', '127.0.0.1.example.com', '10.0.0.1']) {
+      expect(at(`http://${host}/x`)).toContain('in the clear');
+    }
+    for (const url of ['file:///x', 'id.example.com', '/x']) {
+      expect(at(url)).toContain('is no https:// URL');
+    }
+    expect(at('https://u:p@id.example.com/')).toContain('has a user in it');
+    const alone = 'access: { callout: { login_url: "https://id.example.com" } }\n';
+    expect(refusal(alone)).toContain('users of a service without rules may do nothing');
+  });
+
+  it('tokens have one file of keys, and algorithms that are named and fit it', () => {
+    const jwt = (keys: string): string => refusal(`access: { rules_file: r, jwt: { ${keys} } }\n`);
+    expect(jwt('secret_file: s, algorithms: [HS256, HS512]')).toBe('accepted');
+    expect(jwt('jwks_file: s, algorithms: [RS256, EdDSA]')).toBe('accepted');
+    expect(jwt('secret_file: s')).toContain('are not taken from it: name them');
+    expect(jwt('secret_file: s, algorithms: [none]')).toContain('is none of HS256');
+    expect(jwt('secret_file: s, algorithms: [HS256, RS256]')).toContain(
+      'RS256 is not for a secret',
+    );
+    expect(jwt('public_key_file: s, algorithms: [HS256]')).toContain(
+      'HS256 is not for public keys',
+    );
+    const two = 'jwks_file: s, public_key_file: p, algorithms: [RS256]';
+    expect(jwt(two)).toContain('more than one key file');
+    expect(jwt('algorithms: [RS256]')).toContain('there are no tokens: name a key file too');
+    const alone = 'access: { jwt: { secret_file: s, algorithms: [HS256] } }\n';
+    expect(refusal(alone)).toContain('tokens without rules may do nothing');
+  });
 });
 
 describe('server.mqtt.ws', () => {

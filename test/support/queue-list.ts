@@ -21,6 +21,10 @@ export class QueueList implements QueueDirectory {
     return this.list.length;
   }
 
+  get internalCount(): number {
+    return this.sessionCount;
+  }
+
   get sessionCount(): number {
     return this.list.filter(({ type }) => type === 'session').length;
   }

@@ -31,7 +31,7 @@ const ADMISSION_REFUSALS = {
   },
   busy: {
     reasonCode: ReasonCode.serverBusy,
-    text: 'too many passwords wait to be checked: try again later',
+    text: 'it cannot be found out now who the client is: try again later',
   },
 } as const satisfies Record<Refused, ConnectRefusal>;
 
@@ -99,7 +99,7 @@ export function lostRight(
 ): Ending<ServerDisconnectReason> | undefined {
   const reasonCode = ReasonCode.notAuthorized;
   if (rights.isRevoked) {
-    return { reasonCode, text: 'the user was removed, or has another password' };
+    return { reasonCode, text: 'the user, the password or the key of the token is gone' };
   }
   if (maySubscriptions(session, rights)) return undefined;
   session.expirySeconds = 0;

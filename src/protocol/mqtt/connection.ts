@@ -475,6 +475,10 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #sweepConnected(now: number): void {
     const client = this.#client;
     if (client === undefined) return;
+    if (client.rights?.hasEnded === true) {
+      this.end({ reasonCode: ReasonCode.maximumConnectTime, text: 'the token has expired' });
+      return;
+    }
     // The end of a drain that came without an event (the socket took the rest at once).
     this.#maybeGo(client);
     const { share, shard, answers, output, change } = this.#stopped;

@@ -44,6 +44,8 @@ import { topicLevels } from './topic.ts';
 
 /** SUBSCRIBEs of one connection that wait for queues; further ones to queues are refused. */
 const MAX_PENDING = 64;
+/** Filters of one SUBSCRIBE: 2,000 patterns take them about 8 ms. */
+const JUDGED_A_TURN = 50;
 /** Filters of one SUBSCRIBE that are looked up in the rules, or as many as may be granted. */
 const MAX_JUDGED = 1000;
 /** The words of a SUBACK, all together. */
@@ -60,7 +62,7 @@ export interface SubscriptionsParts {
   /** The client asked not to be told reason strings. */
   readonly terse: boolean;
   readonly end: (ending: Ending<ServerDisconnectReason>) => void;
-  /** The log has all that was changed. */
+  /** All is judged, and the log has all that was changed. */
   readonly changed: () => void;
 }
 
@@ -84,30 +86,47 @@ interface Request {
   readonly wishes: Wishes | SubscribeRefusal;
 }
 
+/** A SUBSCRIBE that is being judged. */
+interface Asked {
+  readonly pending: Pending;
+  readonly subscriptions: readonly Subscription[];
+  readonly identifier: number;
+  readonly wishes: Wishes | SubscribeRefusal;
+}
+
 export class Subscriptions {
   readonly #parts: SubscriptionsParts;
   readonly #changes: SubscriptionChanges | undefined;
   #pending = 0;
+  #isJudging = false;
   #closed = false;
 
   constructor(parts: SubscriptionsParts) {
     this.#parts = parts;
-    const { context, session, end, changed } = parts;
+    const { context, session, end } = parts;
     const { owned } = session;
     if (owned === undefined) return;
     const { sessions } = context.broker;
-    this.#changes = new SubscriptionChanges({ sessions, owned, end, allDone: changed });
+    this.#changes = new SubscriptionChanges({
+      sessions,
+      owned,
+      end,
+      allDone: () => this.#allDone(),
+    });
   }
 
-  /** The log has not all of it yet. */
+  /** It is not all judged, or the log has not all of it yet. */
   get isChanging(): boolean {
-    return this.#changes?.isBusy === true;
+    return this.#isJudging || this.#changes?.isBusy === true;
+  }
+
+  #allDone(): void {
+    if (!this.#isJudging) this.#parts.changed();
   }
 
   subscribe(packet: SubscribePacket): void {
     const { packetId, subscriptions, properties } = packet;
-    const { context, recipient, rights, end } = this.#parts;
-    const { maxSubscriptions } = context.options;
+    const { context, recipient, end } = this.#parts;
     const missing = recipient.version === 5 && notOfferedIn(packet, context.options);
     if (missing) {
       end(missing);
@@ -125,17 +144,40 @@ export class Subscriptions {
       unanswered: subscriptions.length,
     };
     this.#pending++;
-    for (const [at, subscription] of subscriptions.entries()) {
-      // Taken back as long as it is not known to be true.
-      pending.reasonCodes.push(ReasonCode.unspecifiedError);
-      const answered = (answer: SubscribeReason | SubscribeRefusal): void => {
-        this.#answered(pending, at, answer);
-      };
-      const request = { subscription, identifier, wishes };
-      const isWithin = rights === undefined || at < Math.max(MAX_JUDGED, maxSubscriptions);
-      const now = isWithin ? this.#subscribeOne(pending, request, answered) : TOO_MANY;
-      if (now !== 'later') answered(now);
+    this.#judgeFrom(0, { pending, subscriptions, identifier, wishes });
+  }
+
+  /** A few a turn, where there are rules: a thousand filters against all of them take long. */
+  #judgeFrom(first: number, asked: Asked): void {
+    const { rights, changed } = this.#parts;
+    const { length } = asked.subscriptions;
+    const end = rights === undefined ? length : Math.min(first + JUDGED_A_TURN, length);
+    // Nothing that comes behind it is read as long as it is not judged.
+    this.#isJudging = end < length;
+    for (let at = first; at < end; at++) this.#judge(at, asked);
+    if (this.#isJudging) {
+      setImmediate(() => {
+        if (!this.#closed) this.#judgeFrom(end, asked);
+      });
+    } else if (first > 0 && !this.isChanging) {
+      changed();
     }
+  }
+
+  #judge(at: number, { pending, subscriptions, identifier, wishes }: Asked): void {
+    const { context, rights } = this.#parts;
+    const { maxSubscriptions } = context.options;
+    const subscription = subscriptions[at];
+    if (subscription === undefined) return;
+    // Taken back as long as it is not known to be true.
+    pending.reasonCodes.push(ReasonCode.unspecifiedError);
+    const answered = (answer: SubscribeReason | SubscribeRefusal): void => {
+      this.#answered(pending, at, answer);
+    };
+    const request = { subscription, identifier, wishes };
+    const isWithin = rights === undefined || at < Math.max(MAX_JUDGED, maxSubscriptions);
+    const now = isWithin ? this.#subscribeOne(pending, request, answered) : TOO_MANY;
+    if (now !== 'later') answered(now);
   }
 
   /** The connection is over: nothing more is written, and the session keeps what it has. */

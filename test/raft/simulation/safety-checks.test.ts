@@ -107,6 +107,33 @@ describe('the checks of safety', () => {
     expect(() => checks.cutSuffix('c', 1)).toThrow(/committed is immutable/);
   });
 
+  it('lets one that has not heard of the term of its commit drop an entry, and nobody later', () => {
+    holds('c', 1, [1, 1]);
+    holds('c', 3, [1]);
+    // b leads term 2 and commits what is of term 1 with an entry of its own.
+    view('b', { term: 2, leads: true, vote: 'b', committed: 2, last: 2 });
+    for (const node of ['a', 'b']) holds(node, 3, [1, 2]);
+    view('b', { term: 2, leads: true, vote: 'b', committed: 4, last: 4 });
+    view('c', { term: 1, last: 3 });
+    checks.cutSuffix('c', 2);
+    holds('c', 3, [1]);
+    view('c', { term: 2, last: 3 });
+    expect(() => checks.cutSuffix('c', 2)).toThrow(/committed is immutable/);
+  });
+
+  it('takes the voters of before the event for what is committed before they change', () => {
+    holds('a', 3, [1]);
+    holds('b', 3, [1]);
+    const voters = [...NODES, 'd'];
+    checks.wrote('a', [{ index: 4, term: 1, digest: 4001, voters }]);
+    const leads = { leads: true, vote: 'a', voters, settled: false };
+    view('a', { ...leads, committed: 3, last: 4 });
+    checks.durable('a', 4);
+    checks.wrote('b', [{ index: 4, term: 1, digest: 4001, voters }]);
+    checks.durable('b', 4);
+    expect(() => view('a', { ...leads, committed: 4, last: 4 })).toThrow(/durable on a quorum/);
+  });
+
   it('a committed entry overwritten', () => {
     expect(() => checks.wrote('b', entries(2, [2]))).toThrow(/committed is immutable/);
   });

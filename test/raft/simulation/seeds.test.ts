@@ -47,6 +47,8 @@ describe('no check is violated', { timeout: PATIENCE_MS }, () => {
     ['a founder whose disk goes before the founding', 20_966],
     ['a vote that reached the disk before a crash, of which nobody was told', 23_469],
     ['an unreadable end that makes way for the entries of the leader', 23_707],
+    ['a commit, and behind it in the same event other voters', 32_347],
+    ['an entry that makes way for an earlier leader than the one that commits it', 34_055],
   ])('where the harness once saw one: %s', async (_, seed) => {
     await allHold(seed, 1);
   });
