@@ -103,6 +103,8 @@ export async function output(
 ): Promise<Output> {
   const child = spawn(program, args, { stdio: 'pipe' });
   const ended = once(child, 'close');
+  // Who reads nothing may have ended before it is written.
+  child.stdin.on('error', () => undefined);
   if (interruptAfter === undefined) child.stdin.end(input);
   let printed = '';
   child.stdout.setEncoding('utf8').on('data', (more: string) => {

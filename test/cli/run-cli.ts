@@ -71,6 +71,8 @@ export class CommandLine {
 
 export function fluxmq(args: readonly string[], input = ''): Promise<Ended> {
   const running = new Running(args);
+  // It may have ended before it is written, by what is wrong with its arguments.
+  running.child.stdin?.on('error', () => undefined);
   running.child.stdin?.end(input);
   return running.ended;
 }
