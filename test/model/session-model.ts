@@ -170,7 +170,7 @@ export class SubscriberModel implements Watch {
   }
 
   connected(): void {
-    const used = [...this.#inUse].sort(([, a], [, b]) => a.number - b.number);
+    const used = [...this.#inUse];
     // What was received and not released may come again, or its PUBREL: as the log has it.
     this.#repeats = used.filter(([, { state }]) => state !== 'released').map(([id]) => id);
     this.#releases = used.filter(([, { state }]) => state !== 'sent').map(([id]) => id);
