@@ -165,6 +165,7 @@ const REFUSALS = {
   'too-many-subscriptions': ['too-many-subscriptions', 'a session may not subscribe to so much'],
   'too-many-halves': ['unavailable', 'more deliveries are halfway than there are packet ids'],
   'too-many-keys': ['unavailable', 'the shard remembers no more sessions that publish at QoS 2'],
+  'too-many-wills': ['unavailable', 'wills of the session wait to be published'],
   'not-ended': ['unavailable', 'the session has not ended'],
 } as const satisfies Record<SessionRefusalReason, readonly [SessionRefusal, string]>;
 

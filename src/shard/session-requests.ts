@@ -4,10 +4,11 @@
  *
  * ```
  *  request   ["claim-session", queueId, token, clean start, incarnation, expiry s,
- *             messages, bytes, overflow, user or null]
+ *             messages, bytes, overflow, user or null,
+ *             null, or [will delay s, message]]
  *            ["change-session", queueId, epoch, [subscription, ...], [filter, ...]]
  *            ["halve-session", queueId, epoch, offset]      ["finish-session", ...] the same
- *            ["leave-session", queueId, epoch, expiry s]
+ *            ["leave-session", queueId, epoch, expiry s, in peace]
  *            ["receive-session", queueId, epoch, packet id]
  *            ["end-session-keys", incarnation]
  *  reply     claim:     [epoch, present, incarnation, the one before or "", [subscription, ...],
@@ -31,8 +32,10 @@ import {
   subscriptionData,
   subscriptionOf,
 } from '../machine/session-record.ts';
+import type { StoredWill } from '../machine/session-will-record.ts';
 import { booleanIn, countIn, listIn, textIn } from './plain-fields.ts';
 import type { PlainData } from './record-codec.ts';
+import { StoredMessageView } from './stored-message.ts';
 import { CodecError } from './wire.ts';
 
 interface OfOwner {
@@ -49,6 +52,7 @@ export interface ClaimSessionRequest {
   readonly user: string | undefined;
   readonly expirySeconds: number;
   readonly limits: SessionLimits;
+  readonly will: StoredWill | undefined;
 }
 
 export type SessionRequest =
@@ -59,7 +63,11 @@ export type SessionRequest =
       readonly unsubscribe: readonly string[];
     } & OfOwner)
   | ({ readonly kind: 'halve-session' | 'finish-session'; readonly offset: Offset } & OfOwner)
-  | ({ readonly kind: 'leave-session'; readonly expirySeconds: number } & OfOwner)
+  | ({
+      readonly kind: 'leave-session';
+      readonly expirySeconds: number;
+      readonly isInPeace: boolean;
+    } & OfOwner)
   | ({ readonly kind: 'receive-session'; readonly packetId: number } & OfOwner)
   | { readonly kind: 'end-session-keys'; readonly session: string };
 
@@ -92,10 +100,11 @@ export function sessionRequestData(request: SessionRequest): PlainData {
   const { kind } = request;
   switch (kind) {
     case 'claim-session': {
-      const { queueId, token, cleanStart, incarnation, expirySeconds, limits, user } = request;
+      const { queueId, token, cleanStart, incarnation, expirySeconds, limits, user, will } =
+        request;
       const { maxMessages, maxBytes, overflow } = limits;
       const life = [queueId, token, cleanStart, incarnation, expirySeconds];
-      return [kind, ...life, maxMessages, maxBytes, overflow, user ?? null];
+      return [kind, ...life, maxMessages, maxBytes, overflow, user ?? null, willData(will)];
     }
     case 'change-session': {
       const subscribe = request.subscribe.map((each) => subscriptionData(each) as PlainData);
@@ -105,7 +114,7 @@ export function sessionRequestData(request: SessionRequest): PlainData {
     case 'finish-session':
       return [kind, request.queueId, request.ownerEpoch, request.offset];
     case 'leave-session':
-      return [kind, request.queueId, request.ownerEpoch, request.expirySeconds];
+      return [kind, request.queueId, request.ownerEpoch, request.expirySeconds, request.isInPeace];
     case 'receive-session':
       return [kind, request.queueId, request.ownerEpoch, request.packetId];
     case 'end-session-keys':
@@ -130,7 +139,7 @@ export function sessionRequestOf(
     case 'finish-session':
       return { kind, ...of, offset: countIn(fields[2]) as Offset };
     case 'leave-session':
-      return { kind, ...of, expirySeconds: secondsIn(fields[2]) };
+      return { kind, ...of, expirySeconds: secondsIn(fields[2]), isInPeace: booleanIn(fields[3]) };
     case 'receive-session': {
       const packetId = countIn(fields[2]);
       if (packetId > 0xffff) throw new CodecError('bad-value', 'a packet id was expected');
@@ -140,7 +149,7 @@ export function sessionRequestOf(
 }
 
 function claimOf(queueId: QueueId, fields: readonly PlainData[]): ClaimSessionRequest {
-  const [, token, cleanStart, incarnation, expiry, messages, bytes, word, user] = fields;
+  const [, token, cleanStart, incarnation, expiry, messages, bytes, word, user, will] = fields;
   const overflow = OVERFLOWS.find((each) => each === word);
   if (overflow === undefined) throw new CodecError('bad-value', 'an overflow was expected');
   return {
@@ -152,7 +161,27 @@ function claimOf(queueId: QueueId, fields: readonly PlainData[]): ClaimSessionRe
     user: userIn(user),
     expirySeconds: secondsIn(expiry),
     limits: { maxMessages: countIn(messages), maxBytes: countIn(bytes), overflow },
+    will: willIn(will),
   };
+}
+
+function willData(will: StoredWill | undefined): PlainData {
+  return will === undefined ? null : [will.delaySeconds, will.message];
+}
+
+/** Its message is a view, and one that a shard can store. */
+function willIn(data: PlainData | undefined): StoredWill | undefined {
+  if (data === null) return undefined;
+  const [delay, message] = listIn(data);
+  if (!(message instanceof Uint8Array)) throw new CodecError('bad-value', 'a will was expected');
+  checkStored(message);
+  return { delaySeconds: secondsIn(delay), message };
+}
+
+/** Throws a CodecError unless it is a stored message. */
+function checkStored(message: Uint8Array): void {
+  const view = new StoredMessageView(message, 0, message.length);
+  if (view.topic === '') throw new CodecError('bad-value', 'a will has a topic');
 }
 
 export function claimedData(claimed: Claimed): PlainData {

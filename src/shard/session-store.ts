@@ -127,7 +127,8 @@ export class SessionsOfAll implements SessionStore {
   async leave(handle: SessionHandle, expirySeconds: number): Promise<void> {
     const { queueId, ownerEpoch, incarnation } = handle;
     this.#parts.keysAreForgotten(incarnation);
-    await this.#ask(queueId, { kind: 'leave-session', queueId, ownerEpoch, expirySeconds });
+    const of = { queueId, ownerEpoch, expirySeconds, isInPeace: false };
+    await this.#ask(queueId, { kind: 'leave-session', ...of });
   }
 
   consume(handle: SessionHandle, credit: number, sink: ConsumerSink): QueueConsumer {
@@ -162,10 +163,10 @@ export class SessionsOfAll implements SessionStore {
   /** Undefined: the queue is gone. */
   async #claim(
     queueId: QueueId,
-    asked: Omit<Extract<SessionRequest, { kind: 'claim-session' }>, 'kind' | 'queueId'>,
+    asked: Omit<Extract<SessionRequest, { kind: 'claim-session' }>, 'kind' | 'queueId' | 'will'>,
   ): Promise<Claimed | undefined> {
     const { token, incarnation, user, cleanStart, expirySeconds, limits } = asked;
-    const life = { token, incarnation, user, cleanStart, expirySeconds, limits };
+    const life = { token, incarnation, user, cleanStart, expirySeconds, limits, will: undefined };
     try {
       const shard = this.#parts.shardOf(queueId);
       return claimedIn(await shard.admin.ask({ kind: 'claim-session', queueId, ...life }));
