@@ -11,6 +11,7 @@
  *            ["leave-session", queueId, epoch, expiry s, in peace]
  *            ["receive-session", queueId, epoch, packet id]
  *            ["end-session-keys", incarnation]
+ *            of wills: will-requests.ts
  *  reply     claim:     [epoch, present, incarnation, the one before or "", [subscription, ...],
  *                       [offset, ...]]
  *            receive:   true: the key is new
@@ -35,7 +36,7 @@ import {
 import type { StoredWill } from '../machine/session-will-record.ts';
 import { booleanIn, countIn, listIn, textIn } from './plain-fields.ts';
 import type { PlainData } from './record-codec.ts';
-import { StoredMessageView } from './stored-message.ts';
+import { type WillRequest, willData, willIn } from './will-requests.ts';
 import { CodecError } from './wire.ts';
 
 interface OfOwner {
@@ -69,7 +70,8 @@ export type SessionRequest =
       readonly isInPeace: boolean;
     } & OfOwner)
   | ({ readonly kind: 'receive-session'; readonly packetId: number } & OfOwner)
-  | { readonly kind: 'end-session-keys'; readonly session: string };
+  | { readonly kind: 'end-session-keys'; readonly session: string }
+  | WillRequest;
 
 export const SESSION_REQUESTS = [
   'claim-session',
@@ -79,6 +81,8 @@ export const SESSION_REQUESTS = [
   'leave-session',
   'receive-session',
   'end-session-keys',
+  'take-wills',
+  'end-will',
 ] as const satisfies readonly SessionRequest['kind'][];
 
 /** What a claim is told. */
@@ -119,6 +123,10 @@ export function sessionRequestData(request: SessionRequest): PlainData {
       return [kind, request.queueId, request.ownerEpoch, request.packetId];
     case 'end-session-keys':
       return [kind, request.session];
+    case 'take-wills':
+      return [kind];
+    case 'end-will':
+      return [kind, request.queueId, request.number];
   }
 }
 
@@ -126,9 +134,11 @@ export function sessionRequestOf(
   kind: SessionRequest['kind'],
   fields: readonly PlainData[],
 ): SessionRequest {
+  if (kind === 'take-wills') return { kind };
   if (kind === 'end-session-keys') return { kind, session: nameIn(fields[0]) };
   const queueId = countIn(fields[0]) as QueueId;
   if (kind === 'claim-session') return claimOf(queueId, fields);
+  if (kind === 'end-will') return { kind, queueId, number: countIn(fields[1]) };
   const of = { queueId, ownerEpoch: countIn(fields[1]) };
   switch (kind) {
     case 'change-session': {
@@ -163,25 +173,6 @@ function claimOf(queueId: QueueId, fields: readonly PlainData[]): ClaimSessionRe
     limits: { maxMessages: countIn(messages), maxBytes: countIn(bytes), overflow },
     will: willIn(will),
   };
-}
-
-function willData(will: StoredWill | undefined): PlainData {
-  return will === undefined ? null : [will.delaySeconds, will.message];
-}
-
-/** Its message is a view, and one that a shard can store. */
-function willIn(data: PlainData | undefined): StoredWill | undefined {
-  if (data === null) return undefined;
-  const [delay, message] = listIn(data);
-  if (!(message instanceof Uint8Array)) throw new CodecError('bad-value', 'a will was expected');
-  checkStored(message);
-  return { delaySeconds: secondsIn(delay), message };
-}
-
-/** Throws a CodecError unless it is a stored message. */
-function checkStored(message: Uint8Array): void {
-  const view = new StoredMessageView(message, 0, message.length);
-  if (view.topic === '') throw new CodecError('bad-value', 'a will has a topic');
 }
 
 export function claimedData(claimed: Claimed): PlainData {
