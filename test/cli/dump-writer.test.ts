@@ -38,6 +38,7 @@ const OF_SESSIONS: readonly PlainCommand[] = [
     user: 'ann',
     expirySeconds: 60,
     limits: { maxMessages: 10, maxBytes: 1_000, overflow: 'drop-head' },
+    will: undefined,
   },
   {
     kind: 'change-session',
@@ -57,10 +58,11 @@ const OF_SESSIONS: readonly PlainCommand[] = [
   },
   { kind: 'halve-session', ...owned, offset: 3 as Offset },
   { kind: 'finish-session', ...owned, offset: 3 as Offset },
-  { kind: 'leave-session', ...owned, expirySeconds: 30 },
+  { kind: 'leave-session', ...owned, expirySeconds: 30, isInPeace: true },
   { kind: 'resume-session', ...owned },
   { kind: 'delete-session', ...owned },
   { kind: 'receive-session', ...owned, packetId: 65_535 },
+  { kind: 'end-will', queueId: owned.queueId, number: 5 },
 ];
 const ADDED = [...OF_SHARDS, ...OF_SESSIONS];
 

@@ -151,6 +151,7 @@ function commandText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload
     case 'resume-session':
     case 'delete-session':
     case 'receive-session':
+    case 'end-will':
       return `${command.kind} ${printable(JSON.stringify(commandFields(command)))}${result}`;
   }
 }
