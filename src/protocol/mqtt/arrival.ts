@@ -5,9 +5,8 @@
 
 import type { Message } from '../../broker/message.ts';
 import type { Transport } from '../transport.ts';
-import { attachRequest, type Granted, judged, type Verdict } from './admission.ts';
+import { attachRequest, type Granted, judged, type JudgeParts, type Verdict } from './admission.ts';
 import type { ClaimRefusal } from './claims.ts';
-import type { MqttContext } from './context.ts';
 import { willMessage } from './convert.ts';
 import { CLAIM_REFUSALS, type ConnectRefusal } from './handshake.ts';
 import type { ConnectPacket } from './packet.ts';
@@ -27,12 +26,9 @@ export type ConnectAnswer =
   /** Another CONNECT with the client id came before this one was answered. */
   | { readonly kind: 'superseded' };
 
-export interface ArrivalParts {
-  readonly context: MqttContext;
+export interface ArrivalParts extends JudgeParts {
   readonly transport: Transport;
   readonly owner: SessionOwner;
-  /** Nobody waits for the answer any more. */
-  readonly isGone: () => boolean;
   /** Once, during the call where nothing has to be waited for; not at all to who is gone. */
   readonly answered: (answer: ConnectAnswer) => void;
 }
