@@ -35,7 +35,6 @@ export interface Client {
   /** Undefined: CONNECT named no method of authentication. */
   readonly reauthentication: Reauthentication | undefined;
   readonly will: Will | undefined;
-  readonly willDelaySeconds: number;
 }
 
 export interface ClientParts {
@@ -115,7 +114,6 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
     subscriptions,
     reauthentication: reauthenticationOf(packet, parts, recipient),
     will: will && { origin: session.origin, message: will },
-    willDelaySeconds: packet.will?.properties?.willDelayInterval ?? 0,
   };
 }
 

@@ -73,6 +73,7 @@ const fakeAccess = {
   exchange: () => undefined,
   onChange: (): void => {},
   mayPublish: () => true,
+  isTakenBack: () => false,
   mayDeclare: () => true,
 };
 

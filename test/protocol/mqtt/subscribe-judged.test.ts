@@ -17,6 +17,7 @@ async function startWith(rights: AccessRights): Promise<void> {
     exchange: () => undefined,
     onChange: (): void => {},
     mayPublish: () => true,
+    isTakenBack: () => false,
     mayDeclare: () => true,
   };
   server = await new MqttServer({ access }).start();
