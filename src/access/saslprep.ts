@@ -16,9 +16,15 @@ export function prepareStored(text: string): string | undefined {
   return prepare(text, false);
 }
 
-/** The same of what a client says: characters that Unicode 3.2 did not know are let through. */
-export function prepareQuery(text: string): string | undefined {
-  return prepare(text, true);
+/** Of a user name, in UTF-16 units. */
+export const NAME_LENGTH_MAX = 256;
+
+/**
+ * The same of a name that a client says: characters that Unicode 3.2 did not know are let through,
+ * and of a longer name nothing is computed: normalized, 64 KiB of it would hold up the event loop.
+ */
+export function prepareQuery(name: string): string | undefined {
+  return name.length > NAME_LENGTH_MAX ? undefined : prepare(name, true);
 }
 
 function prepare(text: string, allowUnassigned: boolean): string | undefined {

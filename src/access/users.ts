@@ -17,7 +17,7 @@ import {
   wordsOf,
   writeWord,
 } from './lines.ts';
-import { prepareStored } from './saslprep.ts';
+import { NAME_LENGTH_MAX, prepareStored } from './saslprep.ts';
 import { type ScramShare, ScramShares } from './scram-decoys.ts';
 import { SCRAM_PREFIX, type ScramKeys, bytesOf, parseScramKeys } from './scram-keys.ts';
 import { type Verifier, parseVerifier } from './verifier.ts';
@@ -47,7 +47,6 @@ export const DECOY_KEY_BYTES = 32;
 
 const USERS_BYTES_MAX = 64 * 1024 * 1024;
 const USERS_MAX = 200_000;
-const NAME_LENGTH_MAX = 256;
 const GROUPS_MAX = 64;
 
 /** As it stands there. Rejects with an `AccessFileError`. */

@@ -52,6 +52,8 @@ export interface Exchange {
 }
 
 export interface AccessControl {
+  /** Goes up with each change of the rules. */
+  readonly version: number;
   /** At once, unless something must be computed or asked. Never rejects. */
   admit(claim: Claim): Admission | Promise<Admission>;
   /** Of a client that names a method in place of a password; undefined: there is no such method. */

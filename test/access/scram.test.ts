@@ -143,6 +143,7 @@ describe('an exchange', () => {
     ['n,,n=\u0007,r=x', 'malformed'],
     ['n,,n=\u00ad,r=x', 'malformed'],
     [`n,,n=${'x'.repeat(MESSAGE_BYTES_MAX)},r=x`, 'malformed'],
+    [`n,,n=${'x'.repeat(257)},r=x`, 'malformed'],
     ['p=tls-exporter,,n=user,r=x', 'channel-binding'],
     ['p=tls-unique,a=user,n=user,r=x', 'channel-binding'],
   ])('first message %j: %s', (text, why) => {
@@ -223,6 +224,12 @@ describe('SASLprep (RFC 4013 section 3)', () => {
   ])('%j is %j', (text, prepared) => {
     expect(prepareStored(text)).toBe(prepared);
     expect(prepareQuery(text)).toBe(prepared);
+  });
+
+  test('a name of 256 characters is prepared, a longer one is none', () => {
+    expect(prepareQuery('\ufdfa'.repeat(256))).toHaveLength(256 * 18);
+    expect(prepareQuery('\ufdfa'.repeat(257))).toBeUndefined();
+    expect(prepareQuery('x'.repeat(257))).toBeUndefined();
   });
 
   test('what Unicode 3.2 did not know is asked for, and never stored', () => {

@@ -16,7 +16,7 @@ import { type FirstExchange, type Proved, authenticated } from './authentication
 import type { Ending, MqttContext } from './context.ts';
 import { type ConnectRefusal, type Grant, judgeConnect } from './handshake.ts';
 import type { AuthProperties, ConnectPacket } from './packet.ts';
-import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
+import { ReasonCode } from './reason-codes.ts';
 import type { Session, SessionSubscription } from './session.ts';
 import type { AttachRequest } from './sessions.ts';
 import { restoredSubscription } from './stored-subscriptions.ts';
@@ -95,8 +95,7 @@ function granted({ will }: ConnectPacket, verdict: Granted): Verdict {
   return verdict;
 }
 
-/** The session that a client asks for, where it may have that one. */
-/** `will`: of the packet. */
+/** The session that a client asks for, where it may have that one. `will`: of the packet. */
 export function attachRequest(
   packet: ConnectPacket,
   { grant, rights }: Granted,
@@ -123,7 +122,7 @@ export function attachRequest(
 export function lostRight(
   session: Session,
   rights: AccessRights,
-): Ending<ServerDisconnectReason> | undefined {
+): Ending<typeof ReasonCode.notAuthorized> | undefined {
   const reasonCode = ReasonCode.notAuthorized;
   if (rights.isRevoked) {
     return { reasonCode, text: 'the user, the password or the key of the token is gone' };
