@@ -245,18 +245,32 @@ export class Access implements RightsSource {
     this.#denials.denied({ action, topic, user, clientId });
   }
 
-  /** Whether whoever published it may do so now: a retained message, a will (S6). */
+  /** Whether whoever published it may do so now: a retained message (S6). */
   mayPublish(origin: Identity, topic: string): boolean {
-    const allowed = this.#isKnown(origin) && this.#decides(origin, 'publish', topic);
+    const allowed = this.#isKnown(origin) && this.#decides(origin, 'publish', topic) === true;
     if (!allowed) this.counters.withheld++;
     return allowed;
+  }
+
+  /**
+   * Whether what CONNECT allowed, here or on another node, is not allowed now. What a token or the
+   * callout granted is known for a time on the node of its client: where it is not known, only a
+   * rule that denies takes it back.
+   */
+  isTakenBack(origin: Identity, topic: string): boolean {
+    const { user } = origin;
+    const isGranted = user !== undefined && !this.#policy.users.has(user);
+    const isOpen = isGranted && !this.#granted.has(identityKey(origin));
+    const allowed = this.#isKnown(origin) && (this.#decides(origin, 'publish', topic) ?? isOpen);
+    if (!allowed) this.counters.withheld++;
+    return !allowed;
   }
 
   /** Whether a queue that is not there is made for him. */
   mayDeclare(origin: Identity, queueName: string): boolean {
     const topic = `$queue/${queueName}`;
     const { user, clientId } = origin;
-    const allowed = this.#isKnown(origin) && this.#decides(origin, 'declare', topic);
+    const allowed = this.#isKnown(origin) && this.#decides(origin, 'declare', topic) === true;
     if (!allowed) this.#denials.denied({ action: 'declare', topic, user, clientId });
     return allowed;
   }
@@ -268,7 +282,8 @@ export class Access implements RightsSource {
     return certificateUsers || isFromElsewhere || this.#policy.users.has(user);
   }
 
-  #decides({ user, clientId }: Identity, action: Action, topic: string): boolean {
+  /** Undefined: no rule does. */
+  #decides({ user, clientId }: Identity, action: Action, topic: string): boolean | undefined {
     const key = identityKey({ user, clientId });
     let own = this.#publishers.get(key);
     if (own === undefined) {
@@ -276,7 +291,7 @@ export class Access implements RightsSource {
       own = this.#policy.rulesOf({ user, clientId, granted: this.#granted.get(key) });
       this.#publishers.set(key, own);
     }
-    return decidingRule(own, action, topic)?.allow === true;
+    return decidingRule(own, action, topic)?.allow;
   }
 }
 

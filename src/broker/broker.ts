@@ -1,5 +1,5 @@
 /**
- * The broker of one node: where a publish goes, who subscribes, what is retained, which wills wait.
+ * The broker of one node: where a publish goes, who subscribes, what is retained.
  *
  * It knows no protocol, no socket and no storage: messages for queues go through the `QueueClient`,
  * and only the shard's `Committed` says that one is stored. A publish is one straight call: no
@@ -9,6 +9,7 @@
  */
 
 import type { Committed } from '../machine/committed.ts';
+import { DueWills } from './due-wills.ts';
 import type { Message } from './message.ts';
 import type {
   Broker,
@@ -46,7 +47,6 @@ import { KeptRetained } from './kept-retained.ts';
 import { Router, type Route } from './router.ts';
 import { type HeldPublish, UnknownQueues } from './unknown-queues.ts';
 import { UnqueuedPublishes } from './unqueued-publishes.ts';
-import { Wills } from './will.ts';
 
 export interface BrokerOptions {
   /** Most levels of a topic name or filter. Default 128, 1 to 65,535. */
@@ -127,8 +127,8 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   readonly #kept: KeptRetained | undefined;
   /** What the broker tells of itself, under `$SYS/`; bounded by what it has to tell. */
   readonly #told: Retained;
-  readonly #wills: Wills;
   readonly #access: BrokerAccess | undefined;
+  readonly #dueWills: DueWills;
   /** Where queues are made on their first use, or other nodes make some; undefined: neither. */
   readonly #unknown: UnknownQueues | undefined;
   /** Hears what became of copies that nobody waits for. */
@@ -160,7 +160,11 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     const shown = this.#retained;
     const source = queues.retained;
     if (source !== undefined) this.#kept = new KeptRetained(queues, source, { shown, clock, lost });
-    this.#wills = new Wills(clock, (will) => this.#publishWill(will));
+    this.#dueWills = new DueWills({
+      access,
+      publish: (message, publisher, tag) => this.publish(message, publisher, tag),
+      lost,
+    });
     this.#unqueued = new UnqueuedPublishes({
       sessions: () => queues.sessions,
       publish: (message, publisher, tag) => this.#publish(message, publisher, tag),
@@ -187,6 +191,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
 
   /** Begins the work that time brings: wills that are due, retained messages that expired. */
   start(): void {
+    this.#queues.sessions.publishWills((will) => this.#dueWills.publish(will));
     this.#ticker ??= setInterval(() => this.tick(), TICK_MS).unref();
   }
 
@@ -205,7 +210,6 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   }
 
   tick(): void {
-    this.#wills.tick();
     if (this.#kept === undefined) this.#retained.sweep(SWEEP_STEPS);
     else this.#kept.tick(SWEEP_STEPS);
   }
@@ -457,21 +461,8 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     for (const listener of this.#writableListeners) listener();
   }
 
-  willAfter(will: Will, delayMs: number): void {
-    this.#wills.after(will, delayMs);
-  }
-
-  cancelWill(clientId: string): void {
-    this.#wills.cancel(clientId);
-  }
-
-  publishWill(clientId: string): void {
-    this.#wills.now(clientId);
-  }
-
   /** By the rights that hold now: they may have gone since CONNECT. */
-  #publishWill(will: Will): void {
-    const { origin, message } = will;
+  publishWill({ origin, message }: Will): void {
     if (this.#access?.mayPublish(origin, message.topic) === false) return;
     const publisher = { origin, subscriber: undefined, waiter: undefined, key: undefined };
     this.publish(message, publisher, undefined);

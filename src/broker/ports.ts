@@ -40,11 +40,14 @@ export { SESSION_REFUSALS, SessionError } from './session-store.ts';
 export type {
   ClaimedSession,
   ClaimRequest,
+  DueWill,
   SessionChange,
   SessionHandle,
+  SessionLeaving,
   SessionLimits,
   SessionRefusal,
   SessionStore,
+  SessionWill,
   StoredSubscription,
 } from './session-store.ts';
 export type {
@@ -378,8 +381,10 @@ export type MakeRefusal = Extract<PublishRefusal, 'no-queue' | 'too-many-queues'
 export interface BrokerAccess {
   /** Goes up when other rules hold. */
   readonly version: number;
-  /** Whether whoever published it may do so now: a retained message, a will. */
+  /** Whether whoever published it may do so now: a retained message. */
   mayPublish(origin: Origin, topic: string): boolean;
+  /** Whether what its publisher was once allowed is not allowed now, as far as this node knows. */
+  isTakenBack(origin: Origin, topic: string): boolean;
   /** Whether a queue that is not there is made for him. */
   mayDeclare(origin: Origin, queueName: string): boolean;
 }
@@ -452,15 +457,8 @@ export interface Broker {
   /** False while the shard is behind: who publishes to queues stops reading until `onWritable`. */
   readonly writable: boolean;
   onWritable(listener: () => void): void;
-  /**
-   * Takes the will of a session whose connection was lost and publishes it after `delayMs`. A
-   * second one of the same client replaces the first, which is published at once.
-   */
-  willAfter(will: Will, delayMs: number): void;
-  /** The client is back in time: its waiting will is not published. */
-  cancelWill(clientId: string): void;
-  /** The client's session ended: its waiting will is published now. */
-  publishWill(clientId: string): void;
+  /** The session that it is of ended with its connection. */
+  publishWill(will: Will): void;
 }
 
 export interface Will {

@@ -11,7 +11,8 @@
 import type { Offset, QueueId } from '../machine/ids.ts';
 import type { SessionLimits } from '../machine/session-command.ts';
 import type { StoredSubscription } from '../machine/session-record.ts';
-import type { ConsumerSink, QueueConsumer } from './consumer.ts';
+import type { ConsumerSink, Origin, QueueConsumer } from './consumer.ts';
+import type { Message } from './message.ts';
 
 export type { SessionLimits } from '../machine/session-command.ts';
 export type { StoredSubscription } from '../machine/session-record.ts';
@@ -39,6 +40,29 @@ export interface ClaimRequest {
   /** How long it lives on without a connection; 0: no longer, 4,294,967,295: for ever. */
   readonly expirySeconds: number;
   readonly limits: SessionLimits;
+  /** Of the connection that claims it; undefined: it has none. */
+  readonly will: SessionWill | undefined;
+}
+
+/**
+ * Kept with the session: the store has it published when its connection is lost and nobody claims
+ * the session within the delay, or when the session ends (MQTT 5.0 section 3.1.2.5).
+ */
+export interface SessionWill {
+  readonly origin: Origin;
+  /** Owns its payload. */
+  readonly message: Message;
+  /** 0 to 4,294,967,295. */
+  readonly delaySeconds: number;
+}
+
+/** One that is to be published now, by this node. */
+export interface DueWill {
+  readonly origin: Origin;
+  /** Owns its payload. */
+  readonly message: Message;
+  /** Of the key of its one publish, at the owner epoch 1 and with the packet id 1. */
+  readonly keySession: string;
 }
 
 export interface ClaimedSession {
@@ -48,6 +72,13 @@ export interface ClaimedSession {
   readonly subscriptions: readonly StoredSubscription[];
   /** Offsets whose PUBREC came and whose PUBCOMP did not, ascending. */
   readonly halves: readonly Offset[];
+}
+
+export interface SessionLeaving {
+  /** The session ends so long after now; 0: at once, 4,294,967,295: never. */
+  readonly expirySeconds: number;
+  /** Its will is not published: its client said goodbye, or was never answered. */
+  readonly isInPeace: boolean;
 }
 
 export interface SessionChange {
@@ -113,10 +144,16 @@ export interface SessionStore {
   /** PUBCOMP came: the offset is no half any more. Idempotent. */
   finish(handle: SessionHandle, offset: Offset): Promise<void>;
   /**
-   * The connection is over: the session ends so long after now; 0 at once, 4,294,967,295 never.
+   * The connection is over, and the will due at once or after its delay, unless it is in peace.
    * Close the consumer first, with `returned`.
    */
-  leave(handle: SessionHandle, expirySeconds: number): Promise<void>;
+  leave(handle: SessionHandle, leaving: SessionLeaving): Promise<void>;
+  /**
+   * From now on this node publishes wills that are due. Registers once; `publish` resolves with
+   * true when the will has been published or is nobody's any more, with false when it is to be
+   * tried again, and never rejects. The same will may come again, also on another node.
+   */
+  publishWills(publish: (will: DueWill) => Promise<boolean>): void;
   /**
    * To be called right after the claim, whatever the session subscribes to: one whose owner does
    * not consume for 30 s counts as left, and its end is counted until he does.

@@ -23,6 +23,7 @@ import type { QueueState } from './queue.ts';
 import type { RecordData, RecordKey } from './record-data.ts';
 import type { RecordTable } from './record-table.ts';
 import { SESSION_KIND, type SessionRecords, sessionRecords } from './session-record.ts';
+import { WILL_KIND, type WillRecords, willRecords } from './session-will-record.ts';
 import { SHARD_MAP_KEY, Shards } from './shard-map.ts';
 import { Timers } from './timers.ts';
 
@@ -42,6 +43,8 @@ export class Parts {
   readonly shards: Shards;
   /** Of durable sessions, by their queue. */
   readonly sessions: SessionRecords;
+  /** Their wills. */
+  readonly wills: WillRecords;
 
   /** The number of this shard; `SHARDS_MAX` or more: it is one in memory. */
   readonly shard: number;
@@ -62,6 +65,7 @@ export class Parts {
     this.names = new Names(table, nameSeed);
     this.shards = new Shards(table);
     this.sessions = sessionRecords(table);
+    this.wills = willRecords(table);
   }
 
   /** At the start: load what this names and ask again, until it is empty. */
@@ -125,6 +129,9 @@ export class Parts {
         return true;
       case SESSION_KIND:
         this.sessions.load(rest, data);
+        return true;
+      case WILL_KIND:
+        this.wills.load(rest, data);
         return true;
       default:
         return false;

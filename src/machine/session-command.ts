@@ -10,6 +10,7 @@
 import type { Overflow } from './definitions.ts';
 import type { Offset, QueueId } from './ids.ts';
 import type { StoredSubscription } from './session-record.ts';
+import type { StoredWill } from './session-will-record.ts';
 
 /** The bounds of a session's queue: those of `QueueLimits` of the same names. */
 export interface SessionLimits {
@@ -41,6 +42,7 @@ export interface ClaimSessionCommand {
   readonly user: string | undefined;
   readonly expirySeconds: number;
   readonly limits: SessionLimits;
+  readonly will: StoredWill | undefined;
 }
 
 /** All or nothing; unsubscribed first. */
@@ -63,6 +65,8 @@ export interface HalfSessionCommand extends OfOwner {
 export interface LeaveSessionCommand extends OfOwner {
   readonly kind: 'leave-session';
   readonly expirySeconds: number | undefined;
+  /** By DISCONNECT with 0x00: its will is not published. */
+  readonly isInPeace: boolean;
 }
 
 /** `resume`: its owner is there after all. `delete`: queue, record and keys go, if it has ended. */
@@ -76,13 +80,21 @@ export interface ReceiveSessionCommand extends OfOwner {
   readonly packetId: number;
 }
 
+/** A will that was due is published; its number is the owner epoch of its claim. */
+export interface EndWillCommand {
+  readonly kind: 'end-will';
+  readonly queueId: QueueId;
+  readonly number: number;
+}
+
 export type SessionCommand =
   | ClaimSessionCommand
   | ChangeSessionCommand
   | HalfSessionCommand
   | LeaveSessionCommand
   | OwnedSessionCommand
-  | ReceiveSessionCommand;
+  | ReceiveSessionCommand
+  | EndWillCommand;
 
 const KINDS: Readonly<Record<SessionCommand['kind'], true>> = {
   'claim-session': true,
@@ -93,6 +105,7 @@ const KINDS: Readonly<Record<SessionCommand['kind'], true>> = {
   'resume-session': true,
   'delete-session': true,
   'receive-session': true,
+  'end-will': true,
 };
 
 export function isOfSession<T extends { readonly kind: string }>(

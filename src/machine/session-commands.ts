@@ -24,6 +24,7 @@ import type { QueueState } from './queue.ts';
 import type {
   ChangeSessionCommand,
   ClaimSessionCommand,
+  EndWillCommand,
   HalfSessionCommand,
   LeaveSessionCommand,
   OwnedSessionCommand,
@@ -39,6 +40,16 @@ import {
   fitsSession,
   sessionPatterns,
 } from './session-record.ts';
+import {
+  claimWill,
+  endWill,
+  forgetWill,
+  hasTooManyWills,
+  isWillDone,
+  leaveWill,
+  resumeWill,
+  willNeeds,
+} from './session-will.ts';
 import type { Meta } from './version.ts';
 
 /** A session that has ended and is still there is told of again after so long. */
@@ -59,9 +70,11 @@ export function sessionNeeds(command: SessionCommand, needs: NeedsContext): void
     case 'claim-session':
       state.missing(keys);
       endKeysNeed(record, needs);
+      willNeeds(command.queueId, needs);
       return;
     case 'delete-session':
       state.missing(keys);
+      willNeeds(command.queueId, needs);
       parts.marks.needsHead(command.queueId, keys);
       parts.levels.needsHead(command.queueId, keys);
       endKeysNeed(record, needs);
@@ -73,14 +86,18 @@ export function sessionNeeds(command: SessionCommand, needs: NeedsContext): void
     case 'leave-session': {
       const endsAt = endOf(command.expirySeconds ?? record.expirySeconds, stamp);
       if (endsAt !== NEVER_ENDS) parts.timers.needsToAdd(endsAt, stamp, keys);
+      willNeeds(command.queueId, needs);
       return;
     }
     case 'receive-session':
       endKeysNeed(record, needs);
       return;
+    case 'resume-session':
+    case 'end-will':
+      willNeeds(command.queueId, needs);
+      return;
     case 'change-session':
     case 'finish-session':
-    case 'resume-session':
   }
 }
 
@@ -100,6 +117,10 @@ export function applyToSession(command: SessionCommand, context: SessionContext)
     claim(state, command, context);
     return;
   }
+  if (command.kind === 'end-will') {
+    published(command, context);
+    return;
+  }
   const { ownerEpoch } = parts.sessions.get(queueId);
   if (ownerEpoch === 0 || ownerEpoch !== command.ownerEpoch) {
     refuse({ queueId, reason: 'stale-owner', ownerEpoch }, effects);
@@ -117,7 +138,7 @@ export function applyToSession(command: SessionCommand, context: SessionContext)
 /** Undefined: it is done. */
 function applyOwned(
   state: QueueState,
-  command: Exclude<SessionCommand, ClaimSessionCommand | ReceiveSessionCommand>,
+  command: Exclude<SessionCommand, ClaimSessionCommand | ReceiveSessionCommand | EndWillCommand>,
   context: SessionContext,
 ): SessionRefusalReason | undefined {
   switch (command.kind) {
@@ -133,6 +154,7 @@ function applyOwned(
       return undefined;
     case 'resume-session':
       context.parts.sessions.change(command.queueId).endsAt = 0;
+      resumeWill(command.queueId, context);
       return undefined;
     case 'delete-session':
       return remove(command, context);
@@ -167,6 +189,10 @@ function claim(state: QueueState, command: ClaimSessionCommand, context: Session
     return;
   }
   const isPresent = before.ownerEpoch > 0 && !command.cleanStart && !before.hasEnded(stamp);
+  if (hasTooManyWills(queueId, isPresent, context)) {
+    refuse({ queueId, reason: 'too-many-wills', ownerEpoch: before.ownerEpoch }, effects);
+    return;
+  }
   const record = parts.sessions.change(queueId);
   record.before = '';
   if (!isPresent) empty(state, record, context);
@@ -177,6 +203,7 @@ function claim(state: QueueState, command: ClaimSessionCommand, context: Session
   record.expirySeconds = command.expirySeconds;
   record.user = command.user ?? (isPresent ? before.user : '');
   record.endsAt = 0;
+  claimWill(queueId, { goesOn: isPresent, will: command.will }, context);
   const limits: QueueLimits = { ...state.definition.limits, ...command.limits };
   const topics = sessionPatterns(record.subscriptions);
   redefine(state, { ...state.definition, topics, limits }, context);
@@ -299,7 +326,8 @@ function receive(
   effects.addRare({ kind: 'session-received', queueId, isNew: answer === 'new' });
 }
 
-function leave(command: LeaveSessionCommand, { parts, stamp }: ApplyContext): void {
+function leave(command: LeaveSessionCommand, context: ApplyContext): void {
+  const { parts, stamp } = context;
   const { queueId } = command;
   const isLost = command.expirySeconds === undefined;
   if (isLost && parts.sessions.get(queueId).endsAt !== 0) return;
@@ -307,6 +335,7 @@ function leave(command: LeaveSessionCommand, { parts, stamp }: ApplyContext): vo
   const expirySeconds = command.expirySeconds ?? record.expirySeconds;
   record.expirySeconds = expirySeconds;
   record.endsAt = endOf(expirySeconds, stamp);
+  leaveWill(queueId, command.isInPeace, context);
   if (record.endsAt === NEVER_ENDS || !needsTimer(record, stamp)) return;
   record.checkAt = Math.max(1, record.endsAt);
   parts.timers.add({ due: record.endsAt, kind: 'session', queueId, number: 0 }, stamp);
@@ -328,6 +357,7 @@ function remove(
 ): SessionRefusalReason | undefined {
   const { parts, definitions, meta, stamp, effects } = context;
   if (!parts.sessions.get(queueId).hasEnded(stamp)) return 'not-ended';
+  if (!isWillDone(queueId, context)) return 'not-ended';
   definitions.remove({ kind: 'delete-queue', queueId }, meta, effects);
   forgetSession(queueId, context);
   parts.marks.remove(queueId);
@@ -336,15 +366,28 @@ function remove(
   return undefined;
 }
 
+/** A session that waited for this alone is over. */
+function published({ queueId, number }: EndWillCommand, context: ApplyContext): void {
+  const { parts, stamp, effects } = context;
+  endWill(queueId, number, context);
+  effects.addRare({ kind: 'session-done', queueId });
+  const { ownerEpoch, incarnation } = parts.sessions.get(queueId);
+  if (ownerEpoch === 0 || !parts.sessions.get(queueId).hasEnded(stamp)) return;
+  effects.addRare({ kind: 'session-ended', queueId, ownerEpoch, incarnation });
+}
+
 /** Adds what `forgetSession` needs, should the queue be a session's. */
 export function forgetSessionNeeds({ queueId }: DeleteQueueCommand, needs: NeedsContext): void {
   const { sessions } = needs.parts;
   if (sessionQueue(needs, queueId) === undefined || sessions.need(queueId, needs.keys)) return;
   endKeysNeed(sessions.get(queueId), needs);
+  willNeeds(queueId, needs);
 }
 
 /** Its queue is gone: so are its record, and the keys of its publishes in this shard. */
-export function forgetSession(queueId: QueueId, { parts }: ApplyContext): void {
+export function forgetSession(queueId: QueueId, context: ApplyContext): void {
+  const { parts } = context;
+  forgetWill(queueId, context);
   const { incarnation } = parts.sessions.get(queueId);
   if (incarnation !== '') parts.publishKeys.end(incarnation);
   parts.sessions.remove(queueId);
@@ -354,6 +397,7 @@ export function forgetSession(queueId: QueueId, { parts }: ApplyContext): void {
 export function endNeeds(queueId: QueueId, needs: NeedsContext): void {
   const { parts, stamp, keys } = needs;
   if (sessionQueue(needs, queueId) === undefined || parts.sessions.need(queueId, keys)) return;
+  willNeeds(queueId, needs);
   const again = nextCheck(parts.sessions.get(queueId), stamp);
   if (again > 0) parts.timers.needsToAdd(again, stamp, keys);
 }
@@ -362,6 +406,7 @@ export function endNeeds(queueId: QueueId, needs: NeedsContext): void {
 export function checkEnd(queueId: QueueId, context: ApplyContext): void {
   const { parts, stamp, effects } = context;
   if (sessionQueue(context, queueId) === undefined) return;
+  const isOver = isWillDone(queueId, context);
   const { checkAt, ownerEpoch, incarnation } = parts.sessions.get(queueId);
   // One that another has replaced.
   if (checkAt === 0 || checkAt > stamp) return;
@@ -370,7 +415,7 @@ export function checkEnd(queueId: QueueId, context: ApplyContext): void {
   if (record.checkAt > 0) {
     parts.timers.add({ due: record.checkAt, kind: 'session', queueId, number: 0 }, stamp);
   }
-  if (!record.hasEnded(stamp)) return;
+  if (!isOver || !record.hasEnded(stamp)) return;
   effects.addRare({ kind: 'session-ended', queueId, ownerEpoch, incarnation });
 }
 

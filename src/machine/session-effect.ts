@@ -39,6 +39,13 @@ export type SessionEffect =
       readonly queueId: QueueId;
       readonly ownerEpoch: number;
       readonly incarnation: string;
+    }
+  /** Its will is due: the leader is to publish it. Told again until it is published. */
+  | {
+      readonly kind: 'session-will';
+      readonly queueId: QueueId;
+      readonly number: number;
+      readonly message: Uint8Array;
     };
 
 export type SessionRefusalReason =
@@ -52,5 +59,7 @@ export type SessionRefusalReason =
   | 'too-many-halves'
   /** Keys of more sessions than the shard remembers. */
   | 'too-many-keys'
-  /** It is not to be deleted: somebody has it, or its time is not over. */
+  /** As many of its wills are due as may be. */
+  | 'too-many-wills'
+  /** It is not to be deleted: somebody has it, its time is not over, or a will is due. */
   | 'not-ended';

@@ -4,7 +4,7 @@
  *
  *   mqtt-session/<queueId>  [1, owner epoch, token, present, before, incarnation, expiry seconds,
  *                           ends at, check at, [[filter, flags, identifier, wish], ...],
- *                           [offset, ...], user]
+ *                           [offset, ...], user, and 1 where it has a will]
  *
  * The owner epoch is raised by each claim and never goes back while the queue lives; 0: nobody has
  * claimed it yet, and there is no record. Bounded: `SESSION_SUBSCRIPTIONS_MAX` subscriptions,
@@ -64,6 +64,8 @@ export class SessionRecord implements RecordContent {
   halves: readonly number[] = [];
   /** Whose it is; '': nobody's. */
   user = '';
+  /** There is a record of its will (`session-will.ts`). */
+  hasWill = false;
 
   constructor(weight = 2) {
     this.weight = weight;
@@ -71,7 +73,7 @@ export class SessionRecord implements RecordContent {
 
   static fromData(data: RecordData): SessionRecord {
     const [format, epoch, token, present, before, incarnation, ...rest] = listOf(data);
-    const [expiry, endsAt, checkAt, subscriptions, halves, user] = rest;
+    const [expiry, endsAt, checkAt, subscriptions, halves, user, will] = rest;
     assert(format === 1, 'mqtt-session: unknown format');
     const stored = listOf(subscriptions).map(subscriptionOf);
     const offsets = listOf(halves).map(countOf);
@@ -88,6 +90,7 @@ export class SessionRecord implements RecordContent {
     record.subscriptions = stored;
     record.halves = offsets;
     record.user = stringOf(user);
+    record.hasWill = will !== undefined && countOf(will) === 1;
     return record;
   }
 
@@ -110,6 +113,7 @@ export class SessionRecord implements RecordContent {
       this.subscriptions.map(subscriptionData),
       [...this.halves],
       this.user,
+      ...(this.hasWill ? [1] : []),
     ];
   }
 }

@@ -51,6 +51,7 @@ export const CommandKind = {
   resumeSession: 35,
   deleteSession: 36,
   receiveSession: 37,
+  endWill: 38,
 } as const;
 
 /** Length and kind. */

@@ -34,10 +34,11 @@ export class LeaderSessions {
   }
 
   get nextWake(): number {
-    return this.#watch.nextWake;
+    return this.#desk.isWanted ? 0 : this.#watch.nextWake;
   }
 
   look(): void {
+    this.#desk.look();
     this.#watch.look();
   }
 

@@ -110,8 +110,10 @@ export class QueueClients implements QueueClient {
       keysAreForgotten: (session) => this.#keys.forget(session),
       endKeys: (session) => {
         for (const client of this.#logged()) client.endSession(session);
+        this.#keys.forget(session);
       },
     });
+    this.sessions.addShard(zero);
   }
 
   /** All that have a log. */
@@ -124,6 +126,7 @@ export class QueueClients implements QueueClient {
     this.#others.set(number, client);
     this.#all.push(client);
     this.#alone.set(client, [client]);
+    this.sessions.addShard(client);
     for (const listener of this.#writableListeners) client.onWritable(listener);
     if (this.#goneListener !== undefined) client.onGone(this.#goneListener);
     this.#coming.get(number)?.came(client);

@@ -5,12 +5,15 @@
  *  30 claim session   queueId u64 | epoch u64 | clean start u8 | expiry s u32
  *                     | messages u64 | bytes u64 | overflow u8 | token text16 | incarnation text16
  *                     | 0 u8, or 1 u8 and user text16
+ *                     | nothing, or the delay of the will in s u32 and its message, the rest
  *  31 change session  queueId u64 | owner epoch u64 | plain data, the rest:
  *                     [[filter, flags, identifier, wish], ...], [filter, ...]
  *  32 halve session   queueId u64 | owner epoch u64 | offset u64          33 finish: the same
  *  34 leave session   queueId u64 | owner epoch u64 | 0 u8, or 1 u8 and expiry s u32
+ *                     | nothing, or 1 u8: in peace
  *  35 resume session  queueId u64 | owner epoch u64                       36 delete: the same
  *  37 receive         queueId u64 | owner epoch u64 | packet id u16
+ *  38 end will        queueId u64 | number u64
  * ```
  */
 
@@ -19,6 +22,7 @@ import type { Offset, QueueId } from '../machine/ids.ts';
 import { type RecordData, listOf, stringOf } from '../machine/record-data.ts';
 import type { SessionCommand } from '../machine/session-command.ts';
 import { subscriptionData, subscriptionOf } from '../machine/session-record.ts';
+import type { StoredWill } from '../machine/session-will-record.ts';
 import { CommandKind } from './command-kinds.ts';
 import { type PlainData, decodeForeign, encodeRecord } from './record-codec.ts';
 import { CodecError, type WireReader, type WireWriter } from './wire.ts';
@@ -32,13 +36,14 @@ export const SESSION_COMMAND_CODES = {
   'resume-session': CommandKind.resumeSession,
   'delete-session': CommandKind.deleteSession,
   'receive-session': CommandKind.receiveSession,
+  'end-will': CommandKind.endWill,
 } as const satisfies Record<SessionCommand['kind'], number>;
 
 /** What is behind the kind. */
 export function writeSessionCommand(writer: WireWriter, command: SessionCommand): void {
   writer.u64(command.queueId);
   if (command.kind === 'claim-session') {
-    const { epoch, cleanStart, expirySeconds, limits, token, incarnation, user } = command;
+    const { epoch, cleanStart, expirySeconds, limits, token, incarnation, user, will } = command;
     writer.u64(epoch);
     writer.u8(cleanStart ? 1 : 0);
     writer.u32(expirySeconds);
@@ -49,6 +54,13 @@ export function writeSessionCommand(writer: WireWriter, command: SessionCommand)
     writer.text16(incarnation);
     writer.u8(user === undefined ? 0 : 1);
     if (user !== undefined) writer.text16(user);
+    if (will === undefined) return;
+    writer.u32(will.delaySeconds);
+    writer.append(will.message);
+    return;
+  }
+  if (command.kind === 'end-will') {
+    writer.u64(command.number);
     return;
   }
   writer.u64(command.ownerEpoch);
@@ -68,6 +80,7 @@ export function writeSessionCommand(writer: WireWriter, command: SessionCommand)
     case 'leave-session':
       writer.u8(command.expirySeconds === undefined ? 0 : 1);
       if (command.expirySeconds !== undefined) writer.u32(command.expirySeconds);
+      if (command.isInPeace) writer.u8(1);
       return;
     case 'receive-session':
       writer.u16(command.packetId);
@@ -93,7 +106,8 @@ export function readSessionCommand(reader: WireReader, kind: number): SessionCom
     case CommandKind.leaveSession: {
       const of = readOwner(reader);
       const expirySeconds = readFlag(reader) ? reader.u32() : undefined;
-      return { kind: 'leave-session', ...of, expirySeconds };
+      const isInPeace = reader.remaining > 0 && readFlag(reader);
+      return { kind: 'leave-session', ...of, expirySeconds, isInPeace };
     }
     case CommandKind.resumeSession:
       return { kind: 'resume-session', ...readOwner(reader) };
@@ -101,6 +115,8 @@ export function readSessionCommand(reader: WireReader, kind: number): SessionCom
       return { kind: 'delete-session', ...readOwner(reader) };
     case CommandKind.receiveSession:
       return { kind: 'receive-session', ...readOwner(reader), packetId: reader.u16() };
+    case CommandKind.endWill:
+      return { kind: 'end-will', queueId: reader.u64() as QueueId, number: reader.u64() };
     default:
       return undefined;
   }
@@ -120,7 +136,12 @@ function readClaim(reader: WireReader): SessionCommand {
   const token = reader.text16();
   const life = { token, cleanStart, incarnation: reader.text16(), expirySeconds };
   const user = readFlag(reader) ? reader.text16() : undefined;
-  return { kind: 'claim-session', queueId, epoch, ...life, limits, user };
+  const will = reader.remaining > 0 ? readWill(reader) : undefined;
+  return { kind: 'claim-session', queueId, epoch, ...life, limits, user, will };
+}
+
+function readWill(reader: WireReader): StoredWill {
+  return { delaySeconds: reader.u32(), message: reader.view(reader.remaining) };
 }
 
 function readChange(reader: WireReader) {

@@ -21,6 +21,8 @@ import type { SessionCommand } from '../machine/session-command.ts';
 import type { PlainCommand } from './codec.ts';
 import type { PlainData } from './record-codec.ts';
 import { type SessionRequest, claimedData } from './session-requests.ts';
+import { WillDesk } from './will-desk.ts';
+import { dueWillsData } from './will-requests.ts';
 
 /** A publish of a node that does not hear may be routed by what was so long ago. */
 const ROUTE_STALE_MS = 500;
@@ -37,6 +39,8 @@ export interface SessionDeskOptions {
   readonly whenLoaded: (missing: () => readonly RecordKey[], action: () => void) => Promise<void>;
   /** Every sender here has worked off the queues as they are now, or so much time has passed. */
   readonly queuesTold: (withinMs: number) => Promise<void>;
+  /** `look` is to be called. */
+  readonly wake: () => void;
 }
 
 type SessionAnswer = Extract<
@@ -55,9 +59,20 @@ interface Waiting {
 export class SessionDesk {
   readonly #options: SessionDeskOptions;
   readonly #waiting: Waiting[] = [];
+  readonly #wills: WillDesk;
 
   constructor(options: SessionDeskOptions) {
     this.#options = options;
+    this.#wills = new WillDesk(options.wake);
+  }
+
+  /** There is work for `look`. */
+  get isWanted(): boolean {
+    return this.#wills.isWanted;
+  }
+
+  look(): void {
+    this.#wills.look();
   }
 
   /** The body of the reply; rejects with a SessionError or AdminError, or when the store failed. */
@@ -77,6 +92,10 @@ export class SessionDesk {
         this.#options.propose({ kind: 'end-session', session: request.session });
         await this.#options.proposalsApplied();
         return null;
+      case 'leave-session':
+        return dueWillsData(await this.#wills.ofLeaving(request.queueId, this.#done(request)));
+      case 'take-wills':
+        return dueWillsData(await this.#wills.take());
       default:
         await this.#done(request);
         return null;
@@ -93,6 +112,7 @@ export class SessionDesk {
 
   /** What apply did. */
   rare(effect: RareEffect): void {
+    this.#wills.rare(effect);
     switch (effect.kind) {
       case 'session-claimed':
       case 'session-done':
@@ -107,6 +127,7 @@ export class SessionDesk {
   /** This node leads no more, or nothing works any more. */
   fail(error: Error): void {
     for (const { reject } of this.#waiting.splice(0)) reject(error);
+    this.#wills.fail(error);
   }
 
   async #done(command: SessionCommand): Promise<SessionAnswer> {
@@ -165,6 +186,7 @@ const REFUSALS = {
   'too-many-subscriptions': ['too-many-subscriptions', 'a session may not subscribe to so much'],
   'too-many-halves': ['unavailable', 'more deliveries are halfway than there are packet ids'],
   'too-many-keys': ['unavailable', 'the shard remembers no more sessions that publish at QoS 2'],
+  'too-many-wills': ['unavailable', 'wills of the session wait to be published'],
   'not-ended': ['unavailable', 'the session has not ended'],
 } as const satisfies Record<SessionRefusalReason, readonly [SessionRefusal, string]>;
 

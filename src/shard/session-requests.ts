@@ -4,12 +4,14 @@
  *
  * ```
  *  request   ["claim-session", queueId, token, clean start, incarnation, expiry s,
- *             messages, bytes, overflow, user or null]
+ *             messages, bytes, overflow, user or null,
+ *             null, or [will delay s, message]]
  *            ["change-session", queueId, epoch, [subscription, ...], [filter, ...]]
  *            ["halve-session", queueId, epoch, offset]      ["finish-session", ...] the same
- *            ["leave-session", queueId, epoch, expiry s]
+ *            ["leave-session", queueId, epoch, expiry s, in peace]
  *            ["receive-session", queueId, epoch, packet id]
  *            ["end-session-keys", incarnation]
+ *            of wills: will-requests.ts
  *  reply     claim:     [epoch, present, incarnation, the one before or "", [subscription, ...],
  *                       [offset, ...]]
  *            receive:   true: the key is new
@@ -31,8 +33,10 @@ import {
   subscriptionData,
   subscriptionOf,
 } from '../machine/session-record.ts';
+import type { StoredWill } from '../machine/session-will-record.ts';
 import { booleanIn, countIn, listIn, textIn } from './plain-fields.ts';
 import type { PlainData } from './record-codec.ts';
+import { type WillRequest, willData, willIn } from './will-requests.ts';
 import { CodecError } from './wire.ts';
 
 interface OfOwner {
@@ -49,6 +53,7 @@ export interface ClaimSessionRequest {
   readonly user: string | undefined;
   readonly expirySeconds: number;
   readonly limits: SessionLimits;
+  readonly will: StoredWill | undefined;
 }
 
 export type SessionRequest =
@@ -59,9 +64,14 @@ export type SessionRequest =
       readonly unsubscribe: readonly string[];
     } & OfOwner)
   | ({ readonly kind: 'halve-session' | 'finish-session'; readonly offset: Offset } & OfOwner)
-  | ({ readonly kind: 'leave-session'; readonly expirySeconds: number } & OfOwner)
+  | ({
+      readonly kind: 'leave-session';
+      readonly expirySeconds: number;
+      readonly isInPeace: boolean;
+    } & OfOwner)
   | ({ readonly kind: 'receive-session'; readonly packetId: number } & OfOwner)
-  | { readonly kind: 'end-session-keys'; readonly session: string };
+  | { readonly kind: 'end-session-keys'; readonly session: string }
+  | WillRequest;
 
 export const SESSION_REQUESTS = [
   'claim-session',
@@ -71,6 +81,8 @@ export const SESSION_REQUESTS = [
   'leave-session',
   'receive-session',
   'end-session-keys',
+  'take-wills',
+  'end-will',
 ] as const satisfies readonly SessionRequest['kind'][];
 
 /** What a claim is told. */
@@ -92,10 +104,11 @@ export function sessionRequestData(request: SessionRequest): PlainData {
   const { kind } = request;
   switch (kind) {
     case 'claim-session': {
-      const { queueId, token, cleanStart, incarnation, expirySeconds, limits, user } = request;
+      const { queueId, token, cleanStart, incarnation, expirySeconds, limits, user, will } =
+        request;
       const { maxMessages, maxBytes, overflow } = limits;
       const life = [queueId, token, cleanStart, incarnation, expirySeconds];
-      return [kind, ...life, maxMessages, maxBytes, overflow, user ?? null];
+      return [kind, ...life, maxMessages, maxBytes, overflow, user ?? null, willData(will)];
     }
     case 'change-session': {
       const subscribe = request.subscribe.map((each) => subscriptionData(each) as PlainData);
@@ -105,11 +118,15 @@ export function sessionRequestData(request: SessionRequest): PlainData {
     case 'finish-session':
       return [kind, request.queueId, request.ownerEpoch, request.offset];
     case 'leave-session':
-      return [kind, request.queueId, request.ownerEpoch, request.expirySeconds];
+      return [kind, request.queueId, request.ownerEpoch, request.expirySeconds, request.isInPeace];
     case 'receive-session':
       return [kind, request.queueId, request.ownerEpoch, request.packetId];
     case 'end-session-keys':
       return [kind, request.session];
+    case 'take-wills':
+      return [kind];
+    case 'end-will':
+      return [kind, request.queueId, request.number];
   }
 }
 
@@ -117,9 +134,11 @@ export function sessionRequestOf(
   kind: SessionRequest['kind'],
   fields: readonly PlainData[],
 ): SessionRequest {
+  if (kind === 'take-wills') return { kind };
   if (kind === 'end-session-keys') return { kind, session: nameIn(fields[0]) };
   const queueId = countIn(fields[0]) as QueueId;
   if (kind === 'claim-session') return claimOf(queueId, fields);
+  if (kind === 'end-will') return { kind, queueId, number: countIn(fields[1]) };
   const of = { queueId, ownerEpoch: countIn(fields[1]) };
   switch (kind) {
     case 'change-session': {
@@ -130,7 +149,7 @@ export function sessionRequestOf(
     case 'finish-session':
       return { kind, ...of, offset: countIn(fields[2]) as Offset };
     case 'leave-session':
-      return { kind, ...of, expirySeconds: secondsIn(fields[2]) };
+      return { kind, ...of, expirySeconds: secondsIn(fields[2]), isInPeace: booleanIn(fields[3]) };
     case 'receive-session': {
       const packetId = countIn(fields[2]);
       if (packetId > 0xffff) throw new CodecError('bad-value', 'a packet id was expected');
@@ -140,7 +159,7 @@ export function sessionRequestOf(
 }
 
 function claimOf(queueId: QueueId, fields: readonly PlainData[]): ClaimSessionRequest {
-  const [, token, cleanStart, incarnation, expiry, messages, bytes, word, user] = fields;
+  const [, token, cleanStart, incarnation, expiry, messages, bytes, word, user, will] = fields;
   const overflow = OVERFLOWS.find((each) => each === word);
   if (overflow === undefined) throw new CodecError('bad-value', 'an overflow was expected');
   return {
@@ -152,6 +171,7 @@ function claimOf(queueId: QueueId, fields: readonly PlainData[]): ClaimSessionRe
     user: userIn(user),
     expirySeconds: secondsIn(expiry),
     limits: { maxMessages: countIn(messages), maxBytes: countIn(bytes), overflow },
+    will: willIn(will),
   };
 }
 

@@ -21,22 +21,28 @@ import type {
   QueueId,
   SessionChange,
   SessionHandle,
+  SessionLeaving,
   SessionLimits,
   SessionStore,
+  SessionWill,
 } from '../broker/ports.ts';
 import { defaultDefinition } from '../machine/default-definition.ts';
+import type { StoredWill } from '../machine/session-will-record.ts';
 import type { ShardClient } from './client.ts';
 import type { PlainData } from './record-codec.ts';
 import { sessionQueueName } from './session-name.ts';
 import { type Claimed, type SessionRequest, claimedIn } from './session-requests.ts';
 import { ShardError } from './shard-error.ts';
-import { CodecError } from './wire.ts';
+import { StoredMessageWriter } from './stored-message.ts';
+import { type PublishWill, WillTaker } from './will-taker.ts';
+import { dueWillsIn } from './will-requests.ts';
+import { CodecError, WireWriter } from './wire.ts';
 
 /** A session may end, and its queue go, between two steps so often. */
 const TRIES_MAX = 8;
 
 /** One shard, as far as sessions need it. */
-export type SessionShard = Pick<ShardClient, 'admin' | 'consume' | 'consumers'>;
+export type SessionShard = Pick<ShardClient, 'admin' | 'consume' | 'consumers' | 'isClosed'>;
 
 export interface SessionStoreParts {
   readonly queues: QueueDirectory;
@@ -53,18 +59,41 @@ export interface SessionStoreParts {
   readonly keyIsIn: (queueId: QueueId, key: { session: string; packetId: number }) => void;
   /** The session is not of this node any more. */
   readonly keysAreForgotten: (incarnation: string) => void;
-  /** It has ended: its keys go, in every shard. */
+  /** It has ended, or was that of a will: its keys go, in every shard. */
   readonly endKeys: (incarnation: string) => void;
 }
 
 /** What is to be emptied has no use for limits. */
 const NO_LIMITS: SessionLimits = { maxMessages: 0, maxBytes: 0, overflow: 'drop-head' };
+/** Of a will, at first. */
+const WILL_BYTES = 256;
 
 export class SessionsOfAll implements SessionStore {
   readonly #parts: SessionStoreParts;
+  readonly #shards: SessionShard[] = [];
+  readonly #takers = new Map<SessionShard, WillTaker>();
+  #publishWill: PublishWill | undefined;
 
   constructor(parts: SessionStoreParts) {
     this.#parts = parts;
+  }
+
+  /** Each one that has a log. */
+  addShard(shard: SessionShard): void {
+    this.#shards.push(shard);
+    if (this.#publishWill !== undefined) this.#takeFrom(shard, this.#publishWill);
+  }
+
+  publishWills(publish: PublishWill): void {
+    if (this.#publishWill !== undefined) return;
+    this.#publishWill = publish;
+    for (const shard of this.#shards) this.#takeFrom(shard, publish);
+  }
+
+  #takeFrom(shard: SessionShard, publish: PublishWill): void {
+    const taker = new WillTaker(shard, { publish, endKeys: this.#parts.endKeys });
+    this.#takers.set(shard, taker);
+    void taker.run();
   }
 
   queueNameOf(clientId: string): string {
@@ -76,7 +105,8 @@ export class SessionsOfAll implements SessionStore {
     if (clientId === '' || /\p{Surrogate}/u.test(clientId)) {
       throw new SessionError('invalid', 'no session can have this client id');
     }
-    const asked = { ...request, token: randomUUID(), incarnation: randomUUID() };
+    const will = request.will && storedWill(request.will);
+    const asked = { ...request, will, token: randomUUID(), incarnation: randomUUID() };
     const name = sessionQueueName(clientId);
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const queueId = (await this.#find(name)) ?? (await this.#make(name));
@@ -92,11 +122,11 @@ export class SessionsOfAll implements SessionStore {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const queueId = await this.#find(name);
       if (queueId === undefined) return false;
-      const life = { ...asked, expirySeconds: 0, limits: NO_LIMITS };
+      const life = { ...asked, expirySeconds: 0, limits: NO_LIMITS, will: undefined };
       const claimed = await this.#claim(queueId, life);
       if (claimed === undefined) continue;
       const { handle } = this.#claimed({ clientId, queueId }, claimed);
-      await this.leave(handle, 0);
+      await this.leave(handle, { expirySeconds: 0, isInPeace: true });
       return true;
     }
     throw new SessionError('unavailable', 'the session ends and begins at the same time');
@@ -124,10 +154,12 @@ export class SessionsOfAll implements SessionStore {
     return (await this.#ask(queueId, request)) === true ? 'new' : 'known';
   }
 
-  async leave(handle: SessionHandle, expirySeconds: number): Promise<void> {
+  async leave(handle: SessionHandle, leaving: SessionLeaving): Promise<void> {
     const { queueId, ownerEpoch, incarnation } = handle;
     this.#parts.keysAreForgotten(incarnation);
-    await this.#ask(queueId, { kind: 'leave-session', queueId, ownerEpoch, expirySeconds });
+    const of = { queueId, ownerEpoch, ...leaving };
+    const due = dueWillsIn(await this.#ask(queueId, { kind: 'leave-session', ...of }));
+    if (due.length > 0) void this.#takers.get(this.#parts.shardOf(queueId))?.publish(due);
   }
 
   consume(handle: SessionHandle, credit: number, sink: ConsumerSink): QueueConsumer {
@@ -164,8 +196,8 @@ export class SessionsOfAll implements SessionStore {
     queueId: QueueId,
     asked: Omit<Extract<SessionRequest, { kind: 'claim-session' }>, 'kind' | 'queueId'>,
   ): Promise<Claimed | undefined> {
-    const { token, incarnation, user, cleanStart, expirySeconds, limits } = asked;
-    const life = { token, incarnation, user, cleanStart, expirySeconds, limits };
+    const { token, incarnation, user, cleanStart, expirySeconds, limits, will } = asked;
+    const life = { token, incarnation, user, cleanStart, expirySeconds, limits, will };
     try {
       const shard = this.#parts.shardOf(queueId);
       return claimedIn(await shard.admin.ask({ kind: 'claim-session', queueId, ...life }));
@@ -217,6 +249,14 @@ class OwnerSink implements ConsumerSink {
     this.#over();
     this.#sink.cancelled(reason, detail);
   }
+}
+
+function storedWill({ origin, message, delaySeconds }: SessionWill): StoredWill {
+  const writer = new WireWriter(WILL_BYTES);
+  if (!new StoredMessageWriter().write(writer, message, origin)) {
+    throw new SessionError('invalid', 'the topic of the will, or the client id, is too long');
+  }
+  return { delaySeconds, message: writer.take() };
 }
 
 async function orSessionError<T>(asked: Promise<T>): Promise<T> {

@@ -139,7 +139,7 @@ export class SessionWatch {
           if (machine.definition(queueId)?.type !== 'session' || record === undefined) return;
           ({ ownerEpoch } = record);
           if (ownerEpoch === 0 || record.endsAt !== 0 || consumersOf(queueId) > 0) return;
-          const of = { queueId, ownerEpoch, expirySeconds: undefined };
+          const of = { queueId, ownerEpoch, expirySeconds: undefined, isInPeace: false };
           left = desk.through({ kind: 'leave-session', ...of });
         },
       );

@@ -36,4 +36,5 @@ describe('dead letters', () => import('./dead-letters.test.ts').then(() => undef
 describe('queues', () => import('./mqtt-queues.test.ts').then(() => undefined));
 describe('limits', () => import('./limits.test.ts').then(() => undefined));
 describe('sessions', () => import('./sessions.test.ts').then(() => undefined));
+describe('wills', () => import('./wills.test.ts').then(() => undefined));
 describe('groups', () => import('./groups-and-streams.test.ts').then(() => undefined));

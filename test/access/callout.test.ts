@@ -102,6 +102,11 @@ describe('the service', () => {
     if (!('rights' in found)) throw new Error('was refused');
     expect(found.rights.may('publish', 'ops')).toBe(true);
     expect(access.mayPublish({ user: 'eve', clientId: 'c1' }, 'ops')).toBe(true);
+    // Granted on another node, or before a restart: the will that was let in stands.
+    expect(access.isTakenBack({ user: 'eve', clientId: 'c1' }, 'ops')).toBe(false);
+    expect(access.isTakenBack({ user: 'eve', clientId: 'c1' }, 'elsewhere')).toBe(true);
+    expect(access.isTakenBack({ user: 'eve', clientId: 'c2' }, 'ops')).toBe(false);
+    expect(access.mayPublish({ user: 'eve', clientId: 'c2' }, 'ops')).toBe(false);
     const question = { version: 1, action: 'login', user: 'eve', client_id: 'c1', password: 'x' };
     expect(asked).toEqual([question]);
     expect(shown[0]).toMatchObject({ authorization: 'Bearer abc.def' });

@@ -314,42 +314,12 @@ describe('retained messages', () => {
   });
 });
 
-describe('wills', () => {
-  const will = { origin: ORIGIN, message: message('will') };
-
-  test('is published after its delay, or never when the client is back in time', () => {
-    const { broker, clock } = setup();
-    const subscriber = new Recorder();
-    broker.subscribe(subscriber, 'will', options());
-    broker.willAfter(will, 5000);
-    clock.advance(4999);
-    broker.tick();
-    expect(subscriber.topics).toEqual([]);
-    broker.cancelWill('publisher');
-    clock.advance(10_000);
-    broker.tick();
-    expect(subscriber.topics).toEqual([]);
-    broker.willAfter(will, 5000);
-    clock.advance(5000);
-    broker.tick();
-    broker.tick();
-    expect(subscriber.topics).toEqual(['will']);
-  });
-
-  test('is published at once when the session ends, and not again', () => {
-    const { broker, clock } = setup();
-    const subscriber = new Recorder();
-    broker.subscribe(subscriber, 'will', options());
-    broker.willAfter(will, 5000);
-    broker.publishWill('publisher');
-    clock.advance(5000);
-    broker.tick();
-    expect(subscriber.topics).toEqual(['will']);
-  });
-
-  test('to a queue is enqueued', () => {
-    const { broker, queues } = setup();
-    broker.willAfter({ origin: ORIGIN, message: message('$queue/orders') }, 0);
-    expect(queues.texts('orders')).toEqual(['$queue/orders']);
-  });
+test('the will of a session that ended with its connection is published as any message', () => {
+  const { broker, queues } = setup();
+  const subscriber = new Recorder();
+  broker.subscribe(subscriber, 'will', options());
+  broker.publishWill({ origin: ORIGIN, message: message('will') });
+  broker.publishWill({ origin: ORIGIN, message: message('$queue/orders') });
+  expect(subscriber.topics).toEqual(['will']);
+  expect(queues.texts('orders')).toEqual(['$queue/orders']);
 });

@@ -3,12 +3,13 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { EntryDecoder } from '../../src/cli/dump/decoded-entries.ts';
+import { type DumpedCommand, EntryDecoder } from '../../src/cli/dump/decoded-entries.ts';
 import { asJson, asText } from '../../src/cli/dump/dump-writer.ts';
 import type { LogIndex, Offset, QueueId } from '../../src/machine/ids.ts';
 import { type PlainCommand, writePlainCommand } from '../../src/shard/codec.ts';
 import { CommandKind } from '../../src/shard/command-kinds.ts';
 import { encodeSectionHeader } from '../../src/shard/entry.ts';
+import { StoredMessageWriter } from '../../src/shard/stored-message.ts';
 import { WireWriter } from '../../src/shard/wire.ts';
 
 async function golden(name: string): Promise<Uint8Array> {
@@ -26,6 +27,14 @@ const OF_SHARDS: readonly PlainCommand[] = [
   { kind: 'unhost-shard', number: 1, node: 'n3' },
 ];
 
+function willBytes(): Uint8Array {
+  const writer = new WireWriter(64);
+  const payload = Buffer.from('gone');
+  const message = { topic: 'w/ä', payload, qos: 1, retain: false, properties: undefined } as const;
+  new StoredMessageWriter().write(writer, message, { clientId: 'c', protocol: 'mqtt' });
+  return writer.take();
+}
+
 const owned = { queueId: 7 as QueueId, ownerEpoch: 5 };
 const OF_SESSIONS: readonly PlainCommand[] = [
   {
@@ -38,6 +47,7 @@ const OF_SESSIONS: readonly PlainCommand[] = [
     user: 'ann',
     expirySeconds: 60,
     limits: { maxMessages: 10, maxBytes: 1_000, overflow: 'drop-head' },
+    will: { delaySeconds: 8, message: willBytes() },
   },
   {
     kind: 'change-session',
@@ -57,10 +67,11 @@ const OF_SESSIONS: readonly PlainCommand[] = [
   },
   { kind: 'halve-session', ...owned, offset: 3 as Offset },
   { kind: 'finish-session', ...owned, offset: 3 as Offset },
-  { kind: 'leave-session', ...owned, expirySeconds: 30 },
+  { kind: 'leave-session', ...owned, expirySeconds: 30, isInPeace: true },
   { kind: 'resume-session', ...owned },
   { kind: 'delete-session', ...owned },
   { kind: 'receive-session', ...owned, packetId: 65_535 },
+  { kind: 'end-will', queueId: owned.queueId, number: 5 },
 ];
 const ADDED = [...OF_SHARDS, ...OF_SESSIONS];
 
@@ -80,6 +91,12 @@ async function entry(): Promise<Uint8Array> {
     commandBytes: plain.length + between.length,
   });
   return Buffer.concat([await golden('entry-v1.hex'), header, plain, between]);
+}
+
+function claimed(commands: readonly DumpedCommand[]): DumpedCommand {
+  const found = commands.find(({ command }) => command.kind === 'claim-session');
+  if (found === undefined) throw new Error('no claim in the entry');
+  return found;
 }
 
 describe('a dump of commands', () => {
@@ -104,6 +121,10 @@ describe('a dump of commands', () => {
     expect(text).toMatch(/place-queue .*jobs/);
     expect(text).toMatch(/add-shard .*1.*n1/);
     expect(text).toMatch(/claim-session .*i-1/);
+    const will = '"will":{"delaySeconds":8,"topic":"w/ä","messageBytes":4';
+    expect(text.replaceAll('\\', '')).toContain(`${will},"payload":"Z29uZQ=="}`);
+    const short = asText({ kind: 'command', dumped: claimed(commands), queues: [] }, false);
+    expect(short).not.toContain('payload');
     expect(text).toMatch(/change-session .*rooms/);
     expect(text).toMatch(/receive-session .*65535/);
     expect(text).toContain('take-transfer shard 63/8589934592');

@@ -3,66 +3,18 @@
 import { describe, expect, it } from 'vitest';
 import type { EnqueueOptions, KeyPart } from '../../src/machine/command.ts';
 import { defaultDefinition } from '../../src/machine/default-definition.ts';
-import type { RareEffect } from '../../src/machine/effect.ts';
 import type { Offset, QueueId } from '../../src/machine/ids.ts';
 import {
   NEVER_EXPIRES,
   SESSION_UNITS_MAX,
   type StoredSubscription,
 } from '../../src/machine/session-record.ts';
-import { MachineDriver, Sender } from './machine-driver.ts';
-
-const LIMITS = { maxMessages: 1_000, maxBytes: 0, overflow: 'drop-head' } as const;
+import { Sender } from './machine-driver.ts';
+import { Rig } from './session-rig.ts';
 
 function subscription(filter: string, set: Partial<StoredSubscription> = {}): StoredSubscription {
   const plain = { noLocal: false, retainAsPublished: false, identifier: 0, wish: '' } as const;
   return { filter, qos: 1, ...plain, retainHandling: 0, ...set };
-}
-
-class Rig {
-  readonly driver = new MachineDriver(4);
-  readonly queueId: QueueId;
-  #claims = 0;
-
-  constructor() {
-    this.queueId = this.declare('$session/c1');
-  }
-
-  declare(name: string): QueueId {
-    const definition = defaultDefinition(name, 'session');
-    const [effect] = this.driver.run({ kind: 'declare-queue', ...definition });
-    if (effect?.kind !== 'queue-declared') throw new Error(JSON.stringify(effect));
-    return effect.queueId;
-  }
-
-  claim(epoch: number, set: object = {}): RareEffect | undefined {
-    this.#claims += 1;
-    const token = `t${this.#claims}`;
-    const of = { queueId: this.queueId, epoch, token, incarnation: `i${this.#claims}` };
-    const asked = { cleanStart: false, user: undefined, expirySeconds: 60, limits: LIMITS };
-    return this.last({ kind: 'claim-session', ...of, ...asked, ...set });
-  }
-
-  /** The answer to a command of the owner. */
-  run(kind: string, ownerEpoch: number, set: object = {}): RareEffect | undefined {
-    return this.last({ kind, queueId: this.queueId, ownerEpoch, ...set });
-  }
-
-  last(command: object): RareEffect | undefined {
-    return this.driver.run(command as never).at(-1) as RareEffect | undefined;
-  }
-
-  fire(): RareEffect[] {
-    const all: RareEffect[] = [];
-    while (this.driver.machine.nextTimer() <= this.driver.now) {
-      all.push(...(this.driver.run({ kind: 'fire-timers', max: 100 }) as RareEffect[]));
-    }
-    return all;
-  }
-
-  get topics(): readonly string[] | undefined {
-    return this.driver.machine.definition(this.queueId)?.topics;
-  }
 }
 
 const DONE = { kind: 'session-done' };

@@ -291,6 +291,11 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
         incarnation: fc.constantFrom('s', 't/u'),
         user: fc.constantFrom(undefined, '', 'u'),
         expirySeconds: fc.constantFrom(0, 1, 60),
+        will: fc.constantFrom(
+          undefined,
+          { delaySeconds: 0, message: Buffer.from('w') },
+          { delaySeconds: 1, message: Buffer.from('v') },
+        ),
         limits: fc.record({
           maxMessages: fc.constantFrom(0, 5),
           maxBytes: fc.constantFrom(0, 1_500),
@@ -312,8 +317,14 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
           kind: fc.constant('leave-session'),
           ...ofOwner,
           expirySeconds: fc.constantFrom(0, 1, 60, undefined),
+          isInPeace: fc.boolean(),
         }),
         fc.record({ kind: fc.constantFrom('resume-session', 'delete-session'), ...ofOwner }),
+        fc.record({
+          kind: fc.constant('end-will'),
+          queueId,
+          number: fc.nat({ max: 3 }),
+        }),
         fc.record({
           kind: fc.constant('receive-session'),
           ...ofOwner,

@@ -70,6 +70,7 @@ export class ModelMqttSessions {
       if (owner !== '' && asks !== owner) return refused('other-user', epoch);
       return this.#claim(command, { model, queue, now });
     }
+    if (command.kind === 'end-will') return [{ kind: 'session-done', queueId }];
     if (session === undefined || epoch !== command.ownerEpoch) return refused('stale-owner', epoch);
     const done = { kind: 'session-done', queueId } as const;
     switch (command.kind) {

@@ -150,6 +150,7 @@ export class MachineModel {
       case 'halve-session':
       case 'finish-session':
       case 'leave-session':
+      case 'end-will':
       case 'resume-session':
       case 'delete-session':
       case 'receive-session':

@@ -66,7 +66,8 @@ export const claim = fc
       new CommandStep(`claim ${JSON.stringify(c)}`, (model) => {
         const { queueId, epoch } = sessionOf(model, c.pick);
         const { cleanStart, incarnation, user, expirySeconds, limits } = c;
-        const of = { cleanStart, incarnation, user, expirySeconds, limits };
+        const life = { cleanStart, incarnation, user, expirySeconds, limits };
+        const of = { ...life, will: undefined };
         const token = `t${c.token}`;
         const claimed = { kind: 'claim-session', queueId, token, ...of } as const;
         const first = { ...claimed, epoch: Math.max(0, epoch - c.back) };
@@ -110,7 +111,7 @@ export const ofSession = fc
           case 'finish-session':
             return { kind, ...of, offset: Math.max(0, floor + s.at - 4) as Offset };
           case 'leave-session':
-            return { kind, ...of, expirySeconds };
+            return { kind, ...of, expirySeconds, isInPeace: s.at % 2 === 0 };
           case 'receive-session':
             return { kind, ...of, packetId: 1 + (s.at % 4) };
           default:

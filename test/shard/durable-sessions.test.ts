@@ -84,7 +84,8 @@ function claim(
   clientId: string,
   set: Partial<ClaimRequest> = {},
 ): Promise<ClaimedSession> {
-  const plain = { user: undefined, cleanStart: false, expirySeconds: 60, limits: LIMITS };
+  const who = { user: undefined, cleanStart: false, expirySeconds: 60 };
+  const plain = { ...who, limits: LIMITS, will: undefined };
   return shards.client.sessions.claim({ clientId, ...plain, ...set });
 }
 
@@ -177,7 +178,9 @@ describe('a session', () => {
     await expect(sessions.change(handle, change)).rejects.toEqual(stale);
     await expect(sessions.halve(handle, 0 as Offset)).rejects.toEqual(stale);
     await expect(sessions.finish(handle, 0 as Offset)).rejects.toEqual(stale);
-    await expect(sessions.leave(handle, 0)).rejects.toEqual(stale);
+    await expect(sessions.leave(handle, { expirySeconds: 0, isInPeace: true })).rejects.toEqual(
+      stale,
+    );
     await expect(sessions.receive(handle, 1)).rejects.toEqual(stale);
     const late = new Owner(shards, handle);
     expect(await late.over()).toEqual(['taken-over']);
@@ -328,7 +331,7 @@ describe('the end of a session', () => {
     const owner = new Owner(shards, handle);
     await owner.texts(1);
     owner.consumer.close('returned');
-    await sessions.leave(handle, 5);
+    await sessions.leave(handle, { expirySeconds: 5, isInPeace: true });
     await shards.wait(4_000);
     expect(shards.client.queues.named('$session/c')).toBeDefined();
     await shards.wait(2_000);
@@ -341,7 +344,9 @@ describe('the end of a session', () => {
     const before = await depthOf(shards, 'x');
     await publish(shards.client, [shards.idOf('x')], 'k', key);
     expect(await depthOf(shards, 'x')).toBe(before + 1);
-    await expect(sessions.leave(handle, 5)).rejects.toEqual(stale);
+    await expect(sessions.leave(handle, { expirySeconds: 5, isInPeace: true })).rejects.toEqual(
+      stale,
+    );
     expect(await claim(shards, 'c')).toMatchObject({ present: false });
   });
 

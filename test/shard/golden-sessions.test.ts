@@ -39,6 +39,23 @@ const COMMANDS: readonly (readonly [string, SessionCommand])[] = [
       user: 'ann',
       expirySeconds: 0xffff_ffff,
       limits: { maxMessages: 1_000, maxBytes: 2 ** 33, overflow: 'reject-publish' },
+      will: undefined,
+    },
+  ],
+  [
+    '3a000000 1e 0300000000010000 0500000000000000 00 3c000000 0000000000000000 0000000000000000' +
+      '00 0100 74 0100 69 00 0a000000 77696c6c',
+    {
+      kind: 'claim-session',
+      queueId,
+      epoch: 5,
+      token: 't',
+      cleanStart: false,
+      incarnation: 'i',
+      user: undefined,
+      expirySeconds: 60,
+      limits: { maxMessages: 0, maxBytes: 0, overflow: 'drop-head' },
+      will: { delaySeconds: 10, message: new Uint8Array(Buffer.from('will')) },
     },
   ],
   [
@@ -47,8 +64,19 @@ const COMMANDS: readonly (readonly [string, SessionCommand])[] = [
   ],
   [`1d000000 20 ${OWNER} ${OFFSET}`, { kind: 'halve-session', ...owner, offset }],
   [`1d000000 21 ${OWNER} ${OFFSET}`, { kind: 'finish-session', ...owner, offset }],
-  [`1a000000 22 ${OWNER} 01 3c000000`, { kind: 'leave-session', ...owner, expirySeconds: 60 }],
-  [`16000000 22 ${OWNER} 00`, { kind: 'leave-session', ...owner, expirySeconds: undefined }],
+  [
+    `1a000000 22 ${OWNER} 01 3c000000`,
+    { kind: 'leave-session', ...owner, expirySeconds: 60, isInPeace: false },
+  ],
+  [
+    `16000000 22 ${OWNER} 00`,
+    { kind: 'leave-session', ...owner, expirySeconds: undefined, isInPeace: false },
+  ],
+  [
+    `1b000000 22 ${OWNER} 01 3c000000 01`,
+    { kind: 'leave-session', ...owner, expirySeconds: 60, isInPeace: true },
+  ],
+  [`15000000 26 ${OWNER}`, { kind: 'end-will', queueId: owner.queueId, number: owner.ownerEpoch }],
   [`15000000 23 ${OWNER}`, { kind: 'resume-session', ...owner }],
   [`15000000 24 ${OWNER}`, { kind: 'delete-session', ...owner }],
   [`17000000 25 ${OWNER} ff00`, { kind: 'receive-session', ...owner, packetId: 255 }],

@@ -108,6 +108,7 @@ class World {
       cleanStart: false,
       expirySeconds: 60,
       limits: LIMITS,
+      will: undefined,
     };
     return this.done(this.store(node).claim({ ...plain, ...set }));
   }
@@ -171,7 +172,8 @@ describe('a session in a cluster', () => {
     expect(former.cancelled).toBe('taken-over');
     const late = world.store(a).halve(first.handle, 0 as Offset);
     await expect(world.done(late)).rejects.toEqual(stale);
-    await expect(world.done(world.store(a).leave(first.handle, 0))).rejects.toEqual(stale);
+    const left = world.store(a).leave(first.handle, { expirySeconds: 0, isInPeace: true });
+    await expect(world.done(left)).rejects.toEqual(stale);
   });
 
   it('captures on every node by what it subscribes to, when that is told', async () => {
@@ -260,7 +262,7 @@ describe('a session in a cluster', () => {
     const late = [
       world.store(a).halve(handle, 0 as Offset),
       world.store(a).change(handle, { subscribe: [subscription('x')], unsubscribe: [] }),
-      world.store(a).leave(handle, 0),
+      world.store(a).leave(handle, { expirySeconds: 0, isInPeace: true }),
     ].map((each) => each.catch((error: unknown) => error));
     const next = await world.claim(b);
     const taken = new Owner(world.store(b), next.handle);

@@ -11,6 +11,7 @@ import {
   type ClaimedSession,
   type ClaimRequest,
   type ConsumerSink,
+  type DueWill,
   type Offset,
   type QueueConsumer,
   type QueueId,
@@ -18,8 +19,10 @@ import {
   type SessionChange,
   SessionError,
   type SessionHandle,
+  type SessionLeaving,
   type SessionRefusal,
   type SessionStore,
+  type SessionWill,
   type StoredSubscription,
 } from '../../src/broker/ports.ts';
 import { parseSharedFilter } from '../../src/protocol/mqtt/topic.ts';
@@ -43,13 +46,16 @@ interface Record {
   readonly subscriptions: Map<string, StoredSubscription>;
   readonly halves: Set<Offset>;
   owner: { readonly sink: ConsumerSink; readonly consumer: QueueConsumer } | undefined;
+  will: SessionWill | undefined;
+  /** When it is due, in the time of `passed`; Infinity: its owner is there. */
+  willAtMs: number;
 }
 
 export class FakeSessionStore implements SessionStore {
   readonly claims: ClaimRequest[] = [];
   readonly discards: string[] = [];
   readonly changes: SessionChange[] = [];
-  readonly left: { readonly clientId: string; readonly expirySeconds: number }[] = [];
+  readonly left: ({ readonly clientId: string } & SessionLeaving)[] = [];
   readonly halved: Offset[] = [];
   readonly finished: Offset[] = [];
   /** Every wish is refused so. */
@@ -58,6 +64,9 @@ export class FakeSessionStore implements SessionStore {
   gate: Promise<void> = Promise.resolve();
   readonly #queues: SessionQueues;
   readonly #records = new Map<string, Record>();
+  #publishWill: ((will: DueWill) => Promise<boolean>) | undefined;
+  #wills = 0;
+  #nowMs = 0;
 
   constructor(queues: SessionQueues) {
     this.#queues = queues;
@@ -69,6 +78,28 @@ export class FakeSessionStore implements SessionStore {
 
   subscriptions(clientId: string): readonly StoredSubscription[] {
     return [...(this.#records.get(clientId)?.subscriptions.values() ?? [])];
+  }
+
+  publishWills(publish: (will: DueWill) => Promise<boolean>): void {
+    this.#publishWill = publish;
+  }
+
+  /** So much time goes by, and wills are due. */
+  passed(ms: number): void {
+    this.#nowMs += ms;
+    for (const record of this.#records.values()) {
+      if (record.willAtMs <= this.#nowMs) this.#willIsDue(record);
+    }
+  }
+
+  #willIsDue(record: Record): void {
+    const { will } = record;
+    record.will = undefined;
+    record.willAtMs = Number.POSITIVE_INFINITY;
+    if (will === undefined) return;
+    const { origin, message } = will;
+    this.#wills++;
+    void this.#publishWill?.({ origin, message, keySession: `will/${this.#wills}` });
   }
 
   queueNameOf(clientId: string): string {
@@ -92,11 +123,16 @@ export class FakeSessionStore implements SessionStore {
     const { clientId, cleanStart, expirySeconds, user } = request;
     const known = this.#ofUser(clientId, user);
     if (known !== undefined) this.#cancel(known, 'taken-over');
+    if (known !== undefined && (cleanStart || known.will?.delaySeconds === 0)) {
+      this.#willIsDue(known);
+    }
     if (known !== undefined && cleanStart) this.#remove(clientId);
     const record = this.#records.get(clientId) ?? this.#make(clientId);
     record.ownerEpoch++;
     record.user = user ?? record.user;
     record.expirySeconds = expirySeconds;
+    record.will = request.will;
+    record.willAtMs = Number.POSITIVE_INFINITY;
     const { queueId, ownerEpoch, incarnation, subscriptions, halves } = record;
     return {
       handle: { clientId, queueId, ownerEpoch, incarnation },
@@ -110,7 +146,10 @@ export class FakeSessionStore implements SessionStore {
     this.discards.push(clientId);
     await this.#turn();
     const known = this.#ofUser(clientId, user);
-    if (known !== undefined) this.#cancel(known, 'taken-over');
+    if (known !== undefined) {
+      this.#cancel(known, 'taken-over');
+      this.#willIsDue(known);
+    }
     return this.end(clientId);
   }
 
@@ -165,11 +204,16 @@ export class FakeSessionStore implements SessionStore {
     this.finished.push(offset);
   }
 
-  async leave(handle: SessionHandle, expirySeconds: number): Promise<void> {
+  async leave(handle: SessionHandle, leaving: SessionLeaving): Promise<void> {
     await this.#turn();
     const record = this.#owned(handle);
-    this.left.push({ clientId: handle.clientId, expirySeconds });
+    this.left.push({ clientId: handle.clientId, ...leaving });
+    const { expirySeconds, isInPeace } = leaving;
     record.expirySeconds = expirySeconds;
+    if (isInPeace) record.will = undefined;
+    const delaySeconds = Math.min(record.will?.delaySeconds ?? 0, expirySeconds);
+    record.willAtMs = this.#nowMs + delaySeconds * 1000;
+    if (delaySeconds === 0) this.#willIsDue(record);
     if (expirySeconds === 0) this.#remove(handle.clientId);
   }
 
@@ -206,6 +250,8 @@ export class FakeSessionStore implements SessionStore {
       subscriptions: new Map(),
       halves: new Set(),
       owner: undefined,
+      will: undefined,
+      willAtMs: Number.POSITIVE_INFINITY,
     };
     this.#records.set(clientId, record);
     return record;

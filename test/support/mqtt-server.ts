@@ -138,6 +138,7 @@ export class MqttServer {
   }
 
   async start(): Promise<this> {
+    this.broker.start();
     await this.listener.start();
     return this;
   }

@@ -152,6 +152,10 @@ const sessionCommand: fc.Arbitrary<SessionCommand> = fc.oneof(
     incarnation: name,
     user: fc.option(name, { nil: undefined }),
     expirySeconds: u32,
+    will: fc.option(
+      fc.record({ delaySeconds: u32, message: fc.uint8Array({ minLength: 1, maxLength: 30 }) }),
+      { nil: undefined },
+    ),
     limits: fc.record({
       maxMessages: fc.maxSafeNat(),
       maxBytes: fc.maxSafeNat(),
@@ -173,11 +177,13 @@ const sessionCommand: fc.Arbitrary<SessionCommand> = fc.oneof(
     kind: fc.constant('leave-session' as const),
     ...ofOwner,
     expirySeconds: fc.option(u32, { nil: undefined }),
+    isInPeace: fc.boolean(),
   }),
   fc.record({
     kind: fc.constantFrom('resume-session' as const, 'delete-session' as const),
     ...ofOwner,
   }),
+  fc.record({ kind: fc.constant('end-will' as const), queueId, number: fc.maxSafeNat() }),
   fc.record({
     kind: fc.constant('receive-session' as const),
     ...ofOwner,

@@ -2,6 +2,7 @@
 
 import type { Inspected } from '#storage';
 import type { Command } from '../../machine/command.ts';
+import { StoredMessageView } from '../../shard/stored-message.ts';
 import type { DumpedCommand } from './decoded-entries.ts';
 import { hex, payloadText, printable, time } from './dump-text.ts';
 import { type RaftEvent, raftFields, raftText } from './raft-entries.ts';
@@ -32,8 +33,18 @@ function headerFields(header: Extract<Inspected, { kind: 'batch' }>['header']): 
   };
 }
 
-function commandFields(command: Command): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(command).filter(([key]) => key !== 'kind'));
+function commandFields(command: Command, withPayload: boolean): Record<string, unknown> {
+  const { kind: _kind, ...fields } = command;
+  if (command.kind !== 'claim-session' || command.will === undefined) return fields;
+  const { delaySeconds, message: bytes } = command.will;
+  const { topic, payload } = new StoredMessageView(bytes, 0, bytes.length);
+  const text = withPayload ? { payload: Buffer.from(payload).toString('base64') } : {};
+  const will = { delaySeconds, topic, messageBytes: payload.length, ...text };
+  return { ...fields, will };
+}
+
+function fieldsText(command: Command, withPayload: boolean): string {
+  return printable(JSON.stringify(commandFields(command, withPayload)));
 }
 
 function decisionFields(event: Extract<Inspected, { kind: 'decision' }>): object {
@@ -84,7 +95,7 @@ export function asJson(event: DumpEvent, withPayload: boolean): string {
       return line({
         command: command.kind,
         stamp: time(stampMs),
-        ...commandFields(command),
+        ...commandFields(command, withPayload),
         queues: event.queues,
         offsets: offsets === undefined ? null : Object.fromEntries(offsets),
         outcome: outcome ?? null,
@@ -151,7 +162,8 @@ function commandText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload
     case 'resume-session':
     case 'delete-session':
     case 'receive-session':
-      return `${command.kind} ${printable(JSON.stringify(commandFields(command)))}${result}`;
+    case 'end-will':
+      return `${command.kind} ${fieldsText(command, withPayload)}${result}`;
   }
 }
 

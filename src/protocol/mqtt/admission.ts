@@ -6,6 +6,7 @@
  * name that came with a wrong one is ever logged: people mistake the one for the other.
  */
 
+import type { Message } from '../../broker/message.ts';
 import type { StoredSubscription } from '../../broker/ports.ts';
 import { queueTopic } from '../../broker/queue-topic.ts';
 import type { AccessRights, Admission } from '../access.ts';
@@ -77,7 +78,14 @@ function verdictOf({ will }: ConnectPacket, grant: Grant, admission: Admission):
 }
 
 /** The session that a client asks for, where it may have that one. */
-export function attachRequest(packet: ConnectPacket, { grant, rights }: Granted): AttachRequest {
+/** `will`: of the packet. */
+export function attachRequest(
+  packet: ConnectPacket,
+  { grant, rights }: Granted,
+  will: Message | undefined,
+): AttachRequest {
+  const origin = { protocol: 'mqtt', clientId: grant.clientId, user: rights?.user } as const;
+  const delaySeconds = packet.will?.properties?.willDelayInterval ?? 0;
   return {
     clientId: grant.clientId,
     user: rights?.user,
@@ -86,6 +94,7 @@ export function attachRequest(packet: ConnectPacket, { grant, rights }: Granted)
     isNamed: !grant.assigned,
     cleanStart: packet.cleanStart,
     expirySeconds: grant.sessionExpirySeconds,
+    will: will && { origin, message: will, delaySeconds },
   };
 }
 

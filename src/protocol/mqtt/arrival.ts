@@ -60,12 +60,10 @@ function attach(
     return;
   }
   const { sessions } = context;
-  sessions.attach(owner, attachRequest(packet, verdict), (attached) => {
+  sessions.attach(owner, attachRequest(packet, verdict, will), (attached) => {
     if (!isGone()) answered(answerOf(verdict, attached, will));
     // It was never connected: its will is not published.
-    else if (typeof attached === 'object') {
-      sessions.detach(owner, attached.session, { will: undefined, willDelaySeconds: 0 });
-    }
+    else if (typeof attached === 'object') sessions.detach(owner, attached.session, undefined);
   });
 }
 

@@ -13,6 +13,7 @@ import {
   SessionError,
   type SessionLimits,
   type SessionRefusal,
+  type SessionWill,
   type StoredSubscription,
 } from '../../broker/ports.ts';
 
@@ -24,6 +25,7 @@ export interface ClaimWish {
   readonly mayResume: (subscriptions: readonly StoredSubscription[]) => boolean;
   readonly cleanStart: boolean;
   readonly expirySeconds: number;
+  readonly will: SessionWill | undefined;
 }
 
 /** `superseded`: another CONNECT with the client id came before this one was answered. */
@@ -96,11 +98,12 @@ export class Claims {
   #giveBack({ wish, passed }: Arrival, claimed: ClaimedSession): void {
     passed(claimed);
     // The next one claims it, or nobody does, and then it ends in its time.
-    this.#broker.sessions.leave(claimed.handle, wish.expirySeconds).catch(() => undefined);
+    const leaving = { expirySeconds: wish.expirySeconds, isInPeace: true };
+    this.#broker.sessions.leave(claimed.handle, leaving).catch(() => undefined);
   }
 
   async #ask(wish: ClaimWish): Promise<Claim> {
-    const { clientId, claimant: user, cleanStart, expirySeconds, mayResume } = wish;
+    const { clientId, claimant: user, cleanStart, expirySeconds, mayResume, will } = wish;
     const { sessions } = this.#broker;
     try {
       if (expirySeconds === 0) {
@@ -111,9 +114,11 @@ export class Claims {
         const stored = await this.#isStored(clientId);
         if (stored !== true) return stored === false ? undefined : stored;
       }
-      const request = { clientId, user, cleanStart, expirySeconds, limits: this.#limits };
+      const request = { clientId, user, cleanStart, expirySeconds, limits: this.#limits, will };
       const claimed = await sessions.claim(request);
       if (!claimed.present || mayResume(claimed.subscriptions)) return claimed;
+      // Or the claim that follows would find the will of one that is lost.
+      await sessions.leave(claimed.handle, { expirySeconds, isInPeace: true });
       return await sessions.claim({ ...request, cleanStart: true });
     } catch (error) {
       if (error instanceof SessionError) return error.code;

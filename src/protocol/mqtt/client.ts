@@ -32,7 +32,6 @@ export interface Client {
   readonly recipient: Recipient;
   readonly flow: PublishFlow;
   readonly will: Will | undefined;
-  readonly willDelaySeconds: number;
 }
 
 export interface ClientParts {
@@ -111,7 +110,6 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
     deliveries,
     subscriptions,
     will: will && { origin: session.origin, message: will },
-    willDelaySeconds: packet.will?.properties?.willDelayInterval ?? 0,
   };
 }
 

@@ -423,7 +423,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     client.consumers.closeAll(how.returned ? 'returned' : 'lost');
     client.deliveries?.close();
     const will = how.willless === true ? undefined : client.will;
-    sessions.detach(this, client.session, { will, willDelaySeconds: client.willDelaySeconds });
+    sessions.detach(this, client.session, will);
   }
 
   #enter(state: 'connected' | 'closing'): void {

@@ -95,6 +95,8 @@ export interface Ownership {
   readonly handle: SessionHandle;
   /** Another node owns it now, or it has ended; undefined: neither is known. */
   lost: 'taken-over' | 'ended' | undefined;
+  /** The log has a will of its connection. */
+  readonly hasWill: boolean;
 }
 
 /** A QoS 2 PUBLISH whose PUBREL has not come, or whose PUBCOMP has not gone. */

@@ -12,7 +12,13 @@
  * it.
  */
 
-import type { Broker, ClaimedSession, Will } from '../../broker/ports.ts';
+import {
+  type Broker,
+  type ClaimedSession,
+  SessionError,
+  type SessionLeaving,
+  type Will,
+} from '../../broker/ports.ts';
 import type { Logger } from '../../telemetry/logger.ts';
 import { type Claim, type ClaimRefusal, Claims, type ClaimWish } from './claims.ts';
 import { type MqttOptions, NEVER_SECONDS } from './options.ts';
@@ -39,13 +45,6 @@ export interface Attached {
   readonly present: boolean;
 }
 
-/** How a connection left its session. */
-export interface Leaving {
-  /** Published if the session is not resumed in time; undefined after a clean end. */
-  readonly will: Will | undefined;
-  readonly willDelaySeconds: number;
-}
-
 interface Entry {
   readonly session: Session;
   owner: SessionOwner | undefined;
@@ -55,7 +54,8 @@ interface Entry {
   endsAtMs: number;
 }
 
-type Lost = Ownership['lost'];
+/** Each waits for a leader as long as any wish does. */
+const LEAVE_TRIES_MAX = 8;
 
 export class Sessions {
   readonly totals: HeldTotals;
@@ -145,8 +145,6 @@ export class Sessions {
     const isNext = before !== undefined && present && isNextOwner(before.session, claimed);
     if (before !== undefined) before.isSucceeded = true;
     before?.owner?.takenOver();
-    if (present) this.#broker.cancelWill(clientId);
-    else this.#broker.publishWill(clientId);
     const found = this.#entries.get(clientId);
     if (found !== undefined && !isNext) this.#end(found);
     const entry = (isNext ? found : undefined) ?? this.#create(request);
@@ -156,7 +154,8 @@ export class Sessions {
     entry.endsAtMs = Number.POSITIVE_INFINITY;
     const { session } = entry;
     session.expirySeconds = expirySeconds;
-    session.own({ handle, lost: undefined }, claimed.halves);
+    const hasWill = request.will !== undefined;
+    session.own({ handle, lost: undefined, hasWill }, claimed.halves);
     this.#restore(session, claimed);
     this.#broker.setConnected(session, true);
     return { session, present };
@@ -179,11 +178,14 @@ export class Sessions {
     if (entry === undefined || !claimed.present || !isNextOwner(entry.session, claimed)) return;
     const { handle } = claimed;
     entry.isSucceeded = true;
-    entry.session.owned = { handle, lost: undefined };
+    entry.session.owned = { handle, lost: undefined, hasWill: false };
   }
 
-  /** The connection is over. Does nothing if another one owns the session by now. */
-  detach(owner: SessionOwner, session: Session, leaving: Leaving): void {
+  /**
+   * The connection is over; `will` undefined: it has none, or took it back. That of a durable
+   * session is the log's. Does nothing if another one owns the session by now.
+   */
+  detach(owner: SessionOwner, session: Session, will: Will | undefined): void {
     const entry = this.#entries.get(session.clientId);
     if (entry === undefined || entry.owner !== owner) return;
     entry.owner = undefined;
@@ -194,9 +196,12 @@ export class Sessions {
     // Whoever took it may be claiming it here, and is not answered yet.
     const isHere = entry.isSucceeded || this.#claims.isUnderWay(session.clientId);
     const lost = isHere && owned?.lost === 'taken-over' ? undefined : owned?.lost;
-    this.#leaveWill(leaving, expirySeconds, lost);
+    // An operator ended the session, and what the log had of it is gone.
+    if (will !== undefined && (owned === undefined || owned.lost === 'ended')) {
+      this.#broker.publishWill(will);
+    }
     if (owned?.lost === undefined && owned !== undefined && !entry.isSucceeded) {
-      this.#leave(owned, expirySeconds);
+      void this.#leave(owned, { expirySeconds, isInPeace: will === undefined });
     }
     // Elsewhere it goes on with what the log has.
     if (expirySeconds === 0 || lost !== undefined) {
@@ -218,21 +223,23 @@ export class Sessions {
     this.#waiting.add(entry);
   }
 
-  #leaveWill({ will, willDelaySeconds }: Leaving, expirySeconds: number, lost: Lost): void {
-    if (will === undefined) return;
-    // Whichever comes first, the delay or the end of the session (MQTT 5.0 section 3.1.3.2.2).
-    const delaySeconds = lost === 'ended' ? 0 : Math.min(willDelaySeconds, expirySeconds);
-    // Its client came back to another node in time [MQTT-3.1.3-9].
-    if (lost === 'taken-over' && delaySeconds > 0) return;
-    this.#broker.willAfter(will, delaySeconds * 1000);
-  }
-
-  /** The store gives up by itself whoever leaves without a word, so nobody waits for this. */
-  #leave({ handle }: Ownership, expirySeconds: number): void {
-    this.#broker.sessions.leave(handle, expirySeconds).catch((error: unknown) => {
-      const fields = { client_id: handle.clientId, reason: String(error) };
-      this.#log.debug(fields, 'a session was not left in order');
-    });
+  /**
+   * The store gives up by itself whoever leaves without a word, so nobody waits for this; but then
+   * it takes the connection for lost, and the will for due.
+   */
+  async #leave({ handle, hasWill }: Ownership, leaving: SessionLeaving): Promise<void> {
+    const tries = hasWill && leaving.isInPeace ? LEAVE_TRIES_MAX : 1;
+    for (let left = tries; left > 0; left--) {
+      try {
+        await this.#broker.sessions.leave(handle, leaving);
+        return;
+      } catch (error) {
+        if (!(error instanceof SessionError)) throw error;
+        const fields = { client_id: handle.clientId, reason: error.message };
+        this.#log.debug(fields, 'a session was not left in order');
+        if (error.code !== 'unavailable') return;
+      }
+    }
   }
 
   /** Ends what waits here and whose time is over; the log ends the sessions themselves. */
@@ -260,7 +267,6 @@ export class Sessions {
     }
     session.passOn('all');
     this.#forget(entry);
-    this.#broker.publishWill(session.clientId);
   }
 
   #forget(entry: Entry): void {

@@ -72,6 +72,7 @@ const fakeAccess = {
   },
   onChange: (): void => {},
   mayPublish: () => true,
+  isTakenBack: () => false,
   mayDeclare: () => true,
 };
 

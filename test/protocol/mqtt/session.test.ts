@@ -67,8 +67,8 @@ describe('ownership', () => {
   test('P10: what a superseded owner does later touches nothing', async () => {
     await start();
     const { sessions } = server.listener;
-    const nothing = { will: undefined, willDelaySeconds: 0 };
-    const who = { clientId: 'a', user: undefined, claimant: undefined, isNamed: true };
+    const user = { user: undefined, claimant: undefined };
+    const who = { clientId: 'a', ...user, isNamed: true, will: undefined };
     const request = { ...who, mayResume: () => true, cleanStart: false, expirySeconds: 60 };
     const attach = (owner: SessionOwner): Promise<Attached | string> =>
       new Promise((resolve) => sessions.attach(owner, request, resolve));
@@ -80,10 +80,10 @@ describe('ownership', () => {
     expect(second).toEqual({ session: first.session, present: true });
     const channel = { readiness: () => 'ready' as const, deliver: (): void => {} };
     second.session.channel = channel;
-    sessions.detach(owner, first.session, nothing);
+    sessions.detach(owner, first.session, undefined);
     expect(second.session.channel).toBe(channel);
     expect(server.queues.sessions.left).toEqual([]);
-    sessions.detach(next, second.session, nothing);
+    sessions.detach(next, second.session, undefined);
     await until(() => server.queues.sessions.left.length === 1);
     expect(sessions.count).toBe(0);
   });
@@ -252,22 +252,22 @@ describe('wills', () => {
   test('with a delay waits for it, and not at all when the session is resumed', async () => {
     await start();
     const watching = await watcher();
+    const { sessions } = server.queues;
     const delayed = {
       ...will({ properties: { willDelayInterval: 10 } }),
       clean: false,
       properties: { sessionExpiryInterval: 60 },
     };
     await leave(await server.client(delayed));
-    server.clock.advance(9_000);
-    server.broker.tick();
+    await until(() => sessions.left.length === 1);
+    sessions.passed(9_000);
     await watching.quiet();
     const again = await server.client(delayed);
-    server.clock.advance(9_000);
-    server.broker.tick();
+    sessions.passed(9_000);
     await watching.quiet();
     await leave(again);
-    server.clock.advance(10_000);
-    server.broker.tick();
+    await until(() => sessions.left.length === 2);
+    sessions.passed(10_000);
     expect(await take(watching, 1)).toEqual(['will']);
   });
 
@@ -281,8 +281,8 @@ describe('wills', () => {
       properties,
     };
     await leave(await server.client(delayed));
-    server.clock.advance(5000);
-    server.broker.tick();
+    await until(() => server.queues.sessions.left.length === 1);
+    server.queues.sessions.passed(5000);
     expect(await take(watching, 1)).toEqual(['will']);
   });
 

@@ -16,6 +16,7 @@ async function startWith(rights: AccessRights): Promise<void> {
     admit: () => ({ rights }),
     onChange: (): void => {},
     mayPublish: () => true,
+    isTakenBack: () => false,
     mayDeclare: () => true,
   };
   server = await new MqttServer({ access }).start();
