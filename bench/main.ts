@@ -13,6 +13,7 @@ import { ROOT } from './peers/peer.ts';
 import { table, type Finding } from './report.ts';
 import { acknowledgedSuite } from './suites/acknowledged.ts';
 import { appendSuite } from './suites/append.ts';
+import { asleepSuite } from './suites/asleep.ts';
 import { backlogSuite } from './suites/backlog.ts';
 import { clusterCatchUpSuite } from './suites/cluster-catch-up.ts';
 import { clusterEnduranceSuite } from './suites/cluster-endurance.ts';
@@ -31,6 +32,7 @@ import { pendingSuite } from './suites/pending.ts';
 import { publishSuite } from './suites/publish.ts';
 import { qos0Suite } from './suites/qos0.ts';
 import { queuesSuite } from './suites/queues.ts';
+import { sleepersSuite } from './suites/sleepers.ts';
 import { spillSuite } from './suites/spill.ts';
 import { stormSuite } from './suites/storm.ts';
 import { subscriptionsSuite } from './suites/subscriptions.ts';
@@ -48,6 +50,8 @@ const SUITES: Readonly<Record<string, Suite>> = {
   connections: connectionsSuite,
   subscriptions: subscriptionsSuite,
   storm: stormSuite,
+  'mqtt-sleepers': sleepersSuite,
+  'mqtt-asleep': asleepSuite,
   groups: groupsSuite,
   pending: pendingSuite,
   'idle-queues': idleQueuesSuite,

@@ -16,6 +16,7 @@ import {
 } from './mqtt.ts';
 import { publishToStream } from './nats.ts';
 import { route, type RoutedRun } from './routed.ts';
+import { sleep, type SleepRun, wake, type WakeRun } from './sleepers.ts';
 import { publishSteadily, type SteadyRun } from './steady.ts';
 import { storm, type StormRun } from './storm.ts';
 
@@ -25,6 +26,8 @@ export type LoadJob =
   | { readonly kind: 'mqtt-routed'; readonly run: RoutedRun }
   | { readonly kind: 'mqtt-delivered'; readonly run: DeliveredRun }
   | { readonly kind: 'mqtt-storm'; readonly run: StormRun }
+  | { readonly kind: 'mqtt-sleep'; readonly run: SleepRun }
+  | { readonly kind: 'mqtt-wake'; readonly run: WakeRun }
   | { readonly kind: 'mqtt-steady'; readonly run: SteadyRun }
   | { readonly kind: 'nats-publish'; readonly run: PublishRun }
   | { readonly kind: 'amqp-publish'; readonly run: PublishRun }
@@ -44,6 +47,10 @@ async function work(job: LoadJob): Promise<RunResult> {
       return deliver(job.run);
     case 'mqtt-storm':
       return storm(job.run);
+    case 'mqtt-sleep':
+      return sleep(job.run);
+    case 'mqtt-wake':
+      return wake(job.run);
     case 'mqtt-steady':
       return publishSteadily(job.run);
     case 'nats-publish':

@@ -12,6 +12,9 @@ export type Qos = 0 | 1 | 2;
 const EMPTY: Buffer = Buffer.alloc(0);
 const NO_PROPERTIES = Buffer.alloc(1);
 const REFUSED = 0x80;
+const DISCONNECT = Buffer.from([0xe0, 0]);
+/** Of the numbers at the head of a payload. */
+const NUMBERS_BYTES = 8;
 
 export const PUBACK = 4;
 export const PUBREC = 5;
@@ -90,6 +93,13 @@ export async function greet(socket: Socket, clientId: string, hello: Hello = {})
   return answer[2] === 1;
 }
 
+/** A normal DISCONNECT; the broker closes then, and the session lives on if it has an expiry. */
+export function sendDisconnect(socket: Socket): void {
+  // Who does not read does not see that the other side has closed.
+  socket.resume();
+  socket.end(DISCONNECT);
+}
+
 export async function connectMqtt(
   port: number,
   clientId: string,
@@ -141,6 +151,11 @@ export interface Packets {
   readonly payloadBytes: number;
   readonly qos: Qos;
   readonly version?: Version;
+  /**
+   * Present: each payload begins with this number and the place of its packet, u32 each, so that
+   * whoever gets it knows what is missing. It has 8 bytes at least then.
+   */
+  readonly publisher?: number;
 }
 
 export interface Prepared {
@@ -158,8 +173,11 @@ export function preparePublishes(run: Packets, firstTopic: number): Prepared {
   const parts: Buffer[] = [];
   const starts = [0];
   let length = 0;
-  const payload = Buffer.alloc(run.payloadBytes, 0x61);
+  const { publisher, payloadBytes } = run;
+  const isNumbered = publisher !== undefined;
+  const payload = Buffer.alloc(Math.max(payloadBytes, isNumbered ? NUMBERS_BYTES : 0), 0x61);
   for (let i = 0; i < count; i += 1) {
+    if (isNumbered) payload.writeUInt32BE(i, payload.writeUInt32BE(publisher, 0));
     const topic = run.topics[(firstTopic + i) % run.topics.length] ?? '';
     const { qos, version = 4 } = run;
     const one = publishPacket({ topic, qos, version, packetId: i + 1, payload });

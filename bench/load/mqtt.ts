@@ -32,6 +32,10 @@ export interface PublishRun extends Packets {
   readonly qos: 1 | 2;
 }
 
+function numbered(run: PublishRun, nth: number): PublishRun {
+  return run.publisher === undefined ? run : { ...run, publisher: run.publisher + nth };
+}
+
 export function portOf({ port, otherPorts = [] }: PublishRun, nth: number): number {
   return [port, ...otherPorts][nth % (otherPorts.length + 1)] ?? port;
 }
@@ -134,7 +138,7 @@ export async function publishAcknowledged(run: PublishRun): Promise<RunResult> {
   const quota = Math.floor(run.messages / run.connections);
   const stride = Math.floor(run.topics.length / run.connections);
   const publishers = sockets.map(
-    (socket, i) => new Publisher(socket, preparePublishes(run, i * stride), latency),
+    (socket, i) => new Publisher(socket, preparePublishes(numbered(run, i), i * stride), latency),
   );
   const startedAt = performance.now();
   await Promise.all(publishers.map((publisher) => publisher.publish(quota, run.window)));

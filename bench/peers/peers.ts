@@ -46,6 +46,7 @@ export async function startMosquitto(
     'log_type error',
     'set_tcp_nodelay true',
     'max_queued_messages 0',
+    `persistence_location ${directory}/`,
     ...settings,
   ];
   await writeFile(file, `${lines.join('\n')}\n`);

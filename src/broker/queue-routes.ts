@@ -187,9 +187,9 @@ function stronger(a: QueueChange, b: QueueChange): QueueChange {
   return a === 'captures' ? a : b;
 }
 
-/** Each once: several patterns of one queue may match. */
+/** Each once, as several patterns of one queue may match; ascending, as the shards like them. */
 function idsOf(queues: readonly QueueInfo[]): readonly QueueId[] {
   if (queues.length === 0) return NONE;
   const ids = queues.map(({ queueId }) => queueId);
-  return ids.length === 1 ? ids : [...new Set(ids)];
+  return ids.length === 1 ? ids : [...new Set(ids)].sort((a, b) => a - b);
 }

@@ -377,6 +377,6 @@ export type Command =
   | SessionCommand;
 
 /** Bounds what one `apply` touches. */
-export const MAX_TARGETS = 256;
+export const MAX_TARGETS = 1_024;
 export const MAX_RANGE = 65_536;
 export const MAX_MOVES = 256;

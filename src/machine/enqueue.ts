@@ -59,14 +59,15 @@ export function enqueueNeeds(state: QueueState, message: Incoming, needs: NeedsC
   const ttl = lifeOf(state, message);
   if (ttl > 0) parts.timers.needsToAdd(stamp + ttl, stamp, keys);
   if (levelOf(state, message) > 0) parts.levels.needsToSet(queueId, nextOffset, keys);
+  let isMarked = false;
   if (hasMarks(state)) {
-    parts.marks.needsToAppend(queueId, markAsked(state, stamp), keys);
+    isMarked = parts.marks.needsToAppend(queueId, markAsked(state, stamp), keys);
     const { ageMs } = definition.limits.retention;
     if (ageMs > 0) parts.timers.needsToAdd(stamp + ageMs, stamp, keys);
   }
   if (keys.length > before) return;
-  const isNear = isNearBound(state);
-  const isTrimming = trims(state, needs);
+  const isNear = isNearBound(state, message);
+  const isTrimming = isMarked && trims(state, needs);
   const opensLevels = levelOf(state, message) > 0 && parts.levels.opensChunk(queueId, nextOffset);
   if (isNear || isTrimming || opensLevels || mayBeRetained(state, true)) state.missing(keys);
   if (keys.length > before) return;
@@ -103,9 +104,14 @@ export function enqueue(
     return QUEUE_FULL;
   }
   let stored = 0;
+  let highest = -1;
   for (let i = 0; i < targets.length; i += 1) {
-    const state = queues.get(targets[i] as QueueId);
-    if (state === undefined || (i > 0 && targets.indexOf(targets[i] as QueueId) !== i)) continue;
+    const target = targets[i] as QueueId;
+    // Mostly they ascend, and then none is there twice.
+    if (target > highest) highest = target;
+    else if (targets.indexOf(target) !== i) continue;
+    const state = queues.get(target);
+    if (state === undefined) continue;
     stored += 1;
     if (options === undefined && state.isPlain) {
       effects.addEnqueued(state.queueId, state.append(bytes), bytes);
@@ -162,12 +168,14 @@ function mark(state: QueueState, message: Incoming, { parts, stamp }: ApplyConte
   const { marks, timers } = parts;
   const { queueId } = state;
   const asked = markAsked(state, stamp);
-  if (trims(state, { parts, stamp })) {
-    const index = trimTo(state, { parts, keys: [] });
-    const { first } = marks.range(queueId);
-    marks.drop(queueId, Math.min(index, first + TRIM_CHUNKS * MARK_CHUNK));
+  if (!marks.appendUnmarked(queueId, asked, message.bytes)) {
+    if (trims(state, { parts, stamp })) {
+      const index = trimTo(state, { parts, keys: [] });
+      const { first } = marks.range(queueId);
+      marks.drop(queueId, Math.min(index, first + TRIM_CHUNKS * MARK_CHUNK));
+    }
+    marks.append(queueId, asked, message.bytes);
   }
-  marks.append(queueId, asked, message.bytes);
   const { ageMs } = state.definition.limits.retention;
   if (ageMs === 0 || marks.checkAt(queueId) > 0) return;
   const due = stamp + ageMs;

@@ -14,9 +14,10 @@
 import type { Effects } from './effect.ts';
 import { filterTakes } from './filters.ts';
 import type { GroupState } from './group.ts';
+import type { GroupEntry } from './group-entry.ts';
 import type { MarkAsked, Marks } from './marks.ts';
 import type { NeedsContext } from './parts.ts';
-import type { GroupEntry, QueueState } from './queue.ts';
+import type { QueueState } from './queue.ts';
 import { raiseStart, raiseStartNeeds } from './queue-start.ts';
 import type { RecordKey } from './record-data.ts';
 
@@ -35,16 +36,17 @@ interface Look {
 }
 
 /** The records of all groups must be in memory to know whether the message fits. */
-export function isNearBound(state: QueueState): boolean {
+export function isNearBound(state: QueueState, { bytes }: Pick<Sized, 'bytes'>): boolean {
   const { maxMessages, maxBytes } = state.definition.limits;
-  return maxBytes > 0 || (maxMessages > 0 && state.mayReach(maxMessages));
+  if (maxBytes > 0 && state.mayExceed(maxBytes, bytes)) return true;
+  return maxMessages > 0 && state.mayReach(maxMessages);
 }
 
 /** Is the publish to be refused? */
 export function isRefusing(state: QueueState, message: Sized, marks: Marks): boolean {
   const { maxBytes, overflow } = state.definition.limits;
   if (maxBytes > 0 && message.bytes > maxBytes) return true;
-  if (overflow !== 'reject-publish' || !isNearBound(state)) return false;
+  if (overflow !== 'reject-publish' || !isNearBound(state, message)) return false;
   return isFull(state, message, { marks, keys: [] });
 }
 
@@ -54,6 +56,7 @@ export function boundNeeds(state: QueueState, message: Sized, needs: NeedsContex
   const look = { marks: needs.parts.marks, keys };
   if (state.definition.limits.maxBytes > 0 && look.marks.needsHead(state.queueId, keys)) return;
   const isOver = isFull(state, message, look);
+  if (keys.length === 0 && !isOver) measure(state, look);
   if (keys.length > 0 || !isOver || state.definition.limits.overflow !== 'drop-head') return;
   if (state.isCountedFromStart) {
     const to = startWithRoom(state, message, look);
@@ -69,13 +72,29 @@ export function boundNeeds(state: QueueState, message: Sized, needs: NeedsContex
   }
 }
 
+/** It is not full: the next messages need no look while they fit for certain. */
+function measure(state: QueueState, { marks, keys }: Look): void {
+  const { queueId } = state;
+  if (state.definition.limits.maxBytes === 0) {
+    state.length();
+    return;
+  }
+  const { start, nextOffset, groups } = state.queue;
+  let lowest = state.isCountedFromStart ? start : nextOffset;
+  for (const { groupId } of groups) {
+    lowest = Math.min(lowest, state.loadedGroup(groupId).floor);
+  }
+  const bytesBelow = marks.bytesBelowAtLeast(queueId, lowest, keys);
+  if (keys.length === 0) state.length(bytesBelow);
+}
+
 /** The oldest go, if need be, so that there is room for the message. */
 export function drop(
   state: QueueState,
   message: Sized,
   { marks, effects }: { marks: Marks; effects: Effects },
 ): void {
-  if (state.definition.limits.overflow !== 'drop-head' || !isNearBound(state)) return;
+  if (state.definition.limits.overflow !== 'drop-head' || !isNearBound(state, message)) return;
   const look = { marks, keys: [] };
   if (!isFull(state, message, look)) return;
   const { queueId } = state;

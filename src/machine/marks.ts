@@ -185,9 +185,13 @@ export class Marks {
     if (this.#heads.get(queueId).checkAt !== stamp) this.#heads.change(queueId).checkAt = stamp;
   }
 
-  needsToAppend(queueId: number, asked: MarkAsked, keys: RecordKey[]): void {
-    if (this.needsHead(queueId, keys)) return;
-    if (isDue(this.#heads.get(queueId), asked)) this.needsToBegin(queueId, keys);
+  /** False, as for most messages: the head is in memory, and the message makes no mark. */
+  needsToAppend(queueId: number, asked: MarkAsked, keys: RecordKey[]): boolean {
+    const head = this.#heads.peek(queueId);
+    if (head === undefined) this.needsHead(queueId, keys);
+    else if (isDue(head, asked)) this.needsToBegin(queueId, keys);
+    else return false;
+    return true;
   }
 
   /** What a mark needs, due or not. */
@@ -216,6 +220,15 @@ export class Marks {
     if (isDue(head, asked)) this.#pushBehind(queueId, head, asked);
     head.upTo = asked.offset + 1;
     head.upToBytes = asked.bytes + bytes;
+  }
+
+  /** The same where no mark is due; false: one is, and nothing was done. */
+  appendUnmarked(queueId: number, asked: MarkAsked, bytes: number): boolean {
+    const head = this.#heads.change(queueId);
+    if (isDue(head, asked)) return false;
+    head.upTo = asked.offset + 1;
+    head.upToBytes = asked.bytes + bytes;
+    return true;
   }
 
   /** Makes a mark where the queue ends, if it has none for what came last. */
@@ -280,6 +293,12 @@ export class Marks {
     if (high.offset <= low.offset) return low.bytes;
     const share = (offset - low.offset) / (high.offset - low.offset);
     return Math.round(low.bytes + (high.bytes - low.bytes) * share);
+  }
+
+  /** No more than `bytesBelow` says of this offset, now or later. As `find`. */
+  bytesBelowAtLeast(queueId: number, offset: number, keys: RecordKey[]): number {
+    const index = this.find(queueId, { column: 'offset', value: offset }, keys);
+    return this.mark(queueId, index, keys)?.bytes ?? 0;
   }
 
   /**

@@ -11,12 +11,12 @@
  */
 
 import { assert } from './assert.ts';
-import { GROUP_KINDS, type GroupKind } from './command.ts';
 import type { Known } from './definition-table.ts';
 import type { QueueDefinition } from './definitions.ts';
 import type { GroupView } from './effect.ts';
 import { takesAll } from './filters.ts';
 import { Group, type GroupHolder, GroupState } from './group.ts';
+import { type GroupEntry, entryData, entryOf } from './group-entry.ts';
 import {
   DEFAULT_GROUP,
   DEFAULT_GROUP_NAME,
@@ -33,27 +33,10 @@ import {
   listOf,
   queueKey,
   stored,
-  stringOf,
 } from './record-data.ts';
+import { KnownLength } from './known-length.ts';
 import type { QueueOwner } from './queue-owner.ts';
 import { type RecordHolder, type RecordTable, Resident } from './record-table.ts';
-
-/** What the directory says of a group. */
-export interface GroupEntry {
-  readonly groupId: GroupId;
-  readonly name: string;
-  readonly kind: GroupKind;
-  readonly filter: string;
-  /**
-   * Messages from here on that the filter does not match are settled by `apply`; older ones by the
-   * leader, when it reads them. 0 without a filter.
-   */
-  filterFrom: number;
-  /** Since when it has no member; 0: it has one, or nobody has said. */
-  idleSince: number;
-  /** Its floor while its own record is not in memory, -1 if unknown; not in the record. */
-  knownFloor: number;
-}
 
 export type NewGroup = Pick<GroupEntry, 'name' | 'kind' | 'filter'>;
 
@@ -100,26 +83,6 @@ export class Queue {
   }
 }
 
-function entryOf(data: RecordData): GroupEntry {
-  const [groupId, name, kind, filter, filterFrom, idleSince] = listOf(data);
-  const word = GROUP_KINDS[countOf(kind)];
-  assert(word !== undefined, 'queue: an unknown kind of group');
-  return {
-    groupId: countOf(groupId) as GroupId,
-    name: stringOf(name),
-    kind: word,
-    filter: stringOf(filter),
-    filterFrom: countOf(filterFrom),
-    idleSince: countOf(idleSince),
-    knownFloor: -1,
-  };
-}
-
-function entryData(entry: GroupEntry): RecordData {
-  const { groupId, name, kind, filter, filterFrom, idleSince } = entry;
-  return [groupId, name, GROUP_KINDS.indexOf(kind), filter, filterFrom, idleSince];
-}
-
 interface QueueStateParts {
   readonly table: RecordTable;
   readonly owner: QueueOwner<QueueState>;
@@ -140,8 +103,7 @@ export class QueueState implements RecordHolder, GroupHolder {
   /** Never too high; -1: not known. What is below is wanted by no group. */
   #knownWanted: number;
   #knownNextOffset: number;
-  /** Never too low; -1: not known. See `mayReach`. */
-  #longestAtMost = -1;
+  readonly #length = new KnownLength();
   #isPlain = false;
   #hasFilters = false;
 
@@ -160,6 +122,7 @@ export class QueueState implements RecordHolder, GroupHolder {
 
   set definition(definition: QueueDefinition) {
     this.#definition = definition;
+    this.#length.forget();
     if (this.#record !== undefined) this.#recognize();
   }
 
@@ -230,7 +193,7 @@ export class QueueState implements RecordHolder, GroupHolder {
     this.#record = new Resident(queueKey(this.queueId), queue, this);
     this.#table.adopt(this.#record);
     this.#owner.woke(this);
-    this.#longestAtMost = -1;
+    this.#length.forget();
     this.#recognize();
   }
 
@@ -327,7 +290,7 @@ export class QueueState implements RecordHolder, GroupHolder {
     const groupId = queue.nextGroupId as GroupId;
     queue.nextGroupId += 1;
     const entry = this.#addGroup(groupId, group, floor);
-    this.#longestAtMost = -1;
+    this.#length.forget();
     this.#recognize();
     return entry;
   }
@@ -339,6 +302,7 @@ export class QueueState implements RecordHolder, GroupHolder {
     this.touch();
     const { queue } = this;
     queue.groups = queue.groups.filter((entry) => entry.groupId !== groupId);
+    this.#length.forget();
     this.#recognize();
   }
 
@@ -351,7 +315,7 @@ export class QueueState implements RecordHolder, GroupHolder {
     const offset = queue.nextOffset;
     queue.nextOffset = offset + 1;
     queue.enqueuedBytes += bytes;
-    if (this.#longestAtMost !== -1) this.#longestAtMost += 1;
+    this.#length.grew();
     return offset as Offset;
   }
 
@@ -368,21 +332,28 @@ export class QueueState implements RecordHolder, GroupHolder {
   /** Could the length be `bound` or more? True when it takes the records of all groups to know. */
   mayReach(bound: number): boolean {
     if (this.isCountedFromStart) return this.queue.nextOffset - this.queue.start >= bound;
-    return this.#longestAtMost === -1 || this.#longestAtMost >= bound;
+    return this.#length.mayHaveMessages(bound);
+  }
+
+  /** The same for its bytes: could they be above `bound` with so many more? */
+  mayExceed(bound: number, more: number): boolean {
+    return this.#length.mayHaveMoreBytes(bound, this.queue.enqueuedBytes + more);
   }
 
   /**
    * Unsettled messages of the group that has most of them; of a stream and of a queue without
-   * groups, all that is kept. All records are resident.
+   * groups, all that is kept. All records are resident. Remembered, with `bytesBelow` the lowest
+   * floor, which is never too high, where somebody knows it.
    */
-  length(): number {
+  length(bytesBelow = -1): number {
     const { nextOffset, start, groups } = this.queue;
-    if (this.isCountedFromStart) return nextOffset - start;
-    let longest = 0;
-    for (const { groupId } of groups) {
-      longest = Math.max(longest, this.loadedGroup(groupId).depth(nextOffset));
+    let longest = this.isCountedFromStart ? nextOffset - start : 0;
+    if (!this.isCountedFromStart) {
+      for (const { groupId } of groups) {
+        longest = Math.max(longest, this.loadedGroup(groupId).depth(nextOffset));
+      }
     }
-    this.#longestAtMost = longest;
+    this.#length.measured(longest, bytesBelow);
     return longest;
   }
 

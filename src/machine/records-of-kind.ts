@@ -15,6 +15,9 @@ import {
   Resident,
 } from './record-table.ts';
 
+/** A key that is named twice is loaded once: a command that needs thousands looks no further. */
+const LOOK_BACK = 64;
+
 /** How one kind of record is named, read from the store and begun. */
 export interface RecordKind<T extends RecordContent, Name extends number | string> {
   /** A key is this, a slash, and the name. */
@@ -80,7 +83,7 @@ export class RecordsOfKind<T extends RecordContent, Name extends number | string
   need(name: Name, keys: RecordKey[]): boolean {
     if (this.peek(name) !== undefined) return false;
     const key = this.key(name);
-    if (!keys.includes(key)) keys.push(key);
+    if (!keys.includes(key, Math.max(0, keys.length - LOOK_BACK))) keys.push(key);
     return true;
   }
 

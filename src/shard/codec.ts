@@ -4,7 +4,7 @@
  * the next, `rare-commands.ts` the others, `entry.ts` the sections around them.
  *
  * ```
- *  1 enqueue   flags | targets u16 (1-256) | queueId u64 for each | options | stored message
+ *  1 enqueue   flags | targets u16 (1-1024) | queueId u64 for each | options | stored message
  *  9 transfer  flags | targets u16 | intent u64 | queueId u64 for each | options | stored message
  *  2 void      reason
  *  3 settle    outcome | cause | 0 | groupId u32 | queueId u64 | offset u64

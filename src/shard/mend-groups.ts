@@ -22,7 +22,8 @@ import {
   lostGroupsData,
   lostGroupsOf,
 } from '../machine/lost-groups.ts';
-import { type GroupEntry, Queue } from '../machine/queue.ts';
+import type { GroupEntry } from '../machine/group-entry.ts';
+import { Queue } from '../machine/queue.ts';
 import {
   type RecordData,
   attemptsKey,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Command } from '../../src/machine/command.ts';
+import { type Command, MAX_TARGETS } from '../../src/machine/command.ts';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import { Effects } from '../../src/machine/effect.ts';
 import { DEFAULT_GROUP, type LogIndex, type QueueId, type StampMs } from '../../src/machine/ids.ts';
@@ -34,6 +34,21 @@ describe('publishing', () => {
       { kind: 'confirmed', node: 'node-1', boot: 1, number: 2, outcome: 'accepted' },
     ]);
     expect(driver.machine.depth(mail)).toBe(2);
+  });
+
+  it('Q11: 1,024 queues in one command, in any order, some of them twice: one copy each', () => {
+    const driver = new MachineDriver();
+    const queues = Array.from({ length: 900 }, (_, nth) => driver.declare(`q${nth}`));
+    const targets = [...queues.slice(700), ...queues, ...queues.slice(0, MAX_TARGETS)].slice(
+      0,
+      MAX_TARGETS,
+    );
+    const effects = new Sender(driver).send(targets, 100);
+    const enqueued = effects.filter(({ kind }) => kind === 'enqueued');
+    expect(enqueued).toHaveLength(queues.length);
+    expect(new Set(enqueued.map((each) => each.kind === 'enqueued' && each.queueId)).size).toBe(
+      900,
+    );
   });
 
   it('Q11: a queue named twice gets one copy; one that is gone is skipped', () => {

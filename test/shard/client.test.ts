@@ -88,7 +88,7 @@ describe('enqueue', () => {
     expect(witness.told).toEqual([[1, 'no-queue']]);
     send(2);
     client.enqueue([ORDERS], message('x'.repeat(200)), ORIGIN, witness, 3);
-    const many = Array.from({ length: 257 }, () => ORDERS);
+    const many = Array.from({ length: 1025 }, () => ORDERS);
     client.enqueue(many, message('4'), ORIGIN, witness, 4);
     client.enqueue([ORDERS], { ...message('5'), topic: 'ä'.repeat(40_000) }, ORIGIN, witness, 5);
     send(6);
