@@ -24,6 +24,7 @@ export function accessSettings(config: Config): AccessSettings | undefined {
       callout: calloutFiles(access.callout),
     },
     logins: loginSettings(access.callout),
+    scram: access.scram.enabled ? { iterations: access.scram.iterations } : undefined,
     tokens: tokenSettings(access.jwt),
     anonymous,
     certificateUsers: access.certificate_users && shown,

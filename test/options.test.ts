@@ -141,10 +141,13 @@ const USERS = 'access={users_file: u, rules_file: r}';
 
 const JWT = 'access.jwt={public_key_file: p, algorithms: [RS256]}';
 
+const SCRAM = 'access.scram={enabled: true}';
 const CALLOUT = 'access.callout={login_url: "https://a.b/c"}';
 
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   ...eachOf('access', KEYS.keys.access, [USERS]),
+  ...eachOf('access.scram', KEYS.keys.access.keys.scram, [USERS, SCRAM]),
+  'access.scram.enabled': [USERS],
   ...eachOf('access.jwt', KEYS.keys.access.keys.jwt, [USERS, JWT]),
   'access.jwt.secret_file': [USERS, 'access.jwt={secret_file: s, algorithms: [HS256]}'],
   'access.jwt.jwks_file': [USERS, 'access.jwt={jwks_file: j, algorithms: [RS256]}'],

@@ -15,6 +15,9 @@ import { type LoginSettings, Logins } from './logins.ts';
 import { type Granted, type Identity, Policy, type PolicyFiles } from './policy.ts';
 import { type Admitted, Rights, type RightsSource } from './rights.ts';
 import { type Action, type OwnRule, decidingRule } from './rules.ts';
+import { prepareQuery } from './saslprep.ts';
+import type { ScramStep } from './scram-exchange.ts';
+import { SCRAM_METHOD, ScramLogins, type ScramSettings } from './scram-logins.ts';
 import { type TokenRefusal, type TokenSettings, Tokens, isToken } from './tokens.ts';
 
 export interface AccessSettings extends PasswordCheckLimits {
@@ -25,6 +28,8 @@ export interface AccessSettings extends PasswordCheckLimits {
   readonly certificateUsers: boolean;
   /** Undefined: there are none; else `files` names their keys. */
   readonly tokens?: TokenSettings | undefined;
+  /** Undefined: there is no exchange of SCRAM. */
+  readonly scram?: ScramSettings | undefined;
   /** Undefined: no service is asked; else `files` names its secrets. */
   readonly logins?: LoginSettings | undefined;
   /** Milliseconds of a clock that never goes back. */
@@ -48,6 +53,15 @@ export type Admission =
   | { readonly rights: Rights }
   | { readonly refused: 'bad-credentials' | 'not-authorized' | 'busy' };
 
+/** Who a client says it is before an exchange begins. */
+export type ExchangeClaim = Pick<Claim, 'user' | 'certificate' | 'clientId'>;
+
+/** What one message of an exchange came to: a question to the client, or the end. */
+export type ExchangeStep =
+  | { readonly ask: Uint8Array }
+  | { readonly rights: Rights; readonly data: Uint8Array }
+  | { readonly refused: 'bad-credentials' | 'malformed' | 'channel-binding' };
+
 /** Clients whose rules are kept for questions about what they published. */
 const PUBLISHERS_KEPT_MAX = 1000;
 /** Clients with a token that gave groups or rights, of which that is known when they are gone. */
@@ -59,6 +73,7 @@ export class Access implements RightsSource {
   readonly #checks: PasswordChecks;
   readonly #tokens: Tokens | undefined;
   readonly #logins: Logins | undefined;
+  readonly #scram: ScramLogins | undefined;
   readonly #denials: Denials;
   readonly #listeners: (() => void)[] = [];
   /** By user and client id. */
@@ -76,7 +91,9 @@ export class Access implements RightsSource {
     this.#tokens = settings.tokens && new Tokens(settings.tokens, settings);
     const { now = () => performance.now() } = settings;
     this.#logins = settings.logins && new Logins(settings.logins, now);
+    this.#scram = settings.scram && new ScramLogins(settings.scram);
     this.#denials = new Denials(log, now);
+    this.#tellDecoys();
   }
 
   /** Rejects with an `AccessFileError`. */
@@ -140,7 +157,14 @@ export class Access implements RightsSource {
     this.#logins?.forget();
     const { users, rules } = policy;
     this.#log.info({ users: users.size, rules: rules.length }, 'users and rules were read again');
+    this.#tellDecoys();
     for (const listener of this.#listeners) listener();
+  }
+
+  #tellDecoys(): void {
+    if (this.#scram === undefined || this.#policy.decoyKey !== undefined) return;
+    const text = 'no line %decoys in the users file: SCRAM shows other salts after a restart';
+    this.#log.warn({ setting: 'access.users_file' }, text);
   }
 
   /**
@@ -214,6 +238,38 @@ export class Access implements RightsSource {
     }
     this.#keepGranted({ user: token.user, clientId }, token);
     return this.#admitted({ user: token.user, clientId, proof: { kind: 'token', token } });
+  }
+
+  /**
+   * The users file alone decides, at once. A user name or a certificate that comes beside the
+   * exchange has to be of the same user. Undefined: there is no such method.
+   */
+  exchange(
+    method: string,
+    claim: ExchangeClaim,
+  ): { readonly next: (data: Uint8Array) => ExchangeStep } | undefined {
+    if (this.#scram === undefined || method !== SCRAM_METHOD) return undefined;
+    const exchange = this.#scram.begin(this.#policy);
+    return { next: (data) => this.#exchanged(claim, exchange.next(data)) };
+  }
+
+  #exchanged({ user: said, certificate, clientId }: ExchangeClaim, step: ScramStep): ExchangeStep {
+    if (step.kind === 'ask') return { ask: step.data };
+    if (step.kind === 'failed') {
+      this.counters.badCredentials++;
+      return { refused: step.why === 'wrong' ? 'bad-credentials' : step.why };
+    }
+    const { user, keys, data } = step;
+    const shown = this.#settings.certificateUsers ? certificate : undefined;
+    const isSame = said === undefined || prepareQuery(said) === user;
+    const { word } = keys;
+    // There may be another policy by now.
+    const isThere = this.#policy.users.get(user)?.scram?.word === word;
+    if (!isSame || !isThere || (shown !== undefined && shown !== user)) {
+      this.counters.badCredentials++;
+      return { refused: 'bad-credentials' };
+    }
+    return { rights: new Rights(this, { user, clientId, proof: { kind: 'scram', word } }), data };
   }
 
   /** For questions about what it published, when it may be gone. */

@@ -8,7 +8,8 @@
 import { type CalloutFiles, type CalloutSecrets, readCalloutSecrets } from './callout.ts';
 import { type OwnRule, type Rule, type Subject, ownRules, readRules } from './rules.ts';
 import { type TokenKeyFile, type TokenKeys, readTokenKeys } from './token-keys.ts';
-import { type Users, readUsers } from './users.ts';
+import type { ScramShare } from './scram-decoys.ts';
+import { type Users, type UsersFile, readUsers } from './users.ts';
 import type { Verifier } from './verifier.ts';
 
 export interface PolicyFiles {
@@ -35,6 +36,7 @@ export interface Granted {
   readonly rules: readonly Rule[];
 }
 
+const NO_USERS: UsersFile = { users: new Map(), decoyKey: undefined, scramShares: [] };
 const NO_GROUPS: ReadonlySet<string> = new Set();
 
 export class Policy {
@@ -43,6 +45,10 @@ export class Policy {
   /** Of all users with a password. */
   readonly verifiers: readonly Verifier[];
 
+  /** What the users file has for exchanges of SCRAM beside its users. */
+  readonly decoyKey: Buffer | undefined;
+  readonly scramShares: readonly ScramShare[];
+
   /** Undefined: there are no tokens. */
   readonly tokenKeys: TokenKeys | undefined;
 
@@ -50,11 +56,13 @@ export class Policy {
   readonly calloutSecrets: CalloutSecrets | undefined;
 
   constructor(
-    users: Users,
+    { users, decoyKey, scramShares }: UsersFile,
     rules: readonly Rule[],
     others: { readonly tokenKeys?: TokenKeys; readonly calloutSecrets?: CalloutSecrets } = {},
   ) {
     this.users = users;
+    this.decoyKey = decoyKey;
+    this.scramShares = scramShares;
     this.rules = rules;
     this.tokenKeys = others.tokenKeys;
     this.calloutSecrets = others.calloutSecrets;
@@ -63,7 +71,7 @@ export class Policy {
 
   /** Rejects with an `AccessFileError`. */
   static async read({ users: usersPath, ...files }: PolicyFiles): Promise<Policy> {
-    const users: Users = usersPath === undefined ? new Map() : await readUsers(usersPath);
+    const users = usersPath === undefined ? NO_USERS : await readUsers(usersPath);
     const rules = await readRules(files.rules);
     const { tokenKeys, callout } = files;
     return new Policy(users, rules, {

@@ -35,6 +35,11 @@ export type Proof =
       /** As in the users file. */
       readonly word: string;
     }
+  | {
+      readonly kind: 'scram';
+      /** The same. */
+      readonly word: string;
+    }
   | { readonly kind: 'token'; readonly token: Token }
   | { readonly kind: 'service'; readonly granted: Granted };
 
@@ -79,7 +84,8 @@ export class Rights {
     if (proof.kind === 'token') return policy.tokenKeys?.has(proof.token.keyId) !== true;
     // The users file comes before the service.
     if (proof.kind === 'service') return policy.users.has(this.user);
-    return policy.users.get(this.user)?.password?.word !== proof.word;
+    const user = policy.users.get(this.user);
+    return user?.[proof.kind]?.word !== proof.word;
   }
 
   /** The time of its token is over. */

@@ -9,6 +9,7 @@
  */
 
 import type { Committed } from '../machine/committed.ts';
+import { newBrokerCounters } from './broker-counters.ts';
 import { DueWills } from './due-wills.ts';
 import type { Message } from './message.ts';
 import type {
@@ -45,6 +46,7 @@ import { SYSTEM_PREFIX } from './queue-topic.ts';
 import { Retained } from './retained.ts';
 import { KeptRetained } from './kept-retained.ts';
 import { Router, type Route } from './router.ts';
+import { StalePublishes } from './stale-publishes.ts';
 import { type HeldPublish, UnknownQueues } from './unknown-queues.ts';
 import { UnqueuedPublishes } from './unqueued-publishes.ts';
 
@@ -79,27 +81,6 @@ export const BROKER_DEFAULTS = {
   maxQueues: 10_000,
 } as const satisfies Required<Omit<BrokerOptions, 'autoQueue' | 'access'>>;
 
-/** Plain numbers, copied by whoever shows them. */
-export interface BrokerCounters {
-  published: number;
-  /** Copies handed to live subscribers. */
-  fannedOut: number;
-  /** Publishes to `$queue/...` that were handed to the shard. */
-  enqueued: number;
-  /** Copies of ordinary publishes that were handed to the shard, for the queues that capture. */
-  captured: number;
-  /** Of these: nobody waited (`capture: async`, QoS 0, wills), and it was not stored. */
-  captureLost: number;
-  /** Messages for queues that nobody waits for (QoS 0, wills) and that were not stored. */
-  unansweredRefused: number;
-  /** Publishes refused during the call. */
-  refused: number;
-  /** Of these, by the limit that they met. */
-  topicTooDeep: number;
-  topicTooLong: number;
-  retainedFull: number;
-}
-
 const UNLOGGED = 0 as Unlogged;
 const TICK_MS = 1000;
 const SWEEP_STEPS = 10_000;
@@ -108,18 +89,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   readonly clock: Clock;
   readonly maxTopicLevels: number;
   readonly maxTopicLength: number;
-  readonly counters: BrokerCounters = {
-    published: 0,
-    fannedOut: 0,
-    enqueued: 0,
-    captured: 0,
-    captureLost: 0,
-    unansweredRefused: 0,
-    refused: 0,
-    topicTooDeep: 0,
-    topicTooLong: 0,
-    retainedFull: 0,
-  };
+  readonly counters = newBrokerCounters();
   readonly #queues: QueueClient;
   readonly #router: Router;
   readonly #retained: Retained;
@@ -139,6 +109,8 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   };
   readonly #topicWaiters = new WeakMap<PublishWaiter, EnqueueWaiter>();
   readonly #unqueued: UnqueuedPublishes;
+  /** In a cluster: other nodes subscribe sessions. */
+  readonly #stale: StalePublishes | undefined;
   readonly #writableListeners: (() => void)[] = [];
   #queueVersion = -1;
   #ticker: NodeJS.Timeout | undefined;
@@ -171,6 +143,14 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       release: (key, waiter, tag) => this.release(key, waiter, tag),
       known: UNLOGGED,
     });
+    const { freshness } = queues;
+    if (freshness !== undefined) {
+      this.#stale = new StalePublishes({
+        freshness,
+        publish: (message, publisher, tag) => this.#publish(message, publisher, tag),
+        roomAgain: () => this.#tellRoom(),
+      });
+    }
     if (autoQueue === undefined && !queues.isShared) return;
     const unknown = new UnknownQueues({
       lookUp: queues.isShared ? (name) => queues.lookUp(name) : undefined,
@@ -204,6 +184,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   }
 
   stop(): void {
+    this.#stale?.stop();
     this.#kept?.stop();
     clearInterval(this.#ticker);
     this.#ticker = undefined;
@@ -246,7 +227,9 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
 
   publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome {
     this.counters.published++;
-    return this.#publish(message, publisher, tag);
+    const held = this.#stale?.hold(message, publisher, tag);
+    if (held === undefined) return this.#publish(message, publisher, tag);
+    return held === 'waiting' ? held : this.#refuseQueued(held, tag);
   }
 
   #publish(message: Message, publisher: Publisher, tag: number | undefined): PublishOutcome {
@@ -446,7 +429,11 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   }
 
   get writable(): boolean {
-    return this.#queues.writable && this.#unknown?.hasRoom !== false;
+    return this.#queues.writable && this.#unknown?.hasRoom !== false && !this.isBehind;
+  }
+
+  get isBehind(): boolean {
+    return this.#stale?.hasRoom === false;
   }
 
   onWritable(listener: () => void): void {
@@ -457,7 +444,11 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   }
 
   #roomAgain(): void {
-    if (!this.writable) return;
+    if (this.writable) this.#tellRoom();
+  }
+
+  /** Who publishes to queues that are behind stops again. */
+  #tellRoom(): void {
     for (const listener of this.#writableListeners) listener();
   }
 

@@ -13,6 +13,7 @@ import type { Capture, DefaultGroup, QueueDefinition, QueueType } from '../machi
 import type { Offset, QueueId } from '../machine/ids.ts';
 import type { ConsumerSink, Origin, QueueConsumer, SettleOutcome } from './consumer.ts';
 import type { Message } from './message.ts';
+import type { QueueFreshness } from './queue-freshness.ts';
 import type { RetainedSource } from './retained-source.ts';
 import type { SessionStore } from './session-store.ts';
 import type { Match, RetainedCursor, Subscriber, SubscriptionOptions } from './subscriber.ts';
@@ -30,6 +31,7 @@ export type {
   QueueConsumer,
   SettleOutcome,
 } from './consumer.ts';
+export type { QueueFreshness } from './queue-freshness.ts';
 export type {
   OffsetRange,
   RetainedPart,
@@ -206,6 +208,8 @@ export interface QueueClient {
   readonly version: number;
   /** Other nodes change the queues too, and `queues` may be behind: `lookUp` asks. */
   readonly isShared: boolean;
+  /** How far `queues` may be behind; undefined: it never is. */
+  readonly freshness: QueueFreshness | undefined;
   /**
    * Resolves when `queues` shows the queue of that name, if there was one when this was called;
    * false: nobody could be asked in time. Never rejects.
@@ -456,6 +460,12 @@ export interface Broker {
   release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void;
   /** False while the shard is behind: who publishes to queues stops reading until `onWritable`. */
   readonly writable: boolean;
+  /**
+   * So much waits for routes to be current that who publishes at QoS 1 and 2 to ordinary topics
+   * stops reading too.
+   */
+  readonly isBehind: boolean;
+  /** Called when publishers may go on, of either kind; those who may not yet are stopped again. */
   onWritable(listener: () => void): void;
   /** The session that it is of ended with its connection. */
   publishWill(will: Will): void;

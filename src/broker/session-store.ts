@@ -130,7 +130,7 @@ export interface SessionStore {
    */
   discard(clientId: string, user: string | undefined): Promise<boolean>;
   /**
-   * Resolves when it is committed and every node that is reached routes by it: a publish that
+   * Resolves when it is committed, and no node routes by what was before any more: a publish that
    * begins afterwards, anywhere, is for it.
    */
   change(handle: SessionHandle, change: SessionChange): Promise<void>;

@@ -5,9 +5,10 @@
 
 import { Command } from 'commander';
 import { COST_RANGE, makeVerifier } from '../access/verifier.ts';
-import { type User, groupsProblem, userNameProblem } from '../access/users.ts';
+import { ITERATIONS_RANGE, type ScramKeys, makeScramKeys } from '../access/scram-keys.ts';
+import { type User, groupsProblem, scramNameProblem, userNameProblem } from '../access/users.ts';
 import { askPassword } from './access/ask-password.ts';
-import { type AccessFlags, changeUser, usersOf, usersPath } from './access/users-store.ts';
+import { type AccessFlags, changeUser, scramOf, usersOf, usersPath } from './access/users-store.ts';
 import { collect, wholeNumber } from './client-options.ts';
 import { CliError, ExitCode } from './exit-codes.ts';
 import { print, terminalWidth } from './operator/screen.ts';
@@ -21,6 +22,9 @@ interface AddFlags extends AccessFlags {
   readonly group?: readonly string[];
   readonly cost: number;
   readonly withoutPassword?: boolean;
+  /** Undefined: as configured. */
+  readonly scram?: boolean;
+  readonly scramIterations?: number;
   readonly replace?: boolean;
 }
 
@@ -56,6 +60,13 @@ function addCommand(): Command {
       wholeNumber(least, most),
       usual,
     )
+    .option('--scram', 'keys of SCRAM-SHA-256 too, also where access.scram is off')
+    .option('--no-scram', 'none, also where it is on')
+    .option(
+      '--scram-iterations <n>',
+      'how dear these are for clients and guesses, in place of access.scram.iterations',
+      wholeNumber(ITERATIONS_RANGE.least, ITERATIONS_RANGE.most),
+    )
     .option('--without-password', 'it comes in with a certificate only')
     .option('--replace', 'it may be there: another password, and groups if any are named')
     .action((name: string, flags: AddFlags) => add(name, flags));
@@ -75,12 +86,13 @@ async function add(name: string, flags: AddFlags): Promise<void> {
   refuse(known.get(name));
   const typed = flags.withoutPassword === true ? undefined : await askPassword(name);
   const password = typed && (await makeVerifier(typed, flags.cost));
+  const scram = typed && (await scramKeys(name, typed, flags));
   let isNew = true;
   await changeUser(path, name, (before) => {
     refuse(before);
     isNew = before === undefined;
     const groups = flags.group === undefined ? before?.groups : new Set(flags.group);
-    return Promise.resolve({ name, password, groups: groups ?? new Set() });
+    return Promise.resolve({ name, password, scram, groups: groups ?? new Set() });
   });
   const done = isNew ? 'added' : 'replaced';
   await print([
@@ -88,6 +100,23 @@ async function add(name: string, flags: AddFlags): Promise<void> {
       ? jsonLine({ user: name, file: path, result: done })
       : `the user ${told}: ${done}; ${RELOAD}`,
   ]);
+}
+
+/** Undefined: it gets none. */
+async function scramKeys(
+  name: string,
+  typed: Uint8Array,
+  flags: AddFlags,
+): Promise<ScramKeys | undefined> {
+  const { enabled, iterations } = scramOf(flags);
+  if (!(flags.scram ?? enabled)) return undefined;
+  const problem = scramNameProblem(name);
+  if (problem !== undefined) throw new CliError(ExitCode.usage, `${problem}: say --no-scram`);
+  const text = new TextDecoder().decode(typed);
+  const keys = await makeScramKeys(text, flags.scramIterations ?? iterations);
+  if (keys !== undefined) return keys;
+  const refusal = 'SASLprep refuses the password: it cannot be used with SCRAM: say --no-scram';
+  throw new CliError(ExitCode.usage, refusal);
 }
 
 function removeCommand(): Command {
@@ -110,9 +139,17 @@ function removeCommand(): Command {
     });
 }
 
+function passwordWord({ password, scram }: User): string {
+  const words = [
+    ...(password === undefined ? [] : ['set']),
+    ...(scram === undefined ? [] : ['scram']),
+  ];
+  return words.length === 0 ? 'none' : words.join(', ');
+}
+
 const COLUMNS: readonly Column<User>[] = [
   { title: 'USER', cut: true, of: ({ name }) => name },
-  { title: 'PASSWORD', of: ({ password }) => (password === undefined ? 'none' : 'set') },
+  { title: 'PASSWORD', of: passwordWord },
   { title: 'GROUPS', of: ({ groups }) => [...groups].join(', ') },
 ];
 
@@ -123,8 +160,13 @@ function listCommand(): Command {
       const users = [...(await usersOf(usersPath(flags))).values()];
       if (flags.json === true) {
         await print(
-          users.map(({ name, password, groups }) =>
-            jsonLine({ user: name, password: password !== undefined, groups: [...groups] }),
+          users.map(({ name, password, scram, groups }) =>
+            jsonLine({
+              user: name,
+              password: password !== undefined,
+              scram: scram !== undefined,
+              groups: [...groups],
+            }),
           ),
         );
         return;

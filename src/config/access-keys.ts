@@ -10,6 +10,28 @@ function pathProblem(path: string): string | undefined {
   return path.includes('\0') ? 'is not a path' : undefined;
 }
 
+const scram = section(
+  'Enhanced authentication of MQTT 5.0 (docs/access.md): SCRAM-SHA-256 against the users file. ' +
+    'The password never comes to the broker, and the client knows the broker by its keys.',
+  {
+    enabled: onOff({
+      about:
+        'Whether CONNECT may name `SCRAM-SHA-256`; without it each method is refused. `fluxmq ' +
+        'user add` then writes keys for it too.',
+      fallback: false,
+    }),
+    iterations: whole({
+      about:
+        'Iterations of PBKDF2 in the keys that `fluxmq user add` writes. The client computes ' +
+        'them at each login, the broker never; whoever has the users file computes them for each ' +
+        'guess.',
+      fallback: 100_000,
+      min: 4_096,
+      max: 10_000_000,
+    }),
+  },
+);
+
 export const access = section(
   'Who may come in, and what they may do (docs/access.md). With `rules_file`, what no rule ' +
     'allows is denied, and without a user name nobody comes in. On SIGHUP the files are read ' +
@@ -35,6 +57,7 @@ export const access = section(
         'for which no password is asked.',
       fallback: true,
     }),
+    scram,
     jwt,
     callout,
     max_password_checks: whole({

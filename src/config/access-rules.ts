@@ -12,6 +12,10 @@ export function checkAccess(
 ): void {
   const tokens = checkTokens(access.jwt, tell);
   const asked = access.callout.login_url !== '';
+  if (access.scram.enabled && access.users_file === '') {
+    const text = 'SCRAM knows the users of the users file: name users_file too';
+    tell('conflict', 'access.scram.enabled', text);
+  }
   if (access.rules_file === '') {
     const text = (what: string): string =>
       `${what} without rules may do nothing: name rules_file too`;

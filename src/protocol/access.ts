@@ -38,9 +38,29 @@ export type Admission =
   | { readonly rights: AccessRights }
   | { readonly refused: 'bad-credentials' | 'not-authorized' | 'busy' };
 
+/** What one message of an exchange came to: a question to the client, or the end of it. */
+export type ExchangeStep =
+  | { readonly ask: Uint8Array }
+  /** `data` is the last word of the server: by it the client knows the server. */
+  | { readonly rights: AccessRights; readonly data: Uint8Array }
+  | { readonly refused: 'bad-credentials' | 'malformed' | 'channel-binding' };
+
+/** An exchange of a method of authentication (RFC 4422), on the side of the server. */
+export interface Exchange {
+  /** What the client says next: its bytes are looked at during the call. None after an end. */
+  next(data: Uint8Array): ExchangeStep;
+}
+
 export interface AccessControl {
+  /** Goes up with each change of the rules. */
+  readonly version: number;
   /** At once, unless something must be computed or asked. Never rejects. */
   admit(claim: Claim): Admission | Promise<Admission>;
+  /** Of a client that names a method in place of a password; undefined: there is no such method. */
+  exchange(
+    method: string,
+    claim: Pick<Claim, 'user' | 'certificate' | 'clientId'>,
+  ): Exchange | undefined;
   /** Hears that other rules hold. */
   onChange(listener: () => void): void;
 }

@@ -5,6 +5,9 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { BatchPort } from './port.ts';
 import type { Clock } from './stamp-clock.ts';
 
+/** Of the port `QueueClient`, what only all shards together have. */
+export type NotOfOneShard = 'isShared' | 'freshness' | 'lookUp' | 'sessions';
+
 export interface ShardClientLimits {
   /** After this long a publish is answered `timeout`. 100 ms to 10 minutes. */
   readonly ackTimeoutMs: number;

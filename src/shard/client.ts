@@ -31,7 +31,6 @@ import type {
   PublishKey,
   QueueClient,
   QueueConsumer,
-  QueueDirectory,
   SettleRequest,
   SettleWaiter,
 } from '../broker/ports.ts';
@@ -41,7 +40,7 @@ import { Asked } from './asked.ts';
 import { writeAsk, writeHello } from './client-frames.ts';
 import { type GreetingParts, greet, sayEnd } from './client-greeting.ts';
 import { BATCH_ENQUEUES_MAX, clientLimits } from './client-options.ts';
-import type { ShardClientLimits, ShardClientOptions } from './client-options.ts';
+import type { NotOfOneShard, ShardClientLimits, ShardClientOptions } from './client-options.ts';
 import { ClientRoute } from './client-route.ts';
 import { Consumers } from './consumers.ts';
 import { EndedSessions } from './ended-sessions.ts';
@@ -61,7 +60,7 @@ import { ShardRequests } from './shard-requests.ts';
 import { type Clock, systemClock } from './stamp-clock.ts';
 import { CodecError } from './wire.ts';
 
-export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 'sessions'> {
+export class ShardClient implements Omit<QueueClient, NotOfOneShard> {
   readonly #port: BatchPort;
   readonly #limits: ShardClientLimits;
   readonly #clock: Clock;
@@ -148,7 +147,7 @@ export class ShardClient implements Omit<QueueClient, 'isShared' | 'lookUp' | 's
     this.retained = new RetainedClient(this.#greeting, own);
   }
 
-  get queues(): QueueDirectory {
+  get queues(): QueueTable {
     return this.#queues;
   }
 

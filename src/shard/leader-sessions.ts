@@ -13,7 +13,7 @@ import { SessionWatch, type SessionWatchOptions } from './session-watch.ts';
 
 export interface LeaderSessionsOptions
   extends Omit<SessionDeskOptions, 'queuesTold' | 'machine'>, Omit<SessionWatchOptions, 'desk'> {
-  /** Resolves when every sender here has worked off the queues as they are now. */
+  /** Resolves when no node routes by other queues than those of now. */
   readonly queuesTold: () => Promise<void>;
 }
 

@@ -36,8 +36,10 @@ import { DirectoryOfAll } from './directory-of-all.ts';
 import { Joiner } from './joiner.ts';
 import { KeyedSessions } from './keyed-sessions.ts';
 import { LookUps } from './look-ups.ts';
+import { RouteFreshness } from './route-freshness.ts';
 import { SessionsOfAll } from './session-store.ts';
 import { ShardError } from './shard-error.ts';
+import { systemClock } from './stamp-clock.ts';
 import { isInMemory } from './volatile-ids.ts';
 
 const FIRST_ID_BEHIND_ZERO = firstQueueIdOf(1);
@@ -51,6 +53,8 @@ export interface QueueClientsOptions {
   readonly ackTimeoutMs?: number | undefined;
   /** Durable sessions that there may be, on all nodes; default no bound. */
   readonly maxSessions?: number | undefined;
+  /** By which routes are current or not; default that of the system. */
+  readonly monotonicMs?: () => number;
 }
 
 /** A client on its way, and who waits for it. */
@@ -61,6 +65,7 @@ interface Coming {
 
 export class QueueClients implements QueueClient {
   readonly isShared: boolean;
+  readonly freshness: RouteFreshness | undefined;
   readonly admin: AdminOfAll;
   readonly sessions: SessionsOfAll;
   readonly queues: QueueDirectory;
@@ -85,12 +90,18 @@ export class QueueClients implements QueueClient {
     this.#all = [zero, inMemory];
     for (const client of this.#all) this.#alone.set(client, [client]);
     this.isShared = options.isShared === true;
+    const timeoutMs = options.ackTimeoutMs ?? SHARD_CLIENT_DEFAULTS.ackTimeoutMs;
+    if (this.isShared) {
+      const now = options.monotonicMs ?? ((): number => systemClock.monotonicMs());
+      this.freshness = new RouteFreshness({ timeoutMs, now });
+      this.freshness.add({ table: zero.queues, barrier: () => this.#zeroIsKnown() });
+    }
     this.#keys = new KeyedSessions(zero, () => this.#logged());
     this.#joiner = new Joiner((key) => this.#keys.released(key));
     this.#lookUps = new LookUps({
       where: async (name) => (await zero.places.where(name))?.shard,
       barrier: async (shard) => (await this.#clientOf(shard)).places.barrier(),
-      timeoutMs: options.ackTimeoutMs ?? SHARD_CLIENT_DEFAULTS.ackTimeoutMs,
+      timeoutMs,
     });
     this.queues = new DirectoryOfAll({ all: this.#all, of: (queueId) => this.#of(queueId) });
     this.admin = new AdminOfAll({
@@ -127,6 +138,8 @@ export class QueueClients implements QueueClient {
     this.#all.push(client);
     this.#alone.set(client, [client]);
     this.sessions.addShard(client);
+    const barrier = (): Promise<boolean> => client.places.barrier().then(() => true);
+    this.freshness?.add({ table: client.queues, barrier });
     for (const listener of this.#writableListeners) client.onWritable(listener);
     if (this.#goneListener !== undefined) client.onGone(this.#goneListener);
     this.#coming.get(number)?.came(client);
@@ -181,6 +194,15 @@ export class QueueClients implements QueueClient {
 
   get isClosed(): boolean {
     return this.#zero.isClosed;
+  }
+
+  /**
+   * As a barrier of shard 0; false: there is a shard that cannot be spoken to yet, and queues of it
+   * may capture what is published.
+   */
+  async #zeroIsKnown(): Promise<boolean> {
+    const map = await this.#zero.places.shardMap();
+    return map.every(({ number }) => number === 0 || this.#others.has(number));
   }
 
   async #allThere(): Promise<void> {

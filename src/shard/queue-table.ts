@@ -41,6 +41,8 @@ export class QueueTable implements QueueDirectory {
   #known = false;
   /** Those that were known before, while all are told again. */
   #untold: Set<QueueId> | undefined;
+  #tellings = 0;
+  #asOf = Number.NEGATIVE_INFINITY;
 
   /** Goes up with each change; 0 until all queues are known. */
   get version(): number {
@@ -95,8 +97,28 @@ export class QueueTable implements QueueDirectory {
     }
   }
 
-  /** All queues are told from the beginning: what is not among them is gone. */
+  /** How often all queues were told from the beginning. */
+  get tellings(): number {
+    return this.#tellings;
+  }
+
+  /** As `proven`; -Infinity: by nobody who tells the queues now. */
+  get asOf(): number {
+    return this.#asOf;
+  }
+
+  /** Everything is shown that anybody could know at this moment, in monotonic milliseconds. */
+  proven(asOfMs: number): void {
+    this.#asOf = Math.max(this.#asOf, asOfMs);
+  }
+
+  /**
+   * All queues are told from the beginning: what is not among them is gone. Whoever tells them may
+   * be behind whoever told them before, so that nothing is proven any more.
+   */
   restart(): void {
+    this.#tellings++;
+    this.#asOf = Number.NEGATIVE_INFINITY;
     this.#untold = new Set([...this.#names.slots()].map((slot) => this.#names.id(slot)));
   }
 

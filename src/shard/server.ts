@@ -118,7 +118,7 @@ export class ShardServer {
   /** Of its batches, up to and with the last one that told of queues. */
   #queuesBytes = 0;
   /** Who wait until the sender has worked off the queues as they are. */
-  #toldListeners: (() => void)[] = [];
+  #toldListeners: ((isTold: boolean) => void)[] = [];
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -188,8 +188,8 @@ export class ShardServer {
     if (this.#node !== undefined && !this.#over) this.#untold.add(queueId);
   }
 
-  /** Calls once: the sender has worked off the queues as they are now, or is gone. */
-  whenTold(done: () => void): void {
+  /** Calls once: the sender has worked off the queues as they are now, or (false) is gone. */
+  whenTold(done: (isTold: boolean) => void): void {
     this.#toldListeners.push(done);
     this.#tellTold();
   }
@@ -238,8 +238,9 @@ export class ShardServer {
   #tellTold(): void {
     if (this.#toldListeners.length === 0) return;
     const isBehind = this.#untold.size > 0 || this.#takenBytes < this.#queuesBytes;
-    if (!this.#over && this.#node !== undefined && (isBehind || !this.#toldAll)) return;
-    for (const told of this.#toldListeners.splice(0)) told();
+    const isTold = this.#node === undefined || (!isBehind && this.#toldAll);
+    if (!this.#over && !isTold) return;
+    for (const told of this.#toldListeners.splice(0)) told(isTold);
   }
 
   /** As many as there is room for; the rest follows in later turns. False: it told of none. */

@@ -39,6 +39,7 @@ import type { AnsweredRequest, ShardRequest } from './requests.ts';
 import { QueueExpiry } from './queue-expiry.ts';
 import { infoOf } from './queue-info.ts';
 import { Grace } from './grace.ts';
+import { LeaseHolders } from './lease-holders.ts';
 import { LeaderSessions } from './leader-sessions.ts';
 import type { SenderStream } from './server.ts';
 import { Sessions, type SessionsOptions } from './sessions.ts';
@@ -298,6 +299,7 @@ export class Serving {
       server: this.#serverOptions(),
       dispatcher: () => this.#dispatcher,
       grace: this.#grace,
+      leases: new LeaseHolders(this.#options.nodes, this.#options.monotonicMs),
       graceMs: this.#options.limits.reattachGraceMs,
       monotonicMs: this.#options.monotonicMs,
     });

@@ -5,8 +5,8 @@
  * come in the order of the proposals, those of the leader itself (`session-watch.ts`) too. So
  * nothing is told before it is committed and applied. A claim reads the epoch in force first
  * and is proposed for that one; where another one came between, it begins again. A change is
- * told when every node that has a session here routes by it, or after `ROUTE_STALE_MS`: such a
- * node is not reached, or does not get on, and routes by what it knew.
+ * told when every node routes by it, or may not route by what it knew any more: one that is not
+ * reached, or does not get on, after `LEASE_OVER_MS` (`lease-holders.ts`).
  */
 
 import { AdminError, SessionError } from '../broker/ports.ts';
@@ -20,12 +20,11 @@ import type { RecordKey } from '../machine/record-data.ts';
 import type { SessionCommand } from '../machine/session-command.ts';
 import type { PlainCommand } from './codec.ts';
 import type { PlainData } from './record-codec.ts';
+import { LEASE_OVER_MS } from './lease-holders.ts';
 import { type SessionRequest, claimedData } from './session-requests.ts';
 import { WillDesk } from './will-desk.ts';
 import { dueWillsData } from './will-requests.ts';
 
-/** A publish of a node that does not hear may be routed by what was so long ago. */
-const ROUTE_STALE_MS = 500;
 /** Claims of one session that come between. */
 const CLAIM_TRIES_MAX = 16;
 
@@ -37,7 +36,7 @@ export interface SessionDeskOptions {
   readonly proposalsApplied: () => Promise<void>;
   /** Calls `action` once between two entries, when nothing is missing. */
   readonly whenLoaded: (missing: () => readonly RecordKey[], action: () => void) => Promise<void>;
-  /** Every sender here has worked off the queues as they are now, or so much time has passed. */
+  /** Every node routes by the queues as they are now, or so much time has passed. */
   readonly queuesTold: (withinMs: number) => Promise<void>;
   /** `look` is to be called. */
   readonly wake: () => void;
@@ -86,7 +85,7 @@ export class SessionDesk {
       }
       case 'change-session':
         await this.#done(request);
-        await this.#options.queuesTold(ROUTE_STALE_MS);
+        await this.#options.queuesTold(LEASE_OVER_MS);
         return null;
       case 'end-session-keys':
         this.#options.propose({ kind: 'end-session', session: request.session });

@@ -24,6 +24,7 @@ import type {
   Settlement,
 } from './dispatcher.ts';
 import type { Grace } from './grace.ts';
+import type { LeaseHolders } from './lease-holders.ts';
 import type { StoredMessage } from './payloads.ts';
 import type { BatchPort } from './port.ts';
 import { ShardServer } from './server.ts';
@@ -33,6 +34,7 @@ export interface SessionsOptions {
   readonly server: Omit<ServerOptions, 'port' | 'isRouted' | 'desk' | 'openStream'>;
   readonly dispatcher: () => Dispatcher;
   readonly grace: Grace;
+  readonly leases: LeaseHolders;
   readonly graceMs: number;
   readonly monotonicMs: () => number;
 }
@@ -126,12 +128,26 @@ export class Sessions implements DeliveryOutput, ServerDesk {
     for (const server of this.#servers.keys()) server.queueChanged(queueId);
   }
 
-  /** Resolves when every sender has worked off the queues as they are now, or is gone. */
+  /**
+   * Resolves when every sender has worked off the queues as they are now, and none that is gone, or
+   * has not come yet, may route by those of before.
+   */
   async queuesTold(): Promise<void> {
-    const servers = [...this.#servers.keys()];
-    await Promise.all(
-      servers.map((server) => new Promise<void>((resolve) => server.whenTold(resolve))),
-    );
+    const { leases } = this.#options;
+    let isAnyGone = false;
+    const told = [...this.#servers.keys()].map(async (server) => {
+      if (await new Promise<boolean>((resolve) => server.whenTold(resolve))) return;
+      this.#mayHold(server);
+      isAnyGone = true;
+    });
+    await Promise.all([...told, leases.over()]);
+    if (isAnyGone) await leases.over();
+  }
+
+  /** Its sender is not served here any more, unless by another server. */
+  #mayHold(server: ShardServer): void {
+    const { node } = server;
+    if (node !== undefined && this.#byNode.get(node) === server) this.#options.leases.left(node);
   }
 
   // What the deliveries have to say.
@@ -186,6 +202,7 @@ export class Sessions implements DeliveryOutput, ServerDesk {
       this.left(before);
       before.end();
     }
+    this.#options.leases.came(node);
     // Another process: what the former one held is lost with it.
     if (boot === 0) this.#closeAwaited(node, 'lost');
   }
@@ -247,6 +264,7 @@ export class Sessions implements DeliveryOutput, ServerDesk {
     this.#servers.delete(server);
     const { node } = server;
     if (node === undefined) return;
+    this.#mayHold(server);
     if (this.#byNode.get(node) === server) this.#byNode.delete(node);
     this.#lastNode = '';
     const ids = [...consumers.values()];

@@ -5,7 +5,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { type User, editedUsers, readUsers, writeUser } from '../../src/access/users.ts';
+import {
+  type User,
+  type UsersFile,
+  editedUsers,
+  readUsers,
+  writeUser,
+} from '../../src/access/users.ts';
 import { isRight, makeVerifier, parseVerifier } from '../../src/access/verifier.ts';
 
 let folder: string;
@@ -14,7 +20,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-async function read(text: string): ReturnType<typeof readUsers> {
+async function read(text: string): Promise<UsersFile> {
   const path = join(folder, 'users');
   await writeFile(path, text);
   return readUsers(path);
@@ -69,7 +75,8 @@ describe('a users file', () => {
       { name: '+/#', password: undefined, groups: new Set() },
     ];
     const text = users.map((user) => `${writeUser(user)}\n`).join('');
-    expect([...(await read(`# people\n\n${text}`)).values()]).toEqual(users);
+    const { users: found } = await read(`# people\n\n${text}`);
+    expect([...found.values()]).toEqual(users);
   });
 
   test.each([

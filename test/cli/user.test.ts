@@ -53,9 +53,38 @@ describe('fluxmq user', () => {
     expect(after).not.toContain(first);
     expect((await stat(users)).mode & 0o777).toBe(0o640);
     const told = (await user(['list', '--json'])).stdout.split('\n')[0] ?? '';
-    expect(JSON.parse(told)).toEqual({ user: 'ann', password: true, groups: ['ops'] });
+    expect(JSON.parse(told)).toEqual({
+      user: 'ann',
+      password: true,
+      scram: false,
+      groups: ['ops'],
+    });
     expect((await user(['remove', 'two words'])).code).toBe(0);
     expect(await readFile(users, 'utf8')).not.toContain('two words');
+  });
+
+  it('keys of SCRAM, where they are configured or asked for, and a key of decoys, once', async () => {
+    const [file, other] = [join(folder, 'scram'), join(folder, 'scram.yaml')];
+    const keys = `users_file: ${file}, rules_file: ${rules}`;
+    await writeFile(other, `access: { ${keys}, scram: { enabled: true, iterations: 4096 } }\n`);
+    const add = (args: readonly string[], input = 'tea'): Promise<Ended> =>
+      fluxmq(['user', 'add', ...args, '--cost', '10'], input);
+    expect(await add(['ann', '-c', other])).toMatchObject({ code: 0, stderr: '' });
+    const asked = ['--scram', '--scram-iterations', '5000', '-f', file];
+    expect(await add(['bob', ...asked])).toMatchObject({ code: 0, stderr: '' });
+    const lines = (await readFile(file, 'utf8')).split('\n');
+    expect(lines).toEqual([
+      expect.stringMatching(/^%decoys {2}\S{44}$/),
+      expect.stringMatching(/^ann {2}scrypt:\S+ {2}scram-sha-256:4096:\S+$/),
+      expect.stringMatching(/^bob {2}scrypt:\S+ {2}scram-sha-256:5000:\S+$/),
+      '',
+    ]);
+    expect((await add(['ann', '--replace', '--no-scram', '-c', other])).code).toBe(0);
+    const { stdout } = await fluxmq(['user', 'list', '-f', file]);
+    expect(stdout).toMatch(/\nann +set\nbob +set, scram\n$/);
+    const { code, stderr } = await add(['dora', '-c', other], 'te\u0007a');
+    expect(code).toBe(2);
+    expect(stderr).toContain('SASLprep refuses the password');
   });
 
   it.each([

@@ -214,6 +214,14 @@ describe('access', () => {
     expect(refusal(alone)).toContain('users of a service without rules may do nothing');
   });
 
+  it('SCRAM needs a users file, and as many iterations as RFC 7677 asks for', () => {
+    const scram = (keys: string, users = 'users_file: u, '): string =>
+      refusal(`access: { ${users}rules_file: r, scram: { ${keys} } }\n`);
+    expect(scram('enabled: true, iterations: 4096')).toBe('accepted');
+    expect(scram('iterations: 4095')).toContain('is not within 4096 to 10000000');
+    expect(scram('enabled: true', '')).toContain('name users_file too');
+  });
+
   it('tokens have one file of keys, and algorithms that are named and fit it', () => {
     const jwt = (keys: string): string => refusal(`access: { rules_file: r, jwt: { ${keys} } }\n`);
     expect(jwt('secret_file: s, algorithms: [HS256, HS512]')).toBe('accepted');

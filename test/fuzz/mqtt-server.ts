@@ -10,7 +10,10 @@
 
 import { ok, strictEqual } from 'node:assert/strict';
 import mqttPacket, { type Packet } from 'mqtt-packet';
+import { ScramDecoys } from '../../src/access/scram-decoys.ts';
+import { ScramExchange } from '../../src/access/scram-exchange.ts';
 import { MemoryBroker } from '../../src/broker/broker.ts';
+import type { AccessControl } from '../../src/protocol/access.ts';
 import { PacketDecoder } from '../../src/protocol/mqtt/decode.ts';
 import { connectReason, disconnectReason } from '../../src/protocol/mqtt/handshake.ts';
 import { MqttListener } from '../../src/protocol/mqtt/listener.ts';
@@ -22,15 +25,17 @@ import { FakeQueueClient } from '../support/fake-queue-client.ts';
 import { MemoryDoor } from '../support/memory-door.ts';
 import { bytes, sampleConnects, samplePackets } from '../support/mqtt-bytes.ts';
 import { type ServerPacket, TestClock } from '../support/mqtt-server.ts';
+import { METHOD } from '../support/scram-client.ts';
 import { mutate } from './mqtt-decoder.ts';
 
 type Random = (below: number) => number;
 
-const STATES = ['before CONNECT', 'connected', 'subscribed', 'half of QoS 2'] as const;
+const STATES = ['before CONNECT', 'in AUTH', 'connected', 'subscribed', 'half of QoS 2'] as const;
 const PAIR_TOPIC = 'kept/by/the/pair';
 const EXPIRY_MAX_SECONDS = 60;
 const ALL = Number.POSITIVE_INFINITY;
 const PINGREQ = Buffer.of(0xc0, 0);
+const FIRST = Buffer.from('n,,n=ann,r=0123456789');
 
 export interface ServerFuzzCount {
   cases: number;
@@ -45,9 +50,36 @@ interface Verdict {
   readonly error: ProtocolError | undefined;
   /** It is the first thing that the decoder says. */
   readonly isFirst: boolean;
+  /** A packet is not whole, and took in what came behind it. */
+  readonly isOpen: boolean;
   /** That the client spoke, so that it can be told. */
   readonly version: 4 | 5 | undefined;
 }
+
+/** Whoever has no method may do everything; who has one never finds a proof. */
+const ACCESS: AccessControl = {
+  version: 1,
+  admit: () => ({
+    rights: {
+      user: undefined,
+      isRevoked: false,
+      hasEnded: false,
+      may: () => true,
+      allows: () => true,
+    },
+  }),
+  exchange: () => {
+    const exchange = new ScramExchange({ keysOf: (user) => DECOYS.of(user) });
+    return {
+      next: (data) => {
+        const step = exchange.next(data);
+        return step.kind === 'ask' ? { ask: step.data } : { refused: 'bad-credentials' };
+      },
+    };
+  },
+  onChange: () => {},
+};
+const DECOYS = new ScramDecoys(Buffer.alloc(32), [{ iterations: 4096, saltBytes: 16, users: 1 }]);
 
 /** One server with its pair; it is used for some cases, since its fake queues forget nothing. */
 export class FuzzedServer {
@@ -70,7 +102,11 @@ export class FuzzedServer {
     const silent = (): void => {};
     const log = { debug: silent, info: silent, warn: silent, error: silent };
     const mqtt = this.#options;
-    this.#listener = new MqttListener(this.#broker, log, { doors: [this.#door], mqtt });
+    this.#listener = new MqttListener(this.#broker, log, {
+      doors: [this.#door],
+      mqtt,
+      access: ACCESS,
+    });
     this.#published = new PublisherModel((message) => this.#delivered.accepted(message));
     const parts = { door: this.#door, version: 5 } as const;
     this.#publisher = new Publisher({ ...parts, clientId: 'pair-p', watch: this.#published });
@@ -95,8 +131,8 @@ export class FuzzedServer {
 
   /** One broken packet in one state. */
   async once(random: Random, count: ServerFuzzCount): Promise<void> {
-    const version = random(2) === 0 ? 4 : 5;
     const state = STATES[random(STATES.length)] ?? 'connected';
+    const version = random(2) === 0 && state !== 'in AUTH' ? 4 : 5;
     const clientId = `fuzz-${random(20)}`;
     const good = goodBytes(state, version, clientId);
     const broken = brokenPacket(random, state, version);
@@ -122,6 +158,8 @@ export class FuzzedServer {
       ok(transport.isOver, `${verdict.error.text}: the connection goes on`);
       if (verdict.isFirst) judgeLast(verdict, state, Buffer.concat(said));
     }
+    // If nothing before, PINGREQ is no packet of an exchange.
+    if (state === 'in AUTH' && !verdict.isOpen) ok(transport.isOver, 'an exchange goes on');
     transport.lose();
   }
 
@@ -162,8 +200,11 @@ export class FuzzedServer {
     for (let nth = 0; ; nth++) {
       const decoded = decoder.next();
       const { version } = decoder;
-      if (decoded === undefined) return { error: undefined, isFirst: false, version };
-      if (decoded.kind === 'protocol-error') return { error: decoded, isFirst: nth === 0, version };
+      const isOpen = decoder.midPacket;
+      if (decoded === undefined) return { error: undefined, isFirst: false, isOpen, version };
+      if (decoded.kind === 'protocol-error') {
+        return { error: decoded, isFirst: nth === 0, isOpen, version };
+      }
     }
   }
 }
@@ -185,6 +226,11 @@ function goodBytes(state: (typeof STATES)[number], version: 4 | 5, clientId: str
   switch (state) {
     case 'before CONNECT':
       return Buffer.alloc(0);
+    case 'in AUTH': {
+      const properties = { authenticationMethod: METHOD, authenticationData: FIRST };
+      const protocol = { protocolId: 'MQTT', protocolVersion: version, clientId };
+      return generated({ cmd: 'connect', ...protocol, properties }, version);
+    }
     case 'connected':
       return first;
     case 'subscribed': {
@@ -218,7 +264,7 @@ function judgeLast({ error, version }: Verdict, state: string, said: Buffer): vo
   parser.parse(said);
   const last = packets.at(-1);
   if (error === undefined) return;
-  if (state === 'before CONNECT') {
+  if (state === 'before CONNECT' || state === 'in AUTH') {
     if (version === undefined)
       strictEqual(said.length, 0, 'an answer in a version that is unknown');
     if (version === 5) strictEqual(last?.['reasonCode'], connectReason(error.reasonCode));

@@ -21,6 +21,7 @@ import { ADMIN_REFUSALS, PUBLISH_REFUSALS, SESSION_REFUSALS } from '../../src/br
 import { ExitCode } from '../../src/cli/exit-codes.ts';
 import { PEER_REFUSALS } from '../../src/cluster/refusals.ts';
 import { CONFIG_ERROR_CODES } from '../../src/config/problem.ts';
+import { ADMISSION_REFUSALS } from '../../src/protocol/mqtt/admission-refusals.ts';
 import { FORMAT_REFUSALS, REFUSALS, SETTLE_REFUSALS } from '../../src/protocol/mqtt/refusals.ts';
 import { SHARD_ERROR_CODES } from '../../src/shard/shard-error.ts';
 
@@ -47,6 +48,7 @@ describe('docs/errors.md', () => {
     ['Configuration', CONFIG_ERROR_CODES],
     ['A publish that was not taken', [...PUBLISH_REFUSALS, ...FORMAT_REFUSALS]],
     ['A settlement that was not done', SETTLE_REFUSALS],
+    ['A client that was not let in', Object.keys(ADMISSION_REFUSALS)],
     ['What operators ask for', ADMIN_REFUSALS],
     ['A durable session that was not claimed or changed', SESSION_REFUSALS],
     ['A request that has no answer', ADMIN_CALL_ERRORS],
@@ -75,6 +77,13 @@ describe('docs/errors.md', () => {
       }
     },
   );
+
+  it('has the reason code of MQTT for each client that is not let in', async () => {
+    for (const [name, reason] of await tableBelow('A client that was not let in')) {
+      const { reasonCode } = ADMISSION_REFUSALS[name as keyof typeof ADMISSION_REFUSALS];
+      expect(reason, name).toBe(`0x${reasonCode.toString(16)}`);
+    }
+  });
 
   it('has the status of gRPC for each refusal of an operator', async () => {
     const rows = await tableBelow('What operators ask for');

@@ -94,9 +94,10 @@ describe('docs/limits.md', () => {
 
   it('names tests that exist', async () => {
     for (const { limit, heldBy } of rows) {
-      const [, file = '', title = ''] = /^`([\w-]+\.test\.ts)`: (.+)$/.exec(heldBy) ?? [];
+      const [, file = '', title = ''] = /^`([\w/-]+\.test\.ts)`: (.+)$/.exec(heldBy) ?? [];
       expect(title, limit).not.toBe('');
-      const text = await readFile(join(ROOT, 'test/protocol/mqtt', file), 'utf8');
+      const folder = file.includes('/') ? 'test' : 'test/protocol/mqtt';
+      const text = await readFile(join(ROOT, folder, file), 'utf8');
       const quoted = ["'", '"', '`'].some((quote) => text.includes(`${quote}${title}${quote}`));
       expect(quoted, `${limit}: ${heldBy}`).toBe(true);
     }
@@ -117,8 +118,8 @@ describe('docs/limits.md', () => {
     const told = new Set(rows.flatMap(({ keys }) => keys));
     const bounds = [...leafOf.keys()].filter(
       (key) =>
-        /^(server\.mqtt|sessions|retained)\./.test(key) &&
-        /(max(imum)?_|_maximum$|per_address\.|_timeout$|rate\.)/.test(key),
+        /^(server\.mqtt|sessions|retained|access)\./.test(key) &&
+        /(max(imum)?_|_maximum$|per_address\.|[_.]timeout$|rate\.)/.test(key),
     );
     const bare = bounds.filter(
       (key) => !/max_qos$|ipv6_prefix$|on_rate$/.test(key) && !told.has(key),

@@ -237,3 +237,30 @@ describe('C19: a client that other nodes share the queues with', () => {
     await expect(deleted).rejects.toThrow(expect.objectContaining({ code: 'unavailable' }));
   });
 });
+
+describe('routes over several shards', () => {
+  it('are current when every shard has said so, and there is none that is not spoken to', async () => {
+    const now = { ms: 1_000 };
+    const shards = await world({ isShared: true, monotonicMs: () => now.ms });
+    const { freshness } = shards.client;
+    let answers = 0;
+    freshness?.onAnswer(() => void answers++);
+    const isCurrent = (): boolean | undefined => freshness?.covers(now.ms, now.ms);
+    expect(isCurrent()).toBe(false);
+    await until(() => answers === 3);
+    expect(isCurrent()).toBe(true);
+    now.ms += 501;
+    // It is in the map, and nobody here could know what its queues capture.
+    await shards.make(3);
+    expect(isCurrent()).toBe(false);
+    await until(() => answers === 6);
+    expect(isCurrent()).toBe(false);
+    shards.reach(3);
+    await until(() => isCurrent() === true);
+  });
+
+  it('are always current on a single broker', async () => {
+    const shards = await world();
+    expect(shards.client.freshness).toBeUndefined();
+  });
+});

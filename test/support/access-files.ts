@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { Access, type AccessSettings } from '../../src/access/access.ts';
+import { ITERATIONS_RANGE, makeScramKeys } from '../../src/access/scram-keys.ts';
 import { writeUser } from '../../src/access/users.ts';
 import { makeVerifier } from '../../src/access/verifier.ts';
 import type { LogLine } from './mqtt-server.ts';
@@ -31,6 +32,15 @@ export class AccessFiles {
 
   get rules(): string {
     return join(this.folder, 'rules');
+  }
+
+  /** A user with keys of SCRAM, and with a password in CONNECT too if `both`. */
+  async scramUser(name: string, password: string, both = false): Promise<void> {
+    const verifier = both ? await makeVerifier(Buffer.from(password), COST) : undefined;
+    const scram = await makeScramKeys(password, ITERATIONS_RANGE.least);
+    const user = { name, password: verifier, scram, groups: new Set<string>() };
+    this.#lines.set(name, writeUser(user));
+    await writeFile(this.users, [...this.#lines.values(), ''].join('\n'));
   }
 
   /** Password undefined: there is no such user any more. */

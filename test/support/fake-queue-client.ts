@@ -26,6 +26,7 @@ import {
   type QueueClient,
   type QueueConsumer,
   type QueueDefinition,
+  type QueueFreshness,
   type QueueId,
   type QueueInfo,
   type SettleAnswer,
@@ -59,6 +60,7 @@ export class FakeQueueClient implements QueueClient {
   readonly queues = new QueueList();
   version = 1;
   isShared = false;
+  freshness: QueueFreshness | undefined = undefined;
   retained: RetainedSource | undefined = undefined;
   /** Names that were looked for, in order. */
   readonly lookedUp: string[] = [];

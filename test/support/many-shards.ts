@@ -209,7 +209,8 @@ async function openShard(
   return open({ log, records: await disk.records.open(), runs, number, clock, others });
 }
 
-function openVolatile(): Promise<OneShard> {
+/** The one whose queues live in memory. */
+export function openVolatile(): Promise<OneShard> {
   const firstQueueId = firstIdInMemory(1_700_000_000_000);
   const log = new VolatileLog();
   return open({ log, records: new VolatileRecords(), runs: undefined, firstQueueId });

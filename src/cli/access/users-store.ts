@@ -6,17 +6,20 @@
  * not lose each other's change. A crash leaves that file, and the next call names it.
  */
 
+import { randomBytes } from 'node:crypto';
 import { chown, open, realpath, rename, stat, unlink } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { AccessFileError } from '../../access/lines.ts';
 import {
+  DECOY_KEY_BYTES,
   type User,
   type Users,
   editedUsers,
   readUsers,
   readUsersText,
+  withDecoys,
 } from '../../access/users.ts';
-import { loadConfig } from '../../config/config.ts';
+import { type Config, loadConfig } from '../../config/config.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 
 const FILE_MODE = 0o600;
@@ -37,11 +40,16 @@ export function usersPath({ config, set, file }: AccessFlags): string {
   throw new CliError(ExitCode.usage, text);
 }
 
+/** What is configured of SCRAM. */
+export function scramOf({ config, set }: AccessFlags): Config['access']['scram'] {
+  return loadConfig(config, set ?? []).access.scram;
+}
+
 /** Those of a file that is not there, or has none, are none. */
 export async function usersOf(path: string): Promise<Users> {
   const text = await textOf(path);
-  if (text.split('\n').every((line) => /^\s*(#.*)?$/.test(line))) return new Map();
-  return asUsage(readUsers(path));
+  if (text.split('\n').every((line) => /^\s*(#.*|%decoys\s.*)?$/.test(line))) return new Map();
+  return (await asUsage(readUsers(path))).users;
 }
 
 /** Changes one user; `change` gives what it is to be, undefined: removed. */
@@ -58,7 +66,9 @@ export async function changeUser(
       // Read when nobody else changes it.
       const before = (await usersOf(target)).get(name);
       const after = await change(before);
-      await file.writeFile(editedUsers(await textOf(target), name, after));
+      const edited = editedUsers(await textOf(target), name, after);
+      const key = randomBytes(DECOY_KEY_BYTES);
+      await file.writeFile(after?.scram === undefined ? edited : withDecoys(edited, key));
       await keepOwner(file, target);
       await file.sync();
     } finally {

@@ -11,30 +11,15 @@ import type { StoredSubscription } from '../../broker/ports.ts';
 import { queueTopic } from '../../broker/queue-topic.ts';
 import type { AccessRights, Admission } from '../access.ts';
 import type { Transport } from '../transport.ts';
+import { ADMISSION_REFUSALS } from './admission-refusals.ts';
+import { type FirstExchange, type Proved, authenticated } from './authentication.ts';
 import type { Ending, MqttContext } from './context.ts';
 import { type ConnectRefusal, type Grant, judgeConnect } from './handshake.ts';
-import type { ConnectPacket } from './packet.ts';
-import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
+import type { AuthProperties, ConnectPacket } from './packet.ts';
+import { ReasonCode } from './reason-codes.ts';
 import type { Session, SessionSubscription } from './session.ts';
 import type { AttachRequest } from './sessions.ts';
 import { restoredSubscription } from './stored-subscriptions.ts';
-
-type Refused = Extract<Admission, { readonly refused: string }>['refused'];
-
-const ADMISSION_REFUSALS = {
-  'bad-credentials': {
-    reasonCode: ReasonCode.badUserNameOrPassword,
-    text: 'the user name or the password is wrong',
-  },
-  'not-authorized': {
-    reasonCode: ReasonCode.notAuthorized,
-    text: 'a user name and a password, or a certificate, are needed',
-  },
-  busy: {
-    reasonCode: ReasonCode.serverBusy,
-    text: 'it cannot be found out now who the client is: try again later',
-  },
-} as const satisfies Record<Refused, ConnectRefusal>;
 
 const WILL_NOT_ALLOWED: ConnectRefusal = {
   reasonCode: ReasonCode.notAuthorized,
@@ -45,40 +30,72 @@ export interface Granted {
   readonly grant: Grant;
   /** Undefined: it may do everything. */
   readonly rights: AccessRights | undefined;
+  /** The last word of an exchange of AUTH, which CONNACK says. */
+  readonly authentication?: AuthProperties;
 }
 export type Verdict = Granted | ConnectRefusal;
 
 export interface JudgeParts {
   readonly context: MqttContext;
   readonly transport: Pick<Transport, 'identity'>;
+  readonly output: FirstExchange['output'];
+  /** The next packet goes to `hear`: the client has the word in an exchange of AUTH. */
+  readonly listen: FirstExchange['listen'];
   /** Nobody waits for the verdict any more. */
   readonly isGone: () => boolean;
 }
 
-/** At once, unless a password must be checked; first what costs little. Never rejects. */
+/**
+ * At once, unless a password must be checked or the client asked; first what costs little. Never
+ * rejects.
+ */
 export function judged(packet: ConnectPacket, parts: JudgeParts): Verdict | Promise<Verdict> {
   const { context, transport, isGone } = parts;
   const { access, options, broker } = context;
   const grant = judgeConnect(packet, options, broker);
   if ('reasonCode' in grant) return grant;
+  const method = packet.properties?.authenticationMethod;
+  if (method !== undefined) return judgedByMethod(packet, { grant, method }, parts);
   if (access === undefined) return { grant, rights: undefined };
   const { username: user, password } = packet;
   const { clientId } = grant;
   const claim = { user, password, certificate: transport.identity, clientId, isGone };
+  const verdictOf = (admission: Admission): Verdict =>
+    'refused' in admission
+      ? ADMISSION_REFUSALS[admission.refused]
+      : granted(packet, { grant, rights: admission.rights });
   const found = access.admit(claim);
-  if (!(found instanceof Promise)) return verdictOf(packet, grant, found);
-  return found.then((admission) => verdictOf(packet, grant, admission));
+  return found instanceof Promise ? found.then(verdictOf) : verdictOf(found);
 }
 
-function verdictOf({ will }: ConnectPacket, grant: Grant, admission: Admission): Verdict {
-  if ('refused' in admission) return ADMISSION_REFUSALS[admission.refused];
-  const { rights } = admission;
-  if (will !== undefined && !rights.may('publish', will.topic)) return WILL_NOT_ALLOWED;
-  return { grant, rights };
+/** By an exchange of AUTH (4.12); a password beside it is not looked at. */
+function judgedByMethod(
+  packet: ConnectPacket,
+  { grant, method }: { readonly grant: Grant; readonly method: string },
+  { context, transport, output, listen }: JudgeParts,
+): Verdict | Promise<Verdict> {
+  const { username: user, properties } = packet;
+  const claim = { user, certificate: transport.identity, clientId: grant.clientId };
+  const exchange = context.access?.exchange(method, claim);
+  if (exchange === undefined) return ADMISSION_REFUSALS.method;
+  const recipient = { version: packet.version, maximumPacketSize: grant.maximumPacketSize };
+  const data = properties?.authenticationData;
+  const verdictOf = (end: Proved | ConnectRefusal): Verdict => {
+    if ('reasonCode' in end) return end;
+    return granted(packet, { grant, rights: end.rights, authentication: end.properties });
+  };
+  const found = authenticated({ method, data, exchange, recipient, output, listen });
+  return found instanceof Promise ? found.then(verdictOf) : verdictOf(found);
 }
 
-/** The session that a client asks for, where it may have that one. */
-/** `will`: of the packet. */
+function granted({ will }: ConnectPacket, verdict: Granted): Verdict {
+  if (will !== undefined && verdict.rights?.may('publish', will.topic) === false) {
+    return WILL_NOT_ALLOWED;
+  }
+  return verdict;
+}
+
+/** The session that a client asks for, where it may have that one. `will`: of the packet. */
 export function attachRequest(
   packet: ConnectPacket,
   { grant, rights }: Granted,
@@ -105,7 +122,7 @@ export function attachRequest(
 export function lostRight(
   session: Session,
   rights: AccessRights,
-): Ending<ServerDisconnectReason> | undefined {
+): Ending<typeof ReasonCode.notAuthorized> | undefined {
   const reasonCode = ReasonCode.notAuthorized;
   if (rights.isRevoked) {
     return { reasonCode, text: 'the user, the password or the key of the token is gone' };

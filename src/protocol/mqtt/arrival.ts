@@ -5,9 +5,15 @@
 
 import type { Message } from '../../broker/message.ts';
 import type { Transport } from '../transport.ts';
-import { attachRequest, type Granted, judged, type Verdict } from './admission.ts';
+import {
+  attachRequest,
+  type Granted,
+  judged,
+  type JudgeParts,
+  lostRight,
+  type Verdict,
+} from './admission.ts';
 import type { ClaimRefusal } from './claims.ts';
-import type { MqttContext } from './context.ts';
 import { willMessage } from './convert.ts';
 import { CLAIM_REFUSALS, type ConnectRefusal } from './handshake.ts';
 import type { ConnectPacket } from './packet.ts';
@@ -27,12 +33,9 @@ export type ConnectAnswer =
   /** Another CONNECT with the client id came before this one was answered. */
   | { readonly kind: 'superseded' };
 
-export interface ArrivalParts {
-  readonly context: MqttContext;
+export interface ArrivalParts extends JudgeParts {
   readonly transport: Transport;
   readonly owner: SessionOwner;
-  /** Nobody waits for the answer any more. */
-  readonly isGone: () => boolean;
   /** Once, during the call where nothing has to be waited for; not at all to who is gone. */
   readonly answered: (answer: ConnectAnswer) => void;
 }
@@ -59,20 +62,26 @@ function attach(
     answered({ kind: 'refused', refusal: verdict });
     return;
   }
-  const { sessions } = context;
+  const { sessions, access } = context;
+  const version = access?.version;
   sessions.attach(owner, attachRequest(packet, verdict, will), (attached) => {
-    if (!isGone()) answered(answerOf(verdict, attached, will));
+    if (typeof attached !== 'object') {
+      if (!isGone()) answered(unattached(attached));
+      return;
+    }
+    const { session } = attached;
+    // Who is connected was judged when there were other rules; this one was not yet.
+    const isJudged = verdict.rights === undefined || access?.version === version;
+    const lost = isJudged ? undefined : lostRight(session, verdict.rights);
     // It was never connected: its will is not published.
-    else if (typeof attached === 'object') sessions.detach(owner, attached.session, undefined);
+    if (isGone() || lost !== undefined) sessions.detach(owner, session, undefined);
+    if (isGone()) return;
+    if (lost !== undefined) answered({ kind: 'refused', refusal: lost });
+    else answered({ kind: 'arrived', ...verdict, attached, will });
   });
 }
 
-function answerOf(
-  granted: Granted,
-  attached: Attached | ClaimRefusal,
-  will: Message | undefined,
-): ConnectAnswer {
-  if (typeof attached === 'object') return { kind: 'arrived', ...granted, attached, will };
-  if (attached === 'superseded') return { kind: 'superseded' };
-  return { kind: 'refused', refusal: CLAIM_REFUSALS[attached] };
+function unattached(refused: ClaimRefusal): ConnectAnswer {
+  if (refused === 'superseded') return { kind: 'superseded' };
+  return { kind: 'refused', refusal: CLAIM_REFUSALS[refused] };
 }

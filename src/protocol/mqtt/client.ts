@@ -3,6 +3,7 @@
 import type { Message } from '../../broker/message.ts';
 import type { CancelReason, Will } from '../../broker/ports.ts';
 import type { AccessRights } from '../access.ts';
+import { Reauthentication } from './authentication.ts';
 import { ClaimedDeliveries } from './claimed-deliveries.ts';
 import { Consumers } from './consumers.ts';
 import type { Ending, MqttContext } from './context.ts';
@@ -31,6 +32,8 @@ export interface Client {
   readonly grant: Grant;
   readonly recipient: Recipient;
   readonly flow: PublishFlow;
+  /** Undefined: CONNECT named no method of authentication. */
+  readonly reauthentication: Reauthentication | undefined;
   readonly will: Will | undefined;
 }
 
@@ -109,8 +112,22 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
     consumers,
     deliveries,
     subscriptions,
+    reauthentication: reauthenticationOf(packet, parts, recipient),
     will: will && { origin: session.origin, message: will },
   };
+}
+
+function reauthenticationOf(
+  { properties }: ConnectPacket,
+  { context, session, rights, output }: ClientParts,
+  recipient: Recipient,
+): Reauthentication | undefined {
+  const { access, broker } = context;
+  const method = properties?.authenticationMethod;
+  if (method === undefined || access === undefined || rights === undefined) return undefined;
+  const { clientId } = session;
+  const now = (): number => broker.clock.now();
+  return new Reauthentication({ method, access, rights, clientId, now, recipient, output });
 }
 
 /**

@@ -4,7 +4,7 @@
  *     connecting --CONNECT--> entering --> connected --> closing --> closed
  *          \____________________\____________________/
  *
- * While it enters (`arrival.ts`) nothing more is read.
+ * While it enters (`arrival.ts`) nothing more is read than AUTH that was asked for.
  *
  * `#leave` runs once, whatever ends the connection, and is the only place that gives the session
  * back; an event of the transport that comes later finds the state closed (P10). While closing,
@@ -21,6 +21,7 @@
 import type { Transport, TransportEvents } from '../transport.ts';
 import { connectedFields, lostRight } from './admission.ts';
 import { arrive, type Arrived, type ConnectAnswer } from './arrival.ts';
+import { reauthenticated } from './authentication.ts';
 import { type Client, makeClient, type ServerEnding } from './client.ts';
 import type { MqttContext } from './context.ts';
 import { PacketDecoder } from './decode.ts';
@@ -39,6 +40,7 @@ import { type Pace, paceOf } from './pace.ts';
 import type { ProtocolError } from './protocol-error.ts';
 import { ReasonCode } from './reason-codes.ts';
 import type { SessionOwner } from './sessions.ts';
+import { outOfTime } from './time-limits.ts';
 import type { TurnMember } from './turn.ts';
 
 /** Packets read and deliveries made for one connection in one turn, about. */
@@ -61,6 +63,8 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   readonly #output: Output;
   #state: 'connecting' | 'entering' | 'connected' | 'closing' | 'closed' = 'connecting';
   #client: Client | undefined;
+  /** To whom the next packet goes, where CONNACK is not the next word. */
+  #hear: ((packet: ClientPacket) => void) | undefined;
   #work = WORK_PER_TURN;
   #workTurn = -1;
   /** Why nothing is read now. */
@@ -195,13 +199,10 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
         this.#output.appended();
         return;
       case 'disconnect':
-        this.#disconnect(packet, client);
+        this.#disconnect(packet);
         return;
       case 'auth':
-        this.end({
-          reasonCode: ReasonCode.protocolError,
-          text: 'AUTH without a method in CONNECT',
-        });
+        this.#endIf(reauthenticated(packet, client.reauthentication));
         return;
       case 'connect':
         this.end({ reasonCode: ReasonCode.protocolError, text: 'a second CONNECT' });
@@ -222,6 +223,14 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   // --- CONNECT
 
   #first(packet: ClientPacket): void {
+    const hear = this.#hear;
+    if (hear !== undefined) {
+      this.#hear = undefined;
+      this.#stopped.entry = true;
+      if (packet.kind === 'disconnect') this.#disconnect(packet);
+      else hear(packet);
+      return;
+    }
     if (packet.kind !== 'connect') {
       this.#cut('the first packet is not CONNECT');
       return;
@@ -233,10 +242,14 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     arrive(packet, {
       context: this.#context,
       transport: this.#transport,
+      output: this.#output,
       owner: this,
+      listen: (hear) => {
+        this.#hear = hear;
+        this.#stopped.entry = false;
+      },
       isGone: () => this.#state !== 'entering',
       answered: (answer) => {
-        this.#stopped.entry = false;
         this.#answer(packet, answer);
         if (!isCall) this.#go();
       },
@@ -245,12 +258,14 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   }
 
   #answer(packet: ConnectPacket, answer: ConnectAnswer): void {
+    this.#stopped.entry = false;
     if (answer.kind === 'arrived') this.#letIn(packet, answer);
     else if (answer.kind === 'refused') this.#refuse(packet, answer.refusal);
     else this.#cut('the client id connected again');
   }
 
-  #letIn(packet: ConnectPacket, { grant, rights, attached, will }: Arrived): void {
+  #letIn(packet: ConnectPacket, arrived: Arrived): void {
+    const { grant, rights, attached, will, authentication } = arrived;
     const { options, counters, log } = this.#context;
     const { session, present } = attached;
     const client = makeClient(packet, grant, {
@@ -264,6 +279,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     });
     this.#client = client;
     this.#transport.admitted();
+    this.#decoder.admitted();
     this.#enter('connected');
     this.#pace = paceOf(this.#context, {
       end: (ending) => this.end(ending),
@@ -273,7 +289,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     const connack = {
       sessionPresent: present,
       reasonCode: ReasonCode.success,
-      properties: connackProperties(packet, grant, options),
+      properties: { ...connackProperties(packet, grant, options), ...authentication },
     };
     const from = { transport: this.#transport, user: rights?.user, present };
     log.info(connectedFields(packet, grant, from), 'client connected');
@@ -336,9 +352,8 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       this.#cut(text);
       return;
     }
-    const recipient: Recipient = { version, maximumPacketSize: Number.POSITIVE_INFINITY };
-    const reason = connectReason(reasonCode);
-    this.#answerRefused(recipient, { reasonCode: reason, text }, fault);
+    const recipient = { version, maximumPacketSize: this.#decoder.answerSizeMax };
+    this.#answerRefused(recipient, { reasonCode: connectReason(reasonCode), text }, fault);
   }
 
   /** The server ends the connection, and says why to a 5.0 client. */
@@ -379,16 +394,13 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     this.end({ reasonCode: ReasonCode.sessionTakenOver, text: 'the client id connected again' });
   }
 
-  /** DISCONNECT of the client. */
-  #disconnect(packet: DisconnectPacket, client: Client): void {
-    const departure = goodbye(packet, client, this.#context.options);
-    if (departure === undefined) {
-      const text = 'DISCONNECT with a session expiry after CONNECT had none';
-      this.end({ reasonCode: ReasonCode.protocolError, text });
-      return;
-    }
-    this.#leave(departure);
-    this.#output.end();
+  /** DISCONNECT of the client, before CONNACK too. */
+  #disconnect(packet: DisconnectPacket): void {
+    const departure = goodbye(packet, this.#client, this.#context.options);
+    if ('by' in departure) {
+      this.#leave(departure);
+      this.#output.end();
+    } else this.end(departure);
   }
 
   /** Without a word: the peer is not known to speak MQTT, or does not listen. */
@@ -475,10 +487,6 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #sweepConnected(now: number): void {
     const client = this.#client;
     if (client === undefined) return;
-    if (client.rights?.hasEnded === true) {
-      this.end({ reasonCode: ReasonCode.maximumConnectTime, text: 'the token has expired' });
-      return;
-    }
     // The end of a drain that came without an event (the socket took the rest at once).
     this.#maybeGo(client);
     const { share, shard, answers, output, change } = this.#stopped;
@@ -487,14 +495,6 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     // Who is not read cannot give a sign of life; who does not read is given none.
     const held = share || shard || answers || change || this.#pace?.held === true;
     if (held || (output && progress)) this.#lastReadMs = now;
-    const { keepAliveSeconds } = client.grant;
-    // [MQTT-3.1.2-22]
-    if (keepAliveSeconds > 0 && now - this.#lastReadMs > keepAliveSeconds * 1500) {
-      this.end({
-        reasonCode: ReasonCode.keepAliveTimeout,
-        text: 'no packet within 1.5 keep-alives',
-        limit: 'keep-alive',
-      });
-    }
+    this.#endIf(outOfTime(client, { now, lastReadMs: this.#lastReadMs }));
   }
 }

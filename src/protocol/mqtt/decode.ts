@@ -4,7 +4,8 @@
  *     for (decoder.push(chunk); (packet = decoder.next()) !== undefined; ) ...
  *
  * Which packets may come depends on where the connection is: first one CONNECT of at most
- * `CONNECT_BYTES_MAX` bytes, then the packets of its version, never a second CONNECT. All rules of
+ * `CONNECT_BYTES_MAX` bytes, then the packets of its version (no larger than that until `admitted`,
+ * if CONNECT names a method of authentication), never a second CONNECT. All rules of
  * format of both versions hold for what comes out; what needs more than the packet (aliases,
  * quotas, packet ids in use, authorisation) is for the connection.
  *
@@ -40,6 +41,7 @@ export class PacketDecoder {
   readonly #reader = new ByteReader<ProtocolError>(Faults.truncated);
   readonly #topics = new TopicReader();
   #version: MqttVersion | undefined;
+  #answerSizeMax = Number.POSITIVE_INFINITY;
 
   constructor(options: DecoderOptions) {
     this.#maxPacketSize = options.maxPacketSize;
@@ -55,9 +57,19 @@ export class PacketDecoder {
     return this.#version;
   }
 
+  /** The maximum packet size of its CONNECT, in bytes; until that is read there is none. */
+  get answerSizeMax(): number {
+    return this.#answerSizeMax;
+  }
+
   /** True while the client owes the rest of a packet, or packets wait to be asked for. */
   get midPacket(): boolean {
     return this.#splitter.midPacket;
+  }
+
+  /** It is let in: what holds for strangers ends. */
+  admitted(): void {
+    if (this.#version !== undefined) this.#splitter.enter(this.#version, this.#maxPacketSize);
   }
 
   /** What was given before is invalid from here on: see `packet.ts`. */
@@ -120,7 +132,11 @@ export class PacketDecoder {
     reader.release();
     if (packet.kind === 'protocol-error') return packet;
     if (frame.overlong && packet.version === 5) return Faults.lengthNotMinimal;
-    this.#splitter.enter(packet.version, this.#maxPacketSize);
+    this.#answerSizeMax = packet.properties?.maximumPacketSize ?? this.#answerSizeMax;
+    // What follows is read before anybody knows who the client is.
+    const isAsked = packet.properties?.authenticationMethod !== undefined;
+    const most = isAsked ? CONNECT_BYTES_MAX : Number.POSITIVE_INFINITY;
+    this.#splitter.enter(packet.version, Math.min(most, this.#maxPacketSize));
     return packet;
   }
 }

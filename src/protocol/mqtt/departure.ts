@@ -1,7 +1,7 @@
 /** How a connection ended, and the line that the log has of it. Nothing of it is kept. */
 
 import type { Logger } from '../../telemetry/logger.ts';
-import type { Client } from './client.ts';
+import type { Client, ServerEnding } from './client.ts';
 import { expiryAtDisconnect } from './handshake.ts';
 import type { MqttOptions } from './options.ts';
 import type { DisconnectPacket } from './packet.ts';
@@ -21,17 +21,23 @@ export interface Departure {
   readonly willless?: boolean;
 }
 
-/** That of a DISCONNECT; undefined: it asks for what it may not [MQTT-3.14.2-2]. */
+/**
+ * That of a DISCONNECT, or why it may not be: it asks for what it may not [MQTT-3.14.2-2].
+ * `client` undefined: it has no session, and asks for nothing.
+ */
 export function goodbye(
   { reasonCode, properties }: DisconnectPacket,
-  { grant, session }: Client,
+  client: Client | undefined,
   options: MqttOptions,
-): Departure | undefined {
+): Departure | ServerEnding {
   const asked = properties?.sessionExpiryInterval;
-  if (asked !== undefined) {
-    const expiry = expiryAtDisconnect(asked, grant.sessionExpirySeconds, options);
-    if (expiry === undefined) return undefined;
-    session.expirySeconds = expiry;
+  if (asked !== undefined && client !== undefined) {
+    const expiry = expiryAtDisconnect(asked, client.grant.sessionExpirySeconds, options);
+    if (expiry === undefined) {
+      const text = 'DISCONNECT with a session expiry after CONNECT had none';
+      return { reasonCode: ReasonCode.protocolError, text };
+    }
+    client.session.expirySeconds = expiry;
   }
   return {
     text: 'DISCONNECT',

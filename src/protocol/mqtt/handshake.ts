@@ -42,10 +42,6 @@ export function judgeConnect(
   bounds: TopicBounds,
 ): Grant | ConnectRefusal {
   const { version, clientId, will, properties } = packet;
-  if (properties?.authenticationMethod !== undefined) {
-    const reasonCode = ReasonCode.badAuthenticationMethod;
-    return { reasonCode, text: 'there is no enhanced authentication' };
-  }
   // 3.1.1 [MQTT-3.1.3-8]: without a name there is nothing to come back to.
   const nameless = clientId === '' && version === 4 && !packet.cleanStart;
   if (nameless || clientId.length > options.maxClientIdLength) {

@@ -131,7 +131,7 @@ export class PublishFlow implements PublishWaiter, SettleWaiter {
     return waiting >= context.options.receiveMaximum;
   }
 
-  /** True if the message went to a queue: its publisher obeys the back-pressure of the shard. */
+  /** True if the message waits for a queue, or for routes: its publisher obeys back-pressure. */
   publish(packet: PublishPacket): PublishEnding | boolean {
     const { context, session } = this.#parts;
     const { options, counters } = context;
@@ -173,7 +173,7 @@ export class PublishFlow implements PublishWaiter, SettleWaiter {
     const outcome = lies ? 'payload-format' : this.#handOver(message, sequence);
     if (outcome === 'waiting') {
       if (received !== undefined) received.keyed = this.#publisher.key !== undefined;
-      return this.#isForQueues(topic);
+      return this.#isForQueues(topic) || context.broker.isBehind;
     }
     this.resolve(sequence, outcome);
     return false;

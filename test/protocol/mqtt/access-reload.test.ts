@@ -69,6 +69,24 @@ describe('other rules', () => {
     expect(server.listener.sessions.count).toBe(0);
   });
 
+  test('reach who is on his way in while his session is claimed (0x87)', async () => {
+    await start();
+    const { sessions } = server.queues;
+    let open = (): void => {};
+    sessions.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    const client = await server.open();
+    const connack = client.connect({ ...BOB, clientId: 'c', ...KEPT });
+    await until(() => sessions.claims.length === 1);
+    await files.user('bob', 'another');
+    await reload(access);
+    open();
+    expect(await connack).toMatchObject({ reasonCode: 0x87 });
+    expect(await client.ended()).toEqual([]);
+    await until(() => sessions.left.length === 1);
+  });
+
   test('reach every one of many connections', async () => {
     await start();
     const clients = await Promise.all(Array.from({ length: 600 }, () => server.client(BOB)));

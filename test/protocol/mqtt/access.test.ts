@@ -70,6 +70,7 @@ const fakeAccess = {
     asked++;
     return answer(claim);
   },
+  exchange: () => undefined,
   onChange: (): void => {},
   mayPublish: () => true,
   isTakenBack: () => false,

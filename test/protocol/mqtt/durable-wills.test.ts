@@ -90,6 +90,7 @@ test('of a session that has to begin anew is that of the new one alone', async (
   const access = {
     version: 1,
     admit: () => ({ rights }),
+    exchange: () => undefined,
     onChange: (): void => {},
     mayPublish: () => true,
     isTakenBack: () => false,

@@ -2,6 +2,8 @@ import { afterEach, describe, expect, test } from 'vitest';
 
 import { ENQUEUE_REFUSALS } from '../../../src/broker/ports.ts';
 import { REFUSALS } from '../../../src/protocol/mqtt/refusals.ts';
+import { FakeFreshness } from '../../support/fake-freshness.ts';
+import { FakeQueueClient } from '../../support/fake-queue-client.ts';
 import { MqttServer, type RawClient, textOf, until } from '../../support/mqtt-server.ts';
 
 let server: MqttServer;
@@ -313,6 +315,28 @@ describe('back-pressure', () => {
     server.queues.setWritable(true);
     for (let id = 1; id <= 50; id++) expect(await puback(publisher)).toBe(id);
     expect(server.queues.texts('orders')).toHaveLength(50);
+  });
+
+  test('while routes are not known to be current, publishers at QoS 1 are read up to a bound', async () => {
+    const queues = new FakeQueueClient('orders', 'mqtt');
+    const freshness = new FakeFreshness();
+    queues.freshness = freshness;
+    await start({}, {}, queues);
+    const publisher = await server.client();
+    const bystander = await server.client();
+    await bystander.subscribe('live', 0);
+    const payload = Buffer.alloc(1024 * 1024);
+    for (let id = 1; id <= 12; id++) publisher.publish('big', payload, { qos: 1, messageId: id });
+    await until(() => server.broker.isBehind);
+    bystander.publish('live', 'x');
+    expect(textOf(await bystander.expect('publish'))).toBe('x');
+    await bystander.quiet();
+    expect(server.broker.counters.published).toBe(9);
+    // Nobody waits for a queue here.
+    server.queues.writable = false;
+    freshness.answer();
+    for (let id = 1; id <= 12; id++) expect(await puback(publisher)).toBe(id);
+    expect(server.broker.isBehind).toBe(false);
   });
 
   test('a publisher that is kept waiting is not cut for its silence', async () => {

@@ -14,6 +14,7 @@ async function startWith(rights: AccessRights): Promise<void> {
   const access = {
     version: 1,
     admit: () => ({ rights }),
+    exchange: () => undefined,
     onChange: (): void => {},
     mayPublish: () => true,
     isTakenBack: () => false,
