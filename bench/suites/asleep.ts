@@ -1,9 +1,8 @@
 /**
  * What persistent MQTT sessions that sleep cost when nobody needs them: memory above an empty
  * broker, bytes on the disk, and the time of a start with all of them, after a clean stop and after
- * a kill. 100,000 of them, with a subscription at QoS 1 of its own each; `--minutes` does not
- * matter. A million is ten of these: all that is measured grows in proportion, but for what an
- * empty broker has as well.
+ * a kill. 100,000 of them, with a subscription at QoS 1 of its own each. A million is ten of these:
+ * what is measured grows in proportion, but for what an empty broker has as well.
  */
 
 import { readdir, rm, stat } from 'node:fs/promises';

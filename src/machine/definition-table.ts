@@ -47,8 +47,8 @@ export class DefinitionTable {
   /** One more than what is known, so that new memory says that nothing is. */
   #wanted: Float64Array;
   #nextOffset: Float64Array;
-  /** By slot; those that are not the default. */
-  readonly #topics = new Map<number, readonly string[]>();
+  /** By slot; those that are not the default. One alone, as most sessions have, has no list. */
+  readonly #topics = new Map<number, string | readonly string[]>();
   readonly #shared: (SharedLimits | undefined)[] = [];
   readonly #freeShared: number[] = [];
   /** By what they say. */
@@ -85,7 +85,7 @@ export class DefinitionTable {
     return {
       name,
       type: QUEUE_TYPES[this.#types[slot] as number] as QueueType,
-      topics: this.#topics.get(slot) ?? defaultTopics(name),
+      topics: this.#topicsOf(slot) ?? defaultTopics(name),
       limits: ownLimits(this.#sharedOf(slot).limits, name),
     };
   }
@@ -138,7 +138,7 @@ export class DefinitionTable {
     this.#types[slot] = QUEUE_TYPES.indexOf(type);
     this.#limitsOf[slot] = shared;
     if (sameTopics(topics, defaultTopics(name))) this.#topics.delete(slot);
-    else this.#topics.set(slot, topics);
+    else this.#topics.set(slot, topics.length === 1 ? (topics[0] as string) : topics);
   }
 
   remove(queueId: QueueId): void {
@@ -148,6 +148,11 @@ export class DefinitionTable {
     this.#wanted[slot] = 0;
     this.#nextOffset[slot] = 0;
     this.#names.remove(slot);
+  }
+
+  #topicsOf(slot: number): readonly string[] | undefined {
+    const topics = this.#topics.get(slot);
+    return typeof topics === 'string' ? [topics] : topics;
   }
 
   #grow(): void {

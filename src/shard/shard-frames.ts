@@ -424,8 +424,8 @@ function readQueues(bytes: Uint8Array, at: number, end: number): ShardFrame {
     const defaultGroup = reader.code(DEFAULT_GROUPS);
     const capture = reader.code(CAPTURES);
     const name = reader.text16();
-    const topics: string[] = [];
-    for (let more = reader.u16(); more > 0; more--) topics.push(reader.text16());
+    // As long as it is: one that grows would keep room for 17, for each of a million sessions.
+    const topics = Array.from({ length: reader.u16() }, () => reader.text16());
     queues.push({ queueId, name, type, topics, defaultGroup, capture });
   }
   for (; goneLeft > 0; goneLeft--) gone.push(reader.u64() as QueueId);
