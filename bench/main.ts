@@ -1,8 +1,10 @@
 /**
- * `npm run bench [-- --suite NAME] [--rounds N] [--minutes M] [--smoke]`: every figure side by side
- * with its peer in one run, on the real disk with syncs on, as medians and ratios. Prints the table
- * and leaves it in `bench/results/`. Nothing timed decides a test: a missed target is told, and the
- * exit status stays 0.
+ * `npm run bench [-- --suite NAME] [--rounds N] [--minutes M] [--smoke] [--alone [--port P]]`:
+ * every figure side by side with its peer in one run, on the real disk with syncs on, as medians
+ * and ratios. Prints the table and leaves it in `bench/results/`. Nothing timed decides a test: a
+ * missed target is told, and the exit status stays 0.
+ *
+ * `--alone` runs six suites of MQTT without a peer, with our broker at the port that was said.
  */
 
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -66,25 +68,35 @@ const SUITES: Readonly<Record<string, Suite>> = {
   'cluster-endurance': clusterEnduranceSuite,
 };
 
+/** Those that run without a peer too, and at another port. */
+const ALONE = ['qos0', 'acknowledged', 'latency', 'connections', 'subscriptions', 'storm'];
+const PORT = 18830;
+
 const { values } = parseArgs({
   options: {
     suite: { type: 'string', multiple: true },
     rounds: { type: 'string', default: '5' },
     minutes: { type: 'string', default: '30' },
     smoke: { type: 'boolean', default: false },
+    alone: { type: 'boolean', default: false },
+    port: { type: 'string' },
   },
 });
 
-const names = values.suite ?? Object.keys(SUITES);
-const unknown = names.filter((name) => !Object.hasOwn(SUITES, name));
+const { alone, smoke } = values;
+const known = alone ? ALONE : Object.keys(SUITES);
+const names = values.suite ?? known;
+const unknown = names.filter((name) => !known.includes(name));
 const rounds = Number(values.rounds);
 const minutes = Number(values.minutes);
+const port = Number(values.port ?? PORT);
+const isPort = Number.isSafeInteger(port) && port >= 1 && port <= 65_000;
 const isSound =
   Number.isSafeInteger(rounds) && rounds >= 1 && rounds <= 100 && minutes > 0 && minutes <= 1440;
-if (unknown.length > 0 || !isSound) {
-  const suites = Object.keys(SUITES).join(', ');
+if (unknown.length > 0 || !isSound || !isPort || (values.port !== undefined && !alone)) {
   process.stderr.write(
-    `--suite is one of ${suites}; --rounds is 1 to 100; --minutes is above 0, to 1440\n`,
+    `--suite is one of ${known.join(', ')}; --rounds is 1 to 100; --minutes is above 0, to 1440; ` +
+      '--port is 1 to 65000, with --alone\n',
   );
   process.exit(2);
 }
@@ -105,11 +117,11 @@ for (const name of names) {
   const progress = (line: string): void => {
     process.stdout.write(`   ${line}\n`);
   };
-  findings.push(...(await suite({ rounds, minutes, smoke: values.smoke, progress })));
+  findings.push(...(await suite({ rounds, minutes, smoke, alone, port, progress })));
 }
 const text = table(findings);
 process.stdout.write(`\n${text}\n`);
 const stamp = new Date().toISOString().replaceAll(':', '-');
-const note = values.smoke ? 'smoke run: these figures mean nothing\n\n' : '';
+const note = smoke ? 'smoke run: these figures mean nothing\n\n' : '';
 await writeFile(join(results, `${stamp}.md`), `${machine}\n\n${note}${text}\n`);
 process.exit(0);

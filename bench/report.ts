@@ -21,27 +21,33 @@ export interface Finding {
   readonly ours: string;
   readonly peer: string;
   readonly ratio: number;
-  /** The ratio to reach; `at-most` where less is better. */
-  readonly target: { readonly at: 'least' | 'most'; readonly ratio: number };
+  /** The ratio to reach; `most` where less is better. Undefined: it was compared with nothing. */
+  readonly target: Target | undefined;
 }
 
-function reached(finding: Finding): boolean {
-  const { at, ratio } = finding.target;
-  return at === 'least' ? finding.ratio >= ratio : finding.ratio <= ratio;
+interface Target {
+  readonly at: 'least' | 'most';
+  readonly ratio: number;
+}
+
+export function ranAlone(what: string, ours: string): Finding {
+  return { what, ours, peer: '-', ratio: Number.NaN, target: undefined };
+}
+
+function reached(found: number, { at, ratio }: Target): boolean {
+  return at === 'least' ? found >= ratio : found <= ratio;
+}
+
+function judgement({ ratio, target }: Finding): readonly string[] {
+  if (target === undefined) return ['-', '-', 'alone'];
+  const sign = target.at === 'least' ? '>=' : '<=';
+  const verdict = reached(ratio, target) ? 'reached' : 'MISSED';
+  return [`${ratio.toFixed(2)}x`, `${sign} ${target.ratio}x`, verdict];
 }
 
 export function table(findings: readonly Finding[]): string {
   const rows = findings.map((finding) => {
-    const sign = finding.target.at === 'least' ? '>=' : '<=';
-    const verdict = reached(finding) ? 'reached' : 'MISSED';
-    const cells = [
-      finding.what,
-      finding.ours,
-      finding.peer,
-      `${finding.ratio.toFixed(2)}x`,
-      `${sign} ${finding.target.ratio}x`,
-      verdict,
-    ];
+    const cells = [finding.what, finding.ours, finding.peer, ...judgement(finding)];
     return `| ${cells.join(' | ')} |`;
   });
   return [

@@ -7,7 +7,7 @@
 import { runLoad } from '../load/load.ts';
 import { startAedes, startFluxmq, startMosquitto } from '../peers/peers.ts';
 import { fresh, type Peer } from '../peers/peer.ts';
-import { median, perSecond, type Finding } from '../report.ts';
+import { median, perSecond, ranAlone, type Finding } from '../report.ts';
 import { scaled, type Suite, type SuiteOptions } from './suite.ts';
 
 const CONNECTIONS = 64;
@@ -37,7 +37,6 @@ interface Contestant {
   readonly share: number;
 }
 
-const OURS = { start: () => startFluxmq(18830, []), share: 1 } as const;
 const PEERS: readonly Contestant[] = [
   {
     name: 'Mosquitto',
@@ -84,18 +83,22 @@ function shown(rounds: readonly Measured[]): string {
 
 async function compared(load: Load, options: SuiteOptions): Promise<Finding[]> {
   const ours: Measured[] = [];
-  const theirs = PEERS.map((): Measured[] => []);
+  const own = { start: () => startFluxmq(options.port, []), share: 1 } as const;
+  const peers = options.alone ? [] : PEERS;
+  const theirs = peers.map((): Measured[] => []);
   const messages = scaled(load.messages, options);
   for (let round = 0; round < options.rounds; round += 1) {
-    for (const [nth, { start, share }] of [OURS, ...PEERS].entries()) {
+    for (const [nth, { start, share }] of [own, ...peers].entries()) {
       const part = { ...load, messages: Math.max(CONNECTIONS, Math.floor(messages * share)) };
       const measured = await fresh(start, (peer) => measure(peer, part, options));
       (nth === 0 ? ours : theirs[nth - 1])?.push(measured);
     }
   }
   const { qos, window } = load;
-  return PEERS.map(({ name, targets }, nth) => ({
-    what: `QoS ${qos} publishes without a queue, window ${window}`,
+  const what = `QoS ${qos} publishes without a queue, window ${window}`;
+  if (options.alone) return [ranAlone(what, shown(ours))];
+  return peers.map(({ name, targets }, nth) => ({
+    what,
     ours: shown(ours),
     peer: `${name} ${shown(theirs[nth] ?? [])}`,
     ratio: median(ours.map((each, i) => each.perSecond / (theirs[nth]?.[i]?.perSecond ?? 0))),

@@ -32,10 +32,9 @@ const WARM_UP = 1000;
 const AT_ONCE = 100;
 const REST_MS = 3000;
 const KIB = 1024;
-const INSPECTOR = 18890;
-const PORT = 18830;
-/** Where a process listens that is to have TLS at `PORT`. */
-const OTHER_PORT = 18831;
+/** Behind the port: where a process listens that is to have TLS there, and its inspector. */
+const OTHER_PORT = 1;
+const INSPECTOR_PORT = 60;
 
 interface Contestant {
   readonly name: string;
@@ -58,39 +57,41 @@ function lifted(way: 'tcp' | 'tls'): string[] {
   ]);
 }
 
-function overTcp(): Contestant[] {
-  const env = inspectorEnv(INSPECTOR);
+/** Ours is the first. */
+function overTcp(port: number): Contestant[] {
+  const env = inspectorEnv(port + INSPECTOR_PORT);
   return [
-    { name: 'ours', start: () => startFluxmq(PORT, lifted('tcp'), env), isNode: true },
-    { name: 'bare', start: () => startBareSockets(PORT, undefined, env), isNode: true },
-    { name: 'Aedes', start: () => startAedes(PORT, env), isNode: true },
-    { name: 'Mosquitto', start: () => startMosquitto(PORT), isNode: false },
+    { name: 'ours', start: () => startFluxmq(port, lifted('tcp'), env), isNode: true },
+    { name: 'bare', start: () => startBareSockets(port, undefined, env), isNode: true },
+    { name: 'Aedes', start: () => startAedes(port, env), isNode: true },
+    { name: 'Mosquitto', start: () => startMosquitto(port), isNode: false },
   ];
 }
 
-function overTls(pair: Pair): Contestant[] {
-  const env = inspectorEnv(INSPECTOR);
+function overTls(pair: Pair, port: number): Contestant[] {
+  const env = inspectorEnv(port + INSPECTOR_PORT);
+  const other = port + OTHER_PORT;
   const tls = [
-    `server.mqtt.tls.addr=127.0.0.1:${PORT}`,
+    `server.mqtt.tls.addr=127.0.0.1:${port}`,
     `server.tls.cert=${pair.cert}`,
     `server.tls.key=${pair.key}`,
   ];
   const settings = [...lifted('tls'), ...tls.flatMap((each) => ['--set', each])];
   const files = [`certfile ${pair.cert}`, `keyfile ${pair.key}`];
   // The key is this user's alone.
-  const lines = ['user root', `listener ${PORT} 127.0.0.1`, ...files];
+  const lines = ['user root', `listener ${port} 127.0.0.1`, ...files];
   return [
-    { name: 'ours', start: () => startFluxmq(OTHER_PORT, settings, env), isNode: true },
-    { name: 'bare', start: () => startBareSockets(PORT, pair, env), isNode: true },
-    { name: 'Mosquitto', start: () => startMosquitto(OTHER_PORT, lines), isNode: false },
+    { name: 'ours', start: () => startFluxmq(other, settings, env), isNode: true },
+    { name: 'bare', start: () => startBareSockets(port, pair, env), isNode: true },
+    { name: 'Mosquitto', start: () => startMosquitto(other, lines), isNode: false },
   ];
 }
 
-async function clients(count: number, open: (port: number) => Promise<Socket>): Promise<Socket[]> {
+async function clients(count: number, open: () => Promise<Socket>): Promise<Socket[]> {
   const all: Socket[] = [];
   while (all.length < count) {
     const some = Array.from({ length: Math.min(AT_ONCE, count - all.length) }, async (_, i) => {
-      const socket = await open(PORT);
+      const socket = await open();
       await greet(socket, `idle-${all.length + i}`);
       socket.on('error', () => undefined);
       return socket;
@@ -100,27 +101,29 @@ async function clients(count: number, open: (port: number) => Promise<Socket>): 
   return all;
 }
 
-async function settledBytes(peer: Peer, isNode: boolean): Promise<number> {
-  for (let times = 0; times < 2; times += 1) {
-    if (isNode) await collectGarbage(INSPECTOR);
-    await new Promise((resolve) => {
-      setTimeout(resolve, REST_MS);
-    });
-  }
-  return peer.residentBytes();
-}
-
 /** KiB for each connection. */
 async function perConnection(
   { start, isNode }: Contestant,
-  count: number,
   open: (port: number) => Promise<Socket>,
+  options: SuiteOptions,
 ): Promise<number> {
+  const { port, smoke } = options;
+  const count = scaled(CONNECTIONS, options);
+  const settledBytes = async (peer: Peer): Promise<number> => {
+    for (let times = 0; times < 2; times += 1) {
+      if (isNode) await collectGarbage(port + INSPECTOR_PORT);
+      await new Promise((resolve) => {
+        setTimeout(resolve, smoke ? 0 : REST_MS);
+      });
+    }
+    return peer.residentBytes();
+  };
+  const openOne = (): Promise<Socket> => open(port);
   return fresh(start, async (peer) => {
-    for (const socket of await clients(Math.min(WARM_UP, count), open)) socket.destroy();
-    const before = await settledBytes(peer, isNode);
-    const all = await clients(count, open);
-    const bytes = (await settledBytes(peer, isNode)) - before;
+    for (const socket of await clients(Math.min(WARM_UP, count), openOne)) socket.destroy();
+    const before = await settledBytes(peer);
+    const all = await clients(count, openOne);
+    const bytes = (await settledBytes(peer)) - before;
     if (all.some((socket) => socket.destroyed)) throw new Error(`${peer.name} ended a client`);
     for (const socket of all) socket.destroy();
     return bytes / count / KIB;
@@ -136,10 +139,11 @@ interface Way {
 
 async function compared(way: Way, options: SuiteOptions): Promise<Finding[]> {
   const count = scaled(CONNECTIONS, options);
-  const rounds = new Map(way.contestants.map(({ name }) => [name, [] as number[]]));
+  const contestants = options.alone ? way.contestants.slice(0, 1) : way.contestants;
+  const rounds = new Map(contestants.map(({ name }) => [name, [] as number[]]));
   for (let round = 0; round < options.rounds; round += 1) {
-    for (const contestant of way.contestants) {
-      const kib = await perConnection(contestant, count, way.open);
+    for (const contestant of contestants) {
+      const kib = await perConnection(contestant, way.open, options);
       options.progress(`${contestant.name}, ${way.name}: ${kib.toFixed(1)} KiB a connection`);
       rounds.get(contestant.name)?.push(kib);
     }
@@ -152,7 +156,7 @@ async function compared(way: Way, options: SuiteOptions): Promise<Finding[]> {
     {
       what: `memory of an idle connection, ${count.toLocaleString('en-US')} over ${way.name}`,
       ours: `${ours.toFixed(1)} KiB`,
-      peer: `${way.mostKib} KiB (${beside})`,
+      peer: options.alone ? `${way.mostKib} KiB` : `${way.mostKib} KiB (${beside})`,
       ratio: ours / way.mostKib,
       target: { at: 'most', ratio: 1 },
     },
@@ -166,8 +170,9 @@ export const connectionsSuite: Suite = async (options) => {
     const made = ['-keyout', pair.key, '-out', pair.cert, '-days', '2', '-subj', '/CN=localhost'];
     const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
     await promisify(execFile)('openssl', ['req', '-x509', ...curve, ...made]);
-    const tcp = { name: 'TCP', contestants: overTcp(), open: openSocket, mostKib: 10 } as const;
-    const contestants = overTls(pair);
+    const plain = overTcp(options.port);
+    const tcp = { name: 'TCP', contestants: plain, open: openSocket, mostKib: 10 } as const;
+    const contestants = overTls(pair, options.port);
     const tls = { name: 'TLS', contestants, open: openTlsSocket, mostKib: 45 } as const;
     return [...(await compared(tcp, options)), ...(await compared(tls, options))];
   } finally {

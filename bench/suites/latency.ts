@@ -8,7 +8,7 @@ import { runLoad } from '../load/load.ts';
 import type { RunResult } from '../load/mqtt.ts';
 import { startFluxmq, startMosquitto } from '../peers/peers.ts';
 import { fresh, type Peer } from '../peers/peer.ts';
-import { median, perSecond, type Finding } from '../report.ts';
+import { median, perSecond, ranAlone, type Finding } from '../report.ts';
 import type { Suite, SuiteOptions } from './suite.ts';
 
 const PAIRS = 50;
@@ -18,7 +18,10 @@ const SECONDS = 10;
 /** Before it, code is compiled. */
 const WARM_UP_SECONDS = 3;
 
-const STARTS = [() => startFluxmq(18830, []), () => startMosquitto(18840)] as const;
+function starts({ port, alone }: SuiteOptions): readonly (() => Promise<Peer>)[] {
+  const ours = (): Promise<Peer> => startFluxmq(port, []);
+  return alone ? [ours] : [ours, () => startMosquitto(18840)];
+}
 
 async function delivered(
   peer: Peer,
@@ -31,7 +34,7 @@ async function delivered(
 async function most(qos: 0 | 1, options: SuiteOptions): Promise<number> {
   const shorter = options.smoke ? 0.1 : 1;
   let least = Number.POSITIVE_INFINITY;
-  for (const start of STARTS) {
+  for (const start of starts(options)) {
     const result = await fresh(start, async (peer) => {
       await delivered(peer, { qos, seconds: WARM_UP_SECONDS * shorter });
       return delivered(peer, { qos, seconds: WARM_UP_SECONDS * shorter });
@@ -44,10 +47,10 @@ async function most(qos: 0 | 1, options: SuiteOptions): Promise<number> {
 
 async function compared(qos: 0 | 1, options: SuiteOptions): Promise<Finding[]> {
   const rate = (await most(qos, options)) / 2;
-  const rounds: RunResult[][] = STARTS.map(() => []);
+  const rounds: RunResult[][] = starts(options).map(() => []);
   const shorter = options.smoke ? 0.1 : 1;
   for (let round = 0; round < options.rounds; round += 1) {
-    for (const [nth, start] of STARTS.entries()) {
+    for (const [nth, start] of starts(options).entries()) {
       const result = await fresh(start, async (peer) => {
         await delivered(peer, { qos, perSecond: rate, seconds: WARM_UP_SECONDS * shorter });
         const before = await peer.cpuSeconds();
@@ -63,13 +66,18 @@ async function compared(qos: 0 | 1, options: SuiteOptions): Promise<Finding[]> {
     }
   }
   const [ours = [], theirs = []] = rounds;
-  return (['p50Ms', 'p99Ms'] as const).map((name) => ({
-    what: `QoS ${qos}, from publish to delivery at ${perSecond(rate)}, ${name.slice(0, 3)}`,
-    ours: `${median(ours.map((each) => each[name])).toFixed(2)} ms`,
-    peer: `Mosquitto ${median(theirs.map((each) => each[name])).toFixed(2)} ms`,
-    ratio: median(ours.map((each, i) => each[name] / (theirs[i]?.[name] ?? 0))),
-    target: { at: 'most', ratio: 2 },
-  }));
+  return (['p50Ms', 'p99Ms'] as const).map((name) => {
+    const what = `QoS ${qos}, from publish to delivery at ${perSecond(rate)}, ${name.slice(0, 3)}`;
+    const own = `${median(ours.map((each) => each[name])).toFixed(2)} ms`;
+    if (options.alone) return ranAlone(what, own);
+    return {
+      what,
+      ours: own,
+      peer: `Mosquitto ${median(theirs.map((each) => each[name])).toFixed(2)} ms`,
+      ratio: median(ours.map((each, i) => each[name] / (theirs[i]?.[name] ?? 0))),
+      target: { at: 'most', ratio: 2 },
+    };
+  });
 }
 
 export const latencySuite: Suite = async (options) => [

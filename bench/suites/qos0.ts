@@ -7,7 +7,7 @@
 import { runLoad } from '../load/load.ts';
 import { startAedes, startFluxmq, startMosquitto } from '../peers/peers.ts';
 import { fresh, type Peer } from '../peers/peer.ts';
-import { median, perSecond, type Finding } from '../report.ts';
+import { median, perSecond, ranAlone, type Finding } from '../report.ts';
 import { scaled, type Suite, type SuiteOptions } from './suite.ts';
 
 const PAYLOAD_BYTES = 256;
@@ -52,19 +52,22 @@ async function perCpuSecond(peer: Peer, shape: Shape, options: SuiteOptions): Pr
 
 async function compared(shape: Shape, options: SuiteOptions): Promise<Finding[]> {
   const ours: number[] = [];
-  const theirs = PEERS.map((): number[] => []);
+  const peers = options.alone ? [] : PEERS;
+  const theirs = peers.map((): number[] => []);
   const publishes = Math.max(shape.burst, scaled(shape.publishes, options));
   for (let round = 0; round < options.rounds; round += 1) {
     const measure = (peer: Peer): Promise<number> =>
       perCpuSecond(peer, { ...shape, publishes }, options);
-    ours.push(await fresh(() => startFluxmq(18830, []), measure));
-    for (const [nth, { start, share }] of PEERS.entries()) {
+    ours.push(await fresh(() => startFluxmq(options.port, []), measure));
+    for (const [nth, { start, share }] of peers.entries()) {
       const part = { ...shape, publishes: Math.max(shape.burst, publishes * share) };
       theirs[nth]?.push(await fresh(start, (peer) => perCpuSecond(peer, part, options)));
     }
   }
-  return PEERS.map(({ name, target }, nth) => ({
-    what: `QoS 0, ${shape.name}, messages a CPU-second`,
+  const what = `QoS 0, ${shape.name}, messages a CPU-second`;
+  if (options.alone) return [ranAlone(what, perSecond(median(ours)))];
+  return peers.map(({ name, target }, nth) => ({
+    what,
     ours: perSecond(median(ours)),
     peer: `${name} ${perSecond(median(theirs[nth] ?? []))}`,
     ratio: median(ours.map((value, i) => value / (theirs[nth]?.[i] ?? 0))),

@@ -9,6 +9,13 @@ export interface SuiteOptions {
   readonly smoke: boolean;
   /** Of the suites that run for a time and not for a count. */
   readonly minutes: number;
+  /**
+   * Our broker without those that it is compared with, which need not be installed; asked only of
+   * the suites in `main.ts` that can.
+   */
+  readonly alone: boolean;
+  /** Of our broker, in those suites; one more may be taken behind it, and an inspector's. */
+  readonly port: number;
   readonly progress: (line: string) => void;
 }
 

@@ -42,6 +42,14 @@ afterAll(async () => {
   await broker.remove();
 });
 
+/** What the process asked the system for, touched or not: RAM alone shows no empty buffer. */
+async function askedBytes(): Promise<number> {
+  const status = await readFile(`/proc/${broker.pid}/status`, 'utf8');
+  const kib = /^VmData:\s+(\d+) kB$/m.exec(status)?.[1];
+  if (kib === undefined) throw new Error('the system does not tell what a process asked for');
+  return Number(kib) * 1024;
+}
+
 async function idleMost(): Promise<number> {
   const limits = await readFile('/proc/self/limits', 'utf8');
   const files = Number(/Max open files\s+(\d+)/.exec(limits)?.[1] ?? 0);
@@ -51,14 +59,16 @@ async function idleMost(): Promise<number> {
 test('a good pair beside all of them loses nothing and stays; memory is bounded; all is given back', async () => {
   await pair.start(broker.port);
   const before = await broker.metric('fluxmq_process_resident_bytes');
+  const askedBefore = await askedBytes();
   const idle = await hostile.idle(await idleMost());
   console.log(`${idle.length} idle connections`);
-  const queueIsFull = async (): Promise<boolean> =>
-    (await broker.metric('fluxmq_limited_total{limit="session-queue"}')) > 0;
+  const isFull = async (): Promise<boolean> =>
+    (await broker.metric('fluxmq_limited_total{limit="session-queue"}')) > 0 &&
+    (await broker.metric('fluxmq_mqtt_dropped_total{reason="slow"}')) > 0;
   await Promise.all([
     hostile.slowloris(SLOW, SLOW_BYTE_MS),
     hostile.slowButWhole(),
-    hostile.deaf('flood', queueIsFull),
+    hostile.deaf('flood', isFull),
     hostile.announcesTooMuch(),
     hostile.announcesAndWaits(500),
     hostile.subscriptions(100, 1_000),
@@ -67,13 +77,21 @@ test('a good pair beside all of them loses nothing and stays; memory is bounded;
   ]);
   expect(idle.filter((socket) => socket.destroyed)).toEqual([]);
   const most = await broker.metric('fluxmq_process_resident_bytes');
-  console.log(`${Math.round(before / MIB)} MiB before, ${Math.round(most / MIB)} MiB with them`);
+  const asked = (await askedBytes()) - askedBefore;
+  console.log(
+    `${Math.round(before / MIB)} MiB before, ${Math.round(most / MIB)} MiB with them; ` +
+      `${Math.round(asked / MIB)} MiB more were asked for`,
+  );
   expect(most - before).toBeLessThan(500 * MIB);
+  // Those who announce 2 MiB and wait would make it a GiB.
+  expect(asked).toBeLessThan(700 * MIB);
   expect(await broker.metric('fluxmq_mqtt_connections')).toBeGreaterThan(idle.length + 600);
-  expect(await broker.metric('fluxmq_mqtt_turned_away_total{reason="slow"}')).toBe(SLOW);
+  // Where the machine is busy, one of those with the same name may be slow as well.
+  const slow = await broker.metric('fluxmq_mqtt_turned_away_total{reason="slow"}');
+  expect(slow).toBeGreaterThanOrEqual(SLOW);
   expect(await broker.metric('fluxmq_limited_total{limit="packet-size"}')).toBe(2);
   expect(await broker.metric('fluxmq_limited_total{limit="topic-levels"}')).toBe(10 + 10 * 20);
-  expect(await broker.metric('fluxmq_subscriptions')).toBe(1 + 2 + 100_000 + 10 * (126 + 512));
+  expect(await broker.metric('fluxmq_subscriptions')).toBe(1 + 3 + 100_000 + 10 * (126 + 512));
 
   hostile.leave();
   await eventually('the pair is alone', async () => {

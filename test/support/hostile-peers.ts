@@ -10,6 +10,8 @@ import mqtt from 'mqtt';
 
 const MIB = 1024 * 1024;
 const WAVE = 250;
+/** Messages of a MiB each, at QoS 1 and as many at QoS 0: far more than is kept for one client. */
+const FLOOD = 100;
 const WAITS_MAX_MS = 80_000;
 
 function pause(ms: number): Promise<void> {
@@ -133,21 +135,30 @@ export class HostilePeers {
     await eventually('CONNACK of one who is slow', () => connack.count === 1);
   }
 
-  /** Subscribes to what another one floods, and reads nothing of it. */
+  /**
+   * Subscribes to what another one floods, at QoS 1 (`topic`) and at QoS 0 (below it), and reads
+   * nothing of it.
+   */
   async deaf(topic: string, isFull: () => Promise<boolean>): Promise<Socket> {
     const deaf = await this.#connected('deaf');
     const suback = counting(deaf, 'suback');
     deaf.write(wish(1, [topic], 1));
-    deaf.write(wish(2, ['good/#'], 0));
+    deaf.write(wish(2, ['good/#', `${topic}/fast`], 0));
     await eventually('SUBACK of the deaf one', () => suback.count === 2);
     deaf.removeAllListeners('data').pause();
     const flood = await this.#connected('flood');
     const puback = counting(flood, 'puback');
     const payload = Buffer.alloc(MIB, 'x');
-    for (let messageId = 1; messageId <= 100; messageId++) {
+    for (let messageId = 1; messageId <= FLOOD; messageId++) {
       flood.write(bytes({ cmd: 'publish', topic, qos: 1, messageId, payload }));
     }
-    await eventually('PUBACKs of the flood', () => puback.count === 100);
+    await eventually('PUBACKs of the flood', () => puback.count === FLOOD);
+    const pong = counting(flood, 'pingresp');
+    for (let sent = 0; sent < FLOOD; sent++) {
+      flood.write(bytes({ cmd: 'publish', topic: `${topic}/fast`, qos: 0, payload }));
+    }
+    flood.write(bytes({ cmd: 'pingreq' }));
+    await eventually('the flood at QoS 0 is taken', () => pong.count === 1);
     await eventually('what is kept for the deaf one is full', isFull);
     return deaf;
   }
@@ -269,6 +280,9 @@ export class GoodPair {
   }
 
   async end(): Promise<void> {
+    this.#stopped = true;
+    // Where the test failed, a publish may be under way.
+    this.#done.catch(() => undefined);
     for (const client of this.#clients) await client.endAsync(true);
   }
 }
