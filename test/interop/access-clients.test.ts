@@ -12,6 +12,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { BrokerProcess, freePort } from '../support/broker-process.ts';
 import { AccessFiles } from '../support/access-files.ts';
 import { until } from '../support/mqtt-server.ts';
+import { scramMqttJs } from '../support/scram-mqttjs.ts';
 import { type Pair, TlsFiles } from '../support/tls-files.ts';
 
 const run = promisify(execFile);
@@ -20,6 +21,7 @@ const PASSWORD = 'tea for two';
 const RULES = [
   'allow user ann       publish,subscribe  rooms/#',
   'allow user ann       publish            $queue/orders',
+  'allow user sam       publish,subscribe  sams/#',
   'allow user device-7  consume,publish    $queue/orders',
   'allow user device-7  publish            devices/%u/#',
 ];
@@ -34,6 +36,7 @@ const clients: MqttClient[] = [];
 beforeAll(async () => {
   access = await AccessFiles.make();
   await access.user('ann', PASSWORD);
+  await access.scramUser('sam', PASSWORD);
   await access.rule(...RULES);
   tls = await TlsFiles.make();
   const server = await tls.sign('server', '/CN=localhost', 'DNS:localhost,IP:127.0.0.1');
@@ -43,6 +46,7 @@ beforeAll(async () => {
     `access={users_file: ${access.users}, rules_file: ${access.rules}}`,
     `server.mqtt.tls={addr: "127.0.0.1:${tlsPort}", client_certificates: optional}`,
     `server.tls={cert: ${server.cert}, key: ${server.key}, client_ca: ${tls.ca}}`,
+    'access.scram.enabled=true',
     'log.format=json',
   ];
   broker = await BrokerProcess.started('access-clients', {
@@ -57,7 +61,7 @@ afterEach(async () => {
 afterAll(async () => {
   // S12: nothing that was told in any of these tests is a secret.
   expect(broker.output).toContain('"user":"ann"');
-  for (const secret of [PASSWORD, 'swordfish', 'scrypt:']) {
+  for (const secret of [PASSWORD, 'swordfish', 'scrypt:', 'scram-sha']) {
     expect(broker.output).not.toContain(secret);
   }
   await broker.remove();
@@ -129,6 +133,22 @@ test('fluxmq pub and sub take the password from the environment or a file', asyn
   await expect(run(launcher, ['pub', ...place, '-m', 'x'])).rejects.toThrow(
     /user name or the pass/,
   );
+});
+
+test('MQTT.js by SCRAM-SHA-256: rights of the user; no keys and a wrong password are refused', async () => {
+  const url = `mqtt://127.0.0.1:${broker.port}`;
+  const made = (client: MqttClient): number => clients.push(client);
+  const sam = { user: 'sam', password: PASSWORD };
+  const { client, signatures, scram } = await scramMqttJs(url, sam, { made });
+  expect(signatures).toEqual([scram.serverSignature]);
+  await client.publishAsync('sams/1', 'x', { qos: 1 });
+  await expect(client.publishAsync('rooms/1', 'x', { qos: 1 })).rejects.toThrow('Not authorized');
+  for (const who of [
+    { ...sam, password: 'swordfish' },
+    { user: 'ann', password: PASSWORD },
+  ]) {
+    await expect(scramMqttJs(url, who, { made })).rejects.toThrow(/Bad User Name or Password/i);
+  }
 });
 
 async function connect(options: mqtt.IClientOptions, url?: string): Promise<MqttClient> {

@@ -1,8 +1,7 @@
 /** SCRAM-SHA-256 with a client that people use, MQTT.js, over each way in. */
 
 import { readFileSync } from 'node:fs';
-import { connect, type IClientOptions, type MqttClient } from 'mqtt';
-import type { IAuthPacket } from 'mqtt-packet';
+import type { IClientOptions, MqttClient } from 'mqtt';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 
 import { ServerTls } from '../../../src/protocol/doors/server-tls.ts';
@@ -10,6 +9,7 @@ import type { Scheme } from '../../../src/protocol/transport.ts';
 import { AccessFiles } from '../../support/access-files.ts';
 import { MqttServer } from '../../support/mqtt-server.ts';
 import { METHOD, ScramClient } from '../../support/scram-client.ts';
+import { scramMqttJs } from '../../support/scram-mqttjs.ts';
 import { type Pair, TlsFiles } from '../../support/tls-files.ts';
 
 const ANN = { user: 'ann', password: 'tea for two' };
@@ -54,45 +54,10 @@ afterAll(async () => {
   await tls.remove();
 });
 
-interface Told {
-  readonly client: MqttClient;
-  /** What CONNACK and AUTH 0x00 had as authentication data. */
-  readonly signatures: string[];
-  scram: ScramClient;
-}
-
-async function connected(scheme: Scheme, who = ANN, options: IClientOptions = {}): Promise<Told> {
-  const scram = new ScramClient(who);
-  const client = connect(`${scheme}://localhost:${server.portOf(scheme)}/mqtt`, {
-    protocolVersion: 5,
-    reconnectPeriod: 0,
-    manualConnect: true,
-    ca: readFileSync(tls.ca),
-    properties: { authenticationMethod: METHOD, authenticationData: scram.first },
-    ...options,
-  });
-  clients.push(client);
-  const told: Told = { client, signatures: [], scram };
-  client.handleAuth = (packet: IAuthPacket, callback): void => {
-    const data = packet.properties?.authenticationData as Buffer;
-    if (packet.reasonCode === 0) {
-      told.signatures.push(data.toString());
-      callback();
-      return;
-    }
-    const authenticationData = told.scram.final(data);
-    const properties = { authenticationMethod: METHOD, authenticationData };
-    callback(undefined, { cmd: 'auth', reasonCode: 0x18, properties });
-  };
-  client.once('connect', ({ properties }) => {
-    told.signatures.push(String(properties?.authenticationData));
-  });
-  await new Promise<void>((resolve, reject) => {
-    client.once('connect', () => resolve());
-    client.once('error', reject);
-    client.connect();
-  });
-  return told;
+async function connected(scheme: Scheme, who = ANN, options: IClientOptions = {}) {
+  const url = `${scheme}://localhost:${server.portOf(scheme)}/mqtt`;
+  const made = (client: MqttClient): number => clients.push(client);
+  return scramMqttJs(url, who, { ca: readFileSync(tls.ca), made, ...options });
 }
 
 describe.each(['mqtt', 'mqtts', 'ws', 'wss'] as const)('MQTT.js over %s', (scheme) => {
