@@ -30,6 +30,8 @@ const MESSAGES = 500;
 const WARM_UP = 100;
 /** The publishers of the warm-up are numbered from here. */
 const OTHERS = 1000;
+/** So old are the figures of the metrics at most. */
+const FIGURES_MS = 2500;
 const WOKEN = [0, 1, 255, 256, 511, 512, 999] as const;
 
 const OURS = { isOurs: true, start: () => startOurs() } as const;
@@ -84,11 +86,12 @@ async function measure(peer: Peer, part: Part, options: SuiteOptions): Promise<M
   const warmUp = WARM_UP / shorter;
   const messages = MESSAGES / shorter;
   const warm = await publish(warmUp, OTHERS);
-  const [cpu, log] = [await peer.cpuSeconds(), await logBytes(part)];
+  const log = await logBytes(part);
+  const cpu = await peer.cpuSeconds();
   const result = await publish(messages, 0);
   const pairs = (result.perSecond * SESSIONS) / each;
-  const logged = ((await logBytes(part)) - log) / result.messages;
   const cpuOfMillion = ((await peer.cpuSeconds()) - cpu) / ((messages * SESSIONS) / 1_000_000);
+  const logged = ((await logBytes(part)) - log) / result.messages;
   if (!isSeparate) {
     const kept = warm.messages + result.messages;
     await runLoad({ kind: 'mqtt-wake', run: { port, sessions: WOKEN, messages: kept } });
@@ -103,7 +106,12 @@ async function measure(peer: Peer, part: Part, options: SuiteOptions): Promise<M
 }
 
 async function logBytes({ isOurs }: Part): Promise<number> {
-  return isOurs ? (await written(OPS_PORT)).log : 0;
+  if (!isOurs) return 0;
+  // What the metrics say may be some time old.
+  await new Promise((resolve) => {
+    setTimeout(resolve, FIGURES_MS);
+  });
+  return (await written(OPS_PORT)).log;
 }
 
 /** By turns: one topic and separate ones, ours and theirs. */
