@@ -114,7 +114,8 @@ it('is alive and not ready while it recovers, and says why when its store failed
   expect((await get(port, '/metrics')).body).toContain('fluxmq_shard_up 0\n');
 
   let fail: (error: Error) => void = () => undefined;
-  const queues = { queues: [], version: 0, writable: true, onWritable() {} };
+  const sessions = { publishWills() {} };
+  const queues = { queues: [], version: 0, writable: true, onWritable() {}, sessions };
   recovered({
     queues: queues as unknown as ShardThreads['queues'],
     stats: () => Promise.resolve(new Map()),
