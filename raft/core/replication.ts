@@ -164,11 +164,15 @@ export class Replication {
     this.#catchUps.push({ to: from, session: peer.session, least });
   }
 
-  /** The transfer is over: what the peer has is asked. */
+  /**
+   * The transfer is over: what the peer has is asked, behind its answer to the next heartbeat. One
+   * that could not begin would otherwise be asked for again at the speed of the network.
+   */
   catchUpEnded(to: ServerId, session: number): void {
     const peer = this.#peers.find(to);
     if (peer === undefined || peer.session !== session || peer.state !== 'catchUp') return;
     peer.becomeProbe(this.#replica.log.last + 1);
+    peer.paused = true;
   }
 
   fetched({ to, id }: PendingFetch, entries: readonly Entry[]): void {

@@ -191,6 +191,17 @@ describe('a follower behind the log’s start [Raft 7]', () => {
     expect(cluster.server('a').catchUps).toHaveLength(2);
   });
 
+  it('and not before the peer has answered a heartbeat: not as fast as it is refused', () => {
+    const cluster = behind();
+    for (let refused = 0; refused < 5; refused++) {
+      cluster.raft('a').catchUpEnded('c', 2);
+      cluster.settle();
+    }
+    expect(cluster.server('a').catchUps).toHaveLength(1);
+    cluster.pass(2);
+    expect(cluster.server('a').catchUps).toHaveLength(2);
+  });
+
   it('the end of an earlier session’s transfer changes nothing', () => {
     const cluster = behind();
     cluster.raft('a').catchUpEnded('c', 1);

@@ -40,6 +40,10 @@ describe('no check is violated', { timeout: PATIENCE_MS }, () => {
     await allHold(55_597, 1);
   });
 
+  it('where a third peer needs a checkpoint, and no more than two get one: it comes to an end', async () => {
+    await allHold(62_120, 1);
+  });
+
   it('by the whole host over the storage engine', async () => {
     const counters = await allHold(1, 3);
     for (const seen of ['elections', 'confirmed', 'reads']) {
