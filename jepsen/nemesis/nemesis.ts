@@ -1,7 +1,8 @@
 /**
  * The nemesis: deals the cards that were asked for, one or two at a time, a quarter of the time
  * none, and heals before it deals again. Each card of the deck is dealt before any is dealt twice,
- * and in the first deck one of each kind comes first, so that also a short run has had every kind.
+ * and in the first deck one of each kind comes first that can be played, so that also a short run
+ * has had every kind.
  *
  * It never stops at a fault that fails: that is written down, and the checker of faults refuses the
  * run. `heal` undoes whatever is still in force, at the end or after an error.
@@ -50,19 +51,18 @@ export class Nemesis {
   readonly #options: NemesisOptions;
   readonly #installed: Installed[] = [];
   #deck: Card[];
-  /** Cards of the first deck that each stand for a kind: until they are dealt, there is no rest. */
+  /** Kinds of which none was dealt yet. */
+  readonly #missing: Set<Card['kind']>;
+  /** Cards that are dealt before there is a rest. */
   #first: number;
   #faults = 0;
   #said = 'quiet';
 
   constructor(options: NemesisOptions) {
     this.#options = options;
-    const shuffled = options.table.random.shuffled(options.cards);
-    const isFirst = (card: Card, at: number): boolean =>
-      shuffled.findIndex(({ kind }) => kind === card.kind) === at;
-    const first = shuffled.filter(isFirst);
-    this.#first = first.length;
-    this.#deck = [...first, ...shuffled.filter((card) => !first.includes(card))];
+    this.#deck = options.table.random.shuffled(options.cards);
+    this.#missing = new Set(this.#deck.map(({ kind }) => kind));
+    this.#first = this.#missing.size;
   }
 
   /** For the progress line. */
@@ -121,13 +121,16 @@ export class Nemesis {
   async #deal(): Promise<void> {
     const { cards, table } = this.#options;
     if (this.#deck.length === 0) this.#deck = table.random.shuffled(cards);
-    for (const card of this.#deck) {
+    const isMissing = ({ kind }: Card): boolean => this.#missing.has(kind);
+    const isKnown = (card: Card): boolean => !isMissing(card);
+    for (const card of [...this.#deck.filter(isMissing), ...this.#deck.filter(isKnown)]) {
       // Two of a kind could not be healed one by one.
       if (this.#installed.some((fault) => fault.card.kind === card.kind)) continue;
       const plan = await card.kind.plan(card.choice, table);
       if (typeof plan === 'string') continue;
       this.#deck = this.#deck.filter((other) => other !== card);
       this.#first -= 1;
+      this.#missing.delete(card.kind);
       await this.#install(card, plan);
       return;
     }

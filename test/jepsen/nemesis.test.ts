@@ -92,6 +92,19 @@ describe('the nemesis', () => {
     return (await readHistory(directory)).filter(isFault);
   }
 
+  it('deals each kind before it deals any twice, also where most of its cards cannot be played', async () => {
+    const rare: FaultKind = {
+      ...counting('kill'),
+      choices: ['a', 'b', 'c', 'd', 'one'],
+      plan: (choice, table) =>
+        choice === 'one' ? counting('kill').plan(choice, table) : Promise.resolve('not now'),
+    };
+    const common = { ...counting('pause'), choices: ['1', '2', '3', '4', '5', '6'] };
+    const operations = await dealt([common, rare], 2);
+    const kinds = operations.filter(({ step }) => step === 'install').map(({ f }) => f);
+    expect(new Set(kinds.slice(0, 2))).toEqual(new Set(['kill', 'pause']));
+  });
+
   it('deals each kind before it deals any twice, and heals everything', async () => {
     const kinds = [counting('kill'), counting('pause'), counting('partition')];
     const operations = await dealt(kinds, 6);
