@@ -29,8 +29,9 @@ export class LeaderSessions {
     this.#watch = new SessionWatch({ ...options, desk: this.#desk });
   }
 
-  answer(request: SessionRequest): Promise<PlainData> {
-    return this.#desk.answer(request);
+  /** `isGone`: nobody hears the answer any more. */
+  answer(request: SessionRequest, isGone: () => boolean): Promise<PlainData> {
+    return this.#desk.answer(request, isGone);
   }
 
   get nextWake(): number {

@@ -62,8 +62,8 @@ export interface ServerOptions {
   queueIds(): Iterable<QueueId>;
   /** Undefined: the queue is gone. */
   queue(queueId: QueueId): QueueInfo | undefined;
-  /** The body of the reply; rejects with words for people. */
-  readonly request: (request: ShardRequest) => Promise<Uint8Array>;
+  /** The body of the reply; rejects with words for people. `isGone`: nobody hears it any more. */
+  readonly request: (request: ShardRequest, isGone: () => boolean) => Promise<Uint8Array>;
   /** Something stands in the output: call `post` at the end of the turn. */
   readonly wake: () => void;
   /** The shard has stopped. */
@@ -418,7 +418,7 @@ export class ShardServer {
       this.#reply({ id, accepted: false, body: refusal });
       return;
     }
-    request(asked).then(
+    request(asked, () => this.#over).then(
       (body) => this.#reply({ id, accepted: true, body }),
       (error: unknown) => this.#reply({ id, accepted: false, body: encodeRefusal(error) }),
     );

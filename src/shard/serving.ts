@@ -324,7 +324,7 @@ export class Serving {
         const definition = machine.definition(queueId);
         return definition === undefined ? undefined : infoOf(queueId, definition);
       },
-      request: (request) => this.#request(request),
+      request: (request, isGone) => this.#request(request, isGone),
       wake,
       closed,
       failed,
@@ -459,7 +459,7 @@ export class Serving {
       throw new AdminError('unavailable', 'the shard has stopped');
   }
 
-  async #request(request: ShardRequest): Promise<Uint8Array> {
+  async #request(request: ShardRequest, isGone: () => boolean): Promise<Uint8Array> {
     switch (request.kind) {
       case 'stats':
         return this.#options.stats();
@@ -471,13 +471,13 @@ export class Serving {
       case 'take-transfer':
         return encodeRecord(arrivedData(await this.#arrivals.take(request.command)));
       default:
-        return encodeRecord(await this.#answerOf(request));
+        return encodeRecord(await this.#answerOf(request, isGone));
     }
   }
 
-  #answerOf(request: AnsweredRequest): PlainData | Promise<PlainData> {
+  #answerOf(request: AnsweredRequest, isGone: () => boolean): PlainData | Promise<PlainData> {
     if (isMemberRequest(request)) return this.#ofMembers(request);
-    if (isSessionRequest(request)) return this.#mqttSessions.answer(request);
+    if (isSessionRequest(request)) return this.#mqttSessions.answer(request, isGone);
     if (isPlaceRequest(request)) return this.places.answer(request);
     if (isRetainedRequest(request)) return this.#options.retained.answer(request);
     return this.#admin.answer(request);

@@ -75,7 +75,7 @@ export class SessionDesk {
   }
 
   /** The body of the reply; rejects with a SessionError or AdminError, or when the store failed. */
-  async answer(request: SessionRequest): Promise<PlainData> {
+  async answer(request: SessionRequest, isGone: () => boolean): Promise<PlainData> {
     switch (request.kind) {
       case 'claim-session':
         return this.#claim(request);
@@ -94,7 +94,7 @@ export class SessionDesk {
       case 'leave-session':
         return dueWillsData(await this.#wills.ofLeaving(request.queueId, this.#done(request)));
       case 'take-wills':
-        return dueWillsData(await this.#wills.take());
+        return dueWillsData(await this.#wills.take(isGone));
       default:
         await this.#done(request);
         return null;

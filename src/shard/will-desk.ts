@@ -24,6 +24,8 @@ const PART_MAX = 256;
 const TAKERS_MAX = 64;
 
 interface Taker {
+  /** Its session with this leader is over. */
+  readonly isGone: () => boolean;
   readonly resolve: (wills: readonly DueWillBytes[]) => void;
   readonly reject: (error: Error) => void;
 }
@@ -32,7 +34,7 @@ export class WillDesk {
   readonly #wake: () => void;
   readonly #due: DueWillBytes[] = [];
   #bytes = 0;
-  readonly #takers: Taker[] = [];
+  #takers: Taker[] = [];
   /** Sessions that are being left, and what becomes due with that. */
   readonly #leaving = new Map<QueueId, DueWillBytes[]>();
 
@@ -46,10 +48,11 @@ export class WillDesk {
     return this.#due.length > 0 && this.#takers.length > 0;
   }
 
-  take(): Promise<readonly DueWillBytes[]> {
+  take(isGone: () => boolean): Promise<readonly DueWillBytes[]> {
+    this.#forgetGone();
     if (this.#takers.length >= TAKERS_MAX) this.#takers.shift()?.resolve([]);
     return new Promise((resolve, reject) => {
-      this.#takers.push({ resolve, reject });
+      this.#takers.push({ isGone, resolve, reject });
       if (this.isWanted) this.#wake();
     });
   }
@@ -68,6 +71,7 @@ export class WillDesk {
 
   /** Gives to those who wait. */
   look(): void {
+    if (this.#due.length > 0) this.#forgetGone();
     while (this.isWanted) this.#takers.shift()?.resolve(this.#part());
   }
 
@@ -91,6 +95,14 @@ export class WillDesk {
   /** This node leads no more, or nothing works any more. */
   fail(error: Error): void {
     for (const { reject } of this.#takers.splice(0)) reject(error);
+  }
+
+  /** Nobody would publish what they are given. */
+  #forgetGone(): void {
+    this.#takers = this.#takers.filter(({ isGone, resolve }) => {
+      if (isGone()) resolve([]);
+      return !isGone();
+    });
   }
 
   #part(): readonly DueWillBytes[] {

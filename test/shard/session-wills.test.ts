@@ -3,8 +3,9 @@
 import { describe, expect, it } from 'vitest';
 import type { ClaimedSession, ClaimRequest, DueWill, SessionWill } from '../../src/broker/ports.ts';
 import type { ShardClient } from '../../src/shard/client.ts';
-import { SessionsOfAll } from '../../src/shard/session-store.ts';
+import type { SessionsOfAll } from '../../src/shard/session-store.ts';
 import { ManyShards, definition } from '../support/many-shards.ts';
+import { storeOf } from '../support/session-store-of.ts';
 import { ShardCluster, type ShardNode } from '../support/shard-cluster.ts';
 import { until } from '../support/shard-world.ts';
 
@@ -202,26 +203,6 @@ describe('on three nodes', () => {
     }
   }
 
-  function storeOf(client: ShardClient): SessionsOfAll {
-    const nothing = (): void => undefined;
-    const store = new SessionsOfAll({
-      queues: client.queues,
-      shardOf: () => client,
-      lookUp: async () => {
-        await client.places.barrier();
-        return true;
-      },
-      declare: (queue) => client.admin.declare(queue),
-      maxSessions: 100,
-      keysAreEverywhere: nothing,
-      keyIsIn: nothing,
-      keysAreForgotten: nothing,
-      endKeys: nothing,
-    });
-    store.addShard(client);
-    return store;
-  }
-
   it('is published by the node that lost the client', async () => {
     const world = new World();
     const { others } = await world.start();
@@ -253,6 +234,27 @@ describe('on three nodes', () => {
     expect(next.present).toBe(true);
     await world.pass(70_000);
     expect(world.count).toBe(1);
+  });
+
+  it('is not offered to what a node asked before it was gone', async () => {
+    const world = new World();
+    const { others } = await world.start();
+    const [a, b] = others;
+    // Each time what it asked the leader before is left behind.
+    for (let times = 0; times < 4; times++) {
+      world.cluster.links.isolate(a.id);
+      await world.pass(3_000);
+      world.cluster.heal();
+      await world.pass(3_000);
+    }
+    // Whoever waits longest comes first: each of them has its turn.
+    for (let nth = 1; nth <= 8; nth++) {
+      const { handle } = await world.claim(b, wish(will('w', 5)));
+      await world.done(world.store(b).leave(handle, LOST));
+      const begun = world.cluster.clock.monotonicMs();
+      await world.cluster.until(() => world.count === nth);
+      expect(world.cluster.clock.monotonicMs() - begun).toBeLessThan(10_000);
+    }
   });
 
   it('that is due when the leader dies is offered by the next one until it is published', async () => {

@@ -14,7 +14,8 @@ import type {
 } from '../../src/broker/ports.ts';
 import type { ShardClient } from '../../src/shard/client.ts';
 import { ROUTE_STALE_MS } from '../../src/shard/route-lease.ts';
-import { SessionsOfAll } from '../../src/shard/session-store.ts';
+import type { SessionsOfAll } from '../../src/shard/session-store.ts';
+import { storeOf } from '../support/session-store-of.ts';
 import { ShardCluster } from '../support/shard-cluster.ts';
 import type { ShardNode } from '../support/shard-cluster.ts';
 
@@ -25,24 +26,6 @@ const origin = { clientId: 'p', protocol: 'mqtt' } as const;
 function subscription(filter: string): StoredSubscription {
   const plain = { noLocal: false, retainAsPublished: false, identifier: 0, wish: '' } as const;
   return { filter, qos: 1, ...plain, retainHandling: 0 };
-}
-
-function storeOf(client: ShardClient): SessionsOfAll {
-  const nothing = (): void => undefined;
-  return new SessionsOfAll({
-    queues: client.queues,
-    shardOf: () => client,
-    lookUp: async () => {
-      await client.places.barrier();
-      return true;
-    },
-    declare: (definition) => client.admin.declare(definition),
-    maxSessions: 100,
-    keysAreEverywhere: nothing,
-    keyIsIn: nothing,
-    keysAreForgotten: nothing,
-    endKeys: nothing,
-  });
 }
 
 interface Got {
