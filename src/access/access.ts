@@ -315,8 +315,8 @@ export class Access implements RightsSource {
    */
   isTakenBack(origin: Identity, topic: string): boolean {
     const { user } = origin;
-    const isGranted = user !== undefined && !this.#policy.users.has(user);
-    const isOpen = isGranted && !this.#granted.has(identityKey(origin));
+    const isOfFile = user === undefined || this.#policy.users.has(user);
+    const isOpen = !isOfFile && this.#hasOtherSources && !this.#granted.has(identityKey(origin));
     const allowed = this.#isKnown(origin) && (this.#decides(origin, 'publish', topic) ?? isOpen);
     if (!allowed) this.counters.withheld++;
     return !allowed;
@@ -331,11 +331,15 @@ export class Access implements RightsSource {
     return allowed;
   }
 
+  /** Users and rights come from tokens, or from the callout, too. */
+  get #hasOtherSources(): boolean {
+    return this.#tokens !== undefined || this.#logins !== undefined;
+  }
+
   #isKnown({ user }: Identity): boolean {
     const { anonymous, certificateUsers } = this.#settings;
     if (user === undefined) return anonymous;
-    const isFromElsewhere = this.#tokens !== undefined || this.#logins !== undefined;
-    return certificateUsers || isFromElsewhere || this.#policy.users.has(user);
+    return certificateUsers || this.#hasOtherSources || this.#policy.users.has(user);
   }
 
   /** Undefined: no rule does. */

@@ -132,6 +132,21 @@ describe('other rules', () => {
     await reload(access);
     expect(await retainedTopics()).toEqual(['rooms/olga']);
   });
+
+  test('S6: take back the will that a certificate was let in with, where no rule allows it any more', async () => {
+    access = await files.read({ certificateUsers: true });
+    server = await new MqttServer({ access }).start();
+    const device = { clientId: 'd', user: 'device-1' };
+    await files.rule('allow user device-1 publish rooms/1', ...RULES);
+    await reload(access);
+    expect(access.isTakenBack(device, 'rooms/1')).toBe(false);
+    await files.rule(...RULES);
+    await reload(access);
+    expect(access.isTakenBack(device, 'rooms/1')).toBe(true);
+    await files.user('ann', undefined);
+    await reload(access);
+    expect(access.isTakenBack({ clientId: 'a', user: undefined }, 'rooms/1')).toBe(true);
+  });
 });
 
 async function retainedTopics(): Promise<string[]> {
