@@ -9,7 +9,8 @@
 
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { BrokerProcess, freePort } from '../support/broker-process.ts';
+import { freePort } from '../../jepsen/cluster/free-port.ts';
+import { BrokerProcess } from '../support/broker-process.ts';
 import { eventually, GoodPair, HostilePeers } from '../support/hostile-peers.ts';
 
 const MIB = 1024 * 1024;
