@@ -221,6 +221,25 @@ describe('over WebSocket', () => {
     client.destroy();
   });
 
+  test('a message that is not whole has at most 4,096 chunks of the socket', async () => {
+    const client = await open();
+    const message = frame(Buffer.alloc(12_000));
+    client.socket.write(message.subarray(0, 8));
+    const { bytesRead } = client.socket;
+    let sent = 8;
+    // Each byte is a chunk, as this process reads it before it writes the next.
+    for (; sent < message.length && client.socket.bytesRead === bytesRead; sent++) {
+      client.socket.write(message.subarray(sent, sent + 1));
+      await new Promise((done) => {
+        setImmediate(done);
+      });
+    }
+    expect(await isCut(client)).toBe(true);
+    expect(sent).toBeGreaterThan(4_096);
+    expect(sent).toBeLessThan(message.length);
+    client.destroy();
+  });
+
   test('a request has at most 16 KiB of headers', async () => {
     await start({ webSocket: {} });
     const fits = await RawWebSocket.open(server.webPort, {
