@@ -2,7 +2,7 @@ import { Socket } from 'node:net';
 import mqttPacket, { type Packet } from 'mqtt-packet';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Turn } from '../../../src/protocol/mqtt/turn.ts';
-import { MqttServer } from '../../support/mqtt-server.ts';
+import { MqttServer, until } from '../../support/mqtt-server.ts';
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -48,4 +48,22 @@ describe('the share of a connection', () => {
       await server.stop();
     }
   });
+});
+
+it('a sweep looks at 256 connections a turn, and at all', async () => {
+  const server = await new MqttServer().start();
+  try {
+    const connecting = Array.from({ length: 300 }, () => server.client({ keepalive: 10 }));
+    await Promise.all(connecting);
+    server.clock.advance(16_000);
+    server.listener.sweep();
+    const { limited } = server.listener.counters;
+    expect(limited['keep-alive']).toBe(256);
+    // Another one meanwhile changes nothing.
+    server.listener.sweep();
+    expect(limited['keep-alive']).toBe(256);
+    await until(() => limited['keep-alive'] === 300);
+  } finally {
+    await server.stop();
+  }
 });
