@@ -4,7 +4,7 @@
  * and ratios. Prints the table and leaves it in `bench/results/`. Nothing timed decides a test: a
  * missed target is told, and the exit status stays 0.
  *
- * `--alone` runs six suites of MQTT without a peer, with our broker at the port that was said.
+ * `--alone` runs seven suites of MQTT without a peer, with our broker at the port that was said.
  */
 
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -27,6 +27,7 @@ import { coldStreamSuite } from './suites/cold-stream.ts';
 import { connectionsSuite } from './suites/connections.ts';
 import { consumeSuite } from './suites/consume.ts';
 import { groupsSuite } from './suites/groups.ts';
+import { hostileSuite } from './suites/hostile.ts';
 import { idleQueuesSuite } from './suites/idle-queues.ts';
 import { latencySuite } from './suites/latency.ts';
 import { openSuite } from './suites/open.ts';
@@ -52,6 +53,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
   connections: connectionsSuite,
   subscriptions: subscriptionsSuite,
   storm: stormSuite,
+  'mqtt-hostile': hostileSuite,
   'mqtt-sleepers': sleepersSuite,
   'mqtt-asleep': asleepSuite,
   groups: groupsSuite,
@@ -69,7 +71,15 @@ const SUITES: Readonly<Record<string, Suite>> = {
 };
 
 /** Those that run without a peer too, and at another port. */
-const ALONE = ['qos0', 'acknowledged', 'latency', 'connections', 'subscriptions', 'storm'];
+const ALONE = [
+  'qos0',
+  'acknowledged',
+  'latency',
+  'connections',
+  'subscriptions',
+  'storm',
+  'mqtt-hostile',
+];
 const PORT = 18830;
 
 const { values } = parseArgs({

@@ -16,7 +16,8 @@ import { type PeerSettings, shardSettings } from '../src/options.ts';
 import { mayLeaveMachine, peerPlaces } from '../src/peer-places.ts';
 import { type ShardHost, openShardHost } from '../src/shard-host.ts';
 import { loopback } from '../src/shard/port.ts';
-import { freePort, scratchDirectory } from './support/broker-process.ts';
+import { freePort } from '../jepsen/cluster/free-port.ts';
+import { scratchDirectory } from './support/broker-process.ts';
 import { silentLog } from './support/silent-log.ts';
 
 const PATIENCE_MS = 60_000;

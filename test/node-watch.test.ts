@@ -8,7 +8,7 @@ import { ListenError, Node, type ShardThreads } from '../src/node.ts';
 import { GROUP_METRICS, METRICS, QUEUE_METRICS } from '../src/ops/metric-table.ts';
 import { pulseMemory } from '../src/ops/thread-pulse.ts';
 import { startShards } from '../src/shard-threads.ts';
-import { freePort } from './support/broker-process.ts';
+import { freePort } from '../jepsen/cluster/free-port.ts';
 import { AccessFiles } from './support/access-files.ts';
 
 const ROOT = resolve(import.meta.dirname, '.tmp');

@@ -17,7 +17,7 @@ import type { PeerSettings } from '../src/options.ts';
 import { openPeers } from '../src/peer-host.ts';
 import { PeerStartError } from '../src/peer-start-error.ts';
 import { errorOf, refusalOf } from '../src/worker-talk.ts';
-import { freePort } from './support/broker-process.ts';
+import { freePort } from '../jepsen/cluster/free-port.ts';
 import { Authority, Lines, until } from './support/peer-world.ts';
 
 const authority = new Authority();

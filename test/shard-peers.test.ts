@@ -18,7 +18,7 @@ import { ShardClient } from '../src/shard/client.ts';
 import { loopback } from '../src/shard/port.ts';
 import type { QueueId } from '../src/broker/ports.ts';
 import type { QueueDefinition } from '../src/machine/definitions.ts';
-import { freePort } from './support/broker-process.ts';
+import { freePort } from '../jepsen/cluster/free-port.ts';
 import { flipRecord } from './support/flip-record.ts';
 import { textsSink } from './support/texts-sink.ts';
 

@@ -97,7 +97,8 @@ function paced(perSecond: number, seconds: number, pairs: readonly Pair[]): Prom
   return new Promise((resolve) => {
     const timer = setInterval(() => {
       const passed = (performance.now() - startedAt) / 1000;
-      const due = Math.min(whole, Math.floor(passed * perSecond));
+      // The first one is due at the start.
+      const due = Math.min(whole, 1 + Math.floor(passed * perSecond));
       for (; given < due; given += 1) {
         pairs[given % pairs.length]?.send(startedAt + (given * 1000) / perSecond);
       }

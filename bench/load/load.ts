@@ -16,10 +16,17 @@ export function runLoad(job: LoadJob): Promise<Loaded<RunResult>> {
   return inOwnProcess<RunResult>(job);
 }
 
-/** Load beside what is measured: goes on until `until` says that it is enough. */
-export async function loadBeside(job: LoadJob, until: AbortSignal): Promise<void> {
+/**
+ * Load beside what is measured: goes on until `until` says that it is enough. `begun` is called by
+ * those that tell when they have begun.
+ */
+export async function loadBeside(
+  job: LoadJob,
+  until: AbortSignal,
+  begun?: () => void,
+): Promise<void> {
   try {
-    await inOwnProcess(job, { until });
+    await inOwnProcess(job, { until, ...(begun && { begun }) });
   } catch (error) {
     if (!until.aborted) throw error;
   }

@@ -15,6 +15,7 @@ import {
   type RunResult,
 } from './mqtt.ts';
 import { publishToStream } from './nats.ts';
+import { harass, type HarassRun } from './harass.ts';
 import { route, type RoutedRun } from './routed.ts';
 import { sleep, type SleepRun, wake, type WakeRun } from './sleepers.ts';
 import { publishSteadily, type SteadyRun } from './steady.ts';
@@ -25,6 +26,7 @@ export type LoadJob =
   | { readonly kind: 'mqtt-consume'; readonly run: ConsumeRun }
   | { readonly kind: 'mqtt-routed'; readonly run: RoutedRun }
   | { readonly kind: 'mqtt-delivered'; readonly run: DeliveredRun }
+  | { readonly kind: 'mqtt-harass'; readonly run: HarassRun }
   | { readonly kind: 'mqtt-storm'; readonly run: StormRun }
   | { readonly kind: 'mqtt-sleep'; readonly run: SleepRun }
   | { readonly kind: 'mqtt-wake'; readonly run: WakeRun }
@@ -45,6 +47,8 @@ async function work(job: LoadJob): Promise<RunResult> {
       return route(job.run);
     case 'mqtt-delivered':
       return deliver(job.run);
+    case 'mqtt-harass':
+      return harass(job.run);
     case 'mqtt-storm':
       return storm(job.run);
     case 'mqtt-sleep':

@@ -5,10 +5,16 @@
  */
 
 import { execFile } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { BrokerProcess, LAUNCHER } from './broker-process.ts';
+
+const PORT_MIN = 10_000;
+const PORT_END = 18_000;
+const TRIES_MAX = 100;
 
 interface Node {
   readonly id: string;
@@ -21,16 +27,27 @@ interface Status {
   readonly replicas: readonly { readonly leader?: string }[];
 }
 
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+  } catch {
+    return false;
+  }
+  server.close();
+  await once(server, 'close');
+  return true;
+}
+
+/**
+ * Below those that the system gives to clients: one of them might have it while the broker is away.
+ */
 async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const address = server.address();
-  await new Promise((resolve) => {
-    server.close(resolve);
-  });
-  return typeof address === 'object' && address !== null ? address.port : 0;
+  for (let tries = 0; tries < TRIES_MAX; tries++) {
+    const port = randomInt(PORT_MIN, PORT_END);
+    if (await isFree(port)) return port;
+  }
+  throw new Error(`there is no free port from ${PORT_MIN} to ${PORT_END - 1}`);
 }
 
 export class Brokers {

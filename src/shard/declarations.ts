@@ -19,6 +19,7 @@ export type DeclarationAnswer = Extract<
   { readonly kind: 'queue-declared' | 'queue-updated' | 'queue-refused' }
 >;
 
+const QUEUE_PREFIX = '$queue/';
 /** What a topic may have in UTF-8; its length in characters is the machine's to judge. */
 const TOPIC_BYTES_MAX = 65_535;
 
@@ -44,6 +45,11 @@ export function declarationRefusal(error: unknown): unknown {
 export function stands(queue: QueueDefinition, machine: Machine): boolean {
   const there = machine.queueNamed(queue.name)?.definition;
   return there !== undefined && sameDefinition(there, queue);
+}
+
+/** Does it take what is published to ordinary topics? */
+export function capturesOrdinary({ topics }: Pick<QueueDefinition, 'topics'>): boolean {
+  return topics.some((topic) => !topic.startsWith(QUEUE_PREFIX));
 }
 
 export interface DeclareOutcome {

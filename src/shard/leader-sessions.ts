@@ -12,10 +12,7 @@ import type { SessionRequest } from './session-requests.ts';
 import { SessionWatch, type SessionWatchOptions } from './session-watch.ts';
 
 export interface LeaderSessionsOptions
-  extends Omit<SessionDeskOptions, 'queuesTold' | 'machine'>, Omit<SessionWatchOptions, 'desk'> {
-  /** Resolves when no node routes by other queues than those of now. */
-  readonly queuesTold: () => Promise<void>;
-}
+  extends Omit<SessionDeskOptions, 'machine'>, Omit<SessionWatchOptions, 'desk'> {}
 
 export class LeaderSessions {
   readonly #options: LeaderSessionsOptions;
@@ -24,8 +21,7 @@ export class LeaderSessions {
 
   constructor(options: LeaderSessionsOptions) {
     this.#options = options;
-    const queuesTold = (withinMs: number): Promise<void> => within(options.queuesTold(), withinMs);
-    this.#desk = new SessionDesk({ ...options, queuesTold });
+    this.#desk = new SessionDesk(options);
     this.#watch = new SessionWatch({ ...options, desk: this.#desk });
   }
 
@@ -69,14 +65,4 @@ export class LeaderSessions {
     const { ownerEpoch = 0, endsAt = 0 } = machine.sessions.peek(queueId) ?? {};
     return { ownerEpoch, hasLeft: endsAt !== 0 };
   }
-}
-
-/** Resolves with it, or after so long. */
-async function within(done: Promise<void>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([done, late]);
-  clearTimeout(timer);
 }

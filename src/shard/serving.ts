@@ -14,7 +14,7 @@ import type { GroupId, LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import { Admin } from './admin.ts';
 import { ArrivalDesk } from './arrival-desk.ts';
 import type { PlainCommand } from './codec.ts';
-import { declarationRefusal, Declarations, stands } from './declarations.ts';
+import { capturesOrdinary, declarationRefusal, Declarations, stands } from './declarations.ts';
 import type { DeclareOutcome } from './declarations.ts';
 import { Dispatcher } from './dispatcher.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
@@ -490,10 +490,10 @@ export class Serving {
   }
 
   async #declared(queues: readonly PlacedDefinition[]): Promise<DeclareOutcome['outcomes']> {
-    try {
-      return (await this.declare(queues)).outcomes;
-    } catch (error) {
+    const { outcomes } = await this.declare(queues).catch((error: unknown) => {
       throw declarationRefusal(error);
-    }
+    });
+    if (queues.some(capturesOrdinary)) await this.#sessions.queuesTold();
+    return outcomes;
   }
 }

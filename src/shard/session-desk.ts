@@ -20,7 +20,6 @@ import type { RecordKey } from '../machine/record-data.ts';
 import type { SessionCommand } from '../machine/session-command.ts';
 import type { PlainCommand } from './codec.ts';
 import type { PlainData } from './record-codec.ts';
-import { LEASE_OVER_MS } from './lease-holders.ts';
 import { type SessionRequest, claimedData } from './session-requests.ts';
 import { WillDesk } from './will-desk.ts';
 import { dueWillsData } from './will-requests.ts';
@@ -36,8 +35,8 @@ export interface SessionDeskOptions {
   readonly proposalsApplied: () => Promise<void>;
   /** Calls `action` once between two entries, when nothing is missing. */
   readonly whenLoaded: (missing: () => readonly RecordKey[], action: () => void) => Promise<void>;
-  /** Every node routes by the queues as they are now, or so much time has passed. */
-  readonly queuesTold: (withinMs: number) => Promise<void>;
+  /** Every node routes by the queues as they are now, or by none (`sessions.ts`). */
+  readonly queuesTold: () => Promise<void>;
   /** `look` is to be called. */
   readonly wake: () => void;
 }
@@ -85,7 +84,7 @@ export class SessionDesk {
       }
       case 'change-session':
         await this.#done(request);
-        await this.#options.queuesTold(LEASE_OVER_MS);
+        await this.#options.queuesTold();
         return null;
       case 'end-session-keys':
         this.#options.propose({ kind: 'end-session', session: request.session });

@@ -24,7 +24,7 @@ import type {
   Settlement,
 } from './dispatcher.ts';
 import type { Grace } from './grace.ts';
-import type { LeaseHolders } from './lease-holders.ts';
+import { LEASE_OVER_MS, type LeaseHolders } from './lease-holders.ts';
 import type { StoredMessage } from './payloads.ts';
 import type { BatchPort } from './port.ts';
 import { ShardServer } from './server.ts';
@@ -130,9 +130,19 @@ export class Sessions implements DeliveryOutput, ServerDesk {
 
   /**
    * Resolves when every sender has worked off the queues as they are now, and none that is gone, or
-   * has not come yet, may route by those of before.
+   * has not come yet, may route by those of before; `LEASE_OVER_MS` from now at the latest, since
+   * whoever has not heard of them by then has no lease.
    */
   async queuesTold(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, LEASE_OVER_MS);
+    });
+    await Promise.race([this.#allTold(), late]);
+    clearTimeout(timer);
+  }
+
+  async #allTold(): Promise<void> {
     const { leases } = this.#options;
     let isAnyGone = false;
     const told = [...this.#servers.keys()].map(async (server) => {

@@ -9,7 +9,8 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { type Server, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { REPOSITORY, freePort, scratchDirectory } from '../support/broker-process.ts';
+import { freePort } from '../../jepsen/cluster/free-port.ts';
+import { REPOSITORY, scratchDirectory } from '../support/broker-process.ts';
 
 const PROGRAM = join(REPOSITORY, 'dist/examples/cluster/cluster.js');
 const IDS = ['n1', 'n2', 'n3'];

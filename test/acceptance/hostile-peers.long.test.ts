@@ -9,8 +9,10 @@
 
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { BrokerProcess, freePort } from '../support/broker-process.ts';
-import { eventually, GoodPair, HostilePeers } from '../support/hostile-peers.ts';
+import { eventually, HostilePeers } from '../../bench/load/hostile-peers.ts';
+import { freePort } from '../../jepsen/cluster/free-port.ts';
+import { BrokerProcess } from '../support/broker-process.ts';
+import { GoodPair } from '../support/good-pair.ts';
 
 const MIB = 1024 * 1024;
 const IDLE = 10_000;

@@ -21,6 +21,7 @@ const SUITES = [
   ['latency', 4],
   ['subscriptions', 2],
   ['storm', 2],
+  ['mqtt-hostile', 1],
 ] as const;
 /** Two for each suite, and the inspector of `connections`. */
 const OFFSETS = [...Array(2 * SUITES.length).keys(), 60];
@@ -42,8 +43,8 @@ async function isFree(candidate: number): Promise<boolean> {
 
 async function freePorts(): Promise<number> {
   for (let tries = 0; tries < TRIES; tries++) {
-    // Below those that the system gives to clients.
-    const first = 20_000 + Math.floor(Math.random() * 10_000);
+    // Below those that the system gives to clients, and those of `freePort`.
+    const first = 10_000 + Math.floor(Math.random() * 8_000);
     const free = await Promise.all(OFFSETS.map((offset) => isFree(first + offset)));
     if (!free.includes(false)) return first;
   }

@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ExitCode } from '../../src/cli/exit-codes.ts';
-import { BrokerProcess, freePort } from '../support/broker-process.ts';
+import { freePort } from '../../jepsen/cluster/free-port.ts';
+import { BrokerProcess } from '../support/broker-process.ts';
 import { type Ended, Running, fluxmq } from './run-cli.ts';
 
 let broker: BrokerProcess;

@@ -9,7 +9,8 @@ import { promisify } from 'node:util';
 import mqtt from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ExitCode } from '../../src/cli/exit-codes.ts';
-import { BrokerProcess, freePort, scratchDirectory } from '../support/broker-process.ts';
+import { freePort } from '../../jepsen/cluster/free-port.ts';
+import { BrokerProcess, scratchDirectory } from '../support/broker-process.ts';
 import { Running, fluxmq } from './run-cli.ts';
 
 let scratch = '';

@@ -11,12 +11,8 @@ import mqtt from 'mqtt';
 import { type Browser, type Page, chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { PageServer } from '../../examples/browser/page-server.ts';
-import {
-  BrokerProcess,
-  REPOSITORY,
-  freePort,
-  scratchDirectory,
-} from '../support/broker-process.ts';
+import { freePort } from '../../jepsen/cluster/free-port.ts';
+import { BrokerProcess, REPOSITORY, scratchDirectory } from '../support/broker-process.ts';
 
 const EXAMPLE = join(REPOSITORY, 'examples/browser/broker.yaml');
 const CHROMIUM = '/usr/bin/chromium';

@@ -9,7 +9,8 @@ import { copyFile, readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import mqtt, { type MqttClient } from 'mqtt';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { BrokerProcess, freePort } from '../support/broker-process.ts';
+import { freePort } from '../../jepsen/cluster/free-port.ts';
+import { BrokerProcess } from '../support/broker-process.ts';
 import { until } from '../support/mqtt-server.ts';
 import { type Pair, TlsFiles } from '../support/tls-files.ts';
 

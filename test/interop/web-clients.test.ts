@@ -5,7 +5,8 @@
 
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { BrokerProcess, freePort } from '../support/broker-process.ts';
+import { freePort } from '../../jepsen/cluster/free-port.ts';
+import { BrokerProcess } from '../support/broker-process.ts';
 
 let broker: BrokerProcess;
 let url: string;

@@ -6,6 +6,8 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryBroker } from '../../src/broker/broker.ts';
 import type { PublishOutcome, SessionHandle } from '../../src/broker/ports.ts';
+import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
+import type { Offset } from '../../src/machine/ids.ts';
 import { QueueClients } from '../../src/shard/queue-clients.ts';
 import { ROUTE_STALE_MS } from '../../src/shard/route-lease.ts';
 import { openVolatile } from '../support/many-shards.ts';
@@ -247,5 +249,39 @@ describe('a SUBSCRIBE', () => {
     expect(far.publish('a', 'late').outcome).toBe('waiting');
     world.cluster.heal();
     await world.cluster.until(() => near.got.includes('late'));
+  });
+});
+
+describe('a declaration of a queue that captures', () => {
+  const definition = {
+    name: 'captured',
+    type: 'classic',
+    topics: ['a'],
+    limits: DEFAULT_LIMITS,
+  } as const;
+
+  it('is held up by a node that does not hear, which then captures or waits', async () => {
+    const world = new World();
+    const [, near, far] = await world.start();
+    expect(await world.published(far, 'a', 'before')).toBe('done');
+    world.cluster.links.stalled.add(far.id);
+    const begunMs = world.nowMs;
+    await world.done(near.clients.admin.declare(definition));
+    expect(world.nowMs - begunMs).toBeGreaterThan(ROUTE_STALE_MS - 50);
+    const late = far.publish('a', 'late');
+    expect(late.outcome).toBe('waiting');
+    world.cluster.links.stalled.clear();
+    await world.cluster.until(() => far.told.get(late.tag) === 'done');
+    const stored = await world.done(near.clients.admin.peek('captured', 0 as Offset, 10));
+    expect(stored.map(({ message }) => Buffer.from(message.payload).toString())).toEqual(['late']);
+  });
+
+  it('is told at once where it captures no ordinary topic', async () => {
+    const world = new World();
+    const [, near, far] = await world.start();
+    world.cluster.links.stalled.add(far.id);
+    const begunMs = world.nowMs;
+    await world.done(near.clients.admin.declare({ ...definition, topics: ['$queue/captured/#'] }));
+    expect(world.nowMs - begunMs).toBeLessThan(200);
   });
 });

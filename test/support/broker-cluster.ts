@@ -2,7 +2,8 @@
 
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BrokerProcess, freePort, scratchDirectory } from './broker-process.ts';
+import { freePort } from '../../jepsen/cluster/free-port.ts';
+import { BrokerProcess, scratchDirectory } from './broker-process.ts';
 
 const LOOK_AGAIN_MS = 20;
 

@@ -7,9 +7,10 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { get, type IncomingMessage } from 'node:http';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { freePort } from '../../jepsen/cluster/free-port.ts';
 
 export const REPOSITORY = resolve(import.meta.dirname, '../..');
 const LAUNCHER = join(REPOSITORY, 'src/cli/fluxmq.sh');
@@ -19,17 +20,6 @@ export async function scratchDirectory(name: string): Promise<string> {
   const parent = join(REPOSITORY, 'test', '.tmp');
   await mkdir(parent, { recursive: true });
   return mkdtemp(join(parent, `${name}-`));
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no TCP port');
-  return address.port;
 }
 
 function accepts(

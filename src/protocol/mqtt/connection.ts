@@ -41,10 +41,8 @@ import type { ProtocolError } from './protocol-error.ts';
 import { ReasonCode } from './reason-codes.ts';
 import type { SessionOwner } from './sessions.ts';
 import { outOfTime } from './time-limits.ts';
-import type { TurnMember } from './turn.ts';
+import { BYTES_OF_WORK, FILTER_WORK, type TurnMember } from './turn.ts';
 
-/** Packets read and deliveries made for one connection in one turn, about. */
-const WORK_PER_TURN = 10_000;
 /** From the last word of the server to the end of the transport, at most. */
 const CLOSING_MS = 5000;
 
@@ -65,7 +63,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #client: Client | undefined;
   /** To whom the next packet goes, where CONNACK is not the next word. */
   #hear: ((packet: ClientPacket) => void) | undefined;
-  #work = WORK_PER_TURN;
+  #work = 0;
   #workTurn = -1;
   /** Why nothing is read now. */
   readonly #stopped = {
@@ -100,7 +98,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     this.#lastReadMs = this.#context.broker.clock.now();
     this.#decoder.push(chunk);
     if (this.#pace?.received(chunk.length) === false) return;
-    this.#read();
+    this.#read(chunk.length / BYTES_OF_WORK);
     if (this.#state === 'connecting' || this.#state === 'entering') this.#owes(chunk.length);
   }
 
@@ -114,12 +112,13 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     this.#cut('too many bytes of CONNECT packets that are not whole');
   }
 
-  #read(): void {
+  #read(work: number): void {
     const { turn, counters, options } = this.#context;
     if (this.#workTurn !== turn.number) {
       this.#workTurn = turn.number;
-      this.#work = WORK_PER_TURN;
+      this.#work = turn.takeShare();
     }
+    this.#work -= work;
     if (this.#output.waiting > options.maxBufferedBytes && !this.#stopped.output) {
       this.#stopped.output = true;
       counters.limited.buffered++;
@@ -150,7 +149,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #go(): void {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     if (this.#isStopped) return;
-    this.#read();
+    this.#read(0);
     if (!this.#isStopped) this.#transport.resume();
   }
 
@@ -187,6 +186,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
         this.#endIf(client.outbound.completed(packet.packetId));
         return;
       case 'subscribe':
+        this.#work -= packet.subscriptions.length * FILTER_WORK;
         client.subscriptions.subscribe(packet);
         this.#stopped.change = client.subscriptions.isChanging;
         return;

@@ -19,6 +19,8 @@ import { Sessions } from './sessions.ts';
 import { Turn } from './turn.ts';
 
 const SWEEP_MS = 500;
+/** Connections that are swept in one turn, at some microseconds each. */
+const SWEPT_A_TURN = 256;
 /** Connections and subscriptions looked at in one turn when other rules hold. */
 const JUDGED_A_TURN = 256;
 
@@ -41,6 +43,8 @@ export class MqttListener {
   readonly #awaitingShard = new Set<Connection>();
   /** Those who are still to be judged by new rules; undefined: all are. */
   #unjudged: Iterator<Connection> | undefined;
+  /** Those who are still to be swept; undefined: all are. */
+  #unswept: Iterator<Connection> | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #allClosed: (() => void) | undefined;
   #stopping: Promise<void> | undefined;
@@ -102,12 +106,27 @@ export class MqttListener {
     clearInterval(this.#sweeper);
   }
 
-  /** What time brings: time-outs, sessions that end. Called by a timer. */
+  /** What time brings: time-outs, sessions that end. Called by a timer; a few a turn. */
   sweep(): void {
     const now = this.#context.broker.clock.now();
     for (const door of this.doors) door.sweep(now);
-    for (const connection of this.#connections) connection.sweep(now);
     this.sessions.tick();
+    if (this.#unswept !== undefined) return;
+    this.#unswept = this.#connections.values();
+    this.#sweepSome();
+  }
+
+  #sweepSome(): void {
+    const now = this.#context.broker.clock.now();
+    for (let left = SWEPT_A_TURN; left > 0; left--) {
+      const next = this.#unswept?.next();
+      if (next === undefined || next.done === true) {
+        this.#unswept = undefined;
+        return;
+      }
+      next.value.sweep(now);
+    }
+    setImmediate(() => this.#sweepSome());
   }
 
   #entered(transport: Transport): void {

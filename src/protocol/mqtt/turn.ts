@@ -3,8 +3,18 @@
  * write, and connections that used up their share and read on in the next one.
  *
  * So each connection writes to its socket once a turn, however many messages it got, and nobody who
- * floods keeps the others from their turn.
+ * floods keeps the others from their turn: a connection that reads has a share of it, which is
+ * small once the turn has been long.
  */
+
+/** In units of about a microsecond: a packet, a delivery, so many bytes. */
+const SHARE = 4_000;
+/** What everybody has all the same, so that nobody waits for those who flood. */
+const SHARE_OF_LONG_TURN = 128;
+const LONG_TURN_MS = 5;
+export const BYTES_OF_WORK = 512;
+/** Of each filter of a SUBSCRIBE. */
+export const FILTER_WORK = 16;
 
 export interface TurnMember {
   /** Write what was collected. */
@@ -18,9 +28,12 @@ export class Turn {
   #writers: TurnMember[] = [];
   #readers: TurnMember[] = [];
   #scheduled = false;
+  /** By `performance.now`; 0: nobody has read in it. */
+  #readSinceMs = 0;
   readonly #run = (): void => {
     this.#scheduled = false;
     this.#number++;
+    this.#readSinceMs = 0;
     const writers = this.#writers;
     const readers = this.#readers;
     this.#writers = [];
@@ -32,6 +45,16 @@ export class Turn {
   /** Goes up with each turn. */
   get number(): number {
     return this.#number;
+  }
+
+  /** The work that a connection may do now; it asks once a turn. */
+  takeShare(): number {
+    const now = performance.now();
+    if (this.#readSinceMs === 0) {
+      this.#readSinceMs = now;
+      this.#schedule();
+    }
+    return now - this.#readSinceMs < LONG_TURN_MS ? SHARE : SHARE_OF_LONG_TURN;
   }
 
   /** `member` asks once a turn. */

@@ -3,6 +3,8 @@
  * is given back once (docs/limits.md).
  */
 
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { Socket } from 'node:net';
 import mqttPacket from 'mqtt-packet';
 import { afterEach, describe, expect, test } from 'vitest';
 import { MqttServer, type RawClient, textOf, until } from '../../support/mqtt-server.ts';
@@ -218,6 +220,32 @@ describe('over WebSocket', () => {
     client.socket.write(frame(Buffer.alloc(0), { fin: false }));
     client.socket.write(Buffer.concat(Array.from({ length: 4_096 }, () => more)));
     expect(await isCut(client)).toBe(true);
+    client.destroy();
+  });
+
+  test('a message that is not whole has at most 4,096 chunks of the socket', async () => {
+    const accepted: Socket[] = [];
+    const took = (told: unknown): void => void accepted.push((told as { socket: Socket }).socket);
+    subscribe('net.server.socket', took);
+    const client = await open();
+    const message = frame(Buffer.alloc(12_000));
+    client.socket.write(message.subarray(0, 8));
+    const { bytesRead } = client.socket;
+    let sent = 8;
+    // Each byte is a chunk: it is read before the next one is written.
+    for (; sent < message.length && client.socket.bytesRead === bytesRead; sent++) {
+      client.socket.write(message.subarray(sent, sent + 1));
+      while (client.socket.bytesWritten > (accepted.at(-1)?.bytesRead ?? 0)) {
+        if (accepted.at(-1)?.destroyed !== false) break;
+        await new Promise((done) => {
+          setImmediate(done);
+        });
+      }
+    }
+    unsubscribe('net.server.socket', took);
+    expect(await isCut(client)).toBe(true);
+    expect(sent).toBeGreaterThan(4_096);
+    expect(sent).toBeLessThan(message.length);
     client.destroy();
   });
 

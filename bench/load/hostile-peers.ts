@@ -1,12 +1,11 @@
 /**
- * Peers of a broker that mean no good, on raw sockets, and a pair that does. Each hostile one
- * resolves when it has done its worst; what it has open stays open until `HostilePeers.leave`.
+ * Peers of a broker that mean no good, on raw sockets, for a test and a benchmark. Each resolves
+ * when it has done its worst; what it has open stays open until `HostilePeers.leave`.
  */
 
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import mqttPacket, { type Packet } from 'mqtt-packet';
-import mqtt from 'mqtt';
 
 const MIB = 1024 * 1024;
 const WAVE = 250;
@@ -241,48 +240,5 @@ export class HostilePeers {
     const pong = counting(last, 'pingresp');
     last.write(bytes({ cmd: 'pingreq' }));
     await eventually('the last of the same name answers', () => pong.count === 1);
-  }
-}
-
-/** Publishes one after the other at QoS 1, and hears each: MQTT.js, which says when it is cut. */
-export class GoodPair {
-  readonly heard = new Set<number>();
-  sent = 0;
-  cut = 0;
-  #stopped = false;
-  #done: Promise<void> = Promise.resolve();
-  readonly #clients: mqtt.MqttClient[] = [];
-
-  async start(port: number): Promise<void> {
-    const one = (clientId: string): Promise<mqtt.MqttClient> =>
-      mqtt.connectAsync(`mqtt://127.0.0.1:${port}`, { clientId, protocolVersion: 5 });
-    const [publisher, subscriber] = [await one('good-publisher'), await one('good-subscriber')];
-    this.#clients.push(publisher, subscriber);
-    for (const client of this.#clients) client.on('close', () => this.cut++);
-    subscriber.on('message', (_topic, payload) => this.heard.add(Number(payload.toString())));
-    await subscriber.subscribeAsync('good/pair', { qos: 1 });
-    this.#done = this.#publishOn(publisher);
-  }
-
-  async #publishOn(publisher: mqtt.MqttClient): Promise<void> {
-    while (!this.#stopped) {
-      await publisher.publishAsync('good/pair', String(this.sent), { qos: 1 });
-      this.sent++;
-      await pause(2);
-    }
-  }
-
-  /** Resolves when all that it sent is heard. */
-  async finish(): Promise<void> {
-    this.#stopped = true;
-    await this.#done;
-    await eventually('the pair has heard all', () => this.heard.size === this.sent);
-  }
-
-  async end(): Promise<void> {
-    this.#stopped = true;
-    // Where the test failed, a publish may be under way.
-    this.#done.catch(() => undefined);
-    for (const client of this.#clients) await client.endAsync(true);
   }
 }

@@ -1,0 +1,69 @@
+import { Socket } from 'node:net';
+import mqttPacket, { type Packet } from 'mqtt-packet';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { Turn } from '../../../src/protocol/mqtt/turn.ts';
+import { MqttServer, until } from '../../support/mqtt-server.ts';
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+describe('the share of a connection', () => {
+  it('is small once the turn has been long, and as before in the next one', async () => {
+    const now = vi.spyOn(performance, 'now').mockReturnValue(1_000);
+    const turn = new Turn();
+    const share = turn.takeShare();
+    now.mockReturnValue(1_004);
+    expect(turn.takeShare()).toBe(share);
+    now.mockReturnValue(1_005);
+    expect(turn.takeShare()).toBeLessThan(share / 10);
+    expect(turn.takeShare()).toBeGreaterThan(0);
+    const { number } = turn;
+    await new Promise((done) => {
+      setImmediate(done);
+    });
+    expect(turn.number).toBe(number + 1);
+    expect(turn.takeShare()).toBe(share);
+  });
+
+  it('is used up by the filters of a SUBSCRIBE: the next one is for the next turn', async () => {
+    const server = await new MqttServer().start();
+    try {
+      const client = await server.client();
+      const write = vi.spyOn(Socket.prototype, 'write');
+      const subscribe = (messageId: number): Buffer =>
+        mqttPacket.generate(
+          {
+            cmd: 'subscribe',
+            messageId,
+            subscriptions: Array.from({ length: 300 }, (_, i) => ({ topic: `t/${i}`, qos: 0 })),
+          } as Packet,
+          { protocolVersion: 5 },
+        );
+      client.socket.write(Buffer.concat([1, 2, 3].map(subscribe)));
+      for (let at = 0; at < 3; at++) await client.expect('suback');
+      const answers = write.mock.contexts.filter((socket) => socket !== client.socket);
+      expect(answers).toHaveLength(3);
+    } finally {
+      await server.stop();
+    }
+  });
+});
+
+it('a sweep looks at 256 connections a turn, and at all', async () => {
+  const server = await new MqttServer().start();
+  try {
+    const connecting = Array.from({ length: 300 }, () => server.client({ keepalive: 10 }));
+    await Promise.all(connecting);
+    server.clock.advance(16_000);
+    server.listener.sweep();
+    const { limited } = server.listener.counters;
+    expect(limited['keep-alive']).toBe(256);
+    // Another one meanwhile changes nothing.
+    server.listener.sweep();
+    expect(limited['keep-alive']).toBe(256);
+    await until(() => limited['keep-alive'] === 300);
+  } finally {
+    await server.stop();
+  }
+});
