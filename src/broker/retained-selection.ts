@@ -14,7 +14,7 @@ import type { RetainedQueue } from './retained-queue.ts';
 
 /** Offsets that are kept of a walk. */
 const BATCH = 1_024;
-/** Nodes of the tree that count as one step. */
+/** So many nodes of the tree are one step. */
 const WALK = 64;
 
 export interface SelectionRange {
@@ -78,13 +78,19 @@ class QueueSelection implements RetainedSelection {
   /** One step of the walk. */
   #walk(): void {
     if (this.#cursor === undefined) this.#begin();
-    const found = this.#cursor?.advance(WALK);
-    if (found === undefined || found === 'more') return;
-    if (found !== 'done') {
+    for (let left = WALK; left > 0; left--) {
+      const found = this.#cursor?.advance(1);
+      if (found === 'done') {
+        this.#walked();
+        return;
+      }
+      if (found === undefined || found === 'more') continue;
       const { offset, message } = found;
       this.#add(offset >= 0 ? offset : this.#queue.beneath(message.topic));
-      return;
     }
+  }
+
+  #walked(): void {
     for (const { offset, message } of this.#queue.hidden()) {
       if (matches(this.#filter, message.topic)) this.#add(offset);
     }

@@ -109,13 +109,14 @@ describe('a selection', () => {
   );
 
   it('passes over nothing that comes back behind its walk', async () => {
-    await retained(['a/x', 'a/y', 'b', 'c']);
+    const many = Array.from({ length: 100 }, (_none, at) => `b/${at}`);
+    await retained(['a/x', 'a/y', ...many]);
     publish('a/x', '');
     const selection = between('#');
-    // It has a/y and b.
-    expect(selection.next(2)).toBe('more');
+    // It is among those of b.
+    expect(selection.next(1)).toBe('more');
     node.answer('disk-full');
-    expect(all(selection)).toEqual(['a/x', 0, 'a/y', 1, 'b', 2, 'c', 3, 'done']);
+    expect(all(selection).slice(0, 6)).toEqual(['a/x', 0, 'a/y', 1, 'b/0', 2]);
   });
 
   it('waits until this node has read so far', async () => {

@@ -38,6 +38,8 @@ const REFUSED_MS = 100;
 const REFUSED_MAX_MS = 5_000;
 /** What was stored and has not come by then has gone another way: it expired, or was purged. */
 const COMING_MS = 5_000;
+/** Settlements of what the client holds no more may come to the log behind the step. */
+const ROOM = 2;
 /** Runs of one owner. */
 const RUNS = 2 ** 24;
 
@@ -74,13 +76,16 @@ export class RetainedFeed implements EnqueueWaiter {
   #owed: Owed[] = [];
   /** Of the first that is owed. */
   #selection: RetainedSelection | undefined;
+  /** Where the step behind those that are under way begins. */
+  #place = 0;
   /** Steps without an outcome, in order. */
   #steps: Step[] = [];
   /** Stored and not delivered yet. */
   #coming = 0;
-  /** How many steps go at once: one after a refusal, and twice as many after each success. */
+  /** How many steps may be under way: one after a refusal, and one more after each success. */
   #window = 1;
   #wait: number = REFUSED_MS;
+  /** One of those under way was refused, and so are the others: none goes until all are. */
   #hasFailed = false;
   #timer: NodeJS.Timeout | undefined;
   #comingTimer: NodeJS.Timeout | undefined;
@@ -152,9 +157,9 @@ export class RetainedFeed implements EnqueueWaiter {
   }
 
   #go(): void {
-    if (this.#isClosed || this.#timer !== undefined || this.#isFinishing) return;
-    if (this.#steps.length > 0) return;
-    const { log, broker, maxInflight, held } = this.#parts;
+    if (this.#isClosed || this.#timer !== undefined) return;
+    if (this.#isFinishing || this.#hasFailed) return;
+    const { broker, log, maxInflight, held } = this.#parts;
     const owed = this.#owed[0];
     if (owed === undefined) return;
     if (!broker.writable) {
@@ -162,32 +167,36 @@ export class RetainedFeed implements EnqueueWaiter {
       return;
     }
     clearTimeout(this.#comingTimer);
-    const room = maxInflight - held() - this.#coming;
+    const underWay = this.#steps.length;
+    const room = maxInflight - held() - this.#coming - underWay;
     if (room <= 0) {
       // They may never come.
-      if (this.#coming > 0) this.#awaitComing();
+      if (this.#coming > 0 && underWay === 0) this.#awaitComing();
       return;
     }
-    const { filter, next, skip, end } = owed;
-    this.#selection ??= log.between(filter, Math.max(next, skip), end);
-    this.#send(owed, Math.min(room, this.#window));
+    if (this.#selection === undefined) {
+      // Of those of another one, nothing is known until they are answered.
+      if (underWay > 0) return;
+      this.#selection = log.between(owed.filter, Math.max(owed.next, owed.skip), owed.end);
+      this.#place = owed.next;
+    }
+    this.#send(owed, Math.min(room, this.#window - underWay));
   }
 
   #send(owed: Owed, count: number): void {
-    let from = owed.next;
-    for (let sent = 0; sent < count && from < owed.end; sent++) {
+    for (let left = count; left > 0 && this.#place < owed.end; left--) {
       const found = this.#selection?.next(STEPS);
       if (found === undefined) return;
       if (found === 'done') {
-        if (sent === 0) void this.#finish(owed);
+        if (this.#steps.length === 0) void this.#finish(owed);
         return;
       }
       if (found === 'wait' || found === 'more') {
-        if (sent === 0) this.#later(found === 'wait' ? AGAIN_MS : 0);
+        this.#later(found === 'wait' ? AGAIN_MS : 0);
         return;
       }
-      this.#step({ owed, found }, from);
-      from = found.next;
+      this.#step({ owed, found }, this.#place);
+      this.#place = found.next;
     }
   }
 
@@ -201,7 +210,7 @@ export class RetainedFeed implements EnqueueWaiter {
     const replayed = {
       message: marked(message, { offset, filter }, left),
       origin,
-      step: { run, from, at: offset, next, room: maxInflight },
+      step: { run, from, at: offset, next, room: ROOM * maxInflight },
     };
     broker.sessions.replay(owned.handle, replayed, this);
   }
@@ -213,13 +222,15 @@ export class RetainedFeed implements EnqueueWaiter {
     if (typeof outcome !== 'string') {
       owed.next = Math.max(owed.next, found.next);
       this.#coming++;
+      this.#window = Math.min(this.#window + 1, this.#parts.maxInflight);
     } else if (outcome === 'stale-owner') {
       if (this.#owed[0] === owed) this.drop(owed.filter);
     } else {
       this.#hasFailed = true;
       if (outcome === 'too-large') this.#leaveOut(owed, found);
     }
-    if (this.#steps.length === 0) this.#roundOver();
+    if (this.#steps.length === 0) this.#allAnswered();
+    else this.#go();
   }
 
   #leaveOut(owed: Owed, { offset, publication }: SelectedRetained): void {
@@ -228,23 +239,22 @@ export class RetainedFeed implements EnqueueWaiter {
     this.#parts.tooLarge(publication.message.topic);
   }
 
-  #roundOver(): void {
+  #allAnswered(): void {
     const [first] = this.#owed;
     if (first !== undefined && first.next >= first.end) {
       this.#owed.shift();
       this.#selection = undefined;
     }
-    if (this.#hasFailed) {
-      this.#hasFailed = false;
-      this.#selection = undefined;
-      this.#window = 1;
-      this.#later(this.#wait);
-      this.#wait = Math.min(REFUSED_MAX_MS, Math.max(REFUSED_MS, this.#wait * 2));
+    if (!this.#hasFailed) {
+      this.#wait = REFUSED_MS;
+      this.#go();
       return;
     }
-    this.#window = Math.min(this.#window * 2, this.#parts.maxInflight);
-    this.#wait = REFUSED_MS;
-    this.#go();
+    this.#hasFailed = false;
+    this.#selection = undefined;
+    this.#window = 1;
+    this.#later(this.#wait);
+    this.#wait = Math.min(REFUSED_MAX_MS, Math.max(REFUSED_MS, this.#wait * 2));
   }
 
   /** Nothing of it is left, which the log is to know. */
