@@ -32,6 +32,7 @@ export interface KeptRetainedParts {
 export class KeptRetained implements RetainedLog {
   readonly #queues: Pick<QueueClient, 'enqueue' | 'isShared'>;
   readonly #source: RetainedSource;
+  readonly #shown: Retained;
   readonly #queue: RetainedQueue;
   readonly #answers: RetainedAnswers;
   readonly #follower: RetainedFollower;
@@ -46,6 +47,7 @@ export class KeptRetained implements RetainedLog {
   ) {
     this.#queues = queues;
     this.#source = source;
+    this.#shown = shown;
     this.#queue = new RetainedQueue(shown, clock);
     this.between = selectionIn(this.#queue, shown);
     this.#follower = new RetainedFollower(this.#source, this.#queue);
@@ -99,7 +101,9 @@ export class KeptRetained implements RetainedLog {
   }
 
   isKept(offset: number): boolean {
-    return offset >= this.#queue.next || this.#queue.has(offset);
+    if (offset >= this.#queue.next) return true;
+    const kept = this.#queue.at(offset);
+    return kept !== undefined && this.#shown.isAllowed(kept);
   }
 
   upToNow(): Promise<void> | undefined {

@@ -17,7 +17,10 @@ export interface RetainedLog {
   end(): Promise<number>;
   /** Those of a filter with offsets from `from` to below `to`, ascending. */
   between(filter: string, from: number, to: number): RetainedSelection;
-  /** False: something newer of its topic is there, it was removed, or has expired. */
+  /**
+   * False: something newer of its topic is there, it was removed, has expired, or its publisher may
+   * not publish it any more.
+   */
   isKept(offset: number): boolean;
 }
 
