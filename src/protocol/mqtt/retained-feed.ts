@@ -14,6 +14,7 @@
  * MQTT 5.0 sections 3.3.1.3, 3.8.3.1; docs/decisions/0040-retained-messages-of-sessions.md.
  */
 
+import { setImmediate as turn } from 'node:timers/promises';
 import { remainingExpiry } from '../../broker/message.ts';
 import type {
   Acknowledgeable,
@@ -31,6 +32,10 @@ import type { Ownership } from './session.ts';
 
 /** Steps of a look for the next message. */
 const STEPS = 256;
+/** The same of a look whether there is any; who finds out later pays a command for it. */
+const GLANCE = 4;
+/** Filters of one SUBSCRIBE that are looked at so: all together about a millisecond. */
+const GLANCES_A_TURN = 50;
 /** Something newer of a topic is under way, or the shard is behind. */
 const AGAIN_MS = 50;
 /** A step was refused: at first, and at most. */
@@ -112,10 +117,12 @@ export class RetainedFeed implements EnqueueWaiter {
   async open(begun: readonly SessionReplay[]): Promise<void> {
     const { broker, log, owned } = this.#parts;
     const upTo = await log.end();
-    const replays = begun.map(({ filter, run }) => {
-      const isEmpty = log.between(filter, 0, upTo).next(STEPS) === 'done';
-      return { filter, run, next: 0, end: isEmpty ? 0 : upTo };
-    });
+    const replays: SessionReplay[] = [];
+    for (const [at, { filter, run }] of begun.entries()) {
+      if (at > 0 && at % GLANCES_A_TURN === 0) await turn();
+      const isEmpty = log.between(filter, 0, upTo).next(GLANCE) === 'done';
+      replays.push({ filter, run, next: 0, end: isEmpty ? 0 : upTo });
+    }
     await broker.sessions.moveReplays(owned.handle, replays);
     for (const { filter, run, end } of replays) {
       this.drop(filter);

@@ -1,5 +1,6 @@
 /** How many retained messages are on their way to a session, and when the next ones go. */
 
+import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type {
   Committed,
@@ -52,6 +53,15 @@ beforeEach(() => {
   isWritable = true;
   steps = [];
   waits = false;
+  feed = feedOver(log);
+  feed.resume([{ filter: '#', run: 7, next: 0, end: COUNT }]);
+});
+afterEach(() => {
+  feed.close();
+  vi.useRealTimers();
+});
+
+function feedOver(over: RetainedLog): RetainedFeed {
   const sessions = {
     replay: (_handle: unknown, { step }: ReplayedMessage) => void steps.push(step),
     moveReplays: () => Promise.resolve(),
@@ -64,21 +74,16 @@ beforeEach(() => {
     },
   };
   const handle = { clientId: 'a', queueId: 1 as QueueId, ownerEpoch: 3, incarnation: 'i' };
-  feed = new RetainedFeed({
+  return new RetainedFeed({
     broker: broker as never,
-    log,
+    log: over,
     owned: { handle, lost: undefined, hasWill: false },
     maxInflight: WINDOW,
     held: () => held,
     refused: () => {},
     tooLarge: () => {},
   });
-  feed.resume([{ filter: '#', run: 7, next: 0, end: COUNT }]);
-});
-afterEach(() => {
-  feed.close();
-  vi.useRealTimers();
-});
+}
 
 /** The outcomes of all that are under way. */
 function answer(outcome: EnqueueRefusal | 'committed' = 'committed'): number {
@@ -158,6 +163,31 @@ test.each(['the shard is behind', 'something newer is under way'])(
     expect(steps).toHaveLength(2);
   },
 );
+
+test('looks at the many filters of a SUBSCRIBE a few a turn, and not far', async () => {
+  feed.close();
+  const looked: { turn: number; steps: number }[] = [];
+  let turns = 0;
+  let isOver = false;
+  const count = async (): Promise<void> => {
+    for (; !isOver; turns++) await turn();
+  };
+  const between: RetainedLog['between'] = () => ({
+    next: (steps) => {
+      looked.push({ turn: turns, steps });
+      return 'more';
+    },
+  });
+  const many = feedOver({ ...log, between });
+  void count();
+  const begun = Array.from({ length: 200 }, (_none, at) => ({ filter: `${at}`, ...many.begun() }));
+  await many.open(begun);
+  isOver = true;
+  many.close();
+  const glances = looked.slice(0, 200);
+  for (const { steps: each } of glances) expect(each).toBeLessThanOrEqual(4);
+  expect(new Set(glances.map((each) => each.turn)).size).toBe(4);
+});
 
 test('is over when another owner has the session, and when it is closed', () => {
   answer('stale-owner');
