@@ -33,6 +33,7 @@ import type {
   QueueInfo,
   MakeRefusal,
   RetainedCursor,
+  RetainedLog,
   SessionStore,
   SettleRequest,
   SettleWaiter,
@@ -398,6 +399,10 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
 
   retained(filter: string): RetainedCursor {
     return (filter.startsWith(SYSTEM_PREFIX) ? this.#told : this.#retained).cursor(filter);
+  }
+
+  get retainedLog(): RetainedLog | undefined {
+    return this.#kept;
   }
 
   retainedUpToNow(): Promise<void> | undefined {

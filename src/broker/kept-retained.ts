@@ -7,13 +7,16 @@
  * A crash loses what is shown and was not acknowledged, and nothing else.
  */
 
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Message } from './message.ts';
 import type { Clock, Publisher, QueueClient, QueueId } from './ports.ts';
 import type { LivePublication } from './publication.ts';
 import type { Retained } from './retained.ts';
 import { RetainedAnswers } from './retained-answers.ts';
 import { RetainedFollower } from './retained-follower.ts';
+import type { RetainedLog } from './retained-log.ts';
 import { RetainedQueue } from './retained-queue.ts';
+import { selectionIn } from './retained-selection.ts';
 import type { RetainedSource } from './retained-source.ts';
 
 /** A SUBSCRIBE waits no longer to hear what other nodes have. */
@@ -26,12 +29,14 @@ export interface KeptRetainedParts {
   readonly lost: () => void;
 }
 
-export class KeptRetained {
+export class KeptRetained implements RetainedLog {
   readonly #queues: Pick<QueueClient, 'enqueue' | 'isShared'>;
   readonly #source: RetainedSource;
+  readonly #shown: Retained;
   readonly #queue: RetainedQueue;
   readonly #answers: RetainedAnswers;
   readonly #follower: RetainedFollower;
+  readonly between: RetainedLog['between'];
   /** Until it is loaded nobody publishes. */
   #targets: readonly QueueId[] = [];
 
@@ -42,7 +47,9 @@ export class KeptRetained {
   ) {
     this.#queues = queues;
     this.#source = source;
+    this.#shown = shown;
     this.#queue = new RetainedQueue(shown, clock);
+    this.between = selectionIn(this.#queue, shown);
     this.#follower = new RetainedFollower(this.#source, this.#queue);
     this.#answers = new RetainedAnswers({
       stored: (topic, number) => this.#queue.answered(topic, number),
@@ -82,6 +89,21 @@ export class KeptRetained {
     const { own, others } = this.#answers;
     if (outcomes === 2) this.#queues.enqueue(queues, message, origin, others, place, key);
     this.#queues.enqueue(this.#targets, message, origin, own, place, 'as-it-is');
+  }
+
+  async end(): Promise<number> {
+    const given = new AbortController();
+    const { signal } = given;
+    const late = pause(UP_TO_NOW_MS, undefined, { ref: false, signal }).catch(() => undefined);
+    await Promise.race([Promise.all([this.upToNow(), this.#queue.whenRead()]), late]);
+    given.abort();
+    return this.#queue.next;
+  }
+
+  isKept(offset: number): boolean {
+    if (offset >= this.#queue.next) return true;
+    const kept = this.#queue.at(offset);
+    return kept !== undefined && this.#shown.isAllowed(kept);
   }
 
   upToNow(): Promise<void> | undefined {

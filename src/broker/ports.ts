@@ -8,18 +8,20 @@
  */
 
 import type { Committed } from '../machine/committed.ts';
-import type { Position, PublishKey } from '../machine/command.ts';
+import type { Position, PublishKey, ReplayStep } from '../machine/command.ts';
 import type { Capture, DefaultGroup, QueueDefinition, QueueType } from '../machine/definitions.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
 import type { ConsumerSink, Origin, QueueConsumer, SettleOutcome } from './consumer.ts';
+import { ENQUEUE_REFUSALS, type EnqueueWaiter } from './enqueue-outcome.ts';
 import type { Message } from './message.ts';
 import type { QueueFreshness } from './queue-freshness.ts';
+import type { RetainedLog } from './retained-log.ts';
 import type { RetainedSource } from './retained-source.ts';
 import type { SessionStore } from './session-store.ts';
 import type { Match, RetainedCursor, Subscriber, SubscriptionOptions } from './subscriber.ts';
 
 export type { Committed } from '../machine/committed.ts';
-export type { Position, PublishKey } from '../machine/command.ts';
+export type { Position, PublishKey, ReplayStep } from '../machine/command.ts';
 export type { QueueDefinition } from '../machine/definitions.ts';
 export type { Offset, QueueId } from '../machine/ids.ts';
 export { CANCEL_REASONS } from './consumer.ts';
@@ -31,7 +33,10 @@ export type {
   QueueConsumer,
   SettleOutcome,
 } from './consumer.ts';
+export { ENQUEUE_REFUSALS } from './enqueue-outcome.ts';
+export type { EnqueueRefusal, EnqueueWaiter } from './enqueue-outcome.ts';
 export type { QueueFreshness } from './queue-freshness.ts';
+export type { RetainedLog, RetainedSelection, SelectedRetained } from './retained-log.ts';
 export type {
   OffsetRange,
   RetainedPart,
@@ -43,13 +48,16 @@ export type {
   ClaimedSession,
   ClaimRequest,
   DueWill,
+  ReplayedMessage,
   SessionChange,
   SessionHandle,
   SessionLeaving,
   SessionLimits,
   SessionRefusal,
+  SessionReplay,
   SessionStore,
   SessionWill,
+  StoredReplay,
   StoredSubscription,
 } from './session-store.ts';
 export type {
@@ -71,40 +79,6 @@ export type Unlogged = number & { readonly [unlogged]: 'Unlogged' };
 
 /** Without one of these no protocol can encode a positive acknowledgement. */
 export type Acknowledgeable = Committed | Unlogged;
-
-/** Why a publish was not stored. Closed; each protocol maps every one in one table. */
-export const ENQUEUE_REFUSALS = [
-  /** `ack_timeout` passed, or only a part is stored: it may be stored, and its key taken. */
-  'timeout',
-  /** The disk is inside its reserve. */
-  'disk-full',
-  /** A target queue is full and refuses (`reject-publish`). */
-  'queue-full',
-  /** None of the targets exists any more. */
-  'no-queue',
-  /** Larger than `max_message_size`. */
-  'too-large',
-  /** The store failed or is closed. */
-  'unavailable',
-  /** This node does not lead the shard, and does not forward (`cluster.write_policy: reject`). */
-  'not-leader',
-  /** A numbered producer: below its window, or more producers than the queue remembers. */
-  'producer-refused',
-  /** The session has a later owner. */
-  'stale-owner',
-  /** A user property that is an option (`x-delay`, ...) has a value that it cannot have. */
-  'invalid-option',
-  /** No queue takes it, and there are too many to make one more. */
-  'too-many-queues',
-  /** Its publisher has no right to it, or to have its queue made. */
-  'not-authorized',
-] as const;
-export type EnqueueRefusal = (typeof ENQUEUE_REFUSALS)[number];
-
-export interface EnqueueWaiter {
-  /** Once for each `enqueue`; those to the same queues in the order of the calls. */
-  enqueued(tag: number, outcome: Committed | EnqueueRefusal): void;
-}
 
 export interface QueueInfo {
   readonly queueId: QueueId;
@@ -202,6 +176,8 @@ export interface SettleWaiter {
   settled(tag: number, answer: SettleAnswer): void;
 }
 
+export type EnqueueWish = PublishKey | ReplayStep | 'as-it-is';
+
 export interface QueueClient {
   readonly queues: QueueDirectory;
   /** Goes up with each change of `queues`. */
@@ -222,7 +198,8 @@ export interface QueueClient {
    * copied before the call returns. The outcome comes through `waiter.enqueued(tag, ...)`, never
    * during the call. Not atomic over shards: where one refuses, others may have stored it. With a
    * key, a second one of the same key is told `Committed` and stores nothing, until its release.
-   * `as-it-is`: whatever its properties ask for (a life, a delay), it is stored and nothing else.
+   * `as-it-is`: whatever its properties ask for (a life, a delay), it is stored and nothing else. A
+   * step of a replay goes to the queue of its session alone.
    */
   enqueue(
     targets: readonly QueueId[],
@@ -230,7 +207,7 @@ export interface QueueClient {
     origin: Origin,
     waiter: EnqueueWaiter,
     tag: number,
-    key?: PublishKey | 'as-it-is',
+    wish?: EnqueueWish,
   ): void;
   /** The key may be used again once this is `Committed`, in every shard that was asked for it. */
   release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void;
@@ -440,6 +417,8 @@ export interface Broker {
    */
   setConnected(subscriber: Subscriber, connected: boolean): void;
   retained(filter: string): RetainedCursor;
+  /** Undefined: retained messages are in memory alone. */
+  readonly retainedLog: RetainedLog | undefined;
   /**
    * Resolves when `retained` shows everything that was acknowledged on any node before this call,
    * or as much of it as can be known now; undefined: it does so at once. Never rejects.

@@ -32,6 +32,14 @@ interface Pending {
   upTo: number;
 }
 
+/** Waits until all that was published before it is read. */
+interface Reader {
+  readonly published: number;
+  /** The highest number of those; undefined while one of them is not answered. */
+  upTo: number | undefined;
+  readonly done: () => void;
+}
+
 export class RetainedQueue {
   readonly #shown: Retained;
   readonly #clock: Clock;
@@ -43,6 +51,12 @@ export class RetainedQueue {
   #garbage: number[] = [];
   #ownUpTo = 0;
   #next = 0;
+  #restored = 0;
+  /** Publishes so far, how many of them are answered, and the highest number told of them. */
+  #published = 0;
+  #answers = 0;
+  #lastNumber = 0;
+  #readers: Reader[] = [];
 
   constructor(shown: Retained, clock: Clock) {
     this.#shown = shown;
@@ -52,6 +66,11 @@ export class RetainedQueue {
   /** Everything below this offset was read. */
   get next(): number {
     return this.#next;
+  }
+
+  /** Goes up when a message is shown again, as what was to take its place was refused. */
+  get restored(): number {
+    return this.#restored;
   }
 
   /** Topics of which more is under way than was read. */
@@ -76,6 +95,7 @@ export class RetainedQueue {
     const pending = this.#pending.get(topic);
     const before = pending === undefined ? this.#shown.peek(topic) : undefined;
     if (!this.#shown.set(publication)) return false;
+    this.#published++;
     if (pending === undefined) {
       this.#pending.set(topic, { committed: before, unanswered: 1, upTo: 0 });
     } else pending.unanswered++;
@@ -84,6 +104,31 @@ export class RetainedQueue {
 
   /** What became of a publish: its number in the stream of this node; undefined: not stored. */
   answered(topic: string, number: number | undefined): void {
+    this.#answers++;
+    this.#lastNumber = Math.max(this.#lastNumber, number ?? 0);
+    this.#answer(topic, number);
+    if (this.#readers.length > 0) this.#tellReaders();
+  }
+
+  /** Resolves when all that was published here before is read, or was refused. */
+  whenRead(): Promise<void> {
+    return new Promise((done) => {
+      this.#readers.push({ published: this.#published, upTo: undefined, done });
+      this.#tellReaders();
+    });
+  }
+
+  /** The outcomes come in the order of the publishes. */
+  #tellReaders(): void {
+    this.#readers = this.#readers.filter((reader) => {
+      if (this.#answers >= reader.published) reader.upTo ??= this.#lastNumber;
+      if (reader.upTo === undefined || reader.upTo > this.#ownUpTo) return true;
+      reader.done();
+      return false;
+    });
+  }
+
+  #answer(topic: string, number: number | undefined): void {
     const pending = this.#pending.get(topic);
     if (pending === undefined) return;
     pending.unanswered--;
@@ -108,6 +153,7 @@ export class RetainedQueue {
       if (pending?.unanswered === 0 && pending.upTo <= this.#ownUpTo) this.#show(topic, pending);
     }
     this.#answered.splice(0, read);
+    if (this.#readers.length > 0) this.#tellReaders();
     return true;
   }
 
@@ -126,6 +172,29 @@ export class RetainedQueue {
   /** What is committed, ascending; what comes and goes meanwhile is seen or not. */
   offsets(): Iterator<number> {
     return this.#byOffset.keys();
+  }
+
+  /** Undefined: it is not kept. */
+  at(offset: number): KeptPublication | undefined {
+    return this.#byOffset.get(offset);
+  }
+
+  /** This node has published to the topic, and has not read that back. */
+  isUnderWay(topic: string): boolean {
+    return this.#pending.has(topic);
+  }
+
+  /** What is committed of a topic that shows something newer. */
+  beneath(topic: string): number | undefined {
+    return this.#pending.get(topic)?.committed?.offset;
+  }
+
+  /** What is committed of topics that show nothing, as its removal is under way. */
+  *hidden(): Generator<KeptPublication, undefined> {
+    for (const [topic, { committed }] of this.#pending) {
+      if (committed !== undefined && this.#shown.peek(topic) === undefined) yield committed;
+    }
+    return undefined;
   }
 
   has(offset: number): boolean {
@@ -167,6 +236,7 @@ export class RetainedQueue {
 
   #show(topic: string, { committed }: Pending): void {
     this.#pending.delete(topic);
+    if (committed !== undefined) this.#restored++;
     this.#shown.put(topic, committed);
   }
 }

@@ -112,7 +112,7 @@ export class Retained {
     return publication;
   }
 
-  cursor(filter: string): RetainedCursor {
+  cursor(filter: string): Cursor {
     return new Cursor(this, this.#root, filter);
   }
 
@@ -214,7 +214,7 @@ class Cursor implements RetainedCursor {
     this.#descend(root, 0);
   }
 
-  advance(maxSteps: number): Publication | 'more' | 'done' {
+  advance(maxSteps: number): KeptPublication | 'more' | 'done' {
     for (let step = 0; step < maxSteps; step++) {
       const frame = this.#stack.at(-1);
       if (frame === undefined) return 'done';

@@ -9,13 +9,15 @@
  */
 
 import type { Offset, QueueId } from '../machine/ids.ts';
-import type { SessionLimits } from '../machine/session-command.ts';
+import type { ReplayStep } from '../machine/command.ts';
+import type { SessionLimits, SessionReplay } from '../machine/session-command.ts';
 import type { StoredSubscription } from '../machine/session-record.ts';
 import type { ConsumerSink, Origin, QueueConsumer } from './consumer.ts';
+import type { EnqueueWaiter } from './enqueue-outcome.ts';
 import type { Message } from './message.ts';
 
-export type { SessionLimits } from '../machine/session-command.ts';
-export type { StoredSubscription } from '../machine/session-record.ts';
+export type { SessionLimits, SessionReplay } from '../machine/session-command.ts';
+export type { StoredReplay, StoredSubscription } from '../machine/session-record.ts';
 
 /** The session as this owner has it. */
 export interface SessionHandle {
@@ -88,6 +90,13 @@ export interface SessionChange {
   readonly unsubscribe: readonly string[];
 }
 
+/** A retained message on its way into the queue of the session. */
+export interface ReplayedMessage {
+  readonly message: Message;
+  readonly origin: Origin;
+  readonly step: Omit<ReplayStep, 'ownerEpoch'>;
+}
+
 /** Why a wish about a session was not done. Closed; each protocol maps every one. */
 export const SESSION_REFUSALS = [
   /** Another owner has claimed it since, or it has ended. */
@@ -139,6 +148,13 @@ export interface SessionStore {
    * `known`: it was there.
    */
   receive(handle: SessionHandle, packetId: number): Promise<'new' | 'known'>;
+  /** How far the replays of subscriptions are, and where they end. Idempotent. */
+  moveReplays(handle: SessionHandle, replays: readonly SessionReplay[]): Promise<void>;
+  /**
+   * The outcome comes as that of an `enqueue` does, with the offset of the step as the tag.
+   * `queue-full`: it may go later. `stale-owner`: not of this owner, or the replay is over.
+   */
+  replay(handle: SessionHandle, replayed: ReplayedMessage, waiter: EnqueueWaiter): void;
   /** PUBREC came: the message is settled, and its offset among the halves. Idempotent. */
   halve(handle: SessionHandle, offset: Offset): Promise<void>;
   /** PUBCOMP came: the offset is no half any more. Idempotent. */

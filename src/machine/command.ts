@@ -66,6 +66,25 @@ export interface EnqueueOptions {
   readonly producer: { readonly id: string; readonly sequence: number } | undefined;
   /** The key of an MQTT QoS 2 publish, stored with it until its release. */
   readonly key: PublishKey | undefined;
+  /** It is a retained message on its way to one session; absent: it is not. */
+  readonly replay?: ReplayStep | undefined;
+}
+
+/**
+ * One step of the replay of a subscription (`StoredReplay`), of the owner of the session: the
+ * message is stored, and the replay moves on. Of another owner or run it is refused.
+ */
+export interface ReplayStep {
+  readonly ownerEpoch: number;
+  readonly run: number;
+  /** All of the queue of retained messages from here on was looked at; refused above its `next`. */
+  readonly from: number;
+  /** Where the message lies there; stored before if this is below the `next` of the replay. */
+  readonly at: number;
+  /** The replay goes on here; at its end it is done. */
+  readonly next: number;
+  /** Refused as long as so many messages of the session are not settled. From 1. */
+  readonly room: number;
 }
 
 /** (session incarnation, packetId), of an owner; see docs/queues.md, exactly once. */

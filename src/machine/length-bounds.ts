@@ -50,7 +50,12 @@ export function isRefusing(state: QueueState, message: Sized, marks: Marks): boo
   return isFull(state, message, { marks, keys: [] });
 }
 
-/** Adds what `isRefusing` and `drop` need; the records of all groups are in memory. */
+/** Does it fit without that anything goes? The records of all groups are in memory. */
+export function hasRoom(state: QueueState, message: Sized, marks: Marks): boolean {
+  return !isNearBound(state, message) || !isFull(state, message, { marks, keys: [] });
+}
+
+/** Adds what `isRefusing`, `hasRoom` and `drop` need; the records of all groups are in memory. */
 export function boundNeeds(state: QueueState, message: Sized, needs: NeedsContext): void {
   const { keys } = needs;
   const look = { marks: needs.parts.marks, keys };

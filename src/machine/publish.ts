@@ -4,6 +4,7 @@
  *   key        a retry of a QoS 2 publish is accepted and stores nothing again; of one in parts
  *              (`publish-keys.ts`) what was stored is not
  *   producer   each queue knows the sequences that it has: it takes none twice
+ *   replay     a retained message on its way to one session (`session-replay.ts`), and nothing else
  *   delay      the message waits in the shard's own queue `DELAYED_QUEUE`; when it is due, an
  *              intent of the outbox takes it to its queues, whose bounds count then
  *
@@ -18,6 +19,7 @@ import { DELAYED_QUEUE, type QueueId } from './ids.ts';
 import type { ApplyContext, NeedsContext } from './parts.ts';
 import type { KeyAnswer } from './publish-keys.ts';
 import { queueKey } from './record-data.ts';
+import { stepNeeds, storeStep } from './session-replay.ts';
 import { outcomeCode } from './streams.ts';
 
 const ACCEPTED = outcomeCode('accepted');
@@ -40,7 +42,11 @@ export function publishNeeds(command: EnqueueCommand, needs: NeedsContext): void
   const { options, targets } = command;
   if (options === undefined) return;
   const { queues, parts, stamp, keys } = needs;
-  const { key, producer, delayMs } = options;
+  const { key, producer, delayMs, replay } = options;
+  if (replay !== undefined) {
+    stepNeeds(targets, needs);
+    return;
+  }
   if (key !== undefined) parts.publishKeys.needs(key.session, keys);
   if (producer !== undefined) {
     for (const queueId of targets) {
@@ -76,7 +82,8 @@ export function targetsNeed(message: Incoming, needs: NeedsContext): void {
 export function publish(command: EnqueueCommand, context: ApplyContext): number {
   const { options } = command;
   if (options === undefined) return enqueue(command, context);
-  const { key } = options;
+  const { key, replay } = options;
+  if (replay !== undefined) return storeStep(command, replay, context);
   if (key !== undefined) return publishKeyed(command, { options, key }, context);
   return storeAsAsked(command, options, context);
 }

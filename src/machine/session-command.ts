@@ -9,7 +9,7 @@
 
 import type { Overflow } from './definitions.ts';
 import type { Offset, QueueId } from './ids.ts';
-import type { StoredSubscription } from './session-record.ts';
+import type { StoredReplay, StoredSubscription } from './session-record.ts';
 import type { StoredWill } from './session-will-record.ts';
 
 /** The bounds of a session's queue: those of `QueueLimits` of the same names. */
@@ -45,11 +45,27 @@ export interface ClaimSessionCommand {
   readonly will: StoredWill | undefined;
 }
 
-/** All or nothing; unsubscribed first. */
+/**
+ * All or nothing; unsubscribed first. A subscription without a replay that replaces another one, at
+ * QoS 1 or 2, goes on with the replay of that.
+ */
 export interface ChangeSessionCommand extends OfOwner {
   readonly kind: 'change-session';
   readonly subscribe: readonly StoredSubscription[];
   readonly unsubscribe: readonly string[];
+}
+
+/**
+ * Moves replays on: where the end was not known, it is this one. One that is at its end is done.
+ * Of another run than the subscription's, or of none: nothing.
+ */
+export interface ReplaySessionCommand extends OfOwner {
+  readonly kind: 'replay-session';
+  readonly replays: readonly SessionReplay[];
+}
+
+export interface SessionReplay extends StoredReplay {
+  readonly filter: string;
 }
 
 /** `halve`: the offset is settled, and kept among the halves until `finish`. */
@@ -90,6 +106,7 @@ export interface EndWillCommand {
 export type SessionCommand =
   | ClaimSessionCommand
   | ChangeSessionCommand
+  | ReplaySessionCommand
   | HalfSessionCommand
   | LeaveSessionCommand
   | OwnedSessionCommand
@@ -99,6 +116,7 @@ export type SessionCommand =
 const KINDS: Readonly<Record<SessionCommand['kind'], true>> = {
   'claim-session': true,
   'change-session': true,
+  'replay-session': true,
   'halve-session': true,
   'finish-session': true,
   'leave-session': true,

@@ -40,6 +40,7 @@ import {
   fitsSession,
   sessionPatterns,
 } from './session-record.ts';
+import { moveReplays, replayAfter, withReplay } from './session-replay.ts';
 import {
   claimWill,
   endWill,
@@ -97,6 +98,7 @@ export function sessionNeeds(command: SessionCommand, needs: NeedsContext): void
       willNeeds(command.queueId, needs);
       return;
     case 'change-session':
+    case 'replay-session':
     case 'finish-session':
   }
 }
@@ -144,6 +146,9 @@ function applyOwned(
   switch (command.kind) {
     case 'change-session':
       return change(state, command, context);
+    case 'replay-session':
+      moveReplays(command, context);
+      return undefined;
     case 'halve-session':
       return halve(state, command, context);
     case 'finish-session':
@@ -262,7 +267,10 @@ function change(
     byFilter.set(each.filter, each);
   }
   for (const filter of command.unsubscribe) byFilter.delete(filter);
-  for (const each of command.subscribe) byFilter.set(each.filter, each);
+  for (const each of command.subscribe) {
+    const replay = replayAfter(each, byFilter.get(each.filter));
+    byFilter.set(each.filter, withReplay(each, replay));
+  }
   const subscriptions = [...byFilter.values()];
   if (!fitsSession(subscriptions)) return 'too-many-subscriptions';
   context.parts.sessions.change(queueId).subscriptions = subscriptions;

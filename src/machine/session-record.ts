@@ -3,8 +3,9 @@
  * which deliveries are halfway (QoS 2), and when it ends.
  *
  *   mqtt-session/<queueId>  [1, owner epoch, token, present, before, incarnation, expiry seconds,
- *                           ends at, check at, [[filter, flags, identifier, wish], ...],
+ *                           ends at, check at, [subscription, ...],
  *                           [offset, ...], user, and 1 where it has a will]
+ *   subscription            [filter, flags, identifier, wish], and run, next, end of its replay
  *
  * The owner epoch is raised by each claim and never goes back while the queue lives; 0: nobody has
  * claimed it yet, and there is no record. Bounded: `SESSION_SUBSCRIPTIONS_MAX` subscriptions,
@@ -28,6 +29,19 @@ export const NEVER_ENDS = Number.MAX_SAFE_INTEGER;
 /** UTF-16 units that count about as much as a small record. */
 const UNITS_OF_WEIGHT = 200;
 
+/**
+ * What a SUBSCRIBE still owes of the retained messages, by their offsets in the queue of those. It
+ * moves in the command that stores one of them in the session's queue.
+ */
+export interface StoredReplay {
+  /** Names the SUBSCRIBE; other than any before of the session. From 1. */
+  readonly run: number;
+  /** All below is done. */
+  readonly next: number;
+  /** What came at or behind it came as a live message; 0: not known yet. */
+  readonly end: number;
+}
+
 /** A subscription with all that its client said; its key is the filter. */
 export interface StoredSubscription {
   /** As the client wrote it, `$share/<name>/` included. 1 to 65,535 UTF-16 units. */
@@ -40,6 +54,8 @@ export interface StoredSubscription {
   readonly identifier: number;
   /** What its client wants of a queue (`$queue/...`), in the frontend's words; '': nothing. */
   readonly wish: string;
+  /** Absent: it owes nothing. */
+  readonly replay?: StoredReplay | undefined;
 }
 
 /** Its lists are replaced, never changed. */
@@ -146,15 +162,16 @@ export function fitsSession(subscriptions: readonly StoredSubscription[]): boole
 
 /** For records, commands and requests alike. */
 export function subscriptionData(subscription: StoredSubscription): RecordData {
-  const { filter, qos, noLocal, retainAsPublished, retainHandling, identifier, wish } =
+  const { filter, qos, noLocal, retainAsPublished, retainHandling, identifier, wish, replay } =
     subscription;
   const flags = qos | (noLocal ? 4 : 0) | (retainAsPublished ? 8 : 0) | (retainHandling << 4);
-  return [filter, flags, identifier, wish];
+  const data = [filter, flags, identifier, wish];
+  return replay === undefined ? data : [...data, replay.run, replay.next, replay.end];
 }
 
 /** The opposite; what does not fit is an assertion. */
 export function subscriptionOf(data: RecordData): StoredSubscription {
-  const [filter, word, identifier, wish] = listOf(data);
+  const [filter, word, identifier, wish, run, next, end] = listOf(data);
   const flags = countOf(word);
   const qos = flags & 3;
   const retainHandling = flags >>> 4;
@@ -167,6 +184,9 @@ export function subscriptionOf(data: RecordData): StoredSubscription {
     retainHandling: retainHandling as 0 | 1 | 2,
     identifier: countOf(identifier),
     wish: stringOf(wish),
+    ...(run !== undefined && {
+      replay: { run: countOf(run), next: countOf(next), end: countOf(end) },
+    }),
   };
 }
 

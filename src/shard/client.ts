@@ -27,6 +27,7 @@ import type {
   ConsumerSink,
   EnqueueRefusal,
   EnqueueWaiter,
+  EnqueueWish,
   Origin,
   PublishKey,
   QueueClient,
@@ -180,7 +181,7 @@ export class ShardClient implements Omit<QueueClient, NotOfOneShard> {
     origin: Origin,
     waiter: EnqueueWaiter,
     tag: number,
-    key?: PublishKey | 'as-it-is',
+    key?: EnqueueWish,
   ): void {
     this.#wake();
     const refusal = this.#refusal(targets, message);

@@ -52,6 +52,7 @@ export const CommandKind = {
   deleteSession: 36,
   receiveSession: 37,
   endWill: 38,
+  replaySession: 39,
 } as const;
 
 /** Length and kind. */

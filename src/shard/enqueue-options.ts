@@ -9,6 +9,7 @@
  *  +-------------------+---------+----------------------------------------------------
  *   1 ttl ms u64 | 2 priority u8 | 4 delay ms u64 | 8 producer id text16, sequence u64
  *   | 16 session text16, owner epoch u64, packet id u16 | 32 (with 16 alone) after u64, through u64
+ *   | 64 (with 1 alone) owner epoch u64, run u64, from u64, at u64, next u64, room u32
  * ```
  *
  * The length counts what follows it, and must be exact; a value that says nothing (a ttl or delay
@@ -16,18 +17,18 @@
  * message is, so that a walk over commands decodes nothing.
  */
 
-import type { EnqueueOptions, PublishKey } from '../machine/command.ts';
+import type { EnqueueOptions, PublishKey, ReplayStep } from '../machine/command.ts';
 import { CodecError, WireReader, readU16 } from './wire.ts';
 import { type WireWriter, writeU16 } from './wire.ts';
 
-const Bit = { ttl: 1, priority: 2, delay: 4, producer: 8, key: 16, part: 32 } as const;
-const BITS_ALL = 63;
+const Bit = { ttl: 1, priority: 2, delay: 4, producer: 8, key: 16, part: 32, replay: 64 } as const;
+const BITS_ALL = 127;
 const PRIORITY_MAX = 9;
 /** Length and bits. */
 const OPTIONS_HEADER_BYTES = 3;
 
 export function writeOptions(writer: WireWriter, options: EnqueueOptions): void {
-  const { ttlMs, priority, delayMs, producer, key } = options;
+  const { ttlMs, priority, delayMs, producer, key, replay } = options;
   const start = writer.reserve(OPTIONS_HEADER_BYTES);
   let bits = 0;
   if (ttlMs > 0) {
@@ -56,6 +57,10 @@ export function writeOptions(writer: WireWriter, options: EnqueueOptions): void 
       writer.u64(key.part.through);
     }
   }
+  if (replay !== undefined) {
+    bits |= Bit.replay;
+    writeStep(writer, replay);
+  }
   const length = writer.length - start - 2;
   if (length > 0xffff) throw new RangeError('the options of an enqueue are too long');
   writeU16(writer.bytes, start, length);
@@ -64,8 +69,9 @@ export function writeOptions(writer: WireWriter, options: EnqueueOptions): void 
 
 /** True when they say anything: others are not written at all. */
 export function saysAnything(options: EnqueueOptions): boolean {
-  const { ttlMs, priority, delayMs, producer, key } = options;
-  return ttlMs > 0 || priority > 0 || delayMs > 0 || producer !== undefined || key !== undefined;
+  const { ttlMs, priority, delayMs, producer, key, replay } = options;
+  if (ttlMs > 0 || priority > 0 || delayMs > 0) return true;
+  return producer !== undefined || key !== undefined || replay !== undefined;
 }
 
 /** Where the options at `at` end, of which the command ends at `end`. */
@@ -103,8 +109,25 @@ export function readOptions(bytes: Uint8Array, at: number, end: number): Enqueue
   if (isPart && key !== undefined) {
     key = { ...key, part: { after: reader.u64(), through: reader.u64() } };
   }
+  const isReplay = (bits & Bit.replay) !== 0;
+  if (isReplay && (bits & ~(Bit.replay | Bit.ttl)) !== 0) {
+    throw new CodecError('bad-value', `a replay with the bits ${bits}`);
+  }
+  const replay = isReplay ? readStep(reader) : undefined;
   reader.finish();
-  return { ttlMs, priority, delayMs, producer, key };
+  const wishes = { ttlMs, priority, delayMs, producer, key };
+  return replay === undefined ? wishes : { ...wishes, replay };
+}
+
+function writeStep(writer: WireWriter, step: ReplayStep): void {
+  const { ownerEpoch, run, from, at, next, room } = step;
+  for (const number of [ownerEpoch, run, from, at, next]) writer.u64(number);
+  writer.u32(room);
+}
+
+function readStep(reader: WireReader): ReplayStep {
+  const [ownerEpoch, run, from] = [reader.u64(), reader.u64(), reader.u64()];
+  return { ownerEpoch, run, from, at: reader.u64(), next: reader.u64(), room: reader.u32() };
 }
 
 function above0(value: number): number {

@@ -10,7 +10,7 @@
  */
 
 import type { Message } from '../broker/message.ts';
-import type { EnqueueOptions, PublishKey } from '../machine/command.ts';
+import type { EnqueueOptions, PublishKey, ReplayStep } from '../machine/command.ts';
 import { saysAnything } from './enqueue-options.ts';
 
 const DELAY_MS_MAX = 3_650 * 24 * 3_600_000;
@@ -24,21 +24,34 @@ type Wishes = { -readonly [Name in keyof EnqueueOptions]: EnqueueOptions[Name] }
 /** Undefined: it asks for nothing. */
 export function publishOptions(
   message: Message,
-  key: PublishKey | undefined,
+  asked: PublishKey | ReplayStep | undefined,
 ): EnqueueOptions | undefined | 'invalid-option' {
   const { properties } = message;
+  if (asked !== undefined && 'run' in asked) return replayOptions(message, asked);
+  const key = asked;
   if (key !== undefined && !isKey(key)) return 'invalid-option';
   const wishes: Wishes = { ttlMs: 0, priority: 0, delayMs: 0, producer: undefined, key };
   if (properties !== undefined) {
     const { expirySeconds, priority, userProperties } = properties;
-    // A life of 0 s is over at once, and 0 ms would say that it lives for ever.
-    if (expirySeconds !== undefined) wishes.ttlMs = Math.max(1, expirySeconds * 1000);
+    if (expirySeconds !== undefined) wishes.ttlMs = lifeMs(expirySeconds);
     if (priority !== undefined) wishes.priority = priority;
     if (userProperties !== undefined && !readUserProperties(userProperties, wishes)) {
       return 'invalid-option';
     }
   }
   return saysAnything(wishes) ? wishes : undefined;
+}
+
+/** It comes to one session late and without being asked: its publisher's wishes are over. */
+function replayOptions({ properties }: Message, replay: ReplayStep): EnqueueOptions {
+  const expirySeconds = properties?.expirySeconds;
+  const ttlMs = expirySeconds === undefined ? 0 : lifeMs(expirySeconds);
+  return { ttlMs, priority: 0, delayMs: 0, producer: undefined, key: undefined, replay };
+}
+
+/** A life of 0 s is over at once, and 0 ms would say that it lives for ever. */
+function lifeMs(expirySeconds: number): number {
+  return Math.max(1, expirySeconds * 1000);
 }
 
 export function isKey({ session, ownerEpoch, packetId }: PublishKey): boolean {

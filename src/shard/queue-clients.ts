@@ -15,6 +15,7 @@ import {
   type ConsumeRequest,
   type ConsumerSink,
   type EnqueueWaiter,
+  type EnqueueWish,
   type Origin,
   type PublishKey,
   type QueueClient,
@@ -119,6 +120,10 @@ export class QueueClients implements QueueClient {
       keysAreEverywhere: (session) => this.#keys.everywhere(session),
       keyIsIn: (queueId, key) => this.#noteKey({ ownerEpoch: 0, ...key }, this.#of(queueId)),
       keysAreForgotten: (session) => this.#keys.forget(session),
+      enqueue: (queueId, replayed, waiter) => {
+        const { message, origin, step } = replayed;
+        this.enqueue([queueId], message, origin, waiter, step.at, step);
+      },
       endKeys: (session) => {
         for (const client of this.#logged()) client.endSession(session);
         this.#keys.forget(session);
@@ -261,14 +266,15 @@ export class QueueClients implements QueueClient {
     origin: Origin,
     waiter: EnqueueWaiter,
     tag: number,
-    key?: PublishKey | 'as-it-is',
+    key?: EnqueueWish,
   ): void {
     const client = targets.length > MAX_TARGETS ? undefined : this.#ofAll(targets);
     if (client === undefined) {
       this.#enqueueApart(targets, message, { origin, waiter, tag, key });
       return;
     }
-    if (key !== undefined && key !== 'as-it-is') this.#noteKey(key, client);
+    const ownKey = publishKeyIn(key);
+    if (ownKey !== undefined) this.#noteKey(ownKey, client);
     client.enqueue(targets, message, origin, waiter, tag, key);
   }
 
@@ -290,7 +296,7 @@ export class QueueClients implements QueueClient {
       readonly origin: Origin;
       readonly waiter: EnqueueWaiter;
       readonly tag: number;
-      readonly key: PublishKey | 'as-it-is' | undefined;
+      readonly key: EnqueueWish | undefined;
     },
   ): void {
     const { origin, waiter, tag, key } = from;
@@ -301,7 +307,7 @@ export class QueueClients implements QueueClient {
       if (part === undefined) parts.set(client, [target]);
       else part.push(target);
     }
-    const ownKey = key === 'as-it-is' ? undefined : key;
+    const ownKey = publishKeyIn(key);
     if (ownKey !== undefined) this.#keys.note(ownKey, [...parts.keys()]);
     const commands = [...parts].flatMap(([client, part]) =>
       partsOf(part, ownKey).map((each) => ({ client, ...each })),
@@ -387,4 +393,8 @@ function newComing(): Coming {
     came = resolve;
   });
   return { client, came };
+}
+
+function publishKeyIn(wish: EnqueueWish | undefined): PublishKey | undefined {
+  return wish === undefined || wish === 'as-it-is' || 'run' in wish ? undefined : wish;
 }

@@ -14,22 +14,26 @@
  *  35 resume session  queueId u64 | owner epoch u64                       36 delete: the same
  *  37 receive         queueId u64 | owner epoch u64 | packet id u16
  *  38 end will        queueId u64 | number u64
+ *  39 replay session  queueId u64 | owner epoch u64 | plain data, the rest:
+ *                     [[filter, run, next, end], ...]
  * ```
  */
 
 import { OVERFLOWS } from '../machine/definitions.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
 import { type RecordData, listOf, stringOf } from '../machine/record-data.ts';
-import type { SessionCommand } from '../machine/session-command.ts';
+import type { SessionCommand, SessionReplay } from '../machine/session-command.ts';
 import { subscriptionData, subscriptionOf } from '../machine/session-record.ts';
 import type { StoredWill } from '../machine/session-will-record.ts';
 import { CommandKind } from './command-kinds.ts';
 import { type PlainData, decodeForeign, encodeRecord } from './record-codec.ts';
+import { replayData, replayOf } from './session-replays.ts';
 import { CodecError, type WireReader, type WireWriter } from './wire.ts';
 
 export const SESSION_COMMAND_CODES = {
   'claim-session': CommandKind.claimSession,
   'change-session': CommandKind.changeSession,
+  'replay-session': CommandKind.replaySession,
   'halve-session': CommandKind.halveSession,
   'finish-session': CommandKind.finishSession,
   'leave-session': CommandKind.leaveSession,
@@ -73,6 +77,9 @@ export function writeSessionCommand(writer: WireWriter, command: SessionCommand)
         ]),
       );
       return;
+    case 'replay-session':
+      writer.append(encodeRecord(command.replays.map(replayData)));
+      return;
     case 'halve-session':
     case 'finish-session':
       writer.u64(command.offset);
@@ -97,7 +104,11 @@ export function readSessionCommand(reader: WireReader, kind: number): SessionCom
       return readClaim(reader);
     case CommandKind.changeSession: {
       const of = readOwner(reader);
-      return { kind: 'change-session', ...of, ...readChange(reader) };
+      return { kind: 'change-session', ...of, ...readPlain(reader, readChange) };
+    }
+    case CommandKind.replaySession: {
+      const of = readOwner(reader);
+      return { kind: 'replay-session', ...of, replays: readPlain(reader, readReplays) };
     }
     case CommandKind.halveSession:
       return { kind: 'halve-session', ...readOwner(reader), offset: reader.u64() as Offset };
@@ -144,14 +155,21 @@ function readWill(reader: WireReader): StoredWill {
   return { delaySeconds: reader.u32(), message: reader.view(reader.remaining) };
 }
 
-function readChange(reader: WireReader) {
+function readChange(data: RecordData) {
+  const [subscribe, unsubscribe] = listOf(data);
+  return {
+    subscribe: listOf(subscribe).map(subscriptionOf),
+    unsubscribe: listOf(unsubscribe).map(stringOf),
+  };
+}
+
+function readReplays(data: RecordData): SessionReplay[] {
+  return listOf(data).map(replayOf);
+}
+
+function readPlain<T>(reader: WireReader, of: (data: RecordData) => T): T {
   try {
-    const data = decodeForeign(reader.view(reader.remaining)) as RecordData;
-    const [subscribe, unsubscribe] = listOf(data);
-    return {
-      subscribe: listOf(subscribe).map(subscriptionOf),
-      unsubscribe: listOf(unsubscribe).map(stringOf),
-    };
+    return of(decodeForeign(reader.view(reader.remaining)) as RecordData);
   } catch (cause) {
     throw new CodecError('bad-value', cause instanceof Error ? cause.message : 'no plain data');
   }

@@ -7,6 +7,7 @@
  *             messages, bytes, overflow, user or null,
  *             null, or [will delay s, message]]
  *            ["change-session", queueId, epoch, [subscription, ...], [filter, ...]]
+ *            ["replay-session", queueId, epoch, [[filter, run, next, end], ...]]
  *            ["halve-session", queueId, epoch, offset]      ["finish-session", ...] the same
  *            ["leave-session", queueId, epoch, expiry s, in peace]
  *            ["receive-session", queueId, epoch, packet id]
@@ -26,7 +27,7 @@
 import { OVERFLOWS } from '../machine/definitions.ts';
 import type { Offset, QueueId } from '../machine/ids.ts';
 import type { RecordData } from '../machine/record-data.ts';
-import type { SessionLimits } from '../machine/session-command.ts';
+import type { SessionLimits, SessionReplay } from '../machine/session-command.ts';
 import {
   NEVER_EXPIRES,
   type StoredSubscription,
@@ -36,6 +37,7 @@ import {
 import type { StoredWill } from '../machine/session-will-record.ts';
 import { booleanIn, countIn, listIn, textIn } from './plain-fields.ts';
 import type { PlainData } from './record-codec.ts';
+import { replayData, replayOf } from './session-replays.ts';
 import { type WillRequest, willData, willIn } from './will-requests.ts';
 import { CodecError } from './wire.ts';
 
@@ -63,6 +65,7 @@ export type SessionRequest =
       readonly subscribe: readonly StoredSubscription[];
       readonly unsubscribe: readonly string[];
     } & OfOwner)
+  | ({ readonly kind: 'replay-session'; readonly replays: readonly SessionReplay[] } & OfOwner)
   | ({ readonly kind: 'halve-session' | 'finish-session'; readonly offset: Offset } & OfOwner)
   | ({
       readonly kind: 'leave-session';
@@ -76,6 +79,7 @@ export type SessionRequest =
 export const SESSION_REQUESTS = [
   'claim-session',
   'change-session',
+  'replay-session',
   'halve-session',
   'finish-session',
   'leave-session',
@@ -114,6 +118,8 @@ export function sessionRequestData(request: SessionRequest): PlainData {
       const subscribe = request.subscribe.map((each) => subscriptionData(each) as PlainData);
       return [kind, request.queueId, request.ownerEpoch, subscribe, request.unsubscribe];
     }
+    case 'replay-session':
+      return [kind, request.queueId, request.ownerEpoch, request.replays.map(replayData)];
     case 'halve-session':
     case 'finish-session':
       return [kind, request.queueId, request.ownerEpoch, request.offset];
@@ -145,6 +151,8 @@ export function sessionRequestOf(
       const subscribe = listIn(fields[2]).map(subscriptionIn);
       return { kind, ...of, subscribe, unsubscribe: listIn(fields[3]).map(filterIn) };
     }
+    case 'replay-session':
+      return { kind, ...of, replays: listIn(fields[2]).map(replayIn) };
     case 'halve-session':
     case 'finish-session':
       return { kind, ...of, offset: countIn(fields[2]) as Offset };
@@ -194,14 +202,23 @@ export function claimedIn(data: PlainData): Claimed {
 }
 
 function subscriptionIn(data: PlainData): StoredSubscription {
-  let subscription: StoredSubscription;
-  try {
-    subscription = subscriptionOf(data as RecordData);
-  } catch (cause) {
-    throw new CodecError('bad-value', cause instanceof Error ? cause.message : 'a subscription');
-  }
+  const subscription = plainIn(data, subscriptionOf);
   filterIn(subscription.filter);
   return subscription;
+}
+
+function replayIn(data: PlainData): SessionReplay {
+  const replay = plainIn(data, replayOf);
+  filterIn(replay.filter);
+  return replay;
+}
+
+function plainIn<T>(data: PlainData, of: (data: RecordData) => T): T {
+  try {
+    return of(data as RecordData);
+  } catch (cause) {
+    throw new CodecError('bad-value', cause instanceof Error ? cause.message : 'no plain data');
+  }
 }
 
 function filterIn(data: PlainData): string {

@@ -14,15 +14,19 @@ import type {
   ClaimRequest,
   ConsumerSink,
   Delivery,
+  EnqueueWaiter,
   Offset,
   QueueConsumer,
   QueueDefinition,
   QueueDirectory,
   QueueId,
+  ReplayedMessage,
+  ReplayStep,
   SessionChange,
   SessionHandle,
   SessionLeaving,
   SessionLimits,
+  SessionReplay,
   SessionStore,
   SessionWill,
 } from '../broker/ports.ts';
@@ -59,6 +63,12 @@ export interface SessionStoreParts {
   readonly keyIsIn: (queueId: QueueId, key: { session: string; packetId: number }) => void;
   /** The session is not of this node any more. */
   readonly keysAreForgotten: (incarnation: string) => void;
+  /** To the queue of a session alone, with the offset of the step as the tag. */
+  readonly enqueue: (
+    queueId: QueueId,
+    replayed: Omit<ReplayedMessage, 'step'> & { readonly step: ReplayStep },
+    waiter: EnqueueWaiter,
+  ) => void;
   /** It has ended, or was that of a will: its keys go, in every shard. */
   readonly endKeys: (incarnation: string) => void;
 }
@@ -136,6 +146,17 @@ export class SessionsOfAll implements SessionStore {
     const { subscribe, unsubscribe } = change;
     const of = { queueId, ownerEpoch, subscribe, unsubscribe };
     await this.#ask(queueId, { kind: 'change-session', ...of });
+  }
+
+  async moveReplays(handle: SessionHandle, replays: readonly SessionReplay[]): Promise<void> {
+    const { queueId, ownerEpoch } = handle;
+    await this.#ask(queueId, { kind: 'replay-session', queueId, ownerEpoch, replays });
+  }
+
+  replay(handle: SessionHandle, replayed: ReplayedMessage, waiter: EnqueueWaiter): void {
+    const { queueId, ownerEpoch } = handle;
+    const step = { ...replayed.step, ownerEpoch };
+    this.#parts.enqueue(queueId, { ...replayed, step }, waiter);
   }
 
   async halve({ queueId, ownerEpoch }: SessionHandle, offset: Offset): Promise<void> {

@@ -65,6 +65,11 @@ const OF_SESSIONS: readonly PlainCommand[] = [
     ],
     unsubscribe: ['halls/#'],
   },
+  {
+    kind: 'replay-session',
+    ...owned,
+    replays: [{ filter: 'rooms/+', run: 5, next: 0, end: 77 }],
+  },
   { kind: 'halve-session', ...owned, offset: 3 as Offset },
   { kind: 'finish-session', ...owned, offset: 3 as Offset },
   { kind: 'leave-session', ...owned, expirySeconds: 30, isInPeace: true },
@@ -119,6 +124,7 @@ describe('a dump of commands', () => {
     expect(text).toMatch(/create-group .*automatic.*1700000000000/);
     expect(text).toContain('delayMs');
     expect(text).toMatch(/place-queue .*jobs/);
+    expect(text).toMatch(/replay-session .*rooms.*77/);
     expect(text).toMatch(/add-shard .*1.*n1/);
     expect(text).toMatch(/claim-session .*i-1/);
     const will = '"will":{"delaySeconds":8,"topic":"w/ä","messageBytes":4';

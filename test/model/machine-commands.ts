@@ -23,7 +23,7 @@ import { BYTES, type ModelGroup } from './machine-model-queue.ts';
 import type { MachineModel } from './machine-model.ts';
 import { CommandStep } from './machine-runner.ts';
 
-const NODES = ['a', 'b'];
+export const NODES = ['a', 'b'];
 const TOPICS = [
   '$queue/orders',
   '$queue/orders/eu/1',
@@ -85,7 +85,7 @@ function offsetOf(model: MachineModel, queueId: QueueId, of: { group: number; at
 }
 
 /** The next number of the sender. */
-function placeOf(model: MachineModel, node: string) {
+export function placeOf(model: MachineModel, node: string) {
   const stream = model.streams.get(node);
   const number = (stream?.outcomes.length ?? 0) + 1;
   return { node, boot: stream?.boot ?? 0, number, answeredUpTo: number - 1 };

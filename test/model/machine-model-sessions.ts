@@ -4,11 +4,12 @@
  */
 
 import { expect } from 'vitest';
-import type { RareEffect } from '../../src/machine/effect.ts';
+import type { EnqueueCommand, ReplayStep } from '../../src/machine/command.ts';
+import type { Outcome, RareEffect } from '../../src/machine/effect.ts';
 import type { Offset, QueueId } from '../../src/machine/ids.ts';
 import type { SessionCommand } from '../../src/machine/session-command.ts';
 import type { SessionRefusalReason } from '../../src/machine/session-effect.ts';
-import type { StoredSubscription } from '../../src/machine/session-record.ts';
+import type { StoredReplay, StoredSubscription } from '../../src/machine/session-record.ts';
 import type { SeenEffect } from '../machine/machine-driver.ts';
 import type { ModelSessions } from './machine-model-publish.ts';
 import type { ModelQueue } from './machine-model-queue.ts';
@@ -76,9 +77,22 @@ export class ModelMqttSessions {
     switch (command.kind) {
       case 'change-session': {
         for (const filter of command.unsubscribe) session.subscriptions.delete(filter);
-        for (const each of command.subscribe) session.subscriptions.set(each.filter, each);
+        for (const each of command.subscribe) {
+          const replay = each.replay ?? session.subscriptions.get(each.filter)?.replay;
+          const isOwed = replay !== undefined && each.qos > 0;
+          const { replay: _asked, ...others } = each;
+          session.subscriptions.set(each.filter, isOwed ? { ...others, replay } : others);
+        }
         return [...this.#redefine(queue, session, {}), done];
       }
+      case 'replay-session':
+        for (const { filter, run, next, end } of command.replays) {
+          const replay = session.subscriptions.get(filter)?.replay;
+          if (replay?.run !== run) continue;
+          const to = { run, next: Math.max(next, replay.next), end: replay.end || end };
+          this.#move(session, filter, to);
+        }
+        return [done];
       case 'halve-session': {
         const { offset } = command;
         if (offset < queue.next) session.halves.add(offset);
@@ -117,6 +131,43 @@ export class ModelMqttSessions {
         this.removed(queueId, model);
         return [{ kind: 'queue-deleted', queueId, name: queue.definition.name }, done];
     }
+  }
+
+  #move(session: ModelSession, filter: string, replay: StoredReplay): void {
+    const { replay: _before, ...others } = session.subscriptions.get(filter) as StoredSubscription;
+    const isDone = replay.next >= replay.end;
+    session.subscriptions.set(filter, isDone ? others : { ...others, replay });
+  }
+
+  /** A retained message for one session. */
+  step(
+    command: EnqueueCommand,
+    { step, queue }: { step: ReplayStep; queue: ModelQueue | undefined },
+    store: () => Outcome,
+  ): Outcome {
+    const session = queue && this.#byQueue.get(queue.id);
+    const owed = [...(session?.subscriptions.values() ?? [])];
+    const of = owed.find(({ replay }) => replay?.run === step.run);
+    if (session?.epoch !== step.ownerEpoch || of?.replay === undefined) return 'stale-owner';
+    const { replay, filter } = of;
+    if (step.at < replay.next) return 'accepted';
+    if (step.from > replay.next || step.at >= replay.end) return 'queue-full';
+    const { maxBytes } = queue?.definition.limits ?? { maxBytes: 0 };
+    if (maxBytes > 0 && command.bytes > maxBytes) return 'too-large';
+    const [group] = queue?.groups ?? [];
+    const depth = group === undefined ? 0 : (queue?.view(group).depth ?? 0);
+    if (depth >= step.room || queue?.isFull(command.topic) === true) return 'queue-full';
+    this.#move(session, filter, { ...replay, next: Math.max(step.next, step.at + 1) });
+    return store();
+  }
+
+  /** What the sessions owe of retained messages. */
+  owed(): { queueId: QueueId; epoch: number; replay: StoredReplay }[] {
+    return [...this.#byQueue].flatMap(([queueId, { epoch, subscriptions }]) =>
+      [...subscriptions.values()].flatMap(({ replay }) =>
+        replay === undefined ? [] : [{ queueId: queueId as QueueId, epoch, replay }],
+      ),
+    );
   }
 
   #claim(

@@ -147,6 +147,7 @@ export class MachineModel {
         return this.places.run(command, this.names);
       case 'claim-session':
       case 'change-session':
+      case 'replay-session':
       case 'halve-session':
       case 'finish-session':
       case 'leave-session':
@@ -184,6 +185,12 @@ export class MachineModel {
   }
 
   #publish(command: Of<'enqueue'>, context: ModelContext, effects: SeenEffect[]): Outcome {
+    const step = command.options?.replay;
+    if (step !== undefined) {
+      const queue = this.queues.get(command.targets[0] ?? 0);
+      const store = (): Outcome => this.#enqueue(command, context, effects);
+      return this.mqttSessions.step(command, { step, queue }, store);
+    }
     const key = command.options?.key;
     const store = (targets: readonly QueueId[]): Outcome => {
       const all = { ...command, targets };

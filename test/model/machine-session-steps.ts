@@ -31,6 +31,14 @@ const subscription: fc.Arbitrary<StoredSubscription> = fc.record({
   retainHandling: fc.constantFrom(0, 1, 2),
   identifier: fc.nat({ max: 3 }),
   wish: fc.constantFrom('', 'g'),
+  replay: fc.option(
+    fc.record({
+      run: fc.integer({ min: 1, max: 4 }),
+      next: fc.constantFrom(0, 0, 3),
+      end: fc.constantFrom(0, 0, 8, 20),
+    }),
+    { nil: undefined, freq: 2 },
+  ),
 });
 
 /** A session's queue mostly, and its epoch. */
@@ -80,6 +88,7 @@ export const ofSession = fc
     kind: fc.constantFrom(
       'change-session',
       'change-session',
+      'replay-session',
       'halve-session',
       'halve-session',
       'finish-session',
@@ -105,6 +114,11 @@ export const ofSession = fc
         const { kind, subscribe, unsubscribe, expirySeconds } = s;
         const floor = model.queues.get(queueId)?.groups[0]?.floor ?? 0;
         switch (kind) {
+          case 'replay-session': {
+            const run = 1 + (s.at % 4);
+            const place = { run, next: s.at % 2 === 0 ? 0 : s.at, end: 3 * s.at };
+            return { kind, ...of, replays: FILTERS.map((filter) => ({ filter, ...place })) };
+          }
           case 'change-session':
             return { kind, ...of, subscribe, unsubscribe };
           case 'halve-session':

@@ -32,6 +32,7 @@ import {
   update,
   version,
 } from './machine-commands.ts';
+import { replayed } from './machine-replay-steps.ts';
 import { changeMap, place, unplace } from './machine-place-steps.ts';
 import { claim, declareSession, ofSession } from './machine-session-steps.ts';
 import { MachineModel } from './machine-model.ts';
@@ -96,6 +97,7 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
   [2, declareSession],
   [6, claim],
   [16, ofSession],
+  [12, replayed],
   [2, place],
   [2, unplace],
   [2, changeMap],

@@ -12,6 +12,7 @@ export interface Message {
   readonly number: number;
   readonly topic: string;
   readonly qos: 0 | 1 | 2;
+  readonly retain: boolean;
 }
 
 /** The payload says which message it is; `bytes` more make it large. */
@@ -21,7 +22,8 @@ function payloadOf({ number, topic, qos }: Message, bytes: number): string {
 
 export function messageOf(packet: ServerPacket): Message {
   const [number, topic, qos] = String(packet['payload']).split('|', 3);
-  return { number: Number(number), topic: String(topic), qos: Number(qos) as 0 | 1 | 2 };
+  const retain = packet['retain'] === true;
+  return { number: Number(number), topic: String(topic), qos: Number(qos) as 0 | 1 | 2, retain };
 }
 
 interface Unfinished {
@@ -43,9 +45,9 @@ export class Publisher {
     this.line = new Line(parts, (packet) => this.#received(packet));
   }
 
-  publish(topic: string, qos: 0 | 1 | 2, bytes: number): void {
+  publish(topic: string, qos: 0 | 1 | 2, bytes: number, retain = false): void {
     if (!this.line.isUp || (qos > 0 && this.unfinished.size >= this.#receiveMaximum)) return;
-    const message = { number: this.#published++, topic, qos };
+    const message = { number: this.#published++, topic, qos, retain };
     let packetId = 0;
     if (qos > 0) {
       // The lowest that is free, so that ids come again soon.
@@ -57,9 +59,9 @@ export class Publisher {
   }
 
   #send(messageId: number, { message, bytes }: Omit<Unfinished, 'released'>, dup: boolean): void {
-    const { topic, qos } = message;
+    const { topic, qos, retain } = message;
     const payload = payloadOf(message, bytes);
-    this.line.send({ cmd: 'publish', topic, payload, qos, retain: false, dup, messageId });
+    this.line.send({ cmd: 'publish', topic, payload, qos, retain, dup, messageId });
   }
 
   #received(packet: ServerPacket): void {

@@ -21,6 +21,7 @@ export const seen = {
   refused: 0,
   waited: 0,
   aliases: 0,
+  retained: 0,
 };
 
 export class PublisherModel implements Watch {
@@ -95,8 +96,11 @@ export interface SubscriberRules {
 export class SubscriberModel implements Watch {
   /** Everything that it is to get at QoS 1 or 2, in order. */
   readonly due: Message[] = [];
+  /** The same of what was retained when it subscribed. */
+  readonly retained: Message[] = [];
   readonly #rules: SubscriberRules;
   #next = 0;
+  #nextRetained = 0;
   /** Those that may still come at QoS 0; in order those of one QoS of their publisher. */
   #passing: Message[] = [];
   readonly #inUse = new Map<number, InUse>();
@@ -114,8 +118,9 @@ export class SubscriberModel implements Watch {
 
   /** The server took a publish. */
   accepted(message: Message): void {
-    if (Math.min(message.qos, this.#rules.granted) > 0) this.due.push(message);
-    else this.#passing.push(message);
+    if (Math.min(message.qos, this.#rules.granted) === 0) this.#passing.push(message);
+    else if (message.retain) this.retained.push(message);
+    else this.due.push(message);
   }
 
   reached(packet: ServerPacket): void {
@@ -165,6 +170,7 @@ export class SubscriberModel implements Watch {
   /** Everything was delivered, and nothing is in flight. */
   finished(): void {
     strictEqual(this.#next, this.due.length, 'messages that were never sent');
+    strictEqual(this.#nextRetained, this.retained.length, 'retained messages never sent');
     strictEqual(this.#inUse.size, 0, 'messages in flight');
     strictEqual(this.#repeats.length + this.#releases.length, 0, 'something was not repeated');
   }
@@ -217,8 +223,11 @@ export class SubscriberModel implements Watch {
     } else {
       ok(used === undefined, `packet id ${id} is in use`);
       strictEqual(this.#repeats.length, 0, 'a new message before what is repeated');
-      strictEqual(message.number, this.due[this.#next]?.number, 'another message is due');
-      this.#next++;
+      const due = message.retain ? this.retained[this.#nextRetained] : this.due[this.#next];
+      strictEqual(message.number, due?.number, 'another message is due');
+      if (message.retain) this.#nextRetained++;
+      else this.#next++;
+      if (message.retain) seen.retained++;
       this.#inUse.set(id, { number: message.number, qos, state: 'sent' });
       seen.delivered++;
     }
@@ -235,7 +244,8 @@ export class SubscriberModel implements Watch {
     strictEqual(packet['dup'], false);
     const one = this.#passing.find((each) => each.number === number);
     ok(one !== undefined, 'at QoS 0, and not due');
-    const isOver = (each: Message): boolean => each.qos === one.qos && each.number <= number;
+    const isOver = (each: Message): boolean =>
+      each.qos === one.qos && each.retain === one.retain && each.number <= number;
     this.#passing = this.#passing.filter((each) => !isOver(each));
   }
 

@@ -6,7 +6,7 @@
 import { ok, strictEqual } from 'node:assert/strict';
 import { MemoryBroker } from '../../src/broker/broker.ts';
 import { MqttListener } from '../../src/protocol/mqtt/listener.ts';
-import { FakeQueueClient } from '../support/fake-queue-client.ts';
+import { withRetained } from '../support/fake-retained.ts';
 import { MemoryDoor } from '../support/memory-door.ts';
 import { TestClock } from '../support/mqtt-server.ts';
 import { fc } from '../support/properties.ts';
@@ -53,6 +53,8 @@ interface PairSettings {
   /** What the server allows. */
   readonly maxInflight: number;
   readonly serverReceiveMaximum: number;
+  /** QoS of what is retained when the subscriber comes. */
+  readonly retained: readonly (0 | 1 | 2)[];
 }
 
 const qos = fc.constantFrom(0, 1, 1, 2, 2) as fc.Arbitrary<0 | 1 | 2>;
@@ -73,6 +75,7 @@ const settings: fc.Arbitrary<PairSettings> = fc.record({
   aliasMaximum: fc.constantFrom(0, 1, 2),
   maxInflight: fc.integer({ min: 1, max: 5 }),
   serverReceiveMaximum: fc.integer({ min: 1, max: 5 }),
+  retained: fc.array(qos, { maxLength: 8 }),
 });
 
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -167,7 +170,7 @@ class SessionPair {
     this.#settings = pair;
     this.#deliveriesBefore = deliveriesBefore;
     const { publisherVersion, subscriberVersion, granted, receiveMaximum, aliasMaximum } = pair;
-    this.#broker = new MemoryBroker(new FakeQueueClient('mqtt'), this.#clock, {});
+    this.#broker = new MemoryBroker(withRetained('mqtt'), this.#clock, {});
     const fault = (_: Record<string, unknown>, message: string): void => {
       this.#faults.push(message);
     };
@@ -205,6 +208,7 @@ class SessionPair {
   }
 
   async run(all: readonly Step[]): Promise<void> {
+    await this.#broker.load();
     await this.#listener.start();
     try {
       await this.#begin();
@@ -231,6 +235,7 @@ class SessionPair {
   async #begin(): Promise<void> {
     for (const line of this.#lines) line.connect();
     await this.#letThrough();
+    await this.#retain();
     this.#subscriber.subscribe('t/#', this.#settings.granted);
     await this.#letThrough();
     for (const line of this.#lines) ok(line.isUp);
@@ -242,6 +247,14 @@ class SessionPair {
       }
       await this.#letThrough();
       this.#subscriber.answer(ALL, false);
+    }
+  }
+
+  async #retain(): Promise<void> {
+    for (const [at, of] of this.#settings.retained.entries()) {
+      this.#publisher.publish(`t/r/${at}`, of, 0, true);
+      do await this.#letThrough();
+      while (this.#publisher.unfinished.size > 0);
     }
   }
 
@@ -326,7 +339,7 @@ class SessionPair {
       ok(number > (last.get(topic) ?? -1), `${number} on ${topic} is out of order`);
       last.set(topic, number);
     }
-    for (const { number, qos: sent } of this.#delivered.due) {
+    for (const { number, qos: sent } of [...this.#delivered.due, ...this.#delivered.retained]) {
       const count = counts.get(number) ?? 0;
       ok(count >= 1, `message ${number} was lost`);
       const once = sent === 2 && granted === 2 && !this.#subscriber.refused.has(number);

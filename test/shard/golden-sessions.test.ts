@@ -7,6 +7,7 @@ import type { SessionCommand } from '../../src/machine/session-command.ts';
 import { PublishKeys } from '../../src/machine/publish-keys.ts';
 import { SessionRecord, type StoredSubscription } from '../../src/machine/session-record.ts';
 import { CommandDecoder, commandEnd, writePlainCommand } from '../../src/shard/codec.ts';
+import { readOptions, writeOptions } from '../../src/shard/enqueue-options.ts';
 import { WireWriter } from '../../src/shard/wire.ts';
 import { TestRecords } from '../machine/record-store.ts';
 
@@ -62,6 +63,19 @@ const COMMANDS: readonly (readonly [string, SessionCommand])[] = [
     `29000000 1f ${OWNER} 01 92 91 94 a3612f2b 26 ce0fffffff a27b7d 91 a162`,
     { kind: 'change-session', ...owner, subscribe: [subscribed], unsubscribe: ['b'] },
   ],
+  [
+    `2e000000 1f ${OWNER} 01 92 91 97 a3612f2b 26 ce0fffffff a27b7d 05 00 cd012c 91 a162`,
+    {
+      kind: 'change-session',
+      ...owner,
+      subscribe: [{ ...subscribed, replay: { run: 5, next: 0, end: 300 } }],
+      unsubscribe: ['b'],
+    },
+  ],
+  [
+    `21000000 27 ${OWNER} 01 91 94 a3612f2b 05 07 cd012c`,
+    { kind: 'replay-session', ...owner, replays: [{ filter: 'a/+', run: 5, next: 7, end: 300 }] },
+  ],
   [`1d000000 20 ${OWNER} ${OFFSET}`, { kind: 'halve-session', ...owner, offset }],
   [`1d000000 21 ${OWNER} ${OFFSET}`, { kind: 'finish-session', ...owner, offset }],
   [
@@ -94,6 +108,27 @@ describe('commands of sessions, version 1', () => {
   });
 });
 
+describe('the options of a retained message on its way to a session, version 1', () => {
+  const replay = { ownerEpoch: 2 ** 33, run: 5, from: 6, at: 2 ** 34, next: 9, room: 32 };
+  const of = { ttlMs: 300, priority: 0, delayMs: 0, producer: undefined, key: undefined, replay };
+  const step =
+    '0000000002000000 0500000000000000 0600000000000000 0000000004000000 0900000000000000 20000000';
+  const hex = `3500 41 2c01000000000000 ${step}`.replaceAll(' ', '');
+
+  it('are written and read as they always were', () => {
+    const writer = new WireWriter(64);
+    writeOptions(writer, of);
+    const bytes = writer.take();
+    expect(Buffer.from(bytes).toString('hex')).toBe(hex);
+    expect(readOptions(bytes, 0, bytes.length)).toEqual(of);
+  });
+
+  it('go with a life alone', () => {
+    const bytes = Buffer.from(`2e00 42 05 ${step}`.replaceAll(' ', ''), 'hex');
+    expect(() => readOptions(bytes, 0, bytes.length)).toThrow('a replay with the bits 66');
+  });
+});
+
 describe('the record of a session, version 1', () => {
   const data = [
     1,
@@ -117,6 +152,14 @@ describe('the record of a session, version 1', () => {
     expect(record).toMatchObject({ checkAt: 6_000, subscriptions: [subscribed], halves: [3, 9] });
     expect(record.user).toBe('ann');
     expect(record.toData()).toEqual(data);
+  });
+
+  it('tells how far the retained messages of a subscription are', () => {
+    const owing = data.with(9, [['a/+', 38, 268_435_455, '{}', 5, 7, 300]]);
+    const record = SessionRecord.fromData(owing);
+    const replay = { run: 5, next: 7, end: 300 };
+    expect(record.subscriptions).toEqual([{ ...subscribed, replay }]);
+    expect(record.toData()).toEqual(owing);
   });
 });
 

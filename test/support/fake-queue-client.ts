@@ -18,6 +18,7 @@ import {
   type ConsumerSink,
   type EnqueueRefusal,
   type EnqueueWaiter,
+  type EnqueueWish,
   type GonePublish,
   type Offset,
   type Origin,
@@ -34,7 +35,7 @@ import {
   type SettleWaiter,
 } from '../../src/broker/ports.ts';
 import type { RetainedSource } from '../../src/broker/retained-source.ts';
-import { type FakeConsumer, FakeQueue, type FakeMessage } from './fake-queue.ts';
+import { type FakeConsumer, FakeQueue, type FakeMessage, type Stored } from './fake-queue.ts';
 import { FakeSessionStore } from './fake-session-store.ts';
 import { QueueList } from './queue-list.ts';
 
@@ -68,6 +69,8 @@ export class FakeQueueClient implements QueueClient {
   look: (name: string) => Promise<boolean> = () => Promise.resolve(true);
   /** Hears of a publish whose queues are gone. */
   gone: (gone: GonePublish) => boolean = () => false;
+  /** Called when something came into a queue. */
+  appended: () => void = () => undefined;
   writable = true;
   readonly settlements: Settlement[] = [];
   readonly closings: { queue: string; clientId: string; how: 'lost' | 'returned' }[] = [];
@@ -144,6 +147,23 @@ export class FakeQueueClient implements QueueClient {
     this.dispatchSoon(queue);
   }
 
+  /** Everything that was ever appended to the queue. */
+  stored(name: string): readonly Stored[] {
+    return this.#named(name).messages;
+  }
+
+  /** Whatever was published until now is told a number up to this one. */
+  get numbersUpTo(): number {
+    return this.#stream + this.#waiting.length;
+  }
+
+  /** Into one queue, without an outcome. */
+  append(queueId: QueueId, message: Message, origin: Origin): void {
+    const queue = this.#byId(queueId);
+    queue.append(ownedMessage(message), origin);
+    this.dispatchSoon(queue);
+  }
+
   /** The one consumer of a session's queue. */
   consumeOwn(queueId: QueueId, credit: number, sink: ConsumerSink): QueueConsumer {
     const clientId = this.queues.get(queueId)?.name ?? '';
@@ -187,9 +207,10 @@ export class FakeQueueClient implements QueueClient {
     origin: Origin,
     waiter: EnqueueWaiter,
     tag: number,
-    wanted?: PublishKey | 'as-it-is',
+    wanted?: EnqueueWish,
   ): void {
-    const key = wanted === 'as-it-is' ? undefined : wanted;
+    const isKey = wanted !== undefined && wanted !== 'as-it-is' && !('run' in wanted);
+    const key = isKey ? wanted : undefined;
     this.keys.push(key);
     const name = key === undefined ? undefined : nameOf(key);
     // A second publish of a key is told that it is stored, which it is.
@@ -203,6 +224,7 @@ export class FakeQueueClient implements QueueClient {
       }
     }
     if (name !== undefined) this.#keys.add(name);
+    this.appended();
     this.#answerLater({ waiter, tag, key: known ? undefined : name });
   }
 

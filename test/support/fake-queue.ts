@@ -14,7 +14,7 @@ import type {
   SettleRequest,
 } from '../../src/broker/ports.ts';
 
-interface Stored {
+export interface Stored {
   readonly offset: Offset;
   readonly message: Message;
   readonly origin: Origin;
@@ -171,6 +171,11 @@ export class FakeQueue {
     const stored = { offset, message, origin, publishedAtMs: Date.now() - this.olderMs };
     this.#messages.push(stored);
     for (const group of this.groups.values()) group.offer(stored, this.info.name);
+  }
+
+  /** Everything that was ever appended. */
+  get messages(): readonly Stored[] {
+    return this.#messages;
   }
 
   group(name: string): FakeGroup {

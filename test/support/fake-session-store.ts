@@ -10,21 +10,29 @@ import { setImmediate } from 'node:timers';
 import {
   type ClaimedSession,
   type ClaimRequest,
+  type Committed,
   type ConsumerSink,
   type DueWill,
+  type EnqueueRefusal,
+  type EnqueueWaiter,
   type Offset,
+  type Origin,
   type QueueConsumer,
   type QueueId,
   type QueueInfo,
+  type ReplayedMessage,
   type SessionChange,
   SessionError,
   type SessionHandle,
   type SessionLeaving,
   type SessionRefusal,
+  type SessionReplay,
   type SessionStore,
   type SessionWill,
+  type StoredReplay,
   type StoredSubscription,
 } from '../../src/broker/ports.ts';
+import type { Message } from '../../src/broker/message.ts';
 import { parseSharedFilter } from '../../src/protocol/mqtt/topic.ts';
 
 /** What it needs of the queues. */
@@ -33,6 +41,7 @@ export interface SessionQueues {
   remove(name: string): void;
   retopic(name: string, topics: readonly string[]): void;
   complete(name: string, offset: Offset): void;
+  append(queueId: QueueId, message: Message, origin: Origin): void;
   consumeOwn(queueId: QueueId, credit: number, sink: ConsumerSink): QueueConsumer;
   readonly queues: { named(name: string): QueueInfo | undefined };
 }
@@ -58,6 +67,14 @@ export class FakeSessionStore implements SessionStore {
   readonly left: ({ readonly clientId: string } & SessionLeaving)[] = [];
   readonly halved: Offset[] = [];
   readonly finished: Offset[] = [];
+  readonly moved: SessionReplay[] = [];
+  /** Offsets of retained messages that were stored. */
+  readonly replayed: number[] = [];
+  /** Where replays end is not taken. */
+  refuseMoves = false;
+  /** What becomes of a step in its turn. */
+  replayOutcome: (step: ReplayedMessage['step']) => 'committed' | EnqueueRefusal = () =>
+    'committed';
   /** Every wish is refused so. */
   refusal: SessionRefusal | undefined;
   /** Wishes wait for it before they are done. */
@@ -181,7 +198,10 @@ export class FakeSessionStore implements SessionStore {
     const { subscriptions } = this.#owned(handle);
     for (const filter of change.unsubscribe) subscriptions.delete(filter);
     for (const subscription of change.subscribe) {
-      subscriptions.set(subscription.filter, subscription);
+      const before = subscriptions.get(subscription.filter);
+      const { replay = before?.replay, ...others } = subscription;
+      const isOwed = replay !== undefined && subscription.qos > 0;
+      subscriptions.set(subscription.filter, isOwed ? { ...others, replay } : others);
     }
     const captured = [...subscriptions.values()].filter(isCaptured);
     const name = this.queueNameOf(handle.clientId);
@@ -189,6 +209,58 @@ export class FakeSessionStore implements SessionStore {
       name,
       captured.map(({ filter }) => filter),
     );
+  }
+
+  async moveReplays(handle: SessionHandle, replays: readonly SessionReplay[]): Promise<void> {
+    this.moved.push(...replays);
+    await this.#turn();
+    if (this.refuseMoves) throw new SessionError('unavailable', 'as the test says');
+    const { subscriptions } = this.#owned(handle);
+    for (const { filter, run, next, end } of replays) {
+      const { replay, ...of } = subscriptions.get(filter) ?? {};
+      if (replay?.run !== run) continue;
+      this.#moved(subscriptions, of as StoredSubscription, {
+        run,
+        next: Math.max(next, replay.next),
+        end: replay.end === 0 ? end : replay.end,
+      });
+    }
+  }
+
+  #moved(
+    subscriptions: Map<string, StoredSubscription>,
+    of: StoredSubscription,
+    replay: StoredReplay,
+  ): void {
+    const { replay: _before, ...others } = of;
+    const isDone = replay.next >= replay.end;
+    subscriptions.set(of.filter, isDone ? others : { ...others, replay });
+  }
+
+  replay(handle: SessionHandle, replayed: ReplayedMessage, waiter: EnqueueWaiter): void {
+    const { step, message, origin } = replayed;
+    const record = this.#records.get(handle.clientId);
+    const isOwner = record?.ownerEpoch === handle.ownerEpoch;
+    const all = [...(record?.subscriptions.values() ?? [])];
+    const of = all.find(({ replay }) => replay?.run === step.run);
+    const outcome = this.#outcomeOf(isOwner ? of?.replay : undefined, step);
+    if (outcome === 'committed' && record !== undefined && of?.replay !== undefined) {
+      const { replay } = of;
+      if (step.at >= replay.next) {
+        this.#moved(record.subscriptions, of, { ...replay, next: step.next });
+        this.#queues.append(handle.queueId, message, origin);
+        this.replayed.push(step.at);
+      }
+    }
+    setImmediate(() => {
+      waiter.enqueued(step.at, outcome === 'committed' ? (1 as Committed) : outcome);
+    });
+  }
+
+  #outcomeOf(replay: StoredReplay | undefined, step: ReplayedMessage['step']) {
+    if (replay === undefined) return 'stale-owner';
+    if (step.from > replay.next || step.at >= replay.end) return 'queue-full';
+    return this.replayOutcome(step);
   }
 
   async halve(handle: SessionHandle, offset: Offset): Promise<void> {

@@ -16,6 +16,9 @@ export function storeOf(client: ShardClient): SessionsOfAll {
     maxSessions: 100,
     keysAreEverywhere: nothing,
     keyIsIn: nothing,
+    enqueue: (queueId, { message, origin, step }, waiter) => {
+      client.enqueue([queueId], message, origin, waiter, step.at, step);
+    },
     keysAreForgotten: nothing,
     endKeys: nothing,
   });

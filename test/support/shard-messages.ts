@@ -113,8 +113,7 @@ const partKey: fc.Arbitrary<PublishKey> = fc
   })
   .map(({ key, part }) => (part === null ? key : { ...key, part }));
 
-/** Options that say something. */
-export const enqueueOptions: fc.Arbitrary<EnqueueOptions> = fc
+const wishes: fc.Arbitrary<EnqueueOptions> = fc
   .record({
     ttlMs: fc.oneof(fc.constant(0), fc.maxSafeNat()),
     priority: fc.integer({ min: 0, max: 9 }),
@@ -122,11 +121,31 @@ export const enqueueOptions: fc.Arbitrary<EnqueueOptions> = fc
     producer: fc.option(fc.record({ id: name, sequence: fc.maxSafeNat() }), { nil: undefined }),
     key: fc.option(partKey, { nil: undefined }),
   })
-  .map((given) =>
+  .map((given): EnqueueOptions =>
     given.ttlMs + given.priority + given.delayMs === 0 && given.producer === undefined
       ? { ...given, ttlMs: 1 }
       : given,
   );
+
+const replayed: fc.Arbitrary<EnqueueOptions> = fc
+  .record({
+    ttlMs: fc.oneof(fc.constant(0), fc.maxSafeNat()),
+    replay: fc.record({
+      ownerEpoch: fc.maxSafeNat(),
+      run: fc.maxSafeNat(),
+      from: fc.maxSafeNat(),
+      at: fc.maxSafeNat(),
+      next: fc.maxSafeNat(),
+      room: u32,
+    }),
+  })
+  .map((given) => ({ ...given, priority: 0, delayMs: 0, producer: undefined, key: undefined }));
+
+/** Options that say something. */
+export const enqueueOptions: fc.Arbitrary<EnqueueOptions> = fc.oneof(
+  { weight: 4, arbitrary: wishes },
+  { weight: 1, arbitrary: replayed },
+);
 
 const groupOf = { queueId, groupId };
 const shard = fc.nat({ max: SHARDS_MAX - 1 });
@@ -141,6 +160,13 @@ const subscription: fc.Arbitrary<StoredSubscription> = fc.record({
   identifier: fc.nat({ max: 268_435_455 }),
   wish: name,
 });
+
+const place = { run: fc.maxSafeNat(), next: fc.maxSafeNat(), end: fc.maxSafeNat() };
+
+/** With what it owes of retained messages, or without. */
+const owing = fc
+  .record({ subscription, replay: fc.option(fc.record(place)) })
+  .map(({ subscription: given, replay }) => (replay === null ? given : { ...given, replay }));
 
 const sessionCommand: fc.Arbitrary<SessionCommand> = fc.oneof(
   fc.record({
@@ -165,8 +191,13 @@ const sessionCommand: fc.Arbitrary<SessionCommand> = fc.oneof(
   fc.record({
     kind: fc.constant('change-session' as const),
     ...ofOwner,
-    subscribe: fc.array(subscription, { maxLength: 4 }),
+    subscribe: fc.array(owing, { maxLength: 4 }),
     unsubscribe: fc.array(name, { maxLength: 4 }),
+  }),
+  fc.record({
+    kind: fc.constant('replay-session' as const),
+    ...ofOwner,
+    replays: fc.array(fc.record({ filter: name, ...place }), { maxLength: 4 }),
   }),
   fc.record({
     kind: fc.constantFrom('halve-session' as const, 'finish-session' as const),

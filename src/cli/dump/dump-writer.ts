@@ -156,6 +156,7 @@ function commandText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload
     case 'unhost-shard':
     case 'claim-session':
     case 'change-session':
+    case 'replay-session':
     case 'halve-session':
     case 'finish-session':
     case 'leave-session':

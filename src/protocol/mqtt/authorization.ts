@@ -9,8 +9,8 @@
  * ```
  *
  * While one is held nothing behind it is read, so all keep their order. What is held owns its
- * bytes; if the connection ends meanwhile it was never taken, nor acknowledged. The alias of a topic
- * is looked up here and registered when the packet is taken.
+ * bytes; if the connection ends meanwhile it was never taken, nor acknowledged. The alias of a
+ * topic is looked up here and registered when the packet is taken.
  */
 
 import type { Broker } from '../../broker/ports.ts';

@@ -6,7 +6,8 @@
  * is settled unsent if it was never sent, and so is one that has expired. Its packet id is that of
  * its offset; where a PUBCOMP for that id is missing, this one message waits. PUBREC and PUBCOMP
  * are in the log before anything is built upon them: before PUBREL, and before the id is given
- * again.
+ * again. A retained message that a SUBSCRIBE brought is for that subscription alone, and only while
+ * it is retained, until it is sent.
  *
  * MQTT 5.0 sections 4.1, 4.3.3, 4.4; docs/decisions/0031-durable-sessions.md.
  */
@@ -24,6 +25,8 @@ import {
 } from '../../broker/ports.ts';
 import { CreditWindow } from './credit.ts';
 import type { Outbound, OwnQueue } from './deliver.ts';
+import { RetainedFeed } from './retained-feed.ts';
+import { markOf, type RetainedMark } from './retained-mark.ts';
 import { type HeldOwn, type Ownership, ownPacketId, type Session } from './session.ts';
 
 export interface ClaimedDeliveriesParts {
@@ -36,6 +39,8 @@ export interface ClaimedDeliveriesParts {
   readonly maxBufferedBytes: number;
   /** Something is to be done at the end of the turn. */
   readonly ask: () => void;
+  /** A retained message of this topic is larger than a session may hold, and is left out. */
+  readonly tooLarge: (topic: string) => void;
   /** The connection is the owner no more, or the store does not answer: it is to end. */
   readonly ended: (reason: CancelReason) => void;
 }
@@ -55,12 +60,26 @@ export class ClaimedDeliveries implements ConsumerSink, OwnQueue {
   /** By packet id: wait until that id is free. Bounded by the credit. */
   readonly #heldBack = new Map<number, Delivery>();
   /** PUBRECs on their way to the log, in the order in which they came. */
+  /** Undefined: retained messages are in memory alone. */
+  readonly feed: RetainedFeed | undefined;
   readonly #halving: { readonly packetId: number; readonly held: HeldOwn; isDone: boolean }[] = [];
 
   constructor(parts: ClaimedDeliveriesParts) {
     this.#parts = parts;
     this.#handle = parts.owned.handle;
     this.#window = new CreditWindow(parts.maxInflight, parts.maxBufferedBytes);
+    const { broker, owned, maxInflight, tooLarge } = parts;
+    const { retainedLog: log } = broker;
+    if (log === undefined) return;
+    this.feed = new RetainedFeed({
+      broker,
+      log,
+      owned,
+      maxInflight,
+      held: () => this.#held,
+      refused: (error) => this.#refused(error),
+      tooLarge,
+    });
   }
 
   /** Behind CONNACK: from now on messages come. */
@@ -68,6 +87,7 @@ export class ClaimedDeliveries implements ConsumerSink, OwnQueue {
     this.#outbound = outbound;
     const { sessions } = this.#parts.broker;
     this.#consumer = sessions.consume(this.#handle, this.#window.outstanding, this);
+    this.feed?.resume(this.#parts.session.owed);
   }
 
   attached(): void {
@@ -77,6 +97,10 @@ export class ClaimedDeliveries implements ConsumerSink, OwnQueue {
   delivered(delivery: Delivery): void {
     if (this.#isClosed) return;
     this.#held++;
+    const { message, redelivered } = delivery;
+    if (this.feed?.isOn === true && !redelivered && markOf(message.properties) !== undefined) {
+      this.feed.arrived();
+    }
     this.#window.arrived(delivery.message.payload.length);
     this.#outbound?.deliverOwn(this, delivery);
   }
@@ -97,12 +121,24 @@ export class ClaimedDeliveries implements ConsumerSink, OwnQueue {
 
   matchOf({ message, origin, redelivered }: Delivery): Match | undefined {
     const { broker, session } = this.#parts;
+    const mark = markOf(message.properties);
+    if (mark !== undefined) return this.#matchOfRetained(mark, redelivered);
     const isOwn = origin.clientId === session.clientId && origin.protocol === 'mqtt';
     const match = broker.matchOf(session, message.topic, isOwn);
     if (match !== undefined || !redelivered) return match;
     // No-local, or unsubscribed: what was begun is completed [MQTT-3.10.4-3].
     if (broker.matchOf(session, message.topic, false) !== undefined) return undefined;
     return { subscriber: session, qos: 2, ...UNSUBSCRIBED };
+  }
+
+  #matchOfRetained({ filter, offset }: RetainedMark, redelivered: boolean): Match | undefined {
+    const { broker, session } = this.#parts;
+    const subscription = session.subscriptions.get(filter);
+    const isKept = broker.retainedLog?.isKept(offset) !== false;
+    if (!redelivered && (subscription === undefined || !isKept)) return undefined;
+    const { qos, identifier } = subscription ?? { qos: 2, identifier: 0 };
+    const identifiers = identifier === 0 ? [] : [identifier];
+    return { subscriber: session, qos, retainAsPublished: true, identifiers, share: undefined };
   }
 
   /** Seconds left to live by wall time, as the queue counts it; 0: expired. */
@@ -115,6 +151,7 @@ export class ClaimedDeliveries implements ConsumerSink, OwnQueue {
     if (delivery === undefined) return;
     this.#held--;
     this.#consumer?.settle(offset, delivery.term, delivery.number, 'complete');
+    this.feed?.roomAgain();
     this.#parts.ask();
   }
 
@@ -163,6 +200,7 @@ export class ClaimedDeliveries implements ConsumerSink, OwnQueue {
     if (this.#isClosed) return;
     if (held.delivery !== undefined) this.#held--;
     this.#outbound?.finished(packetId);
+    this.feed?.roomAgain();
     this.#parts.ask();
   }
 
@@ -189,6 +227,7 @@ export class ClaimedDeliveries implements ConsumerSink, OwnQueue {
   /** The connection is over; what it was sent and did not acknowledge comes to the next owner. */
   close(): void {
     this.#isClosed = true;
+    this.feed?.close();
     this.#heldBack.clear();
     this.#consumer?.close('returned');
   }

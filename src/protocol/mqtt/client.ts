@@ -64,23 +64,11 @@ export interface ClientParts {
 export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientParts): Client {
   const { context, session, rights, output, will, end, changed, take } = parts;
   const { broker, options } = context;
-  const { owned } = session;
   const { maxInflight, aliasMaximum, maximumPacketSize, terse } = grant;
   const recipient: Recipient = { version: packet.version, maximumPacketSize };
   const { maxBufferedBytes } = options;
   const ask = (): void => output.ask();
-  const deliveries =
-    owned === undefined
-      ? undefined
-      : new ClaimedDeliveries({
-          broker,
-          session,
-          owned,
-          maxInflight,
-          maxBufferedBytes,
-          ask,
-          ended: (reason) => end(ownershipEnded(reason)),
-        });
+  const deliveries = deliveriesOf(parts, maxInflight);
   const outbound = new Outbound({
     context,
     session,
@@ -110,6 +98,7 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
     terse,
     outbound,
     consumers,
+    feed: deliveries?.feed,
     end,
     changed,
   });
@@ -144,6 +133,29 @@ export function acknowledged(
     case 'pubcomp':
       return outbound.completed(packet.packetId);
   }
+}
+
+/** Undefined: the session has no queue. */
+function deliveriesOf(
+  { context, session, output, end }: ClientParts,
+  maxInflight: number,
+): ClaimedDeliveries | undefined {
+  const { broker, options, log } = context;
+  const { owned, clientId } = session;
+  if (owned === undefined) return undefined;
+  return new ClaimedDeliveries({
+    broker,
+    session,
+    owned,
+    maxInflight,
+    maxBufferedBytes: options.maxBufferedBytes,
+    ask: () => output.ask(),
+    tooLarge: (topic) => {
+      const fields = { client_id: clientId, topic };
+      log.warn(fields, 'a retained message is larger than its session may hold');
+    },
+    ended: (reason) => end(ownershipEnded(reason)),
+  });
 }
 
 function reauthenticationOf(

@@ -20,6 +20,7 @@ import { PublishEncoder } from './encode-publish.ts';
 import { Fifo } from './fifo.ts';
 import type { Qos } from './packet.ts';
 import { PublishWriter, type PublishWriterParts } from './publish-writer.ts';
+import { unmarked } from './retained-mark.ts';
 import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
 import {
   type Channel,
@@ -427,7 +428,8 @@ export class Outbound implements Channel {
       return;
     }
     const { topic, payload, properties } = message;
-    const told = recipient.version === 5 ? publishProperties(properties, expirySeconds) : undefined;
+    const said = recipient.version === 5 ? unmarked(properties) : undefined;
+    const told = said && publishProperties(said, expirySeconds);
     const retain = message.retain && match.retainAsPublished;
     const dup = qos > 0 && delivery.redelivered;
     const how = { qos, retain, dup, packetId, identifiers: match.identifiers };

@@ -21,6 +21,7 @@ import type {
   QueueId,
   RetainedCursor,
   SessionHandle,
+  SessionReplay,
   Share,
   Subscriber,
   SubscriptionOptions,
@@ -160,6 +161,8 @@ export class Session implements Subscriber {
   readonly inflight = new Map<number, Held>();
   readonly received = new Map<number, Received>();
   readonly replays: Replay[] = [];
+  /** Of retained messages, what the log says that is owed still. */
+  owed: readonly SessionReplay[] = [];
   /** 0 ends with the connection. */
   expirySeconds = 0;
   channel: Channel | undefined;

@@ -163,6 +163,9 @@ export class Sessions {
 
   #restore(session: Session, { subscriptions }: ClaimedSession): void {
     session.subscriptions.clear();
+    session.owed = subscriptions.flatMap(({ filter, replay }) =>
+      replay === undefined ? [] : [{ filter, ...replay }],
+    );
     for (const stored of subscriptions) {
       const subscription = restoredSubscription(stored);
       if (subscription === undefined) continue;

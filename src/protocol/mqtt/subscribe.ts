@@ -15,7 +15,7 @@
  */
 
 import type { StoredSubscription, SubscriptionOptions } from '../../broker/ports.ts';
-import { QUEUE_PREFIX, queueTopic } from '../../broker/queue-topic.ts';
+import { QUEUE_PREFIX, SYSTEM_PREFIX, queueTopic } from '../../broker/queue-topic.ts';
 import type { AccessRights } from '../access.ts';
 import { type Consumers, GIVEN_UP, NO_QUEUE, type WantedConsumer } from './consumers.ts';
 import type { Ending, MqttContext } from './context.ts';
@@ -37,6 +37,7 @@ import {
   type SubscribeReason,
   type UnsubscribeReason,
 } from './reason-codes.ts';
+import type { RetainedFeed } from './retained-feed.ts';
 import type { Session } from './session.ts';
 import { storedSubscription } from './stored-subscriptions.ts';
 import { SubscriptionChanges } from './subscription-changes.ts';
@@ -57,6 +58,8 @@ export interface SubscriptionsParts {
   readonly rights: AccessRights | undefined;
   readonly outbound: Outbound;
   readonly consumers: Consumers;
+  /** Of a durable session: its retained messages come through the log. */
+  readonly feed: RetainedFeed | undefined;
   readonly output: Output;
   readonly recipient: Recipient;
   /** The client asked not to be told reason strings. */
@@ -105,11 +108,13 @@ export class Subscriptions {
     this.#parts = parts;
     const { context, session, end } = parts;
     const { owned } = session;
+    const { feed } = parts;
     if (owned === undefined) return;
     const { sessions } = context.broker;
     this.#changes = new SubscriptionChanges({
       sessions,
       owned,
+      feed,
       end,
       allDone: () => this.#allDone(),
     });
@@ -270,13 +275,18 @@ export class Subscriptions {
     const { topicFilter, filter, shareName: share } = subscription;
     const { qos, noLocal, retainAsPublished, retainHandling } = subscription;
     const options: SubscriptionOptions = { qos, noLocal, retainAsPublished, identifier, share };
-    this.#put(pending, storedSubscription(subscription, identifier, undefined), () => {
+    // Whose retained messages would they be (5.0 section 4.8.2)?
+    const isReplayed =
+      share === undefined && (retainHandling === 0 || (retainHandling === 1 && isNew));
+    const feed = filter.startsWith(SYSTEM_PREFIX) || qos === 0 ? undefined : this.#parts.feed;
+    const stored = storedSubscription(subscription, identifier, undefined);
+    const owed = isReplayed && feed !== undefined ? { replay: feed.begun() } : {};
+    this.#put(pending, { ...stored, ...owed }, () => {
       session.subscriptions.set(topicFilter, { ...options, filter, wish: undefined });
       context.broker.subscribe(session, filter, options);
+      if (qos === 0) this.#parts.feed?.drop(topicFilter);
     });
-    // Whose retained messages would they be (5.0 section 4.8.2)?
-    if (share !== undefined) return;
-    if (retainHandling === 2 || (retainHandling === 1 && !isNew)) return;
+    if (!isReplayed || feed !== undefined) return;
     const replay = (): void => {
       const cursor = context.broker.retained(filter);
       const identifiers = identifier === 0 ? [] : [identifier];
@@ -419,6 +429,7 @@ export class Subscriptions {
     const { context, session, consumers } = this.#parts;
     const subscription = session.subscriptions.get(topicFilter);
     session.subscriptions.delete(topicFilter);
+    this.#parts.feed?.drop(topicFilter);
     // One that was not granted yet is there too.
     if (consumers.close(topicFilter)) return ReasonCode.success;
     if (subscription === undefined) return ReasonCode.noSubscriptionExisted;

@@ -16,12 +16,14 @@ import {
 import type { Ending } from './context.ts';
 import { Fifo } from './fifo.ts';
 import { ownershipEnded } from './ownership-endings.ts';
+import type { RetainedFeed } from './retained-feed.ts';
 import type { ServerDisconnectReason } from './reason-codes.ts';
 import type { Ownership } from './session.ts';
 
 export interface SubscriptionChangesParts {
   readonly sessions: SessionStore;
   readonly owned: Ownership;
+  readonly feed: RetainedFeed | undefined;
   readonly end: (ending: Ending<ServerDisconnectReason>) => void;
   /** Nothing waits any more. */
   readonly allDone: () => void;
@@ -62,6 +64,7 @@ export class SubscriptionChanges {
     for (let next = this.#waiting.peek(); next !== undefined; next = this.#waiting.peek()) {
       const refusal = await sessions
         .change(owned.handle, next.change)
+        .then(() => this.#opened(next.change))
         .then(() => undefined, codeOf);
       if (this.#isClosed) return;
       if (refusal !== undefined && refusal !== 'too-many-subscriptions') {
@@ -72,6 +75,14 @@ export class SubscriptionChanges {
       this.#waiting.shift();
     }
     if (!this.#isClosed) allDone();
+  }
+
+  /** Where the retained messages end that SUBSCRIBEs owe is in the log too, before SUBACK. */
+  async #opened({ subscribe }: SessionChange): Promise<void> {
+    const begun = subscribe.flatMap(({ filter, replay }) =>
+      replay === undefined ? [] : [{ filter, ...replay }],
+    );
+    if (begun.length > 0) await this.#parts.feed?.open(begun);
   }
 
   #end(refusal: SessionRefusal): void {
