@@ -80,6 +80,25 @@ describe('a SUBSCRIBE of many filters', () => {
     expect(log).toEqual(['a/999', 'a/1']);
   });
 
+  test('is put in force fifty filters a turn without rules too', async () => {
+    const turns = new Turns();
+    server = await new MqttServer().start();
+    const client = await server.client();
+    const { broker } = server;
+    const subscribe = broker.subscribe.bind(broker);
+    const put = new Map<number, number>();
+    broker.subscribe = (...parts) => {
+      put.set(turns.number, (put.get(turns.number) ?? 0) + 1);
+      subscribe(...parts);
+    };
+    turns.start();
+    client.send({ cmd: 'subscribe', messageId: 7, subscriptions });
+    const granted = (await client.expect('suback'))['granted'] as number[];
+    turns.stop();
+    expect(granted.filter((code) => code === 0)).toHaveLength(1000);
+    expect(Math.max(...put.values())).toBeLessThanOrEqual(50);
+  });
+
   test('is given up when its connection ends', async () => {
     let judged = 0;
     const may = (): boolean => {
