@@ -1,7 +1,7 @@
 /**
  * The streams to the other nodes, opened from settings: certificates read and looked at, the port
  * open, every peer being connected to. Part of the composition of the shards' thread, which they
- * run in. Loaded where there are peers only: all of gRPC comes with it.
+ * run in. Loaded where there are peers only.
  */
 
 import { randomInt } from 'node:crypto';

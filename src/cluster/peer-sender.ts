@@ -3,10 +3,10 @@
  * opened to receive them, if there is one.
  *
  * Nothing waits for a peer that is away: Raft sends again what counts, and a queue of old entries
- * would only be in the way of new ones. Frames of one callback of the loop leave as one message of
- * gRPC, and one such message is under way at a time: while the connection takes it the next ones
- * gather, so that what waits does so here, where it is bounded, and the bytes of a batch can be
- * written over when it was taken. A newer stream takes the place of an older one, which is ended.
+ * would only be in the way of new ones. Frames of one callback of the loop leave as one batch, and
+ * one batch is under way at a time: while the connection takes it the next ones gather, so that
+ * what waits does so here, where it is bounded, and the bytes of a batch can be written over when
+ * it was taken. A newer stream takes the place of an older one, which is ended.
  */
 
 import type { OutFrame } from './batch.ts';

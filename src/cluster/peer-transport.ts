@@ -3,7 +3,7 @@
  * on two streams for each peer and direction, votes and heartbeats apart from bulk.
  *
  * A node opens the streams that it receives by, and sends on those that its peers opened. What is
- * sent from one callback of the loop leaves behind it, as one message of gRPC for each peer and
+ * sent from one callback of the loop leaves behind it, as one batch for each peer and
  * channel, unless it is much: then it waits for more until the end of the loop's turn. Messages may
  * be lost at any time, and never changed; what comes from a stranger is never heard.
  */
@@ -11,9 +11,9 @@
 import { isBulkMessage } from '#raft';
 import type { Network, NetworkListener, PeerMessage, ServerId } from '#raft';
 import type { Logger } from '../telemetry/logger.ts';
-import { FrameKind, encodeBatch } from './batch.ts';
-import type { Hello } from './hello.ts';
-import { commonVersion, helloBytes, writeHello } from './hello.ts';
+import { FrameKind } from './batch.ts';
+import { helloBatch } from './greeting.ts';
+import { type Hello, commonVersion } from './hello.ts';
 import { messageBytes, writeMessage } from './message-codec.ts';
 import { Peer, type PeerState } from './peer.ts';
 import type { LinkUsers } from './link.ts';
@@ -22,6 +22,7 @@ import { FRAME_BYTES_MAX, SENT_AT_ONCE_BYTES_MAX } from './peer-limits.ts';
 import { PeerServer } from './peer-server.ts';
 import type { PeerStream, StreamListener } from './peer-stream.ts';
 import type { PeerTls } from './peer-tls.ts';
+import { Pulse } from './pulse.ts';
 import type { Received } from './received.ts';
 import { PEER_REFUSALS, RefusalLog } from './refusals.ts';
 import { nodeOf } from './server-id.ts';
@@ -56,6 +57,7 @@ interface Replica {
 export class PeerTransport {
   readonly #options: PeerTransportOptions;
   readonly #refusals: RefusalLog;
+  readonly #pulse = new Pulse();
   readonly #server: PeerServer;
   readonly #peers = new Map<string, Peer>();
   /** By shard. */
@@ -85,6 +87,7 @@ export class PeerTransport {
       node,
       isPeer: (other) => this.#peers.has(other),
       onStream: (stream) => this.#opened(stream),
+      pulse: this.#pulse,
       refusals: this.#refusals,
       log,
     });
@@ -130,6 +133,7 @@ export class PeerTransport {
       if (this.#peers.has(id)) continue;
       const peer = new Peer(place, {
         ...this.#options,
+        pulse: this.#pulse,
         refusals: this.#refusals,
         onReceived: (batch) => this.#received(batch),
         onRoom: () => this.#room(id),
@@ -262,14 +266,6 @@ export class PeerTransport {
 
 function answerTo(hello: Hello, { node, incarnation }: PeerTransportOptions): Buffer {
   const version = commonVersion(hello);
-  const answer: Hello = {
-    ...hello,
-    oldest: version,
-    newest: version,
-    incarnation,
-    from: node,
-    to: hello.from,
-  };
-  const write = writeHello.bind(undefined, answer);
-  return encodeBatch([{ kind: FrameKind.hello, shard: 0, bytes: helloBytes(answer), write }]);
+  const answer = { oldest: version, newest: version, incarnation, from: node, to: hello.from };
+  return helloBatch({ ...hello, ...answer });
 }

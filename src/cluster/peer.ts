@@ -14,6 +14,7 @@ import { BULK_FRAMES_MAX, CONTROL_BYTES_MAX, CONTROL_FRAMES_MAX } from './peer-l
 import { PeerSender, type SenderStats } from './peer-sender.ts';
 import type { OnStream, PeerStream, StreamListener } from './peer-stream.ts';
 import type { PeerTls } from './peer-tls.ts';
+import type { Pulse } from './pulse.ts';
 import { type Received, readReceived } from './received.ts';
 import type { RefusalLog } from './refusals.ts';
 
@@ -23,6 +24,7 @@ export interface PeerOptions {
   readonly incarnation: number;
   readonly tls: PeerTls | undefined;
   readonly backlogBytes: number;
+  readonly pulse: Pulse;
   readonly refusals: RefusalLog;
   readonly log: Logger;
   readonly random: () => number;

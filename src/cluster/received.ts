@@ -3,7 +3,7 @@
  * one of this node, or the stream is at its end.
  */
 
-import type { PeerMessage } from '#raft';
+import { type PeerMessage, isBulkMessage } from '#raft';
 import { FrameKind, type InFrame } from './batch.ts';
 import { malformed, ownBytes } from './frame-bytes.ts';
 import type { Channel } from './hello.ts';
@@ -26,7 +26,10 @@ export interface Between {
 /** Throws a `PeerError`. */
 export function readReceived({ kind, shard, body }: InFrame, between: Between): Received {
   if (kind !== FrameKind.message) throw malformed(`a frame of kind ${kind}`);
-  const message = readMessage(between.channel === 'bulk' ? ownBytes(body) : body);
+  const isBulk = between.channel === 'bulk';
+  const message = readMessage(isBulk ? ownBytes(body) : body);
+  // Its bytes would be views of what is read over.
+  if (!isBulk && isBulkMessage(message)) throw malformed(`${message.kind} on another channel`);
   if (nodeOf(message.from) !== between.peer) {
     throw new PeerError('identity', `it sends in the name of ${message.from}`);
   }

@@ -34,7 +34,7 @@ export const PEER_METRICS: readonly MetricRow[] = [
   {
     name: 'fluxmq_peer_batches_total',
     kind: 'counter',
-    help: 'Messages of gRPC on the streams between nodes; each holds the frames of one turn.',
+    help: 'Batches on the streams between nodes; each holds the frames of one turn.',
     series: each('direction', 'peer-batches', 'sent', 'received'),
   },
   {

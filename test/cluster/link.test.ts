@@ -11,8 +11,8 @@ import { Authority, PeerNode, introduce, until } from '../support/peer-world.ts'
 import type { NodeWish } from '../support/peer-world.ts';
 
 const HELLO: Hello = {
-  oldest: 1,
-  newest: 1,
+  oldest: 2,
+  newest: 2,
   channel: 'link',
   incarnation: 5,
   cluster: 'c',

@@ -1,4 +1,4 @@
-/** Nodes over real gRPC and real TLS on loopback: messages arrive as they were sent, in order. */
+/** Nodes over real sockets and TLS on loopback: messages arrive as they were sent, in order. */
 
 import { once } from 'node:events';
 import { type Socket, createServer } from 'node:net';
@@ -76,7 +76,7 @@ describe('messages', () => {
     for (const node of all) expect(node.stat('peer-batches/sent')).toBe(2);
   });
 
-  it('those of one turn of the loop leave as one message of gRPC', async () => {
+  it('those of one turn of the loop leave as one batch', async () => {
     const [one, other] = await pair();
     for (let round = 0; round < 1_000; round += 1) one.network.send(heartbeat('n1', 'n2', round));
     await until(() => other.heard.length === 1_000);

@@ -307,12 +307,12 @@ const ALLOWED: readonly Probe[] = [
     folder: 'src/cluster',
     code:
       "import { createServer } from 'node:tls';\n" +
+      "import { connect } from 'node:net';\n" +
       "import { readFile } from 'node:fs/promises';\n" +
-      "import { Server } from '@grpc/grpc-js';\n" +
       "import type { Logger } from '../telemetry/logger.ts';\n" +
-      'export const probe = [createServer, readFile, Server] as const;\n' +
+      'export const probe = [createServer, connect, readFile] as const;\n' +
       'export type Probe = Logger;',
-    what: 'TLS, files and gRPC',
+    what: 'TLS, sockets and files',
   },
   {
     folder: 'src/admin',
