@@ -107,6 +107,7 @@ function nodeFigures(watched: Watched | undefined): Figures {
   const { broker, mqtt, access } = watched;
   const { published, fannedOut, refused, unansweredRefused, captured, captureLost } =
     broker.counters;
+  const { held, unrouted } = broker.counters;
   figures.set('broker/published', published);
   figures.set('broker/fanned-out', fannedOut);
   figures.set('broker/share-lost', broker.lostByShares);
@@ -114,6 +115,9 @@ function nodeFigures(watched: Watched | undefined): Figures {
   figures.set('broker/unanswered-lost', unansweredRefused);
   figures.set('broker/captured', captured);
   figures.set('broker/capture-lost', captureLost);
+  figures.set('broker/waiting', broker.waitingPublishes);
+  figures.set('broker/held', held);
+  figures.set('broker/unrouted', unrouted);
   figures.set('broker/subscriptions', broker.subscriptionCount);
   figures.set('broker/durable-sessions', broker.durableSessions);
   figures.set('broker/retained', broker.retainedCount);

@@ -12,6 +12,10 @@ export interface BrokerCounters {
   captureLost: number;
   /** Messages for queues that nobody waits for (QoS 0, wills) and that were not stored. */
   unansweredRefused: number;
+  /** Publishes to ordinary topics that had to wait for routes that are current. */
+  held: number;
+  /** Of these: refused, as the routes did not become so in time, or too much waited. */
+  unrouted: number;
   /** Publishes refused during the call. */
   refused: number;
   /** Of these, by the limit that they met. */
@@ -28,6 +32,8 @@ export function newBrokerCounters(): BrokerCounters {
     captured: 0,
     captureLost: 0,
     unansweredRefused: 0,
+    held: 0,
+    unrouted: 0,
     refused: 0,
     topicTooDeep: 0,
     topicTooLong: 0,

@@ -150,6 +150,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
         freshness,
         publish: (message, publisher, tag) => this.#publish(message, publisher, tag),
         roomAgain: () => this.#tellRoom(),
+        counters: this.counters,
       });
     }
     if (autoQueue === undefined && !queues.isShared) return;
@@ -435,6 +436,11 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
 
   get writable(): boolean {
     return this.#queues.writable && this.#unknown?.hasRoom !== false && !this.isBehind;
+  }
+
+  /** Publishes that wait for routes that are current. */
+  get waitingPublishes(): number {
+    return this.#stale?.size ?? 0;
   }
 
   get isBehind(): boolean {

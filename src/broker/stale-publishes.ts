@@ -18,6 +18,7 @@
  * What waits is copied and bounded in bytes; a crash loses it, and nobody was told otherwise.
  */
 
+import type { BrokerCounters } from './broker-counters.ts';
 import { keptBytes, type Message, ownedMessage } from './message.ts';
 import type { Publisher, PublishOutcome } from './ports.ts';
 import type { QueueFreshness } from './queue-freshness.ts';
@@ -43,6 +44,7 @@ export interface StalePublishesParts {
   ) => PublishOutcome;
   /** `hasRoom` is true again. */
   readonly roomAgain: () => void;
+  readonly counters: Pick<BrokerCounters, 'held' | 'unrouted'>;
 }
 
 interface Held {
@@ -95,7 +97,13 @@ export class StalePublishes {
     // There the name decides (`unknown-queues.ts`), and no session subscribes.
     if (message.topic.startsWith(QUEUE_PREFIX)) return undefined;
     const bytes = keptBytes(message);
-    if (this.#bytes + bytes > STALE_BYTES_MAX) return tag === undefined ? undefined : 'unavailable';
+    const { counters } = this.#parts;
+    if (this.#bytes + bytes > STALE_BYTES_MAX) {
+      if (tag === undefined) return undefined;
+      counters.unrouted++;
+      return 'unavailable';
+    }
+    counters.held++;
     this.#bytes += bytes;
     if (this.#bytes > HIGH_WATER_BYTES) this.#hasRoom = false;
     // The object of a publisher says something else with each publish.
@@ -159,8 +167,12 @@ export class StalePublishes {
 
   #refuse(held: Held): void {
     const { publisher, tag } = held;
-    if (tag === undefined) this.#publish(held);
-    else publisher.waiter?.enqueued(tag, 'unavailable');
+    if (tag === undefined) {
+      this.#publish(held);
+    } else {
+      this.#parts.counters.unrouted++;
+      publisher.waiter?.enqueued(tag, 'unavailable');
+    }
     this.#checkRoom();
   }
 

@@ -6,6 +6,7 @@
  */
 
 import { ACCESS_METRICS } from './access-metrics.ts';
+import { BROKER_METRICS } from './broker-metrics.ts';
 import { ALARM_KINDS, SEPARATOR } from './figures.ts';
 import { LIMIT_METRICS } from './limit-metrics.ts';
 import { type MetricRow, each, of } from './metric-row.ts';
@@ -92,68 +93,7 @@ export const METRICS: readonly MetricRow[] = [
     help: 'Sessions in memory: of connected clients, and what is not in the log of others.',
     series: of('mqtt/sessions'),
   },
-  {
-    name: 'fluxmq_durable_sessions',
-    kind: 'gauge',
-    help: 'Sessions that outlive their connection, of the whole cluster.',
-    series: of('broker/durable-sessions'),
-  },
-  {
-    name: 'fluxmq_subscriptions',
-    kind: 'gauge',
-    help: 'Subscriptions to ordinary topics.',
-    series: of('broker/subscriptions'),
-  },
-  {
-    name: 'fluxmq_retained_messages',
-    kind: 'gauge',
-    help: 'Retained messages.',
-    series: of('broker/retained'),
-  },
-  {
-    name: 'fluxmq_published_total',
-    kind: 'counter',
-    help: 'Messages that came to the broker.',
-    series: of('broker/published'),
-  },
-  {
-    name: 'fluxmq_fanned_out_total',
-    kind: 'counter',
-    help: 'Copies handed to subscribers of ordinary topics.',
-    series: of('broker/fanned-out'),
-  },
-  {
-    name: 'fluxmq_share_lost_total',
-    kind: 'counter',
-    help: 'Messages for a shared subscription that none of its members could take.',
-    series: of('broker/share-lost'),
-  },
-  {
-    name: 'fluxmq_refused_total',
-    kind: 'counter',
-    help: 'Messages that the broker refused before they went to a queue.',
-    series: of('broker/refused'),
-  },
-  {
-    name: 'fluxmq_unanswered_lost_total',
-    kind: 'counter',
-    help: 'Messages for queues that nobody waited for (QoS 0, wills) and that were not stored.',
-    series: of('broker/unanswered-lost'),
-  },
-  {
-    name: 'fluxmq_captured_total',
-    kind: 'counter',
-    help: 'Copies of ordinary publishes that went to the queues that capture their topics.',
-    series: of('broker/captured'),
-  },
-  {
-    name: 'fluxmq_capture_lost_total',
-    kind: 'counter',
-    help:
-      'Of these, those that were not stored and that nobody waited for: `capture: async`, QoS 0, ' +
-      'wills.',
-    series: of('broker/capture-lost'),
-  },
+  ...BROKER_METRICS,
   {
     name: 'fluxmq_shard_up',
     kind: 'gauge',

@@ -166,8 +166,11 @@ describe('a publish while the routes may be stale', () => {
     // What nobody waits for is never refused for it.
     expect(world.live).toEqual(['will']);
     expect(world.publish('3', 3)).toBe('waiting');
+    expect(world.broker.waitingPublishes).toBe(1);
     world.broker.stop();
     expect(world.told.at(-1)).toEqual([3, 'unavailable']);
+    expect(world.broker.waitingPublishes).toBe(0);
+    expect(world.broker.counters).toMatchObject({ held: 4, unrouted: 3 });
   });
 
   test('is bounded: publishers are stopped at the half, and go on below a quarter', () => {
@@ -184,6 +187,7 @@ describe('a publish while the routes may be stale', () => {
     while (outcome === 'waiting') outcome = publish();
     expect(outcome).toBe('unavailable');
     expect((tag - 1) * payload.length).toBeLessThan(STALE_BYTES_MAX);
+    expect(world.broker.counters).toMatchObject({ held: tag - 1, unrouted: 1 });
     // Rather early than never.
     expect(world.publish('will', undefined, { payload })).toBe(0);
     expect(goOns).toBe(0);
