@@ -3,10 +3,11 @@
 import { resolve } from 'node:path';
 
 import type { AccessSettings } from './access/access.ts';
-import type { CalloutFiles } from './access/callout.ts';
+import type { CalloutFiles, CalloutSettings } from './access/callout.ts';
 import type { LoginSettings } from './access/logins.ts';
 import type { TokenKeyFile } from './access/token-keys.ts';
 import type { TokenSettings } from './access/tokens.ts';
+import type { VerdictSettings } from './access/verdicts.ts';
 import type { Config } from './config/config.ts';
 import { httpPost } from './http-post.ts';
 
@@ -24,6 +25,7 @@ export function accessSettings(config: Config): AccessSettings | undefined {
       callout: calloutFiles(access.callout),
     },
     logins: loginSettings(access.callout),
+    verdicts: verdictSettings(access.callout),
     scram: access.scram.enabled ? { iterations: access.scram.iterations } : undefined,
     tokens: tokenSettings(access.jwt),
     anonymous,
@@ -64,27 +66,46 @@ function tokenSettings(jwt: Config['access']['jwt']): TokenSettings | undefined 
 
 /** Undefined: no service is asked. */
 function calloutFiles({
-  login_url: url,
+  login_url: loginUrl,
+  authorize_url: authorizeUrl,
   ca_file: ca,
   bearer_file: bearer,
-}: Config['access']['callout']): CalloutFiles | undefined {
-  if (url === '') return undefined;
+}: Callout): CalloutFiles | undefined {
+  if (loginUrl === '' && authorizeUrl === '') return undefined;
   const file = (path: string): string | undefined => (path === '' ? undefined : resolve(path));
   return { ca: file(ca), bearer: file(bearer) };
 }
 
-function loginSettings(callout: Config['access']['callout']): LoginSettings | undefined {
+type Callout = Config['access']['callout'];
+
+function loginSettings(callout: Callout): LoginSettings | undefined {
   if (callout.login_url === '') return undefined;
   return {
-    loginUrl: new URL(callout.login_url),
+    ...calloutSettings(callout, callout.login_url),
+    allowedMs: callout.allow_ttl,
+    deniedMs: callout.deny_ttl,
+    maxKept: callout.max_remembered,
+  };
+}
+
+function verdictSettings(callout: Callout): VerdictSettings | undefined {
+  if (callout.authorize_url === '') return undefined;
+  return {
+    ...calloutSettings(callout, callout.authorize_url),
+    allowedMs: callout.authorize_allow_ttl,
+    deniedMs: callout.authorize_deny_ttl,
+    maxKept: callout.authorize_max_remembered,
+  };
+}
+
+function calloutSettings(callout: Callout, url: string): CalloutSettings {
+  return {
+    url: new URL(url),
     timeoutMs: callout.timeout,
     post: httpPost,
     maxAtATime: callout.max_requests,
     maxWaiting: callout.max_waiting,
     failures: callout.max_failures,
     pauseMs: callout.pause,
-    allowedMs: callout.allow_ttl,
-    deniedMs: callout.deny_ttl,
-    maxKept: callout.max_remembered,
   };
 }

@@ -136,12 +136,14 @@ function addAccess(figures: Map<string, number>, access: Access): void {
   for (const why of TOKEN_REFUSALS) {
     figures.set(`access-token-refused/${why}`, refusedTokens?.[why] ?? 0);
   }
-  const { logins } = access;
-  for (const outcome of CALLOUT_OUTCOMES) {
-    figures.set(`access-callout/${outcome}`, logins?.callout.counters[outcome] ?? 0);
+  const { logins, verdicts } = access;
+  for (const [name, asked] of [['callout', logins] as const, ['authorize', verdicts] as const]) {
+    for (const outcome of CALLOUT_OUTCOMES) {
+      figures.set(`access-${name}/${outcome}`, asked?.callout.counters[outcome] ?? 0);
+    }
+    figures.set(`access-${name}/remembered`, asked?.remembered ?? 0);
+    figures.set(`access/${name}-waiting`, asked?.callout.waiting ?? 0);
   }
-  figures.set('access-callout/remembered', logins?.remembered ?? 0);
-  figures.set('access/callout-waiting', logins?.callout.waiting ?? 0);
   figures.set('access/withheld', counters.withheld);
   figures.set('access/waiting', waiting);
 }

@@ -19,6 +19,7 @@ import { prepareQuery } from './saslprep.ts';
 import type { ScramStep } from './scram-exchange.ts';
 import { SCRAM_METHOD, ScramLogins, type ScramSettings } from './scram-logins.ts';
 import { type TokenRefusal, type TokenSettings, Tokens, isToken } from './tokens.ts';
+import { type VerdictSettings, Verdicts } from './verdicts.ts';
 
 export interface AccessSettings extends PasswordCheckLimits {
   readonly files: PolicyFiles;
@@ -32,6 +33,8 @@ export interface AccessSettings extends PasswordCheckLimits {
   readonly scram?: ScramSettings | undefined;
   /** Undefined: no service is asked; else `files` names its secrets. */
   readonly logins?: LoginSettings | undefined;
+  /** Undefined: rules alone decide; else as `logins`. */
+  readonly verdicts?: VerdictSettings | undefined;
   /** Milliseconds of a clock that never goes back. */
   readonly now?: () => number;
   /** Milliseconds of the wall clock, by which tokens end. */
@@ -68,6 +71,9 @@ const PUBLISHERS_KEPT_MAX = 1000;
 const GRANTED_KEPT_MAX = 10_000;
 
 export class Access implements RightsSource {
+  /** Undefined: rules alone decide. */
+  readonly verdicts: Verdicts | undefined;
+  readonly now: () => number;
   readonly #settings: AccessSettings;
   readonly #log: Logger;
   readonly #checks: PasswordChecks;
@@ -90,7 +96,9 @@ export class Access implements RightsSource {
     this.#checks = new PasswordChecks(settings);
     this.#tokens = settings.tokens && new Tokens(settings.tokens, settings);
     const { now = () => performance.now() } = settings;
+    this.now = now;
     this.#logins = settings.logins && new Logins(settings.logins, now);
+    this.verdicts = settings.verdicts && new Verdicts(settings.verdicts, now);
     this.#scram = settings.scram && new ScramLogins(settings.scram);
     this.#denials = new Denials(log, now);
     this.#tellDecoys();
@@ -155,6 +163,7 @@ export class Access implements RightsSource {
     this.#version++;
     this.#publishers.clear();
     this.#logins?.forget();
+    this.verdicts?.forget();
     const { users, rules } = policy;
     this.#log.info({ users: users.size, rules: rules.length }, 'users and rules were read again');
     this.#tellDecoys();
@@ -301,22 +310,27 @@ export class Access implements RightsSource {
     this.#denials.denied({ action, topic, user, clientId });
   }
 
-  /** Whether whoever published it may do so now: a retained message (S6). */
+  /**
+   * Whether whoever published it may do so now: a retained message (S6). What a service allowed
+   * then stays, unless a rule denies it.
+   */
   mayPublish(origin: Identity, topic: string): boolean {
-    const allowed = this.#isKnown(origin) && this.#decides(origin, 'publish', topic) === true;
+    const isOpen = this.verdicts !== undefined;
+    const allowed = this.#isKnown(origin) && (this.#decides(origin, 'publish', topic) ?? isOpen);
     if (!allowed) this.counters.withheld++;
     return allowed;
   }
 
   /**
    * Whether what CONNECT allowed, here or on another node, is not allowed now. What a token or the
-   * callout granted is known for a time on the node of its client: where it is not known, only a
-   * rule that denies takes it back.
+   * callout granted is known for a time on the node of its client: where it is not known, and where
+   * a service decides about topics, only a rule that denies takes it back.
    */
   isTakenBack(origin: Identity, topic: string): boolean {
     const { user } = origin;
     const isOfFile = user === undefined || this.#policy.users.has(user);
-    const isOpen = !isOfFile && this.#hasOtherSources && !this.#granted.has(identityKey(origin));
+    const isUnknown = !isOfFile && this.#hasOtherSources && !this.#granted.has(identityKey(origin));
+    const isOpen = isUnknown || this.verdicts !== undefined;
     const allowed = this.#isKnown(origin) && (this.#decides(origin, 'publish', topic) ?? isOpen);
     if (!allowed) this.counters.withheld++;
     return !allowed;

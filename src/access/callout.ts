@@ -13,7 +13,7 @@ import { type AccessFile, AccessFileError, readText } from './lines.ts';
 import { groupsProblem } from './users.ts';
 
 export interface CalloutSettings extends GateLimits, CircuitLimits {
-  readonly loginUrl: URL;
+  readonly url: URL;
   /** Of one question, from its sending to the end of the answer. */
   readonly timeoutMs: number;
   readonly post: Post;
@@ -124,7 +124,7 @@ export class Callout {
       if (isGone()) return 'failed';
       // Behind the wait: who waited for a service that failed meanwhile is told at once.
       if (!this.#circuit.enter()) return this.#failed('open');
-      const { loginUrl: url, timeoutMs, post } = this.#settings;
+      const { url, timeoutMs, post } = this.#settings;
       const maxBytes = ANSWER_BYTES_MAX;
       const posted = await post(JSON.stringify(body), { url, timeoutMs, secrets, maxBytes });
       const answer = typeof posted === 'string' ? posted : parseAnswer(posted.text);

@@ -22,6 +22,10 @@ export function checkAccess(
     if (access.users_file !== '') tell('conflict', 'access.users_file', text('users'));
     if (asked) tell('conflict', 'access.callout.login_url', text('users of a service'));
     if (tokens) tell('conflict', 'access.jwt', text('tokens'));
+    if (access.callout.authorize_url !== '') {
+      const words = 'it is asked about what no rule decides: name rules_file too';
+      tell('conflict', 'access.callout.authorize_url', words);
+    }
     return;
   }
   const { tls, wss } = server.mqtt;

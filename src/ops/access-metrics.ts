@@ -56,6 +56,31 @@ export const ACCESS_METRICS: readonly MetricRow[] = [
     series: of('access/callout-waiting'),
   },
   {
+    name: 'fluxmq_access_authorize_total',
+    kind: 'counter',
+    help:
+      'Questions to access.callout.authorize_url, by what became of them, as of ' +
+      'fluxmq_access_callout_total.',
+    series: each(
+      'outcome',
+      'access-authorize',
+      'allow',
+      'deny',
+      'ignore',
+      'error',
+      'timeout',
+      'busy',
+      'open',
+      'remembered',
+    ),
+  },
+  {
+    name: 'fluxmq_access_authorize_waiting',
+    kind: 'gauge',
+    help: 'Questions to access.callout.authorize_url that wait for their turn.',
+    series: of('access/authorize-waiting'),
+  },
+  {
     name: 'fluxmq_access_denied_total',
     kind: 'counter',
     help: 'What clients asked for and no rule allows.',

@@ -5,6 +5,13 @@
 
 export type Action = 'publish' | 'subscribe' | 'consume' | 'declare';
 
+/** What a service may be asked about. */
+export interface Asked {
+  readonly action: Exclude<Action, 'declare'>;
+  /** As of `may`. */
+  readonly topic: string;
+}
+
 /** Who a client says it is. */
 export interface Claim {
   readonly user: string | undefined;
@@ -30,8 +37,20 @@ export interface AccessRights {
    * `declare` it is `$queue/<name>`.
    */
   may(action: Action, topic: string): boolean;
-  /** The same, without a word. */
+  /** Whether what was allowed may stay: without a word. */
   allows(action: Action, topic: string): boolean;
+  /**
+   * A service decides what no rule does. Then, before `may` is asked about a packet: `forget`, then
+   * `knows` for each thing that it is about, and `ask` about what is not known.
+   */
+  readonly asks: boolean;
+  forget(): void;
+  /** `may` needs no answer to it; of `consume` as of `may`. */
+  knows(action: Asked['action'], topic: string): boolean;
+  /** Resolves when all are answered, or one is not. Never rejects. */
+  ask(questions: readonly Asked[], isGone: () => boolean): Promise<void>;
+  /** The last `may` denied what nobody answered: to try again may help. */
+  readonly isUnanswered: boolean;
 }
 
 export type Admission =

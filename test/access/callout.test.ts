@@ -64,7 +64,7 @@ afterAll(async () => {
 async function make(settings: Partial<LoginSettings> = {}, ca?: string): Promise<Access> {
   const { port } = service.address() as AddressInfo;
   const logins: LoginSettings = {
-    loginUrl: new URL(`http://127.0.0.1:${port}/login`),
+    url: new URL(`http://127.0.0.1:${port}/login`),
     timeoutMs: 20_000,
     post: httpPost,
     maxAtATime: 2,
@@ -163,7 +163,7 @@ describe('the service', () => {
   });
 
   test('that is not there lets nobody in', async () => {
-    const access = await make({ loginUrl: new URL('http://127.0.0.1:1/') });
+    const access = await make({ url: new URL('http://127.0.0.1:1/') });
     expect(await admitted(access)).toBe('busy');
     expect(outcomes(access)).toEqual({ error: 1 });
   });
@@ -296,10 +296,10 @@ test('is known by the authority of ca_file, and by no other', async () => {
       secure.listen(0, '127.0.0.1', done);
     });
     const { port } = secure.address() as AddressInfo;
-    const loginUrl = new URL(`https://localhost:${port}/`);
-    const known = await make({ loginUrl }, tls.ca);
+    const url = new URL(`https://localhost:${port}/`);
+    const known = await make({ url }, tls.ca);
     expect(await admitted(known)).toBe('in');
-    expect(await admitted(await make({ loginUrl }))).toBe('busy');
+    expect(await admitted(await make({ url }))).toBe('busy');
     secure.closeAllConnections();
     secure.close();
   } finally {

@@ -212,6 +212,12 @@ describe('access', () => {
     expect(at('https://u:p@id.example.com/')).toContain('has a user in it');
     const alone = 'access: { callout: { login_url: "https://id.example.com" } }\n';
     expect(refusal(alone)).toContain('users of a service without rules may do nothing');
+    const asks = 'callout: { authorize_url: "https://id.example.com" }';
+    expect(refusal(`access: { ${asks} }\n`)).toContain('about what no rule decides');
+    const users = `access: { rules_file: r, users_file: u, ${asks} }\n`;
+    expect(refusal(users)).toBe('accepted');
+    // It does not say who comes in.
+    expect(refusal(`access: { rules_file: r, ${asks} }\n`)).toContain('nobody could come in');
   });
 
   it('SCRAM needs a users file, and as many iterations as RFC 7677 asks for', () => {

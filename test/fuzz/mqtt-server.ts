@@ -27,6 +27,7 @@ import { bytes, sampleConnects, samplePackets } from '../support/mqtt-bytes.ts';
 import { type ServerPacket, TestClock } from '../support/mqtt-server.ts';
 import { METHOD } from '../support/scram-client.ts';
 import { mutate } from './mqtt-decoder.ts';
+import { ASKS_NOBODY } from '../support/rights.ts';
 
 type Random = (below: number) => number;
 
@@ -64,6 +65,7 @@ const ACCESS: AccessControl = {
       user: undefined,
       isRevoked: false,
       hasEnded: false,
+      ...ASKS_NOBODY,
       may: () => true,
       allows: () => true,
     },

@@ -60,10 +60,10 @@ export function judged(packet: ConnectPacket, parts: JudgeParts): Verdict | Prom
   const { username: user, password } = packet;
   const { clientId } = grant;
   const claim = { user, password, certificate: transport.identity, clientId, isGone };
-  const verdictOf = (admission: Admission): Verdict =>
+  const verdictOf = (admission: Admission): Verdict | Promise<Verdict> =>
     'refused' in admission
       ? ADMISSION_REFUSALS[admission.refused]
-      : granted(packet, { grant, rights: admission.rights });
+      : granted(packet, { grant, rights: admission.rights }, isGone);
   const found = access.admit(claim);
   return found instanceof Promise ? found.then(verdictOf) : verdictOf(found);
 }
@@ -72,7 +72,7 @@ export function judged(packet: ConnectPacket, parts: JudgeParts): Verdict | Prom
 function judgedByMethod(
   packet: ConnectPacket,
   { grant, method }: { readonly grant: Grant; readonly method: string },
-  { context, transport, output, listen }: JudgeParts,
+  { context, transport, output, listen, isGone }: JudgeParts,
 ): Verdict | Promise<Verdict> {
   const { username: user, properties } = packet;
   const claim = { user, certificate: transport.identity, clientId: grant.clientId };
@@ -80,19 +80,34 @@ function judgedByMethod(
   if (exchange === undefined) return ADMISSION_REFUSALS.method;
   const recipient = { version: packet.version, maximumPacketSize: grant.maximumPacketSize };
   const data = properties?.authenticationData;
-  const verdictOf = (end: Proved | ConnectRefusal): Verdict => {
+  const verdictOf = (end: Proved | ConnectRefusal): Verdict | Promise<Verdict> => {
     if ('reasonCode' in end) return end;
-    return granted(packet, { grant, rights: end.rights, authentication: end.properties });
+    const { rights, properties: authentication } = end;
+    return granted(packet, { grant, rights, authentication }, isGone);
   };
   const found = authenticated({ method, data, exchange, recipient, output, listen });
   return found instanceof Promise ? found.then(verdictOf) : verdictOf(found);
 }
 
-function granted({ will }: ConnectPacket, verdict: Granted): Verdict {
-  if (will !== undefined && verdict.rights?.may('publish', will.topic) === false) {
-    return WILL_NOT_ALLOWED;
-  }
-  return verdict;
+/** A service may have to be asked about the will. */
+function granted(
+  { will }: ConnectPacket,
+  verdict: Granted,
+  isGone: () => boolean,
+): Verdict | Promise<Verdict> {
+  const { rights } = verdict;
+  if (will === undefined || rights === undefined) return verdict;
+  const { topic } = will;
+  rights.forget();
+  const judgedWill = (): Verdict => {
+    if (rights.may('publish', topic)) return verdict;
+    return rights.isUnanswered ? ADMISSION_REFUSALS.busy : WILL_NOT_ALLOWED;
+  };
+  if (!rights.asks || rights.knows('publish', topic)) return judgedWill();
+  return rights.ask([{ action: 'publish', topic }], isGone).then(() => {
+    // There may be other users by now.
+    return rights.isRevoked ? ADMISSION_REFUSALS['bad-credentials'] : judgedWill();
+  });
 }
 
 /** The session that a client asks for, where it may have that one. `will`: of the packet. */

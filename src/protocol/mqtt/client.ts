@@ -4,6 +4,7 @@ import type { Message } from '../../broker/message.ts';
 import type { CancelReason, Will } from '../../broker/ports.ts';
 import type { AccessRights } from '../access.ts';
 import { Reauthentication } from './authentication.ts';
+import { type Authorization, type Authorized, authorizationOf } from './authorization.ts';
 import { ClaimedDeliveries } from './claimed-deliveries.ts';
 import { Consumers } from './consumers.ts';
 import type { Ending, MqttContext } from './context.ts';
@@ -11,7 +12,13 @@ import { Outbound } from './deliver.ts';
 import type { Recipient } from './encode.ts';
 import type { Grant } from './handshake.ts';
 import type { Output } from './output.ts';
-import type { ConnectPacket } from './packet.ts';
+import type {
+  ConnectPacket,
+  PubackPacket,
+  PubcompPacket,
+  PubrecPacket,
+  PubrelPacket,
+} from './packet.ts';
 import { PublishFlow } from './publish.ts';
 import { ownershipEnded } from './ownership-endings.ts';
 import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
@@ -32,6 +39,8 @@ export interface Client {
   readonly grant: Grant;
   readonly recipient: Recipient;
   readonly flow: PublishFlow;
+  /** Undefined: rules alone decide what it may do. */
+  readonly authorization: Authorization | undefined;
   /** Undefined: CONNECT named no method of authentication. */
   readonly reauthentication: Reauthentication | undefined;
   readonly will: Will | undefined;
@@ -48,10 +57,12 @@ export interface ClientParts {
   readonly end: (ending: ServerEnding) => void;
   /** A change of the subscriptions is in the log. */
   readonly changed: () => void;
+  /** What a service was asked about may be taken now. */
+  readonly take: (packet: Authorized) => void;
 }
 
 export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientParts): Client {
-  const { context, session, rights, output, will, end, changed } = parts;
+  const { context, session, rights, output, will, end, changed, take } = parts;
   const { broker, options } = context;
   const { maxInflight, aliasMaximum, maximumPacketSize, terse } = grant;
   const recipient: Recipient = { version: packet.version, maximumPacketSize };
@@ -97,6 +108,7 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
     grant,
     recipient,
     flow,
+    authorization: authorizationOf(rights, { broker, topicOf: flow.topicOf, take }),
     outbound,
     consumers,
     deliveries,
@@ -104,6 +116,23 @@ export function makeClient(packet: ConnectPacket, grant: Grant, parts: ClientPar
     reauthentication: reauthenticationOf(packet, parts, recipient),
     will: will && { origin: session.origin, message: will },
   };
+}
+
+/** What a client says of a delivery or of a publish that is under way. Undefined: all is well. */
+export function acknowledged(
+  packet: PubackPacket | PubrecPacket | PubrelPacket | PubcompPacket,
+  { outbound, flow }: Client,
+): ServerEnding | undefined {
+  switch (packet.kind) {
+    case 'puback':
+      return outbound.acknowledged(packet.packetId, packet.reasonCode);
+    case 'pubrec':
+      return outbound.receivedByClient(packet.packetId, packet.reasonCode);
+    case 'pubrel':
+      return flow.release(packet.packetId);
+    case 'pubcomp':
+      return outbound.completed(packet.packetId);
+  }
 }
 
 /** Undefined: the session has no queue. */

@@ -9,11 +9,7 @@
  * `#leave` runs once, whatever ends the connection, and is the only place that gives the session
  * back; an event of the transport that comes later finds the state closed (P10). While closing,
  * what the client still sends is thrown away, so that the last packet reaches it and is not lost in
- * a reset.
- *
- * Reading stops while CONNECT is answered, while the log takes a subscription, while the shard is
- * behind, while too many publishes wait for an answer, while the client does not take what is sent
- * to it, while it is too fast, and when the share of the turn is used up.
+ * a reset. Reading stops for many reasons (`stops.ts`), and while the client is too fast.
  *
  * MQTT 5.0 sections 3.1, 3.14, 4.8, 4.13.
  */
@@ -22,7 +18,8 @@ import type { Transport, TransportEvents } from '../transport.ts';
 import { connectedFields, lostRight } from './admission.ts';
 import { arrive, type Arrived, type ConnectAnswer } from './arrival.ts';
 import { reauthenticated } from './authentication.ts';
-import { type Client, makeClient, type ServerEnding } from './client.ts';
+import type { Authorized } from './authorization.ts';
+import { acknowledged, type Client, makeClient, type ServerEnding } from './client.ts';
 import type { MqttContext } from './context.ts';
 import { PacketDecoder } from './decode.ts';
 import { type Departure, goodbye, logDeparture } from './departure.ts';
@@ -41,6 +38,7 @@ import type { ProtocolError } from './protocol-error.ts';
 import { ReasonCode } from './reason-codes.ts';
 import type { SessionOwner } from './sessions.ts';
 import { outOfTime } from './time-limits.ts';
+import { Stops } from './stops.ts';
 import { BYTES_OF_WORK, FILTER_WORK, type TurnMember } from './turn.ts';
 
 /** From the last word of the server to the end of the transport, at most. */
@@ -66,14 +64,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #work = 0;
   #workTurn = -1;
   /** Why nothing is read now. */
-  readonly #stopped = {
-    entry: false,
-    share: false,
-    shard: false,
-    answers: false,
-    output: false,
-    change: false,
-  };
+  readonly #stopped = new Stops();
   #pace: Pace | undefined;
   #strangerBytes = 0;
   #lastReadMs: number;
@@ -142,8 +133,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   }
 
   get #isStopped(): boolean {
-    const { entry, share, shard, answers, output, change } = this.#stopped;
-    return entry || share || shard || answers || output || change || this.#pace?.held === true;
+    return this.#stopped.any || this.#pace?.held === true;
   }
 
   #go(): void {
@@ -166,29 +156,16 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
 
   #dispatch(packet: ClientPacket, client: Client): void {
     switch (packet.kind) {
-      case 'publish': {
-        if (this.#pace?.published() === false) return;
-        const result = client.flow.publish(packet);
-        if (typeof result === 'object') this.end(result);
-        else this.#afterPublish(client, result);
-        return;
-      }
-      case 'puback':
-        this.#endIf(client.outbound.acknowledged(packet.packetId, packet.reasonCode));
-        return;
-      case 'pubrec':
-        this.#endIf(client.outbound.receivedByClient(packet.packetId, packet.reasonCode));
-        return;
-      case 'pubrel':
-        this.#endIf(client.flow.release(packet.packetId));
-        return;
-      case 'pubcomp':
-        this.#endIf(client.outbound.completed(packet.packetId));
-        return;
+      case 'publish':
       case 'subscribe':
-        this.#work -= packet.subscriptions.length * FILTER_WORK;
-        client.subscriptions.subscribe(packet);
-        this.#stopped.change = client.subscriptions.isChanging;
+        if (packet.kind === 'publish' && this.#pace?.published() === false) return;
+        this.#authorize(packet, client);
+        return;
+      case 'puback':
+      case 'pubrec':
+      case 'pubrel':
+      case 'pubcomp':
+        this.#endIf(acknowledged(packet, client));
         return;
       case 'unsubscribe':
         client.subscriptions.unsubscribe(packet);
@@ -207,6 +184,24 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       case 'connect':
         this.end({ reasonCode: ReasonCode.protocolError, text: 'a second CONNECT' });
     }
+  }
+
+  /** Taken at once, or when a service has answered. */
+  #authorize(packet: Authorized, client: Client): void {
+    this.#stopped.verdict = client.authorization?.holds(packet) === true;
+    if (!this.#stopped.verdict) this.#take(packet, client);
+  }
+
+  #take(packet: Authorized, client: Client): void {
+    if (packet.kind === 'publish') {
+      const result = client.flow.publish(packet);
+      if (typeof result === 'object') this.end(result);
+      else this.#afterPublish(client, result);
+      return;
+    }
+    this.#work -= packet.subscriptions.length * FILTER_WORK;
+    client.subscriptions.subscribe(packet);
+    this.#stopped.change = client.subscriptions.isChanging;
   }
 
   #afterPublish(client: Client, forQueue: boolean): void {
@@ -276,15 +271,18 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
       will,
       end: (ending) => this.end(ending),
       changed: () => this.#changed(),
+      take: (packet) => {
+        this.#stopped.verdict = false;
+        this.#take(packet, client);
+        this.#go();
+      },
     });
     this.#client = client;
     this.#transport.admitted();
     this.#decoder.admitted();
     this.#enter('connected');
-    this.#pace = paceOf(this.#context, {
-      end: (ending) => this.end(ending),
-      go: () => this.#go(),
-    });
+    const end = (ending: ServerEnding): void => this.end(ending);
+    this.#pace = paceOf(this.#context, { end, go: () => this.#go() });
     counters.connected++;
     const connack = {
       sessionPresent: present,
@@ -430,6 +428,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     const { sessions, log } = this.#context;
     logDeparture(log, how, { remote: this.#transport.remote, client });
     if (client === undefined) return;
+    client.authorization?.close();
     client.flow.close();
     client.subscriptions.close();
     client.consumers.closeAll(how.returned ? 'returned' : 'lost');
@@ -489,11 +488,11 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     if (client === undefined) return;
     // The end of a drain that came without an event (the socket took the rest at once).
     this.#maybeGo(client);
-    const { share, shard, answers, output, change } = this.#stopped;
+    const { ours, output } = this.#stopped;
     const progress = this.#transport.written !== this.#writtenAtSweep;
     this.#writtenAtSweep = this.#transport.written;
     // Who is not read cannot give a sign of life; who does not read is given none.
-    const held = share || shard || answers || change || this.#pace?.held === true;
+    const held = ours || this.#pace?.held === true;
     if (held || (output && progress)) this.#lastReadMs = now;
     this.#endIf(outOfTime(client, { now, lastReadMs: this.#lastReadMs }));
   }

@@ -185,12 +185,12 @@ export class PublishFlow implements PublishWaiter, SettleWaiter {
     const { topic, properties } = message;
     const publisher = this.#publisher;
     if (topic === this.#plainTopic) {
-      if (rights?.may('publish', topic) === false) return 'not-authorized';
+      if (rights?.may('publish', topic) === false) return denied(rights);
       return broker.publish(message, publisher, tag === UNANSWERED ? undefined : tag);
     }
     const settlement = settlementOf(topic, properties?.userProperties, broker);
     if (settlement === undefined) {
-      if (rights?.may('publish', topic) === false) return 'not-authorized';
+      if (rights?.may('publish', topic) === false) return denied(rights);
       if (topic.length <= PLAIN_TOPIC_MAX) {
         this.#plainTopic = topic;
         this.#plainIsForQueues = topic.startsWith(QUEUE_PREFIX);
@@ -198,7 +198,7 @@ export class PublishFlow implements PublishWaiter, SettleWaiter {
       return broker.publish(message, publisher, tag === UNANSWERED ? undefined : tag);
     }
     // Whoever may consume a queue settles what comes of it.
-    if (rights?.may('consume', queueTopic(settledQueue(topic))) === false) return 'not-authorized';
+    if (rights?.may('consume', queueTopic(settledQueue(topic))) === false) return denied(rights);
     // Settling twice is settling once.
     publisher.key = undefined;
     if (settlement === 'settle-no-queue') {
@@ -361,6 +361,12 @@ export class PublishFlow implements PublishWaiter, SettleWaiter {
     return packet.topic;
   }
 
+  /** The topic that it is for, as long as it is not taken; undefined: it cannot be. */
+  readonly topicOf = ({ topic, properties }: PublishPacket): string | undefined => {
+    const alias = properties?.topicAlias;
+    return topic === '' && alias !== undefined ? this.#aliases.get(alias) : topic;
+  };
+
   #receive(packetId: number, sequence: number): Received {
     const received: Received = { keyed: false, proof: undefined, repeats: [] };
     this.#parts.session.received.set(packetId, received);
@@ -477,4 +483,8 @@ function isProof(outcome: Proof | Refusal): outcome is Proof {
 
 function notLeader(words: string, leader: string): string {
   return leader === '' ? `${words}; no node leads it now` : `${words}; ${leader} leads it`;
+}
+
+function denied({ isUnanswered }: AccessRights): Refusal {
+  return isUnanswered ? 'authorization-unavailable' : 'not-authorized';
 }

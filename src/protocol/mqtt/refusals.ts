@@ -26,7 +26,7 @@ export const SETTLE_REFUSALS = [
 export type SettleRefusal = (typeof SETTLE_REFUSALS)[number];
 
 /** What is refused here, before the broker sees it. */
-export const FORMAT_REFUSALS = ['payload-format'] as const;
+export const FORMAT_REFUSALS = ['payload-format', 'authorization-unavailable'] as const;
 
 export type Refusal = PublishRefusal | SettleRefusal | (typeof FORMAT_REFUSALS)[number];
 
@@ -63,6 +63,10 @@ export const REFUSALS = {
     'there is no such queue, and there are too many to make it',
   ],
   'not-authorized': [ReasonCode.notAuthorized, 'no rule allows it'],
+  'authorization-unavailable': [
+    ReasonCode.implementationSpecificError,
+    'the service that decides about it does not answer; try again',
+  ],
   'payload-format': [
     ReasonCode.payloadFormatInvalid,
     'the payload format indicator says UTF-8, and the payload is not',

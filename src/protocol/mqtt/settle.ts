@@ -43,6 +43,19 @@ export function settlementOf(
   properties: UserProperties | undefined,
   broker: Broker,
 ): SettleRequest | SettleRefusal | undefined {
+  const named = settlementIn(topic);
+  if (named === undefined) return undefined;
+  const queue = broker.queue(named.queueName);
+  if (queue === undefined) return 'settle-no-queue';
+  return requestOf(queue, named.outcome, properties);
+}
+
+/** A publish to this topic settles, or is refused. */
+export function isSettlement(topic: string): boolean {
+  return settlementIn(topic) !== undefined;
+}
+
+function settlementIn(topic: string): { queueName: string; outcome: AskedOutcome } | undefined {
   // All that an ordinary topic pays.
   if (topic.charCodeAt(0) !== DOLLAR || !topic.startsWith(QUEUE_PREFIX)) return undefined;
   const verb = topic.lastIndexOf('/$');
@@ -51,9 +64,7 @@ export function settlementOf(
   if (outcome === undefined) return undefined;
   const parsed = parseQueueTopic(topic);
   if (parsed?.rest !== topic.slice(verb + 1)) return undefined;
-  const queue = broker.queue(parsed.name);
-  if (queue === undefined) return 'settle-no-queue';
-  return requestOf(queue, outcome, properties);
+  return { queueName: parsed.name, outcome };
 }
 
 /** The name of the queue in the topic of a settlement. */

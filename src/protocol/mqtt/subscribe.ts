@@ -261,7 +261,7 @@ export class Subscriptions {
     const count = session.subscriptions.size + consumers.unanswered + pending.stored.length;
     if (isNew && count >= context.options.maxSubscriptions) return TOO_MANY;
     if (!ofQueue) {
-      if (rights?.may('subscribe', filter) === false) return NOT_ALLOWED;
+      if (rights?.may('subscribe', filter) === false) return denied(rights);
       this.#subscribeTopic(pending, request, isNew);
       return request.subscription.qos;
     }
@@ -323,7 +323,7 @@ export class Subscriptions {
     const wish = 'text' in wishes ? wishes : queueWish(subscription, wishes);
     if ('text' in wish) return wish;
     const queueRight = queueTopic(wish.queueName);
-    if (rights?.may('consume', queueRight) === false) return NOT_ALLOWED;
+    if (rights?.may('consume', queueRight) === false) return denied(rights);
     if (subscription.qos === 0) return QOS_0;
     const queue = this.#queue(wish);
     if (queue === undefined) return NO_QUEUE;
@@ -442,6 +442,10 @@ const NOT_ALLOWED: SubscribeRefusal = {
   reasonCode: ReasonCode.notAuthorized,
   text: 'no rule allows it',
 };
+const NOT_ANSWERED: SubscribeRefusal = {
+  reasonCode: ReasonCode.implementationSpecificError,
+  text: 'the service that decides about it does not answer; try again',
+};
 const TOO_DEEP: SubscribeRefusal = {
   reasonCode: ReasonCode.topicFilterInvalid,
   text: 'the filter has too many levels',
@@ -466,3 +470,7 @@ const QOS_0: SubscribeRefusal = {
   reasonCode: ReasonCode.implementationSpecificError,
   text: 'a queue is consumed at QoS 1: its messages are settled',
 };
+
+function denied({ isUnanswered }: AccessRights): SubscribeRefusal {
+  return isUnanswered ? NOT_ANSWERED : NOT_ALLOWED;
+}

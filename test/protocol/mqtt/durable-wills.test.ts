@@ -10,6 +10,7 @@ import {
   textOf,
   until,
 } from '../../support/mqtt-server.ts';
+import { ASKS_NOBODY } from '../../support/rights.ts';
 
 let server: MqttServer;
 afterEach(() => server.stop());
@@ -84,6 +85,7 @@ test('of a session that has to begin anew is that of the new one alone', async (
     user: 'ann',
     isRevoked: false,
     hasEnded: false,
+    ...ASKS_NOBODY,
     may: (action, topic) => isAllowed || action !== 'subscribe' || topic === 'w',
     allows: (action, topic) => isAllowed || action !== 'subscribe' || topic === 'w',
   };

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 
 import type { AccessRights } from '../../../src/protocol/access.ts';
 import { MqttServer } from '../../support/mqtt-server.ts';
+import { ASKS_NOBODY } from '../../support/rights.ts';
 
 let server: MqttServer;
 
@@ -53,7 +54,14 @@ describe('a SUBSCRIBE of many filters', () => {
       if (topic === 'a/999') log.push(topic);
       return topic !== 'a/998';
     };
-    const rights = { user: 'u', isRevoked: false, hasEnded: false, may, allows: () => true };
+    const rights = {
+      user: 'u',
+      isRevoked: false,
+      hasEnded: false,
+      ...ASKS_NOBODY,
+      may,
+      allows: () => true,
+    };
     await startWith(rights);
     const client = await server.client();
     turns.start();
@@ -78,7 +86,14 @@ describe('a SUBSCRIBE of many filters', () => {
       if (++judged === 60) void server.listener.stop();
       return true;
     };
-    const rights = { user: 'u', isRevoked: false, hasEnded: false, may, allows: () => true };
+    const rights = {
+      user: 'u',
+      isRevoked: false,
+      hasEnded: false,
+      ...ASKS_NOBODY,
+      may,
+      allows: () => true,
+    };
     await startWith(rights);
     const client = await server.client();
     client.send({ cmd: 'subscribe', messageId: 7, subscriptions });
