@@ -37,6 +37,8 @@ class QueueSelection implements RetainedSelection {
   #at = 0;
   /** There are more above the last of `#found`. */
   #isCut = true;
+  /** So many are known below it that those from here on are for another walk. */
+  #limit = 0;
 
   constructor(queue: RetainedQueue, shown: Retained, { filter, from, to }: SelectionRange) {
     this.#queue = queue;
@@ -105,12 +107,17 @@ class QueueSelection implements RetainedSelection {
     this.#found = [];
     this.#at = 0;
     this.#isCut = false;
+    this.#limit = this.#to;
     this.#restored = this.#queue.restored;
     this.#cursor = this.#shown.cursor(this.#filter);
   }
 
   #add(offset: number | undefined): void {
     if (offset === undefined || offset < this.#from || offset >= this.#to) return;
+    if (offset >= this.#limit) {
+      this.#isCut = true;
+      return;
+    }
     this.#found.push(offset);
     if (this.#found.length >= 2 * BATCH) this.#trim();
   }
@@ -118,6 +125,7 @@ class QueueSelection implements RetainedSelection {
   #trim(): void {
     this.#found.sort((a, b) => a - b);
     if (this.#found.length <= BATCH) return;
+    this.#limit = this.#found[BATCH] ?? this.#to;
     this.#found.length = BATCH;
     this.#isCut = true;
   }

@@ -30,8 +30,8 @@ import type {
 import { marked } from './retained-mark.ts';
 import type { Ownership } from './session.ts';
 
-/** Steps of a look for the next message. */
-const STEPS = 256;
+/** Steps of a look for the next message: about a millisecond. */
+const STEPS = 64;
 /** The same of a look whether there is any; who finds out later pays a command for it. */
 const GLANCE = 4;
 /** Filters of one SUBSCRIBE that are looked at so: all together about a millisecond. */
