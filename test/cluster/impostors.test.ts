@@ -120,13 +120,6 @@ describe('S10: at the address of a peer', () => {
     ['a batch with zeros at its end', () => messageBatch(good, good).fill(0, 60), 'malformed'],
     ['a length above that of a batch', () => Buffer.alloc(8, 0xff), 'malformed'],
     [
-      'entries on the channel of heartbeats',
-      () => messageBatch(append('n3', 'n1', 1, Buffer.from('x'))),
-      'malformed',
-    ],
-    ['random bytes', () => Buffer.alloc(500, 0xa7), 'malformed'],
-    ['a second hello', () => answer(), 'malformed'],
-    [
       'a message in the name of another',
       () => messageBatch(good, heartbeat('n2', 'n1', 7)),
       'identity',
@@ -141,6 +134,13 @@ describe('S10: at the address of a peer', () => {
       await unharmed();
     },
   );
+
+  it('entries on the channel of heartbeats are not heard', async () => {
+    await serve(n3(), answer, () => messageBatch(append('n3', 'n1', 1, Buffer.from('x'))));
+    const why = 'no frame of the protocol: appendEntries on another channel';
+    await until(() => node.lines.of('a peer stream ended').some((line) => line['why'] === why));
+    await unharmed();
+  });
 
   it('that turns this node away tells why, and is asked again', async () => {
     await serve(n3(), () => refusalBatch(new PeerError('cluster', 'it belongs to cluster c\n')));

@@ -2,12 +2,13 @@
 
 import { once } from 'node:events';
 import { type AddressInfo, type Server, type Socket, connect, createServer } from 'node:net';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FrameKind, type InFrame, encodeBatch } from '../../src/cluster/batch.ts';
 import { ownBytes } from '../../src/cluster/frame-bytes.ts';
 import {
   BATCH_BYTES_MAX,
   PULSES_MISSED_MAX,
+  PULSE_MS,
   WRITE_BYTES_MAX,
 } from '../../src/cluster/peer-limits.ts';
 import { PeerSocket, type SocketUser } from '../../src/cluster/peer-socket.ts';
@@ -126,6 +127,27 @@ describe('an end', () => {
 });
 
 describe('signs of life', () => {
+  it('all that live have theirs at once, each so often, until they are gone', () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    try {
+      const [pulse, counts] = [new Pulse(), [0, 0]];
+      const living = counts.map((_, at) => ({
+        pulse: () => {
+          counts[at] = (counts[at] ?? 0) + 1;
+        },
+      }));
+      for (const each of living) pulse.add(each);
+      vi.advanceTimersByTime(2 * PULSE_MS);
+      pulse.delete(living[0]!);
+      vi.advanceTimersByTime(PULSE_MS);
+      expect(counts).toEqual([2, 3]);
+      pulse.delete(living[1]!);
+      expect(vi.getTimerCount()).toBe(0);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   it('a side that is silent for so many pulses is given up, and one that is not stays', async () => {
     for (let at = 1; at < PULSES_MISSED_MAX; at += 1) near.socket.pulse();
     expect(near.ends).toEqual([]);
