@@ -142,7 +142,7 @@ const USERS = 'access={users_file: u, rules_file: r}';
 const JWT = 'access.jwt={public_key_file: p, algorithms: [RS256]}';
 
 const SCRAM = 'access.scram={enabled: true}';
-const CALLOUT = 'access.callout={login_url: "https://a.b/c"}';
+const CALLOUT = 'access.callout={login_url: "https://a.b/c", authorize_url: "https://a.b/d"}';
 
 const BESIDE: Readonly<Record<string, readonly string[]>> = {
   ...eachOf('access', KEYS.keys.access, [USERS]),
