@@ -1,7 +1,7 @@
 /**
  * `npm run jepsen -- [options]`: real brokers under load and faults, a history of everything that
  * the clients saw, and checkers that say whether the brokers kept their word. The evidence is in
- * `jepsen/runs/<time>/`.
+ * `jepsen/runs/<time>-<process>/`.
  *
  * Exit status 0: valid; 1: a checker found something, or a fault that was asked for was not
  * installed; 2: called wrongly; 3: the run could not be made. Ctrl-C ends the load early and still
@@ -19,9 +19,10 @@ import { RUN_FILE, run } from './run.ts';
 
 async function runDirectory(): Promise<string> {
   const name = new Date().toISOString().replaceAll(':', '-').replace(/\..*/, '');
-  const directory = join(ROOT, 'jepsen', 'runs', name);
+  // With its number: several may begin in one second.
+  const directory = join(ROOT, 'jepsen', 'runs', `${name}-${process.pid}`);
   await mkdir(join(ROOT, 'jepsen', 'runs'), { recursive: true });
-  // Not recursive: two runs in one second must not share it.
+  // Not recursive: two runs must not share it.
   await mkdir(directory);
   return directory;
 }
