@@ -26,7 +26,8 @@ interface Block {
 let block: Block | undefined;
 let last: Promise<unknown> = Promise.resolve();
 
-async function isFree(port: number, keep: boolean): Promise<boolean> {
+/** Whether it can be listened on now; `keep`: it is, from then on. */
+export async function isFree(port: number, keep = false): Promise<boolean> {
   const server = createServer((socket) => socket.destroy());
   server.listen(port, HOST);
   try {
@@ -51,7 +52,7 @@ async function next(): Promise<number> {
       block = { next: first + 1, end: first + BLOCK_SIZE };
     }
     const port = block.next++;
-    if (await isFree(port, false)) return port;
+    if (await isFree(port)) return port;
   }
   throw new Error(`there is no free port from ${PORT_MIN} to ${PORT_MIN + BLOCKS * BLOCK_SIZE}`);
 }

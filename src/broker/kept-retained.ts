@@ -95,7 +95,7 @@ export class KeptRetained implements RetainedLog {
     const given = new AbortController();
     const { signal } = given;
     const late = pause(UP_TO_NOW_MS, undefined, { ref: false, signal }).catch(() => undefined);
-    await Promise.race([Promise.all([this.upToNow(), this.#queue.whenRead()]), late]);
+    await Promise.race([Promise.all([this.upToNow(), this.#queue.whenRead(signal)]), late]);
     given.abort();
     return this.#queue.next;
   }

@@ -110,10 +110,17 @@ export class RetainedQueue {
     if (this.#readers.length > 0) this.#tellReaders();
   }
 
-  /** Resolves when all that was published here before is read, or was refused. */
-  whenRead(): Promise<void> {
+  /**
+   * Resolves when all that was published here before is read, or was refused; when `given` says so
+   * nobody waits for that any more, and it may not resolve.
+   */
+  whenRead(given: AbortSignal): Promise<void> {
     return new Promise((done) => {
-      this.#readers.push({ published: this.#published, upTo: undefined, done });
+      const reader = { published: this.#published, upTo: undefined, done };
+      this.#readers.push(reader);
+      given.addEventListener('abort', () => {
+        this.#readers = this.#readers.filter((each) => each !== reader);
+      });
       this.#tellReaders();
     });
   }

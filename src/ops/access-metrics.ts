@@ -2,6 +2,18 @@
 
 import { type MetricRow, each, of } from './metric-row.ts';
 
+/** Of a question to a service. */
+const OUTCOMES = [
+  'allow',
+  'deny',
+  'ignore',
+  'error',
+  'timeout',
+  'busy',
+  'open',
+  'remembered',
+] as const;
+
 export const ACCESS_METRICS: readonly MetricRow[] = [
   {
     name: 'fluxmq_access_refused_total',
@@ -36,18 +48,7 @@ export const ACCESS_METRICS: readonly MetricRow[] = [
       'Questions to the service of access.callout, by what became of them: its answer, none that ' +
       'is understood, none in time, too many that wait, not asked since it failed too often, ' +
       'answered from memory.',
-    series: each(
-      'outcome',
-      'access-callout',
-      'allow',
-      'deny',
-      'ignore',
-      'error',
-      'timeout',
-      'busy',
-      'open',
-      'remembered',
-    ),
+    series: each('outcome', 'access-callout', ...OUTCOMES),
   },
   {
     name: 'fluxmq_access_callout_waiting',
@@ -61,18 +62,7 @@ export const ACCESS_METRICS: readonly MetricRow[] = [
     help:
       'Questions to access.callout.authorize_url, by what became of them, as of ' +
       'fluxmq_access_callout_total.',
-    series: each(
-      'outcome',
-      'access-authorize',
-      'allow',
-      'deny',
-      'ignore',
-      'error',
-      'timeout',
-      'busy',
-      'open',
-      'remembered',
-    ),
+    series: each('outcome', 'access-authorize', ...OUTCOMES),
   },
   {
     name: 'fluxmq_access_authorize_waiting',

@@ -5,11 +5,10 @@
  */
 
 import { execFile } from 'node:child_process';
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, expect, test } from 'vitest';
+import { isFree } from '../../jepsen/cluster/free-port.ts';
 import { REPOSITORY } from '../support/broker-process.ts';
 
 const MAIN = join(REPOSITORY, 'dist/bench/main.js');
@@ -28,18 +27,6 @@ const OFFSETS = [...Array(2 * SUITES.length).keys(), 60];
 const TRIES = 100;
 
 let port: number;
-
-async function isFree(candidate: number): Promise<boolean> {
-  const server = createServer().listen(candidate, '127.0.0.1');
-  try {
-    await once(server, 'listening');
-  } catch {
-    return false;
-  }
-  server.close();
-  await once(server, 'close');
-  return true;
-}
 
 async function freePorts(): Promise<number> {
   for (let tries = 0; tries < TRIES; tries++) {

@@ -59,9 +59,9 @@ export class ClaimedDeliveries implements ConsumerSink, OwnQueue {
   #held = 0;
   /** By packet id: wait until that id is free. Bounded by the credit. */
   readonly #heldBack = new Map<number, Delivery>();
-  /** PUBRECs on their way to the log, in the order in which they came. */
   /** Undefined: retained messages are in memory alone. */
   readonly feed: RetainedFeed | undefined;
+  /** PUBRECs on their way to the log, in the order in which they came. */
   readonly #halving: { readonly packetId: number; readonly held: HeldOwn; isDone: boolean }[] = [];
 
   constructor(parts: ClaimedDeliveriesParts) {

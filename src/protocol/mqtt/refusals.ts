@@ -4,8 +4,8 @@
  * acknowledgement, so that the client tries again.
  *
  * Of the codes that PUBACK and PUBREC may carry (3.4.2.1): 0x80 says that trying the same again may
- * help, 0x83 that it does not, 0x87 that there is no right to it, 0x90 that the topic is wrong,
- * 0x97 that a limit is reached.
+ * help, 0x83 that it does not before something changes here, 0x87 that there is no right to it,
+ * 0x90 that the topic is wrong, 0x97 that a limit is reached.
  */
 
 import type { PublishRefusal, SettleAnswer, SettleProof } from '../../broker/ports.ts';

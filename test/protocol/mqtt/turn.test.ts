@@ -1,7 +1,14 @@
 import { Socket } from 'node:net';
 import mqttPacket, { type Packet } from 'mqtt-packet';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { MqttListener } from '../../../src/protocol/mqtt/listener.ts';
 import { Turn } from '../../../src/protocol/mqtt/turn.ts';
+import {
+  type DoorKeeper,
+  doorCounters,
+  type Transport,
+  type TransportEvents,
+} from '../../../src/protocol/transport.ts';
 import { MqttServer, until } from '../../support/mqtt-server.ts';
 
 afterEach(() => {
@@ -66,4 +73,56 @@ it('a sweep looks at 256 connections a turn, and at all', async () => {
   } finally {
     await server.stop();
   }
+});
+
+it('a connection that sends much has its share in bytes: 2 MiB a turn', async () => {
+  vi.spyOn(performance, 'now').mockReturnValue(1_000);
+  let events: TransportEvents | undefined;
+  let pauses = 0;
+  let isRead = false;
+  const nothing = (): void => undefined;
+  const transport: Transport = {
+    remote: 'x',
+    scheme: 'mqtt',
+    identity: undefined,
+    deadlineMs: Number.POSITIVE_INFINITY,
+    waiting: 0,
+    written: 0,
+    attach: (given) => void (events = given),
+    introduced: nothing,
+    admitted: nothing,
+    write: nothing,
+    pause: () => void pauses++,
+    resume: () => void (isRead = true),
+    end: nothing,
+    cut: nothing,
+  };
+  const door = {
+    scheme: 'mqtt' as const,
+    key: 'x',
+    place: { host: '', port: 0 },
+    address: undefined,
+    counters: doorCounters(),
+    arriving: 0,
+    open: ({ entered }: DoorKeeper) => Promise.resolve(entered(transport)),
+    sweep: nothing,
+    close: () => Promise.resolve(),
+  };
+  const log = { debug: nothing, info: nothing, warn: nothing, error: nothing };
+  const listener = new MqttListener(new MqttServer().broker, log, { doors: [door] });
+  await listener.start();
+  const protocol = { protocolId: 'MQTT', protocolVersion: 4, keepalive: 0 };
+  const bytes = (packet: object): Buffer => mqttPacket.generate(packet as Packet);
+  events?.received(bytes({ cmd: 'connect', ...protocol, clean: true, clientId: 'c' }));
+  await until(() => isRead);
+  pauses = 0;
+  const payload = Buffer.alloc(65_536 - 8);
+  const chunk = bytes({ cmd: 'publish', topic: 'abc', qos: 0, payload });
+  let chunks = 0;
+  for (; pauses === 0 && chunks < 100; chunks++) events?.received(chunk);
+  expect(chunk.length).toBeGreaterThan(65_000);
+  expect(chunks).toBeGreaterThan(20);
+  expect(chunks).toBeLessThanOrEqual(32);
+  events?.closed(undefined);
+  await listener.stop();
 });
