@@ -4,7 +4,8 @@
  * They lie below the ports that systems give to clients (RFC 6335 section 6 has those from 49152;
  * Linux begins at 32768): one of those may be a client's while its server is away, and then the
  * server cannot start again. A process takes whole blocks, and listens on the first port of each as
- * long as it lives; the others are its own, so that two processes never get the same one.
+ * long as it lives; the others are its own, so that two that live at the same time never get the
+ * same one. What a process had goes to others when it ends: it must not leave servers behind.
  */
 
 import { randomInt } from 'node:crypto';
