@@ -9,6 +9,7 @@
  */
 
 import type { Committed } from '../machine/committed.ts';
+import { AppendAnswers } from './append-answers.ts';
 import { newBrokerCounters } from './broker-counters.ts';
 import { DueWills } from './due-wills.ts';
 import type { Message } from './message.ts';
@@ -108,6 +109,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       if (typeof outcome === 'string') this.counters.captureLost++;
     },
   };
+  readonly #answers: AppendAnswers;
   readonly #topicWaiters = new WeakMap<PublishWaiter, EnqueueWaiter>();
   readonly #unqueued: UnqueuedPublishes;
   /** In a cluster: other nodes subscribe sessions. */
@@ -132,7 +134,10 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     const lost = (): void => void this.counters.unansweredRefused++;
     const shown = this.#retained;
     const source = queues.retained;
-    if (source !== undefined) this.#kept = new KeptRetained(queues, source, { shown, clock, lost });
+    const answers = new AppendAnswers({ lost, nowhere: UNLOGGED });
+    this.#answers = answers;
+    if (source !== undefined)
+      this.#kept = new KeptRetained(queues, source, { shown, clock, answers });
     this.#dueWills = new DueWills({
       access,
       publish: (message, publisher, tag) => this.publish(message, publisher, tag),
@@ -249,7 +254,13 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       if (route.unawaited.length > 0) this.#captureUnawaited(message, route, origin);
       if (message.retain && this.#kept !== undefined) {
         if (queues.length > 0) this.counters.captured++;
-        this.#kept.store(message, publisher, { tag, queues });
+        const outcomes = queues.length === 0 ? 1 : 2;
+        const { topic } = message;
+        const waiter = tag === undefined ? undefined : publisher.waiter;
+        const place = this.#answers.begin({ topic, waiter, tag: tag ?? 0, outcomes });
+        const { captured } = this.#answers;
+        if (outcomes === 2) this.#queues.enqueue(queues, message, origin, captured, place, key);
+        this.#kept.store(message, origin, place);
         return 'waiting';
       }
       if (queues.length === 0) return UNLOGGED;
