@@ -6,6 +6,9 @@
  * ordinary topic goes to every queue with a pattern that captures it, at QoS 0 to those alone that
  * are no session's. A queue whose patterns match twice stores it once.
  *
+ * The patterns of a session that name shares capture nothing: they say in which shares it is a
+ * member (`durable-shares.ts`), which are told beside the queues that capture.
+ *
  * Nearly every queue has its own pattern alone (`$queue/<name>/#`): such a one is found by its name
  * in the directory of queues, and costs nothing here; only those with other patterns are known, and
  * lie in the tree. The directory tells the names of those that changed, so that one change among
@@ -14,6 +17,12 @@
  */
 
 import type { QueueId } from '../machine/ids.ts';
+import {
+  type DurableShare,
+  DurableShares,
+  NO_DURABLE_SHARES,
+  isOfShares,
+} from './durable-shares.ts';
 import type { QueueDirectory, QueueInfo } from './ports.ts';
 import { isReserved, parseQueueTopic, QUEUE_PREFIX } from './queue-topic.ts';
 import { TopicTrie } from './topic-trie.ts';
@@ -32,14 +41,21 @@ export interface Captures {
   /** Those of `awaited` that take a message at QoS 0 too: all but queues of sessions. */
   readonly awaitedAtQos0: readonly QueueId[];
   readonly unawaited: readonly QueueId[];
+  /** Each is to give it to one of its members. */
+  readonly durableShares: readonly DurableShare[];
 }
 
-/** `captures`: patterns of ordinary topics are among what changed. */
+/** `captures`: patterns of ordinary topics, or shares of them, are among what changed. */
 export type QueueChange = 'queues' | 'captures';
 
 const NONE: readonly QueueId[] = [];
 const NO_ROUTE: QueueRoute = { queues: NONE, unknown: undefined };
-const NO_CAPTURES: Captures = { awaited: NONE, awaitedAtQos0: NONE, unawaited: NONE };
+const NO_CAPTURES: Captures = {
+  awaited: NONE,
+  awaitedAtQos0: NONE,
+  unawaited: NONE,
+  durableShares: NO_DURABLE_SHARES,
+};
 
 export class QueueRoutes {
   readonly #directory: QueueDirectory;
@@ -50,6 +66,7 @@ export class QueueRoutes {
   readonly #patterns = new TopicTrie<QueueInfo>();
   /** Patterns of ordinary topics. */
   #captures = 0;
+  readonly #shares = new DurableShares();
 
   constructor(directory: QueueDirectory) {
     this.#directory = directory;
@@ -62,11 +79,7 @@ export class QueueRoutes {
     this.#list = undefined;
     let change: QueueChange = 'queues';
     for (const name of names) {
-      const queue = this.#directory.patternedNamed(name);
-      const known = this.#patterned.get(name);
-      if (known !== undefined && queue !== undefined && sameRoutes(known, queue)) continue;
-      change = stronger(change, this.#remove(name));
-      if (queue !== undefined) change = stronger(change, this.#add(queue));
+      change = stronger(change, this.#replace(name, this.#directory.patternedNamed(name)));
     }
     return change;
   }
@@ -85,14 +98,9 @@ export class QueueRoutes {
     let change: QueueChange = 'queues';
     const staying = new Set(coming.map(({ name }) => name));
     for (const queue of before.slice(from, before.length - tail)) {
-      if (!staying.has(queue.name)) change = stronger(change, this.#remove(queue.name));
+      if (!staying.has(queue.name)) change = stronger(change, this.#replace(queue.name, undefined));
     }
-    for (const queue of coming) {
-      const known = this.#patterned.get(queue.name);
-      if (known !== undefined && sameRoutes(known, queue)) continue;
-      change = stronger(change, this.#remove(queue.name));
-      change = stronger(change, this.#add(queue));
-    }
+    for (const queue of coming) change = stronger(change, this.#replace(queue.name, queue));
     return change;
   }
 
@@ -121,10 +129,11 @@ export class QueueRoutes {
 
   /** `topic` is an ordinary one. */
   capturing(topic: string): Captures {
-    if (this.#captures === 0) return NO_CAPTURES;
+    const durableShares = this.#shares.match(topic);
+    if (this.#captures === 0) return alone(durableShares);
     const found: QueueInfo[] = [];
     this.#patterns.match(topic, found);
-    if (found.length === 0) return NO_CAPTURES;
+    if (found.length === 0) return alone(durableShares);
     const awaited = found.filter(({ capture }) => capture === 'sync');
     const hasSessions = awaited.some(({ type }) => type === 'session');
     const all = idsOf(awaited);
@@ -132,7 +141,23 @@ export class QueueRoutes {
       awaited: all,
       awaitedAtQos0: hasSessions ? idsOf(awaited.filter(({ type }) => type !== 'session')) : all,
       unawaited: idsOf(found.filter(({ capture }) => capture === 'async')),
+      durableShares,
     };
+  }
+
+  /** The queue of this name is another one from now on, or there is none. */
+  #replace(name: string, queue: QueueInfo | undefined): QueueChange {
+    const before = this.#patterned.get(name);
+    if (before !== undefined && queue !== undefined && sameRoutes(before, queue)) return 'queues';
+    const hasShareChanged = this.#shares.replace(before, queue);
+    let change: QueueChange = 'queues';
+    if (before !== undefined) change = stronger(change, this.#remove(before));
+    if (queue !== undefined) change = stronger(change, this.#add(queue));
+    if (hasShareChanged) return 'captures';
+    // A session has come back, or was left: who is asleep makes no route stale.
+    return before !== undefined && queue !== undefined && sameCaptures(before, queue)
+      ? 'queues'
+      : change;
   }
 
   #add(queue: QueueInfo): QueueChange {
@@ -148,10 +173,8 @@ export class QueueRoutes {
     return change;
   }
 
-  #remove(name: string): QueueChange {
-    const queue = this.#patterned.get(name);
-    if (queue === undefined) return 'queues';
-    this.#patterned.delete(name);
+  #remove(queue: QueueInfo): QueueChange {
+    this.#patterned.delete(queue.name);
     let change: QueueChange = 'queues';
     for (const pattern of queue.topics) {
       const removed = isInTree(queue, pattern) && this.#patterns.remove(pattern, queue);
@@ -167,20 +190,38 @@ function ownPattern(name: string): string {
   return `${QUEUE_PREFIX}${name}/#`;
 }
 
-function isInTree({ name }: QueueInfo, pattern: string): boolean {
+function isInTree(queue: QueueInfo, pattern: string): boolean {
+  const { name } = queue;
   if (name === CATCH_ALL_QUEUE && pattern === CATCH_ALL_PATTERN) return false;
-  return pattern !== ownPattern(name);
+  return pattern !== ownPattern(name) && !isOfShares(queue, pattern);
+}
+
+function alone(durableShares: readonly DurableShare[]): Captures {
+  return durableShares.length === 0 ? NO_CAPTURES : { ...NO_CAPTURES, durableShares };
 }
 
 function sameRoutes(a: QueueInfo, b: QueueInfo): boolean {
+  return isAlike(a, b) && sameTexts(a.topics, b.topics);
+}
+
+/** They differ in their shares at most. */
+function sameCaptures(a: QueueInfo, b: QueueInfo): boolean {
+  const capturing = (queue: QueueInfo): readonly string[] =>
+    queue.topics.filter((pattern) => !isOfShares(queue, pattern));
+  return isAlike(a, b) && sameTexts(capturing(a), capturing(b));
+}
+
+function isAlike(a: QueueInfo, b: QueueInfo): boolean {
   return (
     a.queueId === b.queueId &&
     a.type === b.type &&
     a.defaultGroup === b.defaultGroup &&
-    a.capture === b.capture &&
-    a.topics.length === b.topics.length &&
-    a.topics.every((topic, at) => topic === b.topics[at])
+    a.capture === b.capture
   );
+}
+
+function sameTexts(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((text, at) => text === b[at]);
 }
 
 function stronger(a: QueueChange, b: QueueChange): QueueChange {

@@ -14,6 +14,7 @@
 
 import type { QueueId } from '../machine/ids.ts';
 import { Audience, Subscription } from './audience.ts';
+import { type DurableShare, NO_DURABLE_SHARES } from './durable-shares.ts';
 import type { Match, QueueDirectory, Subscriber, SubscriptionOptions } from './ports.ts';
 import { QueueRoutes } from './queue-routes.ts';
 import { QUEUE_PREFIX, SYSTEM_PREFIX } from './queue-topic.ts';
@@ -54,6 +55,8 @@ export interface Route {
   readonly bySubscriber: ReadonlyMap<Subscriber, RouteTarget> | undefined;
   /** Each gives it to one of its members. */
   readonly shares: readonly SharedSubscription[];
+  /** Those with members in durable sessions, on whichever node; one may be among `shares` too. */
+  readonly durableShares: readonly DurableShare[];
   /** Only the broker itself publishes there. */
   readonly reserved: boolean;
 }
@@ -183,6 +186,7 @@ export class Router {
       targets: NO_TARGETS,
       bySubscriber: undefined,
       shares: NO_SHARES,
+      durableShares: NO_DURABLE_SHARES,
       reserved: false,
     };
   }
@@ -190,7 +194,7 @@ export class Router {
   #liveRoute(topic: string): Route {
     const found: (Subscription | Audience)[] = [];
     this.#audiences.match(topic, found);
-    const { awaited, awaitedAtQos0, unawaited } = this.#queues.capturing(topic);
+    const { awaited, awaitedAtQos0, unawaited, durableShares } = this.#queues.capturing(topic);
     const targets = new Targets(awaited);
     for (const each of found) {
       if (each instanceof Audience) for (const one of each.values()) targets.add(one);
@@ -206,6 +210,7 @@ export class Router {
       targets: [...targets.bySubscriber.values()],
       bySubscriber: targets.haveQueues ? targets.bySubscriber : undefined,
       shares: this.#shares.match(topic),
+      durableShares,
       reserved: topic.startsWith(SYSTEM_PREFIX),
     };
   }

@@ -186,7 +186,6 @@ export class Definitions implements RecordHolder, QueueOwner<QueueState> {
     }
   }
 
-  /** Of a session's queue that is there: other topics, or limits. */
   redefineSession(queueId: QueueId, definition: QueueDefinition): void {
     this.#set(queueId, definition);
   }

@@ -10,6 +10,7 @@
 
 import { Arrivals } from './arrivals.ts';
 import { Delayed } from './delayed.ts';
+import type { QueueDefinition } from './definitions.ts';
 import type { Effects } from './effect.ts';
 import type { QueueId } from './ids.ts';
 import { Levels } from './levels.ts';
@@ -148,6 +149,8 @@ export class Parts {
 /** Where queues are found. */
 export interface QueueSource {
   get(queueId: QueueId): QueueState | undefined;
+  /** Of a session's queue that is there: other topics, or limits. */
+  redefineSession(queueId: QueueId, definition: QueueDefinition): void;
   /** `DELAYED_QUEUE`, which `get` does not give: no command may name it. */
   readonly waiting: QueueState;
 }

@@ -15,7 +15,7 @@
 
 import type { DeleteQueueCommand } from './command.ts';
 import type { Definitions } from './definition-commands.ts';
-import { type QueueDefinition, type QueueLimits, sameLimits, sameTopics } from './definitions.ts';
+import type { QueueLimits } from './definitions.ts';
 import type { Effects } from './effect.ts';
 import type { SessionRefusalReason } from './session-effect.ts';
 import { DEFAULT_GROUP, type Offset, type QueueId } from './ids.ts';
@@ -31,6 +31,7 @@ import type {
   ReceiveSessionCommand,
   SessionCommand,
 } from './session-command.ts';
+import { redefineSession, redefineShares, sessionPatterns } from './session-patterns.ts';
 import {
   NEVER_ENDS,
   NEVER_EXPIRES,
@@ -38,7 +39,6 @@ import {
   type SessionRecord,
   type StoredSubscription,
   fitsSession,
-  sessionPatterns,
 } from './session-record.ts';
 import { moveReplays, replayAfter, withReplay } from './session-replay.ts';
 import {
@@ -155,11 +155,10 @@ function applyOwned(
       finish(command, context);
       return undefined;
     case 'leave-session':
-      leave(command, context);
+      leave(state, command, context);
       return undefined;
     case 'resume-session':
-      context.parts.sessions.change(command.queueId).endsAt = 0;
-      resumeWill(command.queueId, context);
+      resume(state, context);
       return undefined;
     case 'delete-session':
       return remove(command, context);
@@ -210,8 +209,8 @@ function claim(state: QueueState, command: ClaimSessionCommand, context: Session
   record.endsAt = 0;
   claimWill(queueId, { goesOn: isPresent, will: command.will }, context);
   const limits: QueueLimits = { ...state.definition.limits, ...command.limits };
-  const topics = sessionPatterns(record.subscriptions);
-  redefine(state, { ...state.definition, topics, limits }, context);
+  const topics = sessionPatterns(record, stamp);
+  redefineSession(state, { ...state.definition, topics, limits }, context);
   tellClaimed(queueId, record, effects);
 }
 
@@ -244,18 +243,6 @@ function empty(state: QueueState, record: SessionRecord, { parts, effects }: App
   effects.addRare({ kind: 'group-sought', queueId, groupId: DEFAULT_GROUP, floor });
 }
 
-function redefine(
-  { queueId, definition: before }: QueueState,
-  definition: QueueDefinition,
-  { definitions, effects }: SessionContext,
-): void {
-  const isSame =
-    sameTopics(before.topics, definition.topics) && sameLimits(before.limits, definition.limits);
-  if (isSame) return;
-  definitions.redefineSession(queueId, definition);
-  effects.addRare({ kind: 'session-redefined', queueId, definition });
-}
-
 function change(
   state: QueueState,
   command: ChangeSessionCommand,
@@ -273,9 +260,10 @@ function change(
   }
   const subscriptions = [...byFilter.values()];
   if (!fitsSession(subscriptions)) return 'too-many-subscriptions';
-  context.parts.sessions.change(queueId).subscriptions = subscriptions;
-  const topics = sessionPatterns(subscriptions);
-  redefine(state, { ...state.definition, topics }, context);
+  const record = context.parts.sessions.change(queueId);
+  record.subscriptions = subscriptions;
+  const topics = sessionPatterns(record, context.stamp);
+  redefineSession(state, { ...state.definition, topics }, context);
   return undefined;
 }
 
@@ -334,7 +322,15 @@ function receive(
   effects.addRare({ kind: 'session-received', queueId, isNew: answer === 'new' });
 }
 
-function leave(command: LeaveSessionCommand, context: ApplyContext): void {
+function resume(state: QueueState, context: ApplyContext): void {
+  const { queueId } = state;
+  const record = context.parts.sessions.change(queueId);
+  record.endsAt = 0;
+  redefineShares(state, record, context);
+  resumeWill(queueId, context);
+}
+
+function leave(state: QueueState, command: LeaveSessionCommand, context: ApplyContext): void {
   const { parts, stamp } = context;
   const { queueId } = command;
   const isLost = command.expirySeconds === undefined;
@@ -343,6 +339,7 @@ function leave(command: LeaveSessionCommand, context: ApplyContext): void {
   const expirySeconds = command.expirySeconds ?? record.expirySeconds;
   record.expirySeconds = expirySeconds;
   record.endsAt = endOf(expirySeconds, stamp);
+  redefineShares(state, record, context);
   leaveWill(queueId, command.isInPeace, context);
   if (record.endsAt === NEVER_ENDS || !needsTimer(record, stamp)) return;
   record.checkAt = Math.max(1, record.endsAt);
@@ -413,7 +410,8 @@ export function endNeeds(queueId: QueueId, needs: NeedsContext): void {
 /** The timer of a session has fired. */
 export function checkEnd(queueId: QueueId, context: ApplyContext): void {
   const { parts, stamp, effects } = context;
-  if (sessionQueue(context, queueId) === undefined) return;
+  const state = sessionQueue(context, queueId);
+  if (state === undefined) return;
   const isOver = isWillDone(queueId, context);
   const { checkAt, ownerEpoch, incarnation } = parts.sessions.get(queueId);
   // One that another has replaced.
@@ -423,8 +421,9 @@ export function checkEnd(queueId: QueueId, context: ApplyContext): void {
   if (record.checkAt > 0) {
     parts.timers.add({ due: record.checkAt, kind: 'session', queueId, number: 0 }, stamp);
   }
-  if (!isOver || !record.hasEnded(stamp)) return;
-  effects.addRare({ kind: 'session-ended', queueId, ownerEpoch, incarnation });
+  if (!record.hasEnded(stamp)) return;
+  redefineShares(state, record, context);
+  if (isOver) effects.addRare({ kind: 'session-ended', queueId, ownerEpoch, incarnation });
 }
 
 /** 0: not again. */

@@ -26,6 +26,9 @@ export const SESSION_HALVES_MAX = 65_535;
 export const NEVER_EXPIRES = 0xffff_ffff;
 /** The end of a session that never ends. */
 export const NEVER_ENDS = Number.MAX_SAFE_INTEGER;
+const RETAIN_HANDLING_SHIFT = 4;
+const ROUTED_FLAG = 64;
+const SHARE = /^\$share\/[^/]+\/./su;
 /** UTF-16 units that count about as much as a small record. */
 const UNITS_OF_WEIGHT = 200;
 
@@ -54,6 +57,8 @@ export interface StoredSubscription {
   readonly identifier: number;
   /** What its client wants of a queue (`$queue/...`), in the frontend's words; '': nothing. */
   readonly wish: string;
+  /** Of a share of ordinary topics: all nodes know the session as its member. At QoS 1 and 2. */
+  readonly isRouted?: boolean | undefined;
   /** Absent: it owes nothing. */
   readonly replay?: StoredReplay | undefined;
 }
@@ -162,9 +167,14 @@ export function fitsSession(subscriptions: readonly StoredSubscription[]): boole
 
 /** For records, commands and requests alike. */
 export function subscriptionData(subscription: StoredSubscription): RecordData {
-  const { filter, qos, noLocal, retainAsPublished, retainHandling, identifier, wish, replay } =
-    subscription;
-  const flags = qos | (noLocal ? 4 : 0) | (retainAsPublished ? 8 : 0) | (retainHandling << 4);
+  const { filter, qos, noLocal, retainAsPublished, retainHandling, isRouted } = subscription;
+  const { identifier, wish, replay } = subscription;
+  const flags =
+    qos |
+    (noLocal ? 4 : 0) |
+    (retainAsPublished ? 8 : 0) |
+    (retainHandling << RETAIN_HANDLING_SHIFT) |
+    (isRouted === true ? ROUTED_FLAG : 0);
   const data = [filter, flags, identifier, wish];
   return replay === undefined ? data : [...data, replay.run, replay.next, replay.end];
 }
@@ -174,28 +184,23 @@ export function subscriptionOf(data: RecordData): StoredSubscription {
   const [filter, word, identifier, wish, run, next, end] = listOf(data);
   const flags = countOf(word);
   const qos = flags & 3;
-  const retainHandling = flags >>> 4;
-  assert(qos <= 2 && retainHandling <= 2, 'mqtt-session: unknown flags of a subscription');
+  const retainHandling = (flags >>> RETAIN_HANDLING_SHIFT) & 3;
+  const isKnown = flags < ROUTED_FLAG * 2 && qos <= 2 && retainHandling <= 2;
+  assert(isKnown, 'mqtt-session: unknown flags of a subscription');
+  const isRouted = (flags & ROUTED_FLAG) !== 0;
+  const text = stringOf(filter);
+  assert(!isRouted || (qos > 0 && SHARE.test(text)), 'mqtt-session: no share that is routed');
   return {
-    filter: stringOf(filter),
+    filter: text,
     qos: qos as 0 | 1 | 2,
     noLocal: (flags & 4) !== 0,
     retainAsPublished: (flags & 8) !== 0,
     retainHandling: retainHandling as 0 | 1 | 2,
     identifier: countOf(identifier),
     wish: stringOf(wish),
+    ...(isRouted && { isRouted }),
     ...(run !== undefined && {
       replay: { run: countOf(run), next: countOf(next), end: countOf(end) },
     }),
   };
-}
-
-/** Topics whose messages come another way: of a share, of a queue, of the broker itself. */
-const NOT_CAPTURED = ['$share/', '$queue/', '$SYS/'];
-
-/** The patterns by which the session's queue captures: filters at QoS 1 and 2, each once. */
-export function sessionPatterns(subscriptions: readonly StoredSubscription[]): readonly string[] {
-  return subscriptions
-    .filter(({ qos, filter }) => qos > 0 && !NOT_CAPTURED.some((each) => filter.startsWith(each)))
-    .map(({ filter }) => filter);
 }

@@ -16,6 +16,7 @@ import {
   type SessionWill,
   type StoredSubscription,
 } from '../../broker/ports.ts';
+import { routedSubscription } from './stored-subscriptions.ts';
 
 export interface ClaimWish {
   readonly clientId: string;
@@ -116,7 +117,8 @@ export class Claims {
       }
       const request = { clientId, user, cleanStart, expirySeconds, limits: this.#limits, will };
       const claimed = await sessions.claim(request);
-      if (!claimed.present || mayResume(claimed.subscriptions)) return claimed;
+      if (!claimed.present) return claimed;
+      if (mayResume(claimed.subscriptions)) return await this.#routed(claimed);
       // Or the claim that follows would find the will of one that is lost.
       await sessions.leave(claimed.handle, { expirySeconds, isInPeace: true });
       return await sessions.claim({ ...request, cleanStart: true });
@@ -124,6 +126,15 @@ export class Claims {
       if (error instanceof SessionError) return error.code;
       throw error;
     }
+  }
+
+  /** What an earlier version stored of shares is told to all nodes from now on. */
+  async #routed(claimed: ClaimedSession): Promise<ClaimedSession> {
+    const subscriptions = claimed.subscriptions.map(routedSubscription);
+    const subscribe = subscriptions.filter((each, at) => each !== claimed.subscriptions[at]);
+    if (subscribe.length === 0) return claimed;
+    await this.#broker.sessions.change(claimed.handle, { subscribe, unsubscribe: [] });
+    return { ...claimed, subscriptions };
   }
 
   async #isStored(clientId: string): Promise<boolean | 'unavailable'> {

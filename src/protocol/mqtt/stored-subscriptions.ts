@@ -7,7 +7,7 @@
  */
 
 import type { StoredSubscription } from '../../broker/ports.ts';
-import { QUEUE_PREFIX } from '../../broker/queue-topic.ts';
+import { QUEUE_PREFIX, SYSTEM_PREFIX } from '../../broker/queue-topic.ts';
 import type { Subscription } from './packet.ts';
 import { queueWish, type QueueWish } from './queue-wish.ts';
 import type { SessionSubscription } from './session.ts';
@@ -18,7 +18,7 @@ export function storedSubscription(
   identifier: number,
   wish: QueueWish | undefined,
 ): StoredSubscription {
-  return {
+  return routedSubscription({
     filter: topicFilter,
     qos,
     noLocal,
@@ -26,7 +26,19 @@ export function storedSubscription(
     retainHandling,
     identifier,
     wish: wish === undefined ? '' : textOf(wish),
-  };
+  });
+}
+
+/**
+ * One to a share of ordinary topics at QoS 1 or 2 is told to all nodes; the same object where that
+ * is said, or where it is no such one. Earlier versions did not say it.
+ */
+export function routedSubscription(stored: StoredSubscription): StoredSubscription {
+  if (stored.qos === 0 || stored.isRouted === true) return stored;
+  const shared = parseSharedFilter(stored.filter);
+  if (shared === undefined || shared === 'malformed') return stored;
+  const isOrdinary = [QUEUE_PREFIX, SYSTEM_PREFIX].every((each) => !shared.filter.startsWith(each));
+  return isOrdinary ? { ...stored, isRouted: true } : stored;
 }
 
 /** Undefined: its filter says nothing that this version understands. */
