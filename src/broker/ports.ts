@@ -411,11 +411,6 @@ export interface Broker {
    * `isOwn`: without its no-local ones. Undefined: none does.
    */
   matchOf(subscriber: Subscriber, topic: string, isOwn: boolean): Match | undefined;
-  /**
-   * Whether somebody is connected to it, which every subscriber is at first: the shares that it is
-   * a member of give to those that are, as long as there is one.
-   */
-  setConnected(subscriber: Subscriber, connected: boolean): void;
   retained(filter: string): RetainedCursor;
   /** Undefined: retained messages are in memory alone. */
   readonly retainedLog: RetainedLog | undefined;

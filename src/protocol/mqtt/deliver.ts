@@ -138,8 +138,8 @@ export class Outbound implements Channel {
   }
 
   readiness(qos: Qos): 'ready' | 'busy' | 'full' {
-    if (qos > 0) return this.#isFree ? 'ready' : 'busy';
-    const { output, context } = this.#parts;
+    const { output, context, session } = this.#parts;
+    if (qos > 0) return this.#isFree && session.coming < this.#quota ? 'ready' : 'busy';
     if (output.waiting >= context.options.maxBufferedBytes) return 'full';
     return this.roomy ? 'ready' : 'busy';
   }
