@@ -87,6 +87,7 @@ describe('a new list of queues', () => {
       awaited: [],
       awaitedAtQos0: [],
       unawaited: [],
+      durableShares: [],
     });
     expect(set([a])).toBe('queues');
   });

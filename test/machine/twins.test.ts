@@ -123,6 +123,7 @@ const SUBSCRIPTION: StoredSubscription = {
   identifier: 7,
   wish: '',
 };
+const SHARED: StoredSubscription = { ...SUBSCRIPTION, filter: '$share/g/m', isRouted: true };
 
 const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
   [80, publishes],
@@ -333,8 +334,8 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
         fc.record({
           kind: fc.constant('change-session'),
           ...ofOwner,
-          subscribe: fc.constantFrom([], [SUBSCRIPTION]),
-          unsubscribe: fc.constantFrom([], ['m/#']),
+          subscribe: fc.constantFrom([], [SUBSCRIPTION], [SHARED]),
+          unsubscribe: fc.constantFrom([], ['m/#'], ['$share/g/m']),
         }),
       ),
     ),

@@ -40,6 +40,9 @@ function adoptNext(model: MachineModel, effects: readonly SeenEffect[], now: num
     case 'session-ended':
       model.mqttSessions.ended(first, now);
       return 1;
+    case 'session-redefined':
+      model.mqttSessions.redefined(first, queueOf(model, first), now);
+      return 1;
     case 'ranged':
     case 'start-raised': {
       const queue = queueOf(model, first);

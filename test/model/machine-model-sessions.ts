@@ -83,7 +83,7 @@ export class ModelMqttSessions {
           const { replay: _asked, ...others } = each;
           session.subscriptions.set(each.filter, isOwed ? { ...others, replay } : others);
         }
-        return [...this.#redefine(queue, session, {}), done];
+        return [...this.#redefine(queue, session, { now }), done];
       }
       case 'replay-session':
         for (const { filter, run, next, end } of command.replays) {
@@ -111,7 +111,7 @@ export class ModelMqttSessions {
           session.expirySeconds === NEVER ? Infinity : now + session.expirySeconds * 1_000;
         session.leftAt = now;
         session.toldAt = -Infinity;
-        return [done];
+        return [...this.#redefine(queue, session, { now }), done];
       case 'receive-session': {
         const key = { session: session.incarnation, ownerEpoch: epoch, packetId: command.packetId };
         let isNew = false;
@@ -124,7 +124,7 @@ export class ModelMqttSessions {
       }
       case 'resume-session':
         session.endsAt = undefined;
-        return [done];
+        return [...this.#redefine(queue, session, { now }), done];
       case 'delete-session':
         if (!hasEnded(session, now)) return refused('not-ended', epoch);
         model.queues.delete(queueId);
@@ -202,14 +202,23 @@ export class ModelMqttSessions {
       halves: present ? there.halves : new Set(),
     };
     this.#byQueue.set(queue.id, session);
-    effects.push(...this.#redefine(queue, session, command.limits));
+    effects.push(...this.#redefine(queue, session, { now, limits: command.limits }));
     return [...effects, this.#told(queue.id, session)];
   }
 
-  #redefine(queue: ModelQueue, session: ModelSession, limits: object): SeenEffect[] {
-    const topics = [...session.subscriptions.values()]
-      .filter(({ qos, filter }) => qos > 0 && !/^\$(share|queue|SYS)\//.test(filter))
-      .map(({ filter }) => filter);
+  #redefine(
+    queue: ModelQueue,
+    session: ModelSession,
+    { now, limits }: { now: number; limits?: object },
+  ): SeenEffect[] {
+    const ended = hasEnded(session, now);
+    const topics = [...session.subscriptions.values()].flatMap(({ qos, filter, isRouted }) => {
+      if (qos === 0 || /^\$(queue|SYS)\//.test(filter)) return [];
+      const isShare = filter.startsWith('$share/');
+      return isShare && (isRouted !== true || ended) ? [] : [filter];
+    });
+    const hasShares = topics.some((topic) => topic.startsWith('$share/'));
+    if (hasShares && session.endsAt !== undefined) topics.push('$share/asleep');
     const before = queue.definition;
     const definition = { ...before, topics, limits: { ...before.limits, ...limits } };
     if (JSON.stringify(before) === JSON.stringify(definition)) return [];
@@ -236,6 +245,13 @@ export class ModelMqttSessions {
     const session = this.#byQueue.get(queueId);
     if (session !== undefined) model.sessions.end(session.incarnation);
     this.#byQueue.delete(queueId);
+  }
+
+  /** A timer has found that it has ended, so that it is in no share any more. */
+  redefined(effect: SeenEffect, queue: ModelQueue, now: number): void {
+    const session = this.#byQueue.get(queue.id) as ModelSession;
+    expect(hasEnded(session, now)).toBe(true);
+    expect([effect]).toEqual(this.#redefine(queue, session, { now }));
   }
 
   /** A timer says that it has ended. */

@@ -9,7 +9,7 @@ import type { MachineModel } from './machine-model.ts';
 import { CommandStep } from './machine-runner.ts';
 
 const NAMES = ['$session/a', '$session/b%2F1'];
-const FILTERS = ['m/#', 'm/eu', '+/eu', '$share/g/m', '$queue/orders', '$SYS/#', 'm/us'];
+const FILTERS = ['m/#', 'm/eu', '+/eu', '$share/g/m', '$share/h/m/#', '$queue/orders', '$SYS/#', 'm/us'];
 const EXPIRIES = [0, 0, 1, 2, 60, 90, 100_000, 4_294_967_295];
 
 export const declareSession = fc.constantFrom(...NAMES, '$session/', 'plain').map(
@@ -23,7 +23,7 @@ export const declareSession = fc.constantFrom(...NAMES, '$session/', 'plain').ma
     })),
 );
 
-const subscription: fc.Arbitrary<StoredSubscription> = fc.record({
+const plain: fc.Arbitrary<StoredSubscription> = fc.record({
   filter: fc.constantFrom(...FILTERS),
   qos: fc.constantFrom(0, 1, 2),
   noLocal: fc.boolean(),
@@ -39,6 +39,12 @@ const subscription: fc.Arbitrary<StoredSubscription> = fc.record({
     }),
     { nil: undefined, freq: 2 },
   ),
+});
+
+/** Those of shares mostly routed. */
+const subscription = fc.record({ plain, isOld: fc.boolean() }).map(({ plain: given, isOld }) => {
+  const isRouted = given.filter.startsWith('$share/') && given.qos > 0 && !isOld;
+  return isRouted ? { ...given, isRouted } : given;
 });
 
 /** A session's queue mostly, and its epoch. */

@@ -73,6 +73,15 @@ const COMMANDS: readonly (readonly [string, SessionCommand])[] = [
     },
   ],
   [
+    `2e000000 1f ${OWNER} 01 92 91 94 aa2473686172652f672f61 66 ce0fffffff a27b7d 90`,
+    {
+      kind: 'change-session',
+      ...owner,
+      subscribe: [{ ...subscribed, filter: '$share/g/a', isRouted: true }],
+      unsubscribe: [],
+    },
+  ],
+  [
     `21000000 27 ${OWNER} 01 91 94 a3612f2b 05 07 cd012c`,
     { kind: 'replay-session', ...owner, replays: [{ filter: 'a/+', run: 5, next: 7, end: 300 }] },
   ],
@@ -160,6 +169,18 @@ describe('the record of a session, version 1', () => {
     const replay = { run: 5, next: 7, end: 300 };
     expect(record.subscriptions).toEqual([{ ...subscribed, replay }]);
     expect(record.toData()).toEqual(owing);
+  });
+
+  it('says of a subscription to a share that all nodes know of it', () => {
+    const routed = data.with(9, [['$share/g/a', 102, 0, '']]);
+    const record = SessionRecord.fromData(routed);
+    expect(record.subscriptions).toMatchObject([{ filter: '$share/g/a', isRouted: true, qos: 2 }]);
+    expect(record.toData()).toEqual(routed);
+    const wrong = [['a/+', 102], ['$share/asleep', 102], ['$share/g/a', 100], ['$share/g/a', 128]];
+    for (const [filter, flags] of wrong) {
+      const read = (): unknown => SessionRecord.fromData(data.with(9, [[filter, flags, 0, '']]));
+      expect(read, `${filter} ${flags}`).toThrow('mqtt-session');
+    }
   });
 });
 

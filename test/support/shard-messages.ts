@@ -168,6 +168,13 @@ const owing = fc
   .record({ subscription, replay: fc.option(fc.record(place)) })
   .map(({ subscription: given, replay }) => (replay === null ? given : { ...given, replay }));
 
+/** To a share that all nodes know of. */
+const routed = fc
+  .record({ subscription, qos: fc.constantFrom(1 as const, 2 as const) })
+  .map(({ subscription: given, qos }) => {
+    return { ...given, filter: `$share/g/a${given.filter}`, qos, isRouted: true };
+  });
+
 const sessionCommand: fc.Arbitrary<SessionCommand> = fc.oneof(
   fc.record({
     kind: fc.constant('claim-session' as const),
@@ -191,7 +198,7 @@ const sessionCommand: fc.Arbitrary<SessionCommand> = fc.oneof(
   fc.record({
     kind: fc.constant('change-session' as const),
     ...ofOwner,
-    subscribe: fc.array(owing, { maxLength: 4 }),
+    subscribe: fc.array(fc.oneof(owing, routed), { maxLength: 4 }),
     unsubscribe: fc.array(name, { maxLength: 4 }),
   }),
   fc.record({
