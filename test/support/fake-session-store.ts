@@ -33,7 +33,9 @@ import {
   type StoredSubscription,
 } from '../../src/broker/ports.ts';
 import type { Message } from '../../src/broker/message.ts';
-import { parseSharedFilter } from '../../src/protocol/mqtt/topic.ts';
+import { sameTopics } from '../../src/machine/definitions.ts';
+import { NEVER_ENDS, SessionRecord } from '../../src/machine/session-record.ts';
+import { sessionPatterns } from '../../src/machine/session-patterns.ts';
 
 /** What it needs of the queues. */
 export interface SessionQueues {
@@ -54,6 +56,7 @@ interface Record {
   expirySeconds: number;
   readonly subscriptions: Map<string, StoredSubscription>;
   readonly halves: Set<Offset>;
+  isLeft: boolean;
   owner: { readonly sink: ConsumerSink; readonly consumer: QueueConsumer } | undefined;
   will: SessionWill | undefined;
   /** When it is due, in the time of `passed`; Infinity: its owner is there. */
@@ -150,6 +153,8 @@ export class FakeSessionStore implements SessionStore {
     record.expirySeconds = expirySeconds;
     record.will = request.will;
     record.willAtMs = Number.POSITIVE_INFINITY;
+    record.isLeft = false;
+    this.#retopic(clientId, record);
     const { queueId, ownerEpoch, incarnation, subscriptions, halves } = record;
     return {
       handle: { clientId, queueId, ownerEpoch, incarnation },
@@ -195,7 +200,8 @@ export class FakeSessionStore implements SessionStore {
   async change(handle: SessionHandle, change: SessionChange): Promise<void> {
     this.changes.push(change);
     await this.#turn();
-    const { subscriptions } = this.#owned(handle);
+    const record = this.#owned(handle);
+    const { subscriptions } = record;
     for (const filter of change.unsubscribe) subscriptions.delete(filter);
     for (const subscription of change.subscribe) {
       const before = subscriptions.get(subscription.filter);
@@ -203,12 +209,18 @@ export class FakeSessionStore implements SessionStore {
       const isOwed = replay !== undefined && subscription.qos > 0;
       subscriptions.set(subscription.filter, isOwed ? { ...others, replay } : others);
     }
-    const captured = [...subscriptions.values()].filter(isCaptured);
-    const name = this.queueNameOf(handle.clientId);
-    this.#queues.retopic(
-      name,
-      captured.map(({ filter }) => filter),
-    );
+    this.#retopic(handle.clientId, record);
+  }
+
+  /** As the machine has its queue defined. */
+  #retopic(clientId: string, { subscriptions, isLeft }: Record): void {
+    const stored = new SessionRecord();
+    stored.subscriptions = [...subscriptions.values()];
+    stored.endsAt = isLeft ? NEVER_ENDS : 0;
+    const topics = sessionPatterns(stored, 0);
+    const name = this.queueNameOf(clientId);
+    if (sameTopics(this.#queues.queues.named(name)?.topics ?? [], topics)) return;
+    this.#queues.retopic(name, topics);
   }
 
   async moveReplays(handle: SessionHandle, replays: readonly SessionReplay[]): Promise<void> {
@@ -286,6 +298,8 @@ export class FakeSessionStore implements SessionStore {
     const delaySeconds = Math.min(record.will?.delaySeconds ?? 0, expirySeconds);
     record.willAtMs = this.#nowMs + delaySeconds * 1000;
     if (delaySeconds === 0) this.#willIsDue(record);
+    record.isLeft = true;
+    this.#retopic(handle.clientId, record);
     if (expirySeconds === 0) this.#remove(handle.clientId);
   }
 
@@ -321,6 +335,7 @@ export class FakeSessionStore implements SessionStore {
       expirySeconds: 0,
       subscriptions: new Map(),
       halves: new Set(),
+      isLeft: false,
       owner: undefined,
       will: undefined,
       willAtMs: Number.POSITIVE_INFINITY,
@@ -351,8 +366,4 @@ export class FakeSessionStore implements SessionStore {
     await this.gate;
     if (this.refusal !== undefined) throw new SessionError(this.refusal, 'as the test says');
   }
-}
-
-function isCaptured({ filter, qos }: StoredSubscription): boolean {
-  return qos > 0 && parseSharedFilter(filter) === undefined && !filter.startsWith('$queue/');
 }
