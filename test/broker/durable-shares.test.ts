@@ -41,7 +41,8 @@ const NOBODY = (): boolean => false;
 
 /** All that are in this state, each asked for once. */
 function membersOf(share: DurableShare, state: 'owned' | 'asleep'): number[] {
-  return Array.from({ length: share.count(state) }, () => Number(share.next(state))).sort();
+  const members = Array.from({ length: share.count(state) }, () => Number(share.next(state)));
+  return members.sort((a, b) => a - b);
 }
 
 function shown(routes: QueueRoutes, topic: string): object {
@@ -160,7 +161,7 @@ describe('the members of one share', () => {
     expect(next(() => true)).toBe(undefined);
     expect(share.next('asleep')).toBe(undefined);
     share.remove(2 as QueueId);
-    expect([next(), next(), next()].sort()).toEqual(expect.arrayContaining([1, 3]));
+    expect(new Set([next(), next(), next()])).toEqual(new Set([1, 3]));
   });
 
   it('are looked at up to a bound for one choice, and the next one begins behind them', () => {

@@ -9,7 +9,16 @@ import type { MachineModel } from './machine-model.ts';
 import { CommandStep } from './machine-runner.ts';
 
 const NAMES = ['$session/a', '$session/b%2F1'];
-const FILTERS = ['m/#', 'm/eu', '+/eu', '$share/g/m', '$share/h/m/#', '$queue/orders', '$SYS/#', 'm/us'];
+const FILTERS = [
+  'm/#',
+  'm/eu',
+  '+/eu',
+  '$share/g/m',
+  '$share/h/m/#',
+  '$queue/orders',
+  '$SYS/#',
+  'm/us',
+];
 const EXPIRIES = [0, 0, 1, 2, 60, 90, 100_000, 4_294_967_295];
 
 export const declareSession = fc.constantFrom(...NAMES, '$session/', 'plain').map(

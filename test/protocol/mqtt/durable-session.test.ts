@@ -308,3 +308,46 @@ describe('subscriptions that are restored', () => {
     expect(await again.expect('publish')).toMatchObject({ topic: 'u' });
   });
 });
+
+describe('a subscription to a share', () => {
+  test('of ordinary topics, at QoS 1 and 2, is told to all nodes', async () => {
+    await start();
+    const client = await server.client(KEPT);
+    await client.subscribe('$share/s/a', 1);
+    await client.subscribe('$share/s/b', 2);
+    for (const other of ['$share/s/$SYS/#', '$share/s/$queue/orders', 'a']) {
+      await client.subscribe(other, 1);
+    }
+    await client.subscribe('$share/s/c', 0);
+    const routed = server.queues.sessions.subscriptions('a').filter(({ isRouted }) => isRouted);
+    expect(routed.map(({ filter }) => filter)).toEqual(['$share/s/a', '$share/s/b']);
+    expect(server.broker.queue('$session/a')?.topics).toEqual(['$share/s/a', '$share/s/b', 'a']);
+    await lost(client);
+    expect(server.broker.queue('$session/a')?.topics.at(-1)).toBe('$share/asleep');
+  });
+
+  test('that an earlier version stored is told so before CONNACK', async () => {
+    await start();
+    const { sessions } = server.queues;
+    const limits = { maxMessages: 10, maxBytes: 0, overflow: 'drop-head' } as const;
+    const life = { cleanStart: false, expirySeconds: 600, limits, will: undefined };
+    const { handle } = await sessions.claim({ clientId: 'a', user: undefined, ...life });
+    const plain = { noLocal: false, retainAsPublished: true, identifier: 7, wish: '' };
+    const old = ['$share/s/a', 't'].map((filter) => ({
+      filter,
+      qos: 1 as const,
+      ...plain,
+      retainHandling: 0 as const,
+    }));
+    await sessions.change(handle, { subscribe: old, unsubscribe: [] });
+    await sessions.leave(handle, { expirySeconds: 600, isInPeace: true });
+    const client = await server.client(KEPT);
+    expect(client.connack).toMatchObject({ sessionPresent: true });
+    const [share, topic] = old;
+    expect(sessions.subscriptions('a')).toEqual([{ ...share, isRouted: true }, topic]);
+    const { length } = sessions.changes;
+    await lost(client);
+    await server.client(KEPT);
+    expect(sessions.changes).toHaveLength(length);
+  });
+});
