@@ -1,0 +1,195 @@
+/**
+ * Shares of ordinary topics with members in durable sessions, against real brokers that are killed
+ * with -9: what was acknowledged is there, and in all there is one copy of each message over all
+ * members (MQTT 5.0 section 4.8.2).
+ */
+
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { afterEach, expect, test, vi } from 'vitest';
+import { BrokerCluster } from '../support/broker-cluster.ts';
+import { BrokerProcess } from '../support/broker-process.ts';
+import { RawClient, textOf } from '../support/mqtt-server.ts';
+import { queueShown, until } from '../support/queue-user.ts';
+
+vi.setConfig({ testTimeout: 120_000 });
+
+const SHARE = '$share/workers/jobs/#';
+const BURST = 300;
+
+type Place = Pick<BrokerProcess, 'port' | 'dataDirectory'>;
+
+let ends: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  await Promise.all(ends.splice(0).map((end) => end()));
+  ends = [];
+});
+
+async function started(name: string): Promise<BrokerProcess> {
+  const broker = await BrokerProcess.started(name, {});
+  ends.push(() => broker.remove());
+  return broker;
+}
+
+async function client({ port }: Place, clientId: string, window = 1000): Promise<RawClient> {
+  const socket = connect(port, '127.0.0.1');
+  await once(socket, 'connect');
+  const made = new RawClient(socket, 5);
+  const isDurable = clientId !== '';
+  const properties = { sessionExpiryInterval: isDurable ? 3600 : 0, receiveMaximum: window };
+  await made.connect({ clientId, clean: !isDurable, properties });
+  return made;
+}
+
+async function isAsleep(place: Place, clientId: string): Promise<boolean> {
+  const { definition } = await queueShown(place, `$session/${clientId}`);
+  return definition.topics.includes('$share/asleep');
+}
+
+/** They have subscribed, and are gone. */
+async function asleep(place: Place, ...clientIds: string[]): Promise<void> {
+  for (const clientId of clientIds) {
+    const member = await client(place, clientId);
+    await member.subscribe(SHARE, 1);
+    member.destroy();
+    await until(() => isAsleep(place, clientId));
+  }
+}
+
+/** Publishes numbered texts, each once, and hears which are stored. */
+class Publisher {
+  readonly acknowledged = new Set<string>();
+  readonly #client: RawClient;
+  readonly #texts = new Map<unknown, string>();
+
+  private constructor(made: RawClient) {
+    this.#client = made;
+    void this.#read();
+  }
+
+  static async at(place: Place): Promise<Publisher> {
+    return new Publisher(await client(place, ''));
+  }
+
+  send(first: number, count: number): void {
+    for (let at = first; at < first + count; at++) {
+      const messageId = at + 1;
+      this.#texts.set(messageId, `${at}`);
+      this.#client.publish(`jobs/${at % 7}`, `${at}`, { qos: 1, messageId });
+    }
+  }
+
+  async has(count: number): Promise<void> {
+    await until(() => Promise.resolve(this.acknowledged.size >= count));
+  }
+
+  async #read(): Promise<void> {
+    for (;;) {
+      const packet = await this.#client.next();
+      if (packet === undefined) return;
+      const { cmd, messageId } = packet;
+      const text = this.#texts.get(messageId);
+      if (cmd !== 'puback' || packet['reasonCode'] !== 0 || text === undefined) continue;
+      this.acknowledged.add(text);
+    }
+  }
+}
+
+/** Acknowledges everything until its session's queue is empty. */
+async function drained(place: Place, clientId: string): Promise<readonly string[]> {
+  const member = await client(place, clientId);
+  expect(member.connack).toMatchObject({ sessionPresent: true });
+  const texts: string[] = [];
+  const reading = (async (): Promise<void> => {
+    for (let got = await member.next(); got !== undefined; got = await member.next()) {
+      if (got.cmd !== 'publish') continue;
+      texts.push(textOf(got));
+      member.send({ cmd: 'puback', messageId: got['messageId'] });
+    }
+  })();
+  await until(async () => (await queueShown(place, `$session/${clientId}`)).depth === 0);
+  member.destroy();
+  await reading;
+  return texts;
+}
+
+/** Nobody has anything twice, no two have the same, and all that was acknowledged is there. */
+function expectOnce(members: readonly (readonly string[])[], ...publishers: Publisher[]): void {
+  const all = members.flat();
+  expect(new Set(all).size).toBe(all.length);
+  const acknowledged = publishers.flatMap((each) => [...each.acknowledged]);
+  const got = new Set(all);
+  expect(acknowledged.filter((text) => !got.has(text))).toEqual([]);
+}
+
+test('members that are all asleep: a kill loses nothing, and they share the work', async () => {
+  const broker = await started('shares-asleep');
+  const names = ['a', 'b', 'c'];
+  await asleep(broker, ...names);
+  const before = await Publisher.at(broker);
+  before.send(0, BURST);
+  await before.has(BURST / 3);
+  await broker.kill();
+  await broker.start();
+  for (const name of names) expect(await isAsleep(broker, name)).toBe(true);
+  const after = await Publisher.at(broker);
+  after.send(BURST, BURST / 10);
+  await after.has(BURST / 10);
+  const got: (readonly string[])[] = [];
+  for (const name of names) got.push(await drained(broker, name));
+  expectOnce(got, before, after);
+  for (const each of got) expect(each.length).toBeGreaterThanOrEqual(BURST / 10);
+});
+
+test('the one that is connected has all of it, with what it did not acknowledge', async () => {
+  const broker = await started('shares-connected');
+  await asleep(broker, 'a', 'b');
+  const member = await client(broker, 'c', 8);
+  await member.subscribe(SHARE, 1);
+  const publisher = await Publisher.at(broker);
+  publisher.send(0, BURST);
+  await publisher.has(BURST / 3);
+  await broker.kill();
+  await broker.start();
+  const got: (readonly string[])[] = [];
+  for (const name of ['c', 'a', 'b']) got.push(await drained(broker, name));
+  expectOnce(got, publisher);
+  expect(got.map((each) => each.length)).toEqual([got.flat().length, 0, 0]);
+});
+
+test('a clean member that goes leaves what it did not acknowledge to those asleep', async () => {
+  const broker = await started('shares-clean');
+  await asleep(broker, 'a', 'b');
+  const clean = await client(broker, '', 8);
+  await clean.subscribe(SHARE, 1);
+  const publisher = await Publisher.at(broker);
+  publisher.send(0, BURST);
+  await publisher.has(BURST);
+  expect((await queueShown(broker, '$session/a')).next).toBe(0);
+  clean.destroy();
+  await until(async () => {
+    const [a, b] = [await queueShown(broker, '$session/a'), await queueShown(broker, '$session/b')];
+    return a.next + b.next === BURST;
+  });
+  await broker.kill();
+  await broker.start();
+  expectOnce([await drained(broker, 'a'), await drained(broker, 'b')], publisher);
+});
+
+test('on three nodes: published at one, for a member at another, which is killed', async () => {
+  const cluster = await BrokerCluster.started('shares', {});
+  ends.push(() => cluster.remove());
+  const [leader, second, third] = await cluster.leaderFirst();
+  await asleep(third, 'a');
+  const member = await client(second, 'b', 8);
+  await member.subscribe(SHARE, 1);
+  const publisher = await Publisher.at(leader);
+  publisher.send(0, BURST);
+  await publisher.has(BURST / 3);
+  await second.kill();
+  await publisher.has(BURST);
+  const got = [await drained(third, 'b'), await drained(leader, 'a')];
+  expectOnce(got, publisher);
+  expect(got.map((each) => each.length)).toEqual([BURST, 0]);
+});
