@@ -16,6 +16,7 @@ import type {
   Subscriber,
 } from '../../src/broker/ports.ts';
 import { FakeQueueClient } from '../support/fake-queue-client.ts';
+import type { Stored } from '../support/fake-queue.ts';
 import { TestClock } from '../support/mqtt-server.ts';
 
 const SHARE = '$share/g/a/+';
@@ -146,7 +147,7 @@ describe('a message goes', () => {
     world.session('s');
     world.publish('x', { qos: 2, properties: { contentType: 't', userProperties: [['a', '1']] } });
     const [stored] = world.queues.stored('$session/s');
-    const { properties, ...others } = stored?.message as Message;
+    const { properties, ...others } = (stored as Stored).message;
     expect(markOf(properties)).toEqual({ kind: 'share', filter: SHARE });
     expect(others).toMatchObject({ topic: 'a/b', qos: 2, retain: false });
     const userProperties = [
