@@ -15,6 +15,7 @@ interface Place {
   tag: number;
   /** Outcomes that are still to come. */
   left: number;
+  isKeyed: boolean;
   refusal: EnqueueRefusal | undefined;
   committed: Committed | undefined;
 }
@@ -34,6 +35,11 @@ export interface BegunPublish {
   readonly tag: number;
   /** From 1. */
   readonly outcomes: number;
+  /**
+   * It has a key, which stays where a part of it is stored: a refusal of another part is told as
+   * `timeout`, upon which the key is released.
+   */
+  readonly isKeyed?: boolean;
 }
 
 export class AppendAnswers {
@@ -50,13 +56,14 @@ export class AppendAnswers {
     this.#parts = parts;
   }
 
-  begin({ topic, waiter, tag, outcomes }: BegunPublish): number {
+  begin({ topic, waiter, tag, outcomes, isKeyed = false }: BegunPublish): number {
     const number = this.#free.pop() ?? this.#places.length;
     const place = (this.#places[number] ??= newPlace());
     place.topic = topic;
     place.waiter = waiter;
     place.tag = tag;
     place.left = outcomes;
+    place.isKeyed = isKeyed;
     return number;
   }
 
@@ -70,19 +77,21 @@ export class AppendAnswers {
     if (typeof outcome === 'string') place.refusal ??= outcome;
     else place.committed ??= outcome;
     if (--place.left > 0) return;
-    const { waiter, tag, refusal, committed } = place;
+    const { waiter, tag, refusal, committed, isKeyed } = place;
     place.topic = '';
     place.waiter = undefined;
     place.refusal = undefined;
     place.committed = undefined;
     this.#free.push(number);
     const { lost, nowhere } = this.#parts;
-    if (waiter !== undefined) waiter.enqueued(tag, refusal ?? committed ?? nowhere);
+    const isPartly = isKeyed && refusal !== undefined && committed !== undefined;
+    const told = isPartly ? 'timeout' : (refusal ?? committed ?? nowhere);
+    if (waiter !== undefined) waiter.enqueued(tag, told);
     else if (refusal !== undefined) lost();
   }
 }
 
 function newPlace(): Place {
-  const nobody = { topic: '', waiter: undefined, tag: 0, left: 0 };
+  const nobody = { topic: '', waiter: undefined, tag: 0, left: 0, isKeyed: false };
   return { ...nobody, refusal: undefined, committed: undefined };
 }

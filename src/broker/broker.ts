@@ -43,7 +43,7 @@ import { LivePublication } from './publication.ts';
 import { SYSTEM_PREFIX } from './queue-topic.ts';
 import { Retained } from './retained.ts';
 import type { KeptRetained } from './kept-retained.ts';
-import { type RoutedShare, Router } from './router.ts';
+import { type Route, Router } from './router.ts';
 import { StalePublishes, type StalePublishesParts } from './stale-publishes.ts';
 import { TopicPublishes } from './topic-publishes.ts';
 import { type HeldPublish, UnknownQueues } from './unknown-queues.ts';
@@ -128,7 +128,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
       clock,
       counters: this.counters,
       retained: this.#retained,
-      sharesOf: (topic) => this.#sharesOf(topic),
+      routeOf: (topic) => this.#routeOf(topic),
       publish,
       release: (key, waiter, tag) => this.release(key, waiter, tag),
       lost,
@@ -389,9 +389,9 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.publish(message, publisher, undefined);
   }
 
-  #sharesOf(topic: string): readonly RoutedShare[] {
+  #routeOf(topic: string): Route | undefined {
     this.#readQueues();
-    return this.#router.route(topic)?.shares ?? [];
+    return this.#router.route(topic);
   }
 
   /** Before each route: those that are kept must not be older than the queues. */

@@ -157,7 +157,11 @@ export class KeyedPublishes {
       found === 'new' || picked === undefined
         ? this.#parts.publish(message, own, tag)
         : this.#parts.publishChosen({
-            ...{ message, publisher: own, tag, key, handle },
+            message,
+            publisher: own,
+            tag,
+            key,
+            handle,
             live: picked.live,
             chosen: found,
           });

@@ -65,6 +65,10 @@ export class SharedSubscription implements Share {
     this.#members[member.at] = last;
   }
 
+  has(member: Member): boolean {
+    return this.#members[member.at] === member;
+  }
+
   pass(publication: Publication): boolean {
     return this.#passOn(this, publication);
   }

@@ -36,6 +36,25 @@ test.each<[outcomes: Outcomes, told: unknown]>([
   expect(lost).toEqual([]);
 });
 
+test('a publish with a key, of which a part is stored, may have it: that is not known', () => {
+  const { answers, told } = setup();
+  const waiter = { enqueued: (tag: number, outcome: unknown) => void told.push([tag, outcome]) };
+  const outcomes: Outcomes[] = [
+    [COMMITTED, 'disk-full'],
+    ['disk-full', undefined],
+    [COMMITTED, undefined],
+  ];
+  for (const [tag, each] of outcomes.entries()) {
+    const place = answers.begin({ topic: 't', waiter, tag, outcomes: 2, isKeyed: true });
+    for (const outcome of each) answers.told(place, outcome);
+  }
+  expect(told).toEqual([
+    [0, 'timeout'],
+    [1, 'disk-full'],
+    [2, COMMITTED],
+  ]);
+});
+
 test('that queues which captured the topic are gone is no refusal', () => {
   const { answers, told, begin } = setup();
   answers.captured.enqueued(begin(1, 1), 'no-queue');
