@@ -45,6 +45,7 @@ export type {
 } from './retained-source.ts';
 export { SESSION_REFUSALS, SessionError } from './session-store.ts';
 export type {
+  Chosen,
   ClaimedSession,
   ClaimRequest,
   DueWill,
@@ -57,6 +58,8 @@ export type {
   SessionReplay,
   SessionStore,
   SessionWill,
+  ShareChoice,
+  ShareChoosing,
   StoredReplay,
   StoredSubscription,
 } from './session-store.ts';

@@ -12,12 +12,14 @@ import type { Offset, QueueId } from '../machine/ids.ts';
 import type { ReplayStep } from '../machine/command.ts';
 import type { SessionLimits, SessionReplay } from '../machine/session-command.ts';
 import type { StoredSubscription } from '../machine/session-record.ts';
+import type { Chosen, ShareChoice } from '../machine/share-choices.ts';
 import type { ConsumerSink, Origin, QueueConsumer } from './consumer.ts';
 import type { EnqueueWaiter } from './enqueue-outcome.ts';
 import type { Message } from './message.ts';
 
 export type { SessionLimits, SessionReplay } from '../machine/session-command.ts';
 export type { StoredReplay, StoredSubscription } from '../machine/session-record.ts';
+export type { Chosen, ShareChoice } from '../machine/share-choices.ts';
 
 /** The session as this owner has it. */
 export interface SessionHandle {
@@ -97,6 +99,15 @@ export interface ReplayedMessage {
   readonly step: Omit<ReplayStep, 'ownerEpoch'>;
 }
 
+/** Members of shares for one QoS 2 publish of the session. */
+export interface ShareChoosing {
+  readonly packetId: number;
+  /** Each share once; up to 1,024. */
+  readonly choices: readonly ShareChoice[];
+  /** They take the place of what was chosen for the same shares, whose members are gone. */
+  readonly isInstead: boolean;
+}
+
 /** Why a wish about a session was not done. Closed; each protocol maps every one. */
 export const SESSION_REFUSALS = [
   /** Another owner has claimed it since, or it has ended. */
@@ -148,6 +159,14 @@ export interface SessionStore {
    * `known`: it was there.
    */
   receive(handle: SessionHandle, packetId: number): Promise<'new' | 'known'>;
+  /**
+   * To which members of shares a publish at QoS 2 goes. What is said first for its packet id counts
+   * until `QueueClient.release`, an empty list too; each later attempt is told that, and that it is
+   * not new. `isInstead` is never new. The key is not taken: the publish may be stored behind it.
+   * Where the publish is stored already, and nothing was said before, nothing counts.
+   * `unavailable` where the session has too many under way.
+   */
+  choose(handle: SessionHandle, choosing: ShareChoosing): Promise<Chosen>;
   /** How far the replays of subscriptions are, and where they end. Idempotent. */
   moveReplays(handle: SessionHandle, replays: readonly SessionReplay[]): Promise<void>;
   /**

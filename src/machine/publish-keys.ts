@@ -14,6 +14,9 @@
  * Until the last one is stored the key is *begun*: the highest queue stands beside it up to which
  * all is stored. Whatever comes with that key stores nothing up to there, whole or in parts, and
  * with the same queues or others; and a part behind one that was refused stores nothing at all.
+ *
+ * Which members of shares a publish is given to stands beside its key, whether that is there yet or
+ * not (`share-choices.ts`).
  */
 
 import { assert } from './assert.ts';
@@ -21,34 +24,43 @@ import type { PublishKey } from './command.ts';
 import { type RecordData, type RecordKey, bytesOf, countOf, listOf } from './record-data.ts';
 import type { RecordContent, RecordTable } from './record-table.ts';
 import { RecordsOfKind, wordName } from './records-of-kind.ts';
+import { type Choosing, type Chosen, KeptChoices } from './share-choices.ts';
 
 const MAX_KEYED_SESSIONS = 1_000_000;
 const PACKET_IDS = 65_536;
+/** Choices that count about as much as a small record. */
+const CHOICES_OF_WEIGHT = 100;
 /** Packet ids whose bits lie in one part; only parts with a bit are there. */
 const PART = 256;
 
 export type KeyAnswer = 'new' | 'known' | 'stale-owner' | 'too-many';
 
 class SessionKeys implements RecordContent {
-  readonly weight = 2;
+  readonly weight: number;
   /** False: nothing was ever heard of the session, or it has ended. */
   isKnown = false;
   ownerEpoch = 0;
   readonly #parts = new Map<number, Uint8Array>();
   /** By packet id: the queue up to which a publish in parts is stored. */
   readonly #begun = new Map<number, number>();
+  readonly choices: KeptChoices;
+
+  constructor(choices = new KeptChoices()) {
+    this.weight = 2 + Math.ceil(choices.units / CHOICES_OF_WEIGHT);
+    this.choices = choices;
+  }
 
   static fromData(data: RecordData): SessionKeys {
     const [format, ownerEpoch, ...rest] = listOf(data);
-    assert(format === 1 || format === 2, 'publish-keys: unknown format');
-    const keys = new SessionKeys();
+    assert(format === 1 || format === 2 || format === 3, 'publish-keys: unknown format');
+    const keys = new SessionKeys(format === 3 ? KeptChoices.fromData(rest[1]) : undefined);
     keys.isKnown = true;
     keys.ownerEpoch = countOf(ownerEpoch);
-    const begun = format === 2 ? listOf(rest[0]).map(countOf) : [];
+    const begun = format === 1 ? [] : listOf(rest[0]).map(countOf);
     for (let i = 0; i < begun.length; i += 2) {
       keys.#begun.set(begun[i] as number, begun[i + 1] as number);
     }
-    const parts = format === 2 ? rest.slice(1) : rest;
+    const parts = rest.slice(format - 1);
     for (let i = 0; i < parts.length; i += 2) {
       const bits = bytesOf(parts[i + 1]);
       assert(bits.length === PART / 8, 'publish-keys: a wrong length');
@@ -83,6 +95,7 @@ class SessionKeys implements RecordContent {
   }
 
   delete(packetId: number): void {
+    this.choices.delete(packetId);
     this.#begun.delete(packetId);
     const part = Math.floor(packetId / PART);
     const bits = this.#parts.get(part);
@@ -97,14 +110,18 @@ class SessionKeys implements RecordContent {
     this.ownerEpoch = 0;
     this.#parts.clear();
     this.#begun.clear();
+    this.choices.clear();
   }
 
   toData(): RecordData | undefined {
     if (!this.isKnown) return undefined;
     const sorted = [...this.#parts].sort(([a], [b]) => a - b);
     const parts = sorted.flatMap(([part, bits]) => [part, bits.slice()]);
-    if (this.#begun.size === 0) return [1, this.ownerEpoch, ...parts];
     const begun = [...this.#begun].sort(([a], [b]) => a - b).flat();
+    if (!this.choices.isEmpty) {
+      return [3, this.ownerEpoch, begun, this.choices.toData(), ...parts];
+    }
+    if (begun.length === 0) return [1, this.ownerEpoch, ...parts];
     return [2, this.ownerEpoch, begun, ...parts];
   }
 }
@@ -175,15 +192,34 @@ export class PublishKeys {
   }
 
   /** The publish, or this part of it and those before, is stored, or was before. */
-  take({ session, ownerEpoch, packetId, part }: PublishKey): void {
+  take(key: PublishKey): void {
+    const { packetId, part } = key;
+    const keys = this.#heard(key);
+    if (part === undefined || part.through === 0) keys.add(packetId);
+    else keys.begin(packetId, part.through);
+  }
+
+  /**
+   * Of a publish whose answer was `new` or `known`: to which members of shares it goes. One that is
+   * stored goes to those of before alone. Undefined: there is no room for them.
+   */
+  choose(key: PublishKey, choosing: Choosing): Chosen | undefined {
+    const { session, packetId } = key;
+    const keys = this.#sessions.get(session);
+    const isOver = keys.has(packetId) && !keys.choices.has(packetId);
+    if (isOver && !choosing.isInstead) return { isNew: false, choices: [] };
+    return this.#heard(key).choices.choose(packetId, choosing);
+  }
+
+  /** Its session is known from now on, and older owners are refused. */
+  #heard({ session, ownerEpoch }: PublishKey): SessionKeys {
     const keys = this.#sessions.change(session);
     if (!keys.isKnown) {
       keys.isKnown = true;
       this.#heads.change(HEAD).count += 1;
     }
     keys.ownerEpoch = Math.max(keys.ownerEpoch, ownerEpoch);
-    if (part === undefined || part.through === 0) keys.add(packetId);
-    else keys.begin(packetId, part.through);
+    return keys;
   }
 
   /** The publish is finished, maybe since long; false: a later owner has been here. */

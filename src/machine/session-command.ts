@@ -1,7 +1,7 @@
 /**
  * What a shard's log says of durable sessions; `command.ts` has the rest. Each has exactly one
- * answer among the effects: `session-claimed`, `session-received`, `session-done` or
- * `session-refused`.
+ * answer among the effects: `session-claimed`, `session-received`, `session-chosen`,
+ * `session-done` or `session-refused`.
  *
  * `ownerEpoch` is that of the owner who asks; another than the record's is refused, so that nothing
  * which a former owner has said comes late.
@@ -10,6 +10,7 @@
 import type { Overflow } from './definitions.ts';
 import type { Offset, QueueId } from './ids.ts';
 import type { StoredReplay, StoredSubscription } from './session-record.ts';
+import type { Choosing } from './share-choices.ts';
 import type { StoredWill } from './session-will-record.ts';
 
 /** The bounds of a session's queue: those of `QueueLimits` of the same names. */
@@ -96,6 +97,15 @@ export interface ReceiveSessionCommand extends OfOwner {
   readonly packetId: number;
 }
 
+/**
+ * To which members of shares a publish of the session at QoS 2 goes: what the first one of its
+ * packet id says counts, until its key is released. The key itself is not taken.
+ */
+export interface ChooseSessionCommand extends OfOwner, Choosing {
+  readonly kind: 'choose-session';
+  readonly packetId: number;
+}
+
 /** A will that was due is published; its number is the owner epoch of its claim. */
 export interface EndWillCommand {
   readonly kind: 'end-will';
@@ -111,6 +121,7 @@ export type SessionCommand =
   | LeaveSessionCommand
   | OwnedSessionCommand
   | ReceiveSessionCommand
+  | ChooseSessionCommand
   | EndWillCommand;
 
 const KINDS: Readonly<Record<SessionCommand['kind'], true>> = {
@@ -123,6 +134,7 @@ const KINDS: Readonly<Record<SessionCommand['kind'], true>> = {
   'resume-session': true,
   'delete-session': true,
   'receive-session': true,
+  'choose-session': true,
   'end-will': true,
 };
 

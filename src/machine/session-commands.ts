@@ -23,6 +23,7 @@ import type { ApplyContext, NeedsContext } from './parts.ts';
 import type { QueueState } from './queue.ts';
 import type {
   ChangeSessionCommand,
+  ChooseSessionCommand,
   ClaimSessionCommand,
   EndWillCommand,
   HalfSessionCommand,
@@ -61,6 +62,9 @@ export interface SessionContext extends ApplyContext {
   readonly meta: Meta;
 }
 
+/** Of a publish of the session. */
+type PublishCommand = ReceiveSessionCommand | ChooseSessionCommand;
+
 /** Adds what the command needs and is not resident; ask again until nothing is added. */
 export function sessionNeeds(command: SessionCommand, needs: NeedsContext): void {
   const { parts, stamp, keys } = needs;
@@ -91,6 +95,7 @@ export function sessionNeeds(command: SessionCommand, needs: NeedsContext): void
       return;
     }
     case 'receive-session':
+    case 'choose-session':
       endKeysNeed(record, needs);
       return;
     case 'resume-session':
@@ -128,7 +133,7 @@ export function applyToSession(command: SessionCommand, context: SessionContext)
     refuse({ queueId, reason: 'stale-owner', ownerEpoch }, effects);
     return;
   }
-  if (command.kind === 'receive-session') {
+  if (command.kind === 'receive-session' || command.kind === 'choose-session') {
     receive(command, context);
     return;
   }
@@ -140,7 +145,7 @@ export function applyToSession(command: SessionCommand, context: SessionContext)
 /** Undefined: it is done. */
 function applyOwned(
   state: QueueState,
-  command: Exclude<SessionCommand, ClaimSessionCommand | ReceiveSessionCommand | EndWillCommand>,
+  command: Exclude<SessionCommand, ClaimSessionCommand | PublishCommand | EndWillCommand>,
   context: SessionContext,
 ): SessionRefusalReason | undefined {
   switch (command.kind) {
@@ -306,16 +311,20 @@ function placeIn(halves: readonly number[], offset: number): number {
   return low;
 }
 
-function receive(
-  { queueId, ownerEpoch, packetId }: ReceiveSessionCommand,
-  { parts, effects }: ApplyContext,
-): void {
+function receive(command: PublishCommand, { parts, effects }: ApplyContext): void {
+  const { queueId, ownerEpoch, packetId } = command;
   const { incarnation: session } = parts.sessions.get(queueId);
   const key = { session, ownerEpoch, packetId };
   const answer = parts.publishKeys.check(key);
   if (answer === 'stale-owner' || answer === 'too-many') {
     const reason = answer === 'too-many' ? 'too-many-keys' : answer;
     refuse({ queueId, reason, ownerEpoch }, effects);
+    return;
+  }
+  if (command.kind === 'choose-session') {
+    const chosen = parts.publishKeys.choose(key, command);
+    if (chosen === undefined) refuse({ queueId, reason: 'too-many-choices', ownerEpoch }, effects);
+    else effects.addRare({ kind: 'session-chosen', queueId, ...chosen });
     return;
   }
   parts.publishKeys.take(key);

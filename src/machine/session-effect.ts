@@ -3,6 +3,7 @@
 import type { QueueDefinition } from './definitions.ts';
 import type { Offset, QueueId } from './ids.ts';
 import type { StoredSubscription } from './session-record.ts';
+import type { Chosen } from './share-choices.ts';
 
 export type SessionEffect =
   /** Another owner has the session, or the same claim is answered again. */
@@ -20,6 +21,7 @@ export type SessionEffect =
   | { readonly kind: 'session-done'; readonly queueId: QueueId }
   /** `isNew` false: the key was there. */
   | { readonly kind: 'session-received'; readonly queueId: QueueId; readonly isNew: boolean }
+  | ({ readonly kind: 'session-chosen'; readonly queueId: QueueId } & Chosen)
   /** `ownerEpoch`: the one in force; 0: there is none. */
   | {
       readonly kind: 'session-refused';
@@ -59,6 +61,8 @@ export type SessionRefusalReason =
   | 'too-many-halves'
   /** Keys of more sessions than the shard remembers. */
   | 'too-many-keys'
+  /** More members of shares than are kept for one publish, or for all of the session. */
+  | 'too-many-choices'
   /** As many of its wills are due as may be. */
   | 'too-many-wills'
   /** It is not to be deleted: somebody has it, its time is not over, or a will is due. */

@@ -53,6 +53,7 @@ export const CommandKind = {
   receiveSession: 37,
   endWill: 38,
   replaySession: 39,
+  chooseSession: 40,
 } as const;
 
 /** Length and kind. */

@@ -16,6 +16,8 @@
  *  38 end will        queueId u64 | number u64
  *  39 replay session  queueId u64 | owner epoch u64 | plain data, the rest:
  *                     [[filter, run, next, end], ...]
+ *  40 choose session  queueId u64 | owner epoch u64 | packet id u16 | token u64 | instead u8
+ *                     | share u64 | queueId u64 for each, to the end
  * ```
  */
 
@@ -25,6 +27,7 @@ import { type RecordData, listOf, stringOf } from '../machine/record-data.ts';
 import type { SessionCommand, SessionReplay } from '../machine/session-command.ts';
 import { subscriptionData, subscriptionOf } from '../machine/session-record.ts';
 import type { StoredWill } from '../machine/session-will-record.ts';
+import type { ShareChoice } from '../machine/share-choices.ts';
 import { CommandKind } from './command-kinds.ts';
 import { type PlainData, decodeForeign, encodeRecord } from './record-codec.ts';
 import { replayData, replayOf } from './session-replays.ts';
@@ -40,6 +43,7 @@ export const SESSION_COMMAND_CODES = {
   'resume-session': CommandKind.resumeSession,
   'delete-session': CommandKind.deleteSession,
   'receive-session': CommandKind.receiveSession,
+  'choose-session': CommandKind.chooseSession,
   'end-will': CommandKind.endWill,
 } as const satisfies Record<SessionCommand['kind'], number>;
 
@@ -92,6 +96,15 @@ export function writeSessionCommand(writer: WireWriter, command: SessionCommand)
     case 'receive-session':
       writer.u16(command.packetId);
       return;
+    case 'choose-session':
+      writer.u16(command.packetId);
+      writer.u64(command.token);
+      writer.u8(command.isInstead ? 1 : 0);
+      for (const { share, queueId } of command.choices) {
+        writer.u64(share);
+        writer.u64(queueId);
+      }
+      return;
     case 'resume-session':
     case 'delete-session':
   }
@@ -126,6 +139,8 @@ export function readSessionCommand(reader: WireReader, kind: number): SessionCom
       return { kind: 'delete-session', ...readOwner(reader) };
     case CommandKind.receiveSession:
       return { kind: 'receive-session', ...readOwner(reader), packetId: reader.u16() };
+    case CommandKind.chooseSession:
+      return readChoosing(reader);
     case CommandKind.endWill:
       return { kind: 'end-will', queueId: reader.u64() as QueueId, number: reader.u64() };
     default:
@@ -153,6 +168,16 @@ function readClaim(reader: WireReader): SessionCommand {
 
 function readWill(reader: WireReader): StoredWill {
   return { delaySeconds: reader.u32(), message: reader.view(reader.remaining) };
+}
+
+function readChoosing(reader: WireReader): SessionCommand {
+  const of = { ...readOwner(reader), packetId: reader.u16(), token: reader.u64() };
+  const isInstead = readFlag(reader);
+  const choices: ShareChoice[] = [];
+  while (reader.remaining > 0) {
+    choices.push({ share: reader.u64(), queueId: reader.u64() as QueueId });
+  }
+  return { kind: 'choose-session', ...of, choices, isInstead };
 }
 
 function readChange(data: RecordData) {

@@ -20,7 +20,7 @@ import type { RecordKey } from '../machine/record-data.ts';
 import type { SessionCommand } from '../machine/session-command.ts';
 import type { PlainCommand } from './codec.ts';
 import type { PlainData } from './record-codec.ts';
-import { type SessionRequest, claimedData } from './session-requests.ts';
+import { type SessionRequest, chosenData, claimedData } from './session-requests.ts';
 import { WillDesk } from './will-desk.ts';
 import { dueWillsData } from './will-requests.ts';
 
@@ -44,7 +44,12 @@ export interface SessionDeskOptions {
 type SessionAnswer = Extract<
   RareEffect,
   {
-    readonly kind: 'session-claimed' | 'session-done' | 'session-received' | 'session-refused';
+    readonly kind:
+      | 'session-claimed'
+      | 'session-done'
+      | 'session-received'
+      | 'session-chosen'
+      | 'session-refused';
   }
 >;
 type Refused = Extract<SessionAnswer, { readonly kind: 'session-refused' }>;
@@ -82,6 +87,10 @@ export class SessionDesk {
         const answer = await this.#done(request);
         return answer.kind === 'session-received' && answer.isNew;
       }
+      case 'choose-session': {
+        const answer = await this.#done(request);
+        return answer.kind === 'session-chosen' ? chosenData(answer) : null;
+      }
       case 'change-session':
         await this.#done(request);
         await this.#options.queuesTold();
@@ -115,6 +124,7 @@ export class SessionDesk {
       case 'session-claimed':
       case 'session-done':
       case 'session-received':
+      case 'session-chosen':
       case 'session-refused':
         this.#waiting.shift()?.resolve(effect);
         return;
@@ -184,6 +194,7 @@ const REFUSALS = {
   'too-many-subscriptions': ['too-many-subscriptions', 'a session may not subscribe to so much'],
   'too-many-halves': ['unavailable', 'more deliveries are halfway than there are packet ids'],
   'too-many-keys': ['unavailable', 'the shard remembers no more sessions that publish at QoS 2'],
+  'too-many-choices': ['unavailable', 'more shares take a QoS 2 publish than are remembered'],
   'too-many-wills': ['unavailable', 'wills of the session wait to be published'],
   'not-ended': ['unavailable', 'the session has not ended'],
 } as const satisfies Record<SessionRefusalReason, readonly [SessionRefusal, string]>;

@@ -11,17 +11,19 @@
  *            ["halve-session", queueId, epoch, offset]      ["finish-session", ...] the same
  *            ["leave-session", queueId, epoch, expiry s, in peace]
  *            ["receive-session", queueId, epoch, packet id]
+ *            ["choose-session", queueId, epoch, packet id, token, instead, [[share, queueId], ...]]
  *            ["end-session-keys", incarnation]
  *            of wills: will-requests.ts
  *  reply     claim:     [epoch, present, incarnation, the one before or "", [subscription, ...],
  *                       [offset, ...]]
  *            receive:   true: the key is new
+ *            choose:    [chosen by this request, [[share, queueId], ...]]
  *            all others: null
  *  subscription         as in records (machine/session-record.ts)
  * ```
  *
- * Each may be asked again, of this leader or the next: a claim has a token by which it is
- * known, and all else done twice is as if done once. What does not fit is a CodecError.
+ * Each may be asked again, of this leader or the next: a claim and a choice have tokens by which
+ * they are known, and all else done twice is as if done once. What does not fit is a CodecError.
  */
 
 import { OVERFLOWS } from '../machine/definitions.ts';
@@ -35,6 +37,7 @@ import {
   subscriptionOf,
 } from '../machine/session-record.ts';
 import type { StoredWill } from '../machine/session-will-record.ts';
+import type { Choosing, Chosen, ShareChoice } from '../machine/share-choices.ts';
 import { booleanIn, countIn, listIn, textIn } from './plain-fields.ts';
 import type { PlainData } from './record-codec.ts';
 import { replayData, replayOf } from './session-replays.ts';
@@ -73,6 +76,7 @@ export type SessionRequest =
       readonly isInPeace: boolean;
     } & OfOwner)
   | ({ readonly kind: 'receive-session'; readonly packetId: number } & OfOwner)
+  | ({ readonly kind: 'choose-session'; readonly packetId: number } & Choosing & OfOwner)
   | { readonly kind: 'end-session-keys'; readonly session: string }
   | WillRequest;
 
@@ -84,6 +88,7 @@ export const SESSION_REQUESTS = [
   'finish-session',
   'leave-session',
   'receive-session',
+  'choose-session',
   'end-session-keys',
   'take-wills',
   'end-will',
@@ -127,6 +132,11 @@ export function sessionRequestData(request: SessionRequest): PlainData {
       return [kind, request.queueId, request.ownerEpoch, request.expirySeconds, request.isInPeace];
     case 'receive-session':
       return [kind, request.queueId, request.ownerEpoch, request.packetId];
+    case 'choose-session': {
+      const { queueId, ownerEpoch, packetId, token, isInstead } = request;
+      const choices = request.choices.map(choiceData);
+      return [kind, queueId, ownerEpoch, packetId, token, isInstead, choices];
+    }
     case 'end-session-keys':
       return [kind, request.session];
     case 'take-wills':
@@ -158,10 +168,12 @@ export function sessionRequestOf(
       return { kind, ...of, offset: countIn(fields[2]) as Offset };
     case 'leave-session':
       return { kind, ...of, expirySeconds: secondsIn(fields[2]), isInPeace: booleanIn(fields[3]) };
-    case 'receive-session': {
-      const packetId = countIn(fields[2]);
-      if (packetId > 0xffff) throw new CodecError('bad-value', 'a packet id was expected');
-      return { kind, ...of, packetId };
+    case 'receive-session':
+      return { kind, ...of, packetId: packetIdIn(fields[2]) };
+    case 'choose-session': {
+      const asked = { packetId: packetIdIn(fields[2]), token: countIn(fields[3]) };
+      const choices = listIn(fields[5]).map(choiceIn);
+      return { kind, ...of, ...asked, isInstead: booleanIn(fields[4]), choices };
     }
   }
 }
@@ -199,6 +211,30 @@ export function claimedIn(data: PlainData): Claimed {
     subscriptions: listIn(subscriptions).map(subscriptionIn),
     halves: listIn(halves).map((each) => countIn(each) as Offset),
   };
+}
+
+export function chosenData({ isNew, choices }: Chosen): PlainData {
+  return [isNew, choices.map(choiceData)];
+}
+
+export function chosenIn(data: PlainData): Chosen {
+  const [isNew, choices] = listIn(data);
+  return { isNew: booleanIn(isNew), choices: listIn(choices).map(choiceIn) };
+}
+
+function choiceData({ share, queueId }: ShareChoice): PlainData {
+  return [share, queueId];
+}
+
+function choiceIn(data: PlainData): ShareChoice {
+  const [share, queueId] = listIn(data);
+  return { share: countIn(share), queueId: countIn(queueId) as QueueId };
+}
+
+function packetIdIn(data: PlainData | undefined): number {
+  const packetId = countIn(data);
+  if (packetId > 0xffff) throw new CodecError('bad-value', 'a packet id was expected');
+  return packetId;
 }
 
 function subscriptionIn(data: PlainData): StoredSubscription {

@@ -6,10 +6,11 @@
  * asked again of the next leader. Keeps nothing but where the keys of publishes may be.
  */
 
-import { randomUUID } from 'node:crypto';
+import { randomInt, randomUUID } from 'node:crypto';
 import { AdminError, SessionError } from '../broker/ports.ts';
 import type {
   CancelReason,
+  Chosen,
   ClaimedSession,
   ClaimRequest,
   ConsumerSink,
@@ -29,13 +30,14 @@ import type {
   SessionReplay,
   SessionStore,
   SessionWill,
+  ShareChoosing,
 } from '../broker/ports.ts';
 import { defaultDefinition } from '../machine/default-definition.ts';
 import type { StoredWill } from '../machine/session-will-record.ts';
 import type { ShardClient } from './client.ts';
 import type { PlainData } from './record-codec.ts';
 import { sessionQueueName } from './session-name.ts';
-import { type Claimed, type SessionRequest, claimedIn } from './session-requests.ts';
+import { type Claimed, type SessionRequest, chosenIn, claimedIn } from './session-requests.ts';
 import { ShardError } from './shard-error.ts';
 import { StoredMessageWriter } from './stored-message.ts';
 import { type PublishWill, WillTaker } from './will-taker.ts';
@@ -75,6 +77,8 @@ export interface SessionStoreParts {
 
 /** What is to be emptied has no use for limits. */
 const NO_LIMITS: SessionLimits = { maxMessages: 0, maxBytes: 0, overflow: 'drop-head' };
+/** Attempts to choose members of shares are told apart by one of so many numbers. */
+const TOKENS = 2 ** 48 - 1;
 /** Of a will, at first. */
 const WILL_BYTES = 256;
 
@@ -173,6 +177,13 @@ export class SessionsOfAll implements SessionStore {
     this.#parts.keyIsIn(queueId, { session, packetId });
     const request = { kind: 'receive-session', queueId, ownerEpoch, packetId } as const;
     return (await this.#ask(queueId, request)) === true ? 'new' : 'known';
+  }
+
+  async choose(handle: SessionHandle, { packetId, ...asked }: ShareChoosing): Promise<Chosen> {
+    const { queueId, ownerEpoch, incarnation: session } = handle;
+    this.#parts.keyIsIn(queueId, { session, packetId });
+    const of = { queueId, ownerEpoch, packetId, token: randomInt(TOKENS), ...asked };
+    return chosenIn(await this.#ask(queueId, { kind: 'choose-session', ...of }));
   }
 
   async leave(handle: SessionHandle, leaving: SessionLeaving): Promise<void> {

@@ -76,6 +76,14 @@ const OF_SESSIONS: readonly PlainCommand[] = [
   { kind: 'resume-session', ...owned },
   { kind: 'delete-session', ...owned },
   { kind: 'receive-session', ...owned, packetId: 65_535 },
+  {
+    kind: 'choose-session',
+    ...owned,
+    packetId: 65_534,
+    token: 3,
+    choices: [{ share: 2 ** 40, queueId: 11 as QueueId }],
+    isInstead: false,
+  },
   { kind: 'end-will', queueId: owned.queueId, number: 5 },
 ];
 const ADDED = [...OF_SHARDS, ...OF_SESSIONS];
@@ -133,6 +141,7 @@ describe('a dump of commands', () => {
     expect(short).not.toContain('payload');
     expect(text).toMatch(/change-session .*rooms/);
     expect(text).toMatch(/receive-session .*65535/);
+    expect(text).toMatch(/choose-session .*65534.*1099511627776/);
     expect(text).toContain('take-transfer shard 63/8589934592');
   });
 

@@ -332,6 +332,14 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
           packetId: fc.nat({ max: 4 }),
         }),
         fc.record({
+          kind: fc.constant('choose-session'),
+          ...ofOwner,
+          packetId: fc.nat({ max: 4 }),
+          token: fc.nat({ max: 3 }),
+          choices: fc.constantFrom([], [{ share: 3, queueId: 5 as QueueId }]),
+          isInstead: fc.boolean(),
+        }),
+        fc.record({
           kind: fc.constant('change-session'),
           ...ofOwner,
           subscribe: fc.constantFrom([], [SUBSCRIPTION], [SHARED]),

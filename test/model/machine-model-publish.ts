@@ -6,6 +6,7 @@
 import type { PublishKey } from '../../src/machine/command.ts';
 import type { Outcome } from '../../src/machine/effect.ts';
 import type { QueueId } from '../../src/machine/ids.ts';
+import type { Choosing, Chosen } from '../../src/machine/share-choices.ts';
 
 const WINDOW = 1_024;
 
@@ -22,6 +23,8 @@ interface ModelKeys {
   readonly ids: Set<number>;
   /** Of publishes in parts that are not complete: the queue up to which they are stored. */
   readonly through: Map<number, number>;
+  /** Of publishes with shares: who chose, and whom. */
+  readonly chosen: Map<number, { readonly token: number; readonly choices: Map<number, QueueId> }>;
 }
 
 export class ModelSessions {
@@ -45,13 +48,38 @@ export class ModelSessions {
     const outcome = targets.length > 0 && left.length === 0 ? 'accepted' : store(left);
     const isGone = outcome === 'no-queue' && part !== undefined;
     if (outcome !== 'accepted' && outcome !== 'duplicate' && !isGone) return outcome;
-    const keys = known ?? { epoch: 0, ids: new Set(), through: new Map<number, number>() };
-    this.#sessions.set(session, keys);
-    keys.epoch = Math.max(keys.epoch, ownerEpoch);
+    const keys = this.#of(key);
     keys.through.delete(packetId);
     if (part === undefined || part.through === 0) keys.ids.add(packetId);
     else keys.through.set(packetId, Math.max(through, part.through));
     return outcome;
+  }
+
+  #of({ session, ownerEpoch }: PublishKey): ModelKeys {
+    const fresh = { epoch: 0, ids: new Set<number>(), through: new Map<number, number>() };
+    const keys = this.#sessions.get(session) ?? { ...fresh, chosen: new Map() };
+    this.#sessions.set(session, keys);
+    keys.epoch = Math.max(keys.epoch, ownerEpoch);
+    return keys;
+  }
+
+  /** Undefined: a later owner has been here. */
+  choose(key: PublishKey, { token, choices, isInstead }: Choosing): Chosen | undefined {
+    const { packetId } = key;
+    const known = this.#sessions.get(key.session);
+    if (known !== undefined && key.ownerEpoch < known.epoch) return undefined;
+    const before = known?.chosen.get(packetId);
+    if (!isInstead && before === undefined && known?.ids.has(packetId) === true) {
+      return { isNew: false, choices: [] };
+    }
+    const { chosen } = this.#of(key);
+    const now = chosen.get(packetId) ?? { token, choices: new Map<number, QueueId>() };
+    chosen.set(packetId, now);
+    if (before === undefined || isInstead) {
+      for (const { share, queueId } of choices) now.choices.set(share, queueId);
+    }
+    const counts = [...now.choices].map(([share, queueId]) => ({ share, queueId }));
+    return { isNew: !isInstead && now.token === token, choices: counts };
   }
 
   release({ session, ownerEpoch, packetId }: PublishKey): Outcome {
@@ -61,6 +89,7 @@ export class ModelSessions {
     known.epoch = ownerEpoch;
     known.ids.delete(packetId);
     known.through.delete(packetId);
+    known.chosen.delete(packetId);
     return 'accepted';
   }
 

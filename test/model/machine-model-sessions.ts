@@ -122,6 +122,12 @@ export class ModelMqttSessions {
         if (outcome === 'stale-owner') return refused('stale-owner', epoch);
         return [{ kind: 'session-received', queueId, isNew }];
       }
+      case 'choose-session': {
+        const key = { session: session.incarnation, ownerEpoch: epoch, packetId: command.packetId };
+        const chosen = model.sessions.choose(key, command);
+        if (chosen === undefined) return refused('stale-owner', epoch);
+        return [{ kind: 'session-chosen', queueId, ...chosen }];
+      }
       case 'resume-session':
         session.endsAt = undefined;
         return [...this.#redefine(queue, session, { now }), done];

@@ -155,6 +155,7 @@ export class MachineModel {
       case 'resume-session':
       case 'delete-session':
       case 'receive-session':
+      case 'choose-session':
         return this.mqttSessions.run(command, this, stamp);
       case 'fire-timers':
         throw new Error('what a step fires is not predicted: see machine-model-firing.ts');

@@ -112,6 +112,8 @@ export const ofSession = fc
       'resume-session',
       'receive-session',
       'receive-session',
+      'choose-session',
+      'choose-session',
       'delete-session',
     ),
     pick: unit,
@@ -120,6 +122,7 @@ export const ofSession = fc
     subscribe: fc.array(subscription, { maxLength: 3 }),
     unsubscribe: fc.array(fc.constantFrom(...FILTERS), { maxLength: 2 }),
     expirySeconds: fc.constantFrom(...EXPIRIES, undefined),
+    shares: fc.uniqueArray(fc.nat({ max: 3 }), { maxLength: 3 }),
   })
   .map(
     (s) =>
@@ -143,6 +146,14 @@ export const ofSession = fc
             return { kind, ...of, expirySeconds, isInPeace: s.at % 2 === 0 };
           case 'receive-session':
             return { kind, ...of, packetId: 1 + (s.at % 4) };
+          case 'choose-session': {
+            const choices = s.shares.map((share) => ({
+              share,
+              queueId: (share + s.at) as QueueId,
+            }));
+            const token = 1 + (s.at % 3);
+            return { kind, ...of, packetId: 1 + (s.at % 4), token, choices, isInstead: s.at > 9 };
+          }
           default:
             return { kind, ...of };
         }

@@ -103,6 +103,17 @@ const COMMANDS: readonly (readonly [string, SessionCommand])[] = [
   [`15000000 23 ${OWNER}`, { kind: 'resume-session', ...owner }],
   [`15000000 24 ${OWNER}`, { kind: 'delete-session', ...owner }],
   [`17000000 25 ${OWNER} ff00`, { kind: 'receive-session', ...owner, packetId: 255 }],
+  [
+    `30000000 28 ${OWNER} ff00 0700000000000000 01 0a00000000100000 ${OWNER.slice(0, 16)}`,
+    {
+      kind: 'choose-session',
+      ...owner,
+      packetId: 255,
+      token: 7,
+      choices: [{ share: 2 ** 44 + 10, queueId }],
+      isInstead: true,
+    },
+  ],
 ];
 
 describe('commands of sessions, version 1', () => {
@@ -204,6 +215,23 @@ describe('the keys of publishes', () => {
     const part = { after: 0, through: 77 };
     keys.take({ session: 's', ownerEpoch: 4, packetId: 300, part });
     expect(saved(records)).toEqual([2, 4, [300, 77], 0, bits]);
+  });
+
+  it('are in version 3 where members of shares are chosen', () => {
+    const records = new TestRecords();
+    const keys = new PublishKeys(records.table);
+    keys.load('sessions', 'all', [1, 1]);
+    const chosen = [
+      [8, 3],
+      [300, 4, 5, 6, 7, 8],
+    ];
+    const data = [3, 4, [300, 77], chosen, 0, bits];
+    keys.load('session', 's', data);
+    keys.take({ session: 's', ownerEpoch: 4, packetId: 8 });
+    expect(saved(records)).toEqual(data);
+    for (const packetId of [8, 300]) keys.release({ session: 's', ownerEpoch: 4, packetId });
+    const left = bits.with(1, 0);
+    expect(saved(records)).toEqual([1, 4, 0, left]);
   });
 
   it('are read from version 2', () => {

@@ -231,6 +231,7 @@ export class FakeQueueClient implements QueueClient {
   release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void {
     this.releases.push(key);
     this.#keys.delete(nameOf(key));
+    this.sessions.released(key);
     this.#answerLater({ waiter, tag, key: undefined });
   }
 

@@ -8,6 +8,7 @@ import { randomUUID } from 'node:crypto';
 import { setImmediate } from 'node:timers';
 
 import {
+  type Chosen,
   type ClaimedSession,
   type ClaimRequest,
   type Committed,
@@ -29,6 +30,7 @@ import {
   type SessionReplay,
   type SessionStore,
   type SessionWill,
+  type ShareChoosing,
   type StoredReplay,
   type StoredSubscription,
 } from '../../src/broker/ports.ts';
@@ -36,6 +38,7 @@ import type { Message } from '../../src/broker/message.ts';
 import { sameTopics } from '../../src/machine/definitions.ts';
 import { NEVER_ENDS, SessionRecord } from '../../src/machine/session-record.ts';
 import { sessionPatterns } from '../../src/machine/session-patterns.ts';
+import { KeptChoices } from '../../src/machine/share-choices.ts';
 
 /** What it needs of the queues. */
 export interface SessionQueues {
@@ -135,6 +138,26 @@ export class FakeSessionStore implements SessionStore {
     await this.#turn();
     this.#owned(handle);
     return this.received;
+  }
+
+  readonly chosen: ShareChoosing[] = [];
+  readonly #choices = new Map<string, KeptChoices>();
+
+  async choose(handle: SessionHandle, choosing: ShareChoosing): Promise<Chosen> {
+    this.chosen.push(choosing);
+    await this.#turn();
+    this.#owned(handle);
+    const kept = this.#choices.get(handle.incarnation) ?? new KeptChoices();
+    this.#choices.set(handle.incarnation, kept);
+    const token = this.chosen.length;
+    const chosen = kept.choose(choosing.packetId, { token, ...choosing });
+    if (chosen === undefined) throw new SessionError('unavailable', 'too many choices');
+    return chosen;
+  }
+
+  /** The key of a publish is gone. */
+  released({ session, packetId }: { readonly session: string; readonly packetId: number }): void {
+    this.#choices.get(session)?.delete(packetId);
   }
 
   async claim(request: ClaimRequest): Promise<ClaimedSession> {

@@ -227,6 +227,14 @@ const sessionCommand: fc.Arbitrary<SessionCommand> = fc.oneof(
     ...ofOwner,
     packetId: fc.nat({ max: 65_535 }),
   }),
+  fc.record({
+    kind: fc.constant('choose-session' as const),
+    ...ofOwner,
+    packetId: fc.nat({ max: 65_535 }),
+    token: fc.maxSafeNat(),
+    choices: fc.array(fc.record({ share: fc.maxSafeNat(), queueId }), { maxLength: 4 }),
+    isInstead: fc.boolean(),
+  }),
 );
 
 export const plainCommand: fc.Arbitrary<PlainCommand> = fc.oneof(

@@ -163,6 +163,7 @@ function commandText(event: Extract<DumpEvent, { kind: 'command' }>, withPayload
     case 'resume-session':
     case 'delete-session':
     case 'receive-session':
+    case 'choose-session':
     case 'end-will':
       return `${command.kind} ${fieldsText(command, withPayload)}${result}`;
   }
