@@ -106,7 +106,7 @@ describe('the members of shares that a publish is given to', () => {
     expect(choose(rig, 2, { token: 2 })).toMatchObject({ isNew: true });
     rig.run('leave-session', 2, { expirySeconds: 0, isInPeace: true });
     rig.run('delete-session', 2);
-    expect(rig.driver.dump().filter(([name]) => /^session/.test(name))).toEqual([]);
+    expect(rig.driver.dump().filter(([name]) => name.startsWith('session'))).toEqual([]);
   });
 
   it('are bounded for one publish, and for a session', () => {
