@@ -6,7 +6,10 @@ export interface BrokerCounters {
   fannedOut: number;
   /** Publishes to `$queue/...` that were handed to the shard. */
   enqueued: number;
-  /** Copies of ordinary publishes that were handed to the shard, for the queues that capture. */
+  /**
+   * Copies of ordinary publishes that were handed to the shard, for the queues that capture and
+   * for members of shares.
+   */
   captured: number;
   /** Of these: nobody waited (`capture: async`, QoS 0, wills), and it was not stored. */
   captureLost: number;

@@ -63,8 +63,8 @@ const sessions = section('MQTT sessions: those that outlive their connection are
   }),
   max_total_queued_bytes: size({
     about:
-      'Bytes that wait in memory in all sessions together: for clients that do not keep up, of ' +
-      'shared subscriptions, and retained ones. What does not fit is dropped.',
+      'Bytes that wait in memory in all sessions together: for clients that do not keep up, and ' +
+      'retained ones. What does not fit is dropped.',
     fallback: '256MiB',
     min: '0B',
     max: '1TiB',

@@ -54,7 +54,9 @@ export const BROKER_METRICS: readonly MetricRow[] = [
   {
     name: 'fluxmq_captured_total',
     kind: 'counter',
-    help: 'Copies of ordinary publishes that went to the queues that capture their topics.',
+    help:
+      'Copies of ordinary publishes that went to queues: those that capture their topics, and ' +
+      'those of sessions that are members of shares.',
     series: of('broker/captured'),
   },
   {

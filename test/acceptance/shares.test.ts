@@ -99,8 +99,8 @@ class Publisher {
 }
 
 /**
- * A durable session that publishes at QoS 2, on whichever node, until all of it is completed. On its
- * first connection it hears no PUBREC of a third, and does not release another third.
+ * A durable session that publishes at QoS 2, on whichever node, until all of it is completed. On
+ * its first connection it hears no PUBREC of a third, and does not release another third.
  */
 class ExactPublisher {
   /** By packet id. */
@@ -226,10 +226,7 @@ test('a clean member that goes leaves what it did not acknowledge to those aslee
   await publisher.has(BURST);
   expect((await queueShown(broker, '$session/a')).next).toBe(0);
   clean.destroy();
-  await until(async () => {
-    const [a, b] = [await queueShown(broker, '$session/a'), await queueShown(broker, '$session/b')];
-    return a.next + b.next === BURST;
-  });
+  await stored(broker, ['a', 'b'], BURST);
   await broker.kill();
   await broker.start();
   expectOnce([await drained(broker, 'a'), await drained(broker, 'b')], publisher);

@@ -10,6 +10,7 @@ import { ManyShards, answered, definition } from '../support/many-shards.ts';
 import { until } from '../support/shard-world.ts';
 
 const ORIGIN = { clientId: 'c', protocol: 'mqtt' } as const;
+const NAMES = ['a', 'b', 'c', 'd', 'e', 'f'];
 const KEY: PublishKey = { session: 's', ownerEpoch: 0, packetId: 1 };
 
 function message(text: string): Message {
@@ -17,13 +18,13 @@ function message(text: string): Message {
   return { topic: 't', payload: Buffer.from(text), ...set };
 }
 
-/** Two queues in each of the shards 0 and 1: `q0`, `p0`, `q1`, `p1`. */
+/** Six queues, three in each of the shards 0 and 1. */
 async function world(): Promise<ManyShards> {
   const shards = await ManyShards.open();
   const { admin } = shards.client;
   await shards.make(1);
   shards.reach(1);
-  for (const name of ['a', 'b', 'c', 'd', 'e', 'f']) await admin.declare(definition(name));
+  for (const name of NAMES) await admin.declare(definition(name));
   return shards;
 }
 
@@ -61,7 +62,7 @@ describe('the parts of one publish', () => {
     for (let tries = 0; tries < 3; tries++) {
       expect(await publish(shards, wishes)).toEqual(['stored', 'stored', 'stored']);
     }
-    const found = await Promise.all([...'abcdef'].map((name) => texts(shards, name)));
+    const found = await Promise.all(NAMES.map((name) => texts(shards, name)));
     expect(found.flat()).toEqual(['all', 'own', 'all', 'all', 'other', 'all']);
     const released = await answered((waiter) => shards.client.release(KEY, waiter, 1));
     expect(released).toEqual(expect.any(Number));
@@ -84,7 +85,7 @@ describe('the parts of one publish', () => {
     expect([all, own]).toEqual(['stored', 'queue-full']);
     await admin.purge('small', undefined);
     expect(await publish(shards, wishes)).toEqual(['stored', 'stored']);
-    for (const name of 'abcdef') expect(await texts(shards, name)).toEqual(['all']);
+    for (const name of NAMES) expect(await texts(shards, name)).toEqual(['all']);
   });
 
   it('whose queue is gone say so, and the others are stored', async () => {
