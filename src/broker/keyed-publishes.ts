@@ -26,7 +26,9 @@ import {
   SessionError,
   type SessionHandle,
   type SessionStore,
+  type QueueId,
   type ShareChoice,
+  type Subscriber,
   type Unlogged,
 } from './ports.ts';
 import type { Member } from './shares.ts';
@@ -40,17 +42,20 @@ export interface Picked {
   readonly live: ReadonlyMap<string, Member>;
   /** The others. */
   readonly choices: readonly ShareChoice[];
+  /** Of these, who is connected here. */
+  readonly connected: ReadonlyMap<QueueId, Subscriber>;
 }
 
 /** A publish whose members are in the log. */
 export interface ChosenPublish {
+  /** It owns its bytes. */
   readonly message: Message;
   /** Without a key. */
   readonly publisher: Publisher;
   readonly tag: number;
   readonly key: PublishKey;
   readonly handle: SessionHandle;
-  readonly live: Picked['live'];
+  readonly picked: Picked;
   readonly chosen: Chosen;
 }
 
@@ -162,7 +167,7 @@ export class KeyedPublishes {
             tag,
             key,
             handle,
-            live: picked.live,
+            picked,
             chosen: found,
           });
     if (outcome !== 'waiting') this.#told(held, outcome);

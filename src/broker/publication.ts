@@ -8,7 +8,7 @@
 import { type Message, ownedMessage } from './message.ts';
 import type { Origin, Publication } from './ports.ts';
 
-interface From {
+export interface PublishedFrom {
   readonly origin: Origin | undefined;
   /** Its bytes are its own already. */
   readonly owned: boolean;
@@ -23,7 +23,7 @@ export class LivePublication implements Publication {
   readonly origin: Origin | undefined;
   #owned: boolean;
 
-  constructor(message: Message, publishedAtMs: number, from: From) {
+  constructor(message: Message, publishedAtMs: number, from: PublishedFrom) {
     this.message = message;
     this.publishedAtMs = publishedAtMs;
     this.origin = from.origin;

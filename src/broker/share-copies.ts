@@ -68,8 +68,8 @@ export interface KeyedCopy {
   readonly share: number;
 }
 
-/** One copy on its way into the queue of a member. */
-interface Copy {
+/** What is stored for a member: chosen, or on its way into its queue. */
+export interface Copy {
   readonly publication: Publication;
   readonly share: RoutedShare;
   /** Of the answers; `NOWHERE`: nobody waits. */
@@ -89,14 +89,14 @@ interface Copy {
 /** Who publishes it, and the share that it is for. */
 export interface KeyedGift extends Pick<KeyedCopy, 'handle' | 'packetId'> {
   readonly share: RoutedShare;
+  /** Of the member, where that was connected here when it was picked. */
+  readonly subscriber: Subscriber | undefined;
 }
 
 export class ShareCopies implements EnqueueWaiter {
   /** Messages that no member took. */
   lost = 0;
   readonly #parts: ShareCopiesParts;
-  /** Of the publish in hand, chosen and not on their way. */
-  readonly #chosen: Copy[] = [];
   /** By the tag of their append. */
   readonly #underWay: (Copy | undefined)[] = [];
   readonly #free: number[] = [];
@@ -105,50 +105,43 @@ export class ShareCopies implements EnqueueWaiter {
     this.#parts = parts;
   }
 
-  /** Copies of the publish in hand that `store` is to be called for. */
-  get chosen(): number {
-    return this.#chosen.length;
-  }
-
-  /** To a member at once, or chosen for `store`. */
-  give(publication: Publication, share: RoutedShare): void {
+  /** To a member at once, or for `store`; undefined: there is nothing to be stored. */
+  give(publication: Publication, share: RoutedShare): Copy | undefined {
     const { qos } = publication.message;
-    if (this.#lifeLeft(publication) === 0) return;
+    if (this.#lifeLeft(publication) === 0) return undefined;
     const found = choose(share, qos, NOBODY);
     if (found === undefined) {
       // At QoS 0 it is nobody's fault that nobody is connected.
       if (qos > 0 || share.local !== undefined) this.lost++;
-      return;
+      return undefined;
     }
-    if (typeof found === 'object' && this.#delivered(publication, found)) return;
+    if (typeof found === 'object' && this.#delivered(publication, found)) return undefined;
     const isKept = hasOthers(share, found);
     if (isKept) publication.keep();
-    this.#chosen.push(copyFor(found, { publication, share, isKept, keyed: undefined }));
+    return copyFor(found, { publication, share, isKept, keyed: undefined });
   }
 
-  /** Each of those that are chosen tells the answers at this place. */
-  store(place: number): void {
-    for (const copy of this.#chosen) {
+  /** Each of them tells the answers at this place. */
+  store(copies: readonly Copy[], place: number): void {
+    for (const copy of copies) {
       copy.place = place;
       this.#append(copy);
     }
-    this.#chosen.length = 0;
   }
 
   /** The same, under the key of their publish. */
-  partsAt(place: number): PublishPart[] {
-    const parts = this.#chosen.map((copy) => {
+  partsOf(copies: readonly Copy[], place: number): PublishPart[] {
+    return copies.map((copy) => {
       copy.place = place;
       return this.#begin(copy);
     });
-    this.#chosen.length = 0;
-    return parts;
   }
 
   /** Members for a publish that its shares are to keep to; those with one of `queues` at last. */
   pick(shares: readonly RoutedShare[], qos: 0 | 1 | 2, queues: readonly QueueId[]): Picked {
     const taken = [...queues];
     const live = new Map<string, Member>();
+    const connected = new Map<QueueId, Subscriber>();
     const choices: ShareChoice[] = [];
     for (const share of shares) {
       const { durable } = share;
@@ -161,9 +154,10 @@ export class ShareCopies implements EnqueueWaiter {
       }
       const queueId = queueIdOf(found);
       choices.push({ share: durable.key, queueId });
+      if (typeof found === 'object') connected.set(queueId, found.subscriber);
       taken.push(queueId);
     }
-    return { live, choices };
+    return { live, choices, connected };
   }
 
   /** Others in place of members whose queue is gone. */
@@ -181,19 +175,24 @@ export class ShareCopies implements EnqueueWaiter {
   };
 
   /** To the member that was picked, or to another one if that is gone. */
-  giveTo(member: Member | undefined, publication: Publication, share: RoutedShare): void {
+  giveTo(
+    member: Member | undefined,
+    publication: Publication,
+    share: RoutedShare,
+  ): Copy | undefined {
     const isThere = member !== undefined && share.local?.has(member) === true;
-    if (!isThere) this.give(publication, share);
-    else if (this.#lifeLeft(publication) !== 0) this.#delivered(publication, member);
+    if (!isThere) return this.give(publication, share);
+    if (this.#lifeLeft(publication) !== 0) this.#delivered(publication, member);
+    return undefined;
   }
 
-  /** Chosen for `partsAt`, as the log has it. */
-  giveAs(chosen: ShareChoice, publication: Publication, of: KeyedGift): void {
-    if (this.#lifeLeft(publication) === 0) return;
-    const { share, handle, packetId } = of;
-    publication.keep();
+  /** For `partsOf`, as the log has it; the bytes of the publication are its own. */
+  giveAs(chosen: ShareChoice, publication: Publication, of: KeyedGift): Copy | undefined {
+    if (this.#lifeLeft(publication) === 0) return undefined;
+    const { share, handle, packetId, subscriber } = of;
     const keyed = { handle, packetId, share: chosen.share };
-    this.#chosen.push(copyFor(chosen.queueId, { publication, share, isKept: true, keyed }));
+    const copy = copyFor(chosen.queueId, { publication, share, isKept: true, keyed });
+    return { ...copy, subscriber };
   }
 
   /** A clean session that was given it is gone; false: nobody takes it. */

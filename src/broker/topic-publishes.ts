@@ -24,19 +24,19 @@ import type {
   Origin,
   PublishOutcome,
   Publisher,
-  PublishRefusal,
   PublishWaiter,
   QueueClient,
   QueueId,
   Subscriber,
   Unlogged,
 } from './ports.ts';
-import { LivePublication } from './publication.ts';
+import { LivePublication, type PublishedFrom } from './publication.ts';
 import type { Retained } from './retained.ts';
 import type { Route } from './router.ts';
-import { ShareCopies } from './share-copies.ts';
+import { type Copy, ShareCopies } from './share-copies.ts';
 
 const UNLOGGED = 0 as Unlogged;
+const NO_COPIES: readonly Copy[] = [];
 
 export interface TopicPublishesParts extends Pick<KeyedPublishesParts, 'publish' | 'release'> {
   readonly queues: QueueClient;
@@ -100,13 +100,13 @@ export class TopicPublishes {
     const queues = message.qos === 0 ? route.queuesAtQos0 : route.queues;
     const { key, origin } = publisher;
     if (key !== undefined && this.#takeKeyed(publish, queues)) return 'waiting';
-    const refusal = this.#publishLive(message, route, publisher);
-    if (refusal !== undefined) return refusal;
+    const copies = this.#publishLive(message, route, publisher);
+    if (copies === 'retained-full') return copies;
     const { counters, queues: client } = this.#parts;
     if (route.unawaited.length > 0) this.#captureUnawaited(message, route, origin);
     if (queues.length > 0) counters.captured++;
-    if (this.copies.chosen > 0 || (message.retain && this.kept !== undefined)) {
-      this.#storeAll(publish, queues);
+    if (copies.length > 0 || (message.retain && this.kept !== undefined)) {
+      this.#storeAll(publish, queues, copies);
       return 'waiting';
     }
     if (queues.length === 0) return UNLOGGED;
@@ -130,19 +130,19 @@ export class TopicPublishes {
     const { origin, subscriber, waiter } = publisher;
     const route = this.#parts.routeOf(message.topic);
     if (route === undefined) return UNLOGGED;
-    const publication = this.#retained(message, origin);
+    const publication = this.#retained(message, { origin, owned: true });
     if (publication === undefined) return 'retained-full';
     const { targets, queues } = route;
     if (chosen.isNew) this.fanOut(publication, { targets, shares: [] }, subscriber);
-    this.#giveChosen(publish, publication, route);
+    const copies = this.#giveChosen(publish, publication, route);
     if (route.unawaited.length > 0) this.#captureUnawaited(message, route, origin);
     if (queues.length > 0) this.#parts.counters.captured++;
     const retained = message.retain ? this.kept : undefined;
     const others = (queues.length > 0 ? 1 : 0) + (retained === undefined ? 0 : 1);
-    const outcomes = others + this.copies.chosen;
+    const outcomes = others + copies.length;
     if (outcomes === 0) return UNLOGGED;
     const place = this.#answers.begin({ topic: message.topic, waiter, tag, outcomes });
-    const parts = this.copies.partsAt(place);
+    const parts = this.copies.partsOf(copies, place);
     const { captured } = this.#answers;
     if (queues.length > 0) parts.push({ targets: queues, message, waiter: captured, tag: place });
     this.#parts.queues.enqueueParts(parts, origin, key);
@@ -150,30 +150,39 @@ export class TopicPublishes {
     return 'waiting';
   }
 
-  /** What is stored of it is chosen; what a first attempt delivered is not delivered again. */
+  /** What is to be stored; what a first attempt delivered is not delivered again. */
   #giveChosen(
-    { key, handle, live, chosen }: ChosenPublish,
+    { key, handle, picked, chosen }: ChosenPublish,
     publication: LivePublication,
     { shares, queues }: Route,
-  ): void {
+  ): readonly Copy[] {
     const taken = new Set(queues);
+    const copies: (Copy | undefined)[] = [];
     for (const share of shares) {
       const { durable } = share;
       const choice = chosen.choices.find((each) => each.share === durable?.key);
       if (choice === undefined) {
-        const member = durable && live.get(durable.topicFilter);
-        if (chosen.isNew) this.copies.giveTo(member, publication, share);
+        const member = durable && picked.live.get(durable.topicFilter);
+        if (chosen.isNew) copies.push(this.copies.giveTo(member, publication, share));
       } else if (!taken.has(choice.queueId)) {
         // Where the queue has it already, that is its copy (section 3.3.4).
         taken.add(choice.queueId);
-        this.copies.giveAs(choice, publication, { handle, packetId: key.packetId, share });
+        const subscriber = picked.connected.get(choice.queueId);
+        const { packetId } = key;
+        const gift = { handle, packetId, share, subscriber };
+        copies.push(this.copies.giveAs(choice, publication, gift));
       }
     }
+    return copies.filter((copy) => copy !== undefined);
   }
 
   /** It has appends beside that to the queues that capture it. */
-  #storeAll({ message, publisher, tag }: RoutedPublish, queues: readonly QueueId[]): void {
-    const { copies, kept } = this;
+  #storeAll(
+    { message, publisher, tag }: RoutedPublish,
+    queues: readonly QueueId[],
+    copies: readonly Copy[],
+  ): void {
+    const { kept } = this;
     const { origin, key, waiter } = publisher;
     const retained = message.retain ? kept : undefined;
     const others = (queues.length > 0 ? 1 : 0) + (retained === undefined ? 0 : 1);
@@ -181,7 +190,7 @@ export class TopicPublishes {
       topic: message.topic,
       waiter: tag === undefined ? undefined : waiter,
       tag: tag ?? 0,
-      outcomes: others + copies.chosen,
+      outcomes: others + copies.length,
       isKeyed: key !== undefined,
     });
     const { captured } = this.#answers;
@@ -189,7 +198,7 @@ export class TopicPublishes {
       this.#parts.queues.enqueue(queues, message, origin, captured, place, key);
     }
     retained?.store(message, origin, place);
-    copies.store(place);
+    this.copies.store(copies, place);
   }
 
   /** Made once for each waiter. */
@@ -203,37 +212,36 @@ export class TopicPublishes {
     return made;
   }
 
-  /** All but what queues do; undefined: done. */
+  /** All but what queues do, and what is to be stored for members of shares. */
   #publishLive(
     message: Message,
     route: Route,
     { origin, subscriber }: Publisher,
-  ): PublishRefusal | undefined {
+  ): readonly Copy[] | 'retained-full' {
     const { targets, shares } = route;
-    if (targets.length === 0 && shares.length === 0 && !message.retain) return undefined;
-    const publication = this.#retained(message, origin);
+    if (targets.length === 0 && shares.length === 0 && !message.retain) return NO_COPIES;
+    const publication = this.#retained(message, { origin, owned: false });
     if (publication === undefined) return 'retained-full';
-    this.fanOut(publication, route, subscriber);
-    return undefined;
+    return this.fanOut(publication, route, subscriber);
   }
 
   /** It is retained, if it wants that; undefined: that is refused. */
-  #retained(message: Message, origin: Origin): LivePublication | undefined {
+  #retained(message: Message, from: PublishedFrom): LivePublication | undefined {
     const { clock, counters, retained } = this.#parts;
     // Without an expiry nobody asks when it was published, and the clock is spared.
     const publishedAtMs = message.properties?.expirySeconds === undefined ? 0 : clock.now();
-    const publication = new LivePublication(message, publishedAtMs, { origin, owned: false });
+    const publication = new LivePublication(message, publishedAtMs, from);
     if (!message.retain || (this.kept ?? retained).set(publication)) return publication;
     counters.retainedFull++;
     return undefined;
   }
 
-  /** What is stored of it is chosen, and nothing else: see `copies`. */
+  /** Gives what is to be stored for members of shares. */
   fanOut(
     publication: LivePublication,
     { targets, shares }: Pick<Route, 'targets' | 'shares'>,
     publisher: Subscriber | undefined,
-  ): void {
+  ): readonly Copy[] {
     publication.fanningOut = targets.length + shares.length > 1;
     const acknowledged = publication.message.qos > 0;
     for (const target of targets) {
@@ -243,10 +251,15 @@ export class TopicPublishes {
       match.subscriber.deliver(publication, match);
       this.#parts.counters.fannedOut++;
     }
-    for (const share of shares) this.copies.give(publication, share);
+    let copies: Copy[] | undefined;
+    for (const share of shares) {
+      const copy = this.copies.give(publication, share);
+      if (copy !== undefined) (copies ??= []).push(copy);
+    }
     // Sessions that keep the message must not keep an encoder with it.
     publication.fanningOut = false;
     publication.encoder = undefined;
+    return copies ?? NO_COPIES;
   }
 
   #captureUnawaited(message: Message, { unawaited }: Route, origin: Origin): void {
