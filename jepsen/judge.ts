@@ -10,6 +10,7 @@ import { joined } from './checkers/queues.ts';
 import { type Replica, checkReplicas } from './checkers/replicas.ts';
 import type { Verdict } from './checkers/verdict.ts';
 import { type ShardPlace, readReplicaLog } from './cluster/replica-log.ts';
+import { readLeadMoves } from './history/lead-moves.ts';
 import { readHistory } from './history/read.ts';
 import { page } from './report/page.ts';
 import { type Judged, isValid, summary } from './report/summary.ts';
@@ -34,7 +35,9 @@ async function replicas(directory: string, places: readonly ShardPlace[]): Promi
 export async function judge(directory: string): Promise<{ valid: boolean; text: string }> {
   const run = JSON.parse(await readFile(join(directory, RUN_FILE), 'utf8')) as RunRecord;
   const history = await readHistory(directory);
-  const verdicts = checkQueue(history, { nemeses: run.nemeses, rejects: true });
+  const nodes = (run.places ?? []).find(({ shard }) => shard === 0)?.nodes ?? [];
+  const leadMoves = await readLeadMoves(directory, nodes, run.began);
+  const verdicts = checkQueue(history, { nemeses: run.nemeses, rejects: true, leadMoves });
   if (run.nodes > 1) verdicts.push(await replicas(directory, run.places ?? []));
   const judged: Judged = {
     run,

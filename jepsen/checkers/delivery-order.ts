@@ -6,15 +6,16 @@
  * group that never had two consumers at once, only a former connection that the broker may not
  * have given up yet can have lost it, or a fault between the consumer's node and the leader, which
  * then counts the attempt; in others, so can any fault, and a connection that the broker has given
- * up and whose client has not heard of it yet. Such inversions are counted as excused; those that
- * nothing excuses are violations.
+ * up and whose client has not heard of it yet. A lead that goes to another node counts as a fault:
+ * what was on its way through the former leader is lost with it. Such inversions are counted as
+ * excused; those that nothing excuses are violations.
  */
 
 import type { Attachment, Dequeue, Operation } from '../history/operation.ts';
 import { faultsOf } from './faults.ts';
 import { ServedTime } from './served-time.ts';
 import { UnheardEnds } from './unheard-ends.ts';
-import { Findings, type Verdict } from './verdict.ts';
+import { type Asked, Findings, type Verdict } from './verdict.ts';
 
 /**
  * How long a broker may take a dead connection for a member and hold what it gave to it: one and a
@@ -131,8 +132,12 @@ class DeliveryOrder {
   }
 }
 
-export function checkDeliveryOrder(history: readonly Operation[]): Verdict {
-  const faults = faultsOf(history);
+export function checkDeliveryOrder(
+  history: readonly Operation[],
+  { leadMoves = [] }: Pick<Asked, 'leadMoves'> = {},
+): Verdict {
+  const moves = leadMoves.map((time) => ({ from: time, to: time }));
+  const faults = [...faultsOf(history), ...moves];
   const faulty: Faulty = (from, to) => faults.some((each) => each.from <= to && each.to >= from);
   const order = new DeliveryOrder(faulty, history);
   order.membership(history);

@@ -30,6 +30,8 @@ export interface Asked {
   readonly nemeses: readonly string[];
   /** Whether consumers were to reject some of the messages. */
   readonly rejects?: boolean;
+  /** When the lead of a shard went to another node; nanoseconds of the history. */
+  readonly leadMoves?: readonly number[];
 }
 
 export type Checker = (history: readonly Operation[], asked: Asked) => Verdict;

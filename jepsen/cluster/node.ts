@@ -12,6 +12,7 @@ import { closeSync, openSync } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { BROKER_LOG_FILE } from '../history/lead-moves.ts';
 import type { Guard, Made } from './guard.ts';
 import type { NodeAddresses } from './network.ts';
 import { cpuSecondsOf, isStopped, signalGroup, startTimeOf } from './process-state.ts';
@@ -61,7 +62,7 @@ export class BrokerNode {
   /** Resolves when the process is there; what it then needs to serve is another matter. */
   async start(): Promise<void> {
     if (this.#state !== 'down') throw new Error(`${this.id} runs already`);
-    const log = openSync(join(this.#parts.directory, 'broker.log'), 'a');
+    const log = openSync(join(this.#parts.directory, BROKER_LOG_FILE), 'a');
     const [program = '', ...args] = this.#parts.command;
     const child = spawn(program, args, { stdio: ['ignore', log, log], detached: true });
     closeSync(log);

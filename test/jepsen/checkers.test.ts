@@ -158,6 +158,14 @@ describe('delivery-order', () => {
     expect([verdict.valid, verdict.figures['excused']]).toEqual([true, 1]);
   });
 
+  it('excuses it in a group of several while the lead goes to another node, and there alone', () => {
+    const [before, after] = [{ leadMoves: [0] }, { leadMoves: [Number.MAX_SAFE_INTEGER] }];
+    const shared = outOfOrder(started().attach('d')).operations;
+    expect(checkDeliveryOrder(shared, before).figures['excused']).toBe(1);
+    expectFound(checkDeliveryOrder(shared, after), /out of order/);
+    expectFound(checkDeliveryOrder(outOfOrder(started()).operations, before), /out of order/);
+  });
+
   it('excuses a second attempt under faults, since the first one may have been lost on its way', () => {
     const twice = (history: HistoryBuilder): HistoryBuilder =>
       history.dequeue('a/1', 1).dequeue('a/0', 0, { attempt: 2 });
