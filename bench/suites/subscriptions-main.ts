@@ -82,11 +82,8 @@ function matched(router: Router, count: number): { us: number[]; matches: number
 }
 
 const count = Number(process.argv[2]);
-const router = new Router(NO_QUEUES, {
-  maxTopicLevels: 128,
-  maxTopicLength: 65_535,
-  maxRoutes: 1000,
-});
+const bounds = { maxTopicLevels: 128, maxTopicLength: 65_535, maxRoutes: 1000 };
+const router = new Router(NO_QUEUES, bounds, () => false);
 const filters: string[] = [];
 const subscribers = Array.from({ length: Math.ceil(count / OF_ONE) }, () => ({ ...NOBODY }));
 matched(router, count);

@@ -21,12 +21,10 @@ import type {
   EnqueueRefusal,
   EnqueueWaiter,
   Match,
-  Origin,
   PublishKey,
   PublishOutcome,
   Publisher,
   PublishRefusal,
-  PublishWaiter,
   QueueClient,
   QueueConsumer,
   QueueDefinition,
@@ -39,17 +37,16 @@ import type {
   SettleWaiter,
   Subscriber,
   SubscriptionOptions,
-  Unlogged,
   Will,
 } from './ports.ts';
 import { LivePublication } from './publication.ts';
 import { SYSTEM_PREFIX } from './queue-topic.ts';
 import { Retained } from './retained.ts';
-import { KeptRetained } from './kept-retained.ts';
-import { Router, type Route } from './router.ts';
-import { StalePublishes } from './stale-publishes.ts';
+import type { KeptRetained } from './kept-retained.ts';
+import { type Route, Router } from './router.ts';
+import { StalePublishes, type StalePublishesParts } from './stale-publishes.ts';
+import { TopicPublishes } from './topic-publishes.ts';
 import { type HeldPublish, UnknownQueues } from './unknown-queues.ts';
-import { UnqueuedPublishes } from './unqueued-publishes.ts';
 
 export interface BrokerOptions {
   /** Most levels of a topic name or filter. Default 128, 1 to 65,535. */
@@ -82,7 +79,6 @@ export const BROKER_DEFAULTS = {
   maxQueues: 10_000,
 } as const satisfies Required<Omit<BrokerOptions, 'autoQueue' | 'access'>>;
 
-const UNLOGGED = 0 as Unlogged;
 const TICK_MS = 1000;
 const SWEEP_STEPS = 10_000;
 
@@ -102,14 +98,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   readonly #dueWills: DueWills;
   /** Where queues are made on their first use, or other nodes make some; undefined: neither. */
   readonly #unknown: UnknownQueues | undefined;
-  /** Hears what became of copies that nobody waits for. */
-  readonly #captureLosses: EnqueueWaiter = {
-    enqueued: (_tag, outcome) => {
-      if (typeof outcome === 'string') this.counters.captureLost++;
-    },
-  };
-  readonly #topicWaiters = new WeakMap<PublishWaiter, EnqueueWaiter>();
-  readonly #unqueued: UnqueuedPublishes;
+  readonly #topics: TopicPublishes;
   /** In a cluster: other nodes subscribe sessions. */
   readonly #stale: StalePublishes | undefined;
   readonly #writableListeners: (() => void)[] = [];
@@ -122,7 +111,9 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.maxTopicLevels = settings.maxTopicLevels;
     this.maxTopicLength = settings.maxTopicLength;
     this.#queues = queues;
-    this.#router = new Router(queues.queues, settings);
+    this.#router = new Router(queues.queues, settings, (share, publication) =>
+      this.#topics.copies.pass(share, publication),
+    );
     const { autoQueue, access } = options;
     this.#access = access;
     const { maxRetainedMessages: maxMessages, maxRetainedBytes: maxBytes } = settings;
@@ -130,25 +121,29 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     const bounds = { maxMessages: Number.POSITIVE_INFINITY, maxBytes: Number.POSITIVE_INFINITY };
     this.#told = new Retained(clock, bounds);
     const lost = (): void => void this.counters.unansweredRefused++;
-    const shown = this.#retained;
-    const source = queues.retained;
-    if (source !== undefined) this.#kept = new KeptRetained(queues, source, { shown, clock, lost });
+    const publish: StalePublishesParts['publish'] = (message, publisher, tag) =>
+      this.#publish(message, publisher, tag);
+    this.#topics = new TopicPublishes({
+      queues,
+      clock,
+      counters: this.counters,
+      retained: this.#retained,
+      routeOf: (topic) => this.#routeOf(topic),
+      publish,
+      release: (key, waiter, tag) => this.release(key, waiter, tag),
+      lost,
+    });
+    this.#kept = this.#topics.kept;
     this.#dueWills = new DueWills({
       access,
       publish: (message, publisher, tag) => this.publish(message, publisher, tag),
       lost,
     });
-    this.#unqueued = new UnqueuedPublishes({
-      sessions: () => queues.sessions,
-      publish: (message, publisher, tag) => this.#publish(message, publisher, tag),
-      release: (key, waiter, tag) => this.release(key, waiter, tag),
-      known: UNLOGGED,
-    });
     const { freshness } = queues;
     if (freshness !== undefined) {
       this.#stale = new StalePublishes({
         freshness,
-        publish: (message, publisher, tag) => this.#publish(message, publisher, tag),
+        publish,
         roomAgain: () => this.#tellRoom(),
         counters: this.counters,
       });
@@ -203,7 +198,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
 
   /** Messages for a shared subscription that none of its members took. */
   get lostByShares(): number {
-    return this.#router.lostByShares;
+    return this.#topics.copies.lost;
   }
 
   get retainedBytes(): number {
@@ -239,25 +234,10 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     const route = this.#router.route(message.topic);
     if (route === undefined) return this.#refuseTopic(message.topic);
     if (route.reserved) return this.#refuse('topic-reserved');
-    const { origin, key } = publisher;
     if (!route.forQueues) {
-      const queues = message.qos === 0 ? route.queuesAtQos0 : route.queues;
-      const isKept = queues.length === 0 && key !== undefined && tag !== undefined;
-      if (isKept && this.#unqueued.take(message, publisher, tag)) return 'waiting';
-      const refusal = this.#publishLive(message, route, publisher);
-      if (refusal !== undefined) return this.#refuse(refusal);
-      if (route.unawaited.length > 0) this.#captureUnawaited(message, route, origin);
-      if (message.retain && this.#kept !== undefined) {
-        if (queues.length > 0) this.counters.captured++;
-        this.#kept.store(message, publisher, { tag, queues });
-        return 'waiting';
-      }
-      if (queues.length === 0) return UNLOGGED;
-      this.counters.captured++;
-      const losses = this.#captureLosses;
-      const waiter = tag === undefined ? losses : this.#ofTopic(publisher.waiter);
-      this.#queues.enqueue(queues, message, origin, waiter, tag ?? 0, key);
-      return 'waiting';
+      const outcome = this.#topics.publish({ message, publisher, tag, route });
+      const isRefused = typeof outcome === 'string' && outcome !== 'waiting';
+      return isRefused ? this.#refuse(outcome) : outcome;
     }
     if (route.unknown !== undefined && this.#unknown !== undefined) {
       const held = this.#unknown.hold(route.unknown, message, { publisher, tag });
@@ -267,65 +247,13 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     if (route.queues.length === 0) return this.#refuseQueued('no-queue', tag);
     this.counters.enqueued++;
     const waiter = tag === undefined ? this : (publisher.waiter ?? this);
-    this.#queues.enqueue(route.queues, message, origin, waiter, tag ?? 0, key);
+    this.#queues.enqueue(route.queues, message, publisher.origin, waiter, tag ?? 0, publisher.key);
     return 'waiting';
-  }
-
-  /** Of a publish to an ordinary topic; made once for each waiter. */
-  #ofTopic(waiter: PublishWaiter | undefined): EnqueueWaiter {
-    if (waiter === undefined) return this.#captureLosses;
-    let made = this.#topicWaiters.get(waiter);
-    if (made === undefined) {
-      made = { enqueued: (tag, outcome) => waiter.enqueued(tag, topicOutcome(outcome)) };
-      this.#topicWaiters.set(waiter, made);
-    }
-    return made;
   }
 
   /** As the waiter of messages that nobody waits for. */
   enqueued(_tag: number, outcome: Committed | EnqueueRefusal): void {
     if (typeof outcome === 'string') this.counters.unansweredRefused++;
-  }
-
-  /** All but what queues do; undefined: done. */
-  #publishLive(
-    message: Message,
-    route: Route,
-    { origin, subscriber }: Publisher,
-  ): PublishRefusal | undefined {
-    const { targets, shares } = route;
-    if (targets.length === 0 && shares.length === 0 && !message.retain) return undefined;
-    // Without an expiry nobody asks when it was published, and the clock is spared.
-    const publishedAtMs = message.properties?.expirySeconds === undefined ? 0 : this.clock.now();
-    const publication = new LivePublication(message, publishedAtMs, { origin, owned: false });
-    if (message.retain && !(this.#kept ?? this.#retained).set(publication)) {
-      this.counters.retainedFull++;
-      return 'retained-full';
-    }
-    this.#fanOut(publication, route, subscriber);
-    return undefined;
-  }
-
-  #fanOut(
-    publication: LivePublication,
-    { targets, shares }: Route,
-    publisher: Subscriber | undefined,
-  ): void {
-    publication.fanningOut = targets.length + shares.length > 1;
-    const acknowledged = publication.message.qos > 0;
-    for (const target of targets) {
-      if (acknowledged && target.byQueue) continue;
-      const match = target.match.subscriber === publisher ? target.ownMatch : target.match;
-      if (match === undefined) continue;
-      match.subscriber.deliver(publication, match);
-      this.counters.fannedOut++;
-    }
-    for (const share of shares) {
-      if (share.deliver(publication)) this.counters.fannedOut++;
-    }
-    // Sessions that keep the message must not keep an encoder with it.
-    publication.fanningOut = false;
-    publication.encoder = undefined;
   }
 
   /**
@@ -341,12 +269,7 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     const publication = new LivePublication(message, 0, { origin: undefined, owned: true });
     this.#told.set(publication);
     const route = this.#router.route(topic);
-    if (route?.reserved === true) this.#fanOut(publication, route, undefined);
-  }
-
-  #captureUnawaited(message: Message, { unawaited }: Route, origin: Origin): void {
-    this.counters.captured++;
-    this.#queues.enqueue(unawaited, message, origin, this.#captureLosses, 0);
+    if (route?.reserved === true) this.#topics.fanOut(publication, route, undefined);
   }
 
   #refuseTopic({ length }: string): PublishRefusal {
@@ -392,10 +315,6 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
   matchOf(subscriber: Subscriber, topic: string, isOwn: boolean): Match | undefined {
     const target = this.#router.route(topic)?.bySubscriber?.get(subscriber);
     return isOwn ? target?.ownMatch : target?.match;
-  }
-
-  setConnected(subscriber: Subscriber, connected: boolean): void {
-    this.#router.setConnected(subscriber, connected);
   }
 
   retained(filter: string): RetainedCursor {
@@ -470,6 +389,11 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     this.publish(message, publisher, undefined);
   }
 
+  #routeOf(topic: string): Route | undefined {
+    this.#readQueues();
+    return this.#router.route(topic);
+  }
+
   /** Before each route: those that are kept must not be older than the queues. */
   #readQueues(): void {
     if (this.#queueVersion === this.#queues.version) return;
@@ -481,9 +405,4 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, at) => byte === b[at]);
-}
-
-/** The queues that captured the topic are gone: then none takes it, which is no refusal. */
-function topicOutcome(outcome: Committed | EnqueueRefusal): Committed | Unlogged | EnqueueRefusal {
-  return outcome === 'no-queue' ? UNLOGGED : outcome;
 }

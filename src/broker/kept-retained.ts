@@ -1,18 +1,26 @@
 /**
  * Retained messages that outlive the process: shown on this node at once, stored in the queue of
  * retained messages, and acknowledged when they are there. What the parts do stands in
- * `retained-queue.ts` (what is shown), `retained-answers.ts` (who waits) and
- * `retained-follower.ts` (what is read, and what is settled).
+ * `retained-queue.ts` (what is shown), `append-answers.ts` (who waits) and `retained-follower.ts`
+ * (what is read, and what is settled).
  *
  * A crash loses what is shown and was not acknowledged, and nothing else.
  */
 
 import { setTimeout as pause } from 'node:timers/promises';
+import type { AppendAnswers } from './append-answers.ts';
 import type { Message } from './message.ts';
-import type { Clock, Publisher, QueueClient, QueueId } from './ports.ts';
+import type {
+  Clock,
+  Committed,
+  EnqueueRefusal,
+  EnqueueWaiter,
+  Origin,
+  QueueClient,
+  QueueId,
+} from './ports.ts';
 import type { LivePublication } from './publication.ts';
 import type { Retained } from './retained.ts';
-import { RetainedAnswers } from './retained-answers.ts';
 import { RetainedFollower } from './retained-follower.ts';
 import type { RetainedLog } from './retained-log.ts';
 import { RetainedQueue } from './retained-queue.ts';
@@ -25,16 +33,15 @@ const UP_TO_NOW_MS = 10_000;
 export interface KeptRetainedParts {
   readonly shown: Retained;
   readonly clock: Clock;
-  /** Something that nobody waits for is not stored. */
-  readonly lost: () => void;
+  readonly answers: AppendAnswers;
 }
 
-export class KeptRetained implements RetainedLog {
+export class KeptRetained implements RetainedLog, EnqueueWaiter {
   readonly #queues: Pick<QueueClient, 'enqueue' | 'isShared'>;
   readonly #source: RetainedSource;
   readonly #shown: Retained;
   readonly #queue: RetainedQueue;
-  readonly #answers: RetainedAnswers;
+  readonly #answers: AppendAnswers;
   readonly #follower: RetainedFollower;
   readonly between: RetainedLog['between'];
   /** Until it is loaded nobody publishes. */
@@ -43,7 +50,7 @@ export class KeptRetained implements RetainedLog {
   constructor(
     queues: Pick<QueueClient, 'enqueue' | 'isShared'>,
     source: RetainedSource,
-    { shown, clock, lost }: KeptRetainedParts,
+    { shown, clock, answers }: KeptRetainedParts,
   ) {
     this.#queues = queues;
     this.#source = source;
@@ -51,10 +58,7 @@ export class KeptRetained implements RetainedLog {
     this.#queue = new RetainedQueue(shown, clock);
     this.between = selectionIn(this.#queue, shown);
     this.#follower = new RetainedFollower(this.#source, this.#queue);
-    this.#answers = new RetainedAnswers({
-      stored: (topic, number) => this.#queue.answered(topic, number),
-      lost,
-    });
+    this.#answers = answers;
   }
 
   /** As `RetainedFollower.load`. */
@@ -77,18 +81,16 @@ export class KeptRetained implements RetainedLog {
     return this.#queue.publish(publication);
   }
 
-  /** The publisher's waiter hears when it is stored here, and in `queues`. */
-  store(
-    message: Message,
-    { origin, waiter, key }: Publisher,
-    { tag, queues }: { readonly tag: number | undefined; readonly queues: readonly QueueId[] },
-  ): void {
-    const outcomes = queues.length === 0 ? 1 : 2;
-    const waits = tag === undefined ? undefined : waiter;
-    const place = this.#answers.begin(message.topic, waits, { tag: tag ?? 0, outcomes });
-    const { own, others } = this.#answers;
-    if (outcomes === 2) this.#queues.enqueue(queues, message, origin, others, place, key);
-    this.#queues.enqueue(this.#targets, message, origin, own, place, 'as-it-is');
+  /** One append of the publish that has this place. */
+  store(message: Message, origin: Origin, place: number): void {
+    this.#queues.enqueue(this.#targets, message, origin, this, place, 'as-it-is');
+  }
+
+  /** Its outcome. */
+  enqueued(place: number, outcome: Committed | EnqueueRefusal): void {
+    const number = typeof outcome === 'string' ? undefined : outcome;
+    this.#queue.answered(this.#answers.topicOf(place), number);
+    this.#answers.told(place, outcome);
   }
 
   async end(): Promise<number> {

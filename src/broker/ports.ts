@@ -179,6 +179,14 @@ export interface SettleWaiter {
   settled(tag: number, answer: SettleAnswer): void;
 }
 
+/** A part of one publish, for other queues than its other parts; told as an `enqueue` is. */
+export interface PublishPart {
+  readonly targets: readonly QueueId[];
+  readonly message: Message;
+  readonly waiter: EnqueueWaiter;
+  readonly tag: number;
+}
+
 export type EnqueueWish = PublishKey | ReplayStep | 'as-it-is';
 
 export interface QueueClient {
@@ -212,6 +220,12 @@ export interface QueueClient {
     tag: number,
     wish?: EnqueueWish,
   ): void;
+  /**
+   * The same under one key, which all of them are stored under: the whole again stores nothing
+   * again, and stores what is missing. Of the parts in one shard none is stored behind one that is
+   * refused, in the order of their queues; that one's queues being gone is no refusal there.
+   */
+  enqueueParts(parts: readonly PublishPart[], origin: Origin, key: PublishKey): void;
   /** The key may be used again once this is `Committed`, in every shard that was asked for it. */
   release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void;
   /** The node that leads shard 0, as far as this one knows; '': nobody knows. */
@@ -414,11 +428,6 @@ export interface Broker {
    * `isOwn`: without its no-local ones. Undefined: none does.
    */
   matchOf(subscriber: Subscriber, topic: string, isOwn: boolean): Match | undefined;
-  /**
-   * Whether somebody is connected to it, which every subscriber is at first: the shares that it is
-   * a member of give to those that are, as long as there is one.
-   */
-  setConnected(subscriber: Subscriber, connected: boolean): void;
   retained(filter: string): RetainedCursor;
   /** Undefined: retained messages are in memory alone. */
   readonly retainedLog: RetainedLog | undefined;

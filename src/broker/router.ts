@@ -14,11 +14,11 @@
 
 import type { QueueId } from '../machine/ids.ts';
 import { Audience, Subscription } from './audience.ts';
-import { type DurableShare, NO_DURABLE_SHARES } from './durable-shares.ts';
+import type { DurableShare } from './durable-shares.ts';
 import type { Match, QueueDirectory, Subscriber, SubscriptionOptions } from './ports.ts';
 import { QueueRoutes } from './queue-routes.ts';
 import { QUEUE_PREFIX, SYSTEM_PREFIX } from './queue-topic.ts';
-import { NO_SHARES, type SharedSubscription, Shares } from './shares.ts';
+import { type PassOn, type SharedSubscription, Shares } from './shares.ts';
 import { countLevels, hasWildcard, TopicTrie } from './topic-trie.ts';
 
 /**
@@ -54,13 +54,20 @@ export interface Route {
   /** The same by subscriber, where one of them has a queue. */
   readonly bySubscriber: ReadonlyMap<Subscriber, RouteTarget> | undefined;
   /** Each gives it to one of its members. */
-  readonly shares: readonly SharedSubscription[];
-  /** Those with members in durable sessions, on whichever node; one may be among `shares` too. */
-  readonly durableShares: readonly DurableShare[];
+  readonly shares: readonly RoutedShare[];
   /** Only the broker itself publishes there. */
   readonly reserved: boolean;
 }
 
+/** A share of one filter, with its members: at least one. */
+export interface RoutedShare {
+  /** Those that are connected here; undefined: none is. */
+  readonly local: SharedSubscription | undefined;
+  /** Those in durable sessions, on whichever node; undefined: there is none. */
+  readonly durable: DurableShare | undefined;
+}
+
+const NO_SHARES: readonly RoutedShare[] = [];
 const NO_QUEUES: readonly QueueId[] = [];
 const NO_TARGETS: readonly RouteTarget[] = [];
 
@@ -78,7 +85,7 @@ export class Router {
   /** One value a filter. */
   readonly #audiences = new TopicTrie<Subscription | Audience>();
   #subscriptions = 0;
-  readonly #shares = new Shares();
+  readonly #shares: Shares;
   readonly #queues: QueueRoutes;
   readonly #routes = new Map<string, Route>();
   #keptSubscribers = 0;
@@ -87,7 +94,8 @@ export class Router {
   /** The same for those of `$queue/`. */
   #queueVersion = 0;
 
-  constructor(queues: QueueDirectory, options: RouterOptions) {
+  constructor(queues: QueueDirectory, options: RouterOptions, passOn: PassOn) {
+    this.#shares = new Shares(passOn);
     this.#queues = new QueueRoutes(queues);
     this.#maxTopicLevels = options.maxTopicLevels;
     this.#maxTopicLength = options.maxTopicLength;
@@ -98,19 +106,10 @@ export class Router {
     return this.#subscriptions + this.#shares.size;
   }
 
-  /** Messages that no member of a share took. */
-  get lostByShares(): number {
-    return this.#shares.lost;
-  }
-
   /** The directory of queues has changed. */
   queuesChanged(): void {
     this.#queueVersion++;
     if (this.#queues.changed() === 'captures') this.#version++;
-  }
-
-  setConnected(subscriber: Subscriber, connected: boolean): void {
-    this.#shares.setConnected(subscriber, connected);
   }
 
   /** Options of the same filter, in the same share, are replaced. */
@@ -186,7 +185,6 @@ export class Router {
       targets: NO_TARGETS,
       bySubscriber: undefined,
       shares: NO_SHARES,
-      durableShares: NO_DURABLE_SHARES,
       reserved: false,
     };
   }
@@ -209,8 +207,7 @@ export class Router {
       unknown: undefined,
       targets: [...targets.bySubscriber.values()],
       bySubscriber: targets.haveQueues ? targets.bySubscriber : undefined,
-      shares: this.#shares.match(topic),
-      durableShares,
+      shares: joined(this.#shares.match(topic), durableShares),
       reserved: topic.startsWith(SYSTEM_PREFIX),
     };
   }
@@ -242,6 +239,23 @@ export class Router {
     const route = this.#routes.get(filter);
     if (route !== undefined) this.#forget(filter, route);
   }
+}
+
+/** Those that are the same share as one. */
+function joined(
+  locals: readonly SharedSubscription[],
+  durables: readonly DurableShare[],
+): readonly RoutedShare[] {
+  if (locals.length === 0 && durables.length === 0) return NO_SHARES;
+  const left = new Map(durables.map((durable) => [durable.topicFilter, durable]));
+  const shares: RoutedShare[] = [];
+  for (const local of locals) {
+    const { topicFilter } = local;
+    shares.push({ local, durable: left.get(topicFilter) });
+    left.delete(topicFilter);
+  }
+  for (const durable of left.values()) shares.push({ local: undefined, durable });
+  return shares;
 }
 
 /** To whom a message of a topic goes, collected. */

@@ -1,15 +1,14 @@
 /**
- * Shared subscriptions (MQTT 5.0 section 4.8.2): the members of each share of each filter, and
- * which of them gets a message.
+ * The members that shared subscriptions have on this node (MQTT 5.0 section 4.8.2): of each share
+ * of each filter those that are connected, and which of them a message is for.
  *
  * In turn, but a member that has to wait is passed over for one that has not; so a slow member
- * delays nobody. Who is not connected gets something only while no member is, and then at QoS 1 and
- * 2 alone. The cost of a message does not grow with the members: so many are looked at and no more.
- *
- * A share keeps no message. What a member got and did not finish, its session hands back through
- * `pass`; nothing here decides what may be handed back. In memory, as every subscription is.
+ * delays nobody. The cost of a message does not grow with the members: so many are looked at and no
+ * more. Whether it is delivered or stored, and who gets it where nobody is connected here, is told
+ * by `share-copies.ts`. In memory, as every live subscription is.
  */
 
+import type { QueueId } from '../machine/ids.ts';
 import type { Match, Publication, Share, Subscriber, SubscriptionOptions } from './ports.ts';
 import { TopicTrie } from './topic-trie.ts';
 
@@ -18,19 +17,37 @@ const LOOKED_AT = 32;
 /** The same where all of these would drop the message. */
 const LOOKED_AT_FULL = 1024;
 
-interface Member {
+export interface Member {
   readonly subscriber: Subscriber;
   match: Match;
-  /** Its place among those that are like it: connected, or not. */
+  /** Its place among those of its share. */
   at: number;
-  connected: boolean;
 }
 
-/** Members of one share that are all connected, or all not. */
-class Ring {
+/** True: that session is not to be chosen. */
+export type PassedOver = (queueId: QueueId) => boolean;
+
+/** What was not finished by a member that is gone; false: nobody takes it. */
+export type PassOn = (share: SharedSubscription, publication: Publication) => boolean;
+
+export class SharedSubscription implements Share {
+  readonly name: string;
+  readonly filter: string;
   readonly #members: Member[] = [];
+  readonly #passOn: PassOn;
   /** Where the next choice begins. */
   #next = 0;
+
+  constructor(name: string, filter: string, passOn: PassOn) {
+    this.name = name;
+    this.filter = filter;
+    this.#passOn = passOn;
+  }
+
+  /** As its members subscribed. */
+  get topicFilter(): string {
+    return `$share/${this.name}/${this.filter}`;
+  }
 
   get size(): number {
     return this.#members.length;
@@ -48,8 +65,19 @@ class Ring {
     this.#members[member.at] = last;
   }
 
-  /** The first in turn that would send it at once, or else the one with the least before it. */
-  choose(qos: 0 | 1 | 2, except: Subscriber | undefined): Member | undefined {
+  has(member: Member): boolean {
+    return this.#members[member.at] === member;
+  }
+
+  pass(publication: Publication): boolean {
+    return this.#passOn(this, publication);
+  }
+
+  /**
+   * The first in turn that would send it at once, or else the one with the least before it;
+   * undefined: each would drop it, or there is none.
+   */
+  choose(qos: 0 | 1 | 2, isPassedOver?: PassedOver): Member | undefined {
     const count = this.#members.length;
     const start = this.#next < count ? this.#next : 0;
     let chosen: Member | undefined;
@@ -57,9 +85,10 @@ class Ring {
     for (let step = 0; step < count && least > 0; step++) {
       if (step >= (chosen === undefined ? LOOKED_AT_FULL : LOOKED_AT)) break;
       const member = this.#members[(start + step) % count];
-      if (member === undefined || member.subscriber === except) continue;
-      const granted = member.match.qos;
-      const backlog = member.subscriber.backlog(qos < granted ? qos : granted);
+      if (member === undefined) continue;
+      const { subscriber, match } = member;
+      if (isPassedOver !== undefined && isLeftOut(subscriber, isPassedOver)) continue;
+      const backlog = subscriber.backlog(qos < match.qos ? qos : match.qos);
       if (backlog >= least) continue;
       least = backlog;
       chosen = member;
@@ -70,53 +99,8 @@ class Ring {
   }
 }
 
-export class SharedSubscription implements Share {
-  readonly filter: string;
-  readonly #connected = new Ring();
-  readonly #away = new Ring();
-  readonly #lost: () => void;
-
-  constructor(filter: string, lost: () => void) {
-    this.filter = filter;
-    this.#lost = lost;
-  }
-
-  get isEmpty(): boolean {
-    return this.#connected.size === 0 && this.#away.size === 0;
-  }
-
-  add(member: Member): void {
-    (member.connected ? this.#connected : this.#away).add(member);
-  }
-
-  remove(member: Member): void {
-    (member.connected ? this.#connected : this.#away).remove(member);
-  }
-
-  /** False: no member took it. It counts as lost, but for QoS 0 while nobody is connected. */
-  deliver(publication: Publication): boolean {
-    if (this.#give(publication, undefined, 'all')) return true;
-    if (publication.message.qos > 0 || this.#connected.size > 0) this.#lost();
-    return false;
-  }
-
-  pass(publication: Publication, from: Subscriber, reach: 'connected' | 'all'): boolean {
-    return this.#give(publication, from, reach);
-  }
-
-  #give(
-    publication: Publication,
-    except: Subscriber | undefined,
-    reach: 'connected' | 'all',
-  ): boolean {
-    const { qos } = publication.message;
-    const connected = this.#connected.choose(qos, except);
-    const others = this.#connected.size === 0 && reach === 'all';
-    const member = connected ?? (others ? this.#away.choose(qos, except) : undefined);
-    if (member === undefined) return false;
-    member.subscriber.deliver(publication, member.match);
-    return true;
-  }
+function isLeftOut({ queueId }: Subscriber, isPassedOver: PassedOver): boolean {
+  return queueId !== undefined && isPassedOver(queueId);
 }
 
 interface Membership {
@@ -125,13 +109,16 @@ interface Membership {
 }
 
 export class Shares {
-  /** Messages that no member took. */
-  lost = 0;
+  readonly #passOn: PassOn;
   readonly #byFilter = new TopicTrie<SharedSubscription>();
   /** By `keyOf`. */
   readonly #byKey = new Map<string, SharedSubscription>();
   readonly #memberships = new Map<Subscriber, Map<string, Membership>>();
   #size = 0;
+
+  constructor(passOn: PassOn) {
+    this.#passOn = passOn;
+  }
 
   /** Members of all shares together. */
   get size(): number {
@@ -140,7 +127,8 @@ export class Shares {
 
   /** Whether the filter has a share that it had not, whose routes are to be found anew. */
   subscribe(subscriber: Subscriber, filter: string, options: SubscriptionOptions): boolean {
-    const key = keyOf(options.share ?? '', filter);
+    const name = options.share ?? '';
+    const key = keyOf(name, filter);
     let own = this.#memberships.get(subscriber);
     if (own === undefined) {
       own = new Map();
@@ -154,12 +142,12 @@ export class Shares {
     let share = this.#byKey.get(key);
     const isNew = share === undefined;
     if (share === undefined) {
-      share = new SharedSubscription(filter, () => void this.lost++);
+      share = new SharedSubscription(name, filter, this.#passOn);
       this.#byKey.set(key, share);
       this.#byFilter.add(filter, share);
     }
     const match = matchOf(subscriber, share, options);
-    const member: Member = { subscriber, match, at: 0, connected: true };
+    const member: Member = { subscriber, match, at: 0 };
     share.add(member);
     own.set(key, { share, member });
     this.#size++;
@@ -177,19 +165,10 @@ export class Shares {
     const { share, member } = membership;
     share.remove(member);
     this.#size--;
-    if (!share.isEmpty) return false;
+    if (share.size > 0) return false;
     this.#byKey.delete(key);
     this.#byFilter.remove(filter, share);
     return true;
-  }
-
-  setConnected(subscriber: Subscriber, connected: boolean): void {
-    for (const { share, member } of this.#memberships.get(subscriber)?.values() ?? []) {
-      if (member.connected === connected) continue;
-      share.remove(member);
-      member.connected = connected;
-      share.add(member);
-    }
   }
 
   match(topic: string): readonly SharedSubscription[] {
@@ -200,7 +179,7 @@ export class Shares {
   }
 }
 
-export const NO_SHARES: readonly SharedSubscription[] = [];
+const NO_SHARES: readonly SharedSubscription[] = [];
 
 /** The name of a share has no slash in it. */
 function keyOf(share: string, filter: string): string {

@@ -6,12 +6,15 @@
  */
 
 import type { QueueId } from '../machine/ids.ts';
+import type { Origin } from './consumer.ts';
 import type { Message } from './message.ts';
 
 /** A message on its way to live subscribers; one object for all of them. */
 export interface Publication {
   /** Its bytes are views that are valid during the call only, unless `keep` was called. */
   readonly message: Message;
+  /** Undefined: the broker itself. */
+  readonly origin: Origin | undefined;
   /** By the broker's clock; message expiry counts from here. */
   readonly publishedAtMs: number;
   /**
@@ -55,14 +58,13 @@ export interface Match {
 /** The members of one shared subscription: each message is for one of them. */
 export interface Share {
   /**
-   * Gives a message to another member than `from`, which got it and did not finish; its bytes are
-   * its own. Those that are not connected are asked last, and only for `all`. False: nobody takes
-   * it.
+   * Gives a message to another member than the one that got it and did not finish, which is gone;
+   * its bytes are its own. False: nobody takes it.
    */
-  pass(publication: Publication, from: Subscriber, reach: 'connected' | 'all'): boolean;
+  pass(publication: Publication): boolean;
 }
 
-/** Implemented by a frontend; lives as long as a session, also while nobody is connected to it. */
+/** Implemented by a frontend; somebody is connected to it. */
 export interface Subscriber {
   /**
    * Of a durable session: its queue. What that captures comes from there and not through `deliver`;
@@ -75,6 +77,8 @@ export interface Subscriber {
    * once; Infinity, it would be dropped.
    */
   backlog(qos: 0 | 1 | 2): number;
+  /** A copy of a share goes into its queue from now on, or (-1) what became of that is known. */
+  underWay?(copies: 1 | -1): void;
 }
 
 /** Walks over the retained messages of one filter, a bounded number of steps a call. */

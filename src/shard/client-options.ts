@@ -6,7 +6,7 @@ import type { BatchPort } from './port.ts';
 import type { Clock } from './stamp-clock.ts';
 
 /** Of the port `QueueClient`, what only all shards together have. */
-export type NotOfOneShard = 'isShared' | 'freshness' | 'lookUp' | 'sessions';
+export type NotOfOneShard = 'isShared' | 'freshness' | 'lookUp' | 'sessions' | 'enqueueParts';
 
 export interface ShardClientLimits {
   /** After this long a publish is answered `timeout`. 100 ms to 10 minutes. */

@@ -18,6 +18,7 @@ import {
   type EnqueueWish,
   type Origin,
   type PublishKey,
+  type PublishPart,
   type QueueClient,
   type QueueConsumer,
   type QueueDirectory,
@@ -37,6 +38,7 @@ import { DirectoryOfAll } from './directory-of-all.ts';
 import { Joiner } from './joiner.ts';
 import { KeyedSessions } from './keyed-sessions.ts';
 import { LookUps } from './look-ups.ts';
+import { keyedPartsOf, partsOf, type Targeted } from './publish-parts.ts';
 import { RouteFreshness } from './route-freshness.ts';
 import { SessionsOfAll } from './session-store.ts';
 import { ShardError } from './shard-error.ts';
@@ -319,6 +321,35 @@ export class QueueClients implements QueueClient {
     }
   }
 
+  enqueueParts(parts: readonly PublishPart[], origin: Origin, key: PublishKey): void {
+    const byClient = new Map<ShardClient, Targeted[]>();
+    for (const part of parts) {
+      for (const queueId of part.targets) {
+        const client = this.#of(queueId);
+        const targets = byClient.get(client);
+        if (targets === undefined) byClient.set(client, [{ queueId, part }]);
+        else targets.push({ queueId, part });
+      }
+    }
+    const [only] = byClient.keys();
+    if (only !== undefined && byClient.size === 1) this.#noteKey(key, only);
+    else this.#keys.note(key, [...byClient.keys()]);
+    const commands = [...byClient].flatMap(([client, targets]) =>
+      keyedPartsOf(targets, key).map((each) => ({ client, ...each })),
+    );
+    const counts = new Map<PublishPart, number>();
+    for (const { part } of commands) counts.set(part, (counts.get(part) ?? 0) + 1);
+    const places = new Map<PublishPart, number>();
+    for (const [part, count] of counts) {
+      const joined = { parts: count, isKeyed: true };
+      places.set(part, this.#joiner.begin(part.waiter, part.tag, joined));
+    }
+    for (const { client, queueIds, part, key: partKey } of commands) {
+      const place = places.get(part) as number;
+      client.enqueue(queueIds, part.message, origin, this.#joiner, place, partKey);
+    }
+  }
+
   #noteKey(key: PublishKey, client: ShardClient): void {
     if (client === this.#zero && this.#others.size === 0) this.#keys.toFirst(key);
     else this.#keys.note(key, this.#alone.get(client) ?? [client]);
@@ -367,24 +398,6 @@ export class QueueClients implements QueueClient {
     this.#coming.set(shard, coming);
     return coming.client;
   }
-}
-
-/** In as many commands as it takes, in ascending order where that is more than one. */
-function partsOf(
-  targets: QueueId[],
-  key: PublishKey | undefined,
-): { readonly queueIds: readonly QueueId[]; readonly key: PublishKey | undefined }[] {
-  if (targets.length <= MAX_TARGETS) return [{ queueIds: targets, key }];
-  const sorted = [...new Set(targets)].sort((a, b) => a - b);
-  const parts: { queueIds: readonly QueueId[]; key: PublishKey | undefined }[] = [];
-  for (let from = 0; from < sorted.length; from += MAX_TARGETS) {
-    const queueIds = sorted.slice(from, from + MAX_TARGETS);
-    const isLast = from + MAX_TARGETS >= sorted.length;
-    const after = sorted[from - 1] ?? 0;
-    const through = isLast ? 0 : (queueIds.at(-1) as QueueId);
-    parts.push({ queueIds, key: key && { ...key, part: { after, through } } });
-  }
-  return parts;
 }
 
 function newComing(): Coming {

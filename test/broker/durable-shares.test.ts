@@ -186,21 +186,40 @@ describe('a route', () => {
   it('names the shares, and stays when only their members change', () => {
     const directory = new QueueList();
     const options = { maxTopicLevels: 8, maxTopicLength: 100, maxRoutes: 10 };
-    const router = new Router(directory, options);
+    const router = new Router(directory, options, () => false);
     const set = (...list: QueueInfo[]): void => {
       directory.list = list;
       router.queuesChanged();
     };
     const before = router.route('m');
-    expect(before?.durableShares).toEqual([]);
+    expect(before?.shares).toEqual([]);
     set(session(1, 'owned', '$share/g/m'));
     const route = router.route('m');
-    expect(route?.durableShares).toMatchObject([{ name: 'g', filter: 'm' }]);
+    const durable = { name: 'g', filter: 'm' };
+    expect(route?.shares).toMatchObject([{ local: undefined, durable }]);
     expect(route?.queues).toEqual([]);
     set(session(1, 'asleep', '$share/g/m'));
     expect(router.route('m')).toBe(route);
-    expect(router.route('$queue/m')?.durableShares).toEqual([]);
+    expect(router.route('$queue/m')?.shares).toEqual([]);
     set();
-    expect(router.route('m')?.durableShares).toEqual([]);
+    expect(router.route('m')?.shares).toEqual([]);
+  });
+
+  it('names a share with members here and in sessions once', () => {
+    const directory = new QueueList();
+    const options = { maxTopicLevels: 8, maxTopicLength: 100, maxRoutes: 10 };
+    const router = new Router(directory, options, () => false);
+    const member = { deliver: () => undefined, backlog: () => 0 };
+    const plain = { qos: 1, noLocal: false, retainAsPublished: false, identifier: 0 } as const;
+    for (const share of ['g', 'h']) router.subscribe(member, 'm', { ...plain, share });
+    router.subscribe(member, '+', { ...plain, share: 'g' });
+    directory.list = [session(1, 'owned', '$share/g/m', '$share/i/m')];
+    router.queuesChanged();
+    const found = router
+      .route('m')
+      ?.shares.map(({ local, durable }) => [local?.topicFilter, durable?.topicFilter]);
+    expect(new Set(found?.map((each) => each.join(' ')))).toEqual(
+      new Set(['$share/g/m $share/g/m', '$share/h/m ', '$share/g/+ ', ' $share/i/m']),
+    );
   });
 });

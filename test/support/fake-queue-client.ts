@@ -23,6 +23,7 @@ import {
   type Offset,
   type Origin,
   type PublishKey,
+  type PublishPart,
   type QueueAdmin,
   type QueueClient,
   type QueueConsumer,
@@ -215,17 +216,31 @@ export class FakeQueueClient implements QueueClient {
     const name = key === undefined ? undefined : nameOf(key);
     // A second publish of a key is told that it is stored, which it is.
     const known = name !== undefined && this.#keys.has(name);
-    if (!known) {
-      const owned = ownedMessage(message);
-      for (const target of new Set(targets)) {
-        const queue = this.#byId(target);
-        queue.append(owned, origin);
-        this.dispatchSoon(queue);
-      }
-    }
+    if (!known) this.#append(targets, message, origin);
     if (name !== undefined) this.#keys.add(name);
     this.appended();
     this.#answerLater({ waiter, tag, key: known ? undefined : name });
+  }
+
+  enqueueParts(parts: readonly PublishPart[], origin: Origin, key: PublishKey): void {
+    const name = nameOf(key);
+    const known = this.#keys.has(name);
+    for (const { targets, message, waiter, tag } of parts) {
+      this.keys.push(key);
+      if (!known) this.#append(targets, message, origin);
+      this.#answerLater({ waiter, tag, key: known ? undefined : name });
+    }
+    this.#keys.add(name);
+    this.appended();
+  }
+
+  #append(targets: readonly QueueId[], message: Message, origin: Origin): void {
+    const owned = ownedMessage(message);
+    for (const target of new Set(targets)) {
+      const queue = this.#byId(target);
+      queue.append(owned, origin);
+      this.dispatchSoon(queue);
+    }
   }
 
   release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void {

@@ -7,11 +7,13 @@
  * its offset; where a PUBCOMP for that id is missing, this one message waits. PUBREC and PUBCOMP
  * are in the log before anything is built upon them: before PUBREL, and before the id is given
  * again. A retained message that a SUBSCRIBE brought is for that subscription alone, and only while
- * it is retained, until it is sent.
+ * it is retained, until it is sent. The copy of a share is for its subscription alone too, and goes
+ * out whether that is there or not: nobody else has it.
  *
  * MQTT 5.0 sections 4.1, 4.3.3, 4.4; docs/decisions/0031-durable-sessions.md.
  */
 
+import { markOf, type RetainedMark } from '../../broker/copy-mark.ts';
 import { remainingExpiry } from '../../broker/message.ts';
 import {
   type Broker,
@@ -26,7 +28,6 @@ import {
 import { CreditWindow } from './credit.ts';
 import type { Outbound, OwnQueue } from './deliver.ts';
 import { RetainedFeed } from './retained-feed.ts';
-import { markOf, type RetainedMark } from './retained-mark.ts';
 import { type HeldOwn, type Ownership, ownPacketId, type Session } from './session.ts';
 
 export interface ClaimedDeliveriesParts {
@@ -98,9 +99,8 @@ export class ClaimedDeliveries implements ConsumerSink, OwnQueue {
     if (this.#isClosed) return;
     this.#held++;
     const { message, redelivered } = delivery;
-    if (this.feed?.isOn === true && !redelivered && markOf(message.properties) !== undefined) {
-      this.feed.arrived();
-    }
+    const isOn = this.feed?.isOn === true && !redelivered;
+    if (isOn && markOf(message.properties)?.kind === 'retained') this.feed?.arrived();
     this.#window.arrived(delivery.message.payload.length);
     this.#outbound?.deliverOwn(this, delivery);
   }
@@ -122,7 +122,8 @@ export class ClaimedDeliveries implements ConsumerSink, OwnQueue {
   matchOf({ message, origin, redelivered }: Delivery): Match | undefined {
     const { broker, session } = this.#parts;
     const mark = markOf(message.properties);
-    if (mark !== undefined) return this.#matchOfRetained(mark, redelivered);
+    if (mark?.kind === 'retained') return this.#matchOfRetained(mark, redelivered);
+    if (mark !== undefined) return this.#matchOfShare(mark.filter);
     const isOwn = origin.clientId === session.clientId && origin.protocol === 'mqtt';
     const match = broker.matchOf(session, message.topic, isOwn);
     if (match !== undefined || !redelivered) return match;
@@ -139,6 +140,16 @@ export class ClaimedDeliveries implements ConsumerSink, OwnQueue {
     const { qos, identifier } = subscription ?? { qos: 2, identifier: 0 };
     const identifiers = identifier === 0 ? [] : [identifier];
     return { subscriber: session, qos, retainAsPublished: true, identifiers, share: undefined };
+  }
+
+  #matchOfShare(filter: string): Match {
+    const { session } = this.#parts;
+    const subscription = session.subscriptions.get(filter);
+    // What is buffered may go on to be delivered (section 3.10.4).
+    if (subscription === undefined) return { subscriber: session, qos: 2, ...UNSUBSCRIBED };
+    const { qos, retainAsPublished, identifier } = subscription;
+    const identifiers = identifier === 0 ? [] : [identifier];
+    return { subscriber: session, qos, retainAsPublished, identifiers, share: undefined };
   }
 
   /** Seconds left to live by wall time, as the queue counts it; 0: expired. */

@@ -11,6 +11,7 @@
  * MQTT 5.0 sections 3.3, 4.3, 4.4, 4.6, 4.9.
  */
 
+import { unmarked } from '../../broker/copy-mark.ts';
 import { ownedMessage } from '../../broker/message.ts';
 import type { Delivery, Match, Publication } from '../../broker/ports.ts';
 import type { Ending } from './context.ts';
@@ -20,7 +21,6 @@ import { PublishEncoder } from './encode-publish.ts';
 import { Fifo } from './fifo.ts';
 import type { Qos } from './packet.ts';
 import { PublishWriter, type PublishWriterParts } from './publish-writer.ts';
-import { unmarked } from './retained-mark.ts';
 import { ReasonCode, type ServerDisconnectReason } from './reason-codes.ts';
 import {
   type Channel,
@@ -138,8 +138,8 @@ export class Outbound implements Channel {
   }
 
   readiness(qos: Qos): 'ready' | 'busy' | 'full' {
-    if (qos > 0) return this.#isFree ? 'ready' : 'busy';
-    const { output, context } = this.#parts;
+    const { output, context, session } = this.#parts;
+    if (qos > 0) return this.#isFree && session.coming < this.#quota ? 'ready' : 'busy';
     if (output.waiting >= context.options.maxBufferedBytes) return 'full';
     return this.roomy ? 'ready' : 'busy';
   }

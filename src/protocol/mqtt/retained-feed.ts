@@ -15,6 +15,7 @@
  */
 
 import { setImmediate as turn } from 'node:timers/promises';
+import { marked } from '../../broker/copy-mark.ts';
 import { remainingExpiry } from '../../broker/message.ts';
 import type {
   Acknowledgeable,
@@ -27,7 +28,6 @@ import type {
   SessionReplay,
   StoredReplay,
 } from '../../broker/ports.ts';
-import { marked } from './retained-mark.ts';
 import type { Ownership } from './session.ts';
 
 /** Steps of a look for the next message: about a millisecond. */
@@ -215,7 +215,7 @@ export class RetainedFeed implements EnqueueWaiter {
     const left = remainingExpiry(message, publishedAtMs, broker.clock.now());
     this.#steps.push({ owed, found });
     const replayed = {
-      message: marked(message, { offset, filter }, left),
+      message: marked(message, { kind: 'retained', offset, filter }, left),
       origin,
       step: { run, from, at: offset, next, room: ROOM * maxInflight },
     };

@@ -172,6 +172,9 @@ export class Session implements Subscriber {
   #pendingBytes = 0;
   #lastPacketId = 0;
   #dropped = 0;
+  #coming = 0;
+  /** Those that were given to it since its client can be sent no more. */
+  #behind = 0;
   /** Something came through a shared subscription: `passOn` looks. */
   #shares = false;
 
@@ -196,23 +199,29 @@ export class Session implements Subscriber {
   }
 
   deliver(publication: Publication, match: Match): void {
-    if (this.channel !== undefined) {
-      this.channel.deliver(publication, match);
-      return;
-    }
-    const { message } = publication;
-    const qos = message.qos < match.qos ? message.qos : match.qos;
-    if (qos === 0 || this.owned === undefined) return;
-    const retain = message.retain && match.retainAsPublished;
-    const { identifiers, share } = match;
-    this.hold(publication, { qos, retain, identifiers, share });
+    this.channel?.deliver(publication, match);
+  }
+
+  /** Copies of shares that go into its queue, of which no outcome is known. */
+  get coming(): number {
+    return this.#coming;
+  }
+
+  underWay(copies: 1 | -1): void {
+    if (copies === 1 && this.channel?.readiness(1) !== 'ready') this.#behind++;
+    this.#coming += copies;
   }
 
   backlog(qos: Qos): number {
     const { maxMessages, maxBytes } = this.#settings;
     const readiness = this.channel?.readiness(qos) ?? 'busy';
-    if (readiness === 'ready') return 0;
+    if (readiness === 'ready') {
+      this.#behind = 0;
+      return 0;
+    }
     const waiting = this.#pending.length;
+    // Its queue has bounds of its own, and says itself when it is full.
+    if (qos > 0 && this.owned !== undefined) return 1 + waiting + this.#behind;
     if (readiness === 'full') return Number.POSITIVE_INFINITY;
     if (qos === 0) return this.channel === undefined ? Number.POSITIVE_INFINITY : 1 + waiting;
     const full = waiting >= maxMessages || this.#pendingBytes >= maxBytes;
@@ -281,32 +290,31 @@ export class Session implements Subscriber {
   }
 
   /**
-   * The connection is gone (`connected`), or the session (`all`): what came through shared
-   * subscriptions goes to other members, if it was not sent, or was sent at QoS 1 and is not
-   * acknowledged. What nobody takes stays.
+   * The session is gone with its connection: what came through shared subscriptions goes to other
+   * members, if it was not sent, or was sent at QoS 1 and is not acknowledged.
    */
-  passOn(reach: 'connected' | 'all'): void {
+  passOn(): void {
     if (!this.#shares) return;
     for (const [packetId, held] of this.inflight) {
       if (held.kind !== 'message' || held.qos === 2) continue;
-      if (this.#pass(held, reach)) this.inflight.delete(packetId);
+      if (this.#pass(held)) this.inflight.delete(packetId);
     }
     for (let left = this.#pending.length; left > 0; left--) {
       const held = this.#pending.shift();
       if (held === undefined) break;
-      if (this.#pass(held, reach)) this.#pendingBytes -= held.bytes;
+      if (this.#pass(held)) this.#pendingBytes -= held.bytes;
       else this.#pending.push(held);
     }
   }
 
-  #pass(held: HeldMessage, reach: 'connected' | 'all'): boolean {
+  #pass(held: HeldMessage): boolean {
     const { publication, share } = held;
     if (publication === undefined || share === undefined) return false;
-    if (share.pass(publication, this, reach)) {
+    if (share.pass(publication)) {
       this.drop(held);
       return true;
     }
-    if (reach === 'all') this.#totals.dropped++;
+    this.#totals.dropped++;
     return false;
   }
 
@@ -368,11 +376,7 @@ export class Session implements Subscriber {
 
   /** Nothing of it is needed without a connection but what the log has. */
   get isInLog(): boolean {
-    if (this.inflight.size + this.received.size + this.replays.length + this.pending > 0) {
-      return false;
-    }
-    for (const { share } of this.subscriptions.values()) if (share !== undefined) return false;
-    return true;
+    return this.inflight.size + this.received.size + this.replays.length + this.pending === 0;
   }
 
   /** Gives back what it holds; nothing may be asked of it after. */

@@ -5,9 +5,9 @@
  * At most one connection owns a session. A new one takes it over: the old one is told and closed
  * first, and whatever that one does later touches nothing, because it is no longer the owner (P10).
  * A session that ends with its connection is here and nowhere else. One that outlives it is claimed
- * from the store first (`claims.ts`); without a connection, what of it is not in the log (shared
- * subscriptions, retained messages on their way, QoS 2 publishes) waits here, if there is any, and
- * goes on if this node is the next owner too. A client id is a key of a map and nothing else (S5,
+ * from the store first (`claims.ts`); without a connection, what of it is not in the log (retained
+ * messages in memory on their way, QoS 2 publishes) waits here, if there is any, and goes on if
+ * this node is the next owner too. A client id is a key of a map and nothing else (S5,
  * S11). A session is that of one user: nobody else takes it over, ends it, or gets what waits in
  * it.
  */
@@ -157,7 +157,6 @@ export class Sessions {
     const hasWill = request.will !== undefined;
     session.own({ handle, lost: undefined, hasWill }, claimed.halves);
     this.#restore(session, claimed);
-    this.#broker.setConnected(session, true);
     return { session, present };
   }
 
@@ -194,7 +193,6 @@ export class Sessions {
     entry.owner = undefined;
     session.channel = undefined;
     session.forgetDeliveries();
-    this.#broker.setConnected(session, false);
     const { expirySeconds, owned } = session;
     // Whoever took it may be claiming it here, and is not answered yet.
     const isHere = entry.isSucceeded || this.#claims.isUnderWay(session.clientId);
@@ -211,11 +209,7 @@ export class Sessions {
       this.#end(entry);
       return;
     }
-    for (const { filter, share, wish } of session.subscriptions.values()) {
-      // A share may give it what nobody else takes.
-      if (wish === undefined && share === undefined) this.#broker.unsubscribe(session, filter);
-    }
-    session.passOn('connected');
+    this.#unsubscribe(session);
     if (session.isInLog) {
       this.#forget(entry);
       return;
@@ -265,11 +259,16 @@ export class Sessions {
 
   #end(entry: Entry): void {
     const { session } = entry;
-    for (const { filter, share } of session.subscriptions.values()) {
-      this.#broker.unsubscribe(session, filter, share);
-    }
-    session.passOn('all');
+    this.#unsubscribe(session);
+    session.passOn();
     this.#forget(entry);
+  }
+
+  /** Nothing reaches it live any more. */
+  #unsubscribe(session: Session): void {
+    for (const { filter, share, wish } of session.subscriptions.values()) {
+      if (wish === undefined) this.#broker.unsubscribe(session, filter, share);
+    }
   }
 
   #forget(entry: Entry): void {

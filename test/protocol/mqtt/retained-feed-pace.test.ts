@@ -38,10 +38,11 @@ const log: RetainedLog = {
           retain: true,
           properties: undefined,
         } as const;
-        const publication = { message, publishedAtMs: 0, encoder: undefined, fanningOut: false };
-        const offset = at++;
         const origin = { clientId: 'p', protocol: 'mqtt' } as const;
-        return { offset, next: at, publication: { ...publication, keep: () => {} }, origin };
+        const publication = { message, origin, publishedAtMs: 0, encoder: undefined };
+        const offset = at++;
+        const live = { ...publication, fanningOut: false, keep: () => {} };
+        return { offset, next: at, publication: live, origin };
       },
     };
   },

@@ -246,31 +246,151 @@ describe('a persistent session as a member', () => {
     expect(await take(back)).toMatchObject([{ dup: true, messageId: sent?.['messageId'] }]);
   });
 
-  test('when its session ends, what it kept goes to those that are left, away ones too', async () => {
+  test('when its session ends, what it kept goes with it; others keep their own', async () => {
     await start();
     const first = await member({ fields: { clientId: 'a', ...KEPT } });
+    const second = await member({ fields: { clientId: 'b', ...KEPT } });
     await gone(first);
-    await publish(2);
-    const second = await member({
-      fields: { clientId: 'b', clean: false, properties: { sessionExpiryInterval: 1000 } },
-    });
     await gone(second);
-    server.clock.advance(101_000);
-    server.listener.sweep();
-    expect(server.listener.sessions.waiting).toBe(1);
+    await publish(4);
+    server.queues.sessions.end('a');
+    await publish(1);
     const back = await server.client({ clientId: 'b', ...KEPT });
-    expect(await texts(back, 0)).toEqual(['0', '1']);
+    const got = await texts(back, 0);
+    expect(got).toHaveLength(3);
+    expect(got.at(-1)).toBe('0');
+    expect(server.listener.sessions.waiting).toBe(0);
   });
 
-  test('a client id that connects anew hands on what its old connection held', async () => {
+  test('a client id that connects anew has what its old connection did not acknowledge', async () => {
     await start();
     const old = await member({ fields: { clientId: 'a', ...KEPT } });
     const other = await member();
     await publish(2);
-    expect(await texts(old)).toEqual(['0']);
-    expect(await texts(other, 0)).toEqual(['1']);
+    expect(await texts(old)).toHaveLength(1);
+    expect(await texts(other, 0)).toHaveLength(1);
     const back = await server.client({ clientId: 'a', ...KEPT });
-    expect(await texts(back)).toEqual([]);
-    expect(await texts(other)).toEqual(['0']);
+    expect(await take(back)).toMatchObject([{ dup: true, topic: 'jobs/0' }]);
+    expect(await texts(other)).toEqual([]);
+  });
+
+  test('has what a clean member did not acknowledge, when no other is connected', async () => {
+    await start();
+    const clean = await member({ fields: { properties: { receiveMaximum: 2 } } });
+    await publish(3);
+    expect(await texts(clean)).toEqual(['0', '1']);
+    await gone(await member({ fields: { clientId: 'a', ...KEPT } }));
+    await gone(clean);
+    const back = await server.client({ clientId: 'a', ...KEPT });
+    expect(await texts(back, 0)).toEqual(['0', '1', '2']);
+    expect(server.broker.lostByShares).toBe(0);
+  });
+
+  test('is passed over while it may hold no more', async () => {
+    await start();
+    const properties = { sessionExpiryInterval: 100, receiveMaximum: 1 };
+    const slow = await member({ fields: { clientId: 'a', clean: false, properties } });
+    const quick = await member({ fields: { clientId: 'b', ...KEPT } });
+    await publish(5);
+    expect(await texts(slow)).toHaveLength(1);
+    expect(await texts(quick)).toHaveLength(4);
+  });
+
+  test('shares the work with others like it, also where all of them are busy', async () => {
+    await start();
+    const properties = { sessionExpiryInterval: 100, receiveMaximum: 1 };
+    const names = ['a', 'b'];
+    for (const clientId of names) {
+      await member({ fields: { clientId, clean: false, properties } });
+    }
+    await publish(8);
+    for (const name of names) expect(server.queues.stored(`$session/${name}`)).toHaveLength(4);
+  });
+});
+
+describe('what waits for a persistent session', () => {
+  const fields = { clientId: 'a', ...KEPT };
+  const back = (): Promise<RawClient> => server.client(fields);
+
+  async function kept(qos: 1 | 2, identifier: number): Promise<void> {
+    const client = await server.client(fields);
+    const properties = { subscriptionIdentifier: identifier };
+    await client.subscribe(SHARE, qos, { properties }, { rap: true });
+    await gone(client);
+  }
+
+  test.each([
+    [2, 2, 2],
+    [2, 1, 1],
+    [1, 2, 1],
+  ] as const)(
+    'of QoS %i at a subscription of %i comes at %i, as it asked',
+    async (sent, granted, qos) => {
+      await start();
+      await kept(granted, 7);
+      const userProperties = { a: '1' };
+      await publish(1, sent, { retain: true, properties: { contentType: 'x', userProperties } });
+      const [packet] = await take(await back());
+      expect(packet).toMatchObject({ topic: 'jobs/0', qos, retain: true, dup: false });
+      const properties = { contentType: 'x', userProperties, subscriptionIdentifier: 7 };
+      expect({ ...(packet?.['properties'] as object) }).toEqual(properties);
+    },
+  );
+
+  test('comes by the subscription as it is then; without one at its own QoS, and is not lost', async () => {
+    await start();
+    await kept(1, 7);
+    await publish(2, 2);
+    const first = await back();
+    const got = await take(first);
+    expect(got.map(({ qos }) => qos)).toEqual([1, 1]);
+    await first.subscribe(SHARE, 2, { properties: { subscriptionIdentifier: 8 } });
+    await gone(first);
+    const second = await back();
+    const properties = { subscriptionIdentifier: 8 };
+    expect(await take(second)).toMatchObject([
+      { qos: 2, dup: true, topic: 'jobs/0', properties },
+      { qos: 2, dup: true, topic: 'jobs/1', properties },
+    ]);
+    second.send({ cmd: 'unsubscribe', messageId: 9, unsubscriptions: [SHARE] });
+    await second.expect('unsuback');
+    await gone(second);
+    const last = await take(await back());
+    expect(last.map(({ qos }) => qos)).toEqual([2, 2]);
+    expect(last.map((packet) => ({ ...(packet['properties'] as object) }))).toEqual([{}, {}]);
+  });
+
+  test('comes to a client of 3.1.1 too', async () => {
+    await start();
+    const old = { clientId: 'old', clean: false };
+    await gone(await member({ fields: old, version: 4 }));
+    await publish(2);
+    expect(await texts(await server.client(old, 4), 0)).toEqual(['0', '1']);
+  });
+
+  test('is told from what a publisher says that it is', async () => {
+    await start();
+    const client = await server.client(fields);
+    await client.subscribe('jobs/#', 1, { properties: { subscriptionIdentifier: 3 } });
+    await client.subscribe(SHARE, 1, { properties: { subscriptionIdentifier: 4 } });
+    await gone(client);
+    const userProperties = { '_flux.share': '$share/workers/jobs/#', b: '2' };
+    await publish(1, 1, { properties: { userProperties } });
+    const got = (await take(await back())).map(({ properties }) => properties);
+    expect(got).toMatchObject([{ subscriptionIdentifier: 3 }, { subscriptionIdentifier: 4 }]);
+    expect(got.map((each) => Object.keys((each as Fields)['userProperties'] as object))).toEqual([
+      ['b'],
+      ['b'],
+    ]);
+  });
+
+  test('is gone when it has expired', async () => {
+    await start();
+    await kept(1, 7);
+    server.queues.age('$session/a', 60_000);
+    await publish(1, 1, { properties: { messageExpiryInterval: 50 } });
+    await publish(1, 1, { properties: { messageExpiryInterval: 100 } });
+    const got = await take(await back());
+    expect(got).toMatchObject([{ properties: { messageExpiryInterval: 40 } }]);
   });
 });
