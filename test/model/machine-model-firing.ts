@@ -38,7 +38,7 @@ function adoptNext(model: MachineModel, effects: readonly SeenEffect[], now: num
     case 'group-deleted':
       return expireGroup(model, effects, now);
     case 'session-ended':
-      model.mqttSessions.ended(first, now);
+      model.mqttSessions.ended(first, queueOf(model, first), now);
       return 1;
     case 'session-redefined':
       model.mqttSessions.redefined(first, queueOf(model, first), now);

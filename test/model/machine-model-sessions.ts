@@ -48,10 +48,11 @@ export class ModelMqttSessions {
   readonly #byQueue = new Map<number, ModelSession>();
 
   /** Queues of sessions that somebody has claimed. */
-  claimed(): { queueId: QueueId; epoch: number }[] {
-    return [...this.#byQueue].map(([queueId, { epoch }]) => ({
+  claimed(): { queueId: QueueId; epoch: number; incarnation: string }[] {
+    return [...this.#byQueue].map(([queueId, { epoch, incarnation }]) => ({
       queueId: queueId as QueueId,
       epoch,
+      incarnation,
     }));
   }
 
@@ -261,11 +262,15 @@ export class ModelMqttSessions {
   }
 
   /** A timer says that it has ended. */
-  ended(effect: Extract<RareEffect, { kind: 'session-ended' }>, now: number): void {
-    const { queueId, ownerEpoch, incarnation } = effect;
-    const session = this.#byQueue.get(queueId) as ModelSession;
+  ended(
+    { ownerEpoch, incarnation }: Extract<RareEffect, { kind: 'session-ended' }>,
+    queue: ModelQueue,
+    now: number,
+  ): void {
+    const session = this.#byQueue.get(queue.id) as ModelSession;
     expect([ownerEpoch, incarnation]).toEqual([session.epoch, session.incarnation]);
     expect(hasEnded(session, now)).toBe(true);
+    expect(this.#redefine(queue, session, { now })).toEqual([]);
     session.toldAt = now;
   }
 

@@ -35,6 +35,7 @@ import {
 import { replayed } from './machine-replay-steps.ts';
 import { changeMap, place, unplace } from './machine-place-steps.ts';
 import { claim, declareSession, ofSession } from './machine-session-steps.ts';
+import { chooses, member } from './machine-share-steps.ts';
 import { MachineModel } from './machine-model.ts';
 import { checkRetained } from './machine-model-firing.ts';
 import { DriverStep, Real, type Step, compareWhole, fireAll, runBoth } from './machine-runner.ts';
@@ -97,6 +98,8 @@ const WEIGHTED: readonly (readonly [number, fc.Arbitrary<Step>])[] = [
   [2, declareSession],
   [6, claim],
   [16, ofSession],
+  [6, member],
+  [6, chooses],
   [12, replayed],
   [2, place],
   [2, unplace],

@@ -48,6 +48,8 @@ const EVERY = [
   'intent-closed transferred',
   'intent-closed unreadable',
   'transfer-refused',
+  'session-redefined',
+  'session-chosen',
 ];
 
 const STEPS = Number(process.env['MODEL_STEPS'] ?? 100_000);
