@@ -36,6 +36,25 @@ import type { Member } from './shares.ts';
 /** Members that end while one publish looks for one that does not. */
 const INSTEAD_MAX = 8;
 
+/** Behind the keys of shares, which have 48 bits. */
+const INSTEAD = 2 ** 48;
+
+/**
+ * What the log is told of a member that takes the place of one that is gone: that it is such a one,
+ * too. What it is given goes without the key of the publish, which a shard may have since a first
+ * attempt, for other queues.
+ */
+export function insteadOf({ share, queueId }: ShareChoice): ShareChoice[] {
+  return [
+    { share, queueId },
+    { share: share + INSTEAD, queueId },
+  ];
+}
+
+export function isInstead(choices: readonly ShareChoice[], share: number): boolean {
+  return choices.some((each) => each.share === share + INSTEAD);
+}
+
 /** Who gets a message of each share that has durable members. */
 export interface Picked {
   /** Those to whom it is delivered at once, by the filter of the share as it was subscribed. */
@@ -140,9 +159,13 @@ export class KeyedPublishes {
     const { packetId } = key;
     let chosen = await sessions.choose(handle, { packetId, choices, isInstead: false });
     for (let left = INSTEAD_MAX; left > 0; left--) {
-      const instead = this.#parts.instead(message.topic, chosen.choices);
-      if (instead.length === 0) break;
-      const now = await sessions.choose(handle, { packetId, choices: instead, isInstead: true });
+      const others = this.#parts.instead(message.topic, chosen.choices);
+      if (others.length === 0) break;
+      const now = await sessions.choose(handle, {
+        packetId,
+        choices: others.flatMap(insteadOf),
+        isInstead: true,
+      });
       chosen = { isNew: chosen.isNew, choices: now.choices };
     }
     return chosen;

@@ -41,7 +41,7 @@ import {
   type ShareChoice,
   type Subscriber,
 } from './ports.ts';
-import type { Picked } from './keyed-publishes.ts';
+import { insteadOf, type Picked } from './keyed-publishes.ts';
 import type { RoutedShare } from './router.ts';
 import type { Member, PassedOver, SharedSubscription } from './shares.ts';
 
@@ -167,11 +167,13 @@ export class ShareCopies implements EnqueueWaiter {
     if (gone.length === 0) return [];
     const shares = sharesOf(topic);
     const taken = choices.map(({ queueId }) => queueId);
-    return gone.flatMap(({ share }) => {
-      const durable = shares.find((each) => each.durable?.key === share)?.durable;
-      const queueId = durable && durableOf(durable, taken);
-      return queueId === undefined ? [] : [{ share, queueId }];
-    });
+    const instead: ShareChoice[] = [];
+    for (const { durable } of shares) {
+      if (durable === undefined || !gone.some(({ share }) => share === durable.key)) continue;
+      const queueId = durableOf(durable, taken);
+      if (queueId !== undefined) instead.push({ share: durable.key, queueId });
+    }
+    return instead;
   };
 
   /** To the member that was picked, or to another one if that is gone. */
@@ -276,7 +278,7 @@ export class ShareCopies implements EnqueueWaiter {
 
   /** Without the key, which may be taken in the shard of the queue. */
   async #appendInstead(copy: Copy, { handle, packetId, share }: KeyedCopy): Promise<void> {
-    const choices = [{ share, queueId: copy.queueId }];
+    const choices = insteadOf({ share, queueId: copy.queueId });
     try {
       await this.#parts.queues.sessions.choose(handle, { packetId, choices, isInstead: true });
     } catch (error) {

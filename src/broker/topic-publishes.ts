@@ -12,6 +12,7 @@ import type { BrokerCounters } from './broker-counters.ts';
 import {
   type ChosenPublish,
   KeyedPublishes,
+  isInstead,
   type KeyedPublishesParts,
   type Picked,
 } from './keyed-publishes.ts';
@@ -142,10 +143,16 @@ export class TopicPublishes {
     const outcomes = others + copies.length;
     if (outcomes === 0) return UNLOGGED;
     const place = this.#answers.begin({ topic: message.topic, waiter, tag, outcomes });
-    const parts = this.copies.partsOf(copies, place);
+    const isKeyed = ({ keyed }: Copy): boolean =>
+      keyed === undefined || !isInstead(chosen.choices, keyed.share);
+    const parts = this.copies.partsOf(copies.filter(isKeyed), place);
     const { captured } = this.#answers;
     if (queues.length > 0) parts.push({ targets: queues, message, waiter: captured, tag: place });
-    this.#parts.queues.enqueueParts(parts, origin, key);
+    if (parts.length > 0) this.#parts.queues.enqueueParts(parts, origin, key);
+    this.copies.store(
+      copies.filter((copy) => !isKeyed(copy)),
+      place,
+    );
     retained?.store(message, origin, place);
     return 'waiting';
   }
