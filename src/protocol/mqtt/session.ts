@@ -4,9 +4,8 @@
  * QoS 2 publishes that it has not released.
  *
  * One that ends with its connection lies here alone. Of one that outlives it (`owned`) the log has
- * the subscriptions and the messages of its own queue; here is what came to it otherwise: retained
- * messages, shared subscriptions, queues, QoS 0. It never writes: `channel` does, while there is
- * one.
+ * the subscriptions and the messages of its own queue, those of shares too; here is what came to it
+ * otherwise: retained messages, queues, QoS 0. It never writes: `channel` does, while there is one.
  */
 
 import type { Message } from '../../broker/message.ts';
