@@ -47,6 +47,11 @@ interface PairSettings {
   readonly publisherVersion: 4 | 5;
   readonly subscriberVersion: 4 | 5;
   readonly granted: 0 | 1 | 2;
+  /**
+   * The subscriber is the one member of a share, which brings no retained messages and keeps the
+   * order of one QoS alone: this one is that of all that is not 0. Undefined: it is in no share.
+   */
+  readonly shared: 1 | 2 | undefined;
   /** What the subscriber says in CONNECT. */
   readonly receiveMaximum: number;
   readonly aliasMaximum: number;
@@ -71,6 +76,7 @@ const settings: fc.Arbitrary<PairSettings> = fc.record({
   publisherVersion: version,
   subscriberVersion: version,
   granted: fc.constantFrom(0, 1, 2, 2, 2) as fc.Arbitrary<0 | 1 | 2>,
+  shared: fc.constantFrom(undefined, undefined, 1, 2) as fc.Arbitrary<1 | 2 | undefined>,
   receiveMaximum: fc.integer({ min: 1, max: 4 }),
   aliasMaximum: fc.constantFrom(0, 1, 2),
   maxInflight: fc.integer({ min: 1, max: 5 }),
@@ -235,15 +241,16 @@ class SessionPair {
   async #begin(): Promise<void> {
     for (const line of this.#lines) line.connect();
     await this.#letThrough();
-    await this.#retain();
-    this.#subscriber.subscribe('t/#', this.#settings.granted);
+    const { granted, shared } = this.#settings;
+    if (shared === undefined) await this.#retain();
+    this.#subscriber.subscribe(shared === undefined ? 't/#' : '$share/g/t/#', granted);
     await this.#letThrough();
     for (const line of this.#lines) ok(line.isUp);
-    if (this.#settings.granted === 0) return;
+    if (granted === 0) return;
     while (this.#delivered.due.length < this.#deliveriesBefore) {
       // Until it may have no more under way.
       for (let each = 0; each < this.#settings.serverReceiveMaximum; each++) {
-        this.#publisher.publish('t/a', 1, 0);
+        this.#publisher.publish('t/a', shared ?? 1, 0);
       }
       await this.#letThrough();
       this.#subscriber.answer(ALL, false);
@@ -265,10 +272,12 @@ class SessionPair {
   }
 
   #take(each: Exclude<Step, { readonly step: 'through' }>): void {
+    const { shared } = this.#settings;
     switch (each.step) {
       case 'publish':
         // At QoS 0 what does not fit is dropped: that is not what is looked at here.
-        this.#publisher.publish(each.topic, each.qos, each.qos === 0 ? 0 : each.bytes);
+        if (each.qos === 0) this.#publisher.publish(each.topic, 0, 0);
+        else this.#publisher.publish(each.topic, shared ?? each.qos, each.bytes);
         if (each.sent && this.#publisher.line.isUp) this.#publisher.line.up(ALL);
         return;
       case 'answer':
