@@ -9,11 +9,14 @@
 # --interrupt-budget (bytes of bytecode): the broker alone, not the commands that end at once. Code
 # that runs some hundred times a second, as that of small entries does, would be interpreted for its
 # first minutes (docs/decisions/0023-code-that-is-warm-sooner.md).
+# --initial-old-space-size (MiB): the broker alone. V8 would look through a small heap for each few
+# MiB of buffers that pass by outside of it (docs/decisions/0042-garbage-outside-of-the-heap.md).
 UV_THREADPOOL_SIZE="${UV_THREADPOOL_SIZE:-16}"
 MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-2}"
 export UV_THREADPOOL_SIZE MALLOC_ARENA_MAX
 program="$(dirname "$(readlink -f "$0")")/../../dist/src/cli/main.js"
-case "${1:-}" in
-  start) exec node --max-semi-space-size=4 --interrupt-budget=12000 "$program" "$@" ;;
-  *) exec node --max-semi-space-size=4 "$program" "$@" ;;
-esac
+set -- "$program" "$@"
+if [ "${2:-}" = start ]; then
+  set -- --interrupt-budget=12000 --initial-old-space-size=64 "$@"
+fi
+exec node --max-semi-space-size=4 "$@"

@@ -7,7 +7,7 @@
  * The header is judged as soon as its bytes are there: type and flags, the length, and the size
  * against the limit, before anything is allocated for the body. A packet that lies in one chunk is
  * a view of it; one that does not is assembled once (in steps, so that memory follows what arrived
- * and not what was announced).
+ * and not what was announced), and has memory of its own when it is whole.
  *
  * After a fault the splitter is dead: the rest of the stream has no meaning. It never reads a byte
  * of one packet as part of another, and never throws.
@@ -16,14 +16,12 @@
 import { Buffer } from 'node:buffer';
 
 import { asBuffer } from '../bytes.ts';
+import { giveRoom, roomBytes, takeRoom } from './assembly-room.ts';
 import { headerFaults, type Phase } from './fixed-header.ts';
 import type { ProtocolError } from './protocol-error.ts';
 import { Faults } from './protocol-error.ts';
 
 const EMPTY: Buffer = Buffer.alloc(0);
-
-/** A body up to this size is allocated at once; a larger one grows with what arrives. */
-const ASSEMBLE_AT_ONCE_BYTES = 16_384;
 
 /**
  * One whole packet: the first byte of its header, and its body in `bytes` from `start` to `end`.
@@ -112,10 +110,7 @@ export class PacketSplitter {
       return frame;
     }
     this.#filled = 0;
-    const body = Buffer.allocUnsafeSlow(
-      Math.min(this.#length, Math.max(ASSEMBLE_AT_ONCE_BYTES, this.#chunk.length - start)),
-    );
-    return this.#assemble(body);
+    return this.#assemble(this.#memoryFor(this.#chunk.length - start));
   }
 
   /** Reads on in the header; true when it is whole and good. */
@@ -153,8 +148,9 @@ export class PacketSplitter {
     const filled = this.#filled + count;
     let into = body;
     if (filled > body.length) {
-      into = Buffer.allocUnsafeSlow(Math.min(this.#length, Math.max(filled, body.length * 2)));
+      into = this.#memoryFor(Math.max(filled, body.length * 2));
       body.copy(into, 0, 0, this.#filled);
+      giveRoom(body);
     }
     this.#chunk.copy(into, this.#filled, this.#position, this.#position + count);
     this.#position += count;
@@ -171,6 +167,12 @@ export class PacketSplitter {
     frame.start = 0;
     frame.end = filled;
     return frame;
+  }
+
+  /** For so many bytes of the body at least; what may hold all of it is the packet's own. */
+  #memoryFor(bytes: number): Buffer {
+    const size = roomBytes(bytes);
+    return size < this.#length ? takeRoom(size) : Buffer.allocUnsafeSlow(this.#length);
   }
 
   /** The chunk is used up: a quiet connection pins no receive buffer. */
