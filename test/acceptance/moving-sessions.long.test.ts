@@ -33,7 +33,10 @@ test('each message once, in order, over kills of nodes and moves of both clients
     const isAll = (got: readonly string[]): boolean => count >= 0 && got.length >= count;
     received = receiveAll(subscriber, { isAll, filters: ['wander/#'], subscribed });
   });
-  const published = publishAll(publisher, 'wander/1', (sent) => isOver && sent >= MESSAGES_MIN);
+  const published = publishAll(publisher, {
+    topic: 'wander/1',
+    isEnough: (sent) => isOver && sent >= MESSAGES_MIN,
+  });
   for (let round = 0; round < ROUNDS; round++) {
     const broker = cluster.brokers[random(cluster.brokers.length)];
     await broker?.kill();

@@ -59,11 +59,17 @@ export class Wanderer {
   }
 }
 
+export interface Publishing {
+  readonly topic: string;
+  readonly isEnough: (sent: number) => boolean;
+  /** Its PUBREC said no, and it goes once more, as another one. */
+  readonly refused?: (at: number) => void;
+}
+
 /** One after the other, numbered, at QoS 2. How many that were. */
 export async function publishAll(
   who: Wanderer,
-  topic: string,
-  isEnough: (sent: number) => boolean,
+  { topic, isEnough, refused }: Publishing,
 ): Promise<number> {
   let sent = 0;
   let isReceived = false;
@@ -84,6 +90,7 @@ export async function publishAll(
       isAgain = false;
     } else if (answer?.cmd === 'pubrec') {
       // Refused, and its id is free: the same once more, as a new one.
+      refused?.(sent);
       isAgain = false;
     } else {
       isAgain = true;
