@@ -209,6 +209,12 @@ describe('a first attempt', () => {
     await node.appends(1);
     expect(clean.got).toEqual([]);
     expect(world.stored('away')).toEqual(['x']);
+    world.answer('committed');
+    const [first, second] = [node.join(), node.join()];
+    for (let id = 2; id <= 3; id++) node.publish(`${id}`, id);
+    node.broker.unsubscribe(first, 'a/+', 'g');
+    await node.tells(3);
+    expect([first.got, second.got]).toEqual([[], ['2', '3']]);
   });
 });
 

@@ -306,6 +306,30 @@ describe('a persistent session as a member', () => {
     await publish(8);
     for (const name of names) expect(server.queues.stored(`$session/${name}`)).toHaveLength(4);
   });
+
+  test('shares it with a clean one that is as busy', async () => {
+    await start();
+    const properties = { sessionExpiryInterval: 100, receiveMaximum: 1 };
+    await member({ fields: { clientId: 'a', clean: false, properties } });
+    await member({ fields: { properties: { receiveMaximum: 1 } } });
+    await publish(10);
+    expect(server.queues.stored('$session/a')).toHaveLength(5);
+  });
+
+  test('is given no more at once than it may hold while another could send it', async () => {
+    await start();
+    server.queues.mode = 'manual';
+    const few = { sessionExpiryInterval: 100, receiveMaximum: 2 };
+    await member({ fields: { clientId: 'a', clean: false, properties: few } });
+    await member({ fields: { clientId: 'b', ...KEPT } });
+    const publisher = await server.client();
+    publisher.socket.cork();
+    for (let id = 1; id <= 10; id++) publisher.publish('jobs', `${id}`, { qos: 1, messageId: id });
+    publisher.socket.uncork();
+    await until(() => server.queues.unanswered === 10);
+    expect(server.queues.stored('$session/a')).toHaveLength(2);
+    expect(server.queues.stored('$session/b')).toHaveLength(8);
+  });
 });
 
 describe('what waits for a persistent session', () => {
