@@ -50,8 +50,25 @@ describe('the launcher', () => {
       '--interrupt-budget=12000',
       '--initial-old-space-size=64',
     ]);
-    expect(join(given[5] ?? '')).toBe(MAIN);
-    expect(given.slice(6)).toEqual(['start', 'x']);
+    expect(given[5]).toMatch(/^--v8-pool-size=[1-4]$/);
+    expect(join(given[6] ?? '')).toBe(MAIN);
+    expect(given.slice(7)).toEqual(['start', 'x']);
+  });
+
+  test.each([
+    ['echo 1', 1],
+    ['echo 2', 1],
+    ['echo 3', 1],
+    ['echo 4', 2],
+    ['echo 7', 3],
+    ['echo 64', 4],
+  ])('gives V8 helpers for half of the cores: %s', async (cores, helpers) => {
+    const nproc = join(folder, 'bin', 'nproc');
+    await writeFile(nproc, `#!/bin/sh\n${cores}\n`);
+    await chmod(nproc, 0o755);
+    const given = await started(LAUNCHER, [], ['start']);
+    await rm(nproc);
+    expect(given).toContain(`--v8-pool-size=${helpers}`);
   });
 
   test('leaves what the environment says', async () => {
