@@ -332,7 +332,7 @@ function passing(passedOver: readonly QueueId[]): PassedOver | undefined {
   return passedOver.length === 0 ? undefined : (queueId) => passedOver.includes(queueId);
 }
 
-/** At QoS 0 a durable session is delivered to as any. */
+/** At QoS 0 a durable session is no different from a clean one. */
 function isStored({ subscriber, match }: Member, qos: 0 | 1 | 2): boolean {
   return subscriber.queueId !== undefined && match.qos > 0 && qos > 0;
 }

@@ -35,6 +35,15 @@ import {
 import { Machine } from '../../src/machine/machine.ts';
 import type { CapturedRecord, RecordData, RecordKey } from '../../src/machine/record-data.ts';
 
+/** Nothing is wanted of it but to be stored. */
+export const PLAIN: EnqueueOptions = {
+  ttlMs: 0,
+  priority: 0,
+  delayMs: 0,
+  producer: undefined,
+  key: undefined,
+};
+
 interface OfGroup {
   queueId: number;
   groupId: number;

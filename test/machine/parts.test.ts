@@ -2,15 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { EnqueueOptions } from '../../src/machine/command.ts';
 import { DEFAULT_LIMITS, type QueueLimits, type QueueType } from '../../src/machine/definitions.ts';
 import { DEFAULT_GROUP, DELAYED_QUEUE, type Offset, type QueueId } from '../../src/machine/ids.ts';
-import { MachineDriver, type SeenEffect, Sender } from './machine-driver.ts';
-
-const OPTIONS: EnqueueOptions = {
-  ttlMs: 0,
-  priority: 0,
-  delayMs: 0,
-  producer: undefined,
-  key: undefined,
-};
+import { MachineDriver, PLAIN, type SeenEffect, Sender } from './machine-driver.ts';
 
 class Rig {
   readonly driver = new MachineDriver();
@@ -24,7 +16,7 @@ class Rig {
     const { sender } = this;
     sender.number += 1;
     const { node, boot, number } = sender;
-    const all = { ...OPTIONS, ...options };
+    const all = { ...PLAIN, ...options };
     const effects = this.driver.run({
       kind: 'enqueue',
       node,

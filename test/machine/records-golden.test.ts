@@ -6,15 +6,7 @@ import { describe, expect, it } from 'vitest';
 import type { EnqueueOptions } from '../../src/machine/command.ts';
 import type { QueueId } from '../../src/machine/ids.ts';
 import type { RecordData, RecordKey } from '../../src/machine/record-data.ts';
-import { MachineDriver, Sender } from './machine-driver.ts';
-
-const PLAIN: EnqueueOptions = {
-  ttlMs: 0,
-  priority: 0,
-  delayMs: 0,
-  producer: undefined,
-  key: undefined,
-};
+import { MachineDriver, PLAIN, Sender } from './machine-driver.ts';
 
 /** A shard in which there is one of everything. */
 function filled(): MachineDriver {

@@ -1,7 +1,7 @@
 /** Durable sessions in the machine; random sequences of the same commands: test/model. */
 
 import { describe, expect, it } from 'vitest';
-import type { EnqueueOptions, KeyPart } from '../../src/machine/command.ts';
+import type { KeyPart } from '../../src/machine/command.ts';
 import { defaultDefinition } from '../../src/machine/default-definition.ts';
 import type { Offset, QueueId } from '../../src/machine/ids.ts';
 import {
@@ -9,7 +9,7 @@ import {
   SESSION_UNITS_MAX,
   type StoredSubscription,
 } from '../../src/machine/session-record.ts';
-import { Sender } from './machine-driver.ts';
+import { PLAIN, Sender } from './machine-driver.ts';
 import { Rig } from './session-rig.ts';
 
 function subscription(filter: string, set: Partial<StoredSubscription> = {}): StoredSubscription {
@@ -163,14 +163,6 @@ describe('a claim', () => {
     expect(limits).toMatchObject({ maxMessages: 7, maxBytes: 900, overflow: 'reject-publish' });
   });
 });
-
-const PLAIN: EnqueueOptions = {
-  ttlMs: 0,
-  priority: 0,
-  delayMs: 0,
-  producer: undefined,
-  key: undefined,
-};
 
 describe('a former owner', () => {
   it('changes nothing any more, also after a restart', () => {

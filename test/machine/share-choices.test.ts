@@ -1,19 +1,10 @@
 /** Members of shares that a QoS 2 publish of a session was given to, kept with its key. */
 
 import { describe, expect, it } from 'vitest';
-import type { EnqueueOptions } from '../../src/machine/command.ts';
 import type { QueueId } from '../../src/machine/ids.ts';
 import { KeptChoices, type ShareChoice } from '../../src/machine/share-choices.ts';
-import { Sender } from './machine-driver.ts';
+import { PLAIN, Sender } from './machine-driver.ts';
 import { Rig } from './session-rig.ts';
-
-const PLAIN: EnqueueOptions = {
-  ttlMs: 0,
-  priority: 0,
-  delayMs: 0,
-  producer: undefined,
-  key: undefined,
-};
 
 function choice(share: number, queueId: number): ShareChoice {
   return { share, queueId: queueId as QueueId };

@@ -90,20 +90,11 @@ class World {
     const monotonicMs = (): number => cluster.clock.monotonicMs();
     for (const { id } of cluster.nodes.toSorted((a, b) => rank(a, leader) - rank(b, leader))) {
       const zero = await cluster.routedClient(id);
-      const inMemory = await this.done(openVolatile());
+      const inMemory = await this.cluster.done(openVolatile());
       const options = { isShared: true, ackTimeoutMs: ACK_TIMEOUT_MS, monotonicMs };
       this.nodes.push(new Node(id, new QueueClients(zero, inMemory.client, options)));
     }
     return this.nodes as [Node, Node, Node];
-  }
-
-  /** Time passes until it is. */
-  async done<T>(promise: Promise<T>): Promise<T> {
-    let isOver = false;
-    const over = (): void => void (isOver = true);
-    promise.then(over, over);
-    await this.cluster.until(() => isOver);
-    return promise;
   }
 
   async published(node: Node, topic: string, text: string): Promise<string | undefined> {
@@ -145,7 +136,7 @@ describe('a publish on a node that does not hear', () => {
     async (_what, deafen, undo) => {
       const world = new World();
       const [, near, far] = await world.start();
-      await world.done(near.claim());
+      await world.cluster.done(near.claim());
       expect(await world.published(far, 'a', 'before')).toBe('done');
       deafen(world.cluster, far.id);
       let isTold = false;
@@ -180,8 +171,8 @@ describe('a publish on a node that does not hear', () => {
     expect(await world.published(former, 'a', 'before')).toBe('done');
     world.cluster.isolate(former.id);
     await world.cluster.leading(world.cluster.node(former.id));
-    await world.done(near.claim());
-    await world.done(near.subscribe('a'));
+    await world.cluster.done(near.claim());
+    await world.cluster.done(near.subscribe('a'));
     const late = former.publish('a', 'late');
     expect(late.outcome).toBe('waiting');
     await world.pass(2_000);
@@ -220,20 +211,20 @@ describe('a SUBSCRIBE', () => {
   it('is held up by a node that went for the time of a lease, and then no more', async () => {
     const world = new World();
     const [, near, far] = await world.start();
-    await world.done(near.claim());
+    await world.cluster.done(near.claim());
     world.cluster.isolate(far.id);
     const begunMs = world.nowMs;
-    await world.done(near.subscribe('a'));
+    await world.cluster.done(near.subscribe('a'));
     expect(world.nowMs - begunMs).toBeGreaterThan(ROUTE_STALE_MS);
     const laterMs = world.nowMs;
-    await world.done(near.subscribe('b'));
+    await world.cluster.done(near.subscribe('b'));
     expect(world.nowMs - laterMs).toBeLessThan(200);
   });
 
   it('is held up at the beginning of a term by who has not come to its leader yet', async () => {
     const world = new World();
     const [former, near, far] = await world.start();
-    await world.done(near.claim());
+    await world.cluster.done(near.claim());
     expect(await world.published(far, 'a', 'before')).toBe('done');
     // It goes on voting, and reaches no leader.
     world.cluster.links.isolate(far.id);
@@ -244,7 +235,7 @@ describe('a SUBSCRIBE', () => {
     await world.cluster.until(() => world.cluster.node(near.id).leads);
     const ledMs = world.nowMs;
     expect(ledMs - begunMs).toBeLessThan(ROUTE_STALE_MS - 100);
-    await world.done(near.subscribe('a').then(() => void (isSubscribed.at = world.nowMs)));
+    await world.cluster.done(near.subscribe('a').then(() => void (isSubscribed.at = world.nowMs)));
     expect(isSubscribed.at - ledMs).toBeGreaterThan(ROUTE_STALE_MS - 100);
     expect(far.publish('a', 'late').outcome).toBe('waiting');
     world.cluster.heal();
@@ -266,13 +257,13 @@ describe('a declaration of a queue that captures', () => {
     expect(await world.published(far, 'a', 'before')).toBe('done');
     world.cluster.links.stalled.add(far.id);
     const begunMs = world.nowMs;
-    await world.done(near.clients.admin.declare(definition));
+    await world.cluster.done(near.clients.admin.declare(definition));
     expect(world.nowMs - begunMs).toBeGreaterThan(ROUTE_STALE_MS - 50);
     const late = far.publish('a', 'late');
     expect(late.outcome).toBe('waiting');
     world.cluster.links.stalled.clear();
     await world.cluster.until(() => far.told.get(late.tag) === 'done');
-    const stored = await world.done(near.clients.admin.peek('captured', 0 as Offset, 10));
+    const stored = await world.cluster.done(near.clients.admin.peek('captured', 0 as Offset, 10));
     expect(stored.map(({ message }) => Buffer.from(message.payload).toString())).toEqual(['late']);
   });
 
@@ -281,7 +272,9 @@ describe('a declaration of a queue that captures', () => {
     const [, near, far] = await world.start();
     world.cluster.links.stalled.add(far.id);
     const begunMs = world.nowMs;
-    await world.done(near.clients.admin.declare({ ...definition, topics: ['$queue/captured/#'] }));
+    await world.cluster.done(
+      near.clients.admin.declare({ ...definition, topics: ['$queue/captured/#'] }),
+    );
     expect(world.nowMs - begunMs).toBeLessThan(200);
   });
 });

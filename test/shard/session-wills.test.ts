@@ -184,16 +184,7 @@ describe('on three nodes', () => {
     }
 
     claim(node: ShardNode, request: ClaimRequest): Promise<ClaimedSession> {
-      return this.done(this.store(node).claim(request));
-    }
-
-    /** Time passes until it is. */
-    async done<T>(promise: Promise<T>): Promise<T> {
-      let isOver = false;
-      const over = (): void => void (isOver = true);
-      promise.then(over, over);
-      await this.cluster.until(() => isOver);
-      return promise;
+      return this.cluster.done(this.store(node).claim(request));
     }
 
     /** So much time passes. */
@@ -210,7 +201,7 @@ describe('on three nodes', () => {
     for (const node of [a, b, a]) {
       const { handle } = await world.claim(node, wish(will('w')));
       const before = world.of(node).wills.length;
-      await world.done(world.store(node).leave(handle, LOST));
+      await world.cluster.done(world.store(node).leave(handle, LOST));
       await world.cluster.until(() => world.of(node).wills.length === before + 1);
     }
     await world.pass(70_000);
@@ -250,7 +241,7 @@ describe('on three nodes', () => {
     // Whoever waits longest comes first: each of them has its turn.
     for (let nth = 1; nth <= 8; nth++) {
       const { handle } = await world.claim(b, wish(will('w', 5)));
-      await world.done(world.store(b).leave(handle, LOST));
+      await world.cluster.done(world.store(b).leave(handle, LOST));
       const begun = world.cluster.clock.monotonicMs();
       await world.cluster.until(() => world.count === nth);
       expect(world.cluster.clock.monotonicMs() - begun).toBeLessThan(10_000);
@@ -263,7 +254,7 @@ describe('on three nodes', () => {
     const [a] = others;
     for (const node of world.cluster.nodes) world.of(node).answers = [false];
     const { handle } = await world.claim(a, wish(will('w')));
-    await world.done(world.store(a).leave(handle, LOST));
+    await world.cluster.done(world.store(a).leave(handle, LOST));
     await world.cluster.until(() => world.count === 1);
     for (const node of world.cluster.nodes) world.of(node).answers = [];
     leader.crash();

@@ -28,9 +28,9 @@ describe('a session in a cluster', () => {
     expect(owner.got.map(({ redelivered }) => redelivered)).toEqual([true, true, false, false]);
     expect(former.cancelled).toBe('taken-over');
     const late = world.store(a).halve(first.handle, 0 as Offset);
-    await expect(world.done(late)).rejects.toEqual(stale);
+    await expect(world.cluster.done(late)).rejects.toEqual(stale);
     const left = world.store(a).leave(first.handle, { expirySeconds: 0, isInPeace: true });
-    await expect(world.done(left)).rejects.toEqual(stale);
+    await expect(world.cluster.done(left)).rejects.toEqual(stale);
   });
 
   it('captures on every node by what it subscribes to, when that is told', async () => {
@@ -49,7 +49,7 @@ describe('a session in a cluster', () => {
         shown = world.cluster.nodes.map((node) => world.topics(node));
       };
       promise.then(look, look);
-      await world.done(promise);
+      await world.cluster.done(promise);
       expect(shown).toEqual([[filter], [filter], [filter]]);
     }
   });
@@ -63,7 +63,7 @@ describe('a session in a cluster', () => {
     world.cluster.links.stalled.add(b.id);
     const change = { subscribe: [subscription('a/#')], unsubscribe: [] };
     const begun = world.cluster.clock.monotonicMs();
-    await world.done(world.store(a).change(handle, change));
+    await world.cluster.done(world.store(a).change(handle, change));
     expect(world.cluster.clock.monotonicMs() - begun).toBeGreaterThan(ROUTE_STALE_MS);
     expect([world.topics(a), world.topics(b)]).toEqual([['a/#'], []]);
     world.cluster.links.stalled.clear();
@@ -71,10 +71,10 @@ describe('a session in a cluster', () => {
     world.cluster.links.isolate(b.id);
     const gone = world.cluster.clock.monotonicMs();
     const more = { subscribe: [subscription('b')], unsubscribe: [] };
-    await world.done(world.store(a).change(handle, more));
+    await world.cluster.done(world.store(a).change(handle, more));
     expect(world.cluster.clock.monotonicMs() - gone).toBeGreaterThan(ROUTE_STALE_MS);
     const later = world.cluster.clock.monotonicMs();
-    await world.done(world.store(a).change(handle, change));
+    await world.cluster.done(world.store(a).change(handle, change));
     expect(world.cluster.clock.monotonicMs() - later).toBeLessThan(400);
   });
 
@@ -87,10 +87,10 @@ describe('a session in a cluster', () => {
     const store = world.store(a);
     const owner = new Owner(store, handle, 4);
     const change = { subscribe: [subscription('a')], unsubscribe: [] };
-    await world.done(store.change(handle, change));
+    await world.cluster.done(store.change(handle, change));
     await world.publish(b, ['1', '2', '3', '4', '5']);
     await world.cluster.until(() => owner.got.length === 4);
-    await world.done(store.halve(handle, 1 as Offset));
+    await world.cluster.done(store.halve(handle, 1 as Offset));
     owner.settle(0);
     leader.crash();
     await world.cluster.leading(leader);
@@ -100,7 +100,7 @@ describe('a session in a cluster', () => {
     expect(owner.texts).toEqual(['1', '2', '3', '4', '5']);
     expect(owner.cancelled).toBeUndefined();
     const late = world.store(b).halve(former.handle, 2 as Offset);
-    await expect(world.done(late)).rejects.toEqual(stale);
+    await expect(world.cluster.done(late)).rejects.toEqual(stale);
     const next = await world.claim(b);
     expect(next).toMatchObject({ present: true, subscriptions: [{ filter: 'a' }], halves: [1] });
     const last = new Owner(world.store(b), next.handle);
@@ -129,7 +129,7 @@ describe('a session in a cluster', () => {
     world.cluster.heal();
     await world.cluster.until(() => owner.cancelled !== undefined);
     expect(owner.cancelled).toBe('taken-over');
-    expect(await world.done(Promise.all(late))).toEqual([stale, stale, stale]);
+    expect(await world.cluster.done(Promise.all(late))).toEqual([stale, stale, stale]);
     await world.cluster.until(() => taken.got.length === 2);
     expect(taken.texts).toEqual(['1', '2']);
   });

@@ -52,7 +52,7 @@ class Shares {
       known = world.cluster.nodes.map((each) => this.at(each));
     };
     told.then(look, look);
-    await world.done(told);
+    await world.cluster.done(told);
     const isMember = known.map((shares) => shares.some((share) => share.has(handle.queueId)));
     return { handle, owner, isMember };
   }
@@ -60,7 +60,7 @@ class Shares {
   async leave(node: ShardNode, handle: SessionHandle, owner: Owner): Promise<void> {
     owner.consumer.close('returned');
     const leaving = { expirySeconds: 60, isInPeace: true };
-    await this.world.done(this.world.store(node).leave(handle, leaving));
+    await this.world.cluster.done(this.world.store(node).leave(handle, leaving));
   }
 }
 
@@ -86,7 +86,7 @@ describe('a share of which a durable session is a member', () => {
     // Nobody had to look for another route meanwhile.
     expect(all.map((node) => shares.at(node)[0])).toEqual(objects);
     const gone = { subscribe: [], unsubscribe: [SHARE.filter] };
-    await shares.world.done(shares.world.store(b).change(next.handle, gone));
+    await shares.world.cluster.done(shares.world.store(b).change(next.handle, gone));
     expect(all.map((node) => shares.at(node))).toEqual([[], [], []]);
   });
 
@@ -145,13 +145,13 @@ describe('the member that a QoS 2 publish is given to', () => {
     const { handle } = await world.claim(a);
     const first = [{ share: 7, queueId: 3 as QueueId }];
     const choosing = { packetId: 9, choices: first, isInstead: false };
-    const chosen = await world.done(world.store(a).choose(handle, choosing));
+    const chosen = await world.cluster.done(world.store(a).choose(handle, choosing));
     expect(chosen).toEqual({ isNew: true, choices: first });
     leader.crash();
     await world.cluster.leading(leader);
     const next = await world.claim(b);
     const others2 = { ...choosing, choices: [{ share: 7, queueId: 4 as QueueId }] };
-    const again = await world.done(world.store(b).choose(next.handle, others2));
+    const again = await world.cluster.done(world.store(b).choose(next.handle, others2));
     expect(again).toEqual({ isNew: false, choices: first });
   });
 
@@ -174,6 +174,6 @@ describe('the member that a QoS 2 publish is given to', () => {
     expect(isTold).toBe(false);
     leader.crash();
     await world.cluster.leading(leader);
-    expect(await world.done(asked)).toEqual({ isNew: true, choices: choosing.choices });
+    expect(await world.cluster.done(asked)).toEqual({ isNew: true, choices: choosing.choices });
   });
 });

@@ -92,16 +92,7 @@ export class World {
       limits: LIMITS,
       will: undefined,
     };
-    return this.done(this.store(node).claim({ ...plain, ...set }));
-  }
-
-  /** Time passes until it is. */
-  async done<T>(promise: Promise<T>): Promise<T> {
-    let isOver = false;
-    const over = (): void => void (isOver = true);
-    promise.then(over, over);
-    await this.cluster.until(() => isOver);
-    return promise;
+    return this.cluster.done(this.store(node).claim({ ...plain, ...set }));
   }
 
   topics(node: ShardNode): readonly string[] | undefined {

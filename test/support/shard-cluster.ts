@@ -378,6 +378,15 @@ export class ShardCluster {
     throw new Error(`it never came to hold: ${holds.toString()}`);
   }
 
+  /** Time passes until it is settled. */
+  async done<T>(promise: Promise<T>): Promise<T> {
+    let isOver = false;
+    const over = (): void => void (isOver = true);
+    promise.then(over, over);
+    await this.until(() => isOver);
+    return promise;
+  }
+
   /** Everybody reaches everybody again. */
   heal(): void {
     this.cut.clear();

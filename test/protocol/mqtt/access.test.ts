@@ -8,12 +8,7 @@ import type { BrokerOptions } from '../../../src/broker/broker.ts';
 import { defaultDefinition } from '../../../src/machine/default-definition.ts';
 import type { AccessControl, Claim } from '../../../src/protocol/access.ts';
 import { MqttListener } from '../../../src/protocol/mqtt/listener.ts';
-import {
-  type DoorKeeper,
-  doorCounters,
-  type Transport,
-  type TransportEvents,
-} from '../../../src/protocol/transport.ts';
+import type { TransportEvents } from '../../../src/protocol/transport.ts';
 import { AccessFiles, reload } from '../../support/access-files.ts';
 import {
   ANN,
@@ -26,6 +21,7 @@ import {
   publish,
   RULES,
 } from '../../support/access-questions.ts';
+import { doorOf, transportOf } from '../../support/door-of.ts';
 import { FakeQueueClient } from '../../support/fake-queue-client.ts';
 import {
   type Fields,
@@ -160,16 +156,8 @@ describe('CONNECT', () => {
     const note = (what: string) => (): void => {
       done.push(what);
     };
-    const transport: Transport = {
-      remote: 'here',
-      scheme: 'mqtt',
-      identity: undefined,
-      deadlineMs: Number.POSITIVE_INFINITY,
-      waiting: 0,
-      written: 0,
-      attach: (given) => {
-        events = given;
-      },
+    const transport = transportOf({
+      attach: (given) => void (events = given),
       introduced: note('introduced'),
       admitted: note('admitted'),
       write: note('write'),
@@ -177,21 +165,13 @@ describe('CONNECT', () => {
       resume: note('resume'),
       end: note('end'),
       cut: note('cut'),
-    };
-    const door = {
-      scheme: 'mqtt' as const,
-      key: 'x',
-      place: { host: '', port: 0 },
-      address: undefined,
-      counters: doorCounters(),
-      arriving: 0,
-      open: ({ entered }: DoorKeeper) => Promise.resolve(entered(transport)),
-      sweep: (): void => {},
-      close: () => Promise.resolve(),
-    };
+    });
     const { broker } = server;
     const log = { debug() {}, info() {}, warn() {}, error() {} };
-    const listener = new MqttListener(broker, log, { doors: [door], access: fakeAccess });
+    const listener = new MqttListener(broker, log, {
+      doors: [doorOf(transport)],
+      access: fakeAccess,
+    });
     await listener.start();
     const connect = { cmd: 'connect', clean: true, clientId: 'c', ...PROTOCOL, ...ANN };
     events?.received(generate(connect as unknown as Packet, { protocolVersion: 5 }));

@@ -3,12 +3,8 @@ import mqttPacket, { type Packet } from 'mqtt-packet';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { MqttListener } from '../../../src/protocol/mqtt/listener.ts';
 import { Turn } from '../../../src/protocol/mqtt/turn.ts';
-import {
-  type DoorKeeper,
-  doorCounters,
-  type Transport,
-  type TransportEvents,
-} from '../../../src/protocol/transport.ts';
+import type { TransportEvents } from '../../../src/protocol/transport.ts';
+import { doorOf, transportOf } from '../../support/door-of.ts';
 import { MqttServer, until } from '../../support/mqtt-server.ts';
 
 afterEach(() => {
@@ -81,35 +77,13 @@ it('a connection that sends much has its share in bytes: 2 MiB a turn', async ()
   let pauses = 0;
   let isRead = false;
   const nothing = (): void => undefined;
-  const transport: Transport = {
-    remote: 'x',
-    scheme: 'mqtt',
-    identity: undefined,
-    deadlineMs: Number.POSITIVE_INFINITY,
-    waiting: 0,
-    written: 0,
+  const transport = transportOf({
     attach: (given) => void (events = given),
-    introduced: nothing,
-    admitted: nothing,
-    write: nothing,
     pause: () => void pauses++,
     resume: () => void (isRead = true),
-    end: nothing,
-    cut: nothing,
-  };
-  const door = {
-    scheme: 'mqtt' as const,
-    key: 'x',
-    place: { host: '', port: 0 },
-    address: undefined,
-    counters: doorCounters(),
-    arriving: 0,
-    open: ({ entered }: DoorKeeper) => Promise.resolve(entered(transport)),
-    sweep: nothing,
-    close: () => Promise.resolve(),
-  };
+  });
   const log = { debug: nothing, info: nothing, warn: nothing, error: nothing };
-  const listener = new MqttListener(new MqttServer().broker, log, { doors: [door] });
+  const listener = new MqttListener(new MqttServer().broker, log, { doors: [doorOf(transport)] });
   await listener.start();
   const protocol = { protocolId: 'MQTT', protocolVersion: 4, keepalive: 0 };
   const bytes = (packet: object): Buffer => mqttPacket.generate(packet as Packet);
