@@ -26,6 +26,8 @@ export interface Transport {
   attach(events: TransportEvents): void;
   /** The client said who it is: its handshake is over, whatever becomes of it. */
   introduced(): void;
+  /** It did not say so by `deadlineMs`, and whoever calls this cuts it: the door counts it. */
+  late(): void;
   /** It may come in: what holds for strangers ends. */
   admitted(): void;
   /** The bytes belong to the transport from here on, and are never changed by anybody. */

@@ -20,6 +20,7 @@ export function transportOf(own: Partial<Transport>): Transport {
     written: 0,
     attach: nothing,
     introduced: nothing,
+    late: nothing,
     admitted: nothing,
     write: nothing,
     pause: nothing,

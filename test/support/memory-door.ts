@@ -87,6 +87,8 @@ export class MemoryTransport implements Transport {
 
   introduced(): void {}
 
+  late(): void {}
+
   admitted(): void {}
 
   write(bytes: Uint8Array): void {

@@ -74,13 +74,17 @@ export class Arrivals {
     else this.#ofNetwork.set(network, left);
   }
 
-  /** Cuts those whose time is over, and gives how many these were. */
+  /**
+   * Cuts those whose time is over, and gives how many these were: without those that are through,
+   * whom another one ends, and counts.
+   */
   sweep(now: number): number {
     let late = 0;
     // In the order of their deadlines, which is that of their coming.
     for (const arrival of this.#arrivals.values()) {
       if (now < arrival.deadlineMs) break;
-      if (!arrival.through) arrival.socket.destroy();
+      if (arrival.through) continue;
+      arrival.socket.destroy();
       this.remove(arrival);
       late++;
     }

@@ -256,6 +256,10 @@ export class NetDoor implements Door {
       identity: this.#identities.get(socket),
       deadlineMs: arrival.deadlineMs,
       introduced: () => this.#arrivals.remove(arrival),
+      late: () => {
+        this.counters.tooSlow++;
+        this.#arrivals.remove(arrival);
+      },
     };
   }
 }

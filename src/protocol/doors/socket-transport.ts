@@ -15,6 +15,8 @@ export interface Entrant {
   readonly deadlineMs: number;
   /** To be called when it has said who it is. */
   readonly introduced: () => void;
+  /** To be called instead when its deadline has passed. */
+  readonly late: () => void;
 }
 
 export class SocketTransport implements Transport {
@@ -23,7 +25,8 @@ export class SocketTransport implements Transport {
   readonly identity: string | undefined;
   readonly deadlineMs: number;
   readonly #socket: Socket;
-  #introduced: (() => void) | undefined;
+  readonly #introduced: () => void;
+  readonly #late: () => void;
 
   constructor(socket: Socket, entrant: Entrant) {
     this.#socket = socket;
@@ -32,6 +35,7 @@ export class SocketTransport implements Transport {
     this.identity = entrant.identity;
     this.deadlineMs = entrant.deadlineMs;
     this.#introduced = entrant.introduced;
+    this.#late = entrant.late;
   }
 
   get waiting(): number {
@@ -54,8 +58,11 @@ export class SocketTransport implements Transport {
   }
 
   introduced(): void {
-    this.#introduced?.();
-    this.#introduced = undefined;
+    this.#introduced();
+  }
+
+  late(): void {
+    this.#late();
   }
 
   /** Over a bare stream nothing is kept of a stranger beyond what its protocol keeps. */

@@ -31,7 +31,8 @@ export class WebSocketTransport implements Transport {
   readonly deadlineMs: number;
   readonly #webSocket: WebSocket;
   readonly #socket: Socket;
-  #introduced: (() => void) | undefined;
+  readonly #introduced: () => void;
+  readonly #late: () => void;
   readonly #pingIntervalMs: number;
   #admitted = false;
   #strangerBytes = 0;
@@ -51,6 +52,7 @@ export class WebSocketTransport implements Transport {
     this.identity = entrant.identity;
     this.deadlineMs = entrant.deadlineMs;
     this.#introduced = entrant.introduced;
+    this.#late = entrant.late;
   }
 
   get waiting(): number {
@@ -77,8 +79,11 @@ export class WebSocketTransport implements Transport {
   }
 
   introduced(): void {
-    this.#introduced?.();
-    this.#introduced = undefined;
+    this.#introduced();
+  }
+
+  late(): void {
+    this.#late();
   }
 
   admitted(): void {

@@ -411,8 +411,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     this.#output.ask();
   }
 
-  closed(why: string | undefined): void {
-    const text = why ?? 'the connection was closed';
+  closed(text = 'the connection was closed'): void {
     if (this.#state !== 'closing') this.#leave({ text, by: 'network', returned: false });
     this.#state = 'closed';
     this.#hooks.closed(this);
@@ -468,7 +467,9 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   sweep(now: number): void {
     switch (this.#state) {
       case 'connecting':
-        if (now >= this.#transport.deadlineMs) this.#cut('no CONNECT in time');
+        if (now < this.#transport.deadlineMs) return;
+        this.#transport.late();
+        this.#cut('no CONNECT in time');
         return;
       case 'entering':
         if (now >= this.#transport.deadlineMs) this.#cut('CONNECT was not answered in time');

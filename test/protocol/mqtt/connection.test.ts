@@ -227,6 +227,21 @@ describe('S3: lengths that lie', () => {
     for (const client of clients) expect(await client.ended()).toEqual([]);
     expect((await server.client()).connack).toMatchObject({ reasonCode: 0 });
   });
+
+  test('whose deadline comes in the middle of a sweep is counted as slow too (P3)', async () => {
+    await start({ connectTimeoutMs: 1000 });
+    const [door] = server.listener.doors;
+    const silent = await Promise.all(Array.from({ length: 300 }, () => server.open()));
+    await until(() => server.listener.connectionCount === silent.length);
+    server.clock.advance(999);
+    server.listener.sweep();
+    server.clock.advance(1);
+    await until(() => server.listener.connectionCount < silent.length);
+    server.listener.sweep();
+    await until(() => server.listener.connectionCount === 0);
+    expect(door?.counters.tooSlow).toBe(silent.length);
+    expect(door?.arriving).toBe(0);
+  });
 });
 
 describe('keep-alive', () => {
