@@ -87,6 +87,8 @@ export interface PeerSettings {
   /** Streams are read from the replica of the node that their consumer is at. */
   readonly readsReplica: boolean;
   readonly reattachGraceMs: number;
+  /** So long a start waits for a leader of each shard behind the first. */
+  readonly startGraceMs: number;
   /** It comes to a cluster that runs: it is no founder. */
   readonly joins: boolean;
 }
@@ -386,6 +388,7 @@ function peerSettings({ cluster }: Config): PeerSettings | undefined {
     rejects: cluster.write_policy === 'reject',
     readsReplica: cluster.distribution_mode === 'replicate',
     reattachGraceMs: cluster.reattach_grace,
+    startGraceMs: cluster.start_grace,
     joins: cluster.join,
   };
 }

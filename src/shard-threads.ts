@@ -170,9 +170,12 @@ async function withClient(
       ackTimeoutMs,
       maxSessions,
     });
-    addShards(client, host, { zero, failure, open: (port) => open(port, routed) });
-    await client.complete(signal);
-    await declareQueues(settings, client, { logger, signal });
+    const started = { logger, signal, failure };
+    addShards(client, host, { ...started, zero, open: (port) => open(port, routed) });
+    const missing = await client.complete(peers?.startGraceMs ?? Number.POSITIVE_INFINITY, signal);
+    const declared = declareQueues(settings, client, started);
+    if (missing.length === 0) await declared;
+    else goOnWithout(missing, declared, started);
   } catch (error) {
     failure.stopping = true;
     await inTime(host, host.stop());
@@ -209,7 +212,7 @@ async function withClient(
 async function declareQueues(
   settings: ShardSettings,
   client: QueueClients,
-  { logger, signal }: { readonly logger: Logger; readonly signal: AbortSignal | undefined },
+  { logger, signal }: Started,
 ): Promise<void> {
   if (isOneShard(settings) && client.shardCount === 1) return;
   for (const { name, type } of settings.queues) {
@@ -230,23 +233,44 @@ async function declareQueues(
   });
 }
 
-interface Adding {
-  readonly zero: ShardClient;
+interface Started {
+  readonly logger: Logger;
+  readonly signal: AbortSignal | undefined;
   readonly failure: Failure;
+}
+
+/** Queues of the configuration that are there, or come behind one that is, wait for them. */
+function goOnWithout(
+  missing: readonly number[],
+  declared: Promise<void>,
+  { logger, signal, failure }: Started,
+): void {
+  logger.warn({ shards: missing.join(' ') }, 'clients are taken without shards that nobody leads');
+  declared.catch((error: Error) => {
+    if (signal?.aborted !== true) failure.tell(error);
+  });
+}
+
+interface Adding extends Started {
+  readonly zero: ShardClient;
   readonly open: (port: BatchPort) => Promise<ShardClient>;
 }
 
 /** Each shard has a client as soon as its leader is reached; shards ask each other through them. */
-function addShards(clients: QueueClients, host: Host, { zero, failure, open }: Adding): void {
+function addShards(clients: QueueClients, host: Host, adding: Adding): void {
+  const { zero, failure, open, logger, signal } = adding;
   const all = new Map([[0, zero]]);
   host.others.open((own) => new ShardToShard({ own, client: (shard) => all.get(shard) }));
   host.shards.onShard((shard, port) => {
     open(port).then(
       (client) => {
         all.set(shard, client);
-        clients.addShard(shard, client);
+        const wasMissing = clients.addShard(shard, client);
+        if (wasMissing) logger.info({ shard }, 'a leader of the shard is reached');
       },
-      (error: Error) => failure.tell(error),
+      (error: Error) => {
+        if (signal?.aborted !== true) failure.tell(error);
+      },
     );
   });
 }

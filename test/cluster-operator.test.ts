@@ -53,6 +53,7 @@ async function start(id: string, known: readonly string[], joins = false): Promi
     rejects: false,
     readsReplica: true,
     reattachGraceMs: 2_000,
+    startGraceMs: 10_000,
   };
   const host = await openShardHost({
     settings: { ...shardSettings(config, data, false), node: id, peers },
@@ -329,6 +330,7 @@ describe('where nodes are reached', () => {
     rejects: false,
     readsReplica: true,
     reattachGraceMs: 2_000,
+    startGraceMs: 10_000,
   };
   const member = (id: string, address: string) => ({ id, role: 'voter', address }) as const;
 

@@ -84,6 +84,7 @@ async function start(id: string, shards: { count: number; replicas: number }): P
     rejects: false,
     readsReplica: true,
     reattachGraceMs: 2_000,
+    startGraceMs: 10_000,
   };
   const [near, port] = loopback();
   const ports = new Map([[0, near]]);

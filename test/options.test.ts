@@ -178,6 +178,7 @@ const BESIDE: Readonly<Record<string, readonly string[]>> = {
   'cluster.write_policy': CLUSTER,
   'cluster.distribution_mode': CLUSTER,
   'cluster.reattach_grace': CLUSTER,
+  'cluster.start_grace': CLUSTER,
   'cluster.tls.cert': CLUSTER_TLS,
   'cluster.tls.key': CLUSTER_TLS,
   'cluster.tls.ca': CLUSTER_TLS,

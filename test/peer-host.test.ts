@@ -48,6 +48,7 @@ async function refusal(settings: Partial<PeerSettings>): Promise<PeerStartError>
     rejects: false,
     readsReplica: true,
     reattachGraceMs: 2_000,
+    startGraceMs: 10_000,
     joins: false,
     ...settings,
   };
@@ -75,6 +76,7 @@ describe('openPeers', () => {
             rejects: false,
             readsReplica: true,
             reattachGraceMs: 2_000,
+            startGraceMs: 10_000,
             joins: false,
           },
           new Lines(),

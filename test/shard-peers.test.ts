@@ -77,6 +77,7 @@ async function start(id: string, small = false): Promise<void> {
     rejects: false,
     readsReplica: true,
     reattachGraceMs: 2_000,
+    startGraceMs: 10_000,
     joins: false,
   };
   const usual = shardSettings(config, join(directory, id), false);

@@ -165,4 +165,14 @@ export const cluster = section('Several brokers that hold the same queues.', {
     min: '100ms',
     max: '1m',
   }),
+  start_grace: duration({
+    about:
+      'How long a node that starts waits for a leader of each shard behind the first one. Then ' +
+      'it takes clients without those that have none: their queues are not reached, publishes ' +
+      'at QoS 1 and 2 to ordinary topics are refused, and so are sessions that are to go on, ' +
+      'until they are led again.',
+    fallback: '10s',
+    min: '100ms',
+    max: '1h',
+  }),
 });

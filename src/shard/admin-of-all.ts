@@ -56,6 +56,8 @@ export interface AdminParts {
   readonly inMemory: AdministeredShard;
   /** Those behind shard 0 by number, as far as this node speaks to them; more may come. */
   readonly others: ReadonlyMap<number, AdministeredShard>;
+  /** Shards that there are, and that this node has never spoken to. */
+  readonly unreached: ReadonlySet<number>;
   /** Undefined: what the directories say is the newest state. */
   readonly lookUp: ((name: string) => Promise<boolean>) | undefined;
 }
@@ -68,6 +70,11 @@ export class AdminOfAll implements QueueAdmin {
   }
 
   async list(after: string, max: number): Promise<readonly QueueSummary[]> {
+    const [unreached] = this.#parts.unreached;
+    if (unreached !== undefined) {
+      const words = `which queues shard ${unreached} has is not known: no leader of it is reached`;
+      throw new AdminError('unavailable', words);
+    }
     const lists = this.#all().map((shard) => shard.admin.list(after, max));
     const all = (await Promise.all(lists)).flat();
     all.sort((a, b) => (a.definition.name < b.definition.name ? -1 : 1));

@@ -7,7 +7,9 @@
  * have no common order. Keys are released wherever they may be (`KeyedSessions`). A queue that no
  * shard shows is looked for by `lookUp`, in a cluster alone (`LookUps`).
  *
- * Nothing is stored here. Shards are added while it runs, and never go.
+ * Nothing is stored here. Shards are added while it runs, and never go. A start may go on without
+ * those that nobody leads: they are `#unreached` until they are added, and what would need all of
+ * them is refused for so long.
  */
 
 import {
@@ -79,6 +81,8 @@ export class QueueClients implements QueueClient {
   /** Both, and the others in the order in which they came. */
   readonly #all: ShardClient[];
   readonly #coming = new Map<number, Coming>();
+  /** Without which the start went on. */
+  readonly #unreached = new Set<number>();
   /** Of each client the list of it alone. */
   readonly #alone = new Map<ShardClient, readonly ShardClient[]>();
   readonly #keys: KeyedSessions<ShardClient>;
@@ -111,11 +115,13 @@ export class QueueClients implements QueueClient {
       zero,
       inMemory,
       others: this.#others,
+      unreached: this.#unreached,
       lookUp: this.isShared ? (name) => this.lookUp(name) : undefined,
     });
     this.sessions = new SessionsOfAll({
       queues: this.queues,
       shardOf: (queueId) => this.#of(queueId),
+      unreached: this.#unreached,
       lookUp: this.isShared ? (name) => this.lookUp(name) : undefined,
       declare: (definition) => this.admin.declareSession(definition),
       maxSessions: options.maxSessions ?? Number.POSITIVE_INFINITY,
@@ -139,8 +145,11 @@ export class QueueClients implements QueueClient {
     return [this.#zero, ...this.#others.values()];
   }
 
-  /** The shard is there from now on; its client is open, and is closed and stopped by this. */
-  addShard(number: number, client: ShardClient): void {
+  /**
+   * The shard is there from now on; its client is open, and is closed and stopped by this. True:
+   * the start went on without it.
+   */
+  addShard(number: number, client: ShardClient): boolean {
     this.#others.set(number, client);
     this.#all.push(client);
     this.#alone.set(client, [client]);
@@ -151,33 +160,51 @@ export class QueueClients implements QueueClient {
     if (this.#goneListener !== undefined) client.onGone(this.#goneListener);
     this.#coming.get(number)?.came(client);
     this.#coming.delete(number);
+    return this.#unreached.delete(number);
   }
 
   /**
-   * Resolves when each shard that there is now was added: before that nobody knows which topics
-   * their queues capture. Rejects with a ShardError when it is given up, with an AdminError when
-   * the shard is gone.
+   * Resolves with an empty list when each shard that there is now was added: before that nobody
+   * knows which topics their queues capture. Where that takes longer than `withinMs` behind the
+   * answer of shard 0: with the numbers of those that are missing. Rejects with a ShardError when
+   * it is given up, with an AdminError when the shard is gone.
    */
-  async complete(signal?: AbortSignal): Promise<void> {
-    const all = this.#allThere();
-    if (signal === undefined) return all;
+  async complete(withinMs: number, signal?: AbortSignal): Promise<readonly number[]> {
     let giveUp: () => void = () => undefined;
     const givenUp = new Promise<never>((_resolve, reject) => {
       giveUp = () => reject(new ShardError('unavailable', 'the start was given up'));
     });
-    signal.addEventListener('abort', giveUp);
-    if (signal.aborted) giveUp();
-    return Promise.race([all, givenUp]).finally(() => signal.removeEventListener('abort', giveUp));
+    signal?.addEventListener('abort', giveUp);
+    if (signal?.aborted === true) giveUp();
+    const missing = await Promise.race([this.#missing(withinMs), givenUp]).finally(() =>
+      signal?.removeEventListener('abort', giveUp),
+    );
+    for (const number of missing) this.#unreached.add(number);
+    return missing;
+  }
+
+  async #missing(withinMs: number): Promise<readonly number[]> {
+    const map = await this.#shardMap();
+    const behindZero = map.map(({ number }) => number).filter((number) => number !== 0);
+    await this.#allOf(behindZero, withinMs);
+    return behindZero.filter((number) => !this.#others.has(number));
   }
 
   /** Resolves when so many shards can be spoken to, or that takes longer than `withinMs`. */
   async reached(count: number, withinMs: number): Promise<void> {
-    const behindZero = Array.from({ length: count - 1 }, (_none, nth) => this.#clientOf(nth + 1));
+    const behindZero = Array.from({ length: count - 1 }, (_none, nth) => nth + 1);
+    await this.#allOf(behindZero, withinMs);
+  }
+
+  /** Resolves when they were added, or that takes longer. */
+  async #allOf(numbers: readonly number[], withinMs: number): Promise<void> {
+    const all = Promise.all(numbers.map((number) => this.#clientOf(number)));
+    if (withinMs === Number.POSITIVE_INFINITY) return void (await all);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, withinMs);
     });
-    await Promise.race([Promise.all(behindZero), late]);
+    await Promise.race([all, late]);
     clearTimeout(timer);
   }
 
@@ -210,11 +237,6 @@ export class QueueClients implements QueueClient {
   async #zeroIsKnown(): Promise<boolean> {
     const map = await this.#zero.places.shardMap();
     return map.every(({ number }) => number === 0 || this.#others.has(number));
-  }
-
-  async #allThere(): Promise<void> {
-    const map = await this.#shardMap();
-    await Promise.all(map.map(({ number }) => this.#clientOf(number)));
   }
 
   /** A start waits for a leader as long as it takes. */

@@ -54,6 +54,8 @@ export interface SessionStoreParts {
   readonly queues: QueueDirectory;
   /** In which the queue is. */
   readonly shardOf: (queueId: QueueId) => SessionShard;
+  /** Shards that there are, and that cannot be asked for anything yet. */
+  readonly unreached: ReadonlySet<number>;
   /** Undefined: what the directory says is the newest state. */
   readonly lookUp: ((name: string) => Promise<boolean>) | undefined;
   readonly declare: (definition: QueueDefinition) => Promise<unknown>;
@@ -123,7 +125,9 @@ export class SessionsOfAll implements SessionStore {
     const asked = { ...request, will, token: randomUUID(), incarnation: randomUUID() };
     const name = sessionQueueName(clientId);
     for (let tries = 0; tries < TRIES_MAX; tries++) {
-      const queueId = (await this.#find(name)) ?? (await this.#make(name));
+      const found = await this.#find(name);
+      if (found !== undefined && !request.cleanStart) this.#refuseUnreached();
+      const queueId = found ?? (await this.#make(name));
       const claimed = await this.#claim(queueId, asked);
       if (claimed !== undefined) return this.#claimed({ clientId, queueId }, claimed);
     }
@@ -200,6 +204,17 @@ export class SessionsOfAll implements SessionStore {
     const of = { queueId, clientId, ownerEpoch, credit };
     const plain = { group: undefined, filter: '', start: undefined, manual: false };
     return this.#parts.shardOf(queueId).consume({ ...of, ...plain }, owner);
+  }
+
+  /**
+   * A session that goes on may have keys in any shard, and a key that is not released there would
+   * take a new message with its packet id for an old one.
+   */
+  #refuseUnreached(): void {
+    const [unreached] = this.#parts.unreached;
+    if (unreached === undefined) return;
+    const words = `shard ${unreached} may have to do with the session: no leader of it is reached`;
+    throw new SessionError('unavailable', words);
   }
 
   /** Undefined: there is none. */

@@ -21,6 +21,7 @@ async function world(options = {}): Promise<ManyShards> {
   return shards;
 }
 
+const FOREVER = Number.POSITIVE_INFINITY;
 const shardOfNamed = (shards: ManyShards, name: string): number => shardOf(shards.idOf(name));
 const key = (packetId: number, session = 's'): PublishKey => ({ session, ownerEpoch: 0, packetId });
 
@@ -172,18 +173,18 @@ describe('the key of a publish', () => {
 describe('shards that come later', () => {
   it('are waited for by a start, so that the topics that their queues capture are known', async () => {
     const shards = await ManyShards.open();
-    await shards.client.complete();
+    expect(await shards.client.complete(FOREVER)).toEqual([]);
     await shards.make(1);
     let isComplete = false;
-    const complete = shards.client.complete().then(() => (isComplete = true));
+    const complete = shards.client.complete(FOREVER).finally(() => (isComplete = true));
     const given = new AbortController();
-    const givenUp = shards.client.complete(given.signal);
+    const givenUp = shards.client.complete(FOREVER, given.signal);
     given.abort();
     await expect(givenUp).rejects.toThrow('given up');
     await shards.client.admin.declare(definition('q0'));
     expect(isComplete).toBe(false);
-    shards.reach(1);
-    await complete;
+    expect(shards.reach(1)).toBe(false);
+    expect(await complete).toEqual([]);
   });
 
   it('take queues and publishes as soon as they are there, and wake who waits to write', async () => {

@@ -89,8 +89,9 @@ export class ManyShards {
     this.clients.set(number, client);
   }
 
-  reach(number: number): void {
-    this.client.addShard(number, this.clients.get(number) as ShardClient);
+  /** As `QueueClients.addShard`. */
+  reach(number: number): boolean {
+    return this.client.addShard(number, this.clients.get(number) as ShardClient);
   }
 
   /** So much time passes at once, for all shards. */

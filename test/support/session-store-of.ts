@@ -8,6 +8,7 @@ export function storeOf(client: ShardClient): SessionsOfAll {
   const store = new SessionsOfAll({
     queues: client.queues,
     shardOf: () => client,
+    unreached: new Set(),
     lookUp: async () => {
       await client.places.barrier();
       return true;

@@ -1,0 +1,130 @@
+/**
+ * A broker that starts while nobody leads one of the shards: it takes clients for the others, says
+ * that it does without, refuses what it cannot know, and is whole when the shard is led again.
+ *
+ * Each shard behind the first lies on one node alone, so that one dead node is enough for that.
+ */
+
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { afterEach, expect, it, vi } from 'vitest';
+import { AdminClient } from '../../src/admin/client.ts';
+import { defaultDefinition } from '../../src/machine/default-definition.ts';
+import { type QueueId, shardOf } from '../../src/machine/ids.ts';
+import { BrokerCluster } from '../support/broker-cluster.ts';
+import type { BrokerProcess } from '../support/broker-process.ts';
+import { RawClient, type ServerPacket } from '../support/mqtt-server.ts';
+import { QueueUser, Refused, queueShown, until } from '../support/queue-user.ts';
+
+vi.setConfig({ testTimeout: 180_000 });
+
+const ADMIN_TIMEOUT_MS = 30_000;
+const CLUSTER = { shards: 3, replicas: 1, start_grace: '100ms' };
+const DOES_WITHOUT = 'clients are taken without shards that nobody leads';
+
+let cluster: BrokerCluster | undefined;
+const users: QueueUser[] = [];
+
+afterEach(async () => {
+  await Promise.all(users.splice(0).map((user) => user.die()));
+  await cluster?.remove();
+  cluster = undefined;
+});
+
+async function withAdmin<T>(
+  { dataDirectory }: BrokerProcess,
+  work: (admin: AdminClient) => Promise<T>,
+): Promise<T> {
+  const admin = await AdminClient.open(join(dataDirectory, 'admin.sock'), ADMIN_TIMEOUT_MS);
+  try {
+    return await work(admin);
+  } finally {
+    admin.close();
+  }
+}
+
+async function user(broker: BrokerProcess): Promise<QueueUser> {
+  const connected = await QueueUser.connect(broker.port, `user-${users.length}`);
+  users.push(connected);
+  return connected;
+}
+
+/** CONNACK of a session that is kept, and goes on where there is one. */
+async function session({ port }: BrokerProcess, clientId: string): Promise<ServerPacket> {
+  const socket = connect(port, '127.0.0.1');
+  await once(socket, 'connect');
+  const client = new RawClient(socket, 5);
+  const properties = { sessionExpiryInterval: 3600 };
+  const connack = await client.connect({ clientId, clean: false, properties });
+  client.send({ cmd: 'disconnect' });
+  client.destroy();
+  return connack;
+}
+
+async function shardBehindZero(of: BrokerProcess): Promise<number | undefined> {
+  const { replicas } = await withAdmin(of, (admin) => admin.cluster.status());
+  return replicas.find(({ shard }) => shard !== 0)?.shard;
+}
+
+/** Declares queues until one of them lies in that shard; gives its name. */
+async function queueIn(shard: number, at: BrokerProcess): Promise<string> {
+  for (let nth = 0; ; nth++) {
+    const name = `q${shard}-${nth}`;
+    await withAdmin(at, (admin) => admin.declare(defaultDefinition(name, 'classic')));
+    const { queueId } = await queueShown(at, name);
+    if (shardOf(queueId as QueueId) === shard) return name;
+  }
+}
+
+it('a start goes on without a shard that nobody leads, and has it when it is led', async () => {
+  cluster = await BrokerCluster.started('unled-shard', {
+    cluster: CLUSTER,
+    shards: { ack_timeout: '1s' },
+  });
+  const [one, , three] = cluster.brokers as [BrokerProcess, BrokerProcess, BrokerProcess];
+  let unled: number | undefined;
+  await until(async () => (unled = await shardBehindZero(three)) !== undefined);
+  const far = await queueIn(unled ?? 0, one);
+  const near = await queueIn(0, one);
+  expect(await session(one, 'kept')).toMatchObject({ reasonCode: 0 });
+  await three.kill();
+  await one.kill();
+  await one.start();
+  expect(one.output).toContain(DOES_WITHOUT);
+
+  const publisher = await user(one);
+  await publisher.publish(`$queue/${near}`, 'while one is away');
+  const consumer = await user(one);
+  await consumer.consume(`$queue/${near}`);
+  expect(await consumer.settleNext(1)).toEqual(['while one is away']);
+  await expect(publisher.publish(`$queue/${far}`, 'x')).rejects.toThrow(Refused);
+  await expect(publisher.publish('ordinary', 'x')).rejects.toThrow(Refused);
+  expect(await session(one, 'kept')).toMatchObject({ reasonCode: 0x88 });
+  await withAdmin(one, async (admin) => {
+    await expect(admin.list('', 10)).rejects.toThrow('no leader of it is reached');
+  });
+  // What waits for that shard is no reason to end otherwise.
+  expect(await one.stop()).toBe(0);
+  await one.start();
+
+  await three.start();
+  // As soon as no shard is missing.
+  await until(() =>
+    withAdmin(one, (admin) => admin.list('', 10)).then(
+      () => true,
+      () => false,
+    ),
+  );
+  expect(one.output).toContain('a leader of the shard is reached');
+  const again = await user(one);
+  await again.publish(`$queue/${far}`, 'all are there');
+  await again.consume(`$queue/${far}`);
+  expect(await again.settleNext(1)).toEqual(['all are there']);
+  await again.publish('ordinary', 'x');
+  expect(await session(one, 'kept')).toMatchObject({ reasonCode: 0, sessionPresent: true });
+  const listed = await withAdmin(one, (admin) => admin.list('', 10));
+  expect(listed.map(({ definition }) => definition.name)).toEqual(
+    expect.arrayContaining([far, near]),
+  );
+});

@@ -1,0 +1,89 @@
+/** A start that went on without a shard that nobody leads: what is refused, and until when. */
+
+import { describe, expect, it } from 'vitest';
+import { type ClaimRequest, SessionError } from '../../src/broker/ports.ts';
+import { ManyShards, definition, publish } from '../support/many-shards.ts';
+import { until } from '../support/shard-world.ts';
+
+const LIMITS = { maxMessages: 10, maxBytes: 1000, overflow: 'drop-head' } as const;
+const KEPT: ClaimRequest = {
+  clientId: 'kept',
+  user: undefined,
+  cleanStart: false,
+  expirySeconds: 60,
+  limits: LIMITS,
+  will: undefined,
+};
+
+/** The queue `near` and the session `kept` in shard 0; `far` in shard 1, which is not reached. */
+async function started(): Promise<ManyShards> {
+  const shards = await ManyShards.open({ isShared: true, ackTimeoutMs: 50 });
+  const { admin, sessions } = shards.client;
+  await admin.declare(definition('near'));
+  await sessions.claim(KEPT);
+  await shards.make(1);
+  const [zero, one] = [shards.clients.get(0), shards.clients.get(1)];
+  const placed = (await zero?.places.place('far', [1], ''))?.version ?? 0;
+  await one?.admin.declare({ ...definition('far', { topics: ['t'] }), placed });
+  expect(await shards.client.complete(0)).toEqual([1]);
+  return shards;
+}
+
+describe('a shard without which a start went on', () => {
+  it('is not known, and the rest goes on', async () => {
+    const shards = await started();
+    const { admin } = shards.client;
+    expect(await publish(shards.client, [shards.idOf('near')], 'a')).toEqual(expect.any(Number));
+    expect(await shards.consume('near').got(1)).toEqual(['a']);
+    expect(await admin.declare(definition('more'))).toBe('created');
+    await expect(admin.list('', 10)).rejects.toThrow('which queues shard 1 has is not known');
+    const refused = await Promise.allSettled([
+      admin.show('far'),
+      admin.declare(definition('far')),
+      admin.delete('far'),
+      admin.purge('far', undefined),
+    ]);
+    for (const each of refused) {
+      expect(each).toMatchObject({ status: 'rejected', reason: { code: 'unavailable' } });
+    }
+  });
+
+  it('may have queues that capture: no route is current', async () => {
+    const shards = await started();
+    const { freshness } = shards.client;
+    const cameMs = freshness?.now() ?? 0;
+    let answers = 0;
+    freshness?.onAnswer(() => void answers++);
+    expect(freshness?.covers(cameMs, cameMs)).toBe(false);
+    await until(() => answers > 0);
+    expect(freshness?.covers(cameMs, freshness.now())).toBe(false);
+    shards.reach(1);
+    await until(() => freshness?.covers(cameMs, freshness.now()) === true);
+  });
+
+  it('may have keys of a session that goes on; one that begins anew has none there', async () => {
+    const shards = await started();
+    const { sessions } = shards.client;
+    const goesOn = sessions.claim(KEPT);
+    await expect(goesOn).rejects.toThrow(SessionError);
+    await expect(goesOn).rejects.toThrow('shard 1 may have to do with the session');
+    expect(await sessions.claim({ ...KEPT, clientId: 'new' })).toMatchObject({ present: false });
+    expect(await sessions.claim({ ...KEPT, cleanStart: true })).toMatchObject({ present: false });
+    shards.reach(1);
+    expect(await sessions.claim(KEPT)).toMatchObject({ present: true });
+  });
+
+  it('is as any other when it is reached', async () => {
+    const shards = await started();
+    const { admin, queues } = shards.client;
+    const { version } = shards.client;
+    expect(shards.reach(1)).toBe(true);
+    expect(shards.client.version).toBeGreaterThan(version);
+    expect(queues.takeChanged()).toBeUndefined();
+    expect(queues.patterned.map(({ name }) => name)).toContain('far');
+    const listed = await admin.list('', 10);
+    expect(listed.map((each) => each.definition.name)).toContain('far');
+    expect(await publish(shards.client, [shards.idOf('far')], 'b')).toEqual(expect.any(Number));
+    expect(await shards.consume('far').got(1)).toEqual(['b']);
+  });
+});
