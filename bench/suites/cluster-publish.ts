@@ -2,7 +2,8 @@
  * QoS 1 publishes into one queue with three replicas, 64 publishers, 256 B: three FluxMQ brokers
  * that sync, against a quorum queue of RabbitMQ (which syncs as well) and a stream of NATS
  * JetStream with three replicas in its default mode (which does not). Once with all publishers at
- * the node that leads, once spread over the three.
+ * the node that leads, once spread over the three. Each cluster is fresh, and takes the same
+ * messages before the clock starts: code that a machine compiles while it runs is slow at first.
  *
  * Seven processes share the machine, so a rate alone says as much of the machine as of the broker:
  * beside it stands what the brokers and the load generator took of the processor, and how busy all
@@ -34,6 +35,9 @@ const LOADS: readonly Load[] = [
   { window: 20, spread: false },
   { window: 20, spread: true },
 ];
+
+const WARM_UP: Load = { window: 20, spread: false };
+const WARM_UP_MESSAGES = 100_000;
 
 interface Measured {
   readonly perSecond: number;
@@ -70,9 +74,8 @@ const PEERS: readonly Contestant[] = [
 async function measure(
   cluster: PeerCluster,
   { window, spread }: Load,
-  messages: number,
+  { queue, messages }: { readonly queue: string; readonly messages: number },
 ): Promise<Measured> {
-  const queue = `orders-${window}-${spread ? 'spread' : 'leader'}`;
   const [leader, ...others] = await cluster.makeQueue(queue);
   const load = {
     port: leader?.port ?? 0,
@@ -119,9 +122,12 @@ async function once(contestant: Contestant, options: SuiteOptions): Promise<Roun
   const cluster = await contestant.start();
   try {
     const measured: Measured[] = [];
+    const warm = { queue: 'warm-up', messages: scaled(WARM_UP_MESSAGES, options) };
+    await measure(cluster, WARM_UP, warm);
     for (const load of LOADS) {
       const messages = scaled(contestant.messages[load.window] ?? 0, options);
-      const one = await measure(cluster, load, messages);
+      const queue = `orders-${load.window}-${load.spread ? 'spread' : 'leader'}`;
+      const one = await measure(cluster, load, { queue, messages });
       options.progress(`window ${load.window}${where(load)}: ${told(cluster.name, one)}`);
       measured.push(one);
     }
