@@ -176,18 +176,18 @@ export class QueueClients implements QueueClient {
     });
     signal?.addEventListener('abort', giveUp);
     if (signal?.aborted === true) giveUp();
-    const missing = await Promise.race([this.#missing(withinMs), givenUp]).finally(() =>
+    return Promise.race([this.#missing(withinMs), givenUp]).finally(() =>
       signal?.removeEventListener('abort', giveUp),
     );
-    for (const number of missing) this.#unreached.add(number);
-    return missing;
   }
 
   async #missing(withinMs: number): Promise<readonly number[]> {
     const map = await this.#shardMap();
     const behindZero = map.map(({ number }) => number).filter((number) => number !== 0);
     await this.#allOf(behindZero, withinMs);
-    return behindZero.filter((number) => !this.#others.has(number));
+    // In one go: one that is added between a look and a note would be missing for ever.
+    for (const number of behindZero) if (!this.#others.has(number)) this.#unreached.add(number);
+    return [...this.#unreached];
   }
 
   /** Resolves when so many shards can be spoken to, or that takes longer than `withinMs`. */

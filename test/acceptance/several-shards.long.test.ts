@@ -4,19 +4,17 @@
  * Nothing here waits for a time.
  */
 
-import { join } from 'node:path';
 import { afterEach, expect, it, vi } from 'vitest';
-import { AdminClient } from '../../src/admin/client.ts';
 import { nodeOf } from '../../src/cluster/server-id.ts';
 import { defaultDefinition } from '../../src/machine/default-definition.ts';
 import { type QueueId, shardOf } from '../../src/machine/ids.ts';
+import { withAdmin } from '../support/broker-admin.ts';
 import { BrokerCluster } from '../support/broker-cluster.ts';
 import type { BrokerProcess } from '../support/broker-process.ts';
 import { QueueUser, queueShown, until } from '../support/queue-user.ts';
 
 vi.setConfig({ testTimeout: 300_000 });
 
-const ADMIN_TIMEOUT_MS = 30_000;
 const NAMES = Array.from({ length: 6 }, (_none, at) => `q${at}`);
 const SHARDS = [0, 1, 2];
 const SPREAD = ['node-1', 'node-2', 'node-3'];
@@ -29,18 +27,6 @@ afterEach(async () => {
   await cluster?.remove();
   cluster = undefined;
 });
-
-async function withAdmin<T>(
-  { dataDirectory }: BrokerProcess,
-  work: (admin: AdminClient) => Promise<T>,
-): Promise<T> {
-  const admin = await AdminClient.open(join(dataDirectory, 'admin.sock'), ADMIN_TIMEOUT_MS);
-  try {
-    return await work(admin);
-  } finally {
-    admin.close();
-  }
-}
 
 /** As one broker knows them; undefined: nobody leads, or the shard is not there yet. */
 function leadersBy(broker: BrokerProcess): Promise<(string | undefined)[]> {

@@ -7,11 +7,10 @@
 
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { join } from 'node:path';
 import { afterEach, expect, it, vi } from 'vitest';
-import { AdminClient } from '../../src/admin/client.ts';
 import { defaultDefinition } from '../../src/machine/default-definition.ts';
 import { type QueueId, shardOf } from '../../src/machine/ids.ts';
+import { withAdmin } from '../support/broker-admin.ts';
 import { BrokerCluster } from '../support/broker-cluster.ts';
 import type { BrokerProcess } from '../support/broker-process.ts';
 import { RawClient, type ServerPacket } from '../support/mqtt-server.ts';
@@ -19,7 +18,6 @@ import { QueueUser, Refused, queueShown, until } from '../support/queue-user.ts'
 
 vi.setConfig({ testTimeout: 180_000 });
 
-const ADMIN_TIMEOUT_MS = 30_000;
 const CLUSTER = { shards: 3, replicas: 1, start_grace: '100ms' };
 const DOES_WITHOUT = 'clients are taken without shards that nobody leads';
 
@@ -31,18 +29,6 @@ afterEach(async () => {
   await cluster?.remove();
   cluster = undefined;
 });
-
-async function withAdmin<T>(
-  { dataDirectory }: BrokerProcess,
-  work: (admin: AdminClient) => Promise<T>,
-): Promise<T> {
-  const admin = await AdminClient.open(join(dataDirectory, 'admin.sock'), ADMIN_TIMEOUT_MS);
-  try {
-    return await work(admin);
-  } finally {
-    admin.close();
-  }
-}
 
 async function user(broker: BrokerProcess): Promise<QueueUser> {
   const connected = await QueueUser.connect(broker.port, `user-${users.length}`);

@@ -1,6 +1,6 @@
 /** A start that went on without a shard that nobody leads: what is refused, and until when. */
 
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type ClaimRequest, SessionError } from '../../src/broker/ports.ts';
 import { ManyShards, definition, publish } from '../support/many-shards.ts';
 import { until } from '../support/shard-world.ts';
@@ -15,8 +15,10 @@ const KEPT: ClaimRequest = {
   will: undefined,
 };
 
+afterEach(() => vi.useRealTimers());
+
 /** The queue `near` and the session `kept` in shard 0; `far` in shard 1, which is not reached. */
-async function started(): Promise<ManyShards> {
+async function twoShards(): Promise<ManyShards> {
   const shards = await ManyShards.open({ isShared: true, ackTimeoutMs: 50 });
   const { admin, sessions } = shards.client;
   await admin.declare(definition('near'));
@@ -25,6 +27,11 @@ async function started(): Promise<ManyShards> {
   const [zero, one] = [shards.clients.get(0), shards.clients.get(1)];
   const placed = (await zero?.places.place('far', [1], ''))?.version ?? 0;
   await one?.admin.declare({ ...definition('far', { topics: ['t'] }), placed });
+  return shards;
+}
+
+async function started(): Promise<ManyShards> {
+  const shards = await twoShards();
   expect(await shards.client.complete(0)).toEqual([1]);
   return shards;
 }
@@ -71,6 +78,22 @@ describe('a shard without which a start went on', () => {
     expect(await sessions.claim({ ...KEPT, cleanStart: true })).toMatchObject({ present: false });
     shards.reach(1);
     expect(await sessions.claim(KEPT)).toMatchObject({ present: true });
+  });
+
+  it('is not missing where it is reached at the moment at which the start goes on', async () => {
+    for (let ticks = 0; ticks < 10; ticks++) {
+      const shards = await twoShards();
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      const complete = shards.client.complete(1000);
+      await until(() => vi.getTimerCount() > 0);
+      vi.advanceTimersByTime(1000);
+      for (let tick = 0; tick < ticks; tick++) await Promise.resolve();
+      shards.reach(1);
+      await complete;
+      vi.useRealTimers();
+      const listed = await shards.client.admin.list('', 10);
+      expect(listed.map((each) => each.definition.name)).toContain('far');
+    }
   });
 
   it('is as any other when it is reached', async () => {

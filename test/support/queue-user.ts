@@ -12,8 +12,8 @@ import { writeFile } from 'node:fs/promises';
 import { type Socket, connect } from 'node:net';
 import { join } from 'node:path';
 import { type IPublishPacket, type Packet, generate, parser } from 'mqtt-packet';
-import { AdminClient } from '../../src/admin/client.ts';
 import type { QueueDetail } from '../../src/broker/ports.ts';
+import { withAdmin } from './broker-admin.ts';
 import { BrokerProcess, scratchDirectory } from './broker-process.ts';
 
 export interface Taken {
@@ -83,19 +83,12 @@ export const queueBrokers: { with: QueueBrokerWith } = { with: brokerWith };
 
 const WINDOW = 500;
 
-const ADMIN_TIMEOUT_MS = 30_000;
-
 /** What an operator is shown of the queue. */
 export async function queueShown(
   broker: Pick<QueueBroker, 'dataDirectory'>,
   name: string,
 ): Promise<QueueDetail> {
-  const admin = await AdminClient.open(join(broker.dataDirectory, 'admin.sock'), ADMIN_TIMEOUT_MS);
-  try {
-    return await admin.show(name);
-  } finally {
-    admin.close();
-  }
+  return withAdmin(broker, (admin) => admin.show(name));
 }
 
 /** Looks again and again: for what the broker does by itself. */
