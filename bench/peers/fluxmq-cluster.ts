@@ -9,6 +9,8 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { AdminClient } from '../../src/admin/client.ts';
+import type { ReplicaStatus } from '../../src/admin/cluster-port.ts';
 import type { LoadJob } from '../load/main.ts';
 import type { PublishRun } from '../load/mqtt.ts';
 import { figure } from './metrics.ts';
@@ -21,6 +23,7 @@ const OPS_PORTS = 18881;
 const LAUNCHER = join(ROOT, 'src/cli/fluxmq.sh');
 const LOOK_AGAIN_MS = 20;
 const LEADER_MAX_MS = 60_000;
+const ADMIN_MAX_MS = 10_000;
 
 export class FluxmqNode {
   readonly id: string;
@@ -65,6 +68,20 @@ export class FluxmqNode {
 
   figure(name: string, label?: string): Promise<number> {
     return figure(this.opsPort, name, label);
+  }
+
+  /** Its replica, as it is at that moment: metrics are up to half a second old. */
+  async watch<T>(work: (replica: () => Promise<ReplicaStatus>) => Promise<T>): Promise<T> {
+    const admin = await AdminClient.open(join(this.dataDirectory, 'admin.sock'), ADMIN_MAX_MS);
+    try {
+      return await work(async () => {
+        const [replica] = (await admin.cluster.status()).replicas;
+        if (replica === undefined) throw new Error(`${this.id} has no replica`);
+        return replica;
+      });
+    } finally {
+      admin.close();
+    }
   }
 }
 

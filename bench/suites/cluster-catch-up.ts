@@ -1,7 +1,7 @@
 /**
  * A follower that was away while 1 GiB was written: how fast it gets what it lacks, against the
- * disk's or loopback's own speed, whichever is lower; and how much slower the leader's publishers
- * are while it does. Once with a window in which the log still has all of it, once with one that it
+ * disk's or loopback's own speed, whichever is lower, as it finds them: as many bytes, to files
+ * that lie beside the leader's; and how much slower the leader's publishers are while it does. Once with a window in which the log still has all of it, once with one that it
  * has left, so that the follower gets a checkpoint and the payloads that are still wanted.
  */
 
@@ -9,12 +9,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { loadBeside, runLoad } from '../load/load.ts';
 import { FluxmqCluster, type FluxmqNode } from '../peers/fluxmq-cluster.ts';
 import { median, type Finding } from '../report.ts';
-import { diskRate, loopbackRate } from './floor.ts';
+import { besideDiskRate, loopbackRate } from './floor.ts';
 import type { Suite, SuiteOptions } from './suite.ts';
 
 const GIB_IN_MIB = 1024;
 const PAYLOAD_BYTES = 16_384;
-const FLOOR_MIB = 512;
 const LOOK_MS = 20;
 const CATCH_UP_MAX_MS = 300_000;
 /** With traffic beside it a follower is never at the very end. */
@@ -32,6 +31,8 @@ type Way = (typeof WAYS)[number];
 
 interface Round {
   readonly mibPerSecond: number;
+  /** Of the disk or of loopback, whichever is lower. */
+  readonly floor: number;
   /** Rate of the traffic while it catches up, to that before. */
   readonly traffic: number;
 }
@@ -48,21 +49,22 @@ async function missing(cluster: FluxmqCluster, mib: number): Promise<void> {
 async function catchesUp(leader: FluxmqNode, follower: FluxmqNode, near: number): Promise<number> {
   const started = follower.start();
   const deadline = performance.now() + CATCH_UP_MAX_MS;
-  let from: number | undefined;
-  while (performance.now() < deadline) {
-    const active = await leader.figure('fluxmq_raft_followers', 'active');
-    if (active === 2) {
-      from ??= performance.now();
-      const coming = await leader.figure('fluxmq_raft_followers', 'catching-up');
-      const lag = await leader.figure('fluxmq_raft_follower_lag_entries', '0');
-      if (coming === 0 && lag <= near) {
-        await started;
-        return (performance.now() - from) / 1000;
+  return leader.watch(async (replica) => {
+    let from: number | undefined;
+    while (performance.now() < deadline) {
+      const { last, members } = await replica();
+      const progress = members.find(({ id }) => id === follower.id)?.progress;
+      if (progress?.active === true) {
+        from ??= performance.now();
+        if (progress.state === 'replicate' && last - progress.match <= near) {
+          await started;
+          return (performance.now() - from) / 1000;
+        }
       }
+      await sleep(LOOK_MS);
     }
-    await sleep(LOOK_MS);
-  }
-  throw new Error(`${follower.id} did not catch up within ${CATCH_UP_MAX_MS / 1000} s`);
+    throw new Error(`${follower.id} did not catch up within ${CATCH_UP_MAX_MS / 1000} s`);
+  });
 }
 
 function trafficOf(leader: FluxmqNode): Promise<number> {
@@ -107,15 +109,19 @@ async function measure({ name, window }: Way, options: SuiteOptions): Promise<Ro
     if (follower === undefined) throw new Error('there is no follower');
     await follower.halt();
     await missing(cluster, mib);
-    const seconds = await catchesUp(leader, follower, 0);
+    const loopback = await loopbackRate(mib);
+    const [disk, seconds] = await besideDiskRate(mib, async (rate): Promise<[number, number]> => {
+      return [rate, await catchesUp(leader, follower, 0)];
+    });
     await follower.halt();
     await missing(cluster, mib);
     const traffic = await besideTraffic(cluster, leader, follower);
     options.progress(
       `${name}: ${mib} MiB in ${seconds.toFixed(1)} s, ${(mib / seconds).toFixed(0)} MiB/s; ` +
+        `disk ${disk.toFixed(0)} MiB/s, loopback ${loopback.toFixed(0)} MiB/s; ` +
         `traffic at the leader meanwhile ${traffic.toFixed(2)} of what it was`,
     );
-    return { mibPerSecond: mib / seconds, traffic };
+    return { mibPerSecond: mib / seconds, floor: Math.min(disk, loopback), traffic };
   } finally {
     await cluster.stop();
   }
@@ -123,24 +129,19 @@ async function measure({ name, window }: Way, options: SuiteOptions): Promise<Ro
 
 export const clusterCatchUpSuite: Suite = async (options) => {
   const rounds = WAYS.map((way) => ({ way, all: [] as Round[] }));
-  const floors: number[] = [];
   for (let round = 0; round < options.rounds; round += 1) {
-    const mib = options.smoke ? 32 : FLOOR_MIB;
-    const [disk, loopback] = [await diskRate(mib), await loopbackRate(mib)];
-    options.progress(`disk ${disk.toFixed(0)} MiB/s, loopback ${loopback.toFixed(0)} MiB/s`);
-    floors.push(Math.min(disk, loopback));
     for (const { way, all } of rounds) all.push(await measure(way, options));
   }
-  const floor = median(floors);
   return rounds.flatMap(({ way, all }): Finding[] => {
     const rate = median(all.map(({ mibPerSecond }) => mibPerSecond));
+    const floor = median(all.map((each) => each.floor));
     const traffic = median(all.map((each) => each.traffic));
     return [
       {
         what: `a follower that catches up 1 GiB, ${way.name}`,
         ours: `${rate.toFixed(0)} MiB/s`,
         peer: `the slower of disk and loopback, ${floor.toFixed(0)} MiB/s`,
-        ratio: median(all.map(({ mibPerSecond }, i) => mibPerSecond / (floors[i] ?? 0))),
+        ratio: median(all.map((each) => each.mibPerSecond / each.floor)),
         target: { at: 'least', ratio: 0.5 },
       },
       {

@@ -14,8 +14,15 @@ import { scratchDirectory } from '../peers/peer.ts';
 
 const MIB = 1024 * 1024;
 
-/** MiB a second of O_DSYNC writes of 1 MiB, one after the other, to a new file. */
-export async function diskRate(mib: number): Promise<number> {
+/**
+ * MiB a second of O_DSYNC writes of 1 MiB, one after the other, to a new file, which stays for as
+ * long as `meanwhile` takes: what is removed leaves memory to the next who writes, and with memory
+ * that is in use already a guest writes to its disk up to three times as fast as without.
+ */
+export async function besideDiskRate<T>(
+  mib: number,
+  meanwhile: (mibPerSecond: number) => Promise<T>,
+): Promise<T> {
   const directory = await scratchDirectory('floor');
   try {
     const flags = constants.O_CREAT | constants.O_WRONLY | constants.O_DSYNC;
@@ -25,7 +32,7 @@ export async function diskRate(mib: number): Promise<number> {
     for (let nth = 0; nth < mib; nth += 1) await file.write(bytes, 0, MIB, nth * MIB);
     const seconds = (performance.now() - from) / 1000;
     await file.close();
-    return mib / seconds;
+    return await meanwhile(mib / seconds);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

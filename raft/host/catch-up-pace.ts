@@ -3,7 +3,7 @@
  *
  * Each MiB that a peer lacks costs as much of the cores and of the disk as one that is published,
  * so a peer that comes back would take most of both from the publishers. While entries of theirs
- * are committed, reads are bounded to `bytesPerSecond`, or to `GROWTH_FACTOR` times what the log
+ * are committed, one behind the other, reads are bounded to `bytesPerSecond`, or to `GROWTH_FACTOR` times what the log
  * grows by where that is more: a peer that is behind comes nearer whatever is written. While
  * nothing is committed nobody is disturbed, and a quorum may be waiting for this very peer: nothing
  * is bounded then. All peers share it, in the order in which they ask. Nothing here may keep a read
@@ -28,7 +28,10 @@ interface Waiting {
 export const CATCH_UP_BYTES_PER_SECOND = 16 << 20;
 
 const GROWTH_FACTOR = 2;
-/** Without a commit for so long, nobody is disturbed. */
+/**
+ * Without a commit for so long, nobody is disturbed. Nor is anybody by a commit that had none so
+ * long before it: a peer that comes is noted with one, and would be kept waiting by it.
+ */
 const QUIET_MS = 1_000;
 /** The log's growth is counted over so long. */
 const PERIOD_MS = 1_000;
@@ -42,6 +45,8 @@ export class CatchUpPace {
   #waiting: Waiting[] = [];
   #timer: Timer | undefined;
   #committedMs = Number.NEGATIVE_INFINITY;
+  /** The last commit that came soon behind another one. */
+  #servedMs = Number.NEGATIVE_INFINITY;
   /** Of the log: in the period before, in bytes a second, and in this one. */
   #growth = 0;
   #grown = 0;
@@ -65,7 +70,9 @@ export class CatchUpPace {
 
   /** Somebody was served. */
   committed(): void {
-    this.#committedMs = this.#options.clock.monotonicMs();
+    const nowMs = this.#options.clock.monotonicMs();
+    if (nowMs - this.#committedMs < QUIET_MS) this.#servedMs = nowMs;
+    this.#committedMs = nowMs;
   }
 
   /**
@@ -120,7 +127,7 @@ export class CatchUpPace {
   #pauseMs(): number {
     this.#refill();
     const nowMs = this.#roomMs;
-    const busyMs = this.#committedMs + QUIET_MS - nowMs;
+    const busyMs = this.#servedMs + QUIET_MS - nowMs;
     const lacking = this.#asked - this.#room;
     if (busyMs <= 0 || lacking <= 0) return 0;
     return Math.ceil(Math.min((lacking * 1000) / this.#rate(nowMs), busyMs));

@@ -62,6 +62,19 @@ describe('what is read for peers that are behind', () => {
     expect(reader.bytes).toBe(1_000 * READ);
   });
 
+  it('has none behind a single commit: one tells that this very peer has come', () => {
+    const { clock, pace } = paced();
+    pace.committed();
+    const reader = new Reader(pace);
+    reader.go();
+    expect(reader.bytes).toBe(1_000 * READ);
+    clock.advance(999);
+    pace.committed();
+    const later = new Reader(pace);
+    later.go();
+    expect(later.bytes).toBeLessThan(2 * RATE);
+  });
+
   it('has none where proposals are taken and none is committed: they may wait for it', () => {
     const { clock, pace } = paced();
     for (let passed = 0; passed < 2_000; passed++) {
