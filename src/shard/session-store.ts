@@ -54,7 +54,7 @@ export interface SessionStoreParts {
   readonly queues: QueueDirectory;
   /** In which the queue is. */
   readonly shardOf: (queueId: QueueId) => SessionShard;
-  /** Shards that there are, and that cannot be asked for anything yet. */
+  /** Shards that a start went on without, and that were not reached since. */
   readonly unreached: ReadonlySet<number>;
   /** Undefined: what the directory says is the newest state. */
   readonly lookUp: ((name: string) => Promise<boolean>) | undefined;
