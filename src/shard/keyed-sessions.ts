@@ -26,6 +26,8 @@ interface KeysOfSession<T> {
   /** By packet id. A key that was refused stays, until its id is used again or the session goes. */
   readonly open: Map<number, readonly T[]>;
   isEverywhere: boolean;
+  /** That made it so; 0: its life began here. */
+  readonly ownerEpoch: number;
   /** Every shard that may have a key of it from before is among `all`. */
   isSure: boolean;
   asking: Promise<boolean> | undefined;
@@ -63,7 +65,7 @@ export class KeyedSessions<T> {
   note({ session, packetId }: PublishKey, shards: readonly T[]): void {
     let keys = this.#sessions.get(session);
     if (keys === undefined) {
-      keys = { open: new Map(), isEverywhere: false, isSure: true, asking: undefined };
+      keys = newKeys({ isEverywhere: false, ownerEpoch: 0 });
       this.#sessions.set(session, keys);
     }
     if (keys.isEverywhere) return;
@@ -79,9 +81,8 @@ export class KeyedSessions<T> {
   }
 
   /** It is of this node from now on, and its keys may be in any shard. */
-  everywhere(session: string): void {
-    const asking = undefined;
-    const keys = { open: new Map(), isEverywhere: true, isSure: false, asking };
+  everywhere(session: string, ownerEpoch: number): void {
+    const keys = newKeys<T>({ isEverywhere: true, ownerEpoch });
     this.#sessions.set(session, keys);
     void this.#ask(keys);
   }
@@ -104,8 +105,13 @@ export class KeyedSessions<T> {
     return keys.asking;
   }
 
-  /** It is not of this node any more; it has not ended. */
-  forget(session: string): void {
+  /** This owner of it is over; a later one may be of this node, and be heard of before. */
+  forget(session: string, ownerEpoch: number): void {
+    const keys = this.#sessions.get(session);
+    if (keys !== undefined && keys.ownerEpoch <= ownerEpoch) this.#sessions.delete(session);
+  }
+
+  ended(session: string): void {
     this.#sessions.delete(session);
   }
 
@@ -113,6 +119,10 @@ export class KeyedSessions<T> {
   released({ session, packetId }: PublishKey): void {
     this.#sessions.get(session)?.open.delete(packetId);
   }
+}
+
+function newKeys<T>(of: Pick<KeysOfSession<T>, 'isEverywhere' | 'ownerEpoch'>): KeysOfSession<T> {
+  return { ...of, open: new Map(), isSure: !of.isEverywhere, asking: undefined };
 }
 
 function union<T>(before: readonly T[], more: readonly T[]): readonly T[] {

@@ -126,16 +126,16 @@ export class QueueClients implements QueueClient {
       lookUp: this.isShared ? (name) => this.lookUp(name) : undefined,
       declare: (definition) => this.admin.declareSession(definition),
       maxSessions: options.maxSessions ?? Number.POSITIVE_INFINITY,
-      keysAreEverywhere: (session) => this.#keys.everywhere(session),
+      keysAreEverywhere: (session, ownerEpoch) => this.#keys.everywhere(session, ownerEpoch),
       keyIsIn: (queueId, key) => this.#noteKey({ ownerEpoch: 0, ...key }, this.#of(queueId)),
-      keysAreForgotten: (session) => this.#keys.forget(session),
+      keysAreForgotten: (session, ownerEpoch) => this.#keys.forget(session, ownerEpoch),
       enqueue: (queueId, replayed, waiter) => {
         const { message, origin, step } = replayed;
         this.enqueue([queueId], message, origin, waiter, step.at, step);
       },
       endKeys: (session) => {
         for (const client of this.#logged()) client.endSession(session);
-        this.#keys.forget(session);
+        this.#keys.ended(session);
       },
     });
     this.sessions.addShard(zero);

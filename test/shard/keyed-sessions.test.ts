@@ -15,11 +15,13 @@ function keyed(
 describe('where keys may be', () => {
   it('is every shard for a session that comes from elsewhere, until it is forgotten', () => {
     const keys = keyed();
-    keys.everywhere('s');
+    keys.everywhere('s', 2);
     keys.note(key(1), ['one']);
     expect([keys.of(key(1)), keys.of(key(2))]).toEqual([ALL, ALL]);
     expect(keys.of(key(2, 'other'))).toBeUndefined();
-    keys.forget('s');
+    keys.forget('s', 1);
+    expect(keys.of(key(1))).toEqual(ALL);
+    keys.forget('s', 2);
     expect(keys.of(key(1))).toBeUndefined();
     expect(keys.size).toBe(0);
   });
@@ -58,7 +60,7 @@ describe('where keys may be', () => {
     const keys = keyed(() => new Promise((resolve) => answers.push(resolve)));
     keys.note(key(1), ['one']);
     expect(keys.unsure(key(1))).toBeUndefined();
-    keys.everywhere('s');
+    keys.everywhere('s', 2);
     const unsure = [1, 2].map((id) => keys.unsure(key(id)) ?? expect.fail());
     expect(answers).toHaveLength(1);
     answers[0]?.(false);
@@ -67,7 +69,7 @@ describe('where keys may be', () => {
     answers[1]?.(true);
     expect(await again).toBe(true);
     expect(keys.unsure(key(1))).toBeUndefined();
-    keys.everywhere('s');
+    keys.everywhere('s', 2);
     expect(keys.unsure(key(1))).toBeInstanceOf(Promise);
     expect(answers).toHaveLength(3);
   });
