@@ -56,8 +56,8 @@ export interface AdminParts {
   readonly inMemory: AdministeredShard;
   /** Those behind shard 0 by number, as far as this node speaks to them; more may come. */
   readonly others: ReadonlyMap<number, AdministeredShard>;
-  /** Shards that there are, and that this node has never spoken to. */
-  readonly unreached: ReadonlySet<number>;
+  /** `ReachedShards.missing` */
+  readonly missing: () => Promise<readonly number[]>;
   /** Undefined: what the directories say is the newest state. */
   readonly lookUp: ((name: string) => Promise<boolean>) | undefined;
 }
@@ -70,9 +70,9 @@ export class AdminOfAll implements QueueAdmin {
   }
 
   async list(after: string, max: number): Promise<readonly QueueSummary[]> {
-    const [unreached] = this.#parts.unreached;
-    if (unreached !== undefined) {
-      const words = `which queues shard ${unreached} has is not known: no leader of it is reached`;
+    const [missing] = await this.#parts.missing();
+    if (missing !== undefined) {
+      const words = `which queues shard ${missing} has is not known: no leader of it is reached`;
       throw new AdminError('unavailable', words);
     }
     const lists = this.#all().map((shard) => shard.admin.list(after, max));

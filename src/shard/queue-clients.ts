@@ -7,9 +7,8 @@
  * have no common order. Keys are released wherever they may be (`KeyedSessions`). A queue that no
  * shard shows is looked for by `lookUp`, in a cluster alone (`LookUps`).
  *
- * Nothing is stored here. Shards are added while it runs, and never go. A start may go on without
- * those that nobody leads: they are `#unreached` until they are added, and what would need all of
- * them is refused for so long.
+ * Nothing is stored here. Shards are added while it runs, and never go. What needs all of them
+ * waits for those that there are and that were not added yet (`ReachedShards`).
  */
 
 import {
@@ -32,7 +31,6 @@ import {
 import type { Message } from '../broker/message.ts';
 import { MAX_TARGETS } from '../machine/command.ts';
 import { type QueueId, firstQueueIdOf, shardOf } from '../machine/ids.ts';
-import type { ShardMap } from '../machine/shard-map.ts';
 import { AdminOfAll } from './admin-of-all.ts';
 import type { ShardClient } from './client.ts';
 import { SHARD_CLIENT_DEFAULTS } from './client-options.ts';
@@ -41,11 +39,12 @@ import { Joiner } from './joiner.ts';
 import { KeyedSessions } from './keyed-sessions.ts';
 import { LookUps } from './look-ups.ts';
 import { keyedPartsOf, partsOf, type Targeted } from './publish-parts.ts';
+import { ReachedShards } from './reached-shards.ts';
 import { RouteFreshness } from './route-freshness.ts';
 import { SessionsOfAll } from './session-store.ts';
-import { ShardError } from './shard-error.ts';
 import { systemClock } from './stamp-clock.ts';
 import { isInMemory } from './volatile-ids.ts';
+import { CodecError } from './wire.ts';
 
 const FIRST_ID_BEHIND_ZERO = firstQueueIdOf(1);
 
@@ -62,12 +61,6 @@ export interface QueueClientsOptions {
   readonly monotonicMs?: () => number;
 }
 
-/** A client on its way, and who waits for it. */
-interface Coming {
-  readonly client: Promise<ShardClient>;
-  readonly came: (client: ShardClient) => void;
-}
-
 export class QueueClients implements QueueClient {
   readonly isShared: boolean;
   readonly freshness: RouteFreshness | undefined;
@@ -80,9 +73,7 @@ export class QueueClients implements QueueClient {
   readonly #others = new Map<number, ShardClient>();
   /** Both, and the others in the order in which they came. */
   readonly #all: ShardClient[];
-  readonly #coming = new Map<number, Coming>();
-  /** Without which the start went on. */
-  readonly #unreached = new Set<number>();
+  readonly #shards: ReachedShards;
   /** Of each client the list of it alone. */
   readonly #alone = new Map<ShardClient, readonly ShardClient[]>();
   readonly #keys: KeyedSessions<ShardClient>;
@@ -103,11 +94,21 @@ export class QueueClients implements QueueClient {
       this.freshness = new RouteFreshness({ timeoutMs, now });
       this.freshness.add({ table: zero.queues, barrier: () => this.#zeroIsKnown() });
     }
-    this.#keys = new KeyedSessions(zero, () => this.#logged());
+    this.#shards = new ReachedShards({
+      map: () => zero.places.shardMap(),
+      isClosed: () => zero.isClosed,
+      isShared: this.isShared,
+      timeoutMs,
+    });
+    this.#keys = new KeyedSessions(
+      zero,
+      () => this.#logged(),
+      () => this.#isNoneMissing(),
+    );
     this.#joiner = new Joiner((key) => this.#keys.released(key));
     this.#lookUps = new LookUps({
       where: async (name) => (await zero.places.where(name))?.shard,
-      barrier: async (shard) => (await this.#clientOf(shard)).places.barrier(),
+      barrier: (shard) => this.#barrierOf(shard, timeoutMs),
       timeoutMs,
     });
     this.queues = new DirectoryOfAll({ all: this.#all, of: (queueId) => this.#of(queueId) });
@@ -115,26 +116,26 @@ export class QueueClients implements QueueClient {
       zero,
       inMemory,
       others: this.#others,
-      unreached: this.#unreached,
+      missing: () => this.#shards.missing(),
       lookUp: this.isShared ? (name) => this.lookUp(name) : undefined,
     });
     this.sessions = new SessionsOfAll({
       queues: this.queues,
       shardOf: (queueId) => this.#of(queueId),
-      unreached: this.#unreached,
+      unreached: this.#shards.doneWithout,
       lookUp: this.isShared ? (name) => this.lookUp(name) : undefined,
       declare: (definition) => this.admin.declareSession(definition),
       maxSessions: options.maxSessions ?? Number.POSITIVE_INFINITY,
-      keysAreEverywhere: (session) => this.#keys.everywhere(session),
+      keysAreEverywhere: (session, ownerEpoch) => this.#keys.everywhere(session, ownerEpoch),
       keyIsIn: (queueId, key) => this.#noteKey({ ownerEpoch: 0, ...key }, this.#of(queueId)),
-      keysAreForgotten: (session) => this.#keys.forget(session),
+      keysAreForgotten: (session, ownerEpoch) => this.#keys.forget(session, ownerEpoch),
       enqueue: (queueId, replayed, waiter) => {
         const { message, origin, step } = replayed;
         this.enqueue([queueId], message, origin, waiter, step.at, step);
       },
       endKeys: (session) => {
         for (const client of this.#logged()) client.endSession(session);
-        this.#keys.forget(session);
+        this.#keys.ended(session);
       },
     });
     this.sessions.addShard(zero);
@@ -158,54 +159,18 @@ export class QueueClients implements QueueClient {
     this.freshness?.add({ table: client.queues, barrier });
     for (const listener of this.#writableListeners) client.onWritable(listener);
     if (this.#goneListener !== undefined) client.onGone(this.#goneListener);
-    this.#coming.get(number)?.came(client);
-    this.#coming.delete(number);
-    return this.#unreached.delete(number);
+    return this.#shards.add(number);
   }
 
-  /**
-   * Resolves with an empty list when each shard that there is now was added: before that nobody
-   * knows which topics their queues capture. Where that takes longer than `withinMs` behind the
-   * answer of shard 0: with the numbers of those that are missing. Rejects with a ShardError when
-   * it is given up, with an AdminError when the shard is gone.
-   */
-  async complete(withinMs: number, signal?: AbortSignal): Promise<readonly number[]> {
-    let giveUp: () => void = () => undefined;
-    const givenUp = new Promise<never>((_resolve, reject) => {
-      giveUp = () => reject(new ShardError('unavailable', 'the start was given up'));
-    });
-    signal?.addEventListener('abort', giveUp);
-    if (signal?.aborted === true) giveUp();
-    return Promise.race([this.#missing(withinMs), givenUp]).finally(() =>
-      signal?.removeEventListener('abort', giveUp),
-    );
-  }
-
-  async #missing(withinMs: number): Promise<readonly number[]> {
-    const map = await this.#shardMap();
-    const behindZero = map.map(({ number }) => number).filter((number) => number !== 0);
-    await this.#allOf(behindZero, withinMs);
-    // In one go: one that is added between a look and a note would be missing for ever.
-    for (const number of behindZero) if (!this.#others.has(number)) this.#unreached.add(number);
-    return [...this.#unreached];
+  /** `ReachedShards.complete`: before that nobody knows which topics the queues capture. */
+  complete(withinMs: number, signal?: AbortSignal): Promise<readonly number[]> {
+    return this.#shards.complete(withinMs, signal);
   }
 
   /** Resolves when so many shards can be spoken to, or that takes longer than `withinMs`. */
-  async reached(count: number, withinMs: number): Promise<void> {
+  reached(count: number, withinMs: number): Promise<void> {
     const behindZero = Array.from({ length: count - 1 }, (_none, nth) => nth + 1);
-    await this.#allOf(behindZero, withinMs);
-  }
-
-  /** Resolves when they were added, or that takes longer. */
-  async #allOf(numbers: readonly number[], withinMs: number): Promise<void> {
-    const all = Promise.all(numbers.map((number) => this.#clientOf(number)));
-    if (withinMs === Number.POSITIVE_INFINITY) return void (await all);
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, withinMs);
-    });
-    await Promise.race([all, late]);
-    clearTimeout(timer);
+    return this.#shards.reached(behindZero, withinMs);
   }
 
   /** That can be spoken to, without the one in memory. */
@@ -239,16 +204,23 @@ export class QueueClients implements QueueClient {
     return map.every(({ number }) => number === 0 || this.#others.has(number));
   }
 
-  /** A start waits for a leader as long as it takes. */
-  async #shardMap(): Promise<ShardMap> {
-    for (;;) {
-      try {
-        return await this.#zero.places.shardMap();
-      } catch (error) {
-        const isLeaderless = error instanceof AdminError && error.code === 'unavailable';
-        if (!isLeaderless || this.#zero.isClosed) throw error;
-      }
-    }
+  /** False: a shard that there is cannot be spoken to in time, or nobody knows. */
+  #isNoneMissing(): Promise<boolean> {
+    return this.#shards.missing().then(
+      (missing) => missing.length === 0,
+      (error: unknown) => {
+        if (error instanceof AdminError || error instanceof CodecError) return false;
+        throw error;
+      },
+    );
+  }
+
+  /** When it was added. */
+  async #barrierOf(shard: number, withinMs: number): Promise<void> {
+    await this.#shards.reached(shard === 0 ? [] : [shard], withinMs);
+    const client = shard === 0 ? this.#zero : this.#others.get(shard);
+    if (client === undefined) throw new AdminError('unavailable', `shard ${shard} is not reached`);
+    await client.places.barrier();
   }
 
   get leader(): string {
@@ -378,6 +350,19 @@ export class QueueClients implements QueueClient {
   }
 
   release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void {
+    const unsure = this.#keys.unsure(key);
+    if (unsure === undefined) {
+      this.#release(key, waiter, tag);
+      return;
+    }
+    void unsure.then((isSure) => {
+      // A session that is not of this node any more has nothing to release here.
+      if (isSure && this.#keys.of(key) !== undefined) this.#release(key, waiter, tag);
+      else waiter.enqueued(tag, 'unavailable');
+    });
+  }
+
+  #release(key: PublishKey, waiter: EnqueueWaiter, tag: number): void {
     const shards = this.#keys.of(key);
     if (shards === undefined) {
       this.#zero.release(key, waiter, tag);
@@ -402,6 +387,7 @@ export class QueueClients implements QueueClient {
   }
 
   close(): void {
+    this.#shards.close();
     for (const client of this.#all) client.close();
   }
 
@@ -411,23 +397,6 @@ export class QueueClients implements QueueClient {
     if (isInMemory(queueId)) return this.#inMemory;
     return this.#others.get(shardOf(queueId)) ?? this.#zero;
   }
-
-  /** When it was added. */
-  #clientOf(shard: number): Promise<ShardClient> {
-    const client = shard === 0 ? this.#zero : this.#others.get(shard);
-    if (client !== undefined) return Promise.resolve(client);
-    const coming = this.#coming.get(shard) ?? newComing();
-    this.#coming.set(shard, coming);
-    return coming.client;
-  }
-}
-
-function newComing(): Coming {
-  let came: (client: ShardClient) => void = () => undefined;
-  const client = new Promise<ShardClient>((resolve) => {
-    came = resolve;
-  });
-  return { client, came };
 }
 
 function publishKeyIn(wish: EnqueueWish | undefined): PublishKey | undefined {

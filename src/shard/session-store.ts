@@ -54,7 +54,7 @@ export interface SessionStoreParts {
   readonly queues: QueueDirectory;
   /** In which the queue is. */
   readonly shardOf: (queueId: QueueId) => SessionShard;
-  /** Shards that there are, and that cannot be asked for anything yet. */
+  /** Shards that a start went on without, and that were not reached since. */
   readonly unreached: ReadonlySet<number>;
   /** Undefined: what the directory says is the newest state. */
   readonly lookUp: ((name: string) => Promise<boolean>) | undefined;
@@ -62,11 +62,11 @@ export interface SessionStoreParts {
   /** Sessions that there may be. */
   readonly maxSessions: number;
   /** A life of a session began elsewhere, or before: its keys may be in any shard. */
-  readonly keysAreEverywhere: (incarnation: string) => void;
+  readonly keysAreEverywhere: (incarnation: string, ownerEpoch: number) => void;
   /** One key may be in the shard of its queue. */
   readonly keyIsIn: (queueId: QueueId, key: { session: string; packetId: number }) => void;
-  /** The session is not of this node any more. */
-  readonly keysAreForgotten: (incarnation: string) => void;
+  /** This owner is over; a later one may be of this node too. */
+  readonly keysAreForgotten: (incarnation: string, ownerEpoch: number) => void;
   /** To the queue of a session alone, with the offset of the step as the tag. */
   readonly enqueue: (
     queueId: QueueId,
@@ -192,7 +192,7 @@ export class SessionsOfAll implements SessionStore {
 
   async leave(handle: SessionHandle, leaving: SessionLeaving): Promise<void> {
     const { queueId, ownerEpoch, incarnation } = handle;
-    this.#parts.keysAreForgotten(incarnation);
+    this.#parts.keysAreForgotten(incarnation, ownerEpoch);
     const of = { queueId, ownerEpoch, ...leaving };
     const due = dueWillsIn(await this.#ask(queueId, { kind: 'leave-session', ...of }));
     if (due.length > 0) void this.#takers.get(this.#parts.shardOf(queueId))?.publish(due);
@@ -200,7 +200,8 @@ export class SessionsOfAll implements SessionStore {
 
   consume(handle: SessionHandle, credit: number, sink: ConsumerSink): QueueConsumer {
     const { queueId, clientId, ownerEpoch, incarnation } = handle;
-    const owner = new OwnerSink(sink, () => this.#parts.keysAreForgotten(incarnation));
+    const over = (): void => this.#parts.keysAreForgotten(incarnation, ownerEpoch);
+    const owner = new OwnerSink(sink, over);
     const of = { queueId, clientId, ownerEpoch, credit };
     const plain = { group: undefined, filter: '', start: undefined, manual: false };
     return this.#parts.shardOf(queueId).consume({ ...of, ...plain }, owner);
@@ -256,7 +257,7 @@ export class SessionsOfAll implements SessionStore {
 
   #claimed(of: Pick<SessionHandle, 'clientId' | 'queueId'>, claimed: Claimed): ClaimedSession {
     const { ownerEpoch, present, incarnation, before, subscriptions, halves } = claimed;
-    if (present) this.#parts.keysAreEverywhere(incarnation);
+    if (present) this.#parts.keysAreEverywhere(incarnation, ownerEpoch);
     if (before !== '') this.#parts.endKeys(before);
     return { handle: { ...of, ownerEpoch, incarnation }, present, subscriptions, halves };
   }

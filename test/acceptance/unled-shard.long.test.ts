@@ -2,6 +2,8 @@
  * A broker that starts while nobody leads one of the shards: it takes clients for the others, says
  * that it does without, refuses what it cannot know, and is whole when the shard is led again.
  *
+ * And a shard that is made while the brokers run, which others than those that ask may have used.
+ *
  * Each shard behind the first lies on one node alone, so that one dead node is enough for that.
  */
 
@@ -36,16 +38,32 @@ async function user(broker: BrokerProcess): Promise<QueueUser> {
   return connected;
 }
 
-/** CONNACK of a session that is kept, and goes on where there is one. */
-async function session({ port }: BrokerProcess, clientId: string): Promise<ServerPacket> {
+/** Its session is kept, and goes on where there is one. */
+async function sessionClient({ port }: BrokerProcess, clientId: string): Promise<RawClient> {
   const socket = connect(port, '127.0.0.1');
   await once(socket, 'connect');
   const client = new RawClient(socket, 5);
   const properties = { sessionExpiryInterval: 3600 };
-  const connack = await client.connect({ clientId, clean: false, properties });
+  await client.connect({ clientId, clean: false, properties });
+  return client;
+}
+
+/** Its CONNACK. */
+async function session(at: BrokerProcess, clientId: string): Promise<ServerPacket | undefined> {
+  const client = await sessionClient(at, clientId);
   client.send({ cmd: 'disconnect' });
   client.destroy();
-  return connack;
+  return client.connack;
+}
+
+/** What a session that goes on hears to a PUBREL. */
+async function released(at: BrokerProcess, clientId: string): Promise<ServerPacket | undefined> {
+  const client = await sessionClient(at, clientId);
+  expect(client.connack).toMatchObject({ reasonCode: 0, sessionPresent: true });
+  client.send({ cmd: 'pubrel', messageId: 5, reasonCode: 0 });
+  const answer = await client.next();
+  client.destroy();
+  return answer;
 }
 
 async function shardBehindZero(of: BrokerProcess): Promise<number | undefined> {
@@ -113,4 +131,36 @@ it('a start goes on without a shard that nobody leads, and has it when it is led
   expect(listed.map(({ definition }) => definition.name)).toEqual(
     expect.arrayContaining([far, near]),
   );
+});
+
+it('a shard that is made while its only node is away is missed where all are needed', async () => {
+  cluster = await BrokerCluster.started('made-shard', {
+    cluster: CLUSTER,
+    shards: { ack_timeout: '1s' },
+  });
+  const [one, two, three] = cluster.brokers as [BrokerProcess, BrokerProcess, BrokerProcess];
+  const list = (): Promise<unknown> => withAdmin(three, (admin) => admin.list('', 10));
+  await until(async () => {
+    const shown = await withAdmin(three, (admin) => admin.cluster.status());
+    return shown.replicas.length + shown.elsewhere.length === 3;
+  });
+  expect(await session(two, 'kept')).toMatchObject({ reasonCode: 0 });
+  expect(await released(three, 'kept')).toMatchObject({ cmd: 'pubcomp' });
+  await one.kill();
+  // The first of the nodes founds shard 3, as the next one in turn.
+  await until(async () => {
+    const made = await withAdmin(two, (admin) => admin.cluster.addShard(3));
+    return made.kind === 'accepted';
+  });
+  await expect(list()).rejects.toThrow('which queues shard 3 has is not known');
+  expect(await released(three, 'kept')).toMatchObject({ cmd: 'disconnect', reasonCode: 0x83 });
+
+  await one.start();
+  await until(() =>
+    list().then(
+      () => true,
+      () => false,
+    ),
+  );
+  expect(await released(three, 'kept')).toMatchObject({ cmd: 'pubcomp' });
 });

@@ -6,27 +6,35 @@ const key = (packetId: number, session = 's'): PublishKey => ({ session, ownerEp
 
 const ALL = ['zero', 'one', 'two'];
 
+function keyed(
+  isNoneMissing = (): Promise<boolean> => Promise.resolve(true),
+): KeyedSessions<string> {
+  return new KeyedSessions('zero', () => ALL, isNoneMissing);
+}
+
 describe('where keys may be', () => {
   it('is every shard for a session that comes from elsewhere, until it is forgotten', () => {
-    const keys = new KeyedSessions('zero', () => ALL);
-    keys.everywhere('s');
+    const keys = keyed();
+    keys.everywhere('s', 2);
     keys.note(key(1), ['one']);
     expect([keys.of(key(1)), keys.of(key(2))]).toEqual([ALL, ALL]);
     expect(keys.of(key(2, 'other'))).toBeUndefined();
-    keys.forget('s');
+    keys.forget('s', 1);
+    expect(keys.of(key(1))).toEqual(ALL);
+    keys.forget('s', 2);
     expect(keys.of(key(1))).toBeUndefined();
     expect(keys.size).toBe(0);
   });
 
   it('is the first shard alone, where nothing was noted, and costs nothing', () => {
-    const keys = new KeyedSessions('zero', () => ALL);
+    const keys = keyed();
     keys.toFirst(key(1));
     expect(keys.of(key(1))).toBeUndefined();
     expect(keys.size).toBe(0);
   });
 
   it('is every shard that was asked for the key, until it is released', () => {
-    const keys = new KeyedSessions('zero', () => ALL);
+    const keys = keyed();
     keys.note(key(1), ['one']);
     keys.note(key(1), ['two', 'one']);
     keys.note(key(2), ['one']);
@@ -39,11 +47,30 @@ describe('where keys may be', () => {
   });
 
   it('a key that went to the first shard unnoted, and then elsewhere, is in both', () => {
-    const keys = new KeyedSessions('zero', () => ALL);
+    const keys = keyed();
     keys.toFirst(key(1));
     keys.note(key(1), ['one']);
     expect(keys.of(key(1))).toEqual(['zero', 'one']);
     keys.toFirst(key(2));
     expect(keys.of(key(2))).toEqual(['zero']);
+  });
+
+  it('is sure for a session from elsewhere when no shard is missing; asked at once, and again', async () => {
+    const answers: ((isNoneMissing: boolean) => void)[] = [];
+    const keys = keyed(() => new Promise((resolve) => answers.push(resolve)));
+    keys.note(key(1), ['one']);
+    expect(keys.unsure(key(1))).toBeUndefined();
+    keys.everywhere('s', 2);
+    const unsure = [1, 2].map((id) => keys.unsure(key(id)) ?? expect.fail());
+    expect(answers).toHaveLength(1);
+    answers[0]?.(false);
+    expect(await Promise.all(unsure)).toEqual([false, false]);
+    const again = keys.unsure(key(1));
+    answers[1]?.(true);
+    expect(await again).toBe(true);
+    expect(keys.unsure(key(1))).toBeUndefined();
+    keys.everywhere('s', 2);
+    expect(keys.unsure(key(1))).toBeInstanceOf(Promise);
+    expect(answers).toHaveLength(3);
   });
 });

@@ -5,8 +5,8 @@ import { AdminError, type PublishKey } from '../../src/broker/ports.ts';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import { shardOf } from '../../src/machine/ids.ts';
 import { ManyShards, answered, definition, publish } from '../support/many-shards.ts';
-
 import { until } from '../support/shard-world.ts';
+
 /** Shards 0 to 2, with the queues `q0` to `q2`, one in each, and `live` in memory. */
 async function world(options = {}): Promise<ManyShards> {
   const shards = await ManyShards.open(options);
@@ -167,6 +167,25 @@ describe('the key of a publish', () => {
     for (const name of ['q1', 'q2', 'live']) {
       expect(await shards.consume(name).got(2)).toEqual(['first', 'second']);
     }
+  });
+
+  it('is released wherever it may be, also when an older owner of this node leaves late', async () => {
+    const shards = await world();
+    const { client } = shards;
+    const limits = { maxMessages: 10, maxBytes: 1000, overflow: 'drop-head' } as const;
+    const plain = { user: undefined, cleanStart: false, limits, will: undefined };
+    const claim = { ...plain, clientId: 'c', expirySeconds: 60 };
+    const { handle } = await client.sessions.claim(claim);
+    const { incarnation: session, ownerEpoch } = handle;
+    const q2 = [shards.idOf('q2')];
+    await publish(client, q2, 'first', { session, ownerEpoch, packetId: 1 });
+    const next = (await client.sessions.claim(claim)).handle;
+    const late = client.sessions.leave(handle, { expirySeconds: 60, isInPeace: true });
+    await expect(late).rejects.toThrow('another connection has claimed the session');
+    const nextKey = { session, ownerEpoch: next.ownerEpoch, packetId: 1 };
+    await answered((waiter) => client.release(nextKey, waiter, 1));
+    await publish(client, q2, 'second', nextKey);
+    expect(await shards.consume('q2').got(2)).toEqual(['first', 'second']);
   });
 });
 

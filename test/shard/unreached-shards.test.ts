@@ -1,8 +1,11 @@
-/** A start that went on without a shard that nobody leads: what is refused, and until when. */
+/**
+ * Shards that this node has not reached: without which its start went on, or which were made while
+ * it runs and are used by others already. What is refused, what waits, and until when.
+ */
 
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { type ClaimRequest, SessionError } from '../../src/broker/ports.ts';
-import { ManyShards, definition, publish } from '../support/many-shards.ts';
+import { type ClaimRequest, type PublishKey, SessionError } from '../../src/broker/ports.ts';
+import { ManyShards, answered, definition, publish } from '../support/many-shards.ts';
 import { until } from '../support/shard-world.ts';
 
 const LIMITS = { maxMessages: 10, maxBytes: 1000, overflow: 'drop-head' } as const;
@@ -18,8 +21,8 @@ const KEPT: ClaimRequest = {
 afterEach(() => vi.useRealTimers());
 
 /** The queue `near` and the session `kept` in shard 0; `far` in shard 1, which is not reached. */
-async function twoShards(): Promise<ManyShards> {
-  const shards = await ManyShards.open({ isShared: true, ackTimeoutMs: 50 });
+async function twoShards(ackTimeoutMs = 50): Promise<ManyShards> {
+  const shards = await ManyShards.open({ isShared: true, ackTimeoutMs });
   const { admin, sessions } = shards.client;
   await admin.declare(definition('near'));
   await sessions.claim(KEPT);
@@ -108,5 +111,97 @@ describe('a shard without which a start went on', () => {
     expect(listed.map((each) => each.definition.name)).toContain('far');
     expect(await publish(shards.client, [shards.idOf('far')], 'b')).toEqual(expect.any(Number));
     expect(await shards.consume('far').got(1)).toEqual(['b']);
+  });
+});
+
+/** Of a session that published to `far` at another node, and goes on at this one. */
+async function carriedKey(shards: ManyShards): Promise<PublishKey> {
+  const { handle } = await shards.client.sessions.claim(KEPT);
+  const key = { session: handle.incarnation, ownerEpoch: handle.ownerEpoch, packetId: 5 };
+  expect(await publishFar(shards, 'first', key)).toEqual(expect.any(Number));
+  const claimed = await shards.client.sessions.claim(KEPT);
+  expect(claimed).toMatchObject({ present: true });
+  return { ...key, ownerEpoch: claimed.handle.ownerEpoch };
+}
+
+/** By the client of another node, which has reached shard 1. */
+function publishFar(shards: ManyShards, text: string, key: PublishKey): Promise<unknown> {
+  const one = shards.clients.get(1) ?? expect.fail();
+  const message = {
+    topic: 't',
+    payload: Buffer.from(text),
+    qos: 2,
+    retain: false,
+    properties: undefined,
+  } as const;
+  const origin = { clientId: 'kept', protocol: 'mqtt' } as const;
+  const far = one.queues.named('far')?.queueId ?? expect.fail();
+  return answered((waiter) => one.enqueue([far], message, origin, waiter, 1, key));
+}
+
+describe('a shard that was made while the node runs, and that others use already', () => {
+  it('is waited for by the release of a key that may be there: no new message is a repeat', async () => {
+    const shards = await twoShards(60_000);
+    const key = await carriedKey(shards);
+    let told: unknown;
+    const waiter = { enqueued: (_tag: number, outcome: unknown): void => void (told = outcome) };
+    shards.client.release(key, waiter, 1);
+    // Whatever shard 0 was asked for by then is answered.
+    await shards.clients.get(0)?.places.shardMap();
+    await shards.clients.get(0)?.places.shardMap();
+    expect(told).toBeUndefined();
+    shards.reach(1);
+    await until(() => told !== undefined);
+    expect(told).toEqual(expect.any(Number));
+    await publish(shards.client, [shards.idOf('far')], 'second', key);
+    expect(await shards.consume('far').got(2)).toEqual(['first', 'second']);
+  });
+
+  it('is not reached in time: the key is not told to be free, and the next release asks again', async () => {
+    const shards = await twoShards();
+    const key = await carriedKey(shards);
+    const release = (): Promise<unknown> => {
+      return answered((waiter) => shards.client.release(key, waiter, 1));
+    };
+    expect(await release()).toBe('unavailable');
+    expect(await release()).toBe('unavailable');
+    shards.reach(1);
+    expect(await release()).toEqual(expect.any(Number));
+  });
+
+  it('holds up no session that was here before it, nor one that begins anew', async () => {
+    const shards = await ManyShards.open({ isShared: true, ackTimeoutMs: 60_000 });
+    const { sessions } = shards.client;
+    await sessions.claim(KEPT);
+    const claimed = [await sessions.claim(KEPT)];
+    const release = ({ handle }: (typeof claimed)[0]): Promise<unknown> => {
+      const { ownerEpoch, incarnation: session } = handle;
+      const key = { session, ownerEpoch, packetId: 5 };
+      return answered((waiter) => shards.client.release(key, waiter, 1));
+    };
+    expect(await Promise.all(claimed.map(release))).toEqual([expect.any(Number)]);
+    await shards.make(1);
+    claimed.push(await sessions.claim({ ...KEPT, clientId: 'new' }));
+    const [there] = await Promise.all(claimed.map(release));
+    expect(there).toEqual(expect.any(Number));
+  });
+
+  it('is waited for by a list of all queues', async () => {
+    const shards = await twoShards(60_000);
+    let isTold = false;
+    const listed = shards.client.admin.list('', 10).finally(() => (isTold = true));
+    await shards.clients.get(0)?.places.shardMap();
+    await shards.clients.get(0)?.admin.list('', 10);
+    expect(isTold).toBe(false);
+    shards.reach(1);
+    expect((await listed).map((each) => each.definition.name)).toContain('far');
+  });
+
+  it('is not reached in time: a part is not listed as the whole', async () => {
+    const shards = await twoShards();
+    const listed = shards.client.admin.list('', 10);
+    await expect(listed).rejects.toThrow('which queues shard 1 has is not known');
+    shards.reach(1);
+    expect(await shards.client.admin.list('', 10)).not.toHaveLength(0);
   });
 });
