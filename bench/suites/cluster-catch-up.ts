@@ -1,8 +1,9 @@
 /**
  * A follower that was away while 1 GiB was written: how fast it gets what it lacks, against the
- * disk's or loopback's own speed, whichever is lower, as it finds them: as many bytes, to files
- * that lie beside the leader's; and how much slower the leader's publishers are while it does. Once with a window in which the log still has all of it, once with one that it
- * has left, so that the follower gets a checkpoint and the payloads that are still wanted.
+ * disk's or loopback's own speed, whichever is lower, as it finds them: as many bytes, to a file
+ * that lies beside the leader's; and how much slower the leader's publishers are while it does.
+ * Once with a window in which the log still has all of it, once with one that it has left, so that
+ * the follower gets a checkpoint and the payloads that are still wanted.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -71,17 +72,23 @@ function trafficOf(leader: FluxmqNode): Promise<number> {
   return leader.figure('fluxmq_enqueued_total');
 }
 
+interface Beside {
+  /** Of the rate before. */
+  readonly kept: number;
+  readonly seconds: number;
+}
+
 /** Publishers at the leader with a window of 20, before and during. */
 async function besideTraffic(
   cluster: FluxmqCluster,
   leader: FluxmqNode,
   follower: FluxmqNode,
-): Promise<number> {
+): Promise<Beside> {
   const enough = new AbortController();
   const load = { port: leader.peer.port, connections: 64, window: 20, payloadBytes: 256 } as const;
   const job = cluster.publish('traffic', { ...load, messages: ENDLESS, qos: 1 });
   const traffic = loadBeside(job, enough.signal);
-  const work = async (): Promise<number> => {
+  const work = async (): Promise<Beside> => {
     await sleep(WARM_UP_MS);
     const rate = async <T>(during: () => Promise<T>): Promise<number> => {
       const [before, from] = [await trafficOf(leader), performance.now()];
@@ -89,8 +96,9 @@ async function besideTraffic(
       return ((await trafficOf(leader)) - before) / (performance.now() - from);
     };
     const before = await rate(() => sleep(BEFORE_MS));
+    const from = performance.now();
     const during = await rate(() => catchesUp(leader, follower, NEAR_ENTRIES));
-    return during / before;
+    return { kept: during / before, seconds: (performance.now() - from) / 1000 };
   };
   try {
     return await Promise.race([work(), traffic.then(() => Promise.reject(new Error('it ended')))]);
@@ -115,13 +123,14 @@ async function measure({ name, window }: Way, options: SuiteOptions): Promise<Ro
     });
     await follower.halt();
     await missing(cluster, mib);
-    const traffic = await besideTraffic(cluster, leader, follower);
+    const beside = await besideTraffic(cluster, leader, follower);
     options.progress(
       `${name}: ${mib} MiB in ${seconds.toFixed(1)} s, ${(mib / seconds).toFixed(0)} MiB/s; ` +
         `disk ${disk.toFixed(0)} MiB/s, loopback ${loopback.toFixed(0)} MiB/s; ` +
-        `traffic at the leader meanwhile ${traffic.toFixed(2)} of what it was`,
+        `with traffic at the leader, ${beside.kept.toFixed(2)} of what that was, ` +
+        `in ${beside.seconds.toFixed(0)} s`,
     );
-    return { mibPerSecond: mib / seconds, floor: Math.min(disk, loopback), traffic };
+    return { mibPerSecond: mib / seconds, floor: Math.min(disk, loopback), traffic: beside.kept };
   } finally {
     await cluster.stop();
   }

@@ -3,12 +3,13 @@
  *
  * Each MiB that a peer lacks costs as much of the cores and of the disk as one that is published,
  * so a peer that comes back would take most of both from the publishers. While entries of theirs
- * are committed, one behind the other, reads are bounded to `bytesPerSecond`, or to `GROWTH_FACTOR` times what the log
- * grows by where that is more: a peer that is behind comes nearer whatever is written. While
- * nothing is committed nobody is disturbed, and a quorum may be waiting for this very peer: nothing
- * is bounded then. All peers share it, in the order in which they ask. Nothing here may keep a read
- * for good: a pause is never longer than `PAUSE_MS_MAX`, and is looked at again when commits may
- * have ended. It is told what was read and does not read itself; a crash has nothing to lose here.
+ * are committed, one behind the other, reads are bounded to `bytesPerSecond`, or to
+ * `GROWTH_FACTOR` times what the log grows by where that is more: a peer that is behind comes
+ * nearer whatever is written. While nothing is committed nobody is disturbed, and a quorum may be
+ * waiting for this very peer: nothing is bounded then. All peers share it, in the order in which
+ * they ask. Nothing here may keep a read for good: a pause is never longer than `PAUSE_MS_MAX`, and
+ * is looked at again when commits may have ended. It is told what was read and does not read
+ * itself; a crash has nothing to lose here.
  */
 
 import type { Clock, Timer } from './ports.ts';
