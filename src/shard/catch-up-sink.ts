@@ -64,22 +64,31 @@ interface Brought {
 export class ShardCatchUpSink implements CatchUpSink {
   readonly #maker: ReplicaMaker;
   #brought = nothingBrought();
-  /** The attempt before is being put away. */
-  #closing: Promise<void> = Promise.resolve();
+  /** The last attempt; undefined when it came to nothing. */
+  #last: Promise<Building | undefined> = Promise.resolve(undefined);
 
   constructor(maker: ReplicaMaker) {
     this.#maker = maker;
   }
 
-  async begin(checkpoint: CheckpointName): Promise<CatchUpBuilding> {
-    await this.#closing;
+  /** An attempt before it ends first, also one that is still being made: there is one place. */
+  begin(checkpoint: CheckpointName): Promise<CatchUpBuilding> {
+    const begun = this.#behind(this.#last, checkpoint);
+    this.#last = begun.catch(() => undefined);
+    return begun;
+  }
+
+  async #behind(
+    last: Promise<Building | undefined>,
+    checkpoint: CheckpointName,
+  ): Promise<Building> {
+    const before = await last;
+    before?.close();
+    await before?.ended;
     const brought = this.#brought;
     const made = await this.#maker.make(checkpoint, brought.runs.length > 0);
     return new Building(made, checkpoint, {
       brought,
-      closed: (closing) => {
-        this.#closing = closing;
-      },
       // What was brought lies in the current replica now; the next one begins empty.
       current: () => {
         this.#brought = nothingBrought();
@@ -94,7 +103,6 @@ function nothingBrought(): Brought {
 
 interface BuildingOf {
   readonly brought: Brought;
-  readonly closed: (closing: Promise<void>) => void;
   readonly current: () => void;
 }
 
@@ -111,6 +119,9 @@ class Building implements CatchUpBuilding {
   readonly #of: BuildingOf;
   readonly #kept: Entry[] = [];
   #state: 'records' | 'payloads' | 'complete' | 'closed' = 'records';
+  /** The last answer. */
+  #taking: Promise<void> = Promise.resolve();
+  #ended: Promise<void> | undefined;
   #asked = false;
   #page = 0;
   #batch: RecordBatch | undefined;
@@ -141,7 +152,13 @@ class Building implements CatchUpBuilding {
     return encodeQuestion(question);
   }
 
-  async take(_question: Uint8Array, answer: Uint8Array): Promise<void> {
+  take(_question: Uint8Array, answer: Uint8Array): Promise<void> {
+    const taking = this.#take(answer);
+    this.#taking = taking.catch(() => undefined);
+    return taking;
+  }
+
+  async #take(answer: Uint8Array): Promise<void> {
     if (this.#state === 'records') await this.#takeRecords(answer);
     else if (this.#state === 'payloads') await this.#takePayloads(answer);
   }
@@ -151,7 +168,13 @@ class Building implements CatchUpBuilding {
     return Promise.resolve();
   }
 
-  async makeCurrent(hardState: HardState): Promise<void> {
+  makeCurrent(hardState: HardState): Promise<void> {
+    const made = this.#makeCurrent(hardState);
+    this.#ended = made.catch(() => undefined);
+    return made;
+  }
+
+  async #makeCurrent(hardState: HardState): Promise<void> {
     this.#state = 'closed';
     const { log, records, runs } = this.#made;
     const disk = new LogDisk({
@@ -173,9 +196,18 @@ class Building implements CatchUpBuilding {
 
   /** Also while an answer is being taken, or when all is there. */
   close(): void {
-    if (this.#state === 'closed') return;
+    this.#ended ??= this.#end().catch(() => undefined);
+  }
+
+  /** Behind `close` or `makeCurrent`: none of its files is written any more. */
+  get ended(): Promise<void> | undefined {
+    return this.#ended;
+  }
+
+  async #end(): Promise<void> {
+    await this.#taking;
     this.#state = 'closed';
-    this.#of.closed(this.#putAway().catch(() => undefined));
+    await this.#putAway();
   }
 
   #question(): CatchUpQuestion | undefined {
