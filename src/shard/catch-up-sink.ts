@@ -74,6 +74,7 @@ export class ShardCatchUpSink implements CatchUpSink {
   /** An attempt before it ends first, also one that is still being made: there is one place. */
   begin(checkpoint: CheckpointName): Promise<CatchUpBuilding> {
     const begun = this.#behind(this.#last, checkpoint);
+    // Whoever began it hears why it came to nothing.
     this.#last = begun.catch(() => undefined);
     return begun;
   }
@@ -87,13 +88,10 @@ export class ShardCatchUpSink implements CatchUpSink {
     await before?.ended;
     const brought = this.#brought;
     const made = await this.#maker.make(checkpoint, brought.runs.length > 0);
-    return new Building(made, checkpoint, {
-      brought,
-      // What was brought lies in the current replica now; the next one begins empty.
-      current: () => {
-        this.#brought = nothingBrought();
-      },
-    });
+    const over = (): void => {
+      this.#brought = nothingBrought();
+    };
+    return new Building(made, checkpoint, { brought, over });
   }
 }
 
@@ -103,7 +101,8 @@ function nothingBrought(): Brought {
 
 interface BuildingOf {
   readonly brought: Brought;
-  readonly current: () => void;
+  /** What was brought lies in the current replica now, or is lost: the next one begins empty. */
+  readonly over: () => void;
 }
 
 interface Wanted {
@@ -154,13 +153,31 @@ class Building implements CatchUpBuilding {
 
   take(_question: Uint8Array, answer: Uint8Array): Promise<void> {
     const taking = this.#take(answer);
+    // Whoever has it taken hears of it.
     this.#taking = taking.catch(() => undefined);
     return taking;
   }
 
   async #take(answer: Uint8Array): Promise<void> {
-    if (this.#state === 'records') await this.#takeRecords(answer);
-    else if (this.#state === 'payloads') await this.#takePayloads(answer);
+    try {
+      if (this.#state === 'records') await this.#takeRecords(answer);
+      else if (this.#state === 'payloads') await this.#takePayloads(answer);
+    } catch (error) {
+      await this.#lose();
+      throw error;
+    }
+  }
+
+  /**
+   * A run that was not written whole is worth nothing, and what it should hold was asked for: the
+   * next attempt asks for everything again, or it would be missing for good.
+   */
+  async #lose(): Promise<void> {
+    const writer = this.#writer;
+    this.#writer = undefined;
+    this.#state = 'closed';
+    this.#of.over();
+    await writer?.abandon();
   }
 
   keep(entries: readonly Entry[]): Promise<void> {
@@ -170,6 +187,7 @@ class Building implements CatchUpBuilding {
 
   makeCurrent(hardState: HardState): Promise<void> {
     const made = this.#makeCurrent(hardState);
+    // A replica that cannot become current ends, and its maker says so.
     this.#ended = made.catch(() => undefined);
     return made;
   }
@@ -191,15 +209,21 @@ class Building implements CatchUpBuilding {
     await records.close();
     runs.close();
     await this.#made.makeCurrent();
-    this.#of.current();
+    this.#of.over();
   }
 
   /** Also while an answer is being taken, or when all is there. */
   close(): void {
-    this.#ended ??= this.#end().catch(() => undefined);
+    if (this.#ended !== undefined) return;
+    this.#ended = this.#end();
+    // Told to the next attempt, which comes to nothing for it; without one, to nobody.
+    this.#ended.catch(() => undefined);
   }
 
-  /** Behind `close` or `makeCurrent`: none of its files is written any more. */
+  /**
+   * Behind `close` or `makeCurrent`: none of its files is written any more. Rejects where one could
+   * not be closed.
+   */
   get ended(): Promise<void> | undefined {
     return this.#ended;
   }
@@ -315,10 +339,10 @@ class Building implements CatchUpBuilding {
   async #finishRun(): Promise<void> {
     const writer = this.#writer;
     if (writer === undefined) return;
+    const { runId, fileBytes, values } = await writer.finish();
     this.#writer = undefined;
     const pieces = this.#pieces;
     this.#pieces = [];
-    const { runId, fileBytes, values } = await writer.finish();
     this.#brought.runs.push({ runId, bytes: fileBytes, values, lost: undefined, pieces });
   }
 
@@ -336,11 +360,17 @@ class Building implements CatchUpBuilding {
   /** Finishes the run that is being written, so that the next attempt has it. */
   async #putAway(): Promise<void> {
     const { log, records, runs } = this.#made;
-    await this.#finishRun();
+    try {
+      await this.#finishRun();
+    } catch {
+      // Nobody waits for it: what it should hold is asked for again.
+      await this.#lose();
+    }
     this.#batch?.discard();
-    await records.close();
     runs.close();
-    await log.close();
+    const closed = await Promise.allSettled([records.close(), log.close()]);
+    const failed = closed.find((each) => each.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
   }
 }
 

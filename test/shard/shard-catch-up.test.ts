@@ -129,6 +129,37 @@ describe('a shard behind the start of the log', () => {
     expect(await deliveredBy(cluster, behind, 350)).toEqual(numbered(350));
   });
 
+  it.each(['write', 'sync', 'rename'])(
+    'asks again for what it had brought when a %s of it fails, and leaves no gap',
+    async (operation) => {
+      const { cluster, leader, behind } = await leftBehind();
+      let answers = 0;
+      // The first attempt breaks off in the middle, and puts away what it has.
+      cluster.passes = (message) => {
+        if (message.kind !== 'catchUpAnswer') return true;
+        answers++;
+        return answers < 3 || failed > 0;
+      };
+      let failed = 0;
+      behind.files.before = (call) => {
+        if (failed > 0 || answers < 2) return;
+        if (call.operation !== operation || !call.path.startsWith('/runs-2/')) return;
+        failed++;
+        throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
+      };
+      await behind.start();
+      await cluster.until(() => answers >= 3);
+      leader.node.crash();
+      await cluster.until(() => failed > 0 || behind.replacements === 1);
+      await leader.node.start();
+      await cluster.until(() => behind.replacements === 1);
+      const now = await cluster.leader();
+      await cluster.until(() => behind.applied >= now.node.applied);
+      expect(failed).toBe(1);
+      expect(await deliveredBy(cluster, behind, 300)).toEqual(numbered(300));
+    },
+  );
+
   it('a crash in the middle leaves the old replica, and the next attempt succeeds', async () => {
     const { cluster, leader, behind } = await leftBehind();
     let passed = 0;
