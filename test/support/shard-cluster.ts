@@ -22,10 +22,11 @@ import type { MadeReplica, ReplicaMaker } from '../../src/shard/catch-up-sink.ts
 import { loopback } from '../../src/shard/port.ts';
 import { encodeStats } from '../../src/shard/requests.ts';
 import { RaftLog } from '../../src/shard/raft-log.ts';
+import type { ShardToShard } from '../../src/shard/shard-to-shard.ts';
 import { DEFAULT_SHARD_LIMITS } from '../../src/shard/shard-limits.ts';
 import type { ShardLimits } from '../../src/shard/shard-limits.ts';
 import type { ShardMap } from '../../src/machine/shard-map.ts';
-import type { QueueLimits } from '../../src/machine/definitions.ts';
+import type { QueueDefinition, QueueLimits } from '../../src/machine/definitions.ts';
 import type { ShardLead } from '../../src/shard/shard-options.ts';
 import { Shard } from '../../src/shard/shard.ts';
 import { TestClock } from '../raft/host/hosts.ts';
@@ -47,13 +48,13 @@ const QUEUE = 'orders';
 export class ShardNode implements ReplicaMaker {
   readonly id: string;
   readonly #cluster: ShardCluster;
-  records = new MemoryRecords();
+  records: MemoryRecords;
   /** Of the replica that is current; the next one is built beside it. */
   number = 1;
   replacements = 0;
   #limits: Partial<ShardLimits> = {};
   #sink = new ShardCatchUpSink(this);
-  #nextRecords = new MemoryRecords();
+  #nextRecords: MemoryRecords;
   #nextLogId: string | undefined;
   files = new MemoryFiles();
   raftLog: RaftLog | undefined;
@@ -75,6 +76,8 @@ export class ShardNode implements ReplicaMaker {
   constructor(cluster: ShardCluster, id: string) {
     this.#cluster = cluster;
     this.id = id;
+    this.records = new MemoryRecords(() => cluster.syncing());
+    this.#nextRecords = this.records;
   }
 
   async start(limits: Partial<ShardLimits> = this.#limits): Promise<void> {
@@ -124,7 +127,9 @@ export class ShardNode implements ReplicaMaker {
       runs: this.#runs(this.number, log.logId),
       port: isRouted ? undefined : far,
       nodes: () => (isRouted ? this.#cluster.nodes.map(({ id }) => id) : []),
-      queues: [{ ...queue(QUEUE, this.#cluster.queueLimits), type: this.#cluster.queueType }],
+      number: this.#cluster.number,
+      others: this.#cluster.others?.(this.id),
+      queues: this.#cluster.queues(),
       limits: { ...DEFAULT_SHARD_LIMITS, ...limits },
       clock: { wallMs: () => 1_700_000_000_000, monotonicMs: () => clock.monotonicMs() },
       logger,
@@ -149,7 +154,7 @@ export class ShardNode implements ReplicaMaker {
     const serve = (session: BatchPort): boolean => this.shard?.serve(session) === true;
     const leader = (): string => '';
     const routes = (): LeaderRoute[] => [route];
-    const ofShard = new LinksOfShard({ shard: 0, logger, routes, serve, leader });
+    const ofShard = new LinksOfShard({ shard: this.#cluster.number, logger, routes, serve, leader });
     const route = new LeaderRoute({
       node: this.id,
       port,
@@ -210,7 +215,7 @@ export class ShardNode implements ReplicaMaker {
       onFailure: () => undefined,
     });
     this.#nextLogId = log.logId;
-    this.#nextRecords = new MemoryRecords();
+    this.#nextRecords = new MemoryRecords(() => this.#cluster.syncing());
     const records = await this.#nextRecords.open();
     const makeCurrent = (): Promise<void> => {
       this.number = number;
@@ -253,8 +258,8 @@ export class ShardNode implements ReplicaMaker {
     });
   }
 
-  /** The power goes. */
-  crash(): void {
+  /** The power goes. `keepUnderWay`: a checkpoint that was being written is there all the same. */
+  crash(keepUnderWay = false): void {
     this.raftLog?.abandon();
     this.listener = undefined;
     this.#cluster.links.leave(this.id);
@@ -265,7 +270,7 @@ export class ShardNode implements ReplicaMaker {
     this.shard = undefined;
     this.client = undefined;
     this.files = this.files.crash();
-    this.records.crash();
+    this.records.crash(keepUnderWay);
     this.#sink = new ShardCatchUpSink(this);
   }
 
@@ -305,13 +310,23 @@ function asLead(lead: ShardLead): Lead {
 export class ShardCluster {
   readonly nodes: readonly ShardNode[];
   readonly members;
-  readonly clock = new TestClock();
+  readonly clock: TestClock;
   readonly cut = new Set<string>();
   readonly links = new MemoryLinks();
   readonly isRouted: boolean;
   readonly clientLimits: Partial<ShardClientLimits>;
   queueLimits: Partial<QueueLimits> = {};
   queueType: 'classic' | 'stream' = 'classic';
+  /** Of the shard. */
+  number = 0;
+  /** The other shards, as the one at a node sees them. */
+  others: ((node: string) => ShardToShard) | undefined;
+  /** Of the file. */
+  queues: () => readonly QueueDefinition[] = () => [
+    { ...queue(QUEUE, this.queueLimits), type: this.queueType },
+  ];
+  /** Awaited by each write of records before it is durable. */
+  syncing: () => Promise<void> = () => Promise.resolve();
   /** Streams are read from the replica of each node. */
   readsReplica = true;
   heldBytesMax = Number.MAX_SAFE_INTEGER;
@@ -320,7 +335,12 @@ export class ShardCluster {
   #onTheirWay: PeerMessage[] = [];
   #draws = 0;
 
-  constructor(ids: readonly string[] = ['a', 'b', 'c'], routed?: Partial<ShardClientLimits>) {
+  constructor(
+    ids: readonly string[] = ['a', 'b', 'c'],
+    routed?: Partial<ShardClientLimits>,
+    clock = new TestClock(),
+  ) {
+    this.clock = clock;
     this.isRouted = routed !== undefined;
     this.clientLimits = routed ?? {};
     this.members = ids.map((id) => ({ id, role: 'voter', address: id }) as const);

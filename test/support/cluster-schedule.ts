@@ -1,0 +1,459 @@
+/**
+ * One fault schedule of three nodes with two shards, decided by a seed: the host of Raft, shards
+ * with their checkpoints, runs, catch-ups and dead letters for each other, and the clients of the
+ * product on each node, over files and a network in memory, on a clock that the schedule moves.
+ *
+ * Clients work (`ClusterClients`) while nodes lose their power, disks fail, refuse and hang, links
+ * break and messages are lost; windows are so small that whoever was away gets a checkpoint. Then
+ * all is healed, every node has to lead once and hold the very same messages, and what was promised
+ * has to be there (`ClusterLedger`).
+ */
+
+import { expect } from 'vitest';
+import { Random } from '../../raft/simulation/random.ts';
+import type { Offset } from '../../src/broker/ports.ts';
+import type { ShardClient } from '../../src/shard/client.ts';
+import type { ShardLimits } from '../../src/shard/shard-limits.ts';
+import { ShardToShard } from '../../src/shard/shard-to-shard.ts';
+import { StorageError } from '../../storage/errors.ts';
+import { TestClock } from '../raft/host/hosts.ts';
+import { ClusterClients, HAPPENED, textOf } from './cluster-clients.ts';
+import { ClusterLedger } from './cluster-ledger.ts';
+import { failure } from './memory-files.ts';
+import type { MemoryCall } from './memory-files.ts';
+import { ShardCluster } from './shard-cluster.ts';
+import type { ShardNode } from './shard-cluster.ts';
+import { queue, turn } from './shard-world.ts';
+
+const NODES = ['a', 'b', 'c'];
+/** Each has its dead letters in the other shard. */
+const QUEUES = [
+  { name: 'orders', shard: 0, dead: 'dead-orders' },
+  { name: 'bills', shard: 1, dead: 'dead-bills' },
+] as const;
+const INJECTED = 'put in by the schedule';
+const PEEK_MAX = 1_000;
+const WINDOW_BYTES = 16_000;
+/** As the product has it. */
+const HELD_WINDOWS = 1.5;
+/** Of what is missing. */
+const SHOWN = 5;
+/** In steps. */
+const CALM = 300;
+
+export const SEEN = [
+  ...HAPPENED,
+  'power cut',
+  'all without power',
+  'power cut in a catch-up',
+  'a replica replaced',
+  'a catch-up broke off',
+  'stopped by its disk',
+  'isolated',
+  'links broken',
+  'messages lost',
+  'slow disk',
+  'lead handed over',
+  'spilled into runs',
+] as const;
+export type Seen = (typeof SEEN)[number];
+
+export class ClusterSchedule {
+  readonly #random: Random;
+  readonly #coverage: Map<Seen, number>;
+  readonly #shards: readonly [ShardCluster, ShardCluster];
+  readonly #ledger = new ClusterLedger(new Map(QUEUES.map(({ name, dead }) => [name, dead])));
+  readonly #clients: ClusterClients;
+  readonly #starting = new Set<string>();
+  readonly #down = new Set<string>();
+  readonly #limits: Partial<ShardLimits>;
+  #faults = 0;
+
+  constructor(seed: number, coverage: Map<Seen, number>) {
+    const random = new Random(seed).stream('cluster');
+    this.#random = random;
+    this.#coverage = coverage;
+    const tiny = random.chance(0.5);
+    this.#clients = new ClusterClients({
+      random,
+      ledger: this.#ledger,
+      queues: QUEUES,
+      payloadBytes: tiny ? 600 : 4_000,
+      saw: (what) => this.saw(what),
+    });
+    this.#limits = {
+      windowBytes: WINDOW_BYTES,
+      checkpointLogBytes: 16_000,
+      spillBufferBytes: 8_192,
+      residentRecordsMax: tiny ? 0 : 100,
+      tailBytes: tiny ? 1 : 64_000,
+      locationBytes: tiny ? 1 : 64_000,
+      entryBytesMax: tiny ? 2_000 : 64_000,
+      compactionShare: 1,
+    };
+    const clock = new TestClock();
+    const heldBytesMax = random.chance(0.3) ? 0 : HELD_WINDOWS * WINDOW_BYTES;
+    this.#shards = [this.#shard(0, clock, heldBytesMax), this.#shard(1, clock, heldBytesMax)];
+  }
+
+  #shard(number: number, clock: TestClock, heldBytesMax: number): ShardCluster {
+    const limits = { ackTimeoutMs: 5_000, batchBytes: 8_192 };
+    const shard = new ShardCluster(NODES, limits, clock);
+    shard.number = number;
+    shard.heldBytesMax = heldBytesMax;
+    shard.queues = () => [];
+    shard.others = (node) =>
+      new ShardToShard({ own: number, client: (at) => this.#shards[at]?.node(node).routed });
+    const syncing = this.#random.stream(`records ${number}`);
+    shard.syncing = async () => {
+      for (let turns = syncing.below(12); turns > 0; turns -= 1) await turn();
+    };
+    return shard;
+  }
+
+  saw(what: Seen): void {
+    this.#coverage.set(what, (this.#coverage.get(what) ?? 0) + 1);
+  }
+
+  async run(): Promise<void> {
+    for (const shard of this.#shards) await shard.start(this.#limits);
+    await this.#until('all are reached', () => NODES.every((id) => this.#clientsAt(id)));
+    await this.#declare();
+    for (let rounds = this.#random.between(3, 7); rounds > 0; rounds -= 1) {
+      await this.#work(this.#random.between(20, 200));
+      await this.#fault();
+    }
+    await this.#heal();
+    for (const shard of this.#shards) await this.#compare(shard);
+    await this.#drain();
+    const { missing } = this.#ledger;
+    expect(missing.slice(0, SHOWN), `${missing.length} missing`).toEqual([]);
+    this.#ledger.inOrder();
+  }
+
+  async #declare(): Promise<void> {
+    const [zero] = this.#clientsAt('a') as [ShardClient, ShardClient];
+    await this.#done(zero.places.addShard(1, NODES));
+    const limits = {
+      retry: { minMs: 10, maxMs: 50, multiplier: 1, jitter: 0 },
+      visibilityTimeoutMs: 1_500,
+      deliveryLimit: 1_000_000,
+    };
+    for (const { name, shard, dead } of QUEUES) {
+      await this.#declareOne(1 - shard, queue(dead));
+      await this.#declareOne(shard, queue(name, { ...limits, deadLetter: dead }));
+    }
+  }
+
+  /** As the product does it: placed by shard 0, declared in that shard. */
+  async #declareOne(shard: number, definition: ReturnType<typeof queue>): Promise<void> {
+    const clients = this.#clientsAt('a') as [ShardClient, ShardClient];
+    const place = await this.#done(clients[0].places.place(definition.name, [shard], ''));
+    const placed = shard === 0 ? undefined : place.version;
+    await this.#done(clients[shard]?.admin.declare({ ...definition, placed }) as Promise<unknown>);
+  }
+
+  // --- Time.
+
+  async #step(): Promise<void> {
+    // They share a clock, which is moved once.
+    await this.#shards[1].step(0);
+    await this.#shards[0].step();
+  }
+
+  async #until(what: string, holds: () => boolean): Promise<void> {
+    for (let steps = 0; steps < STEPS_MAX; steps += 1) {
+      if (holds()) return;
+      await this.#step();
+    }
+    throw new Error(`it never came to be: ${what}`);
+  }
+
+  async #done<T>(promise: Promise<T>): Promise<T> {
+    let isOver = false;
+    const over = (): void => void (isOver = true);
+    promise.then(over, over);
+    await this.#until('an answer', () => isOver);
+    return promise;
+  }
+
+  async #work(steps: number): Promise<void> {
+    for (let left = steps; left > 0; left -= 1) {
+      this.#look();
+      this.#clients.use();
+      await this.#step();
+    }
+  }
+
+  /** Who has clients now, and who has failed. */
+  #look(): void {
+    for (const id of NODES) {
+      const parts = this.#partsOf(id);
+      if (parts.some(({ failures }) => failures.length > 0)) this.#stopped(id);
+      this.#clients.look(id, this.#clientsAt(id));
+      for (const { replacements, files } of parts) {
+        if (replacements > 0) this.saw('a replica replaced');
+        if (files.paths().some((path) => path.endsWith('.run'))) this.saw('spilled into runs');
+      }
+    }
+  }
+
+  /** Of one node, of each shard. */
+  #partsOf(id: string): readonly ShardNode[] {
+    return this.#shards.map((shard) => shard.node(id));
+  }
+
+  /** Undefined: not all of them are there. */
+  #clientsAt(id: string): readonly ShardClient[] | undefined {
+    const clients = this.#partsOf(id).flatMap(({ routed }) => routed ?? []);
+    return clients.length === this.#shards.length ? clients : undefined;
+  }
+
+  // --- Faults.
+
+  async #fault(): Promise<void> {
+    this.#faults += 1;
+    const faults = [
+      this.#away,
+      this.#away,
+      this.#allAway,
+      this.#isolate,
+      this.#lossy,
+      this.#failing,
+      this.#failing,
+      this.#slow,
+      this.#recordsFail,
+      this.#breakLinks,
+      this.#handOver,
+    ];
+    await this.#random.pick(faults).call(this, this.#random.pick(NODES));
+  }
+
+  #cut(id: string): void {
+    this.saw('power cut');
+    this.#clients.leave(id);
+    for (const part of this.#partsOf(id)) {
+      if (part.files.paths().some((path) => path.includes(`-${part.number + 1}/`))) {
+        this.saw('power cut in a catch-up');
+      }
+      part.crash(this.#random.chance(0.5));
+      part.failures.length = 0;
+    }
+    this.#down.add(id);
+  }
+
+  /** The process ends with its shard. */
+  #stopped(id: string): void {
+    for (const { failures } of this.#partsOf(id)) failures.forEach(expectInjected);
+    this.saw('stopped by its disk');
+    this.#cut(id);
+    this.#start(id);
+  }
+
+  #start(id: string): void {
+    if (!this.#down.has(id) || this.#starting.has(id)) return;
+    this.#starting.add(id);
+    const parts = this.#partsOf(id);
+    Promise.allSettled(parts.map((part) => part.start())).then(
+      (results) => {
+        this.#starting.delete(id);
+        this.#down.delete(id);
+        for (const [nth, result] of results.entries()) {
+          if (result.status === 'rejected') parts[nth]?.failures.push(result.reason as Error);
+        }
+      },
+      () => undefined,
+    );
+  }
+
+  /** So long that what it lacks has left the log, as often as not. */
+  async #away(id: string): Promise<void> {
+    if (this.#starting.has(id)) return;
+    this.#cut(id);
+    await this.#work(this.#random.pick([5, 60, 400]));
+    this.#start(id);
+    // Also while it gets what it lacks.
+    if (this.#random.chance(0.5)) await this.#work(this.#random.below(60));
+    const next = this.#random.pick(NODES);
+    if (this.#random.chance(0.5) || this.#starting.has(next)) return;
+    this.#cut(next);
+    await this.#work(this.#random.below(60));
+    this.#start(next);
+  }
+
+  async #allAway(): Promise<void> {
+    if (this.#starting.size > 0) return;
+    this.saw('all without power');
+    for (const id of NODES) this.#cut(id);
+    await this.#work(this.#random.below(20));
+    for (const id of NODES) {
+      this.#start(id);
+      await this.#work(this.#random.below(30));
+    }
+  }
+
+  async #isolate(id: string): Promise<void> {
+    this.saw('isolated');
+    for (const shard of this.#shards) shard.isolate(id);
+    await this.#work(this.#random.pick([30, 300, 800]));
+    for (const shard of this.#shards) shard.heal();
+  }
+
+  async #lossy(): Promise<void> {
+    const share = this.#random.pick([0.05, 0.3]);
+    const random = this.#random.stream(`loss ${this.#faults}`);
+    this.saw('messages lost');
+    for (const shard of this.#shards) shard.passes = () => !random.chance(share);
+    await this.#work(this.#random.between(50, 300));
+    for (const shard of this.#shards) shard.passes = () => true;
+  }
+
+  /** One call fails, or some; of the log, or of runs. */
+  async #failing(id: string): Promise<void> {
+    const path = this.#random.pick(['/runs-', '/runs-', '/data-']);
+    const operations = this.#random.pick([['write'], ['sync'], ['rename'], ['write', 'sync']]);
+    const code = this.#random.pick(['ENOSPC', 'EIO']);
+    let left = this.#random.between(1, 3);
+    let skip = this.#random.below(6);
+    const before = (call: MemoryCall): void => {
+      if (left === 0 || !operations.includes(call.operation) || !call.path.startsWith(path)) return;
+      if (skip-- > 0) return;
+      left -= 1;
+      throw failure(code, `${INJECTED}: ${call.operation} ${call.path}`);
+    };
+    await this.#withDisk(id, before, this.#random.between(50, 400));
+  }
+
+  async #slow(id: string): Promise<void> {
+    this.saw('slow disk');
+    const turns = this.#random.pick([4, 40]);
+    const before = async (): Promise<void> => {
+      for (let left = turns; left > 0; left -= 1) await turn();
+    };
+    await this.#withDisk(id, before, this.#random.between(50, 200));
+  }
+
+  async #withDisk(
+    id: string,
+    before: (call: MemoryCall) => Promise<void> | void,
+    steps: number,
+  ): Promise<void> {
+    const disks = this.#partsOf(id).map(({ files }) => files);
+    for (const files of disks) files.before = before;
+    await this.#work(steps);
+    // Of a life that is over none ever answers.
+    for (const { files } of this.#partsOf(id)) {
+      if (disks.includes(files)) files.before = () => undefined;
+    }
+  }
+
+  async #recordsFail(id: string): Promise<void> {
+    const part = this.#random.pick(this.#partsOf(id));
+    part.records.failNextWrite(new StorageError('failed', INJECTED));
+    await this.#work(this.#random.between(50, 200));
+  }
+
+  #breakLinks(): void {
+    this.saw('links broken');
+    for (const { links } of this.#shards) links.breakAll();
+  }
+
+  #handOver(to: string): void {
+    const leader = this.#random.pick(this.#shards).nodes.find(({ leads }) => leads);
+    if (leader === undefined || leader.id === to) return;
+    const answer = leader.raftLog?.replica.transferLeadership(to);
+    if (answer?.kind === 'started') this.saw('lead handed over');
+  }
+
+  // --- All is well again.
+
+  async #heal(): Promise<void> {
+    for (const id of NODES) this.#start(id);
+    await this.#until('all are up', () => {
+      this.#look();
+      return this.#starting.size === 0 && this.#down.size === 0 && this.#areUp();
+    });
+    this.#clients.rest();
+    await this.#until('every publish is answered', () => this.#ledger.open === 0);
+    for (let steps = CALM; steps > 0; steps -= 1) await this.#step();
+    await this.#until('nothing is on its way between shards', () => this.#shards.every(isAtRest));
+    await this.#until('all have applied the same', () => this.#shards.every(isEven));
+    for (const { nodes } of this.#shards) {
+      for (const { errors } of nodes) if (errors.length > 0) this.saw('a catch-up broke off');
+    }
+  }
+
+  #areUp(): boolean {
+    return NODES.every((id) => {
+      const isOpen = this.#partsOf(id).every(({ shard }) => shard !== undefined);
+      return isOpen && this.#clientsAt(id) !== undefined;
+    });
+  }
+
+  /** Each of them leads once, and holds the same. */
+  async #compare(shard: ShardCluster): Promise<void> {
+    const held = new Map<string, readonly string[]>();
+    for (const node of shard.nodes) {
+      await this.#until(`${node.id} leads`, () => {
+        const leader = shard.nodes.find(({ leads }) => leads);
+        if (leader !== node) leader?.raftLog?.replica.transferLeadership(node.id);
+        return leader === node;
+      });
+      for (const name of namesIn(shard.number)) {
+        const lines = await this.#peek(node.routed as ShardClient, name);
+        const before = held.get(name) ?? lines;
+        const lacks = before.filter((line) => !lines.includes(line));
+        expect(lacks.slice(0, SHOWN), `${node.id} lacks of ${name}`).toEqual([]);
+        expect(lines.length, `messages of ${name} at ${node.id}`).toBe(before.length);
+        held.set(name, lines);
+      }
+    }
+  }
+
+  async #peek(client: ShardClient, name: string): Promise<readonly string[]> {
+    const lines: string[] = [];
+    for (let from = 0; ;) {
+      const page = await this.#done(client.admin.peek(name, from as Offset, PEEK_MAX));
+      for (const { offset, message } of page) lines.push(`${offset} ${textOf(message.payload)}`);
+      const last = page.at(-1);
+      if (last === undefined) return lines;
+      from = last.offset + 1;
+    }
+  }
+
+  /** What comes that must not is found by the ledger, what does not come by who asks it. */
+  async #drain(): Promise<void> {
+    for (const { number, nodes } of this.#shards) {
+      const client = nodes[0]?.routed as ShardClient;
+      for (const name of namesIn(number)) this.#clients.drain(client, name);
+    }
+    const all = (): boolean => this.#ledger.missing.length === 0;
+    for (let steps = 0; steps < DRAIN_STEPS && !all(); steps += CALM) {
+      for (let left = CALM; left > 0; left -= 1) await this.#step();
+    }
+    for (let steps = CALM; steps > 0; steps -= 1) await this.#step();
+  }
+}
+
+const STEPS_MAX = 20_000;
+const DRAIN_STEPS = 6_000;
+
+function namesIn(shard: number): readonly string[] {
+  return QUEUES.map((each) => (each.shard === shard ? each.name : each.dead));
+}
+
+function isEven({ nodes }: ShardCluster): boolean {
+  const applied = new Set(nodes.map((node) => node.applied));
+  return applied.size === 1 && nodes.some(({ leads }) => leads);
+}
+
+function isAtRest({ nodes }: ShardCluster): boolean {
+  return nodes.every((node) => node.stat('outbox/open') === 0);
+}
+
+function expectInjected(error: Error): void {
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    if (cause.message.includes(INJECTED)) return;
+  }
+  throw error;
+}
