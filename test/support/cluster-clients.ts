@@ -1,30 +1,33 @@
 /**
- * Who publishes, consumes and settles in a fault schedule: on each node the clients of the product
- * for both shards, through one of its lives. Every answer and every delivery is told to the ledger.
+ * Who publishes, consumes and settles in a fault schedule: on each node the client of the product
+ * over all shards, through one of its lives. Every answer and every delivery is told to the ledger.
  */
 
 import { expect } from 'vitest';
 import type { Random } from '../../raft/simulation/random.ts';
+import type { Message } from '../../src/broker/message.ts';
 import type { Delivery, Offset, QueueConsumer, QueueId } from '../../src/broker/ports.ts';
 import type { SettleAnswer } from '../../src/broker/ports.ts';
 import type { ShardClient } from '../../src/shard/client.ts';
+import type { QueueClients } from '../../src/shard/queue-clients.ts';
 import type { ClusterLedger } from './cluster-ledger.ts';
 
-const ORIGIN = { clientId: 'c', protocol: 'mqtt' } as const;
+export const ORIGIN = { clientId: 'c', protocol: 'mqtt' } as const;
 const OUTCOMES = ['complete', 'complete', 'complete', 'requeue', 'discard'] as const;
 /** More than there are messages. */
 const DRAIN_CREDIT = 60_000;
-
-export interface ScheduledQueue {
-  readonly name: string;
-  readonly shard: number;
-}
+/** Of a queue that was made by hand. */
+const NO_WISHES = { group: undefined, filter: '', start: undefined } as const;
 
 export interface ClusterClientsOptions {
   readonly random: Random;
   readonly ledger: ClusterLedger;
-  readonly queues: readonly ScheduledQueue[];
+  /** That are consumed by hand; the others are only published to. */
+  readonly consumed: readonly string[];
+  queues(): readonly string[];
   readonly payloadBytes: number;
+  /** Over these, of shards 0 and 1. */
+  join(node: string, shards: readonly ShardClient[]): QueueClients;
   saw(what: Happened): void;
 }
 
@@ -38,7 +41,6 @@ export const HAPPENED = [
 export type Happened = (typeof HAPPENED)[number];
 
 interface Held {
-  readonly client: ShardClient;
   readonly queueId: QueueId;
   readonly group: string;
   readonly offset: Offset;
@@ -47,9 +49,10 @@ interface Held {
   readonly text: string;
 }
 
-/** The clients of one node through one of its lives, by shard, and what they hold. */
-interface Seat {
-  readonly clients: readonly ShardClient[];
+/** The client of one node through one of its lives, and what it holds. */
+export interface Seat {
+  readonly shards: readonly ShardClient[];
+  readonly client: QueueClients;
   readonly publisher: string;
   published: number;
   readonly consumers: Map<string, QueueConsumer>;
@@ -66,15 +69,25 @@ export class ClusterClients {
     this.#options = options;
   }
 
+  /** Where somebody can go now. */
+  get seats(): readonly Seat[] {
+    return [...this.#seats.values()];
+  }
+
+  at(node: string): Seat | undefined {
+    return this.#seats.get(node);
+  }
+
   /** Those of the node now; undefined: not all are there. */
-  look(node: string, clients: readonly ShardClient[] | undefined): void {
+  look(node: string, shards: readonly ShardClient[] | undefined): void {
     const seat = this.#seats.get(node);
-    if (seat?.clients.every((client, shard) => client === clients?.[shard]) === true) return;
+    if (seat?.shards.every((client, shard) => client === shards?.[shard]) === true) return;
     this.leave(node);
-    if (clients === undefined) return;
+    if (shards === undefined) return;
+    const client = this.#options.join(node, shards);
     const publisher = `${node}${++this.#lives}`;
     const none = { published: 0, consumers: new Map(), held: [] };
-    this.#seats.set(node, { clients, publisher, ...none });
+    this.#seats.set(node, { shards, client, publisher, ...none });
   }
 
   leave(node: string): void {
@@ -86,11 +99,12 @@ export class ClusterClients {
 
   /** One step of everybody. */
   use(): void {
-    const { random, queues } = this.#options;
+    const { random, consumed } = this.#options;
+    const queues = this.#options.queues();
     for (const seat of this.#seats.values()) {
       if (random.chance(0.3)) this.#publish(seat, random.pick(queues), random.between(1, 8));
-      if (random.chance(0.05)) this.#consume(seat, random.pick(queues));
-      if (random.chance(0.02)) this.#close(seat, random.pick(queues).name);
+      if (random.chance(0.05)) this.#consume(seat, random.pick(consumed));
+      if (random.chance(0.02)) this.#close(seat, random.pick(consumed));
       if (random.chance(0.3)) this.#settle(seat, random.between(1, 6));
     }
   }
@@ -103,12 +117,11 @@ export class ClusterClients {
   }
 
   /** Takes and settles everything that is in the queue. */
-  drain(client: ShardClient, name: string): void {
+  drain({ client }: Seat, name: string): void {
     const { ledger } = this.#options;
     const queueId = client.queues.named(name)?.queueId as QueueId;
-    const none = { group: undefined, filter: '', start: undefined, manual: false };
     const consumer = client.consume(
-      { ...none, queueId, clientId: 'drain', credit: DRAIN_CREDIT },
+      { ...NO_WISHES, manual: false, queueId, clientId: 'drain', credit: DRAIN_CREDIT },
       {
         attached: () => undefined,
         batchEnd: () => undefined,
@@ -118,43 +131,38 @@ export class ClusterClients {
           const text = textOf(message.payload);
           ledger.delivered(name, offset, text);
           ledger.drained(name, text);
-          if (!this.#options.queues.some((each) => each.name === name)) {
-            this.#options.saw('dead letter');
-          }
+          if (!this.#options.consumed.includes(name)) this.#options.saw('dead letter');
           consumer.settle(offset, term, deliveryNumber, 'complete');
         },
       },
     );
   }
 
-  #publish(seat: Seat, { name, shard }: ScheduledQueue, count: number): void {
+  #publish(seat: Seat, name: string, count: number): void {
     const { random, ledger, payloadBytes, saw } = this.#options;
-    const client = seat.clients[shard];
-    const target = client?.queues.named(name)?.queueId;
-    if (client?.writable !== true || target === undefined) return;
+    const { client } = seat;
+    const target = client.queues.named(name)?.queueId;
+    if (!client.writable || target === undefined) return;
     for (let left = count; left > 0; left -= 1) {
       const text = ledger.published(name, seat.publisher, seat.published++);
-      const filler = 'x'.repeat(random.below(payloadBytes));
-      const payload = Buffer.from(`${text} ${filler}`);
-      const plain = { qos: 1, retain: false, properties: undefined } as const;
+      const message = messageOf(text, random.below(payloadBytes));
       const waiter = {
         enqueued: (_tag: number, outcome: unknown): void => {
-          if (![...this.#seats.values()].includes(seat)) return;
+          if (!this.seats.includes(seat)) return;
           if (ledger.told(text, outcome)) saw('publish unanswered');
         },
       };
-      client.enqueue([target], { topic: `$queue/${name}`, payload, ...plain }, ORIGIN, waiter, 0);
+      client.enqueue([target], message, ORIGIN, waiter, 0);
     }
   }
 
-  #consume(seat: Seat, { name, shard }: ScheduledQueue): void {
-    const client = seat.clients[shard];
-    const queueId = client?.queues.named(name)?.queueId;
-    if (client === undefined || queueId === undefined || seat.consumers.has(name)) return;
-    const none = { group: undefined, filter: '', start: undefined, manual: true };
+  #consume(seat: Seat, name: string): void {
+    const { client } = seat;
+    const queueId = client.queues.named(name)?.queueId;
+    if (queueId === undefined || seat.consumers.has(name)) return;
     const credit = this.#options.random.between(1, 20);
     const consumer = client.consume(
-      { ...none, queueId, clientId: seat.publisher, credit },
+      { ...NO_WISHES, manual: true, queueId, clientId: seat.publisher, credit },
       {
         attached: () => undefined,
         batchEnd: () => undefined,
@@ -169,18 +177,18 @@ export class ClusterClients {
           seat.consumers.get(name)?.grant(1);
         },
         cancelled: () => void seat.consumers.delete(name),
-        delivered: (delivery) => this.#delivered(seat, client, delivery),
+        delivered: (delivery) => this.#delivered(seat, delivery),
       },
     );
     seat.consumers.set(name, consumer);
   }
 
-  #delivered(seat: Seat, client: ShardClient, delivery: Delivery): void {
+  #delivered(seat: Seat, delivery: Delivery): void {
     const { queueId, queueName, groupName: group, offset, term, deliveryNumber } = delivery;
     const text = textOf(delivery.message.payload);
     this.#options.ledger.delivered(queueName, offset, text);
     if (delivery.redelivered) this.#options.saw('redelivered');
-    seat.held.push({ client, queueId, group, offset, term, deliveryNumber, text });
+    seat.held.push({ queueId, group, offset, term, deliveryNumber, text });
   }
 
   #close(seat: Seat, name: string): void {
@@ -202,9 +210,14 @@ export class ClusterClients {
           ledger.acknowledged(held.text, outcome);
         },
       };
-      held.client.settle({ ...held, outcome }, waiter, 0);
+      seat.client.settle({ ...held, outcome }, waiter, 0);
     }
   }
+}
+
+export function messageOf(text: string, fillerBytes: number): Message {
+  const payload = Buffer.from(`${text} ${'x'.repeat(fillerBytes)}`);
+  return { topic: 't', payload, qos: 1, retain: false, properties: undefined };
 }
 
 /** What names the message. */

@@ -14,11 +14,17 @@ import { Random } from '../../raft/simulation/random.ts';
 import type { Offset } from '../../src/broker/ports.ts';
 import type { ShardClient } from '../../src/shard/client.ts';
 import type { ShardLimits } from '../../src/shard/shard-limits.ts';
+import { QueueClients } from '../../src/shard/queue-clients.ts';
+import { sessionQueueName } from '../../src/shard/session-name.ts';
 import { ShardToShard } from '../../src/shard/shard-to-shard.ts';
 import { StorageError } from '../../storage/errors.ts';
 import { TestClock } from '../raft/host/hosts.ts';
 import { ClusterClients, HAPPENED, textOf } from './cluster-clients.ts';
+import type { Seat } from './cluster-clients.ts';
 import { ClusterLedger } from './cluster-ledger.ts';
+import { ExactlyOnce, SESSION_EVENTS, Subscribed } from './cluster-sessions.ts';
+import type { ClusterSessionOptions } from './cluster-sessions.ts';
+import { openVolatile } from './many-shards.ts';
 import { failure } from './memory-files.ts';
 import type { MemoryCall } from './memory-files.ts';
 import { ShardCluster } from './shard-cluster.ts';
@@ -31,7 +37,11 @@ const QUEUES = [
   { name: 'orders', shard: 0, dead: 'dead-orders' },
   { name: 'bills', shard: 1, dead: 'dead-bills' },
 ] as const;
+const NAMES = QUEUES.map(({ name }) => name);
+const SUBSCRIBER = 's';
+const SUBSCRIBED = sessionQueueName(SUBSCRIBER);
 const INJECTED = 'put in by the schedule';
+const ACK_TIMEOUT_MS = 5_000;
 const PEEK_MAX = 1_000;
 const WINDOW_BYTES = 16_000;
 /** As the product has it. */
@@ -43,6 +53,7 @@ const CALM = 300;
 
 export const SEEN = [
   ...HAPPENED,
+  ...SESSION_EVENTS,
   'power cut',
   'all without power',
   'power cut in a catch-up',
@@ -64,6 +75,10 @@ export class ClusterSchedule {
   readonly #shards: readonly [ShardCluster, ShardCluster];
   readonly #ledger = new ClusterLedger(new Map(QUEUES.map(({ name, dead }) => [name, dead])));
   readonly #clients: ClusterClients;
+  readonly #publisher: ExactlyOnce;
+  readonly #subscriber: Subscribed;
+  /** Of each node, queues in memory, which nobody uses. */
+  readonly #inMemory = new Map<string, ShardClient>();
   readonly #starting = new Set<string>();
   readonly #down = new Set<string>();
   readonly #limits: Partial<ShardLimits>;
@@ -77,10 +92,21 @@ export class ClusterSchedule {
     this.#clients = new ClusterClients({
       random,
       ledger: this.#ledger,
-      queues: QUEUES,
+      consumed: NAMES,
+      queues: () => (this.#subscriber.isThere ? [...NAMES, SUBSCRIBED] : NAMES),
       payloadBytes: tiny ? 600 : 4_000,
+      join: (node, shards) => this.#join(node, shards),
       saw: (what) => this.saw(what),
     });
+    const session = (clientId: string): ClusterSessionOptions => ({
+      clientId,
+      random: random.stream(clientId),
+      ledger: this.#ledger,
+      clients: this.#clients,
+      saw: (what) => this.saw(what),
+    });
+    this.#publisher = new ExactlyOnce(session('p'), NAMES);
+    this.#subscriber = new Subscribed(session(SUBSCRIBER), SUBSCRIBED);
     this.#limits = {
       windowBytes: WINDOW_BYTES,
       checkpointLogBytes: 16_000,
@@ -97,7 +123,7 @@ export class ClusterSchedule {
   }
 
   #shard(number: number, clock: TestClock, heldBytesMax: number): ShardCluster {
-    const limits = { ackTimeoutMs: 5_000, batchBytes: 8_192 };
+    const limits = { ackTimeoutMs: ACK_TIMEOUT_MS, batchBytes: 8_192 };
     const shard = new ShardCluster(NODES, limits, clock);
     shard.number = number;
     shard.heldBytesMax = heldBytesMax;
@@ -117,6 +143,9 @@ export class ClusterSchedule {
 
   async run(): Promise<void> {
     for (const shard of this.#shards) await shard.start(this.#limits);
+    for (const id of NODES) {
+      this.#inMemory.set(id, (await this.#done(openVolatile())).client);
+    }
     await this.#until('all are reached', () => NODES.every((id) => this.#clientsAt(id)));
     await this.#declare();
     for (let rounds = this.#random.between(3, 7); rounds > 0; rounds -= 1) {
@@ -153,9 +182,23 @@ export class ClusterSchedule {
     await this.#done(clients[shard]?.admin.declare({ ...definition, placed }) as Promise<unknown>);
   }
 
+  #join(node: string, [zero, one]: readonly ShardClient[]): QueueClients {
+    const { clock } = this.#shards[0];
+    const options = { isShared: true, ackTimeoutMs: ACK_TIMEOUT_MS };
+    const inMemory = this.#inMemory.get(node) as ShardClient;
+    const all = new QueueClients(zero as ShardClient, inMemory, {
+      ...options,
+      monotonicMs: () => clock.nowMs,
+    });
+    all.addShard(1, one as ShardClient);
+    return all;
+  }
+
   // --- Time.
 
   async #step(): Promise<void> {
+    this.#publisher.step();
+    this.#subscriber.step();
     // They share a clock, which is moved once.
     await this.#shards[1].step(0);
     await this.#shards[0].step();
@@ -374,7 +417,9 @@ export class ClusterSchedule {
       return this.#starting.size === 0 && this.#down.size === 0 && this.#areUp();
     });
     this.#clients.rest();
+    this.#publisher.rest();
     await this.#until('every publish is answered', () => this.#ledger.open === 0);
+    await this.#until('what is sent exactly once is over', () => this.#publisher.isDone);
     for (let steps = CALM; steps > 0; steps -= 1) await this.#step();
     await this.#until('nothing is on its way between shards', () => this.#shards.every(isAtRest));
     await this.#until('all have applied the same', () => this.#shards.every(isEven));
@@ -400,7 +445,7 @@ export class ClusterSchedule {
         return leader === node;
       });
       for (const name of namesIn(shard.number)) {
-        const lines = await this.#peek(node.routed as ShardClient, name);
+        const lines = await this.#peek(node.id, name);
         const before = held.get(name) ?? lines;
         const lacks = before.filter((line) => !lines.includes(line));
         expect(lacks.slice(0, SHOWN), `${node.id} lacks of ${name}`).toEqual([]);
@@ -410,7 +455,8 @@ export class ClusterSchedule {
     }
   }
 
-  async #peek(client: ShardClient, name: string): Promise<readonly string[]> {
+  async #peek(node: string, name: string): Promise<readonly string[]> {
+    const { client } = this.#clients.at(node) as Seat;
     const lines: string[] = [];
     for (let from = 0; ;) {
       const page = await this.#done(client.admin.peek(name, from as Offset, PEEK_MAX));
@@ -423,10 +469,12 @@ export class ClusterSchedule {
 
   /** What comes that must not is found by the ledger, what does not come by who asks it. */
   async #drain(): Promise<void> {
-    for (const { number, nodes } of this.#shards) {
-      const client = nodes[0]?.routed as ShardClient;
-      for (const name of namesIn(number)) this.#clients.drain(client, name);
+    const seat = this.#clients.at('a') as Seat;
+    for (const { name, dead } of QUEUES) {
+      this.#clients.drain(seat, name);
+      this.#clients.drain(seat, dead);
     }
+    this.#subscriber.drain();
     const all = (): boolean => this.#ledger.missing.length === 0;
     for (let steps = 0; steps < DRAIN_STEPS && !all(); steps += CALM) {
       for (let left = CALM; left > 0; left -= 1) await this.#step();

@@ -154,7 +154,13 @@ export class ShardNode implements ReplicaMaker {
     const serve = (session: BatchPort): boolean => this.shard?.serve(session) === true;
     const leader = (): string => '';
     const routes = (): LeaderRoute[] => [route];
-    const ofShard = new LinksOfShard({ shard: this.#cluster.number, logger, routes, serve, leader });
+    const ofShard = new LinksOfShard({
+      shard: this.#cluster.number,
+      logger,
+      routes,
+      serve,
+      leader,
+    });
     const route = new LeaderRoute({
       node: this.id,
       port,
