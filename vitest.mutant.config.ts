@@ -24,5 +24,7 @@ const mutated = mergeConfig(
 );
 delete mutated.test.projects;
 mutated.test.include = ['test/**/*.test.ts'];
+// One that fails is enough.
+mutated.test.bail = 1;
 
 export default mutated;

@@ -41,7 +41,7 @@ const NAMES = QUEUES.map(({ name }) => name);
 const SUBSCRIBER = 's';
 const SUBSCRIBED = sessionQueueName(SUBSCRIBER);
 const INJECTED = 'put in by the schedule';
-const ACK_TIMEOUT_MS = 5_000;
+const ACK_TIMEOUT_MS = 3_000;
 const PEEK_MAX = 1_000;
 const WINDOW_BYTES = 16_000;
 /** As the product has it. */
@@ -50,6 +50,7 @@ const HELD_WINDOWS = 1.5;
 const SHOWN = 5;
 /** In steps. */
 const CALM = 300;
+const LONG = 400;
 
 export const SEEN = [
   ...HAPPENED,
@@ -68,6 +69,8 @@ export const SEEN = [
   'spilled into runs',
 ] as const;
 export type Seen = (typeof SEEN)[number];
+
+type Fault = (this: ClusterSchedule, node: string) => Promise<void> | void;
 
 export class ClusterSchedule {
   readonly #random: Random;
@@ -256,9 +259,11 @@ export class ClusterSchedule {
 
   async #fault(): Promise<void> {
     this.#faults += 1;
-    const faults = [
+    const faults: readonly Fault[] = [
       this.#away,
-      this.#away,
+      this.#behind,
+      this.#behind,
+      this.#behind,
       this.#allAway,
       this.#isolate,
       this.#lossy,
@@ -309,19 +314,32 @@ export class ClusterSchedule {
     );
   }
 
-  /** So long that what it lacks has left the log, as often as not. */
   async #away(id: string): Promise<void> {
     if (this.#starting.has(id)) return;
     this.#cut(id);
-    await this.#work(this.#random.pick([5, 60, 400]));
+    await this.#work(this.#random.pick([5, 60]));
     this.#start(id);
-    // Also while it gets what it lacks.
-    if (this.#random.chance(0.5)) await this.#work(this.#random.below(60));
-    const next = this.#random.pick(NODES);
-    if (this.#random.chance(0.5) || this.#starting.has(next)) return;
-    this.#cut(next);
-    await this.#work(this.#random.below(60));
-    this.#start(next);
+  }
+
+  /** What it lacks has left the log, and while it gets it something else happens. */
+  async #behind(id: string): Promise<void> {
+    if (this.#starting.has(id)) return;
+    this.#cut(id);
+    await this.#work(LONG);
+    this.#start(id);
+    await this.#work(this.#random.below(30));
+    const others = NODES.filter((node) => node !== id);
+    const troubles = [
+      () => this.#failing(id, (part) => `-${part.number + 1}/`),
+      () => this.#failing(id, (part) => `-${part.number + 1}/`),
+      () => this.#slow(id),
+      () => this.#lossy(),
+      () => this.#away(id),
+      () => this.#away(this.#random.pick(others)),
+      () => this.#handOver(this.#random.pick(others)),
+    ];
+    await this.#random.pick(troubles)();
+    await this.#work(this.#random.below(100));
   }
 
   async #allAway(): Promise<void> {
@@ -338,7 +356,7 @@ export class ClusterSchedule {
   async #isolate(id: string): Promise<void> {
     this.saw('isolated');
     for (const shard of this.#shards) shard.isolate(id);
-    await this.#work(this.#random.pick([30, 300, 800]));
+    await this.#work(this.#random.pick([30, 300, 600]));
     for (const shard of this.#shards) shard.heal();
   }
 
@@ -352,14 +370,18 @@ export class ClusterSchedule {
   }
 
   /** One call fails, or some; of the log, or of runs. */
-  async #failing(id: string): Promise<void> {
-    const path = this.#random.pick(['/runs-', '/runs-', '/data-']);
+  async #failing(
+    id: string,
+    where: (part: ShardNode) => string = () => this.#random.pick(['/runs-', '/runs-', '/data-']),
+  ): Promise<void> {
+    const paths = this.#partsOf(id).map(where);
     const operations = this.#random.pick([['write'], ['sync'], ['rename'], ['write', 'sync']]);
     const code = this.#random.pick(['ENOSPC', 'EIO']);
     let left = this.#random.between(1, 3);
-    let skip = this.#random.below(6);
+    let skip = this.#random.below(8);
     const before = (call: MemoryCall): void => {
-      if (left === 0 || !operations.includes(call.operation) || !call.path.startsWith(path)) return;
+      if (left === 0 || !operations.includes(call.operation)) return;
+      if (!paths.some((path) => call.path.includes(path))) return;
       if (skip-- > 0) return;
       left -= 1;
       throw failure(code, `${INJECTED}: ${call.operation} ${call.path}`);

@@ -8,7 +8,7 @@
 
 import { expect } from 'vitest';
 import type { Random } from '../../raft/simulation/random.ts';
-import type { Offset, SessionHandle } from '../../src/broker/ports.ts';
+import type { Delivery, QueueConsumer, SessionHandle } from '../../src/broker/ports.ts';
 import { ORIGIN, messageOf, textOf } from './cluster-clients.ts';
 import type { ClusterClients, Seat } from './cluster-clients.ts';
 import type { ClusterLedger } from './cluster-ledger.ts';
@@ -35,11 +35,14 @@ const LIMITS = { maxMessages: 1_000_000, maxBytes: 0, overflow: 'drop-head' } as
 /** Without any answer, in steps: the client loses patience, and connects again. */
 const PATIENCE = 1_200;
 const CREDIT = 20;
+/** So many steps a node may take to notice that a connection is over. */
+const LATE = 200;
 
 /** Where a session is, and as whose; another object each time. */
 interface Stay {
   readonly seat: Seat;
   handle: SessionHandle | undefined;
+  consumer: QueueConsumer | undefined;
   heardAt: number;
 }
 
@@ -48,6 +51,8 @@ abstract class Traveller {
   protected readonly options: ClusterSessionOptions;
   protected stay: Stay | undefined;
   protected steps = 0;
+  /** Its connections that have ended, and of which nobody was told so far. */
+  readonly #left: { readonly stay: Stay; readonly at: number }[] = [];
 
   constructor(options: ClusterSessionOptions) {
     this.options = options;
@@ -56,6 +61,7 @@ abstract class Traveller {
   step(): void {
     const { random, clients } = this.options;
     this.steps += 1;
+    while ((this.#left[0]?.at ?? Number.POSITIVE_INFINITY) <= this.steps) this.#leave();
     const { stay } = this;
     const isGone = stay !== undefined && !clients.seats.includes(stay.seat);
     const isTired = stay !== undefined && this.steps - stay.heardAt > PATIENCE;
@@ -72,9 +78,10 @@ abstract class Traveller {
     const { seats } = clients;
     if (seats.length === 0) return;
     const seat = random.pick(seats);
-    const stay: Stay = { seat, handle: undefined, heardAt: this.steps };
+    const stay: Stay = { seat, handle: undefined, consumer: undefined, heardAt: this.steps };
     const from = this.stay;
     this.stay = stay;
+    if (from !== undefined) this.#left.push({ stay: from, at: this.steps + random.below(LATE) });
     const request = { user: undefined, clientId, cleanStart: false, limits: LIMITS };
     seat.client.sessions.claim({ ...request, expirySeconds: EXPIRY_SECONDS, will: undefined }).then(
       ({ handle }) => {
@@ -82,6 +89,7 @@ abstract class Traveller {
         if (from !== undefined && from.seat !== seat) saw('session taken over');
         stay.handle = handle;
         stay.heardAt = this.steps;
+        stay.consumer = this.#consume(stay, handle);
         this.connected(stay, handle);
       },
       () => {
@@ -90,7 +98,35 @@ abstract class Traveller {
     );
   }
 
+  #consume(stay: Stay, handle: SessionHandle): QueueConsumer {
+    let isOver = false;
+    return stay.seat.client.sessions.consume(handle, CREDIT, {
+      attached: () => undefined,
+      batchEnd: () => undefined,
+      ended: () => undefined,
+      cancelled: () => {
+        isOver = true;
+        if (this.stay === stay) this.stay = undefined;
+      },
+      delivered: (delivery) => {
+        expect(isOver, 'a delivery to an owner that is none').toBe(false);
+        stay.heardAt = this.steps;
+        this.delivered(stay, delivery);
+      },
+    });
+  }
+
+  /** The node has noticed that a connection is over, perhaps late. */
+  #leave(): void {
+    const { stay } = this.#left.shift() as { stay: Stay };
+    stay.consumer?.close('returned');
+    if (stay.handle === undefined || !this.options.clients.seats.includes(stay.seat)) return;
+    const leaving = { expirySeconds: EXPIRY_SECONDS, isInPeace: true };
+    stay.seat.client.sessions.leave(stay.handle, leaving).catch(() => undefined);
+  }
+
   protected abstract connected(stay: Stay, handle: SessionHandle): void;
+  protected abstract delivered(stay: Stay, delivery: Delivery): void;
   protected abstract work(stay: Stay, handle: SessionHandle): void;
 }
 
@@ -128,6 +164,10 @@ export class ExactlyOnce extends Traveller {
       if (isStored) this.#release(stay, handle, packetId);
       else this.#send(stay, handle, packetId);
     }
+  }
+
+  protected delivered(): void {
+    throw new Error('nobody publishes to it');
   }
 
   protected work(stay: Stay, handle: SessionHandle): void {
@@ -208,32 +248,21 @@ export class Subscribed extends Traveller {
     this.#drains = true;
   }
 
-  protected connected(stay: Stay, handle: SessionHandle): void {
-    const { random, ledger, saw } = this.options;
+  protected connected(): void {
     this.#isThere = true;
-    let isOver = false;
-    const consumer = stay.seat.client.sessions.consume(handle, CREDIT, {
-      attached: () => undefined,
-      batchEnd: () => undefined,
-      ended: () => undefined,
-      cancelled: () => {
-        isOver = true;
-        if (this.stay === stay) this.stay = undefined;
-      },
-      delivered: ({ message, offset, term, deliveryNumber }) => {
-        const text = textOf(message.payload);
-        ledger.delivered(this.#queue, offset, text);
-        expect(isOver, `${text} is delivered to an owner that is none`).toBe(false);
-        stay.heardAt = this.steps;
-        if (!this.isHere(stay)) return;
-        saw('delivered to an owner');
-        if (this.#drains) ledger.drained(this.#queue, text);
-        else if (random.chance(0.3)) return;
-        else ledger.asked(text, 'complete');
-        consumer.settle(offset as Offset, term, deliveryNumber, 'complete');
-        consumer.grant(1);
-      },
-    });
+  }
+
+  protected delivered(stay: Stay, { message, offset, term, deliveryNumber }: Delivery): void {
+    const { random, ledger, saw } = this.options;
+    const text = textOf(message.payload);
+    ledger.delivered(this.#queue, offset, text);
+    if (!this.isHere(stay)) return;
+    saw('delivered to an owner');
+    if (this.#drains) ledger.drained(this.#queue, text);
+    else if (random.chance(0.3)) return;
+    else ledger.asked(text, 'complete');
+    stay.consumer?.settle(offset, term, deliveryNumber, 'complete');
+    stay.consumer?.grant(1);
   }
 
   protected work(stay: Stay): void {
