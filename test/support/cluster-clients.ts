@@ -28,7 +28,7 @@ export interface ClusterClientsOptions {
   readonly payloadBytes: number;
   /** Over these, of shards 0 and 1. */
   join(node: string, shards: readonly ShardClient[]): QueueClients;
-  saw(what: Happened): void;
+  readonly saw: (what: Happened) => void;
 }
 
 export const HAPPENED = [
@@ -112,7 +112,7 @@ export class ClusterClients {
   /** Nobody consumes any more. */
   rest(): void {
     for (const seat of this.#seats.values()) {
-      for (const name of [...seat.consumers.keys()]) this.#close(seat, name);
+      for (const name of seat.consumers.keys()) this.#close(seat, name);
     }
   }
 

@@ -12,26 +12,20 @@
 import { expect } from 'vitest';
 import { Random } from '../../raft/simulation/random.ts';
 import type { Offset } from '../../src/broker/ports.ts';
-import type { ShardClient } from '../../src/shard/client.ts';
 import type { ShardLimits } from '../../src/shard/shard-limits.ts';
-import { QueueClients } from '../../src/shard/queue-clients.ts';
 import { sessionQueueName } from '../../src/shard/session-name.ts';
-import { ShardToShard } from '../../src/shard/shard-to-shard.ts';
 import { StorageError } from '../../storage/errors.ts';
-import { TestClock } from '../raft/host/hosts.ts';
 import { ClusterClients, HAPPENED, textOf } from './cluster-clients.ts';
 import type { Seat } from './cluster-clients.ts';
 import { ClusterLedger } from './cluster-ledger.ts';
 import { ExactlyOnce, SESSION_EVENTS, Subscribed } from './cluster-sessions.ts';
 import type { ClusterSessionOptions } from './cluster-sessions.ts';
-import { openVolatile } from './many-shards.ts';
 import { failure } from './memory-files.ts';
 import type { MemoryCall } from './memory-files.ts';
-import { ShardCluster } from './shard-cluster.ts';
-import type { ShardNode } from './shard-cluster.ts';
+import type { ShardCluster, ShardNode } from './shard-cluster.ts';
+import { NODES, ShardPair } from './shard-pair.ts';
 import { queue, turn } from './shard-world.ts';
 
-const NODES = ['a', 'b', 'c'];
 /** Each has its dead letters in the other shard. */
 const QUEUES = [
   { name: 'orders', shard: 0, dead: 'dead-orders' },
@@ -41,7 +35,6 @@ const NAMES = QUEUES.map(({ name }) => name);
 const SUBSCRIBER = 's';
 const SUBSCRIBED = sessionQueueName(SUBSCRIBER);
 const INJECTED = 'put in by the schedule';
-const ACK_TIMEOUT_MS = 3_000;
 const PEEK_MAX = 1_000;
 const WINDOW_BYTES = 16_000;
 /** As the product has it. */
@@ -51,6 +44,8 @@ const SHOWN = 5;
 /** In steps. */
 const CALM = 300;
 const LONG = 400;
+const SHORT = 10;
+const DRAIN_STEPS = 6_000;
 
 export const SEEN = [
   ...HAPPENED,
@@ -70,18 +65,16 @@ export const SEEN = [
 ] as const;
 export type Seen = (typeof SEEN)[number];
 
-type Fault = (this: ClusterSchedule, node: string) => Promise<void> | void;
+type Fault = (node: string) => Promise<void>;
 
 export class ClusterSchedule {
   readonly #random: Random;
   readonly #coverage: Map<Seen, number>;
-  readonly #shards: readonly [ShardCluster, ShardCluster];
+  readonly #pair: ShardPair;
   readonly #ledger = new ClusterLedger(new Map(QUEUES.map(({ name, dead }) => [name, dead])));
   readonly #clients: ClusterClients;
   readonly #publisher: ExactlyOnce;
   readonly #subscriber: Subscribed;
-  /** Of each node, queues in memory, which nobody uses. */
-  readonly #inMemory = new Map<string, ShardClient>();
   readonly #starting = new Set<string>();
   readonly #down = new Set<string>();
   readonly #limits: Partial<ShardLimits>;
@@ -98,7 +91,7 @@ export class ClusterSchedule {
       consumed: NAMES,
       queues: () => (this.#subscriber.isThere ? [...NAMES, SUBSCRIBED] : NAMES),
       payloadBytes: tiny ? 600 : 4_000,
-      join: (node, shards) => this.#join(node, shards),
+      join: (node, shards) => this.#pair.join(node, shards),
       saw: (what) => this.saw(what),
     });
     const session = (clientId: string): ClusterSessionOptions => ({
@@ -120,24 +113,11 @@ export class ClusterSchedule {
       entryBytesMax: tiny ? 2_000 : 64_000,
       compactionShare: 1,
     };
-    const clock = new TestClock();
-    const heldBytesMax = random.chance(0.3) ? 0 : HELD_WINDOWS * WINDOW_BYTES;
-    this.#shards = [this.#shard(0, clock, heldBytesMax), this.#shard(1, clock, heldBytesMax)];
-  }
-
-  #shard(number: number, clock: TestClock, heldBytesMax: number): ShardCluster {
-    const limits = { ackTimeoutMs: ACK_TIMEOUT_MS, batchBytes: 8_192 };
-    const shard = new ShardCluster(NODES, limits, clock);
-    shard.number = number;
-    shard.heldBytesMax = heldBytesMax;
-    shard.queues = () => [];
-    shard.others = (node) =>
-      new ShardToShard({ own: number, client: (at) => this.#shards[at]?.node(node).routed });
-    const syncing = this.#random.stream(`records ${number}`);
-    shard.syncing = async () => {
-      for (let turns = syncing.below(12); turns > 0; turns -= 1) await turn();
+    this.#pair = new ShardPair(random, random.chance(0.3) ? 0 : HELD_WINDOWS * WINDOW_BYTES);
+    this.#pair.before = () => {
+      this.#publisher.step();
+      this.#subscriber.step();
     };
-    return shard;
   }
 
   saw(what: Seen): void {
@@ -145,18 +125,14 @@ export class ClusterSchedule {
   }
 
   async run(): Promise<void> {
-    for (const shard of this.#shards) await shard.start(this.#limits);
-    for (const id of NODES) {
-      this.#inMemory.set(id, (await this.#done(openVolatile())).client);
-    }
-    await this.#until('all are reached', () => NODES.every((id) => this.#clientsAt(id)));
+    await this.#pair.start(this.#limits);
     await this.#declare();
     for (let rounds = this.#random.between(3, 7); rounds > 0; rounds -= 1) {
       await this.#work(this.#random.between(20, 200));
       await this.#fault();
     }
     await this.#heal();
-    for (const shard of this.#shards) await this.#compare(shard);
+    for (const shard of this.#pair.shards) await this.#compare(shard);
     await this.#drain();
     const { missing } = this.#ledger;
     expect(missing.slice(0, SHOWN), `${missing.length} missing`).toEqual([]);
@@ -164,79 +140,33 @@ export class ClusterSchedule {
   }
 
   async #declare(): Promise<void> {
-    const [zero] = this.#clientsAt('a') as [ShardClient, ShardClient];
-    await this.#done(zero.places.addShard(1, NODES));
     const limits = {
       retry: { minMs: 10, maxMs: 50, multiplier: 1, jitter: 0 },
       visibilityTimeoutMs: 1_500,
       deliveryLimit: 1_000_000,
     };
     for (const { name, shard, dead } of QUEUES) {
-      await this.#declareOne(1 - shard, queue(dead));
-      await this.#declareOne(shard, queue(name, { ...limits, deadLetter: dead }));
+      await this.#pair.declare(1 - shard, queue(dead));
+      await this.#pair.declare(shard, queue(name, { ...limits, deadLetter: dead }));
     }
-  }
-
-  /** As the product does it: placed by shard 0, declared in that shard. */
-  async #declareOne(shard: number, definition: ReturnType<typeof queue>): Promise<void> {
-    const clients = this.#clientsAt('a') as [ShardClient, ShardClient];
-    const place = await this.#done(clients[0].places.place(definition.name, [shard], ''));
-    const placed = shard === 0 ? undefined : place.version;
-    await this.#done(clients[shard]?.admin.declare({ ...definition, placed }) as Promise<unknown>);
-  }
-
-  #join(node: string, [zero, one]: readonly ShardClient[]): QueueClients {
-    const { clock } = this.#shards[0];
-    const options = { isShared: true, ackTimeoutMs: ACK_TIMEOUT_MS };
-    const inMemory = this.#inMemory.get(node) as ShardClient;
-    const all = new QueueClients(zero as ShardClient, inMemory, {
-      ...options,
-      monotonicMs: () => clock.nowMs,
-    });
-    all.addShard(1, one as ShardClient);
-    return all;
   }
 
   // --- Time.
-
-  async #step(): Promise<void> {
-    this.#publisher.step();
-    this.#subscriber.step();
-    // They share a clock, which is moved once.
-    await this.#shards[1].step(0);
-    await this.#shards[0].step();
-  }
-
-  async #until(what: string, holds: () => boolean): Promise<void> {
-    for (let steps = 0; steps < STEPS_MAX; steps += 1) {
-      if (holds()) return;
-      await this.#step();
-    }
-    throw new Error(`it never came to be: ${what}`);
-  }
-
-  async #done<T>(promise: Promise<T>): Promise<T> {
-    let isOver = false;
-    const over = (): void => void (isOver = true);
-    promise.then(over, over);
-    await this.#until('an answer', () => isOver);
-    return promise;
-  }
 
   async #work(steps: number): Promise<void> {
     for (let left = steps; left > 0; left -= 1) {
       this.#look();
       this.#clients.use();
-      await this.#step();
+      await this.#pair.step();
     }
   }
 
   /** Who has clients now, and who has failed. */
   #look(): void {
     for (const id of NODES) {
-      const parts = this.#partsOf(id);
+      const parts = this.#pair.partsOf(id);
       if (parts.some(({ failures }) => failures.length > 0)) this.#stopped(id);
-      this.#clients.look(id, this.#clientsAt(id));
+      this.#clients.look(id, this.#pair.clientsAt(id));
       for (const { replacements, files } of parts) {
         if (replacements > 0) this.saw('a replica replaced');
         if (files.paths().some((path) => path.endsWith('.run'))) this.saw('spilled into runs');
@@ -244,43 +174,32 @@ export class ClusterSchedule {
     }
   }
 
-  /** Of one node, of each shard. */
-  #partsOf(id: string): readonly ShardNode[] {
-    return this.#shards.map((shard) => shard.node(id));
-  }
-
-  /** Undefined: not all of them are there. */
-  #clientsAt(id: string): readonly ShardClient[] | undefined {
-    const clients = this.#partsOf(id).flatMap(({ routed }) => routed ?? []);
-    return clients.length === this.#shards.length ? clients : undefined;
-  }
-
   // --- Faults.
 
   async #fault(): Promise<void> {
     this.#faults += 1;
     const faults: readonly Fault[] = [
-      this.#away,
-      this.#behind,
-      this.#behind,
-      this.#behind,
-      this.#allAway,
-      this.#isolate,
-      this.#lossy,
-      this.#failing,
-      this.#failing,
-      this.#slow,
-      this.#recordsFail,
-      this.#breakLinks,
-      this.#handOver,
+      (id) => this.#away(id),
+      (id) => this.#behind(id),
+      (id) => this.#behind(id),
+      (id) => this.#behind(id),
+      () => this.#allAway(),
+      (id) => this.#isolate(id),
+      () => this.#lossy(),
+      (id) => this.#failing(id),
+      (id) => this.#failing(id),
+      (id) => this.#slow(id),
+      (id) => this.#recordsFail(id),
+      () => this.#breakLinks(),
+      (id) => this.#handOver(id),
     ];
-    await this.#random.pick(faults).call(this, this.#random.pick(NODES));
+    await this.#random.pick(faults)(this.#random.pick(NODES));
   }
 
   #cut(id: string): void {
     this.saw('power cut');
     this.#clients.leave(id);
-    for (const part of this.#partsOf(id)) {
+    for (const part of this.#pair.partsOf(id)) {
       if (part.files.paths().some((path) => path.includes(`-${part.number + 1}/`))) {
         this.saw('power cut in a catch-up');
       }
@@ -292,7 +211,7 @@ export class ClusterSchedule {
 
   /** The process ends with its shard. */
   #stopped(id: string): void {
-    for (const { failures } of this.#partsOf(id)) failures.forEach(expectInjected);
+    for (const { failures } of this.#pair.partsOf(id)) failures.forEach(expectInjected);
     this.saw('stopped by its disk');
     this.#cut(id);
     this.#start(id);
@@ -301,7 +220,7 @@ export class ClusterSchedule {
   #start(id: string): void {
     if (!this.#down.has(id) || this.#starting.has(id)) return;
     this.#starting.add(id);
-    const parts = this.#partsOf(id);
+    const parts = this.#pair.partsOf(id);
     Promise.allSettled(parts.map((part) => part.start())).then(
       (results) => {
         this.#starting.delete(id);
@@ -329,7 +248,7 @@ export class ClusterSchedule {
     this.#start(id);
     await this.#work(this.#random.below(30));
     const others = NODES.filter((node) => node !== id);
-    const troubles = [
+    const troubles: readonly (() => Promise<void>)[] = [
       () => this.#failing(id, (part) => `-${part.number + 1}/`),
       () => this.#failing(id, (part) => `-${part.number + 1}/`),
       () => this.#slow(id),
@@ -355,18 +274,18 @@ export class ClusterSchedule {
 
   async #isolate(id: string): Promise<void> {
     this.saw('isolated');
-    for (const shard of this.#shards) shard.isolate(id);
+    for (const shard of this.#pair.shards) shard.isolate(id);
     await this.#work(this.#random.pick([30, 300, 600]));
-    for (const shard of this.#shards) shard.heal();
+    for (const shard of this.#pair.shards) shard.heal();
   }
 
   async #lossy(): Promise<void> {
     const share = this.#random.pick([0.05, 0.3]);
     const random = this.#random.stream(`loss ${this.#faults}`);
     this.saw('messages lost');
-    for (const shard of this.#shards) shard.passes = () => !random.chance(share);
+    for (const shard of this.#pair.shards) shard.passes = () => !random.chance(share);
     await this.#work(this.#random.between(50, 300));
-    for (const shard of this.#shards) shard.passes = () => true;
+    for (const shard of this.#pair.shards) shard.passes = () => true;
   }
 
   /** One call fails, or some; of the log, or of runs. */
@@ -374,7 +293,7 @@ export class ClusterSchedule {
     id: string,
     where: (part: ShardNode) => string = () => this.#random.pick(['/runs-', '/runs-', '/data-']),
   ): Promise<void> {
-    const paths = this.#partsOf(id).map(where);
+    const paths = this.#pair.partsOf(id).map(where);
     const operations = this.#random.pick([['write'], ['sync'], ['rename'], ['write', 'sync']]);
     const code = this.#random.pick(['ENOSPC', 'EIO']);
     let left = this.#random.between(1, 3);
@@ -403,65 +322,60 @@ export class ClusterSchedule {
     before: (call: MemoryCall) => Promise<void> | void,
     steps: number,
   ): Promise<void> {
-    const disks = this.#partsOf(id).map(({ files }) => files);
+    const disks = this.#pair.partsOf(id).map(({ files }) => files);
     for (const files of disks) files.before = before;
     await this.#work(steps);
     // Of a life that is over none ever answers.
-    for (const { files } of this.#partsOf(id)) {
+    for (const { files } of this.#pair.partsOf(id)) {
       if (disks.includes(files)) files.before = () => undefined;
     }
   }
 
   async #recordsFail(id: string): Promise<void> {
-    const part = this.#random.pick(this.#partsOf(id));
+    const part = this.#random.pick(this.#pair.partsOf(id));
     part.records.failNextWrite(new StorageError('failed', INJECTED));
     await this.#work(this.#random.between(50, 200));
   }
 
-  #breakLinks(): void {
+  #breakLinks(): Promise<void> {
     this.saw('links broken');
-    for (const { links } of this.#shards) links.breakAll();
+    for (const { links } of this.#pair.shards) links.breakAll();
+    return this.#work(SHORT);
   }
 
-  #handOver(to: string): void {
-    const leader = this.#random.pick(this.#shards).nodes.find(({ leads }) => leads);
+  async #handOver(to: string): Promise<void> {
+    const leader = this.#random.pick(this.#pair.shards).nodes.find(({ leads }) => leads);
     if (leader === undefined || leader.id === to) return;
     const answer = leader.raftLog?.replica.transferLeadership(to);
     if (answer?.kind === 'started') this.saw('lead handed over');
+    await this.#work(SHORT);
   }
 
   // --- All is well again.
 
   async #heal(): Promise<void> {
     for (const id of NODES) this.#start(id);
-    await this.#until('all are up', () => {
+    await this.#pair.until('all are up', () => {
       this.#look();
-      return this.#starting.size === 0 && this.#down.size === 0 && this.#areUp();
+      return this.#starting.size === 0 && this.#down.size === 0 && this.#pair.isUp;
     });
     this.#clients.rest();
     this.#publisher.rest();
-    await this.#until('every publish is answered', () => this.#ledger.open === 0);
-    await this.#until('what is sent exactly once is over', () => this.#publisher.isDone);
-    for (let steps = CALM; steps > 0; steps -= 1) await this.#step();
-    await this.#until('nothing is on its way between shards', () => this.#shards.every(isAtRest));
-    await this.#until('all have applied the same', () => this.#shards.every(isEven));
-    for (const { nodes } of this.#shards) {
+    await this.#pair.until('every publish is answered', () => this.#ledger.open === 0);
+    await this.#pair.until('what is sent exactly once is over', () => this.#publisher.isDone);
+    for (let steps = CALM; steps > 0; steps -= 1) await this.#pair.step();
+    await this.#pair.until('nothing is on its way between shards', () => this.#pair.isAtRest);
+    await this.#pair.until('all have applied the same', () => this.#pair.isEven);
+    for (const { nodes } of this.#pair.shards) {
       for (const { errors } of nodes) if (errors.length > 0) this.saw('a catch-up broke off');
     }
-  }
-
-  #areUp(): boolean {
-    return NODES.every((id) => {
-      const isOpen = this.#partsOf(id).every(({ shard }) => shard !== undefined);
-      return isOpen && this.#clientsAt(id) !== undefined;
-    });
   }
 
   /** Each of them leads once, and holds the same. */
   async #compare(shard: ShardCluster): Promise<void> {
     const held = new Map<string, readonly string[]>();
     for (const node of shard.nodes) {
-      await this.#until(`${node.id} leads`, () => {
+      await this.#pair.until(`${node.id} leads`, () => {
         const leader = shard.nodes.find(({ leads }) => leads);
         if (leader !== node) leader?.raftLog?.replica.transferLeadership(node.id);
         return leader === node;
@@ -481,7 +395,7 @@ export class ClusterSchedule {
     const { client } = this.#clients.at(node) as Seat;
     const lines: string[] = [];
     for (let from = 0; ;) {
-      const page = await this.#done(client.admin.peek(name, from as Offset, PEEK_MAX));
+      const page = await this.#pair.done(client.admin.peek(name, from as Offset, PEEK_MAX));
       for (const { offset, message } of page) lines.push(`${offset} ${textOf(message.payload)}`);
       const last = page.at(-1);
       if (last === undefined) return lines;
@@ -499,26 +413,14 @@ export class ClusterSchedule {
     this.#subscriber.drain();
     const all = (): boolean => this.#ledger.missing.length === 0;
     for (let steps = 0; steps < DRAIN_STEPS && !all(); steps += CALM) {
-      for (let left = CALM; left > 0; left -= 1) await this.#step();
+      for (let left = CALM; left > 0; left -= 1) await this.#pair.step();
     }
-    for (let steps = CALM; steps > 0; steps -= 1) await this.#step();
+    for (let steps = CALM; steps > 0; steps -= 1) await this.#pair.step();
   }
 }
 
-const STEPS_MAX = 20_000;
-const DRAIN_STEPS = 6_000;
-
 function namesIn(shard: number): readonly string[] {
   return QUEUES.map((each) => (each.shard === shard ? each.name : each.dead));
-}
-
-function isEven({ nodes }: ShardCluster): boolean {
-  const applied = new Set(nodes.map((node) => node.applied));
-  return applied.size === 1 && nodes.some(({ leads }) => leads);
-}
-
-function isAtRest({ nodes }: ShardCluster): boolean {
-  return nodes.every((node) => node.stat('outbox/open') === 0);
 }
 
 function expectInjected(error: Error): void {

@@ -26,7 +26,7 @@ export interface ClusterSessionOptions {
   readonly random: Random;
   readonly ledger: ClusterLedger;
   readonly clients: ClusterClients;
-  saw(what: SessionEvent): void;
+  readonly saw: (what: SessionEvent) => void;
 }
 
 /** As long as a schedule, and longer. */
