@@ -1,4 +1,4 @@
-/** Three nodes with two shards under faults: the schedules behind those that run on every change. */
+/** Three nodes with two shards under faults: schedules behind those that run on every change. */
 
 import { describe } from 'vitest';
 import { describeClusters } from './cluster-schedules.ts';
