@@ -52,9 +52,11 @@ async function catchesUp(leader: FluxmqNode, follower: FluxmqNode, near: number)
   const deadline = performance.now() + CATCH_UP_MAX_MS;
   return leader.watch(async (replica) => {
     let from: number | undefined;
+    let seen = 'it was not heard of';
     while (performance.now() < deadline) {
       const { last, members } = await replica();
       const progress = members.find(({ id }) => id === follower.id)?.progress;
+      if (progress !== undefined) seen = `${JSON.stringify(progress)} of ${last}`;
       if (progress?.active === true) {
         from ??= performance.now();
         if (progress.state === 'replicate' && last - progress.match <= near) {
@@ -64,7 +66,8 @@ async function catchesUp(leader: FluxmqNode, follower: FluxmqNode, near: number)
       }
       await sleep(LOOK_MS);
     }
-    throw new Error(`${follower.id} did not catch up within ${CATCH_UP_MAX_MS / 1000} s`);
+    const seconds = CATCH_UP_MAX_MS / 1000;
+    throw new Error(`${follower.id} did not catch up within ${seconds} s: ${seen}`);
   });
 }
 
