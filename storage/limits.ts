@@ -26,6 +26,13 @@ export const LOG_LIMITS = {
   maxBatchBytes: { min: 1, max: 256 * MIB, default: 16 * MIB },
   /** Zeros are written ahead in pieces of this size (mode `prewritten-dsync`). */
   prewriteBytes: { min: 4 * KIB, max: 64 * MIB, default: MIB },
+  /**
+   * A write of at least so many bytes is copied into the file and synced beside the next, where no
+   * zeros are written ahead.
+   */
+  copyBytes: { min: 1, max: 1024 * MIB, default: 64 * KIB },
+  /** So much of what was copied may wait for its sync; a larger write waits alone. */
+  unsyncedBytes: { min: 1, max: 64 * MIB, default: 4 * MIB },
   /** Silence after which a batch that only carries the durable mark is written; 0: never. */
   idleMarkMs: { min: 0, max: 60_000, default: 100 },
 } as const satisfies Record<string, Limit>;

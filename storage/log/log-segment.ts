@@ -1,8 +1,8 @@
 /**
  * A segment as the open log knows it: its place in the log, how far it is durable, its sparse
- * index.
+ * index, which may note entries that are not durable yet, behind all that are.
  *
- * Changed only by the writer, between two writes, and by truncation. `generation` rises when its
+ * Changed only by the writer, when a sync has ended, and by truncation. `generation` rises when its
  * end is cut, so that a read under way knows that what it found may be gone.
  */
 
@@ -16,6 +16,7 @@ export interface LogSegment {
   readonly firstIndex: LogIndex;
   readonly path: string;
   readonly indexPath: string;
+  /** Durable, as are chain and time. */
   lastIndex: LogIndex;
   /** One past the last durable byte of data. */
   end: FilePosition;

@@ -3,8 +3,9 @@
  *
  * Invariants: start - 1 <= durable <= last; segments ascend by id and cover [start, durable] but
  * for faulty ranges; the epoch cache covers [start - 1, last]; `mark` is the place up to which
- * everything is synced, and all of a segment before the last one is. Only the writer raises
- * `durable`, only truncation lowers anything.
+ * everything is synced, and all of a segment before the last one is. `chain` and `largestTimeMs` go
+ * ahead of it with what was placed; the segments do not. Only the writer raises `durable`, only
+ * truncation lowers anything.
  */
 
 import type { StorageError } from '../errors.ts';
@@ -67,6 +68,7 @@ export class LogState {
   chain: number;
   hardState: HardState;
   mark: Place;
+  /** Of all batches that were placed. */
   largestTimeMs: number;
   nextSegmentId: SegmentId;
   /** Rises with each suffix truncation: what a reader knew of the end may be gone. */

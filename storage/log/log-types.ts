@@ -10,7 +10,8 @@ import type { Epoch, FilePosition, LogIndex, SegmentId } from './positions.ts';
 /**
  * How bytes reach stable storage. `prewritten-dsync`: files are filled with zeros ahead and opened
  * O_DSYNC, one hop for a write. `fdatasync`: the file grows, and each write is followed by
- * fdatasync.
+ * fdatasync. In both, large writes of a file that grows are copied while those before them are
+ * synced (docs/decisions/0048-writes-beside-a-sync.md).
  */
 export type SyncMode = 'prewritten-dsync' | 'fdatasync';
 
@@ -28,6 +29,8 @@ export interface LogOptions {
   /** Default `prewritten-dsync` (docs/decisions/0001-sync-mode.md). */
   readonly syncMode?: SyncMode;
   readonly prewriteBytes?: number;
+  readonly copyBytes?: number;
+  readonly unsyncedBytes?: number;
   readonly idleMarkMs?: number;
   /** 16 hexadecimal digits for a log that is created; default: random. */
   newLogId?(): string;
@@ -36,7 +39,10 @@ export interface LogOptions {
    * else has all up to there. A log that is there is opened as it is.
    */
   readonly beginsBehind?: EntryName;
-  /** Around each write with its sync, one after the other: for whoever measures them. */
+  /**
+   * Around each write with its sync, or each sync that runs beside copies, one after the other: for
+   * whoever measures them.
+   */
   writing?(): void;
   written?(): void;
   /** So many zeros were written ahead of the data. */

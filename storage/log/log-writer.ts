@@ -1,6 +1,11 @@
 /**
- * Carries out the writes of a log: places what was collected into segments, one write and one sync
- * at a time, rolls over, seals, and reports what is durable.
+ * Carries out the writes of a log: places what was collected into segments, one write at a time,
+ * rolls over, seals, and reports what is durable.
+ *
+ * A small write is synced before the next begins. A large one, in a file without zeros ahead, is
+ * copied, and the next may be copied while it is synced; everything else (a small write, an
+ * operation of the queue, a roll-over) waits until all that was copied is synced. So a mark, an end
+ * of a segment or a hard state never tells of more than what a sync has covered.
  *
  * It never reports a batch before the write that holds it was synced and its segment is named in a
  * durable manifest. The first failed write or sync, of data, zeros, index or manifest, ends the
@@ -8,10 +13,12 @@
  * segment whole and the new one either named or removed by recovery.
  */
 
-import { AssertionFailure } from '../assert.ts';
+import { assert, AssertionFailure } from '../assert.ts';
 import { StorageError } from '../errors.ts';
 import { ActiveSegment } from './active-segment.ts';
 import { BatchKind } from './batch.ts';
+import { CopiedWrites } from './copied-writes.ts';
+import type { Reach } from './copied-writes.ts';
 import { hasCode, removeIfThere } from './file-bytes.ts';
 import { inDirectory, segmentFileName } from './file-names.ts';
 import { encodeIndex, writeIndexFile } from './index-file.ts';
@@ -23,9 +30,9 @@ import { writeManifest } from './manifest-file.ts';
 import type { FilePosition, LogIndex } from './positions.ts';
 import { SpareSegment } from './spare-segment.ts';
 import { SparseIndex } from './sparse-index.ts';
-import type { Placement, WriteBuffer } from './write-buffer.ts';
+import type { Placement } from './write-buffer.ts';
 import { WriteQueue } from './write-queue.ts';
-import type { CollectedWrite } from './write-queue.ts';
+import type { CollectedWrite, QueueItem } from './write-queue.ts';
 
 interface Active {
   readonly segment: LogSegment;
@@ -45,6 +52,7 @@ export class LogWriter {
   readonly #state: LogState;
   readonly #listeners: WriterListeners;
   readonly #spare: SpareSegment;
+  readonly #copied: CopiedWrites;
   readonly #fail = (cause: unknown): StorageError => this.fail(cause);
   #active: Active | undefined;
   /** Index files on their way, one after the other. */
@@ -55,6 +63,7 @@ export class LogWriter {
     this.#state = state;
     this.#listeners = listeners;
     this.#spare = new SpareSegment(state.settings, () => state.takeSegmentId(), this.#fail);
+    this.#copied = new CopiedWrites(this, state.settings.unsyncedBytes);
     this.queue = new WriteQueue(this, state.settings.maxWriteBytes);
   }
 
@@ -63,7 +72,7 @@ export class LogWriter {
     const { path, end, fileBytes } = segment;
     const file = await ActiveSegment.open(
       this.#state.settings,
-      { path, end, fileBytes },
+      { path, end, fileBytes, averageBytes: 0 },
       this.#fail,
     );
     this.#active = { segment, file };
@@ -77,9 +86,18 @@ export class LogWriter {
     const error = new StorageError('failed', `the log has failed: ${reason}`, { cause });
     this.#state.failed = error;
     clearTimeout(this.#idleTimer);
+    this.#copied.end(error);
     this.queue.end(error);
     this.#listeners.onFailure(error);
     return error;
+  }
+
+  /** For the queue: beside a sync goes what is large, and nothing else. */
+  isReady(item: QueueItem): boolean {
+    if (!this.#copied.isBusy) return true;
+    if (item.kind !== 'write') return false;
+    const { length } = item.buffer;
+    return this.#isCopied(this.#active?.file, length) && this.#copied.hasRoom(length);
   }
 
   /** For the queue: one collected buffer, in as many segments as it takes. */
@@ -88,19 +106,45 @@ export class LogWriter {
     let from = 0;
     while (from < buffer.length) {
       const active = this.#activeFor() ?? (await this.#rollOver(buffer.indexAt(from)));
-      from = await this.#writeInto(active, buffer, from);
-      // Zeros or an index may have failed while this was written.
-      if (this.#state.failed !== undefined) throw this.#state.failed;
-      // Before a roll-over: its manifest puts the mark above what was written, so it must hold the
-      // state.
-      for (const { state, end } of item.hardStates) if (end <= from) this.#state.hardState = state;
-      this.#report();
+      from = await this.#writeInto(active, item, from);
     }
     if (!buffer.onlyMarks) this.#armIdleMark();
   }
 
+  /** Resolves when the write that holds this index is durable; undefined if none holds it. */
+  waitFor(index: LogIndex): Promise<void> | undefined {
+    return this.#copied.waitFor(index) ?? this.queue.waitFor(index);
+  }
+
+  /** For the copied writes: a sync of them begins. */
+  syncing(): void {
+    this.#state.settings.writing();
+  }
+
+  /** For the copied writes: these are synced, in the order in which they were written. */
+  synced(reaches: readonly Reach[]): void {
+    const state = this.#state;
+    state.settings.written();
+    state.counters.syncs += 1;
+    for (const { segment, end, lastIndex, chain, largestTimeMs, item, upTo } of reaches) {
+      segment.end = end;
+      segment.lastIndex = lastIndex;
+      segment.endChain = chain;
+      segment.largestTimeMs = largestTimeMs;
+      state.mark = { segmentId: segment.segmentId, position: end };
+      // Before a roll-over: its manifest puts the mark above what was written, so it must hold the
+      // state.
+      for (const placed of item.hardStates) if (placed.end <= upTo) state.hardState = placed.state;
+    }
+    this.#report();
+    for (const { item, isLast } of reaches) if (isLast) item.done?.resolve();
+    this.queue.goOn();
+  }
+
   /** Seals the active segment; the next write makes a new one. For truncation. */
   async seal(): Promise<void> {
+    await this.#copied.settled();
+    if (this.#state.failed !== undefined) throw this.#state.failed;
     const active = this.#active;
     if (active === undefined) return;
     this.#active = undefined;
@@ -155,8 +199,37 @@ export class LogWriter {
     return active.file.end < this.#state.settings.segmentBytes ? active : undefined;
   }
 
-  async #writeInto(active: Active, buffer: WriteBuffer, from: number): Promise<number> {
-    const { segment, file } = active;
+  /** Large, in a file that has no zeros ahead. */
+  #isCopied(file: ActiveSegment | undefined, length: number): boolean {
+    return file?.prewrites === false && length >= this.#state.settings.copyBytes;
+  }
+
+  async #writeInto(active: Active, item: CollectedWrite, from: number): Promise<number> {
+    const { file } = active;
+    const { buffer } = item;
+    const state = this.#state;
+    const reach = this.#place(active, item, from);
+    const bytes = buffer.bytes(from, reach.upTo);
+    const isCopied = this.#isCopied(file, buffer.length);
+    if (isCopied) {
+      await file.copy(bytes);
+    } else {
+      assert(!this.#copied.isBusy, 'a small write follows what is synced');
+      state.settings.writing();
+      await file.write(bytes);
+    }
+    // Zeros, an index or a sync may have failed while this was written.
+    if (state.failed !== undefined) throw state.failed;
+    state.counters.writes += 1;
+    state.counters.bytesWritten += bytes.length;
+    if (isCopied) this.#copied.add(file, reach, bytes.length);
+    else this.synced([reach]);
+    if (file.end * 2 > state.settings.segmentBytes) this.#spare.prepare(file.prewrites);
+    return reach.upTo;
+  }
+
+  /** Completes what of the buffer goes into this segment; tells how far the log reaches then. */
+  #place({ segment, file }: Active, item: CollectedWrite, from: number): Reach {
     const { sparse } = segment;
     if (sparse === undefined) throw new AssertionFailure('the active segment has its index');
     const state = this.#state;
@@ -169,25 +242,15 @@ export class LogWriter {
       position: file.end,
       chain: state.chain,
       largestTimeMs: state.largestTimeMs,
-      lastIndex: segment.lastIndex,
+      lastIndex: this.#copied.last?.lastIndex ?? segment.lastIndex,
     };
-    const end = buffer.place(from, placement);
-    state.chain = placement.chain;
-    state.largestTimeMs = placement.largestTimeMs;
-    state.settings.writing();
-    await file.write(buffer.bytes(from, end));
-    state.settings.written();
-    const { counters } = state;
-    counters.writes += 1;
-    counters.syncs += 1;
-    counters.bytesWritten += end - from;
-    segment.end = file.end as FilePosition;
-    segment.lastIndex = placement.lastIndex;
-    segment.endChain = placement.chain;
-    segment.largestTimeMs = placement.largestTimeMs;
-    state.mark = { segmentId: segment.segmentId, position: segment.end };
-    if (file.end * 2 > state.settings.segmentBytes) this.#spare.prepare(file.prewrites);
-    return end;
+    const upTo = item.buffer.place(from, placement);
+    const { chain, largestTimeMs, lastIndex } = placement;
+    state.chain = chain;
+    state.largestTimeMs = largestTimeMs;
+    const end = placement.position as FilePosition;
+    const isLast = upTo === item.buffer.length;
+    return { segment, end, lastIndex, chain, largestTimeMs, item, upTo, isLast };
   }
 
   #report(): void {
@@ -203,6 +266,7 @@ export class LogWriter {
     const { files, directory, indexIntervalBytes } = state.settings;
     const sealed = this.#active;
     const prewrite = sealed?.file.prewrites ?? state.settings.syncMode === 'prewritten-dsync';
+    const averageBytes = sealed?.file.averageBytes ?? 0;
     await this.seal();
     const spare = await this.#spare.take(prewrite);
     const name = { firstIndex, segmentId: spare.segmentId };
@@ -223,7 +287,8 @@ export class LogWriter {
     await this.saveManifest();
     state.counters.segmentsCreated += 1;
     const { path, fileBytes } = segment;
-    const file = await ActiveSegment.open(state.settings, { path, end: 0, fileBytes }, this.#fail);
+    const opened = { path, end: 0, fileBytes, averageBytes };
+    const file = await ActiveSegment.open(state.settings, opened, this.#fail);
     this.#active = { segment, file };
     if (sealed !== undefined) this.indexInBackground(sealed.segment);
     return this.#active;
@@ -268,7 +333,7 @@ export class LogWriter {
   #idleMark(writesThen: number): void {
     const state = this.#state;
     if (state.failed !== undefined) return;
-    if (!this.queue.idle || state.counters.writes !== writesThen) {
+    if (!this.queue.idle || this.#copied.isBusy || state.counters.writes !== writesThen) {
       this.#armIdleMark();
       return;
     }

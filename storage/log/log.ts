@@ -221,7 +221,7 @@ export class Log {
     if (index <= durable) return;
     if (failed !== undefined) throw failed;
     assert(index <= last, 'only what was appended becomes durable');
-    await this.#writer.queue.waitFor(index);
+    await this.#writer.waitFor(index);
   }
 
   /** Durable entries from `from` on, checked: at least one if there is one, of one segment. */

@@ -21,6 +21,8 @@ const AVERAGE_OVER = 8;
 
 export interface PrewriteOptions {
   readonly pieceBytes: number;
+  /** Of the last writes, before this file. */
+  readonly averageBytes: number;
   /** Nothing is prewritten behind this position. */
   readonly limit: number;
   /** Whether the disk has room for another piece. */
@@ -47,7 +49,7 @@ export class Prewriter {
   readonly #file: OpenFile;
   readonly #options: PrewriteOptions;
   #end: number;
-  #averageBytes = 0;
+  #averageBytes: number;
   #underWay: Promise<void> | undefined;
   #stopped = false;
 
@@ -56,10 +58,16 @@ export class Prewriter {
     this.#file = file;
     this.#end = end;
     this.#options = options;
+    this.#averageBytes = options.averageBytes;
   }
 
   get end(): number {
     return this.#end;
+  }
+
+  /** Moving, over the last writes. */
+  get averageBytes(): number {
+    return this.#averageBytes;
   }
 
   /**

@@ -14,6 +14,8 @@ export interface LogSettings {
   readonly maxBatchBytes: number;
   readonly syncMode: SyncMode;
   readonly prewriteBytes: number;
+  readonly copyBytes: number;
+  readonly unsyncedBytes: number;
   readonly idleMarkMs: number;
   now(): number;
   writing(): void;
@@ -35,6 +37,8 @@ export function settingsOf(options: LogOptions): LogSettings {
     maxBatchBytes: checkedLimit('maxBatchBytes', options.maxBatchBytes),
     syncMode,
     prewriteBytes: checkedLimit('prewriteBytes', options.prewriteBytes),
+    copyBytes: checkedLimit('copyBytes', options.copyBytes),
+    unsyncedBytes: checkedLimit('unsyncedBytes', options.unsyncedBytes),
     idleMarkMs: checkedLimit('idleMarkMs', options.idleMarkMs),
     now: () => options.now(),
     writing: () => options.writing?.(),

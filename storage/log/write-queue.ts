@@ -2,10 +2,10 @@
  * The one ordered stream of changes of a log: collected writes, and operations (roll-over apart)
  * between them.
  *
- * While one item is carried out, all batches that arrive are collected behind it; the next item
- * takes all of them, in one write and one sync. There is no timer: the next item starts when the
- * turn in which the last one ended, and everybody who waited for it was told, is over. The first
- * failure ends the queue for good.
+ * While one item is carried out, or its owner is not ready for the next, all batches that arrive
+ * are collected behind it; the next item takes all of them, in one write. There is no timer: the
+ * next item starts when the turn in which the last one ended, and everybody who waited for it was
+ * told, is over. The first failure ends the queue for good.
  */
 
 import { AssertionFailure } from '../assert.ts';
@@ -28,8 +28,9 @@ export interface PlacedHardState {
 
 export interface CollectedWrite {
   readonly kind: 'write';
+  /** Of the queue again, and of other batches, once the write has returned. */
   readonly buffer: WriteBuffer;
-  /** Shared by all who wait for it. */
+  /** Shared by all who wait for it. Its owner resolves it. */
   done: Deferred | undefined;
   /** In the order of the buffer. */
   readonly hardStates: PlacedHardState[];
@@ -44,6 +45,9 @@ export interface Operation {
 export type QueueItem = CollectedWrite | Operation;
 
 export interface QueueOwner {
+  /** Whether this item may be carried out now; where not, `goOn` is called once it may. */
+  isReady(item: QueueItem): boolean;
+  /** Resolves when the buffer may be used again; the owner tells who waits once it is durable. */
   write(item: CollectedWrite): Promise<void>;
   /** An item failed: turns the cause into the error that everybody gets. */
   fail(cause: unknown): Error;
@@ -98,7 +102,15 @@ export class WriteQueue {
     return done.promise;
   }
 
-  /** Resolves when the write that holds this index is durable; undefined if none holds it. */
+  /** The owner may be ready now where it was not. */
+  goOn(): void {
+    if (this.#items.length > 0) this.#schedule();
+  }
+
+  /**
+   * Resolves when the write that holds this index is durable; undefined if none holds it that is
+   * waiting or under way.
+   */
   waitFor(index: LogIndex): Promise<void> | undefined {
     const writes = this.#current === undefined ? this.#items : [this.#current, ...this.#items];
     for (const item of writes) {
@@ -123,15 +135,13 @@ export class WriteQueue {
 
   async #carryOut(): Promise<void> {
     this.#scheduled = false;
-    const item = this.#items.shift();
-    if (item === undefined) return;
+    const item = this.#items[0];
+    if (item === undefined || !this.#owner.isReady(item)) return;
+    this.#items.shift();
     this.#current = item;
     try {
       if (item.kind === 'write') await this.#owner.write(item);
-      else await item.run();
-      // A failure in the background meanwhile: nothing counts as done any more.
-      if (this.#ended === undefined) item.done?.resolve();
-      else item.done?.reject(this.#ended);
+      else await this.#run(item);
     } catch (cause) {
       if (cause instanceof AssertionFailure) throw cause;
       if (isRefusal(cause)) {
@@ -144,7 +154,14 @@ export class WriteQueue {
     }
     this.#current = undefined;
     if (item.kind === 'write') this.#giveBack(item.buffer);
-    if (this.#items.length > 0) this.#schedule();
+    this.goOn();
+  }
+
+  async #run({ run, done }: Operation): Promise<void> {
+    await run();
+    // A failure in the background meanwhile: nothing counts as done any more.
+    if (this.#ended === undefined) done.resolve();
+    else done.reject(this.#ended);
   }
 
   #takeBuffer(payloadLength: number): WriteBuffer {
