@@ -9,7 +9,14 @@
  */
 import { expect, vi } from 'vitest';
 
-import { Log, type LogOptions, type LogReader, type StorageError } from '../../storage/storage.ts';
+import {
+  type Files,
+  Log,
+  type LogOptions,
+  type LogReader,
+  type StorageError,
+} from '../../storage/storage.ts';
+import { CopyWatch } from './copy-watch.ts';
 import { type Entry, LogExpectation } from './log-expectation.ts';
 import type { Random } from '../../raft/simulation/random.ts';
 import type { SimulatedDisk } from '../../raft/simulation/disk/disk.ts';
@@ -26,6 +33,8 @@ export const SEEN = [
   'something lost that was never promised',
   'prefix truncation under way at the cut',
   'suffix truncation under way at the cut',
+  'a copied write unsynced at the cut',
+  'several copied writes unsynced at the cut',
   'closed in order',
   'mark after silence',
   'several segments',
@@ -46,11 +55,14 @@ function smallOptions(random: Random): Omit<LogOptions, 'files' | 'onFailure'> {
     segmentBytes: tiny ? 4 * KIB : random.pick([8, 16, 64]) * KIB,
     indexIntervalBytes: tiny ? 512 : 4 * KIB,
     maxWriteBytes: tiny ? 4 * KIB : 64 * KIB,
-    prewriteBytes: tiny ? 4 * KIB : 16 * KIB,
+    prewriteBytes: (tiny ? 4 : random.pick([4, 16])) * KIB,
     maxBatchBytes: 32 * KIB,
     idleMarkMs: random.chance(0.8) ? IDLE_MARK_MS : 0,
     syncMode: random.chance(0.75) ? 'prewritten-dsync' : 'fdatasync',
     newLogId: () => '0123456789abcdef',
+    // Writes that lie side by side while neither is synced, between others that are.
+    copyBytes: random.pick([1, 1, 1, 700, 64 * KIB]),
+    unsyncedBytes: random.pick([2, 1024, 1024]) * KIB,
   };
 }
 
@@ -62,9 +74,11 @@ export class LogSchedule {
   failure: StorageError | undefined;
   /** The last boot closed the log in order, and no opening was tried since. */
   closedInOrder = false;
+  readonly #copies = new CopyWatch();
   readonly #disk: SimulatedDisk;
   readonly #random: Random;
   readonly #options: Omit<LogOptions, 'files' | 'onFailure'>;
+  #files: Files | undefined;
   #epoch = 1;
   #term = 0;
 
@@ -80,6 +94,16 @@ export class LogSchedule {
     this.#options = { ...smallOptions(random.stream('options')), ...fixed };
   }
 
+  /** The power went while the log was at work: what lay open then. */
+  sawCut(): void {
+    this.saw('cut');
+    const { prefixUnderWay, suffixUnderWay } = this.expectation;
+    if (prefixUnderWay) this.saw('prefix truncation under way at the cut');
+    if (suffixUnderWay) this.saw('suffix truncation under way at the cut');
+    if (this.#copies.unsynced > 0) this.saw('a copied write unsynced at the cut');
+    if (this.#copies.unsynced > 1) this.saw('several copied writes unsynced at the cut');
+  }
+
   saw(what: Seen): void {
     this.coverage.set(what, (this.coverage.get(what) ?? 0) + 1);
   }
@@ -92,15 +116,17 @@ export class LogSchedule {
 
   /** Opens the log and holds it against everything promised before. */
   async open(): Promise<Log> {
+    expect(this.#copies.wrong, 'the order of copies and syncs').toBeUndefined();
     this.failure = undefined;
     // Those of the process that died.
     vi.clearAllTimers();
     const lastBefore = this.expectation.last;
     const clean = this.closedInOrder;
+    this.#files = this.#copies.over(this.#disk.mount());
     this.closedInOrder = false;
     const { log, recovery } = await Log.open({
       ...this.#options,
-      files: this.#disk.mount(),
+      files: this.#files,
       onFailure: (error) => {
         this.failure ??= error;
       },
@@ -122,7 +148,7 @@ export class LogSchedule {
     const onFailure = (error: StorageError): void => {
       this.failure ??= error;
     };
-    const files = this.#disk.mount();
+    const files = this.#copies.over(this.#disk.mount());
     return (await Log.open({ ...this.#options, files, onFailure })).log;
   }
 
@@ -160,6 +186,7 @@ export class LogSchedule {
   async #step(log: Log, reader: LogReader, loose: Promise<void>[]): Promise<void> {
     const random = this.#random;
     const roll = random.below(100);
+    if (roll < 20) return this.#stream(log);
     if (roll < 55) {
       let index: Index | undefined;
       for (let count = random.between(1, 6); count > 0; count -= 1) index = this.#append(log);
@@ -175,6 +202,15 @@ export class LogSchedule {
     if (roll < 85) return this.#read(log);
     if (roll < 95) return this.#follow(log, reader);
     return this.#silence(log);
+  }
+
+  /** Appends that come while others are written, as those of a follower that catches up do. */
+  async #stream(log: Log): Promise<void> {
+    for (let count = this.#random.between(4, 12); count > 0 && !this.failure; count -= 1) {
+      this.#append(log);
+      // A call of this boot, carried out when the disk comes to it; never, once the power is gone.
+      await this.#files?.space(DIRECTORY);
+    }
   }
 
   /** Awaits it now, or lets it run beside what comes next. */

@@ -90,7 +90,9 @@ async function withFault(disk: SimulatedDisk, seed: string, fault: Fault): Promi
   const random = new Random(seed);
   const schedule = new LogSchedule(disk, random, coverage());
   await schedule.makeFolder();
-  const injected = disk.inject({ ...fault, after: random.below(random.pick([3, 12, 40])) });
+  // A schedule cuts a file once, if at all.
+  const within = fault.on === 'truncate' ? 1 : random.pick([3, 12, 40]);
+  const injected = disk.inject({ ...fault, after: random.below(within) });
   let log: Log | undefined;
   try {
     log = await schedule.open();

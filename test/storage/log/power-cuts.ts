@@ -27,14 +27,13 @@ async function powerCuts(disk: SimulatedDisk, seed: number, coverage: Coverage):
       continue;
     }
     const log = opened.value;
+    // So that writes are copied, and the power goes, while a sync is under way.
+    const slow = { kind: 'slow', on: 'sync', path: /\.log$/, times: 1000 } as const;
+    if (random.chance(0.5)) disk.inject({ ...slow, steps: random.between(5, 40) });
     disk.cutPowerAfter(random.below(random.pick([30, 150, 600])));
     const worked = await disk.run(schedule.work(log, random.between(3, 25)));
     if (worked.cut) {
-      schedule.saw('cut');
-      if (schedule.expectation.prefixUnderWay)
-        schedule.saw('prefix truncation under way at the cut');
-      if (schedule.expectation.suffixUnderWay)
-        schedule.saw('suffix truncation under way at the cut');
+      schedule.sawCut();
       continue;
     }
     const closed = await disk.run(log.close());
