@@ -232,7 +232,7 @@ export class Cluster {
       disk,
       pace,
       core: coreLimits(plan.limits),
-      limits: { ...plan.limits, syncMode: plan.syncMode },
+      limits: { ...plan.limits, syncMode: plan.syncMode, copyBytes: plan.copyBytes },
       configuration,
       send: (message) => this.#send(id, message.to, message),
       violated: (error) => this.violated(error),

@@ -21,6 +21,7 @@ export interface HostLimits {
   readonly prewriteBytes: number;
   readonly maxWriteBytes: number;
   readonly syncMode: 'prewritten-dsync' | 'fdatasync';
+  readonly copyBytes: number;
   readonly checkpointEntries: number;
   /** Entries below a checkpoint that stay for replicas that are a little behind. */
   readonly keptEntries: number;
@@ -82,7 +83,7 @@ export class HostStorage {
 
   async openLog({ files, directory, behind, onFailure }: LogPlace): Promise<Log> {
     const { limits, clock } = this.#options;
-    const { segmentBytes, prewriteBytes, maxWriteBytes, syncMode } = limits;
+    const { segmentBytes, prewriteBytes, maxWriteBytes, syncMode, copyBytes } = limits;
     const isBehind = behind !== undefined && behind.index > 0;
     const { log } = await Log.open({
       files,
@@ -92,6 +93,7 @@ export class HostStorage {
       prewriteBytes,
       maxWriteBytes,
       syncMode,
+      copyBytes,
       idleMarkMs: 0,
       newLogId: () => this.#logId(),
       ...(isBehind && { beginsBehind: { index: behind.index, epoch: behind.term } }),

@@ -80,6 +80,8 @@ export interface Plan {
   readonly linkKinds: readonly LinkKind[];
   readonly stepKinds: readonly StepKind[];
   readonly syncMode: 'prewritten-dsync' | 'fdatasync';
+  /** Writes of the log of so many bytes are copied beside a sync, where no zeros lie ahead. */
+  readonly copyBytes: number;
   /** Nothing goes wrong before the cluster has begun: that wants all of its members. */
   readonly calmStart: boolean;
   readonly safetyUs: number;
@@ -152,6 +154,7 @@ export function planOf(random: Random): Plan {
     clientWindow: random.pick([1, 4, 16]),
     thinkUs: random.pick([5, 20, 80]) * MILLISECOND_US,
     calmStart: random.chance(0.75),
+    copyBytes: random.chance(0.5) ? 1 : 64 * KIB,
   };
 }
 

@@ -13,7 +13,13 @@ const SEGMENT = /\.log$/;
 const MANIFEST = /manifest/;
 
 export class CopyWatch {
-  #process = new Process();
+  readonly #most = { count: 0 };
+  #process = new Process(this.#most);
+
+  /** So many copies waited for a sync at one time, in any process. */
+  get most(): number {
+    return this.#most.count;
+  }
 
   /** Copies of this process that have returned and that no sync has covered. */
   get unsynced(): number {
@@ -27,7 +33,7 @@ export class CopyWatch {
 
   /** A process begins: what the one before it had under way is over. */
   over(files: Files): Files {
-    const process = new Process();
+    const process = new Process(this.#most);
     this.#process = process;
     return {
       open: async (path, options) => {
@@ -53,6 +59,16 @@ class Process {
   unsynced = 0;
   isWriting = false;
   wrong: string | undefined;
+  readonly #most: { count: number };
+
+  constructor(most: { count: number }) {
+    this.#most = most;
+  }
+
+  copied(): void {
+    this.unsynced += 1;
+    this.#most.count = Math.max(this.#most.count, this.unsynced);
+  }
 
   alone(what: string): void {
     if (this.unsynced > 0) this.refuse(`${what} while ${this.unsynced} copies wait for a sync`);
@@ -80,7 +96,7 @@ function watched(file: OpenFile, { durability }: OpenOptions, process: Process):
       process.isWriting = false;
       if (durability === 'each-write') return count;
       copies += 1;
-      process.unsynced += 1;
+      process.copied();
       return count;
     },
     sync: async () => {

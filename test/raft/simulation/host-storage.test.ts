@@ -13,6 +13,7 @@ const LIMITS = {
   prewriteBytes: 4096,
   maxWriteBytes: 4096,
   syncMode: 'fdatasync',
+  copyBytes: 1,
   checkpointEntries: 10,
   keptEntries: 2,
 } as const;

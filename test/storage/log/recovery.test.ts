@@ -170,6 +170,63 @@ describe('a bad batch at or above the mark', () => {
   });
 });
 
+describe('two writes beside a sync', () => {
+  test('are one torn write, whichever sectors of either the disk has', () => {
+    const image = new SegmentImage();
+    const before = image.add({ payload: new Uint8Array(700).fill(1) });
+    const mark = image.here;
+    // A copy begins when the one before has ended, so a sector that both touch has the bytes from
+    // before, or those of the first too, or those of both.
+    const first = [
+      image.add({ payload: new Uint8Array(900).fill(2), mark }),
+      image.add({ payload: new Uint8Array(700).fill(3), mark }),
+    ];
+    const second = [
+      image.add({ payload: new Uint8Array(20).fill(4), mark }),
+      image.add({ payload: new Uint8Array(1100).fill(5), mark }),
+    ];
+    const whole = Buffer.from(image.bytes);
+    const ends = [before.end, first[1]?.end ?? 0, second[1]?.end ?? 0];
+    const states = sectorStates(ends);
+    const seen = new Set<number>();
+    for (let nth = 0; nth < states.count; nth += 1) {
+      image.patch(0, Buffer.alloc(whole.length));
+      for (const { from, to } of states.nth(nth)) image.patch(from, whole.subarray(from, to));
+      const { faulty, cut, end } = recover([image]);
+      expect(faulty, `state ${nth}`).toEqual([]);
+      const kept = [before, ...first, ...second][end.lastIndex - 1];
+      const has = whole.subarray(0, kept?.end).equals(image.bytes.subarray(0, kept?.end));
+      expect(has, `state ${nth}`).toBe(true);
+      if (cut !== undefined) expect(cut.position).toBe(kept?.end);
+      seen.add(end.lastIndex);
+    }
+    expect([...seen].toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5]);
+  });
+});
+
+/** Every way in which each sector may hold the bytes up to one of these ends, and no further. */
+function sectorStates(ends: readonly number[]): {
+  count: number;
+  nth(state: number): { from: number; to: number }[];
+} {
+  const sectors: number[][] = [];
+  for (let from = 0; from < (ends.at(-1) ?? 0); from += 512) {
+    const within = ends.map((end) => Math.min(Math.max(end, from), from + 512));
+    sectors.push([...new Set(within)]);
+  }
+  return {
+    count: sectors.reduce((product, ways) => product * ways.length, 1),
+    nth: (state) => {
+      let left = state;
+      return sectors.map((ways, sector) => {
+        const to = ways[left % ways.length] ?? 0;
+        left = Math.floor(left / ways.length);
+        return { from: sector * 512, to };
+      });
+    },
+  };
+}
+
 describe('the durable mark', () => {
   test('of any sound batch, also behind, keeps a hole below it from being truncated', () => {
     const image = new SegmentImage();
