@@ -50,7 +50,10 @@ export class ThreadPulse {
     this.#beat();
   }
 
-  /** One write and sync of the log begins; they are one after the other. */
+  /**
+   * One write of the log with its sync begins, or one sync of large writes that were copied; they
+   * are one after the other.
+   */
   writing(): void {
     this.#beganMs = performance.now();
   }

@@ -219,6 +219,21 @@ describe.each(['prewritten-dsync', 'fdatasync'] as const)('in mode %s', (syncMod
     await set;
   });
 
+  test('a hard state alone leaves the last entry as what was copied before it has it', async () => {
+    const other = new World();
+    await other.open({ syncMode, copyBytes: 1 });
+    const { log } = other;
+    other.hold = 'sync';
+    await other.append(2);
+    const set = log.setHardState({ term: 4, vote: '' });
+    await turns();
+    expect(other.done('write')).toBe(3);
+    await other.let();
+    await other.let();
+    await set;
+    expect([log.durable, other.reports]).toEqual([FIRST + 2, [FIRST + 1, FIRST + 2]]);
+  });
+
   test('the unsynced are bounded', async () => {
     const bounded = new World();
     await bounded.open({ syncMode, unsyncedBytes: 2 * (LARGE + HEADER_BYTES) });
