@@ -28,7 +28,7 @@ export const LOG_LIMITS = {
   prewriteBytes: { min: 4 * KIB, max: 64 * MIB, default: MIB },
   /**
    * A write of at least so many bytes is copied into the file and synced beside the next, where no
-   * zeros are written ahead.
+   * zeros are written ahead and more comes than one sync at a time takes.
    */
   copyBytes: { min: 1, max: 1024 * MIB, default: 64 * KIB },
   /** So much of what was copied may wait for its sync; a larger write waits alone. */

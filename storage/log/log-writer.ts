@@ -2,9 +2,9 @@
  * Carries out the writes of a log: places what was collected into segments, one write at a time,
  * rolls over, seals, and reports what is durable.
  *
- * A small write is synced before the next begins. A large one, in a file without zeros ahead, is
- * copied, and the next may be copied while it is synced; everything else (a small write, an
- * operation of the queue, a roll-over) waits until all that was copied is synced. So a mark, an end
+ * A small write is synced before the next begins. A large one of many, in a file without zeros
+ * ahead, is copied, and the next may be copied while it is synced; everything else (a small write,
+ * an operation of the queue, a roll-over) waits until all that was copied is synced. So a mark, an end
  * of a segment or a hard state never tells of more than what a sync has covered.
  *
  * It never reports a batch before the write that holds it was synced and its segment is named in a
@@ -55,6 +55,8 @@ export class LogWriter {
   readonly #copied: CopiedWrites;
   readonly #fail = (cause: unknown): StorageError => this.fail(cause);
   #active: Active | undefined;
+  /** More came while the last write was synced: who appends does not wait for the sync. */
+  #isPressed = false;
   /** Index files on their way, one after the other. */
   #background: Promise<void> = Promise.resolve();
   #idleTimer: NodeJS.Timeout | undefined;
@@ -123,22 +125,7 @@ export class LogWriter {
 
   /** For the copied writes: these are synced, in the order in which they were written. */
   synced(reaches: readonly Reach[]): void {
-    const state = this.#state;
-    state.settings.written();
-    state.counters.syncs += 1;
-    for (const { segment, end, lastIndex, chain, largestTimeMs, item, upTo } of reaches) {
-      segment.end = end;
-      segment.lastIndex = lastIndex;
-      segment.endChain = chain;
-      segment.largestTimeMs = largestTimeMs;
-      state.mark = { segmentId: segment.segmentId, position: end };
-      // Before a roll-over: its manifest puts the mark above what was written, so it must hold the
-      // state.
-      for (const placed of item.hardStates) if (placed.end <= upTo) state.hardState = placed.state;
-    }
-    this.#report();
-    for (const { item, isLast } of reaches) if (isLast) item.done?.resolve();
-    this.queue.goOn();
+    this.#reached(reaches, !this.queue.isIdle || this.#copied.last !== undefined);
   }
 
   /** Seals the active segment; the next write makes a new one. For truncation. */
@@ -199,9 +186,31 @@ export class LogWriter {
     return active.file.end < this.#state.settings.segmentBytes ? active : undefined;
   }
 
-  /** Large, in a file that has no zeros ahead. */
+  /** Large, one of many, and in a file that has no zeros ahead. */
   #isCopied(file: ActiveSegment | undefined, length: number): boolean {
-    return file?.prewrites === false && length >= this.#state.settings.copyBytes;
+    const isLarge = length >= this.#state.settings.copyBytes;
+    return isLarge && this.#isPressed && file?.prewrites === false;
+  }
+
+  /** This much is synced, in the order of the writes; `isMore`: there was more when it ended. */
+  #reached(reaches: readonly Reach[], isMore: boolean): void {
+    const state = this.#state;
+    this.#isPressed = isMore;
+    state.settings.written();
+    state.counters.syncs += 1;
+    for (const { segment, end, lastIndex, chain, largestTimeMs, item, upTo } of reaches) {
+      segment.end = end;
+      segment.lastIndex = lastIndex;
+      segment.endChain = chain;
+      segment.largestTimeMs = largestTimeMs;
+      state.mark = { segmentId: segment.segmentId, position: end };
+      // Before a roll-over: its manifest puts the mark above what was written, so it must hold the
+      // state.
+      for (const placed of item.hardStates) if (placed.end <= upTo) state.hardState = placed.state;
+    }
+    this.#report();
+    for (const { item, isLast } of reaches) if (isLast) item.done?.resolve();
+    this.queue.goOn();
   }
 
   async #writeInto(active: Active, item: CollectedWrite, from: number): Promise<number> {
@@ -223,7 +232,7 @@ export class LogWriter {
     state.counters.writes += 1;
     state.counters.bytesWritten += bytes.length;
     if (isCopied) this.#copied.add(file, reach, bytes.length);
-    else this.synced([reach]);
+    else this.#reached([reach], this.queue.isWaiting);
     if (file.end * 2 > state.settings.segmentBytes) this.#spare.prepare(file.prewrites);
     return reach.upTo;
   }
@@ -333,7 +342,7 @@ export class LogWriter {
   #idleMark(writesThen: number): void {
     const state = this.#state;
     if (state.failed !== undefined) return;
-    if (!this.queue.idle || this.#copied.isBusy || state.counters.writes !== writesThen) {
+    if (!this.queue.isIdle || this.#copied.isBusy || state.counters.writes !== writesThen) {
       this.#armIdleMark();
       return;
     }

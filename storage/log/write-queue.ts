@@ -73,8 +73,13 @@ export class WriteQueue {
     this.#bufferBytes = bufferBytes;
   }
 
-  get idle(): boolean {
-    return this.#current === undefined && this.#items.length === 0;
+  get isIdle(): boolean {
+    return this.#current === undefined && !this.isWaiting;
+  }
+
+  /** Something waits, behind what is carried out now. */
+  get isWaiting(): boolean {
+    return this.#items.length > 0;
   }
 
   /** Takes a batch; its payload is copied. Not to be called once the queue has ended. */

@@ -206,7 +206,7 @@ export class LogSchedule {
 
   /** Appends that come while others are written, as those of a follower that catches up do. */
   async #stream(log: Log): Promise<void> {
-    for (let count = this.#random.between(4, 12); count > 0 && !this.failure; count -= 1) {
+    for (let count = this.#random.between(8, 16); count > 0 && !this.failure; count -= 1) {
       this.#append(log);
       // A call of this boot, carried out when the disk comes to it; never, once the power is gone.
       await this.#files?.space(DIRECTORY);

@@ -29,7 +29,7 @@ async function powerCuts(disk: SimulatedDisk, seed: number, coverage: Coverage):
     const log = opened.value;
     // So that writes are copied, and the power goes, while a sync is under way.
     const slow = { kind: 'slow', on: 'sync', path: /\.log$/, times: 1000 } as const;
-    if (random.chance(0.5)) disk.inject({ ...slow, steps: random.between(5, 40) });
+    if (random.chance(0.7)) disk.inject({ ...slow, steps: random.between(10, 60) });
     disk.cutPowerAfter(random.below(random.pick([30, 150, 600])));
     const worked = await disk.run(schedule.work(log, random.between(3, 25)));
     if (worked.cut) {

@@ -15,7 +15,8 @@ import { appendOne, at, DIRECTORY, fill, openSmall, readAll } from '../../suppor
 
 const LARGE = 3000;
 const SMALL = 100;
-const FIRST = 2;
+/** Durable before a test begins. */
+const FIRST = 3;
 /** Each entry is a write of its own, and from 1,000 bytes on one that may be copied. */
 const OPTIONS = {
   segmentBytes: 64 * 1024,
@@ -25,7 +26,10 @@ const OPTIONS = {
 } as const;
 const REFUSED = { name: 'StorageError', code: 'failed' };
 
-/** A log whose last writes were large, so that no zeros lie ahead, with calls that can be held. */
+/**
+ * A log whose last writes were large, so that no zeros lie ahead, and that are many; with calls
+ * that can be held.
+ */
 class World {
   readonly files = new MemoryFiles();
   readonly calls: MemoryCall[] = [];
@@ -38,7 +42,7 @@ class World {
   async open(options: Partial<LogOptions>): Promise<void> {
     const { log } = await openSmall(this.files, { ...OPTIONS, ...options });
     this.log = log;
-    for (let nth = 0; nth < FIRST; nth += 1) await fill(log, 1, { length: LARGE });
+    for (let nth = 1; nth < FIRST; nth += 1) await fill(log, 1, { length: LARGE });
     log.onDurable((durable) => this.reports.push(durable));
     this.files.before = async (call) => {
       this.calls.push(call);
@@ -47,6 +51,26 @@ class World {
       this.held.push(held);
       await held.promise;
     };
+  }
+
+  /** A large write comes while one is under way: it is copied, and its sync is held. */
+  async press(): Promise<void> {
+    this.hold = 'write';
+    await this.append(2);
+    const before = this.log.last - 1;
+    this.hold = 'sync';
+    await this.let();
+    // In mode fdatasync that one has a sync of its own.
+    if (this.log.durable < before) await this.let();
+  }
+
+  /** So many large writes are copied behind what is durable; the sync of the first is held. */
+  async start(count: number): Promise<void> {
+    await this.press();
+    this.reports.length = 0;
+    const copy = this.calls.findLastIndex(({ operation }) => operation === 'write');
+    this.calls.splice(0, copy);
+    await this.append(count - 1);
   }
 
   /** The first call that is held ends, well or not. */
@@ -96,12 +120,11 @@ describe.each(['prewritten-dsync', 'fdatasync'] as const)('in mode %s', (syncMod
   beforeEach(async () => {
     world = new World();
     await world.open({ syncMode });
-    world.hold = 'sync';
   });
 
   test('a large write is copied while the one before is synced, and neither is durable', async () => {
     const { log } = world;
-    await world.append(3);
+    await world.start(3);
     expect(world.held).toHaveLength(1);
     expect(world.done('write')).toBe(3);
     expect([log.last, log.durable]).toEqual([FIRST + 3, FIRST]);
@@ -126,21 +149,20 @@ describe.each(['prewritten-dsync', 'fdatasync'] as const)('in mode %s', (syncMod
   });
 
   test('what was copied and not synced is lost with the power, what was synced is not', async () => {
-    await world.append(2);
+    await world.start(2);
     await world.let();
     const { log } = await openSmall(world.files.crash(), OPTIONS);
     expect(log.last).toBe(FIRST + 2);
     // A sync of these files covers all that was written when it ends: here it does not end.
     const other = new World();
     await other.open({ syncMode });
-    other.hold = 'sync';
-    await other.append(2);
+    await other.start(2);
     const left = await openSmall(other.files.crash(), OPTIONS);
     expect(left.log.last).toBe(FIRST);
   });
 
   test('the mark in a header is what was known to be synced when it was placed', async () => {
-    await world.append(2);
+    await world.start(2);
     await world.let();
     await world.append(1);
     const one = LARGE + HEADER_BYTES;
@@ -148,7 +170,7 @@ describe.each(['prewritten-dsync', 'fdatasync'] as const)('in mode %s', (syncMod
   });
 
   test('a small write waits until all is synced, and what comes meanwhile is written with it', async () => {
-    await world.append(1);
+    await world.start(1);
     await world.append(1, SMALL);
     await world.append(3, SMALL);
     expect(world.done('write')).toBe(1);
@@ -160,7 +182,7 @@ describe.each(['prewritten-dsync', 'fdatasync'] as const)('in mode %s', (syncMod
   });
 
   test('small writes that grow to a large one while they wait are copied', async () => {
-    await world.append(1);
+    await world.start(1);
     await world.append(4, 200);
     expect(world.done('write')).toBe(2);
     expect(world.log.durable).toBe(FIRST);
@@ -171,7 +193,7 @@ describe.each(['prewritten-dsync', 'fdatasync'] as const)('in mode %s', (syncMod
     ['a hard state of its own', (log: Log) => log.truncateSuffix(log.last, { term: 9, vote: 'a' })],
     ['the end of the log', (log: Log) => log.close()],
   ] as const)('%s waits until all is synced', async (_, change) => {
-    await world.append(2);
+    await world.start(2);
     let done = false;
     const changed = change(world.log).then(() => (done = true));
     await turns();
@@ -189,12 +211,11 @@ describe.each(['prewritten-dsync', 'fdatasync'] as const)('in mode %s', (syncMod
 
   test('a roll-over waits until all is synced', async () => {
     const { log } = world;
-    world.hold = undefined;
-    while ((log.last + 1) * (LARGE + HEADER_BYTES) < OPTIONS.segmentBytes) await world.append(1);
-    const { last } = log;
-    world.hold = 'sync';
-    // The first of them ends the segment.
-    await world.append(2);
+    while ((log.last + 2) * (LARGE + HEADER_BYTES) < OPTIONS.segmentBytes) await world.append(1);
+    const last = log.last + 1;
+    // The first of them that is copied ends the segment.
+    await world.press();
+    await world.append(1);
     const before = [log.segments, world.done('rename'), world.done('open', 'manifest')];
     expect([...before, log.durable]).toEqual([1, 0, 0, last]);
     await world.let();
@@ -206,7 +227,7 @@ describe.each(['prewritten-dsync', 'fdatasync'] as const)('in mode %s', (syncMod
 
   test('a hard state is taken when the sync that covers it has ended', async () => {
     const { log } = world;
-    await world.append(1);
+    await world.start(1);
     const state = { term: 4, vote: 'b' };
     let done = false;
     const set = log.setHardState(state).then(() => (done = true));
@@ -223,8 +244,7 @@ describe.each(['prewritten-dsync', 'fdatasync'] as const)('in mode %s', (syncMod
     const other = new World();
     await other.open({ syncMode, copyBytes: 1 });
     const { log } = other;
-    other.hold = 'sync';
-    await other.append(2);
+    await other.start(2);
     const set = log.setHardState({ term: 4, vote: '' });
     await turns();
     expect(other.done('write')).toBe(3);
@@ -237,8 +257,7 @@ describe.each(['prewritten-dsync', 'fdatasync'] as const)('in mode %s', (syncMod
   test('the unsynced are bounded', async () => {
     const bounded = new World();
     await bounded.open({ syncMode, unsyncedBytes: 2 * (LARGE + HEADER_BYTES) });
-    bounded.hold = 'sync';
-    await bounded.append(4);
+    await bounded.start(4);
     expect(bounded.done('write')).toBe(2);
     await bounded.let();
     expect(bounded.done('write')).toBe(3);
@@ -249,9 +268,10 @@ describe.each(['prewritten-dsync', 'fdatasync'] as const)('in mode %s', (syncMod
   });
 
   test('a copy begins when the one before has ended, and only then its buffer is used again', async () => {
+    await world.start(1);
     world.hold = 'write';
-    await world.append(6);
-    expect([world.done('write'), world.done('sync')]).toEqual([1, 0]);
+    await world.append(5);
+    expect([world.done('write'), world.done('sync')]).toEqual([2, 1]);
     while (world.held.length > 0) await world.let();
     await world.log.appended(at(FIRST + 6));
     expect(await readAll(world.log)).toHaveLength(FIRST + 6);
@@ -262,7 +282,7 @@ describe.each(['prewritten-dsync', 'fdatasync'] as const)('in mode %s', (syncMod
 
   test('a failed sync ends the log for what was copied, what waits and what comes', async () => {
     const { log } = world;
-    await world.append(3);
+    await world.start(3);
     await world.append(1, SMALL);
     const state = expect(log.setHardState({ term: 5, vote: '' })).rejects.toMatchObject(REFUSED);
     const waiting = [1, 2, 3, 4].map((nth) => {
@@ -282,7 +302,7 @@ describe.each(['prewritten-dsync', 'fdatasync'] as const)('in mode %s', (syncMod
 
   test('a sync that ends well after a failed copy reports nothing', async () => {
     const { log } = world;
-    await world.append(2);
+    await world.start(2);
     const waiting = [1, 2, 3].map((nth) => {
       return expect(log.appended(at(Math.min(log.last, FIRST + nth)))).rejects.toMatchObject(
         REFUSED,
@@ -304,7 +324,7 @@ describe.each(['prewritten-dsync', 'fdatasync'] as const)('in mode %s', (syncMod
 
   test('a copy that ends after a failed sync counts for nothing', async () => {
     const { log } = world;
-    await world.append(1);
+    await world.start(1);
     const [sync] = world.held.splice(0);
     world.hold = 'write';
     await world.append(1);
@@ -334,17 +354,27 @@ describe('the way of a write', () => {
     await log.close();
   });
 
+  test('is the old one where nothing comes while one is under way', async () => {
+    const files = new MemoryFiles();
+    const { log } = await openSmall(files, OPTIONS);
+    await fill(log, 1, { length: LARGE });
+    files.tracing = true;
+    for (let nth = 0; nth < 5; nth += 1) await fill(log, 1, { length: LARGE });
+    expect(files.trace.map(({ operation }) => operation)).toEqual(Array(5).fill('write'));
+    await log.close();
+  });
+
   test('goes on from one segment to the next', async () => {
     const files = new MemoryFiles();
     const { log } = await openSmall(files, OPTIONS);
-    for (let nth = 0; nth < 20; nth += 1) await fill(log, 1, { length: LARGE });
-    expect(log.segments).toBe(1);
     files.tracing = true;
-    while (log.segments === 1) await fill(log, 1, { length: LARGE });
+    await fill(log, 30, { length: LARGE });
+    expect(log.segments).toBe(2);
     const path = files.paths().findLast((each) => each.endsWith('.log'));
-    const data = files.trace.filter((call) => call.path === path);
-    expect(data.map(({ operation }) => operation)).toEqual(
-      expect.arrayContaining(['write', 'sync']),
+    const calls = files.trace.filter((call) => call.path === path).map((call) => call.operation);
+    // The handle for copies is opened with the first of them.
+    expect(calls.slice(calls.indexOf('open'), calls.indexOf('write'))).toEqual(
+      Array(3).fill('open'),
     );
     await log.close();
   });
@@ -354,7 +384,7 @@ describe('the way of a write', () => {
     const world = new World();
     await world.open({ idleMarkMs: 100 });
     world.hold = 'sync';
-    await world.append(2);
+    await world.start(2);
     vi.advanceTimersByTime(100);
     await turns();
     expect(world.log.stats.marks).toBe(0);
@@ -372,15 +402,15 @@ describe('the way of a write', () => {
     const told: string[] = [];
     const world = new World();
     await world.open({ writing: () => told.push('writing'), written: () => told.push('written') });
-    told.length = 0;
+    await world.start(1);
+    expect(told.at(-1)).toBe('writing');
     const { writes, syncs } = world.log.stats;
-    world.hold = 'sync';
-    await world.append(3);
-    expect(told).toEqual(['writing']);
+    await world.append(2);
     await world.let();
     await world.let();
-    expect(told).toEqual(['writing', 'written', 'writing', 'written']);
-    expect(world.log.stats).toMatchObject({ writes: writes + 3, syncs: syncs + 2 });
+    expect(world.log.stats).toMatchObject({ writes: writes + 2, syncs: syncs + 2 });
+    const pairs = Array.from({ length: syncs + 2 }, () => ['writing', 'written']);
+    expect(told).toEqual(pairs.flat());
     await world.log.close();
   });
 });
