@@ -3,9 +3,9 @@
  * rolls over, seals, and reports what is durable.
  *
  * A small write is synced before the next begins. A large one of many, in a file without zeros
- * ahead, is copied, and the next may be copied while it is synced; everything else (a small write,
- * an operation of the queue, a roll-over) waits until all that was copied is synced. So a mark, an end
- * of a segment or a hard state never tells of more than what a sync has covered.
+ * ahead, is copied, and the next may be copied while it is synced. Everything else (a small write,
+ * an operation of the queue, a roll-over) waits until all that was copied is synced; so no mark, no
+ * end of a segment and no hard state tells of more than a sync has covered.
  *
  * It never reports a batch before the write that holds it was synced and its segment is named in a
  * durable manifest. The first failed write or sync, of data, zeros, index or manifest, ends the
