@@ -144,9 +144,10 @@ export class Log {
    */
   async indexForTime(timestampMs: number): Promise<LogIndex> {
     this.#refuseClosed();
-    const { segments, start, last } = this.#state;
+    const { segments, start, durable } = this.#state;
     const segment = segments.find((one) => one.largestTimeMs >= timestampMs && !one.missing);
-    if (segment === undefined) return (last + 1) as LogIndex;
+    // What is on its way may have it.
+    if (segment === undefined) return (durable + 1) as LogIndex;
     const hold = await this.#handles.hold(segment).catch((error: unknown) => {
       throw asStorageError(error, 'the log cannot be read');
     });
