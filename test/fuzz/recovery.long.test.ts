@@ -8,7 +8,7 @@
 import { expect, test } from 'vitest';
 
 import { HEADER_BYTES } from '../../storage/log/batch.ts';
-import type { FaultyRange } from '../../storage/log/log-types.ts';
+import type { FaultyRange, LogOptions } from '../../storage/log/log-types.ts';
 import { recover, SegmentImage } from '../support/log-image.ts';
 import { MemoryFiles } from '../support/memory-files.ts';
 import { at, fill, openSmall, payloadOf, segmentPaths } from '../support/small-log.ts';
@@ -93,13 +93,10 @@ test(
   'a damaged log opens, shows nothing that was not written, names what it lost',
   { timeout: 900_000 },
   async () => {
-    const files = new MemoryFiles();
-    const { log } = await openSmall(files);
-    for (let nth = 0; nth < LAST / 4; nth += 1) await fill(log, 4, { length: LENGTH });
-    const crashed = files.durableClone();
-    await log.close();
+    const ways = [await wayOf({}), await wayOf({ segmentBytes: 32_768, copyBytes: 1 })];
     await bySeeds(0.6, async (random) => {
       const closed = random.chance(0.5);
+      const { files, crashed } = random.pick(ways);
       const image = (closed ? files : crashed).clone();
       const paths = image.paths().filter((path) => !path.endsWith('manifest'));
       for (let count = random.between(1, 3); count > 0; count -= 1) {
@@ -121,6 +118,29 @@ test(
     });
   },
 );
+
+interface Way {
+  /** Of a log that was closed. */
+  readonly files: MemoryFiles;
+  /** Of the same before that. */
+  readonly crashed: MemoryFiles;
+}
+
+/** Copied ones come without a wait for each, so that headers have the mark of a sync before. */
+async function wayOf(options: Partial<LogOptions>): Promise<Way> {
+  const files = new MemoryFiles();
+  files.before = async ({ operation }) => {
+    if (operation === 'sync') await new Promise((done) => setImmediate(done));
+  };
+  const { log } = await openSmall(files, options);
+  const atOnce = options.copyBytes === undefined ? 4 : LAST;
+  for (let left = LAST; left > 0; left -= atOnce) await fill(log, atOnce, { length: LENGTH });
+  const { writes, syncs } = log.stats;
+  expect(syncs < writes).toBe(options.copyBytes !== undefined);
+  const crashed = files.durableClone();
+  await log.close();
+  return { files, crashed };
+}
 
 /** Nothing but zeros, or nothing, behind this entry in the last segment that is there. */
 function isBlankBehind(image: MemoryFiles, last: number): boolean {
