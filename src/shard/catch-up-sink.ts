@@ -4,7 +4,7 @@
  *
  * Records come first, in batches that each are a checkpoint of the new store; then its queues are
  * looked through by a machine over that store, and what they want is asked for, queue by queue and
- * in the order of offsets, straight into runs of its own. What an attempt that broke off has
+ * in the order of offsets (`CatchUpPieces`), straight into runs of its own. What an attempt that broke off has
  * brought stays for the next one, from whatever leader and at whatever later checkpoint: a message
  * never changes. Where a part of it could not be written, nothing stays. There is one place, and
  * so one attempt at a time. The log of the new replica is empty and begins behind the checkpoint.
@@ -17,8 +17,10 @@ import { LogDisk } from '#raft';
 import type { CatchUpBuilding, CatchUpSink, CheckpointName, Entry, HardState } from '#raft';
 import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import { Machine } from '../machine/machine.ts';
-import { decodePayloads, decodeRecords, encodeQuestion } from './catch-up-codec.ts';
-import type { CatchUpQuestion, PayloadsAnswer } from './catch-up-codec.ts';
+import { decodePayloads, decodeQuestion, decodeRecords, encodeQuestion } from './catch-up-codec.ts';
+import type { CatchUpQuestion } from './catch-up-codec.ts';
+import { CatchUpPieces } from './catch-up-pieces.ts';
+import type { WantedRange } from './catch-up-pieces.ts';
 import { encodeNote } from './checkpoint.ts';
 import { commandsNote } from './entry.ts';
 import { isLayoutKey } from './layout-keys.ts';
@@ -106,12 +108,6 @@ interface BuildingOf {
   readonly over: () => void;
 }
 
-interface Wanted {
-  readonly queueId: QueueId;
-  next: Offset;
-  readonly to: Offset;
-}
-
 class Building implements CatchUpBuilding {
   readonly #made: MadeReplica;
   readonly #checkpoint: CheckpointName;
@@ -122,10 +118,10 @@ class Building implements CatchUpBuilding {
   /** The last answer. */
   #taking: Promise<void> = Promise.resolve();
   #ended: Promise<void> | undefined;
-  #asked = false;
+  #pageAsked = false;
   #page = 0;
   #batch: RecordBatch | undefined;
-  #wanted: Wanted[] = [];
+  #wanted = new CatchUpPieces([]);
   #writer: RunWriter | undefined;
   #pieces: { -readonly [Key in keyof PieceRecord]: PieceRecord[Key] }[] = [];
 
@@ -140,29 +136,27 @@ class Building implements CatchUpBuilding {
     return Math.max(this.#checkpoint.index, this.#brought.goneAt);
   }
 
-  /**
-   * Where an answer ends, the next question begins: of payloads it is asked while what has come is
-   * being written.
-   */
   next(): Uint8Array | 'wait' | 'complete' {
     if (this.#state === 'complete') return 'complete';
     const question = this.#question();
-    if (this.#asked || question === undefined) return 'wait';
-    this.#asked = true;
-    return encodeQuestion(question);
+    return question === undefined ? 'wait' : encodeQuestion(question);
   }
 
-  take(_question: Uint8Array, answer: Uint8Array): Promise<void> {
-    const taking = this.#take(answer);
+  take(question: Uint8Array, answer: Uint8Array): Promise<void> {
+    const taking = this.#take(decodeQuestion(question), answer);
     // Whoever has it taken hears of it.
     this.#taking = taking.catch(() => undefined);
     return taking;
   }
 
-  async #take(answer: Uint8Array): Promise<void> {
+  async #take(question: CatchUpQuestion, answer: Uint8Array): Promise<void> {
     try {
-      if (this.#state === 'records') await this.#takeRecords(answer);
-      else if (this.#state === 'payloads') await this.#takePayloads(answer);
+      if (question.kind === 'records') {
+        if (this.#state === 'records') await this.#takeRecords(answer);
+      } else if (this.#state === 'payloads') {
+        this.#wanted.answered(question, decodePayloads(answer));
+        await this.#takePayloads();
+      }
     } catch (error) {
       await this.#lose();
       throw error;
@@ -235,11 +229,12 @@ class Building implements CatchUpBuilding {
     await this.#putAway();
   }
 
+  /** Pages of records follow each other; of payloads a few pieces are asked for at once. */
   #question(): CatchUpQuestion | undefined {
-    if (this.#state === 'records') return { kind: 'records', page: this.#page };
-    const wanted = this.#wanted[0];
-    if (wanted === undefined) return undefined;
-    return { kind: 'payloads', queueId: wanted.queueId, from: wanted.next, to: wanted.to };
+    if (this.#state === 'payloads') return this.#wanted.question();
+    if (this.#state !== 'records' || this.#pageAsked) return undefined;
+    this.#pageAsked = true;
+    return { kind: 'records', page: this.#page };
   }
 
   // --- Records.
@@ -254,14 +249,13 @@ class Building implements CatchUpBuilding {
     }
     if (!isLast) {
       this.#page++;
-      this.#asked = false;
+      this.#pageAsked = false;
       return;
     }
     await this.#writeRecords();
-    await this.#lookThrough();
+    this.#wanted = new CatchUpPieces(await this.#lookThrough());
     this.#state = 'payloads';
-    this.#asked = false;
-    if (this.#wanted.length === 0) await this.#finish();
+    if (this.#wanted.isDone) await this.#finish();
   }
 
   /** Each is a whole checkpoint of the new store, so that the last one may be small. */
@@ -276,7 +270,8 @@ class Building implements CatchUpBuilding {
   }
 
   /** What the queues want at the checkpoint, but for what an attempt before has brought. */
-  async #lookThrough(): Promise<void> {
+  async #lookThrough(): Promise<readonly WantedRange[]> {
+    const ranges: WantedRange[] = [];
     const machine = new Machine({ maxResidentRecords: RESIDENT_RECORDS_MAX });
     const loader = new RecordLoader(this.#made.records, machine);
     await loader.until(() => machine.startKeys());
@@ -286,36 +281,32 @@ class Building implements CatchUpBuilding {
       const floor = machine.lowestWanted(queueId);
       const to = machine.nextOffset(queueId) ?? leaving.get(queueId);
       if (floor === undefined || to === undefined) continue;
-      const next = Math.max(floor, this.#brought.through.get(queueId) ?? 0) as Offset;
-      if (next < to) this.#wanted.push({ queueId, next, to });
+      const from = Math.max(floor, this.#brought.through.get(queueId) ?? 0) as Offset;
+      if (from < to) ranges.push({ queueId, from, to });
       machine.evict(RESIDENT_RECORDS_MAX);
     }
+    return ranges;
   }
 
   // --- Payloads.
 
-  async #takePayloads(bytes: Uint8Array): Promise<void> {
-    const wanted = this.#wanted[0];
-    if (wanted === undefined) return;
-    const answer = decodePayloads(bytes);
-    if (answer.next <= wanted.next || answer.next > wanted.to || isBefore(answer, wanted.next)) {
-      throw new Error('a peer answered for other offsets than it was asked for');
-    }
-    wanted.next = answer.next as Offset;
-    if (wanted.next === wanted.to) this.#wanted.shift();
-    this.#asked = false;
+  /** What has come and is in turn. */
+  async #takePayloads(): Promise<void> {
     const brought = this.#brought;
-    brought.goneAt = Math.max(brought.goneAt, answer.goneAt);
-    for (const [nth, offset] of answer.offsets.entries()) {
-      const message = answer.messages[nth] as Uint8Array;
-      await this.#put(wanted.queueId, offset as Offset, {
-        index: (answer.indexes[nth] ?? 0) as LogIndex,
-        message,
-      });
+    for (let taken = this.#wanted.take(); taken !== undefined; taken = this.#wanted.take()) {
+      const { queueId, answer } = taken;
+      brought.goneAt = Math.max(brought.goneAt, answer.goneAt);
+      for (const [nth, offset] of answer.offsets.entries()) {
+        const message = answer.messages[nth] as Uint8Array;
+        await this.#put(queueId, offset as Offset, {
+          index: (answer.indexes[nth] ?? 0) as LogIndex,
+          message,
+        });
+      }
+      // In order, so nothing below is still to be written.
+      brought.through.set(queueId, answer.next as Offset);
     }
-    // One answer is taken after the other, so nothing below is still to be written.
-    brought.through.set(wanted.queueId, answer.next as Offset);
-    if (this.#wanted.length === 0) await this.#finish();
+    if (this.#wanted.isDone) await this.#finish();
   }
 
   async #put(
@@ -386,8 +377,4 @@ function endsOfIntents(machine: Machine): ReadonlyMap<QueueId, Offset> {
     }
     if (intents.length < INTENTS_AT_ONCE) return ends;
   }
-}
-
-function isBefore({ offsets }: PayloadsAnswer, from: Offset): boolean {
-  return (offsets[0] ?? from) < from;
 }
