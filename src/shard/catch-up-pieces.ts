@@ -3,10 +3,10 @@
  * so that none waits for the way of the one before. Answers may come in any order, and count in
  * that of the pieces: by queue, then by offset.
  *
- *     wanted ranges ---> [ piece | piece | piece | piece ] ---(first, when it is answered)---> taken
+ *     wanted ranges ---> [ piece | piece | piece | piece ] ---(first, when answered)---> taken
  *
- * An answer ends where it is long enough. So a piece is about as long as an answer, by what the last
- * ones have shown, and what it has not brought is asked for when its turn has come. Bounded:
+* An answer ends where it is long enough. So a piece is about as long as an answer, by what the
+ * last ones have shown, and what it has not brought is asked for when its turn has come. Bounded:
  * `AT_ONCE` pieces, of which all but the first may have their answers here. Nothing is stored; an
  * attempt that breaks off begins anew where it was taken.
  */

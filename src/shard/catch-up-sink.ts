@@ -4,12 +4,12 @@
  *
  * Records come first, in batches that each are a checkpoint of the new store; then its queues are
  * looked through by a machine over that store, and what they want is asked for, queue by queue and
- * in the order of offsets (`CatchUpPieces`), straight into runs of its own. What an attempt that broke off has
- * brought stays for the next one, from whatever leader and at whatever later checkpoint: a message
- * never changes. Where a part of it could not be written, nothing stays. There is one place, and
- * so one attempt at a time. The log of the new replica is empty and begins behind the checkpoint.
- * Nothing of the old replica is touched before `makeCurrent`; a crash before its rename leaves the
- * old one, and files that the next attempt clears away.
+ * in the order of offsets (`CatchUpPieces`), straight into runs of its own. What an attempt that
+ * broke off has brought stays for the next one, from whatever leader and at whatever later
+ * checkpoint: a message never changes. Where a part of it could not be written, nothing stays.
+ * There is one place, and so one attempt at a time. The log of the new replica is empty and begins
+ * behind the checkpoint. Nothing of the old replica is touched before `makeCurrent`; a crash
+ * before its rename leaves the old one, and files that the next attempt clears away.
  */
 
 import type { Log, RecordBatch, RecordStore, RunWriter, Runs } from '#storage';
