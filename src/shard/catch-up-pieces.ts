@@ -5,7 +5,7 @@
  *
  *     wanted ranges ---> [ piece | piece | piece | piece ] ---(first, when answered)---> taken
  *
-* An answer ends where it is long enough. So a piece is about as long as an answer, by what the
+ * An answer ends where it is long enough. So a piece is about as long as an answer, by what the
  * last ones have shown, and what it has not brought is asked for when its turn has come. Bounded:
  * `AT_ONCE` pieces, of which all but the first may have their answers here. Nothing is stored; an
  * attempt that breaks off begins anew where it was taken.
