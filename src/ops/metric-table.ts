@@ -436,5 +436,5 @@ export const OTHERS = {
 
 export const WRITE_SECONDS = {
   name: 'fluxmq_log_write_seconds',
-  help: 'How long writes of the log took, each with its sync: what an acknowledgement waits for.',
+  help: 'How long writes of the log took, each with its sync; of large ones the sync alone.',
 } as const;
