@@ -26,6 +26,7 @@ import type { ReplicaFolders } from './replica-folders.ts';
 import { orderRescue } from './rescue-order.ts';
 import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';
+import type { KeptRuns } from './shard/kept-runs.ts';
 import type { OtherShards } from './shard/other-shards.ts';
 import type { BatchPort } from './shard/port.ts';
 import { RaftLog } from './shard/raft-log.ts';
@@ -82,6 +83,7 @@ interface Life {
   readonly closers: (() => Promise<void>)[];
   shard: Shard | undefined;
   replica: RaftLog | undefined;
+  runs: Runs | undefined;
 }
 
 export class DurableShard {
@@ -98,7 +100,8 @@ export class DurableShard {
 
   private constructor(parts: DurableShardParts) {
     this.#parts = parts;
-    this.#sink = new ShardCatchUpSink(new NextReplica(parts));
+    const next = new NextReplica(parts, () => this.#life.replica?.id);
+    this.#sink = new ShardCatchUpSink(next, () => keptRunsOf(this.#life));
     this.#lives = new Lives(newLife(), parts.onFailure);
     parts.forwarding.shard = () => this.#life.shard;
   }
@@ -250,6 +253,7 @@ export class DurableShard {
       return undefined;
     }
     const runs = runsOf(this.#parts, await folders.part('runs'), log.logId);
+    life.runs = runs;
     life.closers.push(() => Promise.resolve(runs.close()));
     let spent = 0;
     return Shard.open({
@@ -408,16 +412,23 @@ export class DurableShard {
 }
 
 function newLife(): Life {
-  return { closers: [], shard: undefined, replica: undefined };
+  return { closers: [], shard: undefined, replica: undefined, runs: undefined };
+}
+
+function keptRunsOf({ shard, replica, runs }: Life): KeptRuns | undefined {
+  if (shard === undefined || replica === undefined || runs === undefined) return undefined;
+  return { runs, runSet: shard.runSet, serveFrom: replica.serveFrom };
 }
 
 /** The replica that is built beside the current one. */
 class NextReplica implements ReplicaMaker {
   readonly #parts: DurableShardParts;
+  readonly #currentLogId: () => string | undefined;
   #logId: string | undefined;
 
-  constructor(parts: DurableShardParts) {
+  constructor(parts: DurableShardParts, currentLogId: () => string | undefined) {
     this.#parts = parts;
+    this.#currentLogId = currentLogId;
   }
 
   async make(
@@ -427,7 +438,7 @@ class NextReplica implements ReplicaMaker {
     const { folders, files } = this.#parts;
     await folders.clearNext(['log', 'records', 'repairs']);
     if (!keepsRuns) await folders.clearNext(['runs']);
-    const logId = keepsRuns ? this.#logId : undefined;
+    const logId = keepsRuns ? this.#logId : this.#currentLogId();
     const beginsBehind: EntryName = { index, epoch: term };
     const { log } = await Log.open({
       ...logOptionsOf(this.#parts, await folders.nextPart('log')),

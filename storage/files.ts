@@ -4,9 +4,9 @@
  *
  * What a caller may assume: calls on one handle are carried out one after the other in the order in
  * which they were made only if each is awaited before the next; a rejected call says nothing about
- * how much of it happened; a name that was created, renamed or removed survives a power cut only
- * after `syncDirectory` on its folder; bytes survive only after `sync`, or after the `write` itself
- * on a handle opened with `durability: 'each-write'` (O_DSYNC).
+ * how much of it happened; a name that was created, linked, renamed or removed survives a power cut
+ * only after `syncDirectory` on its folder; bytes survive only after `sync`, or after the `write`
+ * itself on a handle opened with `durability: 'each-write'` (O_DSYNC).
  *
  * Errors are those of the platform (`code` is `ENOENT`, `ENOSPC`, `EIO`, ...); the engine turns
  * them into `StorageError` where it knows what they mean.
@@ -58,6 +58,11 @@ export interface Files {
   makeDirectory(directory: string): Promise<void>;
   syncDirectory(directory: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
+  /**
+   * A second name for a file: a hard link. A name that is there is EEXIST; EPERM, ENOTSUP, EXDEV or
+   * EMLINK where the file system has none, or not here.
+   */
+  link(from: string, to: string): Promise<void>;
   /** Removes a file; a missing one is ENOENT. Open handles stay readable. */
   remove(path: string): Promise<void>;
   space(directory: string): Promise<DiskSpace>;

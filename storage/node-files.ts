@@ -18,6 +18,7 @@ import {
   fstat,
   fsync,
   ftruncate,
+  link,
   mkdir,
   open,
   read,
@@ -75,6 +76,10 @@ class NodeFiles implements Files {
 
   rename(from: string, to: string): Promise<void> {
     return new Promise((resolve, reject) => rename(from, to, settle(resolve, reject)));
+  }
+
+  link(from: string, to: string): Promise<void> {
+    return new Promise((resolve, reject) => link(from, to, settle(resolve, reject)));
   }
 
   remove(path: string): Promise<void> {

@@ -4,7 +4,8 @@
  *
  * Records come first, in batches that each are a checkpoint of the new store; then its queues are
  * looked through by a machine over that store, and what they want is asked for, queue by queue and
- * in the order of offsets (`CatchUpPieces`), straight into runs of its own. What an attempt that
+ * in the order of offsets (`CatchUpPieces`), straight into runs of its own. What the runs of the
+ * current replica have is taken over instead of asked for (`kept-runs.ts`). What an attempt that
  * broke off has brought stays for the next one, from whatever leader and at whatever later
  * checkpoint: a message never changes. Where a part of it could not be written, nothing stays.
  * There is one place, and so one attempt at a time. The log of the new replica is empty and begins
@@ -24,6 +25,8 @@ import type { WantedRange } from './catch-up-pieces.ts';
 import { encodeNote } from './checkpoint.ts';
 import { commandsNote } from './entry.ts';
 import { isLayoutKey } from './layout-keys.ts';
+import { takeOverRuns } from './kept-runs.ts';
+import type { KeptRuns } from './kept-runs.ts';
 import { encodeMembers } from './members.ts';
 import { encodeRecord } from './record-codec.ts';
 import { RecordLoader } from './record-loader.ts';
@@ -44,7 +47,10 @@ export interface MadeReplica {
 }
 
 export interface ReplicaMaker {
-  /** `keepsRuns`: those of the last attempt stay, and the log gets the id that it had. */
+  /**
+   * Its log and its runs have the id of the current log, so that runs can be taken over.
+   * `keepsRuns`: those of the last attempt stay.
+   */
   make(checkpoint: CheckpointName, keepsRuns: boolean): Promise<MadeReplica>;
 }
 
@@ -66,12 +72,15 @@ interface Brought {
 
 export class ShardCatchUpSink implements CatchUpSink {
   readonly #maker: ReplicaMaker;
+  readonly #current: () => KeptRuns | undefined;
   #brought = nothingBrought();
   /** The last attempt; undefined when it came to nothing. */
   #last: Promise<Building | undefined> = Promise.resolve(undefined);
 
-  constructor(maker: ReplicaMaker) {
+  /** `current`: what the current replica has; undefined where it has no state. */
+  constructor(maker: ReplicaMaker, current: () => KeptRuns | undefined) {
     this.#maker = maker;
+    this.#current = current;
   }
 
   /** An attempt before it ends first, also one that is still being made: there is one place. */
@@ -90,11 +99,25 @@ export class ShardCatchUpSink implements CatchUpSink {
     before?.close();
     await before?.ended;
     const brought = this.#brought;
-    const made = await this.#maker.make(checkpoint, brought.runs.length > 0);
+    const keepsRuns = brought.runs.length > 0;
+    const made = await this.#maker.make(checkpoint, keepsRuns);
     const over = (): void => {
       this.#brought = nothingBrought();
     };
-    return new Building(made, checkpoint, { brought, over });
+    const building = new Building(made, checkpoint, { brought, over });
+    const current = keepsRuns ? undefined : this.#current();
+    if (current !== undefined) await this.#begunFrom(current, building);
+    return building;
+  }
+
+  async #begunFrom(current: KeptRuns, building: Building): Promise<void> {
+    try {
+      await building.takeOver(current);
+    } catch (error) {
+      building.close();
+      await building.ended;
+      throw error;
+    }
   }
 }
 
@@ -134,6 +157,16 @@ class Building implements CatchUpBuilding {
 
   get serveFrom(): number {
     return Math.max(this.#checkpoint.index, this.#brought.goneAt);
+  }
+
+  /** Before anything else; where it rejects, nothing was taken over. */
+  async takeOver(current: KeptRuns): Promise<void> {
+    const { runs, through, nextRunId } = await takeOverRuns(this.#made.runs, current);
+    const brought = this.#brought;
+    brought.runs.push(...runs);
+    for (const [queueId, offset] of through) brought.through.set(queueId, offset);
+    brought.goneAt = current.serveFrom;
+    brought.nextRunId = nextRunId;
   }
 
   next(): Uint8Array | 'wait' | 'complete' {

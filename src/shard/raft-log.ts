@@ -121,6 +121,11 @@ export class RaftLog implements ShardLog, StateMachine {
     return this.#log.logId;
   }
 
+  /** What was gone up to here, this replica may never have had: it was built later. */
+  get serveFrom(): LogIndex {
+    return this.#standing.serveFrom as LogIndex;
+  }
+
   get alone(): boolean {
     const known = this.#node?.status().configuration ?? this.#standing.configuration;
     const { members } = known.configuration;

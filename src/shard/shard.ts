@@ -6,9 +6,9 @@
  * never kept waiting. Nothing is confirmed or delivered that is not committed and applied. Opening
  * recovers (nothing is written by a refused start), then follows the log, and serves for as long as
  * this node leads; whether it does or not, it applies, writes checkpoints and gives space back. The
- * first failure of log or store, or a broken invariant, ends the
- * shard: who waits hears it, nothing more is taken, and `onFailure` is told once, for the process
- * to end. A crash at any point is a case for `recovery.ts`.
+ * first failure of log or store, or a broken invariant, ends the shard: who waits hears it, nothing
+ * more is taken, and `onFailure` is told once, for the process to end. A crash at any point is a
+ * case for `recovery.ts`.
  */
 
 import { randomInt } from 'node:crypto';
@@ -57,7 +57,7 @@ export class Shard {
   readonly #loader: RecordLoader;
   readonly #locations: LocationIndex;
   readonly #window: LogWindow;
-  readonly #runSet = new RunSet();
+  readonly runSet = new RunSet();
   readonly #housekeeping: Housekeeping | undefined;
   readonly #payloads: Payloads;
   readonly #alarms: Alarms;
@@ -114,7 +114,7 @@ export class Shard {
     this.#payloads = new Payloads({
       log,
       locations: this.#locations,
-      runSet: this.#runSet,
+      runSet: this.runSet,
       runs: options.runs,
       loadRecord: (key) => this.#loader.one(key),
       runDamaged: (run, detail) => this.#housekeeping?.damaged(run, detail),
@@ -191,7 +191,7 @@ export class Shard {
       loader: this.#loader,
       window: this.#window,
       runs,
-      runSet: this.#runSet,
+      runSet: this.runSet,
       ...limits,
       monotonicMs: () => clock.monotonicMs(),
       appliedIndex: () => this.#applier.index,
@@ -281,7 +281,7 @@ export class Shard {
       applier: this.#applier,
       checkpoints: this.#checkpoints,
       housekeeping: this.#housekeeping,
-      runSet: this.#runSet,
+      runSet: this.runSet,
       runs: this.#options.runs,
       loader: this.#loader,
       payloads: this.#payloads,
@@ -406,7 +406,7 @@ export class Shard {
 
   #startCheckpointIfDue(): void {
     if (this.#checkpoints.running || this.#stopping !== undefined) return;
-    const changed = { runs: this.#runSet.isChanged, bytes: this.#checkpoints.changedBytes };
+    const changed = { runs: this.runSet.isChanged, bytes: this.#checkpoints.changedBytes };
     const now = this.#options.clock.monotonicMs();
     if (this.#checkpointTimes.isDue(now, changed)) this.checkpoint().catch(() => undefined);
   }

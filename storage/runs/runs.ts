@@ -113,6 +113,31 @@ export class Runs {
     );
   }
 
+  /**
+   * Finished runs of another folder, of the same owner, as further names of their files: which of
+   * them. Those that are gone, or that this file system gives no second name, are not among them.
+   * Durable when it resolves; the other folder may remove them then.
+   */
+  async adopt(from: Runs, runIds: Iterable<number>): Promise<ReadonlySet<number>> {
+    this.#refuseClosed();
+    const { files, directory, owner } = this.#options;
+    const adopted = new Set<number>();
+    if (from.#options.owner !== owner) return adopted;
+    for (const runId of runIds) {
+      const isLinked = await files.link(from.pathOf(runId), this.pathOf(runId)).then(
+        () => true,
+        () => false,
+      );
+      if (isLinked) adopted.add(runId);
+    }
+    try {
+      if (adopted.size > 0) await files.syncDirectory(directory);
+    } catch (error) {
+      throw runError(error, 'runs cannot be taken over');
+    }
+    return adopted;
+  }
+
   /** Blocks from the one on that holds `from`, or else the first key behind it. */
   async read(runId: number, from: RunKey, limits: RunReadLimits): Promise<RunRead> {
     this.#refuseClosed();

@@ -148,6 +148,22 @@ describe.each(Object.entries(implementations))('Files: %s', (_name, begin) => {
     await expect(files.rename(path('a'), path('c'))).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
+  test('a link is a second name: either may be removed; it takes the place of no other', async () => {
+    await put(files, path('a'), bytes('twice'));
+    await put(files, path('b'), bytes('other'));
+    await files.makeDirectory(path('c'));
+    await files.link(path('a'), path('c/a'));
+    await files.syncDirectory(path('c'));
+    await files.remove(path('a'));
+    const file = await files.open(path('c/a'), READ);
+    expect(await contents(file)).toEqual(bytes('twice'));
+    await file.close();
+    const link = (from: string, to: string): Promise<void> => files.link(path(from), path(to));
+    await expect(link('c/a', 'b')).rejects.toMatchObject({ code: 'EEXIST' });
+    await expect(link('a', 'd')).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(link('b', 'none/b')).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
   test('a removed or replaced file stays readable through handles that are open', async () => {
     await put(files, path('a'), bytes('first'));
     await put(files, path('b'), bytes('second'));

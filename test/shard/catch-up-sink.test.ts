@@ -6,7 +6,12 @@ import type { CheckpointName } from '#raft';
 import { encodeQuestion, encodeRecords } from '../../src/shard/catch-up-codec.ts';
 import { ShardCatchUpSink } from '../../src/shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from '../../src/shard/catch-up-sink.ts';
+import { decodeNote } from '../../src/shard/checkpoint.ts';
+import { decodeMembers } from '../../src/shard/members.ts';
+import type { LogIndex } from '../../src/machine/ids.ts';
+import { RunSet } from '../../src/shard/run-set.ts';
 import { MemoryFiles } from '../support/memory-files.ts';
+import { runsIn } from '../support/small-run.ts';
 import { turn } from '../support/shard-world.ts';
 
 const VOTE = { term: 7, vote: 'node-2', tailLost: false };
@@ -83,7 +88,7 @@ let sink: ShardCatchUpSink;
 
 beforeEach(() => {
   place = new Place();
-  sink = new ShardCatchUpSink(place);
+  sink = new ShardCatchUpSink(place, () => undefined);
 });
 
 describe('an attempt to build a replica', () => {
@@ -121,6 +126,40 @@ describe('an attempt to build a replica', () => {
     await taken;
     await second;
     expect(place.mostOpen).toBe(1);
+  });
+
+  it('serves not before the replica whose runs it takes over would have', async () => {
+    const runs = runsIn(new MemoryFiles());
+    sink = new ShardCatchUpSink(place, () => ({
+      runs,
+      runSet: new RunSet(),
+      serveFrom: 40 as LogIndex,
+    }));
+    const building = await sink.begin(checkpoint(16));
+    await building.take(RECORDS, NO_RECORDS);
+    expect(building.serveFrom).toBe(40);
+    await building.makeCurrent(VOTE);
+    const { data } = (await place.records.open()).checkpoint ?? {};
+    const { members } = decodeNote(data as Uint8Array) ?? {};
+    expect(decodeMembers(members as Uint8Array).serveFrom).toBe(40);
+  });
+
+  it('waits for one that could not take over the runs of the current replica', async () => {
+    let attempts = 0;
+    sink = new ShardCatchUpSink(place, () => {
+      const runSet = new RunSet();
+      if (attempts++ === 0) {
+        runSet.queueIds = () => {
+          throw new Error('the disk is full');
+        };
+      }
+      return { runs: runsIn(new MemoryFiles()), runSet, serveFrom: 4 as LogIndex };
+    });
+    const first = sink.begin(checkpoint(10));
+    const second = sink.begin(checkpoint(16));
+    await expect(first).rejects.toThrow('the disk is full');
+    await (await second).makeCurrent(VOTE);
+    expect([place.mostOpen, place.current]).toEqual([1, 16]);
   });
 
   it('goes on behind one that could not be made', async () => {

@@ -46,6 +46,7 @@ export class CopyWatch {
       makeDirectory: (directory) => files.makeDirectory(directory),
       syncDirectory: (directory) => files.syncDirectory(directory),
       rename: (from, to) => files.rename(from, to),
+      link: (from, to) => files.link(from, to),
       remove: async (path) => {
         if (SEGMENT.test(path)) process.alone(`the removal of ${path}`);
         await files.remove(path);

@@ -135,6 +135,13 @@ export class MemoryFiles implements Files {
     this.#names.set(to, inode);
   }
 
+  async link(from: string, to: string): Promise<void> {
+    await this.#called({ operation: 'link', path: to });
+    const inode = this.#inode(from, 'link');
+    if (this.#names.has(to)) throw failure('EEXIST', to);
+    this.#names.set(to, inode);
+  }
+
   async remove(path: string): Promise<void> {
     await this.#called({ operation: 'remove', path });
     this.#inode(path, 'remove');

@@ -53,7 +53,7 @@ export class ShardNode implements ReplicaMaker {
   number = 1;
   replacements = 0;
   #limits: Partial<ShardLimits> = {};
-  #sink = new ShardCatchUpSink(this);
+  #sink = this.#newSink();
   #nextRecords: MemoryRecords;
   #nextLogId: string | undefined;
   files = new MemoryFiles();
@@ -213,7 +213,7 @@ export class ShardNode implements ReplicaMaker {
       const isLeft = path.startsWith(`/data-${number}/`) || path.startsWith(`/repairs-${number}/`);
       if (isLeft || (!keepsRuns && path.startsWith(`/runs-${number}/`))) this.files.take(path);
     }
-    const logId = keepsRuns ? this.#nextLogId : undefined;
+    const logId = keepsRuns ? this.#nextLogId : this.raftLog?.id;
     const { log } = await Log.open({
       ...this.#storage(number),
       beginsBehind: { index, epoch: term },
@@ -229,6 +229,15 @@ export class ShardNode implements ReplicaMaker {
       return Promise.resolve();
     };
     return { log, records, runs: this.#runs(number, log.logId), makeCurrent };
+  }
+
+  #newSink(): ShardCatchUpSink {
+    return new ShardCatchUpSink(this, () => {
+      const { shard, raftLog } = this;
+      if (shard === undefined || raftLog === undefined) return undefined;
+      const runs = this.#runs(this.number, raftLog.id);
+      return { runs, runSet: shard.runSet, serveFrom: raftLog.serveFrom };
+    });
   }
 
   #replaced(): void {
@@ -277,7 +286,7 @@ export class ShardNode implements ReplicaMaker {
     this.client = undefined;
     this.files = this.files.crash();
     this.records.crash(keepUnderWay);
-    this.#sink = new ShardCatchUpSink(this);
+    this.#sink = this.#newSink();
   }
 
   get leads(): boolean {

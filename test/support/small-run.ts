@@ -13,10 +13,13 @@ export interface Value {
   readonly text: string;
 }
 
-export function runsIn(files: Files, options: { blockBytes?: number; owner?: string } = {}): Runs {
+export function runsIn(
+  files: Files,
+  options: { blockBytes?: number; owner?: string; directory?: string } = {},
+): Runs {
   return new Runs({
     files,
-    directory: DIRECTORY,
+    directory: options.directory ?? DIRECTORY,
     owner: options.owner ?? OWNER,
     blockBytes: options.blockBytes ?? 64,
     indexCacheBytes: 4096,

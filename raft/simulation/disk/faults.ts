@@ -17,6 +17,7 @@ export type Operation =
   | 'make-directory'
   | 'sync-directory'
   | 'rename'
+  | 'link'
   | 'remove'
   | 'space';
 

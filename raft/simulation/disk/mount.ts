@@ -106,6 +106,16 @@ export class Mount implements Files {
     });
   }
 
+  link(from: string, to: string): Promise<void> {
+    const { names } = this.#disk;
+    return this.#call('link', from, () => {
+      const inode = this.#disk.inode(from, 'link');
+      if (names.get(parentOf(to)) !== DIRECTORY) throw ioError('ENOENT', 'link', to);
+      if (names.get(to) !== undefined) throw ioError('EEXIST', 'link', to);
+      names.create(to, inode).returned = true;
+    });
+  }
+
   remove(path: string): Promise<void> {
     return this.#call('remove', path, () => {
       this.#disk.inode(path, 'remove');

@@ -107,6 +107,33 @@ describe('a run', () => {
     expect(read).toMatchObject({ kind: 'damaged', damage: { fault: 'missing-file', runId: 3 } });
   });
 
+  it('is adopted under a second name, durably, and stays when the first one goes', async () => {
+    const files = new MemoryFiles();
+    const [value] = someValues() as [ReturnType<typeof someValues>[number]];
+    const from = runsIn(files);
+    await writeRun(from, 1, someValues());
+    await writeRun(from, 3, someValues());
+    const [into, other] = [{ directory: '/next' }, { directory: '/other', owner: '00'.repeat(8) }];
+    expect([...(await runsIn(files, into).adopt(from, [1, 2, 3]))]).toEqual([1, 3]);
+    expect([...(await runsIn(files, other).adopt(from, [1, 3]))]).toEqual([]);
+    const disk = files.crash();
+    await runsIn(disk).remove([1, 3]);
+    const left = runsIn(disk, into);
+    expect(await valueOf(left, 1, value)).toBe(value.text);
+    expect(await left.keepOnly(new Set([1, 3]))).toEqual({ removed: [], missing: [] });
+  });
+
+  it('that is adopted is told as failed where its name cannot be made durable', async () => {
+    const files = new MemoryFiles();
+    const from = runsIn(files);
+    await writeRun(from, 1, someValues());
+    files.before = ({ operation }) => {
+      if (operation === 'sync-directory') throw failure('EIO', '/next');
+    };
+    const adopting = runsIn(files, { directory: '/next' }).adopt(from, [1]);
+    await expect(adopting).rejects.toMatchObject({ code: 'failed' });
+  });
+
   it('keeps sparse indexes up to a bound', async () => {
     const runs = runsIn(new MemoryFiles());
     for (let runId = 1; runId <= 20; runId += 1) {

@@ -1,0 +1,154 @@
+/** A replica that is built takes over the runs of the current one, and asks for what they lack. */
+
+import { describe, expect, it } from 'vitest';
+import { decodeQuestion } from '../../src/shard/catch-up-codec.ts';
+import type { Runs } from '#storage';
+import type { LogIndex, Offset, QueueId } from '../../src/machine/ids.ts';
+import { takeOverRuns } from '../../src/shard/kept-runs.ts';
+import type { PieceRecord, RunRecord } from '../../src/shard/run-records.ts';
+import { RunSet } from '../../src/shard/run-set.ts';
+import type { Run } from '../../src/shard/run-set.ts';
+import { MemoryFiles } from '../support/memory-files.ts';
+import { runsIn } from '../support/small-run.ts';
+import { deliveredBy, leftBehind, numbered, publish } from '../support/left-behind.ts';
+import type { Leader } from '../support/left-behind.ts';
+import type { ShardCluster, ShardNode } from '../support/shard-cluster.ts';
+
+interface Scene {
+  readonly cluster: ShardCluster;
+  readonly leader: Leader;
+  readonly behind: ShardNode;
+}
+
+/** It came by a checkpoint, with its messages in a run, was down again, and lacks 280 more. */
+async function leftBehindAgain(): Promise<Scene> {
+  const scene = await leftBehind({ outstandingBytesMax: 64 << 20 });
+  const { cluster, leader, behind } = scene;
+  await behind.start();
+  await cluster.until(() => behind.replacements === 1 && behind.applied >= leader.node.applied);
+  behind.crash();
+  const start = leader.node.log?.start ?? 0;
+  await publish(cluster, leader, numbered(280, 300));
+  const others = cluster.nodes.filter((node) => node !== behind);
+  await cluster.until(() => others.every(({ log }) => (log?.start ?? 0) > start + 20));
+  return scene;
+}
+
+/** The lowest offset that it asks for from now on. */
+function lowestAsked({ cluster }: Scene): () => number {
+  let lowest = Number.POSITIVE_INFINITY;
+  cluster.passes = (message) => {
+    if (message.kind !== 'catchUpAsk') return true;
+    const question = decodeQuestion(message.question);
+    if (question.kind === 'payloads') lowest = Math.min(lowest, question.from);
+    return true;
+  };
+  return () => lowest;
+}
+
+async function comesAgain({ cluster, leader, behind }: Scene): Promise<void> {
+  await cluster.until(() => behind.replacements === 2 && behind.applied >= leader.node.applied);
+  expect(await deliveredBy(cluster, behind, 580)).toEqual(numbered(580));
+  expect(cluster.nodes.flatMap(({ failures }) => failures)).toEqual([]);
+}
+
+function runsOf({ files, number }: ShardNode): string[] {
+  return files.paths().filter((path) => path.startsWith(`/runs-${number}/`));
+}
+
+describe('runs of the current replica', () => {
+  it('are not asked for again, and outlive a power cut under their new names', async () => {
+    const scene = await leftBehindAgain();
+    const lowest = lowestAsked(scene);
+    await scene.behind.start();
+    await scene.cluster.until(() => scene.behind.replacements === 2);
+    expect(lowest()).toBeGreaterThan(200);
+    scene.behind.crash();
+    for (const path of scene.behind.files.paths()) {
+      if (path.startsWith('/runs-2/')) scene.behind.files.take(path);
+    }
+    await scene.behind.start();
+    await comesAgain(scene);
+  });
+
+  it('are asked for where they cannot be had', async () => {
+    const scene = await leftBehindAgain();
+    const [first] = runsOf(scene.behind) as [string];
+    const { files } = scene.behind;
+    files.before = ({ operation, path }) => {
+      const isFirst = operation === 'link' && path.endsWith(first.slice(first.lastIndexOf('/')));
+      if (isFirst) throw Object.assign(new Error('too many links'), { code: 'EMLINK' });
+    };
+    const lowest = lowestAsked(scene);
+    await scene.behind.start();
+    await comesAgain(scene);
+    expect(lowest()).toBe(0);
+  });
+
+  it('are asked for where they are missing', async () => {
+    const scene = await leftBehindAgain();
+    const [first] = runsOf(scene.behind) as [string];
+    scene.behind.files.take(first);
+    const lowest = lowestAsked(scene);
+    await scene.behind.start();
+    await comesAgain(scene);
+    expect(lowest()).toBe(0);
+  });
+
+  it('are taken over by the next attempt, where the first could not make them durable', async () => {
+    const scene = await leftBehindAgain();
+    const { behind } = scene;
+    let failed = 0;
+    behind.files.before = ({ operation, path }) => {
+      if (operation !== 'sync-directory' || path !== '/runs-3' || failed++ > 0) return;
+      throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
+    };
+    const lowest = lowestAsked(scene);
+    await behind.start();
+    await comesAgain(scene);
+    expect(failed).toBeGreaterThan(1);
+    expect(lowest()).toBeGreaterThan(200);
+  });
+
+  it('count up to the first one that is damaged, or of which there is no second name', async () => {
+    const runSet = new RunSet();
+    const piece = (queueId: number, first: number, last: number): PieceRecord => ({
+      queueId: queueId as QueueId,
+      first: first as Offset,
+      last: last as Offset,
+      values: 5,
+    });
+    const run = (runId: number, pieces: PieceRecord[]): RunRecord => {
+      return { runId, bytes: 100, values: 5 * pieces.length, lost: undefined, pieces };
+    };
+    runSet.add([
+      run(1, [piece(7, 0, 9), piece(8, 0, 9), piece(9, 0, 9)]),
+      run(2, [piece(7, 10, 19)]),
+      run(3, [piece(8, 10, 19)]),
+      run(4, [piece(7, 20, 29), piece(8, 20, 29), piece(9, 20, 29)]),
+    ]);
+    (runSet.run(3) as Run).isDamaged = true;
+    const asked: number[] = [];
+    const into = {
+      adopt: (_from: Runs, runIds: Iterable<number>) => {
+        asked.push(...runIds);
+        return Promise.resolve(new Set([1, 4]));
+      },
+    };
+    const kept = { runs: runsIn(new MemoryFiles()), runSet, serveFrom: 0 as LogIndex };
+    const taken = await takeOverRuns(into, kept);
+    expect(asked).toEqual([1, 2, 4]);
+    expect(taken).toEqual({
+      runs: [
+        run(1, [piece(7, 0, 9), piece(8, 0, 9), piece(9, 0, 9)]),
+        { ...run(4, [piece(9, 20, 29)]), values: 15 },
+      ],
+      through: new Map([
+        [7, 10],
+        [8, 10],
+        [9, 30],
+      ]),
+      nextRunId: 5,
+    });
+  });
+});
