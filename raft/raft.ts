@@ -76,6 +76,7 @@ export type {
   CatchUpSink,
   CatchUpSource,
   CheckpointName,
+  HeldFor,
 } from './host/catch-up-ports.ts';
 export type { CatchUpPorts } from './host/catch-ups.ts';
 export { RAFT_ERROR_CODES, RaftError } from './host/raft-error.ts';

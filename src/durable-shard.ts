@@ -27,6 +27,7 @@ import { orderRescue } from './rescue-order.ts';
 import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';
 import type { KeptRuns } from './shard/kept-runs.ts';
+import { HELD_WINDOWS } from './shard/log-window.ts';
 import type { OtherShards } from './shard/other-shards.ts';
 import type { BatchPort } from './shard/port.ts';
 import { RaftLog } from './shard/raft-log.ts';
@@ -39,8 +40,6 @@ import type { Logger } from './telemetry/logger.ts';
 
 /** Sparse indexes of runs in memory. */
 const RUN_INDEX_BYTES = 4 << 20;
-/** Of the log; at twice its window publishes wait. */
-const HELD_WINDOWS = 1.5;
 
 export interface DurableShardParts {
   readonly number: number;
@@ -374,7 +373,10 @@ export class DurableShard {
       clock: raftClock,
       random: systemRandom,
       membersChanged: ({ members }) => this.#parts.membersChanged(members),
-      heldBytesMax: settings.runs.windowBytes * HELD_WINDOWS,
+      heldBytesMax: {
+        transfers: settings.runs.windowBytes * HELD_WINDOWS.transfers,
+        current: settings.runs.windowBytes * HELD_WINDOWS.current,
+      },
       replaced: () => this.#replaced(life),
       stranger: () => this.#stranger(life, id),
       givenUp: (by) => this.#givenUp(life, id, by),
@@ -416,8 +418,9 @@ function newLife(): Life {
 }
 
 function keptRunsOf({ shard, replica, runs }: Life): KeptRuns | undefined {
-  if (shard === undefined || replica === undefined || runs === undefined) return undefined;
-  return { runs, runSet: shard.runSet, serveFrom: replica.serveFrom };
+  const keeping = shard?.housekeeping;
+  if (keeping === undefined || replica === undefined || runs === undefined) return undefined;
+  return { runs, keeping, serveFrom: replica.serveFrom };
 }
 
 /** The replica that is built beside the current one. */

@@ -12,6 +12,12 @@ import type { Entry } from '../core/entry.ts';
 import type { LogIndex, Term } from '../core/ids.ts';
 import type { HardState } from '../core/ready.ts';
 
+/**
+ * For whom the log stays, although a checkpoint covers it: for all who catch up; only for those who
+ * have just made a checkpoint current and ask for what follows it; or for nobody any more.
+ */
+export type HeldFor = 'all' | 'current' | 'nobody';
+
 export interface CheckpointName {
   readonly index: LogIndex;
   /** Of the entry at `index`. */

@@ -5,10 +5,13 @@
  * A transfer holds a checkpoint, and the log behind it, for as long as it makes progress and a
  * while longer, so that the log goes on where the checkpoint ends. Where the log cannot be held any
  * more, the transfer ends, and the next one, from a later checkpoint, is asked for less: what the
- * peer has of it stays there. So a transfer goes in passes. What it may use is bounded:
- * `TRANSFERS_MAX` at once, `CATCH_UP_LIMITS.asked` questions each, nothing is read for a peer whose
- * channel is full, and all of it as the pace lets it. Everything here is soft: a crash or a change
- * of leader costs the peer nothing but a new offer.
+ * peer has of it stays there. So a transfer goes in passes. Behind a checkpoint that a peer has
+ * made current the log is held for longer than for a transfer (`HeldFor`): the last pass may have
+ * taken all the time that it had, and only the log is left to be asked for.
+ *
+ * What a transfer may use is bounded: `TRANSFERS_MAX` at once, `CATCH_UP_LIMITS.asked` questions
+ * each, nothing is read for a peer whose channel is full, and all of it as the pace lets it.
+ * Everything here is soft: a crash or a change of leader costs the peer nothing but a new offer.
  */
 
 import type { LogIndex, ServerId, Term } from '../core/ids.ts';
@@ -16,7 +19,7 @@ import { CATCH_UP_LIMITS } from './catch-up-messages.ts';
 import type { CatchUpAsk, CatchUpEnd, CatchUpMessage } from './catch-up-messages.ts';
 import type { CatchUp } from '../core/ready.ts';
 import type { CatchUpPace } from './catch-up-pace.ts';
-import type { CatchUpReading, CatchUpSource } from './catch-up-ports.ts';
+import type { CatchUpReading, CatchUpSource, HeldFor } from './catch-up-ports.ts';
 
 export interface CatchUpSenderOptions {
   readonly id: ServerId;
@@ -82,9 +85,11 @@ export class CatchUpSender {
     return lowest;
   }
 
-  /** The log is to begin here, whatever is held: transfers that end before it are over. */
-  release(start: LogIndex): void {
-    this.#holds = this.#holds.filter(({ index }) => index + 1 >= start);
+  /** The log is to begin here: transfers that end before it are over. */
+  release(start: LogIndex, heldFor: Exclude<HeldFor, 'all'>): void {
+    if (heldFor === 'nobody') {
+      this.#holds = this.#holds.filter(({ index }) => index + 1 >= start);
+    }
     for (const transfer of this.#transfers.values()) {
       const { reading } = transfer;
       if (reading !== undefined && reading.checkpoint.index + 1 < start) this.#cannot(transfer);

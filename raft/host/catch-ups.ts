@@ -15,7 +15,7 @@ import type { CatchUp, HardState, Persist, SoftState } from '../core/ready.ts';
 import type { Entry } from '../core/entry.ts';
 import type { CatchUpMessage, CatchUpWant } from './catch-up-messages.ts';
 import type { CatchUpPace } from './catch-up-pace.ts';
-import type { CatchUpSink, CatchUpSource, CheckpointName } from './catch-up-ports.ts';
+import type { CatchUpSink, CatchUpSource, CheckpointName, HeldFor } from './catch-up-ports.ts';
 import { CatchUpReceiver } from './catch-up-receiver.ts';
 import { CatchUpSender } from './catch-up-sender.ts';
 import type { Clock, Disk, Network, ReplicaEnd } from './ports.ts';
@@ -90,8 +90,8 @@ export class CatchUps {
     return this.#sender.heldBehind;
   }
 
-  release(start: LogIndex): void {
-    this.#sender.release(start);
+  release(start: LogIndex, heldFor: Exclude<HeldFor, 'all'>): void {
+    this.#sender.release(start, heldFor);
   }
 
   begin(catchUp: CatchUp): void {

@@ -26,6 +26,7 @@ import type { CatchUpPorts } from './catch-ups.ts';
 import { Fetches } from './fetches.ts';
 import { PatientAnswer } from './patient-answer.ts';
 import type { GivenUp, PeerMessage } from './peer-message.ts';
+import type { HeldFor } from './catch-up-ports.ts';
 import type { Clock, Disk, Network, ReplicaEnd, StateMachine } from './ports.ts';
 import { recoveredState } from './recovered-state.ts';
 import { Ticker } from './ticker.ts';
@@ -234,12 +235,11 @@ export class RaftNode {
   }
 
   /**
-   * A durable checkpoint covers everything below: whole segments go, but for what a peer that
-   * catches up still needs. `isPressed`: that too.
+   * A durable checkpoint covers everything below: whole segments go, but for what is held.
    */
-  async truncatePrefix(firstKept: LogIndex, isPressed = false): Promise<void> {
+  async truncatePrefix(firstKept: LogIndex, heldFor: HeldFor = 'all'): Promise<void> {
     const { disk } = this.#options;
-    if (isPressed) this.#catchUps.release(firstKept);
+    if (heldFor !== 'all') this.#catchUps.release(firstKept, heldFor);
     const kept = Math.min(firstKept, this.#catchUps.heldBehind + 1);
     if (kept <= disk.start) return;
     await disk.truncatePrefix(kept);

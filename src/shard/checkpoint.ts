@@ -11,6 +11,7 @@
  * runs that are enough for both.
  */
 
+import type { HeldFor } from '#raft';
 import type { RecordBatch, RecordStore } from '#storage';
 import { decodeRecord, encodeRecord } from './record-codec.ts';
 import type { PlainData } from './record-codec.ts';
@@ -46,8 +47,8 @@ export interface CheckpointOptions {
   atBoundary(cut: (index: LogIndex, term: number) => void): Promise<void>;
   /** Resolves in a later turn of the event loop. */
   nextTurn(): Promise<void>;
-  /** The log is to be cut, although a node that catches up still wants it. */
-  readonly isPressed: () => boolean;
+  /** As the log is long now. */
+  readonly heldFor: () => HeldFor;
   readonly monotonicMs: () => number;
   /** Encoding makes way for other work after this long. */
   readonly sliceMs: number;
@@ -214,7 +215,7 @@ export class Checkpoints {
     this.#bytes += bytes;
     await runRecords?.saved();
     const firstKept = Math.min(cut.index + 1, cut.lowest ?? Number.POSITIVE_INFINITY) as LogIndex;
-    if (firstKept > log.start) await log.truncatePrefix(firstKept, this.#options.isPressed());
+    if (firstKept > log.start) await log.truncatePrefix(firstKept, this.#options.heldFor());
     this.#lastMs = this.#options.monotonicMs() - began;
   }
 

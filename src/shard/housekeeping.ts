@@ -37,6 +37,7 @@ import type { RunRecord } from './run-records.ts';
 import type { Run, RunSet } from './run-set.ts';
 import type { ShardLog } from './shard-log.ts';
 import { Spill } from './spill.ts';
+import type { SpillOutcome } from './spill.ts';
 import { SpillPart } from './spill-part.ts';
 import { WantedSweep } from './wanted-sweep.ts';
 
@@ -85,6 +86,11 @@ export interface HousekeepingStats {
   readonly full: number;
 }
 
+export type CopyLog = (
+  runs: Pick<Runs, 'create'>,
+  takeRunId: () => number,
+) => Promise<SpillOutcome>;
+
 const LOOK_MS = 100;
 const SWEEP_MS = 2000;
 const RETRY_MS = 1000;
@@ -125,6 +131,10 @@ export class Housekeeping implements RunRecords {
     this.#sweep = new WantedSweep({ ...options, rest: this.#slices() });
   }
 
+  get runSet(): RunSet {
+    return this.#options.runSet;
+  }
+
   get stats(): HousekeepingStats {
     return this.#stats;
   }
@@ -163,11 +173,7 @@ export class Housekeeping implements RunRecords {
     this.#lookAt = now + LOOK_MS;
     this.#judgeLate();
     if (this.#spilling === undefined && now >= this.#spillAt && this.#leaving() > 0) {
-      this.#spilling = this.#guarded(() => this.#spill()).finally(() => {
-        this.#spilling = undefined;
-        this.#judgeLate();
-        this.#options.wake();
-      });
+      this.#spills(this.#guarded(() => this.#spill()));
     }
     if (this.#tidying === undefined && now >= this.#sweepAt && this.#tidyIsDue) {
       this.#runsChanged = false;
@@ -177,6 +183,23 @@ export class Housekeeping implements RunRecords {
         this.#options.wake();
       });
     }
+  }
+
+  /**
+   * No spill begins before `work` is done, so that each message lies in a run or in the log alone.
+   * `copyLog` writes the latter, as far as it is applied, into runs of another replica; nothing
+   * changes here.
+   */
+  async withoutSpill<Result>(work: (copyLog: CopyLog) => Promise<Result>): Promise<Result> {
+    while (this.#spilling !== undefined) await this.#spilling;
+    if (this.#stopped) throw new Stopped();
+    const working = work((runs, takeRunId) => {
+      const boundary = (this.#options.appliedIndex() + 1) as LogIndex;
+      return this.#spillBelow(boundary, runs, takeRunId);
+    });
+    const over = (): void => undefined;
+    this.#spills(working.then(over, over));
+    return working;
   }
 
   /** Damage was found in a run. */
@@ -268,7 +291,7 @@ export class Housekeeping implements RunRecords {
   }
 
   async #spill(): Promise<void> {
-    const { log, locations, machine, loader, runs, runSet } = this.#options;
+    const { locations, runs, runSet } = this.#options;
     const boundary = this.#leaving();
     if (boundary <= locations.spilledBelow) {
       // Nothing wanted lies there any more: a checkpoint gives it back.
@@ -277,19 +300,7 @@ export class Housekeeping implements RunRecords {
       return;
     }
     const began = this.#options.monotonicMs();
-    const outcome = await Spill.run(
-      {
-        log,
-        locations,
-        machine,
-        loader,
-        runs,
-        takeRunId: () => runSet.takeId(),
-        part: this.#part,
-        rest: this.#slices(),
-      },
-      boundary,
-    );
+    const outcome = await this.#spillBelow(boundary, runs, () => runSet.takeId());
     await this.#options.atBoundary(() => {
       locations.spilled(boundary, outcome.queues);
       runSet.add(outcome.records);
@@ -300,6 +311,25 @@ export class Housekeeping implements RunRecords {
     this.#stats.spilledBytes += outcome.bytes;
     await this.#options.checkpoint();
     this.#stats.lastSpillMs = this.#options.monotonicMs() - began;
+  }
+
+  #spillBelow(
+    boundary: LogIndex,
+    runs: Pick<Runs, 'create'>,
+    takeRunId: () => number,
+  ): Promise<SpillOutcome> {
+    const { log, locations, machine, loader } = this.#options;
+    const [part, rest] = [this.#part, this.#slices()];
+    return Spill.run({ log, locations, machine, loader, runs, takeRunId, part, rest }, boundary);
+  }
+
+  /** Until it has ended, which it does in peace, no other begins. */
+  #spills(task: Promise<void>): void {
+    this.#spilling = task.finally(() => {
+      this.#spilling = undefined;
+      this.#judgeLate();
+      this.#options.wake();
+    });
   }
 
   // --- What runs hold.

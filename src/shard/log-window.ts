@@ -7,6 +7,7 @@
  * applied again. Losing them would only make segments leave later.
  */
 
+import type { HeldFor } from '#raft';
 import type { LogIndex } from '../machine/ids.ts';
 import type { PlainData } from './record-codec.ts';
 import type { ShardLog } from './shard-log.ts';
@@ -26,8 +27,11 @@ const FORMAT = 1;
 const SAMPLES_A_WINDOW = 64;
 /** Above so many windows publishes wait. */
 const LATE_FACTOR = 2;
-/** Above so many windows of messages the log is held for nobody, so that they need not wait. */
-const PRESSED_FACTOR = 1.5;
+/**
+ * Above so many windows the log is not held any more for what reads a checkpoint, and for what has
+ * just made one current; so that publishes need not wait for either.
+ */
+export const HELD_WINDOWS = { transfers: 1.25, current: 1.75 };
 
 export const WINDOW_KEY = 'log-window';
 
@@ -76,9 +80,10 @@ export class LogWindow {
     return bytes >= this.#limits.windowBytes * LATE_FACTOR || this.#isFull(start, LATE_FACTOR);
   }
 
-  /** So many messages lie behind its start that the log is to be cut, whoever still wants it. */
-  isPressed({ start }: Pick<ShardLog, 'start'>): boolean {
-    return this.#isFull(start, PRESSED_FACTOR);
+  /** By the messages that lie behind its start. */
+  heldFor({ start }: Pick<ShardLog, 'start'>): HeldFor {
+    if (!this.#isFull(start, HELD_WINDOWS.transfers)) return 'all';
+    return this.#isFull(start, HELD_WINDOWS.current) ? 'nobody' : 'current';
   }
 
   encode(): PlainData {

@@ -20,12 +20,13 @@ import type {
   ConfigurationAt,
   DamagedRange,
   Entry,
+  HeldFor,
   Limits,
   MembershipChange,
   Network,
   ReplicaEnd,
-  RescueOrder,
   Rescued,
+  RescueOrder,
   SoftState,
   StateMachine,
   Status,
@@ -68,8 +69,11 @@ export interface RaftLogOptions {
   readonly limits?: Partial<Limits>;
   /** The configuration in use: at first, and whenever it is another one. */
   readonly membersChanged?: (configuration: Configuration) => void;
-  /** Of the log on the disk: with more, nothing is held for peers that catch up. */
-  readonly heldBytesMax: number;
+  /**
+   * Of the log on the disk: with more, nothing is held for peers that read a checkpoint, or for
+   * those that have just made one current.
+   */
+  readonly heldBytesMax: { readonly transfers: number; readonly current: number };
   /** Once: a checkpoint from a peer has taken its place, and the shard is to be opened anew. */
   readonly replaced: () => void;
   /** In a cluster: the id of the log, by which a node that lost its directory is found out. */
@@ -292,9 +296,13 @@ export class RaftLog implements ShardLog, StateMachine {
     }
   }
 
-  truncatePrefix(firstKept: LogIndex, isPressed: boolean): Promise<void> {
-    const isLong = this.#log.bytes > this.#options.heldBytesMax;
-    return this.replica.truncatePrefix(firstKept, isPressed || isLong);
+  truncatePrefix(firstKept: LogIndex, heldFor: HeldFor): Promise<void> {
+    const { transfers, current } = this.#options.heldBytesMax;
+    const { bytes } = this.#log;
+    if (heldFor === 'nobody' || bytes > current) {
+      return this.replica.truncatePrefix(firstKept, 'nobody');
+    }
+    return this.replica.truncatePrefix(firstKept, bytes > transfers ? 'current' : heldFor);
   }
 
   /** A leader hands over first, so that nobody has to wait for an election. */

@@ -12,6 +12,7 @@
  * waits for that, and no checkpoint may be ahead of it.
  */
 
+import type { HeldFor } from '#raft';
 import type { LogIndex } from '../machine/ids.ts';
 
 export interface Proposal {
@@ -117,8 +118,8 @@ export interface ShardLog {
    * payloads may lie there, and are gone when it is given again.
    */
   read(from: LogIndex, maxBytes: number, into?: Uint8Array): Promise<ReadOutcome>;
-  /** Whole segments below; crash safe. `isPressed`: also what is held for one that catches up. */
-  truncatePrefix(firstKept: LogIndex, isPressed: boolean): Promise<void>;
+  /** Whole segments below; crash safe. `heldFor`: whose part of it stays. */
+  truncatePrefix(firstKept: LogIndex, heldFor: HeldFor): Promise<void>;
   /** Waits for what is on its way, and leaves the mark of a clean stop. */
   close(): Promise<void>;
 }

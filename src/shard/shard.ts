@@ -52,13 +52,13 @@ export class Shard {
   /** For readers on this node, whoever leads. */
   readonly reads: ReplicaReads;
   readonly retained: RetainedReads;
+  readonly housekeeping: Housekeeping | undefined;
   readonly #options: ShardOptions;
   readonly #machine: Machine;
   readonly #loader: RecordLoader;
   readonly #locations: LocationIndex;
   readonly #window: LogWindow;
-  readonly runSet = new RunSet();
-  readonly #housekeeping: Housekeeping | undefined;
+  readonly #runSet = new RunSet();
   readonly #payloads: Payloads;
   readonly #alarms: Alarms;
   readonly #checkpoints: Checkpoints;
@@ -114,10 +114,10 @@ export class Shard {
     this.#payloads = new Payloads({
       log,
       locations: this.#locations,
-      runSet: this.runSet,
+      runSet: this.#runSet,
       runs: options.runs,
       loadRecord: (key) => this.#loader.one(key),
-      runDamaged: (run, detail) => this.#housekeeping?.damaged(run, detail),
+      runDamaged: (run, detail) => this.housekeeping?.damaged(run, detail),
       tailBytes: limits.tailBytes,
       readBytes: limits.readBytes,
     });
@@ -132,7 +132,7 @@ export class Shard {
     this.reads = { applier: this.#applier, payloads: this.#payloads, log };
     const parts = { machine: this.#machine, loader: this.#loader, ...this.reads };
     this.retained = new RetainedReads({ ...parts, lead: () => this.#serving });
-    this.#housekeeping = options.runs === undefined ? undefined : this.#keeping(options.runs);
+    this.housekeeping = options.runs === undefined ? undefined : this.#keeping(options.runs);
     this.#checkpointTimes = new CheckpointTimes(limits, () => options.inReserve());
     this.#checkpoints = new Checkpoints(
       {
@@ -141,10 +141,10 @@ export class Shard {
         loader: this.#loader,
         records,
         log,
-        runRecords: this.#housekeeping,
+        runRecords: this.housekeeping,
         atBoundary: (cut) => this.#atBoundary(cut),
         nextTurn: () => this.#turns.next(),
-        isPressed: () => this.#window.isPressed(log),
+        heldFor: () => this.#window.heldFor(log),
         monotonicMs: () => clock.monotonicMs(),
         sliceMs: limits.sliceMs,
       },
@@ -191,7 +191,7 @@ export class Shard {
       loader: this.#loader,
       window: this.#window,
       runs,
-      runSet: this.runSet,
+      runSet: this.#runSet,
       ...limits,
       monotonicMs: () => clock.monotonicMs(),
       appliedIndex: () => this.#applier.index,
@@ -280,8 +280,8 @@ export class Shard {
       machine: this.#machine,
       applier: this.#applier,
       checkpoints: this.#checkpoints,
-      housekeeping: this.#housekeeping,
-      runSet: this.runSet,
+      housekeeping: this.housekeeping,
+      runSet: this.#runSet,
       runs: this.#options.runs,
       loader: this.#loader,
       payloads: this.#payloads,
@@ -308,7 +308,7 @@ export class Shard {
     for await (const page of records.iterate(LocationIndex.summaryPrefix)) {
       for (const { value } of page) this.#locations.restore(decodeRecord(value));
     }
-    await this.#housekeeping?.restore(records);
+    await this.housekeeping?.restore(records);
     if (this.#machine.shard === 0) this.#options.onShardMap?.(this.#machine.shardMap);
   }
 
@@ -355,7 +355,7 @@ export class Shard {
       stamps: this.#stamps,
       applier: this.#applier,
       inReserve: () => this.#inReserve(),
-      holdsBack: () => this.#housekeeping?.isLate === true,
+      holdsBack: () => this.housekeeping?.isLate === true,
       monotonicMs: () => clock.monotonicMs(),
       atBoundary: (action) => this.#atBoundary(action),
       ofMembers: this.#options.ofMembers,
@@ -398,7 +398,7 @@ export class Shard {
       const delivers = this.#stopping === undefined;
       more = this.#serving?.work(deadline, delivers) === true || more;
       this.#startCheckpointIfDue();
-      this.#housekeeping?.look();
+      this.housekeeping?.look();
     }
     if (!this.#loader.busy) this.#machine.evict(EVICT_STEPS);
     return more;
@@ -406,7 +406,7 @@ export class Shard {
 
   #startCheckpointIfDue(): void {
     if (this.#checkpoints.running || this.#stopping !== undefined) return;
-    const changed = { runs: this.runSet.isChanged, bytes: this.#checkpoints.changedBytes };
+    const changed = { runs: this.#runSet.isChanged, bytes: this.#checkpoints.changedBytes };
     const now = this.#options.clock.monotonicMs();
     if (this.#checkpointTimes.isDue(now, changed)) this.checkpoint().catch(() => undefined);
   }
@@ -420,7 +420,7 @@ export class Shard {
       this.#checkpoints.running
         ? Number.POSITIVE_INFINITY
         : this.#checkpointTimes.due - clock.monotonicMs(),
-      (this.#housekeeping?.nextLook ?? Number.POSITIVE_INFINITY) - clock.monotonicMs(),
+      (this.housekeeping?.nextLook ?? Number.POSITIVE_INFINITY) - clock.monotonicMs(),
     );
   }
 
@@ -440,7 +440,7 @@ export class Shard {
   /** Something of this queue may be wanted no more. */
   #wantsLess(queueId: QueueId): void {
     this.#checkpoints.settled(queueId);
-    this.#housekeeping?.changed(queueId);
+    this.housekeeping?.changed(queueId);
   }
 
   #inReserve(): boolean {
@@ -455,14 +455,14 @@ export class Shard {
 
   get #isBusy(): boolean {
     const isWaiting = this.#serving !== undefined && this.#applier.index < this.#options.log.last;
-    return this.#housekeeping?.isBusy === true || isWaiting || !this.#applier.idle;
+    return this.housekeeping?.isBusy === true || isWaiting || !this.#applier.idle;
   }
 
   async #stop(): Promise<void> {
     const { log, records, logger } = this.#options;
     const serving = this.#serving;
     serving?.close();
-    this.#housekeeping?.stop().catch(() => undefined);
+    this.housekeeping?.stop().catch(() => undefined);
     while (this.#isBusy && this.#failure === undefined) await this.#turns.next();
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#checkpoints.running) await this.checkpoint();
@@ -481,7 +481,7 @@ export class Shard {
   async discard(): Promise<void> {
     this.#opened = false;
     this.#fail(new Error('the shard is opened anew'));
-    await this.#housekeeping?.stop();
+    await this.housekeeping?.stop();
   }
 
   #fail(error: unknown): void {
@@ -490,7 +490,7 @@ export class Shard {
     this.#turns.stop();
     this.#applier.fail(this.#failure);
     this.retained.fail(this.#failure);
-    this.#housekeeping?.stop().catch(() => undefined);
+    this.housekeeping?.stop().catch(() => undefined);
     this.#leadership.fail(this.#failure);
     // Whoever is still opening the shard is told by the rejection.
     if (!this.#opened) return;

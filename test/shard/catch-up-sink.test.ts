@@ -8,6 +8,8 @@ import { ShardCatchUpSink } from '../../src/shard/catch-up-sink.ts';
 import type { MadeReplica, ReplicaMaker } from '../../src/shard/catch-up-sink.ts';
 import { decodeNote } from '../../src/shard/checkpoint.ts';
 import { decodeMembers } from '../../src/shard/members.ts';
+import type { CopyLog } from '../../src/shard/housekeeping.ts';
+import type { KeptRuns } from '../../src/shard/kept-runs.ts';
 import type { LogIndex } from '../../src/machine/ids.ts';
 import { RunSet } from '../../src/shard/run-set.ts';
 import { MemoryFiles } from '../support/memory-files.ts';
@@ -83,6 +85,20 @@ class Place implements ReplicaMaker {
   }
 }
 
+/** Of a replica that has none; where its log cannot be copied, why. */
+function keptRuns(error?: Error): KeptRuns {
+  const nothing = { boundary: 41 as LogIndex, records: [], messages: 0, bytes: 0 };
+  const keeping = {
+    runSet: new RunSet(),
+    withoutSpill: <Result>(work: (copyLog: CopyLog) => Promise<Result>) =>
+      work(async () => {
+        if (error !== undefined) throw error;
+        return { ...nothing, queues: new Map<never, never>() };
+      }),
+  };
+  return { runs: runsIn(new MemoryFiles()), keeping, serveFrom: 40 as LogIndex };
+}
+
 let place: Place;
 let sink: ShardCatchUpSink;
 
@@ -129,12 +145,7 @@ describe('an attempt to build a replica', () => {
   });
 
   it('serves not before the replica whose runs it takes over would have', async () => {
-    const runs = runsIn(new MemoryFiles());
-    sink = new ShardCatchUpSink(place, () => ({
-      runs,
-      runSet: new RunSet(),
-      serveFrom: 40 as LogIndex,
-    }));
+    sink = new ShardCatchUpSink(place, () => keptRuns());
     const building = await sink.begin(checkpoint(16));
     await building.take(RECORDS, NO_RECORDS);
     expect(building.serveFrom).toBe(40);
@@ -147,13 +158,7 @@ describe('an attempt to build a replica', () => {
   it('waits for one that could not take over the runs of the current replica', async () => {
     let attempts = 0;
     sink = new ShardCatchUpSink(place, () => {
-      const runSet = new RunSet();
-      if (attempts++ === 0) {
-        runSet.queueIds = () => {
-          throw new Error('the disk is full');
-        };
-      }
-      return { runs: runsIn(new MemoryFiles()), runSet, serveFrom: 4 as LogIndex };
+      return attempts++ === 0 ? keptRuns(new Error('the disk is full')) : undefined;
     });
     const first = sink.begin(checkpoint(10));
     const second = sink.begin(checkpoint(16));

@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { decodeQuestion } from '../../src/shard/catch-up-codec.ts';
 import type { Runs } from '#storage';
+import type { CopyLog } from '../../src/shard/housekeeping.ts';
 import type { LogIndex, Offset, QueueId } from '../../src/machine/ids.ts';
 import { takeOverRuns } from '../../src/shard/kept-runs.ts';
 import type { PieceRecord, RunRecord } from '../../src/shard/run-records.ts';
@@ -35,7 +36,7 @@ async function leftBehindAgain(): Promise<Scene> {
 }
 
 /** The lowest offset that it asks for from now on. */
-function lowestAsked({ cluster }: Scene): () => number {
+function lowestAsked(cluster: ShardCluster): () => number {
   let lowest = Number.POSITIVE_INFINITY;
   cluster.passes = (message) => {
     if (message.kind !== 'catchUpAsk') return true;
@@ -59,7 +60,7 @@ function runsOf({ files, number }: ShardNode): string[] {
 describe('runs of the current replica', () => {
   it('are not asked for again, and outlive a power cut under their new names', async () => {
     const scene = await leftBehindAgain();
-    const lowest = lowestAsked(scene);
+    const lowest = lowestAsked(scene.cluster);
     await scene.behind.start();
     await scene.cluster.until(() => scene.behind.replacements === 2);
     expect(lowest()).toBeGreaterThan(200);
@@ -71,6 +72,22 @@ describe('runs of the current replica', () => {
     await comesAgain(scene);
   });
 
+  it('are made of what lies in its log alone, and a log that fails to be copied is no obstacle', async () => {
+    const { cluster, leader, behind } = await leftBehind();
+    let failed = 0;
+    behind.files.before = ({ operation, path }) => {
+      if (operation !== 'write' || !path.startsWith('/runs-2/') || failed++ > 0) return;
+      throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
+    };
+    const lowest = lowestAsked(cluster);
+    await behind.start();
+    await cluster.until(() => behind.replacements === 1 && behind.applied >= leader.node.applied);
+    expect(failed).toBeGreaterThan(1);
+    expect(lowest()).toBe(20);
+    expect(await deliveredBy(cluster, behind, 300)).toEqual(numbered(300));
+    expect(cluster.nodes.flatMap(({ failures }) => failures)).toEqual([]);
+  });
+
   it('are asked for where they cannot be had', async () => {
     const scene = await leftBehindAgain();
     const [first] = runsOf(scene.behind) as [string];
@@ -79,7 +96,7 @@ describe('runs of the current replica', () => {
       const isFirst = operation === 'link' && path.endsWith(first.slice(first.lastIndexOf('/')));
       if (isFirst) throw Object.assign(new Error('too many links'), { code: 'EMLINK' });
     };
-    const lowest = lowestAsked(scene);
+    const lowest = lowestAsked(scene.cluster);
     await scene.behind.start();
     await comesAgain(scene);
     expect(lowest()).toBe(0);
@@ -89,7 +106,7 @@ describe('runs of the current replica', () => {
     const scene = await leftBehindAgain();
     const [first] = runsOf(scene.behind) as [string];
     scene.behind.files.take(first);
-    const lowest = lowestAsked(scene);
+    const lowest = lowestAsked(scene.cluster);
     await scene.behind.start();
     await comesAgain(scene);
     expect(lowest()).toBe(0);
@@ -103,7 +120,7 @@ describe('runs of the current replica', () => {
       if (operation !== 'sync-directory' || path !== '/runs-3' || failed++ > 0) return;
       throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
     };
-    const lowest = lowestAsked(scene);
+    const lowest = lowestAsked(scene.cluster);
     await behind.start();
     await comesAgain(scene);
     expect(failed).toBeGreaterThan(1);
@@ -130,25 +147,43 @@ describe('runs of the current replica', () => {
     (runSet.run(3) as Run).isDamaged = true;
     const asked: number[] = [];
     const into = {
+      create: () => Promise.reject(new Error('nothing is written')),
       adopt: (_from: Runs, runIds: Iterable<number>) => {
         asked.push(...runIds);
         return Promise.resolve(new Set([1, 4]));
       },
     };
-    const kept = { runs: runsIn(new MemoryFiles()), runSet, serveFrom: 0 as LogIndex };
+    const copied = [
+      run(5, [piece(7, 30, 39), piece(9, 30, 39)]),
+      { ...run(6, [piece(9, 40, 40)]), bytes: 0, lost: 'damaged' },
+      run(7, [piece(9, 41, 49), piece(10, 0, 9)]),
+    ];
+    const keeping = {
+      runSet,
+      withoutSpill: <Result>(work: (copyLog: CopyLog) => Promise<Result>) =>
+        work((_runs, takeRunId) => {
+          const records = copied.map((each) => ({ ...each, runId: takeRunId() }));
+          const [boundary, queues] = [1 as LogIndex, new Map<never, never>()];
+          return Promise.resolve({ boundary, queues, records, messages: 0, bytes: 0 });
+        }),
+    };
+    const kept = { runs: runsIn(new MemoryFiles()), keeping, serveFrom: 0 as LogIndex };
     const taken = await takeOverRuns(into, kept);
     expect(asked).toEqual([1, 2, 4]);
     expect(taken).toEqual({
       runs: [
         run(1, [piece(7, 0, 9), piece(8, 0, 9), piece(9, 0, 9)]),
         { ...run(4, [piece(9, 20, 29)]), values: 15 },
+        { ...run(5, [piece(9, 30, 39)]), values: 10 },
+        { ...run(7, [piece(10, 0, 9)]), values: 10 },
       ],
       through: new Map([
         [7, 10],
         [8, 10],
-        [9, 30],
+        [9, 40],
+        [10, 10],
       ]),
-      nextRunId: 5,
+      nextRunId: 8,
     });
   });
 });

@@ -56,12 +56,14 @@ describe('the window of the log', () => {
     expect(window.isLate(log(1, 1))).toBe(true);
   });
 
-  it('is held for nobody from one and a half times its messages on, before it is late', () => {
+  it('is held less and less the more messages come, and for nobody before it is late', () => {
     const window = windowOf(1 << 30, 100);
     apply(window, [1, 30, 4]);
-    expect(window.isPressed(log(1, 1))).toBe(false);
-    apply(window, [31, 45, 4]);
-    expect(window.isPressed(log(1, 1))).toBe(true);
+    expect(window.heldFor(log(1, 1))).toBe('all');
+    apply(window, [31, 40, 4]);
+    expect(window.heldFor(log(1, 1))).toBe('current');
+    apply(window, [41, 47, 4]);
+    expect(window.heldFor(log(1, 1))).toBe('nobody');
     expect(window.isLate(log(1, 1))).toBe(false);
   });
 

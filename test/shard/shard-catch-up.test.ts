@@ -119,10 +119,12 @@ describe('a shard behind the start of the log', () => {
 
   it('goes in passes where the log cannot be held: what an earlier one has brought stays', async () => {
     const { cluster, leader, behind } = await leftBehind();
-    cluster.heldBytesMax = 0;
+    cluster.heldBytesMax.transfers = 0;
     const asked: number[] = [];
     let passed = 0;
+    let gone = 0;
     cluster.passes = (message) => {
+      if (message.kind === 'catchUpEnd' && message.outcome === 'gone') gone++;
       if (message.kind === 'catchUpAsk' && isPayloads(message.question)) {
         const question = decodeQuestion(message.question);
         if (question.kind === 'payloads') asked.push(question.from);
@@ -134,6 +136,7 @@ describe('a shard behind the start of the log', () => {
     const { start = 0 } = leader.node.log ?? {};
     await publish(cluster, leader, numbered(200, 300));
     await cluster.until(() => (leader.node.log?.start ?? 0) > start);
+    expect(gone).toBe(1);
     cluster.passes = (message) => {
       if (message.kind !== 'catchUpAsk' || !isPayloads(message.question)) return true;
       const question = decodeQuestion(message.question);
@@ -141,8 +144,28 @@ describe('a shard behind the start of the log', () => {
       return true;
     };
     await cluster.until(() => behind.replacements === 1 && behind.applied >= leader.node.applied);
-    expect(asked.filter((from) => from === 0)).toHaveLength(1);
+    const lowest = Math.min(...asked);
+    expect(asked.filter((from) => from === lowest)).toHaveLength(1);
     expect(await deliveredBy(cluster, behind, 500)).toEqual(numbered(500));
+  });
+
+  it.each([
+    { current: Number.MAX_SAFE_INTEGER, replacements: 1 },
+    { current: 0, replacements: 2 },
+  ])('is held for longer when it has made a checkpoint current: $replacements', async (held) => {
+    const { cluster, leader, behind } = await leftBehind();
+    await behind.start();
+    await cluster.until(() => behind.replacements === 1);
+    cluster.heldBytesMax.transfers = 0;
+    cluster.heldBytesMax.current = held.current;
+    const { last } = leader.node.log ?? { last: 0 };
+    cluster.isolate(behind.id);
+    await publish(cluster, leader, numbered(100, 300));
+    if (held.current === 0) await cluster.until(() => (leader.node.log?.start ?? 0) > last);
+    cluster.heal();
+    await cluster.until(() => behind.applied >= leader.node.applied);
+    expect(behind.replacements).toBe(held.replacements);
+    expect(await deliveredBy(cluster, behind, 400)).toEqual(numbered(400));
   });
 
   it('holds up no publishes, however long it takes and however many messages come', async () => {
@@ -150,7 +173,6 @@ describe('a shard behind the start of the log', () => {
       windowMessages: 40,
       windowBytes: 1 << 30,
     });
-    cluster.heldBytesMax = Number.MAX_SAFE_INTEGER;
     let answers = 0;
     // It goes on, and is never over.
     cluster.passes = ({ kind }) => kind !== 'catchUpAnswer' || answers++ % 8 === 0;

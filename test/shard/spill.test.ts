@@ -3,6 +3,7 @@ import { MemoryRecords } from '../../storage/storage.ts';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import type { QueueId } from '../../src/machine/ids.ts';
 import { MemoryFiles } from '../support/memory-files.ts';
+import { runsIn } from '../support/small-run.ts';
 import { RUNS_FOLDER, SMALL_SPACE, SpaceWorld } from '../support/space-world.ts';
 
 const NO_RETENTION = DEFAULT_LIMITS.retention;
@@ -91,6 +92,43 @@ describe('what leaves the window of the log', () => {
     expect(runFiles(files)).toEqual([]);
     expect(world.log.bytes).toBeLessThan(SMALL_SPACE.windowBytes + 2 * SMALL_SPACE.segmentBytes);
     await world.stop();
+  });
+
+  it('waits while a replica beside it is handed what is there, all of it and once', async () => {
+    const files = new MemoryFiles();
+    const world = await open(files, new MemoryRecords());
+    const queues = [await world.declare('a'), await world.declare('b')];
+    await fill(world, queues, 300);
+    await world.tidy();
+    const { spills } = world.housekeeping.stats;
+    const { start } = world.log;
+    const next = runsIn(files, { directory: '/next', owner: world.log.id });
+    let isOver = (): void => undefined;
+    const waits = new Promise<void>((resolve) => {
+      isOver = resolve;
+    });
+    let runId = 100;
+    const handed = world.housekeeping.withoutSpill(async (copyLog) => {
+      const copied = await copyLog(next, () => runId++);
+      await waits;
+      return copied;
+    });
+    await fill(world, queues, 300);
+    await world.tidy(200);
+    expect([world.housekeeping.stats.spills, world.log.start]).toEqual([spills, start]);
+    const spilled = queues.map((queueId) => (world.runSet.pieces(queueId).at(-1)?.last ?? -1) + 1);
+    isOver();
+    const { records, boundary } = await handed;
+    expect(boundary).toBeGreaterThan(start);
+    const pieces = records.flatMap((record) => record.pieces);
+    expect(pieces.map(({ queueId, first, last }) => [queueId, first, last])).toEqual(
+      queues.map((queueId, nth) => [queueId, spilled[nth], 149]),
+    );
+    await world.tidy();
+    expect(world.housekeeping.stats.spills).toBeGreaterThan(spills);
+    for (const queue of queues) await expectAll(world, queue, range(0, 150));
+    await world.stop();
+    await expect(world.housekeeping.withoutSpill(() => Promise.resolve())).rejects.toThrow('stops');
   });
 
   it('where no segment can leave, publishes do not wait, however small the window', async () => {

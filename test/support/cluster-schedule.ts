@@ -12,6 +12,7 @@
 import { expect } from 'vitest';
 import { Random } from '../../raft/simulation/random.ts';
 import type { Offset } from '../../src/broker/ports.ts';
+import { HELD_WINDOWS } from '../../src/shard/log-window.ts';
 import type { ShardLimits } from '../../src/shard/shard-limits.ts';
 import { sessionQueueName } from '../../src/shard/session-name.ts';
 import { StorageError } from '../../storage/errors.ts';
@@ -37,8 +38,6 @@ const SUBSCRIBED = sessionQueueName(SUBSCRIBER);
 const INJECTED = 'put in by the schedule';
 const PEEK_MAX = 1_000;
 const WINDOW_BYTES = 16_000;
-/** As the product has it. */
-const HELD_WINDOWS = 1.5;
 /** Of what is missing. */
 const SHOWN = 5;
 /** In steps. */
@@ -113,7 +112,11 @@ export class ClusterSchedule {
       entryBytesMax: tiny ? 2_000 : 64_000,
       compactionShare: 1,
     };
-    this.#pair = new ShardPair(random, random.chance(0.3) ? 0 : HELD_WINDOWS * WINDOW_BYTES);
+    const windowBytes = random.chance(0.3) ? 0 : WINDOW_BYTES;
+    this.#pair = new ShardPair(random, {
+      transfers: HELD_WINDOWS.transfers * windowBytes,
+      current: HELD_WINDOWS.current * windowBytes,
+    });
     this.#pair.before = () => {
       this.#publisher.step();
       this.#subscriber.step();

@@ -30,7 +30,7 @@ export function loneRaftLog(
     catchUp: noCatchUp,
     clock: stillClock,
     random: () => 0,
-    heldBytesMax: 0,
+    heldBytesMax: { transfers: 0, current: 0 },
     replaced: () => undefined,
   });
 }

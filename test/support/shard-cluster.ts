@@ -234,9 +234,10 @@ export class ShardNode implements ReplicaMaker {
   #newSink(): ShardCatchUpSink {
     return new ShardCatchUpSink(this, () => {
       const { shard, raftLog } = this;
-      if (shard === undefined || raftLog === undefined) return undefined;
+      const keeping = shard?.housekeeping;
+      if (keeping === undefined || raftLog === undefined) return undefined;
       const runs = this.#runs(this.number, raftLog.id);
-      return { runs, runSet: shard.runSet, serveFrom: raftLog.serveFrom };
+      return { runs, keeping, serveFrom: raftLog.serveFrom };
     });
   }
 
@@ -344,7 +345,7 @@ export class ShardCluster {
   syncing: () => Promise<void> = () => Promise.resolve();
   /** Streams are read from the replica of each node. */
   readsReplica = true;
-  heldBytesMax = Number.MAX_SAFE_INTEGER;
+  heldBytesMax = { transfers: Number.MAX_SAFE_INTEGER, current: Number.MAX_SAFE_INTEGER };
   /** Of what would be delivered; false: it is lost. */
   passes: (message: PeerMessage) => boolean = () => true;
   #onTheirWay: PeerMessage[] = [];

@@ -30,13 +30,17 @@ export class ShardPair {
   /** Of each node, queues in memory, which nobody uses. */
   readonly #inMemory = new Map<string, ShardClient>();
 
-  constructor(random: Random, heldBytesMax: number) {
+  constructor(random: Random, heldBytesMax: ShardCluster['heldBytesMax']) {
     this.#random = random;
     const clock = new TestClock();
     this.shards = [this.#shard(0, clock, heldBytesMax), this.#shard(1, clock, heldBytesMax)];
   }
 
-  #shard(number: number, clock: TestClock, heldBytesMax: number): ShardCluster {
+  #shard(
+    number: number,
+    clock: TestClock,
+    heldBytesMax: ShardCluster['heldBytesMax'],
+  ): ShardCluster {
     const limits = { ackTimeoutMs: ACK_TIMEOUT_MS, batchBytes: 8_192 };
     const shard = new ShardCluster(NODES, limits, clock);
     shard.number = number;

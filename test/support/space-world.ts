@@ -176,7 +176,7 @@ export class SpaceWorld {
         runRecords: this.housekeeping,
         atBoundary,
         nextTurn,
-        isPressed: () => window.isPressed(this.log),
+        heldFor: () => window.heldFor(this.log),
         monotonicMs,
         sliceMs: 1,
       },

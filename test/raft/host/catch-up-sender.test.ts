@@ -138,3 +138,25 @@ describe('answers of a transfer while entries are committed', () => {
     expect(sending.answered).toEqual([1, 2]);
   });
 });
+
+describe('the log behind a checkpoint', () => {
+  it('is held for a transfer until it is too long for all', async () => {
+    const { sender, sent } = await begun();
+    sender.release(10, 'current');
+    expect(sender.heldBehind).toBe(9);
+    sender.release(11, 'current');
+    expect(sender.heldBehind).toBe(Number.POSITIVE_INFINITY);
+    expect(sent.at(-1)).toMatchObject({ kind: 'catchUpEnd', outcome: 'gone' });
+  });
+
+  it('is held for a peer that has made it current until it is too long for anybody', async () => {
+    const { sender } = await begun();
+    sender.end({ ...TRANSFER, kind: 'catchUpEnd', outcome: 'current' });
+    sender.release(11, 'current');
+    expect(sender.heldBehind).toBe(9);
+    sender.release(10, 'nobody');
+    expect(sender.heldBehind).toBe(9);
+    sender.release(11, 'nobody');
+    expect(sender.heldBehind).toBe(Number.POSITIVE_INFINITY);
+  });
+});
