@@ -10,8 +10,8 @@
 import { crc32 } from 'node:zlib';
 import { systemClock as raftClock, systemRandom } from '#raft';
 import type { CatchUpPorts, Configuration, Member } from '#raft';
-import { Log, Runs, openLevelRecords } from '#storage';
-import type { DiskReserve, EntryName, Files, LogOptions, RecordMend } from '#storage';
+import { Log, openLevelRecords } from '#storage';
+import type { DiskReserve, Files, RecordMend, Runs } from '#storage';
 import type { RescueWish } from './admin/cluster-port.ts';
 import type { RescueAnswer } from './cluster-operator.ts';
 import type { PeerTransport } from './cluster/peer-transport.ts';
@@ -19,13 +19,13 @@ import { nodeOf } from './cluster/server-id.ts';
 import type { Forwarding } from './forward-host.ts';
 import { Lives } from './lives.ts';
 import { answerOfMembers } from './member-answers.ts';
+import { NextReplica, logOptionsOf, runsOf } from './next-replica.ts';
 import type { ShardMap } from './machine/shard-map.ts';
 import { type ShardSettings, isOneShard } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
 import type { ReplicaFolders } from './replica-folders.ts';
 import { orderRescue } from './rescue-order.ts';
 import { ShardCatchUpSink } from './shard/catch-up-sink.ts';
-import type { MadeReplica, ReplicaMaker } from './shard/catch-up-sink.ts';
 import type { KeptRuns } from './shard/kept-runs.ts';
 import { HELD_WINDOWS } from './shard/log-window.ts';
 import type { OtherShards } from './shard/other-shards.ts';
@@ -37,9 +37,6 @@ import { Shard } from './shard/shard.ts';
 import { noNetwork } from './shard/single-node.ts';
 import { systemClock } from './shard/stamp-clock.ts';
 import type { Logger } from './telemetry/logger.ts';
-
-/** Sparse indexes of runs in memory. */
-const RUN_INDEX_BYTES = 4 << 20;
 
 export interface DurableShardParts {
   readonly number: number;
@@ -90,6 +87,7 @@ export class DurableShard {
   readonly #sink: ShardCatchUpSink;
   readonly #lives: Lives<Life>;
   #bytesOfLives = 0;
+  #clearing: Promise<void> = Promise.resolve();
 
   static async open(parts: DurableShardParts): Promise<DurableShard> {
     const durable = new DurableShard(parts);
@@ -137,6 +135,7 @@ export class DurableShard {
   /** For a start that is refused: nothing is written any more. */
   async abandon(): Promise<void> {
     await this.#lives.stop();
+    await this.#clearing;
     await this.#life.shard?.discard();
     await closeAll(this.#life.closers);
   }
@@ -148,6 +147,7 @@ export class DurableShard {
       await life.shard?.stop();
     } finally {
       await closeAll(life.closers);
+      await this.#clearing;
     }
   }
 
@@ -168,10 +168,21 @@ export class DurableShard {
 
   /** A checkpoint from a peer is the current replica: the one that runs is over. */
   #replaced(life: Life): void {
-    void this.#lives.endWith(life, () => {
+    void this.#lives.endWith(life, async () => {
       const words = 'the shard has caught up by a checkpoint, and is opened anew';
       this.#parts.logger.info({ shard: this.#parts.number }, words);
-      return this.#reopen(life);
+      await this.#reopen(life);
+      this.#clearing = this.#clearOlder();
+    });
+  }
+
+  /** What the replica before has left; where it cannot go, it does at the next start. */
+  async #clearOlder(): Promise<void> {
+    const { folders, logger, number } = this.#parts;
+    await this.#clearing;
+    await folders.clearOlder().catch(({ message }: Error) => {
+      const words = 'the replica before this one could not be removed: the next start removes it';
+      logger.warn({ shard: number, error: message }, words);
     });
   }
 
@@ -421,54 +432,6 @@ function keptRunsOf({ shard, replica, runs }: Life): KeptRuns | undefined {
   const keeping = shard?.housekeeping;
   if (keeping === undefined || replica === undefined || runs === undefined) return undefined;
   return { runs, keeping, serveFrom: replica.serveFrom };
-}
-
-/** The replica that is built beside the current one. */
-class NextReplica implements ReplicaMaker {
-  readonly #parts: DurableShardParts;
-  readonly #currentLogId: () => string | undefined;
-  #logId: string | undefined;
-
-  constructor(parts: DurableShardParts, currentLogId: () => string | undefined) {
-    this.#parts = parts;
-    this.#currentLogId = currentLogId;
-  }
-
-  async make(
-    { index, term }: Parameters<ReplicaMaker['make']>[0],
-    keepsRuns: boolean,
-  ): Promise<MadeReplica> {
-    const { folders, files } = this.#parts;
-    await folders.clearNext(['log', 'records', 'repairs']);
-    if (!keepsRuns) await folders.clearNext(['runs']);
-    const logId = keepsRuns ? this.#logId : this.#currentLogId();
-    const beginsBehind: EntryName = { index, epoch: term };
-    const { log } = await Log.open({
-      ...logOptionsOf(this.#parts, await folders.nextPart('log')),
-      beginsBehind,
-      ...(logId === undefined ? {} : { newLogId: () => logId }),
-      // Whoever writes hears it as well.
-      onFailure: () => undefined,
-    });
-    this.#logId = log.logId;
-    const records = await openLevelRecords({ files, directory: await folders.nextPart('records') });
-    const runs = runsOf(this.#parts, await folders.nextPart('runs'), log.logId);
-    return { log, records, runs, makeCurrent: () => folders.makeNextCurrent() };
-  }
-}
-
-function logOptionsOf(
-  { settings, files }: DurableShardParts,
-  directory: string,
-): Omit<LogOptions, 'onFailure'> {
-  const { reserveBytes: _reserve, ...storage } = settings.storage;
-  return { files, directory, now: Date.now, ...storage };
-}
-
-function runsOf({ settings, files }: DurableShardParts, directory: string, owner: string): Runs {
-  const { blockBytes } = settings.runs;
-  const indexCacheBytes = RUN_INDEX_BYTES;
-  return new Runs({ files, directory, owner, blockBytes, indexCacheBytes, now: Date.now });
 }
 
 export function shardLimitsOf(settings: ShardSettings): ShardLimits {

@@ -9,8 +9,8 @@
  * shard-<n>/ replica-<number>/ log records runs repairs
  * ```
  * The file `current` is replaced by a rename, synced, and that is the instant at which the other
- * replica counts. What is not current is being built, or is left over, and its files go at the next
- * opening.
+ * replica counts. What is not current is being built, or is left over: the files of those before it
+ * go when it is open, all others at the next start.
  */
 
 import { basename, join, resolve } from 'node:path';
@@ -22,7 +22,7 @@ const SERVER_FILE = 'server';
 const SMALL_FILE_BYTES = 256;
 
 export type ReplicaPart = 'log' | 'records' | 'runs' | 'repairs';
-const PARTS: readonly ReplicaPart[] = ['log', 'records', 'runs', 'repairs'];
+export const PARTS: readonly ReplicaPart[] = ['log', 'records', 'runs', 'repairs'];
 
 const SHARD_FOLDER = /^shard-\d{1,2}$/;
 
@@ -56,7 +56,7 @@ export class ReplicaFolders {
     const path = await data.folder(folder);
     const number = await currentNumber(files, path);
     const folders = new ReplicaFolders({ files, data, folder }, number);
-    await folders.#clearOthers(path);
+    await folders.#clearOthers(path, () => true);
     return folders;
   }
 
@@ -104,6 +104,12 @@ export class ReplicaFolders {
   async makeNextCurrent(): Promise<void> {
     await this.#replaceFile(CURRENT_FILE, `fluxmq-replica ${this.#number + 1}\n`);
     this.#number++;
+  }
+
+  /** What was current before; the one that is being built stays. Durable when it resolves. */
+  async clearOlder(): Promise<void> {
+    const shard = await this.#data.folder(this.#folder);
+    await this.#clearOthers(shard, (number) => number < this.#number);
   }
 
   /**
@@ -162,7 +168,7 @@ export class ReplicaFolders {
     await files.syncDirectory(shard);
   }
 
-  async #clearOthers(shard: string): Promise<void> {
+  async #clearOthers(shard: string, goes: (number: number) => boolean): Promise<void> {
     const names = await this.#files.list(shard);
     const others = names.flatMap((name) => {
       const number = /^replica-(\d{1,15})$/.exec(name)?.[1];
@@ -170,7 +176,7 @@ export class ReplicaFolders {
     });
     if (this.#number > 0) others.push(0);
     for (const number of others) {
-      if (number === this.#number) continue;
+      if (number === this.#number || !goes(number)) continue;
       const folder = join(this.#data.path, ...folderOf(this.#folder, number));
       for (const part of await this.#files.list(folder)) {
         if (PARTS.some((each) => each === part)) await this.#clear(join(folder, part));

@@ -51,6 +51,22 @@ describe('the folders of a replica', () => {
     expect(await readdir(await again.nextPart('records'))).toEqual([]);
   });
 
+  it('those before the current one go without a start, and the one that is built stays', async () => {
+    const folders = await ReplicaFolders.open(files, data, 0);
+    const put = async (of: Promise<string>): Promise<void> => writeFile(join(await of, 'x'), 'x');
+    for (let replicas = 0; replicas < 3; replicas++) {
+      await put(folders.part('runs'));
+      await put(folders.nextPart('runs'));
+      if (replicas < 2) await folders.makeNextCurrent();
+    }
+    await folders.clearOlder();
+    const inRuns = (folder: string): Promise<string[]> => {
+      return readdir(join(directory, 'shard-0', folder, 'runs'));
+    };
+    const left = ['', 'replica-1', 'replica-2', 'replica-3'].map(inRuns);
+    expect(await Promise.all(left)).toEqual([[], [], ['x'], ['x']]);
+  });
+
   it('each shard has its own, which dumps find by its folder', async () => {
     const zero = await ReplicaFolders.open(files, data, 0);
     const third = await ReplicaFolders.open(files, data, 3);

@@ -48,6 +48,8 @@ export interface CatchUpReading {
 export interface CatchUpSink {
   /** Goes on with what an earlier attempt has left, as far as it fits this checkpoint. */
   begin(checkpoint: CheckpointName, summary: Uint8Array): Promise<CatchUpBuilding>;
+  /** The log has come past what an earlier attempt was for: what it has left may go. */
+  forget(): void;
 }
 
 export interface CatchUpBuilding {

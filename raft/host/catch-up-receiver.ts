@@ -6,7 +6,8 @@
  * brought stays with the sink. An answer counts only if its question was asked, once, and its
  * checksum is right. Answers are taken one after the other; questions that wait are bounded. It
  * times out on progress: what was asked and not answered is asked again, and after `PATIENCE_MS`
- * without anything it stops and waits for the next offer. Nothing of the replica changes before the
+ * without anything it stops and waits for the next offer. Where the log brings what a transfer did
+ * not, what that has left with the sink is forgotten. Nothing of the replica changes before the
  * core has agreed (`agreed`) and all that was written before is durable.
  */
 
@@ -63,6 +64,8 @@ const PATIENCE_MS = 10_000;
 export class CatchUpReceiver {
   readonly #options: CatchUpReceiverOptions;
   #transfer: Transfer | undefined;
+  /** The checkpoint of the last one that was not made current, as long as it may be of use. */
+  #leftAt: number | undefined;
 
   constructor(options: CatchUpReceiverOptions) {
     this.#options = options;
@@ -129,7 +132,8 @@ export class CatchUpReceiver {
   /** Now and then. */
   look(): void {
     const transfer = this.#transfer;
-    if (transfer === undefined || transfer.state !== 'asking') return;
+    if (transfer === undefined) this.#forget();
+    if (transfer?.state !== 'asking') return;
     const nowMs = this.#options.monotonicMs();
     if (nowMs - transfer.progressAtMs >= PATIENCE_MS && !transfer.taking) {
       this.#close();
@@ -249,10 +253,17 @@ export class CatchUpReceiver {
     this.#options.failed(error instanceof Error ? error : new Error(String(error)));
   }
 
+  #forget(): void {
+    if (this.#leftAt === undefined || this.#options.has() < this.#leftAt) return;
+    this.#leftAt = undefined;
+    this.#options.sink.forget();
+  }
+
   /** A take that is under way closes the building when it ends. */
   #close(): void {
     const transfer = this.#transfer;
     this.#transfer = undefined;
+    this.#leftAt = transfer?.checkpoint.index ?? this.#leftAt;
     if (transfer !== undefined && !transfer.taking) transfer.building?.close();
   }
 }

@@ -88,6 +88,10 @@ export class StateSink implements CatchUpSink {
     this.#left = { summary: name, building };
     return building;
   }
+
+  forget(): void {
+    this.#left = undefined;
+  }
 }
 
 class StateBuilding implements CatchUpBuilding {

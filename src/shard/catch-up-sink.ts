@@ -52,6 +52,8 @@ export interface ReplicaMaker {
    * `keepsRuns`: those of the last attempt stay.
    */
   make(checkpoint: CheckpointName, keepsRuns: boolean): Promise<MadeReplica>;
+  /** What the last attempt has left goes. */
+  clear(): Promise<void>;
 }
 
 const RECORDS_BATCH_BYTES = 4 << 20;
@@ -89,6 +91,19 @@ export class ShardCatchUpSink implements CatchUpSink {
     // Whoever began it hears why it came to nothing.
     this.#last = begun.catch(() => undefined);
     return begun;
+  }
+
+  /** Where it cannot be cleared away, it is by the next attempt, or at the next start. */
+  forget(): void {
+    this.#last = this.#cleared(this.#last).catch(() => undefined);
+  }
+
+  async #cleared(last: Promise<Building | undefined>): Promise<undefined> {
+    const before = await last;
+    before?.close();
+    await before?.ended;
+    this.#brought = nothingBrought();
+    await this.#maker.clear();
   }
 
   async #behind(

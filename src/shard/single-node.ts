@@ -13,7 +13,10 @@ export const noNetwork: Network = {
 
 export const noCatchUp: CatchUpPorts = {
   source: { open: () => Promise.resolve(undefined) },
-  sink: { begin: () => Promise.reject(new Error('a node without peers gets no checkpoint')) },
+  sink: {
+    begin: () => Promise.reject(new Error('a node without peers gets no checkpoint')),
+    forget: () => undefined,
+  },
   checksum: () => 0,
   failed: () => undefined,
 };

@@ -10,12 +10,20 @@ import { decodeNote } from '../../src/shard/checkpoint.ts';
 import { decodeMembers } from '../../src/shard/members.ts';
 import type { CopyLog } from '../../src/shard/housekeeping.ts';
 import type { KeptRuns } from '../../src/shard/kept-runs.ts';
-import type { LogIndex } from '../../src/machine/ids.ts';
+import type { RunRecord } from '../../src/shard/run-records.ts';
+import type { LogIndex, Offset, QueueId } from '../../src/machine/ids.ts';
 import { RunSet } from '../../src/shard/run-set.ts';
 import { MemoryFiles } from '../support/memory-files.ts';
 import { runsIn } from '../support/small-run.ts';
 import { turn } from '../support/shard-world.ts';
 
+const RUN: RunRecord = {
+  runId: 1,
+  bytes: 100,
+  values: 1,
+  lost: undefined,
+  pieces: [{ queueId: 7 as QueueId, first: 0 as Offset, last: 0 as Offset, values: 1 }],
+};
 const VOTE = { term: 7, vote: 'node-2', tailLost: false };
 const RECORDS = encodeQuestion({ kind: 'records', page: 0 });
 const NO_RECORDS = encodeRecords({ isLast: true, keys: [], values: [] });
@@ -33,10 +41,13 @@ class Place implements ReplicaMaker {
   open = 0;
   mostOpen = 0;
   current = 0;
+  cleared = 0;
+  readonly keptRuns: boolean[] = [];
   /** Waited for by each write of records. */
   writing: Promise<void> = Promise.resolve();
 
-  async make({ index, term }: CheckpointName): Promise<MadeReplica> {
+  async make({ index, term }: CheckpointName, keepsRuns: boolean): Promise<MadeReplica> {
+    this.keptRuns.push(keepsRuns);
     this.mostOpen = Math.max(this.mostOpen, ++this.open);
     for (const path of this.files.paths()) this.files.take(path);
     await turn();
@@ -71,6 +82,12 @@ class Place implements ReplicaMaker {
     return { log, records, runs, makeCurrent };
   }
 
+  async clear(): Promise<void> {
+    this.cleared++;
+    this.mostOpen = Math.max(this.mostOpen, this.open + 1);
+    for (const path of this.files.paths()) this.files.take(path);
+  }
+
   /** Where log and records of what lies there end. */
   async ends(): Promise<readonly [log: number, records: number | undefined]> {
     const { log } = await Log.open({
@@ -85,15 +102,15 @@ class Place implements ReplicaMaker {
   }
 }
 
-/** Of a replica that has none; where its log cannot be copied, why. */
-function keptRuns(error?: Error): KeptRuns {
-  const nothing = { boundary: 41 as LogIndex, records: [], messages: 0, bytes: 0 };
+/** Of a replica without runs; what is copied of its log, or why it cannot be. */
+function keptRuns({ error, copies = [] }: { error?: Error; copies?: RunRecord[] } = {}): KeptRuns {
+  const copied = { boundary: 41 as LogIndex, records: copies, messages: 0, bytes: 0 };
   const keeping = {
     runSet: new RunSet(),
     withoutSpill: <Result>(work: (copyLog: CopyLog) => Promise<Result>) =>
       work(async () => {
         if (error !== undefined) throw error;
-        return { ...nothing, queues: new Map<never, never>() };
+        return { ...copied, queues: new Map<never, never>() };
       }),
   };
   return { runs: runsIn(new MemoryFiles()), keeping, serveFrom: 40 as LogIndex };
@@ -158,7 +175,7 @@ describe('an attempt to build a replica', () => {
   it('waits for one that could not take over the runs of the current replica', async () => {
     let attempts = 0;
     sink = new ShardCatchUpSink(place, () => {
-      return attempts++ === 0 ? keptRuns(new Error('the disk is full')) : undefined;
+      return attempts++ === 0 ? keptRuns({ error: new Error('the disk is full') }) : undefined;
     });
     const first = sink.begin(checkpoint(10));
     const second = sink.begin(checkpoint(16));
@@ -166,6 +183,20 @@ describe('an attempt to build a replica', () => {
     await (await second).makeCurrent(VOTE);
     expect([place.mostOpen, place.current]).toEqual([1, 16]);
   });
+
+  it.each([false, true])(
+    'has what one before has brought, unless it was forgotten: %s',
+    async (isForgotten) => {
+      sink = new ShardCatchUpSink(place, () => keptRuns({ copies: [RUN] }));
+      await sink.begin(checkpoint(10));
+      if (isForgotten) sink.forget();
+      const building = await sink.begin(checkpoint(16));
+      expect(place.keptRuns).toEqual([false, !isForgotten]);
+      expect([place.mostOpen, place.cleared]).toEqual([1, isForgotten ? 1 : 0]);
+      await building.makeCurrent(VOTE);
+      expect(place.current).toBe(16);
+    },
+  );
 
   it('goes on behind one that could not be made', async () => {
     const make = place.make.bind(place);

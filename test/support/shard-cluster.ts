@@ -41,6 +41,7 @@ interface Logger {
   error(fields: Record<string, unknown>, message: string): void;
 }
 
+const PARTS = ['data', 'repairs', 'runs'];
 const TICK_MS = 10;
 const STEPS_MAX = 20_000;
 const QUEUE = 'orders';
@@ -209,10 +210,7 @@ export class ShardNode implements ReplicaMaker {
     keepsRuns: boolean,
   ): Promise<MadeReplica> {
     const number = this.number + 1;
-    for (const path of this.files.paths()) {
-      const isLeft = path.startsWith(`/data-${number}/`) || path.startsWith(`/repairs-${number}/`);
-      if (isLeft || (!keepsRuns && path.startsWith(`/runs-${number}/`))) this.files.take(path);
-    }
+    this.#clear(number, keepsRuns ? ['data', 'repairs'] : PARTS);
     const logId = keepsRuns ? this.#nextLogId : this.raftLog?.id;
     const { log } = await Log.open({
       ...this.#storage(number),
@@ -229,6 +227,17 @@ export class ShardNode implements ReplicaMaker {
       return Promise.resolve();
     };
     return { log, records, runs: this.#runs(number, log.logId), makeCurrent };
+  }
+
+  clear(): Promise<void> {
+    this.#clear(this.number + 1, PARTS);
+    return Promise.resolve();
+  }
+
+  #clear(number: number, parts: readonly string[]): void {
+    for (const path of this.files.paths()) {
+      if (parts.some((part) => path.startsWith(`/${part}-${number}/`))) this.files.take(path);
+    }
   }
 
   #newSink(): ShardCatchUpSink {

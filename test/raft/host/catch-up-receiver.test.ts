@@ -67,16 +67,18 @@ function receiving(building: CatchUpBuilding): {
   readonly receiver: CatchUpReceiver;
   readonly sent: CatchUpMessage[];
   readonly completed: number[];
+  readonly world: { nowMs: number; has: number; forgotten: number };
 } {
+  const world = { nowMs: 0, has: 0, forgotten: 0 };
   const sent: CatchUpMessage[] = [];
   const completed: number[] = [];
   const receiver = new CatchUpReceiver({
     id: 'b',
-    sink: { begin: () => Promise.resolve(building) },
+    sink: { begin: () => Promise.resolve(building), forget: () => void world.forgotten++ },
     checksum: checksumOf,
-    monotonicMs: () => 0,
+    monotonicMs: () => world.nowMs,
     term: () => 2,
-    has: () => 0,
+    has: () => world.has,
     send: (message) => void sent.push(message),
     complete: ({ index }) => {
       completed.push(index);
@@ -86,7 +88,7 @@ function receiving(building: CatchUpBuilding): {
       throw error;
     },
   });
-  return { receiver, sent, completed };
+  return { receiver, sent, completed, world };
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -130,5 +132,23 @@ describe('a receiver of a catch-up', () => {
     building.written();
     await turn();
     expect(completed).toEqual([100]);
+  });
+
+  it('forgets what an attempt has left when the log has come past its checkpoint, and not before', async () => {
+    const { receiver, world } = receiving(new SlowBuilding(2));
+    receiver.look();
+    receiver.offer(OFFER);
+    await turn();
+    world.has = 100;
+    receiver.look();
+    expect(world.forgotten).toBe(0);
+    world.has = 99;
+    receiver.gone({ kind: 'catchUpEnd', ...NAMES, outcome: 'gone' });
+    receiver.look();
+    expect(world.forgotten).toBe(0);
+    world.has = 100;
+    receiver.look();
+    receiver.look();
+    expect(world.forgotten).toBe(1);
   });
 });

@@ -180,7 +180,10 @@ export class TestHost implements StateMachine {
       checkpoint,
       catchUp: {
         source: { open: () => Promise.resolve(this.#reading()) },
-        sink: { begin: ({ index: of, ...name }) => this.#building({ index: of, ...name }) },
+        sink: {
+          begin: ({ index: of, ...name }) => this.#building({ index: of, ...name }),
+          forget: () => undefined,
+        },
         checksum: checksumOf,
         failed: (error) => void this.catchUpFailures.push(error),
       },
