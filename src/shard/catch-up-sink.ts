@@ -99,9 +99,7 @@ export class ShardCatchUpSink implements CatchUpSink {
   }
 
   async #cleared(last: Promise<Building | undefined>): Promise<undefined> {
-    const before = await last;
-    before?.close();
-    await before?.ended;
+    await endOf(last);
     this.#brought = nothingBrought();
     await this.#maker.clear();
   }
@@ -110,9 +108,7 @@ export class ShardCatchUpSink implements CatchUpSink {
     last: Promise<Building | undefined>,
     checkpoint: CheckpointName,
   ): Promise<Building> {
-    const before = await last;
-    before?.close();
-    await before?.ended;
+    await endOf(last);
     const brought = this.#brought;
     const keepsRuns = brought.runs.length > 0;
     const made = await this.#maker.make(checkpoint, keepsRuns);
@@ -134,6 +130,12 @@ export class ShardCatchUpSink implements CatchUpSink {
       throw error;
     }
   }
+}
+
+async function endOf(last: Promise<Building | undefined>): Promise<void> {
+  const before = await last;
+  before?.close();
+  await before?.ended;
 }
 
 function nothingBrought(): Brought {
