@@ -232,6 +232,18 @@ describe('settled', () => {
     expectFound(checkSettled(killed.operations), /came to c/);
   });
 
+  it('counts what a cut has lost as under way for as long again, settled in it or behind it', () => {
+    const cut = (): HistoryBuilder => started().enqueue('a/0').dequeue('a/0', 0);
+    const inIt = (ms: number): HistoryBuilder =>
+      cut().ack('a/0', 0).fault('partition', 4_000).after(ms).dequeue('a/0', 0);
+    expect(checkSettled(inIt(5_900).operations).valid).toBe(true);
+    expectFound(checkSettled(inIt(6_500).operations), /came to c/);
+    const behindIt = (ms: number): HistoryBuilder =>
+      cut().fault('partition', 4_000).after(1_000).ack('a/0', 0).after(ms).dequeue('a/0', 0);
+    expect(checkSettled(behindIt(4_900).operations).valid).toBe(true);
+    expectFound(checkSettled(behindIt(5_500).operations), /came to c/);
+  });
+
   it('allows for the time in which the harness itself stood still', () => {
     const stall = { process: 'harness', f: 'stall', type: 'info', value: 4_000 } as const;
     const { operations } = settled().after(4_000).add(stall).after(500).dequeue('a/0', 0);
