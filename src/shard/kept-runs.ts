@@ -71,7 +71,7 @@ export function takeOverRuns(into: Into, { runs, keeping }: KeptRuns): Promise<T
 async function piecesByQueue(runSet: Known): Promise<Pieces> {
   const found: Pieces = new Map();
   let looked = 0;
-  for (const queueId of runSet.queueIds().toSorted((a, b) => a - b)) {
+  for (const queueId of runSet.queueIds()) {
     for (const { runId, first, last, values } of runSet.pieces(queueId)) {
       add(found, { runId, queueId, first, last, values });
       looked++;
@@ -109,8 +109,8 @@ function chosen(
 ): Pick<TakenOver, 'runs' | 'through'> {
   const through = new Map<QueueId, Offset>();
   const byRun = new Map<number, PieceRecord[]>();
-  for (const [queueId, all] of pieces) {
-    for (const { runId, ...piece } of all) {
+  for (const queueId of [...pieces.keys()].toSorted((a, b) => a - b)) {
+    for (const { runId, ...piece } of pieces.get(queueId) ?? []) {
       if (!runs.had.has(runId)) break;
       const ofRun = byRun.get(runId);
       if (ofRun === undefined) byRun.set(runId, [piece]);
