@@ -10,7 +10,8 @@
  * files that nobody names, or files that somebody names; a start removes the former.
  *
  * A full disk ends a task, which begins again later; any other failure of the disk ends the shard.
- * Where the spill cannot keep up, `isLate` tells the leader to hold publishes back.
+ * Where the spill cannot keep up, `holdsBack` tells the leader to let publishes wait: for more and
+ * more of the time, and for good where the log is late, so that they become slow before they stop.
  */
 
 import { chooseRewrite, copyWanted, StorageError } from '#storage';
@@ -120,6 +121,8 @@ export class Housekeeping implements RunRecords {
   #sweepAt = 0;
   #spillAt = 0;
   #isLate = false;
+  /** Monotonic milliseconds up to which publishes wait, although the log is not late. */
+  #slowUntil = 0;
   /** Runs have come since the last look at them. */
   #runsChanged = false;
   readonly #ended = new AbortController();
@@ -144,6 +147,11 @@ export class Housekeeping implements RunRecords {
     return this.#isLate;
   }
 
+  /** Publishes wait. */
+  get holdsBack(): boolean {
+    return this.#isLate || this.#options.monotonicMs() < this.#slowUntil;
+  }
+
   /** A task is under way. */
   get isBusy(): boolean {
     return this.#spilling !== undefined || this.#tidying !== undefined;
@@ -155,9 +163,11 @@ export class Housekeeping implements RunRecords {
     const tidies = this.#tidying === undefined && this.#tidyIsDue;
     // Publishes are held back, so that nothing else may happen before the spill is tried again.
     const spills = this.#spilling === undefined && (this.#isLate || this.#spillAt > this.#lookAt);
+    const slows = this.#slowUntil > this.#options.monotonicMs();
     return Math.min(
       tidies ? this.#sweepAt : Number.POSITIVE_INFINITY,
       spills ? Math.max(this.#lookAt, this.#spillAt) : Number.POSITIVE_INFINITY,
+      slows ? this.#slowUntil : Number.POSITIVE_INFINITY,
     );
   }
 
@@ -172,6 +182,7 @@ export class Housekeeping implements RunRecords {
     if (this.#stopped || now < this.#lookAt) return;
     this.#lookAt = now + LOOK_MS;
     this.#judgeLate();
+    this.#judgeSlow(now);
     if (this.#spilling === undefined && now >= this.#spillAt && this.#leaving() > 0) {
       this.#spills(this.#guarded(() => this.#spill()));
     }
@@ -281,6 +292,14 @@ export class Housekeeping implements RunRecords {
     const words = `${long}: publishes wait`;
     if (isLate) alarms.raise('spill-late', words);
     else alarms.lower('spill-late');
+  }
+
+  /** For a part of the time up to the next look. */
+  #judgeSlow(now: number): void {
+    const { window, log, locations } = this.#options;
+    const from = Math.max(log.start, locations.spilledBelow) as LogIndex;
+    const isSpilled = this.#leaving() <= from;
+    this.#slowUntil = isSpilled ? 0 : now + LOOK_MS * window.slowness(log, from);
   }
 
   /** Entries below it are to leave the log; 0: none. */

@@ -27,6 +27,8 @@ const FORMAT = 1;
 const SAMPLES_A_WINDOW = 64;
 /** Above so many windows publishes wait. */
 const LATE_FACTOR = 2;
+/** From so many windows on that are not spilled publishes wait for a part of the time. */
+const SLOW_FACTOR = 1.5;
 /**
  * Above so many windows the log is not held any more for what reads a checkpoint, and for what has
  * just made one current; so that publishes need not wait for either.
@@ -80,6 +82,21 @@ export class LogWindow {
     return bytes >= this.#limits.windowBytes * LATE_FACTOR || this.#isFull(start, LATE_FACTOR);
   }
 
+  /**
+   * For which part of the time publishes are to wait for the spill, 0 to 1: more and more of it the
+   * nearer what lies at or behind `from` comes to where they wait for good.
+   */
+  slowness({ sealed, bytes }: Pick<ShardLog, 'sealed' | 'bytes'>, from: LogIndex): number {
+    let left = bytes;
+    for (const segment of sealed) {
+      if (segment.last >= from) break;
+      left -= segment.bytes;
+    }
+    const { windowBytes, windowMessages } = this.#limits;
+    const windows = Math.max(left / windowBytes, this.#messagesFrom(from) / windowMessages);
+    return Math.min(1, Math.max(0, (windows - SLOW_FACTOR) / (LATE_FACTOR - SLOW_FACTOR)));
+  }
+
   /** By the messages that lie behind its start. */
   heldFor({ start }: Pick<ShardLog, 'start'>): HeldFor {
     if (!this.#isFull(start, HELD_WINDOWS.transfers)) return 'all';
@@ -104,9 +121,13 @@ export class LogWindow {
 
   /** At least so many windows of messages lie at or behind the entry. */
   #isFull(index: number, windows: number): boolean {
+    return this.#messagesFrom(index) >= this.#limits.windowMessages * windows;
+  }
+
+  /** At or behind the entry; at most a step less. */
+  #messagesFrom(index: number): number {
     // The first sample at or behind it has counted at least what lies before it.
     const sample = this.#samples.find((one) => one.index >= index);
-    const before = sample?.messages ?? this.#messages;
-    return this.#messages - before >= this.#limits.windowMessages * windows;
+    return this.#messages - (sample?.messages ?? this.#messages);
   }
 }

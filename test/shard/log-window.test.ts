@@ -56,6 +56,19 @@ describe('the window of the log', () => {
     expect(window.isLate(log(1, 1))).toBe(true);
   });
 
+  it('slows publishes down from one and a half windows on that are not spilled', () => {
+    const bytes = windowOf(500);
+    const from = (index: number): LogIndex => index as LogIndex;
+    expect(bytes.slowness(log(1, 7), from(1))).toBe(0);
+    expect(bytes.slowness(log(1, 8), from(1))).toBeCloseTo(0.4);
+    expect(bytes.slowness(log(1, 8), from(11))).toBe(0);
+    expect(bytes.slowness(log(1, 12), from(1))).toBe(1);
+    const messages = windowOf(1 << 30, 100);
+    apply(messages, [1, 45, 4]);
+    expect(messages.slowness(log(1, 1), from(1))).toBeCloseTo(0.5, 1);
+    expect(messages.slowness(log(1, 1), from(21))).toBe(0);
+  });
+
   it('is held less and less the more messages come, and for nobody before it is late', () => {
     const window = windowOf(1 << 30, 100);
     apply(window, [1, 30, 4]);

@@ -131,6 +131,35 @@ describe('what leaves the window of the log', () => {
     await expect(world.housekeeping.withoutSpill(() => Promise.resolve())).rejects.toThrow('stops');
   });
 
+  it('publishes wait for a part of the time before they wait for good, until it is spilled', async () => {
+    const world = await open(new MemoryFiles(), new MemoryRecords());
+    const { housekeeping } = world;
+    const queue = await world.declare('a');
+    const { windowBytes } = SMALL_SPACE;
+    const waits = (): number => {
+      // The spill that it begins comes to nothing before the next turn.
+      world.monotonicMs += 1000;
+      housekeeping.look();
+      for (let ms = 0; ms <= 100; ms += 1, world.monotonicMs += 1) {
+        if (!housekeeping.holdsBack) return ms;
+        const { isLate, nextLook } = housekeeping;
+        // The end of the spill is told.
+        if (!isLate) expect(nextLook).toBeLessThanOrEqual(world.monotonicMs + 100 - ms);
+      }
+      return Number.POSITIVE_INFINITY;
+    };
+    while (world.log.bytes < windowBytes * 1.4) await fill(world, [queue], 1);
+    expect(waits()).toBe(0);
+    while (world.log.bytes < windowBytes * 1.7) await fill(world, [queue], 1);
+    expect(waits()).toBeGreaterThan(30);
+    expect(waits()).toBeLessThan(80);
+    while (world.log.bytes < windowBytes * 2) await fill(world, [queue], 1);
+    expect([waits(), housekeeping.isLate]).toEqual([Number.POSITIVE_INFINITY, true]);
+    await world.tidy();
+    expect([waits(), housekeeping.isLate]).toEqual([0, false]);
+    await world.stop();
+  });
+
   it('where no segment can leave, publishes do not wait, however small the window', async () => {
     const files = new MemoryFiles();
     const world = await open(files, new MemoryRecords(), {
@@ -141,7 +170,7 @@ describe('what leaves the window of the log', () => {
     const queue = await world.declare('a');
     await fill(world, [queue], 100);
     await world.tidy();
-    expect(world.housekeeping.isLate).toBe(false);
+    expect([world.housekeeping.isLate, world.housekeeping.holdsBack]).toEqual([false, false]);
     expect(runFiles(files)).toEqual([]);
     await world.stop();
   });
