@@ -24,7 +24,8 @@ export type OthersAsk =
     }
   | { readonly kind: 'place'; readonly name: string }
   | { readonly kind: 'unplace'; readonly name: string; readonly version: number }
-  | { readonly kind: 'end-keys'; readonly session: string };
+  | { readonly kind: 'end-keys'; readonly session: string }
+  | { readonly kind: 'over-keys'; readonly shard: number; readonly names: readonly string[] };
 
 interface Answers {
   readonly find: Awaited<ReturnType<OtherShards['find']>>;
@@ -35,6 +36,7 @@ interface Answers {
   readonly place: Awaited<ReturnType<OtherShards['placeOf']>>;
   readonly unplace: Awaited<ReturnType<OtherShards['unplace']>>;
   readonly 'end-keys': Awaited<ReturnType<OtherShards['endKeys']>>;
+  readonly 'over-keys': Awaited<ReturnType<OtherShards['overKeys']>>;
 }
 export type OthersTold = Answers[OthersAsk['kind']];
 
@@ -53,6 +55,7 @@ function othersOver(asks: AsksOthers): OtherShards {
     placeOf: (name) => asks({ kind: 'place', name }),
     unplace: (name, version) => asks({ kind: 'unplace', name, version }),
     endKeys: (session) => asks({ kind: 'end-keys', session }),
+    overKeys: (shard, names) => asks({ kind: 'over-keys', shard, names }),
   };
 }
 
@@ -74,6 +77,8 @@ function answerOfOthers(others: OtherShards, ask: OthersAsk): Promise<OthersTold
       return others.unplace(ask.name, ask.version);
     case 'end-keys':
       return others.endKeys(ask.session);
+    case 'over-keys':
+      return others.overKeys(ask.shard, ask.names);
   }
 }
 

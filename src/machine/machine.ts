@@ -52,6 +52,7 @@ import {
 import { RecordTable, Resident } from './record-table.ts';
 import { Senders } from './senders.ts';
 import type { SessionRecords } from './session-record.ts';
+import type { WillRecords } from './session-will-record.ts';
 import type { ShardMap } from './shard-map.ts';
 import type { Stream } from './streams.ts';
 import { Meta } from './version.ts';
@@ -113,18 +114,12 @@ export class Machine {
     return keys.length === 0 ? NONE : keys;
   }
 
-  /**
-   * What `apply(command)` with this stamp needs and what is not resident. Load and ask again, until
-   * it is empty.
-   */
+  /** What `apply(command)` with this stamp needs; load and ask again until it is empty. */
   keys(command: Command, stamp: StampMs): readonly RecordKey[] {
     return this.#commands.keys(command, stamp);
   }
 
-  /**
-   * A record as the store has it; undefined when the store has none. A resident one is left as it
-   * is.
-   */
+  /** A record as the store has it; undefined: it has none. A resident one is left as it is. */
   load(key: RecordKey, data: RecordData | undefined): void {
     const slash = key.indexOf('/');
     const kind = slash === -1 ? key : key.slice(0, slash);
@@ -244,6 +239,11 @@ export class Machine {
   /** Durable sessions by their queue: to be read alone. */
   get sessions(): Pick<SessionRecords, 'need' | 'peek'> {
     return this.#parts.sessions;
+  }
+
+  /** Their wills; the same. */
+  get wills(): Pick<WillRecords, 'need' | 'peek'> {
+    return this.#parts.wills;
   }
 
   definition(queueId: QueueId): QueueDefinition | undefined {

@@ -5,6 +5,8 @@
 
 import type { RareEffect } from '../machine/effect.ts';
 import type { QueueId } from '../machine/ids.ts';
+import { KeysSweep } from './keys-sweep.ts';
+import type { RecordLoader } from './record-loader.ts';
 import type { SessionOwner } from './dispatch-options.ts';
 import type { PlainData } from './record-codec.ts';
 import { SessionDesk, type SessionDeskOptions, missing } from './session-desk.ts';
@@ -12,17 +14,24 @@ import type { SessionRequest } from './session-requests.ts';
 import { SessionWatch, type SessionWatchOptions } from './session-watch.ts';
 
 export interface LeaderSessionsOptions
-  extends Omit<SessionDeskOptions, 'machine'>, Omit<SessionWatchOptions, 'desk'> {}
+  extends Omit<SessionDeskOptions, 'machine'>, Omit<SessionWatchOptions, 'desk'> {
+  readonly loader: Pick<RecordLoader, 'namesBehind'>;
+}
 
 export class LeaderSessions {
   readonly #options: LeaderSessionsOptions;
   readonly #desk: SessionDesk;
   readonly #watch: SessionWatch;
+  /** Undefined: nobody can be asked. */
+  readonly #keys: KeysSweep | undefined;
 
   constructor(options: LeaderSessionsOptions) {
     this.#options = options;
     this.#desk = new SessionDesk(options);
     this.#watch = new SessionWatch({ ...options, desk: this.#desk });
+    const { others, propose } = options;
+    const end = (session: string): void => propose({ kind: 'end-session', session });
+    this.#keys = others && new KeysSweep({ ...options, others, end });
   }
 
   /** `isGone`: nobody hears the answer any more. */
@@ -31,12 +40,14 @@ export class LeaderSessions {
   }
 
   get nextWake(): number {
-    return this.#desk.isWanted ? 0 : this.#watch.nextWake;
+    if (this.#desk.isWanted) return 0;
+    return Math.min(this.#watch.nextWake, this.#keys?.nextWake ?? Number.POSITIVE_INFINITY);
   }
 
   look(): void {
     this.#desk.look();
     this.#watch.look();
+    this.#keys?.look();
   }
 
   rare(effect: RareEffect): void {

@@ -52,6 +52,11 @@ export interface OtherShards {
   unplace(name: string, version: number): Promise<undefined | NotNow>;
   /** The keys of a session's publishes are in no shard but the one that asks; undefined: done. */
   endKeys(session: string): Promise<undefined | NotNow>;
+  /**
+   * Of these names of publish keys (`key-names.ts`), which are in some shard already, those that
+   * are over as the shard of their sessions has it.
+   */
+  overKeys(shard: number, names: readonly string[]): Promise<readonly string[] | NotNow>;
   /** An encoded `take-transfer`, whose bytes must not change. */
   take(shard: number, command: Uint8Array): Promise<Arrived | NotNow>;
 }

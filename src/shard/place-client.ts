@@ -58,7 +58,15 @@ export class PlaceClient {
 
   /** Any shard. Of these the names of no queue there, with its fence at `fence` (0: as it is). */
   async missing(names: readonly string[], fence: number): Promise<readonly string[]> {
-    return namesIn(await this.#ask({ kind: 'missing', fence, names }));
+    return namesIn(await this.#ask({ kind: 'missing', fence, names, keys: [] }));
+  }
+
+  /**
+   * The shard of the sessions. Of these names of publish keys those that are over; a leader that
+   * does not know the question says that none is.
+   */
+  async overKeys(keys: readonly string[]): Promise<readonly string[]> {
+    return namesIn(await this.#ask({ kind: 'missing', fence: 0, names: [], keys }));
   }
 
   /** Any shard. The keys of a session's publishes are gone there. */

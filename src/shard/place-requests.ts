@@ -6,10 +6,10 @@
  *            ["where", name]                       ["barrier"]
  *            ["shard-map"]                         ["add-shard", number, [node, ...]]
  *            ["host-shard", number, node]          ["unhost-shard", number, node]
- *            ["missing", fence, [name, ...]]
+ *            ["missing", fence, [name, ...]], and [key, ...] where keys are asked about
  *  reply     place:     [shard, version]           where: the same, or null
  *            shard-map: [[number, [founder, ...], [host, ...]], ...]
- *            missing:   [name, ...]
+ *            missing:   [name, ..., key, ...]
  *            all others: null
  * ```
  *
@@ -34,8 +34,14 @@ export type PlaceRequest =
   | { readonly kind: 'where'; readonly name: string }
   | { readonly kind: 'barrier' }
   | { readonly kind: 'shard-map' }
-  /** `fence`: raised to this version before; 0: left as it is. */
-  | { readonly kind: 'missing'; readonly fence: number; readonly names: readonly string[] }
+  | {
+      readonly kind: 'missing';
+      /** Raised to this version before; 0: left as it is. */
+      readonly fence: number;
+      readonly names: readonly string[];
+      /** Of publishes (`key-names.ts`); who has not learned of them passes them over. */
+      readonly keys: readonly string[];
+    }
   | { readonly kind: 'add-shard'; readonly number: number; readonly founders: readonly string[] }
   | {
       readonly kind: 'host-shard' | 'unhost-shard';
@@ -68,7 +74,9 @@ export function placeRequestData(request: PlaceRequest): PlainData {
     case 'shard-map':
       return [kind];
     case 'missing':
-      return [kind, request.fence, request.names];
+      return request.keys.length === 0
+        ? [kind, request.fence, request.names]
+        : [kind, request.fence, request.names, request.keys];
     case 'add-shard':
       return [kind, request.number, request.founders];
     case 'host-shard':
@@ -92,7 +100,12 @@ export function placeRequestOf(
     case 'shard-map':
       return { kind };
     case 'missing':
-      return { kind, fence: countIn(first), names: listIn(second).map(textIn) };
+      return {
+        kind,
+        fence: countIn(first),
+        names: listIn(second).map(textIn),
+        keys: third === undefined ? [] : listIn(third).map(textIn),
+      };
     case 'add-shard':
       return { kind, number: countIn(first), founders: listIn(second).map(textIn) };
     case 'host-shard':

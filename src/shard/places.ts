@@ -13,12 +13,19 @@ import { placeNameProblem } from '../machine/definitions.ts';
 import type { RareEffect } from '../machine/effect.ts';
 import { type LogIndex, SHARDS_MAX } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
+import type { RecordKey } from '../machine/record-data.ts';
 import type { PlaceCommand } from '../machine/place-commands.ts';
+import { overKeys, overKeysNeed } from './over-keys.ts';
 import { type PlaceRequest, placeData, shardMapData } from './place-requests.ts';
 import type { PlainData } from './record-codec.ts';
 
 export interface PlacesOptions {
-  readonly machine: Pick<Machine, 'shard' | 'placeOf' | 'queueNamed' | 'shardMap'>;
+  readonly machine: Pick<
+    Machine,
+    'shard' | 'placeOf' | 'queueNamed' | 'shardMap' | 'definition' | 'sessions' | 'wills'
+  >;
+  /** Calls `action` once between two entries, when nothing is missing. */
+  readonly whenLoaded: (missing: () => readonly RecordKey[], action: () => void) => Promise<void>;
   /** Throws an AdminError when nothing is taken any more. */
   readonly propose: (command: PlaceCommand) => void;
   /** `ShardLog.readIndex`. */
@@ -138,14 +145,27 @@ export class Places {
   }
 
   /** Behind the fence, so that none of them is made any more for a place of before. */
-  async #missing({ names, fence }: Extract<PlaceRequest, { kind: 'missing' }>): Promise<PlainData> {
-    if (names.length > NAMES_ASKED_MAX) {
+  async #missing({
+    names,
+    keys,
+    fence,
+  }: Extract<PlaceRequest, { kind: 'missing' }>): Promise<PlainData> {
+    if (names.length + keys.length > NAMES_ASKED_MAX) {
       throw new AdminError('invalid', `more than ${NAMES_ASKED_MAX} names at once`);
     }
     if (fence > 0) await this.fence(fence);
     else await this.#upToNow();
-    const { machine } = this.#options;
-    return names.filter((name) => machine.queueNamed(name) === undefined);
+    const { machine, whenLoaded } = this.#options;
+    let over: readonly string[] = [];
+    if (keys.length > 0) {
+      await whenLoaded(
+        () => overKeysNeed(machine, keys),
+        () => {
+          over = overKeys(machine, keys);
+        },
+      );
+    }
+    return [...names.filter((name) => machine.queueNamed(name) === undefined), ...over];
   }
 
   async #place({

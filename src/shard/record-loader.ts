@@ -17,13 +17,15 @@ import type { PlainData } from './record-codec.ts';
 /** So many are read at a time: a start names all definitions at once, and they may be large. */
 const TOGETHER_MAX = 64;
 
+type LoadedStore = Pick<RecordStore, 'get' | 'getMany' | 'iterate'>;
+
 export class RecordLoader {
-  readonly #store: Pick<RecordStore, 'get' | 'getMany'>;
+  readonly #store: LoadedStore;
   readonly #machine: Machine;
   #underWay = 0;
   #loaded = 0;
 
-  constructor(store: Pick<RecordStore, 'get' | 'getMany'>, machine: Machine) {
+  constructor(store: LoadedStore, machine: Machine) {
     this.#store = store;
     this.#machine = machine;
   }
@@ -63,6 +65,18 @@ export class RecordLoader {
       this.#machine.load(key, data as Parameters<Machine['load']>[1]);
     }
     this.#loaded += keys.length;
+  }
+
+  /**
+   * Behind `prefix`, the names of records of the last checkpoint: one page of them, behind this
+   * name ('': from the first on). None: there are no more.
+   */
+  async namesBehind(prefix: string, name: string): Promise<readonly string[]> {
+    const behind = name === '' ? undefined : `${prefix}${name}`;
+    for await (const page of this.#store.iterate(prefix, behind)) {
+      return page.map(({ key }) => key.slice(prefix.length));
+    }
+    return [];
   }
 
   /** A record that is none of the machine's. */

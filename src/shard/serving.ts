@@ -93,8 +93,7 @@ export class Serving {
       propose: (command) => this.#propose(command),
       now,
     });
-    const { inReserve } = options;
-    this.#arrivals = new ArrivalDesk({ proposals: this.#proposals, inReserve, wake });
+    this.#arrivals = new ArrivalDesk({ ...options, proposals: this.#proposals });
     this.#outbox = new OutboxDriver(this.#outboxOptions());
     if (options.isVolatile) {
       this.#expiry = new QueueExpiry({
@@ -111,6 +110,7 @@ export class Serving {
         this.#proposals.submit();
       },
       readIndex: (done) => log.readIndex(done),
+      whenLoaded: (missing, action) => this.#whenLoaded(missing, action),
       closed: options.closed,
       applied: (index) => options.applier.whenApplied(index),
     });

@@ -36,8 +36,15 @@ import { defaultDefinition } from '../machine/default-definition.ts';
 import type { StoredWill } from '../machine/session-will-record.ts';
 import type { ShardClient } from './client.ts';
 import type { PlainData } from './record-codec.ts';
+import { newIncarnation } from './key-names.ts';
 import { sessionQueueName } from './session-name.ts';
-import { type Claimed, type SessionRequest, chosenIn, claimedIn } from './session-requests.ts';
+import {
+  type Claimed,
+  type ClaimSessionRequest,
+  type SessionRequest,
+  chosenIn,
+  claimedIn,
+} from './session-requests.ts';
 import { ShardError } from './shard-error.ts';
 import { StoredMessageWriter } from './stored-message.ts';
 import { type PublishWill, WillTaker } from './will-taker.ts';
@@ -122,7 +129,7 @@ export class SessionsOfAll implements SessionStore {
       throw new SessionError('invalid', 'no session can have this client id');
     }
     const will = request.will && storedWill(request.will);
-    const asked = { ...request, will, token: randomUUID(), incarnation: randomUUID() };
+    const asked = { ...request, will, token: randomUUID() };
     const name = sessionQueueName(clientId);
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const found = await this.#find(name);
@@ -136,7 +143,7 @@ export class SessionsOfAll implements SessionStore {
 
   async discard(clientId: string, user: string | undefined): Promise<boolean> {
     const name = sessionQueueName(clientId);
-    const asked = { token: randomUUID(), incarnation: randomUUID(), cleanStart: true, user };
+    const asked = { token: randomUUID(), cleanStart: true, user };
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const queueId = await this.#find(name);
       if (queueId === undefined) return false;
@@ -242,9 +249,10 @@ export class SessionsOfAll implements SessionStore {
   /** Undefined: the queue is gone. */
   async #claim(
     queueId: QueueId,
-    asked: Omit<Extract<SessionRequest, { kind: 'claim-session' }>, 'kind' | 'queueId'>,
+    asked: Omit<ClaimSessionRequest, 'kind' | 'queueId' | 'incarnation'>,
   ): Promise<Claimed | undefined> {
-    const { token, incarnation, user, cleanStart, expirySeconds, limits, will } = asked;
+    const incarnation = newIncarnation(queueId);
+    const { token, user, cleanStart, expirySeconds, limits, will } = asked;
     const life = { token, incarnation, user, cleanStart, expirySeconds, limits, will };
     try {
       const shard = this.#parts.shardOf(queueId);

@@ -106,6 +106,11 @@ export class ShardToShard implements OtherShards {
     return (await Promise.all(ended)).find((each) => each !== undefined);
   }
 
+  async overKeys(shard: number, names: readonly string[]): Promise<readonly string[] | NotNow> {
+    const client = this.#options.client(shard);
+    return client === undefined ? notThere(shard) : orNotNow(client.places.overKeys(names));
+  }
+
   #once(
     key: string,
     name: string,

@@ -24,9 +24,9 @@ export class VolatileRecords implements RecordStore {
     return Promise.resolve(keys.map((key) => this.#records.get(key)));
   }
 
-  async *iterate(prefix: string): AsyncGenerator<readonly StoredRecord[], void, void> {
+  async *iterate(prefix: string, behind = ''): AsyncGenerator<readonly StoredRecord[], void, void> {
     const found = [...this.#records]
-      .filter(([key]) => key.startsWith(prefix))
+      .filter(([key]) => key.startsWith(prefix) && key > behind)
       .sort(([a], [b]) => (a < b ? -1 : 1));
     for (let at = 0; at < found.length; at += PAGE_RECORDS) {
       yield await Promise.resolve(

@@ -11,6 +11,7 @@
 import { ownedMessage } from '../broker/message.ts';
 import { AdminError, type DueWill, SessionError } from '../broker/ports.ts';
 import type { ShardClient } from './client.ts';
+import { willKeyName } from './key-names.ts';
 import { StoredMessageView } from './stored-message.ts';
 import { type DueWillBytes, dueWillsIn } from './will-requests.ts';
 import { CodecError } from './wire.ts';
@@ -60,7 +61,7 @@ export class WillTaker {
 
   async #publish({ queueId, number, message }: DueWillBytes): Promise<void> {
     const view = new StoredMessageView(message, 0, message.length);
-    const key = `will/${queueId}/${number}`;
+    const key = willKeyName(queueId, number);
     const of = { origin: view.origin, message: ownedMessage(view), keySession: key };
     if (!(await this.#parts.publish(of))) return;
     try {

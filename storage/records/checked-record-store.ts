@@ -75,15 +75,20 @@ class CheckedRecordStore implements RecordStore {
     );
   }
 
-  async *iterate(prefix: string): AsyncGenerator<readonly StoredRecord[], void, void> {
+  async *iterate(
+    prefix: string,
+    behind?: string,
+  ): AsyncGenerator<readonly StoredRecord[], void, void> {
     if (prefix !== '') assertKey(prefix);
+    if (behind !== undefined) assertKey(behind);
     this.#assertOpen();
-    for await (const page of this.#raw.iterate(prefix)) {
+    for await (const page of this.#raw.iterate(behind ?? prefix)) {
       const records: StoredRecord[] = [];
       let over = false;
       for (const [key, bytes] of page) {
         over = !key.startsWith(prefix);
         if (over) break;
+        if (key === behind) continue;
         if (key !== CHECKPOINT_KEY) records.push({ key, value: decodeStored(key, bytes).value });
       }
       if (records.length > 0) yield records;

@@ -55,9 +55,10 @@ export interface RecordStore {
   getMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]>;
   /**
    * Records whose key begins with `prefix`, in the order of the keys' UTF-8 bytes, in pages of
-   * bounded size, as they were when the first page was asked for.
+   * bounded size, as they were when the first page was asked for. `behind`: only those behind this
+   * key, which begins with the prefix.
    */
-  iterate(prefix: string): AsyncGenerator<readonly StoredRecord[], void, void>;
+  iterate(prefix: string, behind?: string): AsyncGenerator<readonly StoredRecord[], void, void>;
   /** Begins the one batch that may be under way. */
   begin(): RecordBatch;
   /**

@@ -143,6 +143,9 @@ describe.each(Object.entries(implementations))('RecordStore: %s', (_name, begin)
     const wanted = ['q/', 'q/a', 'q/\u00e9', 'q/\uffff', 'q/\u{1f600}'];
     expect((await all(store, 'q/')).map(([key]) => key)).toEqual(wanted);
     expect(await all(store, 'x')).toEqual([]);
+    expect((await all(store, 'q/', 'q/a')).map(([key]) => key)).toEqual(wanted.slice(2));
+    expect((await all(store, 'q/', 'q/b')).map(([key]) => key)).toEqual(wanted.slice(2));
+    expect(await all(store, 'q/', 'q/\u{1f600}')).toEqual([]);
     expect((await all(store)).length).toBe(keys.length);
     const pages = store.iterate('');
     const first = await pages.next();
@@ -310,9 +313,13 @@ async function write(
   await batch.write({ index, term: 1, data: bytes('') });
 }
 
-async function all(store: RecordStore, prefix = ''): Promise<[string, Uint8Array][]> {
+async function all(
+  store: RecordStore,
+  prefix = '',
+  behind?: string,
+): Promise<[string, Uint8Array][]> {
   const found: [string, Uint8Array][] = [];
-  for await (const page of store.iterate(prefix)) {
+  for await (const page of store.iterate(prefix, behind)) {
     for (const { key, value } of page) found.push([key, value]);
   }
   return found;

@@ -52,6 +52,7 @@ class Other {
         take: () => answer('take', () => ({ kind: 'taken' as const, next: 4 })),
         unplace: (name, version) => answer(`unplace ${name} ${version}`, () => undefined),
         endKeys: (session) => answer(`end keys ${session}`, () => undefined),
+        overKeys: (names) => answer(`over ${names.join(' ')}`, () => names.slice(1)),
       },
       admin: {
         declare: (definition) =>
@@ -158,6 +159,17 @@ describe('a queue of another shard', () => {
     expect(two.asked).toEqual(['barrier']);
     expect(await shards.nameOf((info.queueId + 1) as QueueId)).toBeUndefined();
     expect(await shards.nameOf(firstQueueIdOf(3) as QueueId)).toMatchObject({ kind: 'not-now' });
+  });
+
+  it('says which keys are over, or nobody knows', async () => {
+    const { shards, own, two } = rig();
+    expect(await shards.overKeys(2, ['1/a', '1/b'])).toEqual(['1/b']);
+    expect(two.asked).toEqual(['over 1/a 1/b']);
+    expect(await shards.overKeys(1, ['1/a'])).toEqual([]);
+    expect(own.asked).toEqual(['over 1/a']);
+    two.failure = unavailable;
+    expect(await shards.overKeys(2, ['1/a'])).toMatchObject({ kind: 'not-now' });
+    expect(await shards.overKeys(3, ['1/a'])).toMatchObject({ kind: 'not-now' });
   });
 
   it('takes a message, or nobody knows', async () => {

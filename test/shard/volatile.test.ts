@@ -84,6 +84,8 @@ describe('records in memory', () => {
     const keys: string[] = [];
     for await (const page of store.iterate('b/')) keys.push(...page.map(({ key }) => key));
     expect(keys).toEqual(['b/1', 'b/2']);
+    const behind = await store.iterate('b/', 'b/1').next();
+    expect(behind.value).toEqual([{ key: 'b/2', value: new Uint8Array([1, 2]) }]);
     const second = store.begin();
     second.delete('a');
     second.discard();

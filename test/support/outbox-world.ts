@@ -232,6 +232,10 @@ export class WorldOfOthers implements OtherShards {
     return this.placeOf();
   }
 
+  overKeys(): Promise<readonly string[]> {
+    return this.missing();
+  }
+
   nameOf(queueId: QueueId): Promise<string | undefined> {
     return Promise.resolve(this.names.get(queueId));
   }
