@@ -102,7 +102,7 @@ export class QueueClients implements QueueClient {
     });
     this.#keys = new KeyedSessions(
       zero,
-      () => this.#logged(),
+      () => this.#all,
       () => this.#isNoneMissing(),
     );
     this.#joiner = new Joiner((key) => this.#keys.released(key));
@@ -134,16 +134,11 @@ export class QueueClients implements QueueClient {
         this.enqueue([queueId], message, origin, waiter, step.at, step);
       },
       endKeys: (session) => {
-        for (const client of this.#logged()) client.endSession(session);
+        for (const client of this.#all) client.endSession(session);
         this.#keys.ended(session);
       },
     });
     this.sessions.addShard(zero);
-  }
-
-  /** All that have a log. */
-  #logged(): readonly ShardClient[] {
-    return [this.#zero, ...this.#others.values()];
   }
 
   /**

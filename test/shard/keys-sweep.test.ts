@@ -217,6 +217,12 @@ describe('the shard of a session', () => {
     const zero = world.shards.clients.get(0);
     const names = [incarnation, `${queueId}/other`, `${2 ** 40 + 1}/far`, 'plain', `99/none`];
     expect(await zero?.places.overKeys(names)).toEqual([`${queueId}/other`, '99/none']);
+    const set = { qos: 1, retain: false, properties: undefined } as const;
+    const message = { topic: 'w', payload: Buffer.from('gone'), ...set };
+    const will = { origin: ORIGIN, message, delaySeconds: 60 };
+    const { handle } = await world.shards.client.sessions.claim({ ...KEPT, will });
+    const wills = [handle.ownerEpoch, 1].map((number) => willKeyName(queueId, number));
+    expect(await zero?.places.overKeys(wills)).toEqual(wills.slice(1));
   });
 });
 

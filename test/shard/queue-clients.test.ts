@@ -189,6 +189,44 @@ describe('the key of a publish', () => {
   });
 });
 
+describe('the key of a publish to a queue in memory', () => {
+  const limits = { maxMessages: 10, maxBytes: 1000, overflow: 'drop-head' } as const;
+  const life = { clientId: 'c', user: undefined, expirySeconds: 60, limits, will: undefined };
+  type Claimed = Awaited<ReturnType<ManyShards['client']['sessions']['claim']>>;
+  const keyOf = ({ handle }: Claimed): PublishKey => {
+    return { session: handle.incarnation, ownerEpoch: handle.ownerEpoch, packetId: 5 };
+  };
+  const claim = (shards: ManyShards, cleanStart: boolean): Promise<Claimed> => {
+    return shards.client.sessions.claim({ ...life, cleanStart });
+  };
+
+  it('is released by the next connection of its session: no new message is a repeat', async () => {
+    const shards = await world();
+    const { client } = shards;
+    const targets = [shards.idOf('live')];
+    await publish(client, targets, 'first', keyOf(await claim(shards, false)));
+    const key = keyOf(await claim(shards, false));
+    await publish(client, targets, 'again', key);
+    const released = await answered((waiter) => client.release(key, waiter, 1));
+    expect(released).toEqual(expect.any(Number));
+    await publish(client, targets, 'second', key);
+    expect(await shards.consume('live').got(2)).toEqual(['first', 'second']);
+  });
+
+  it('goes with its session', async () => {
+    const shards = await world();
+    const { client } = shards;
+    const targets = [shards.idOf('live')];
+    const key = keyOf(await claim(shards, false));
+    await publish(client, targets, 'first', key);
+    await claim(shards, true);
+    // The end that the claim tells has been there.
+    await publish(client, targets, 'second');
+    await publish(client, targets, 'third', key);
+    expect(await shards.consume('live').got(3)).toEqual(['first', 'second', 'third']);
+  });
+});
+
 describe('shards that come later', () => {
   it('are waited for by a start, so that the topics that their queues capture are known', async () => {
     const shards = await ManyShards.open();
