@@ -59,15 +59,13 @@ export class KeysSweep {
     const { now, wake } = this.#options;
     if (this.#isUnderWay || now() < this.#next) return;
     this.#isUnderWay = true;
-    let restMs = STEP_MS;
+    let restMs = REST_MS;
     this.#step()
-      .then(
-        (isOver) => {
-          if (isOver) restMs = REST_MS;
-        },
-        // The lead is lost, or the shard stops: a later pass finds them again.
-        () => undefined,
-      )
+      .then((isOver) => {
+        if (!isOver) restMs = STEP_MS;
+      })
+      // The lead is lost, or the shard stops; else it goes on later.
+      .catch(() => undefined)
       .finally(() => {
         this.#isUnderWay = false;
         this.#next = now() + restMs;

@@ -326,6 +326,7 @@ describe('a sweep', () => {
     rows.over.add('1/a');
     rows.broken = true;
     await rows.looks(3);
+    expect(rows.nowMs).toBe(3 * REST_MS);
     expect(rows.ended).toEqual([]);
     rows.broken = false;
     await rows.looks(1);

@@ -72,6 +72,16 @@ describe('requests about names and shards', () => {
   });
 });
 
+describe('a question about keys', () => {
+  it('is one about no name to a node of before, which reads three fields', () => {
+    const keys = ['7/life'];
+    const asked = encodeRequest({ kind: 'missing', fence: 0, names: [], keys });
+    expect(decodeBody(asked)).toEqual(['missing', 0, [], keys]);
+    const before = encodeRequest({ kind: 'missing', fence: 3, names: ['a'], keys: [] });
+    expect(decodeBody(before)).toEqual(['missing', 3, ['a']]);
+  });
+});
+
 describe('commands about names and shards', () => {
   it('are written as they always were', () => {
     const hex = (command: PlainCommand): string => {
