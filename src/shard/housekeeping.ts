@@ -93,6 +93,8 @@ export type CopyLog = (
 ) => Promise<SpillOutcome>;
 
 const LOOK_MS = 100;
+/** So long publishes wait at a time, as long as the log is not late. */
+const SLOW_MS_MAX = 2000;
 const SWEEP_MS = 2000;
 const RETRY_MS = 1000;
 /** Of a damaged run, named in the alarm. */
@@ -294,12 +296,15 @@ export class Housekeeping implements RunRecords {
     else alarms.lower('spill-late');
   }
 
-  /** For a part of the time up to the next look. */
+  /** Publishes wait, and then come for one look: so long that it is their part of the time. */
   #judgeSlow(now: number): void {
     const { window, log, locations } = this.#options;
     const from = Math.max(log.start, locations.spilledBelow) as LogIndex;
-    const isSpilled = this.#leaving() <= from;
-    this.#slowUntil = isSpilled ? 0 : now + LOOK_MS * window.slowness(log, from);
+    const waiting = this.#leaving() <= from ? 0 : window.slowness(log, from);
+    if (waiting === 0) this.#slowUntil = 0;
+    else if (now >= this.#slowUntil + LOOK_MS) {
+      this.#slowUntil = now + Math.min(SLOW_MS_MAX, (LOOK_MS * waiting) / (1 - waiting));
+    }
   }
 
   /** Entries below it are to leave the log; 0: none. */
@@ -347,6 +352,7 @@ export class Housekeeping implements RunRecords {
     this.#spilling = task.finally(() => {
       this.#spilling = undefined;
       this.#judgeLate();
+      this.#judgeSlow(this.#options.monotonicMs());
       this.#options.wake();
     });
   }
