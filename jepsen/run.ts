@@ -24,6 +24,8 @@ import { type RunQueue, declareQueues } from './workload/queues.ts';
 import { watchStalls } from './workload/stalls.ts';
 
 export const RUN_FILE = 'run.json';
+/** So much longer a run goes on at most, until each kind of fault was dealt once. */
+const EACH_KIND_MAX_MS = 60_000;
 const START_MAX_MS = 60_000;
 const HOME_MAX_MS = 30_000;
 const LOOK_MS = 100;
@@ -239,6 +241,9 @@ async function underFaults(
     const faults = nemesis.run();
     // The nemesis ends early only by an error.
     await Promise.race([sleep(options.minutes * 60_000, stop), faults]);
+    // A short run may be over before each kind had its turn, and would have proved nothing.
+    const over = AbortSignal.any([stop, faulting.signal]);
+    await Promise.race([nemesis.hadEach, sleep(EACH_KIND_MAX_MS, over), faults]);
     faulting.abort();
     await faults;
     await nemesis.heal();

@@ -2,7 +2,7 @@
  * The nemesis: deals the cards that were asked for, one or two at a time, a quarter of the time
  * none, and heals before it deals again. Each card of the deck is dealt before any is dealt twice,
  * and in the first deck one of each kind comes first that can be played, so that also a short run
- * has had every kind.
+ * has had every kind; how long that takes is chance (`hadEach`).
  *
  * It never stops at a fault that fails: that is written down, and the checker of faults refuses the
  * run. `heal` undoes whatever is still in force, at the end or after an error.
@@ -48,6 +48,9 @@ export interface NemesisOptions {
 }
 
 export class Nemesis {
+  /** Resolves when each kind was dealt once. */
+  readonly hadEach: Promise<void>;
+  #tellHadEach = (): void => undefined;
   readonly #options: NemesisOptions;
   readonly #installed: Installed[] = [];
   #deck: Card[];
@@ -63,6 +66,10 @@ export class Nemesis {
     this.#deck = options.table.random.shuffled(options.cards);
     this.#missing = new Set(this.#deck.map(({ kind }) => kind));
     this.#first = this.#missing.size;
+    this.hadEach = new Promise((resolve) => {
+      this.#tellHadEach = resolve;
+    });
+    if (this.#missing.size === 0) this.#tellHadEach();
   }
 
   /** For the progress line. */
@@ -132,6 +139,7 @@ export class Nemesis {
       this.#first -= 1;
       this.#missing.delete(card.kind);
       await this.#install(card, plan);
+      if (this.#missing.size === 0) this.#tellHadEach();
       return;
     }
     // Nothing of what is left can be played: better another round than none.

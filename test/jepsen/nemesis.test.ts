@@ -66,7 +66,10 @@ describe('the nemesis', () => {
   }
 
   /** Until so many faults were written down. */
-  async function dealt(kinds: readonly FaultKind[], faults: number): Promise<FaultOperation[]> {
+  async function dealt(
+    kinds: readonly FaultKind[],
+    faults: number | 'each',
+  ): Promise<FaultOperation[]> {
     const recorder = new Recorder(directory);
     const stop = new AbortController();
     const cards = kinds.flatMap((kind) => kind.choices.map((choice) => ({ kind, choice })));
@@ -75,7 +78,9 @@ describe('the nemesis', () => {
     const nemesis = new Nemesis({ table, recorder, cards, pace: PACE, stop: stop.signal, queues });
     const run = nemesis.run();
     let writes = 0;
-    while (nemesis.faults < faults) {
+    let hadEach = false;
+    void nemesis.hadEach.then(() => (hadEach = true));
+    while (faults === 'each' ? !hadEach : nemesis.faults < faults) {
       // Writes go on: the nemesis waits for them.
       const queue = queues[writes % queues.length] ?? '';
       writes += 1;
@@ -119,6 +124,14 @@ describe('the nemesis', () => {
     expect(new Set(dealtOnce).size).toBe(6);
     const verdict = checkFaults(operations, { nemeses: ['kill', 'pause', 'partition'] });
     expect(verdict).toMatchObject({ valid: true, anomalies: [] });
+  });
+
+  it('tells when each kind was dealt', async () => {
+    const kinds = [counting('kill'), counting('pause'), counting('partition')];
+    const operations = await dealt(kinds, 'each');
+    const installs = operations.filter(({ step }) => step === 'install').map(({ f }) => f);
+    expect(new Set(installs)).toEqual(new Set(['kill', 'pause', 'partition']));
+    expect(await dealt([], 'each')).toEqual([]);
   });
 
   it('writes down a fault that fails, and goes on', async () => {
