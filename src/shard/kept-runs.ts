@@ -55,7 +55,7 @@ export function takeOverRuns(into: Into, { runs, keeping }: KeptRuns): Promise<T
   return keeping.withoutSpill(async (copyLog) => {
     const pieces = await piecesByQueue(keeping.runSet);
     const { known, nextId } = wholeRuns(keeping.runSet);
-    const had = new Set(await into.adopt(runs, known.keys()));
+    const had = new Set(await into.adopt(runs, known.values()));
     let nextRunId = nextId;
     const { records } = await copyLog(into, () => nextRunId++);
     for (const run of records) {

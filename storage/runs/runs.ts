@@ -40,6 +40,12 @@ export interface RunsOptions {
   now(): number;
 }
 
+export interface AdoptedRun {
+  readonly runId: number;
+  /** Of its file, when it was finished. */
+  readonly bytes: number;
+}
+
 interface KnownRun {
   readonly runId: number;
   readonly path: string;
@@ -115,15 +121,17 @@ export class Runs {
 
   /**
    * Finished runs of another folder, of the same owner, as further names of their files: which of
-   * them. Those that are gone, or that this file system gives no second name, are not among them.
-   * Durable when it resolves; the other folder may remove them then.
+   * them. Those that are gone, or not of their length any more, or that this file system gives no
+   * second name, are not among them. Durable when it resolves; the other folder may remove them
+   * then.
    */
-  async adopt(from: Runs, runIds: Iterable<number>): Promise<ReadonlySet<number>> {
+  async adopt(from: Runs, known: Iterable<AdoptedRun>): Promise<ReadonlySet<number>> {
     this.#refuseClosed();
     const { files, directory, owner } = this.#options;
     const adopted = new Set<number>();
     if (from.#options.owner !== owner) return adopted;
-    for (const runId of runIds) {
+    for (const { runId, bytes } of known) {
+      if ((await from.#fileBytes(runId)) !== bytes) continue;
       const isLinked = await files.link(from.pathOf(runId), this.pathOf(runId)).then(
         () => true,
         () => false,
@@ -136,6 +144,23 @@ export class Runs {
       throw runError(error, 'runs cannot be taken over');
     }
     return adopted;
+  }
+
+  /** Undefined: it cannot be told. */
+  async #fileBytes(runId: number): Promise<number | undefined> {
+    const { files } = this.#options;
+    try {
+      const how = { access: 'read', create: 'never', durability: 'on-sync' } as const;
+      const file = await files.open(this.pathOf(runId), how);
+      try {
+        return await file.size();
+      } finally {
+        await file.close();
+      }
+    } catch {
+      // Whoever reads it is told what is wrong with it.
+      return undefined;
+    }
   }
 
   /** Blocks from the one on that holds `from`, or else the first key behind it. */

@@ -102,10 +102,12 @@ describe('runs of the current replica', () => {
     expect(lowest()).toBe(0);
   });
 
-  it('are asked for where they are missing', async () => {
+  it.each(['missing', 'cut off'])('are asked for where they are %s', async (damage) => {
     const scene = await leftBehindAgain();
     const [first] = runsOf(scene.behind) as [string];
-    scene.behind.files.take(first);
+    const { files } = scene.behind;
+    if (damage === 'missing') files.take(first);
+    else files.put(first, files.bytes(first).subarray(0, 100));
     const lowest = lowestAsked(scene.cluster);
     await scene.behind.start();
     await comesAgain(scene);
@@ -148,8 +150,8 @@ describe('runs of the current replica', () => {
     const asked: number[] = [];
     const into = {
       create: () => Promise.reject(new Error('nothing is written')),
-      adopt: (_from: Runs, runIds: Iterable<number>) => {
-        asked.push(...runIds);
+      adopt: (_from: Runs, known: Iterable<{ readonly runId: number }>) => {
+        for (const { runId } of known) asked.push(runId);
         return Promise.resolve(new Set([1, 4]));
       },
     };

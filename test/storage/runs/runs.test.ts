@@ -111,11 +111,13 @@ describe('a run', () => {
     const files = new MemoryFiles();
     const [value] = someValues() as [ReturnType<typeof someValues>[number]];
     const from = runsIn(files);
-    await writeRun(from, 1, someValues());
-    await writeRun(from, 3, someValues());
+    const { fileBytes: bytes } = await writeRun(from, 1, someValues());
+    for (const runId of [3, 4]) await writeRun(from, runId, someValues());
+    files.put(`${DIRECTORY}/4.run`, files.bytes(`${DIRECTORY}/4.run`).subarray(0, bytes - 1));
+    const runs = [1, 2, 3, 4].map((runId) => ({ runId, bytes }));
     const [into, other] = [{ directory: '/next' }, { directory: '/other', owner: '00'.repeat(8) }];
-    expect([...(await runsIn(files, into).adopt(from, [1, 2, 3]))]).toEqual([1, 3]);
-    expect([...(await runsIn(files, other).adopt(from, [1, 3]))]).toEqual([]);
+    expect([...(await runsIn(files, into).adopt(from, runs))]).toEqual([1, 3]);
+    expect([...(await runsIn(files, other).adopt(from, runs))]).toEqual([]);
     const disk = files.crash();
     await runsIn(disk).remove([1, 3]);
     const left = runsIn(disk, into);
@@ -126,11 +128,11 @@ describe('a run', () => {
   it('that is adopted is told as failed where its name cannot be made durable', async () => {
     const files = new MemoryFiles();
     const from = runsIn(files);
-    await writeRun(from, 1, someValues());
+    const { fileBytes: bytes } = await writeRun(from, 1, someValues());
     files.before = ({ operation }) => {
       if (operation === 'sync-directory') throw failure('EIO', '/next');
     };
-    const adopting = runsIn(files, { directory: '/next' }).adopt(from, [1]);
+    const adopting = runsIn(files, { directory: '/next' }).adopt(from, [{ runId: 1, bytes }]);
     await expect(adopting).rejects.toMatchObject({ code: 'failed' });
   });
 
