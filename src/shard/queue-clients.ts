@@ -37,6 +37,7 @@ import { SHARD_CLIENT_DEFAULTS } from './client-options.ts';
 import { DirectoryOfAll } from './directory-of-all.ts';
 import { Joiner } from './joiner.ts';
 import { KeyedSessions } from './keyed-sessions.ts';
+import { KeysInMemory } from './keys-in-memory.ts';
 import { LookUps } from './look-ups.ts';
 import { keyedPartsOf, partsOf, type Targeted } from './publish-parts.ts';
 import { ReachedShards } from './reached-shards.ts';
@@ -77,6 +78,7 @@ export class QueueClients implements QueueClient {
   /** Of each client the list of it alone. */
   readonly #alone = new Map<ShardClient, readonly ShardClient[]>();
   readonly #keys: KeyedSessions<ShardClient>;
+  readonly #keysInMemory: KeysInMemory;
   readonly #joiner: Joiner;
   readonly #lookUps: LookUps;
   readonly #writableListeners: (() => void)[] = [];
@@ -105,6 +107,7 @@ export class QueueClients implements QueueClient {
       () => this.#all,
       () => this.#isNoneMissing(),
     );
+    this.#keysInMemory = new KeysInMemory(this.isShared, (name) => inMemory.endSession(name));
     this.#joiner = new Joiner((key) => this.#keys.released(key));
     this.#lookUps = new LookUps({
       where: async (name) => (await zero.places.where(name))?.shard,
@@ -126,7 +129,10 @@ export class QueueClients implements QueueClient {
       lookUp: this.isShared ? (name) => this.lookUp(name) : undefined,
       declare: (definition) => this.admin.declareSession(definition),
       maxSessions: options.maxSessions ?? Number.POSITIVE_INFINITY,
-      keysAreEverywhere: (session, ownerEpoch) => this.#keys.everywhere(session, ownerEpoch),
+      keysAreEverywhere: (session, ownerEpoch) => {
+        this.#keys.everywhere(session, ownerEpoch);
+        this.#keysInMemory.claimed(session, ownerEpoch);
+      },
       keyIsIn: (queueId, key) => this.#noteKey({ ownerEpoch: 0, ...key }, this.#of(queueId)),
       keysAreForgotten: (session, ownerEpoch) => this.#keys.forget(session, ownerEpoch),
       enqueue: (queueId, replayed, waiter) => {
@@ -134,7 +140,8 @@ export class QueueClients implements QueueClient {
         this.enqueue([queueId], message, origin, waiter, step.at, step);
       },
       endKeys: (session) => {
-        for (const client of this.#all) client.endSession(session);
+        for (const client of this.#all) if (client !== inMemory) client.endSession(session);
+        this.#keysInMemory.ended(session);
         this.#keys.ended(session);
       },
     });
@@ -265,8 +272,17 @@ export class QueueClients implements QueueClient {
       return;
     }
     const ownKey = publishKeyIn(key);
-    if (ownKey !== undefined) this.#noteKey(ownKey, client);
-    client.enqueue(targets, message, origin, waiter, tag, key);
+    if (ownKey === undefined) {
+      client.enqueue(targets, message, origin, waiter, tag, key);
+      return;
+    }
+    this.#noteKey(ownKey, client);
+    client.enqueue(targets, message, origin, waiter, tag, this.#keyFor(client, ownKey));
+  }
+
+  /** As this shard is told the key of a publish. */
+  #keyFor(client: ShardClient, key: PublishKey): PublishKey {
+    return client === this.#inMemory ? this.#keysInMemory.published(key) : key;
   }
 
   /** The shard in which all of them are. */
@@ -301,7 +317,7 @@ export class QueueClients implements QueueClient {
     const ownKey = publishKeyIn(key);
     if (ownKey !== undefined) this.#keys.note(ownKey, [...parts.keys()]);
     const commands = [...parts].flatMap(([client, part]) =>
-      partsOf(part, ownKey).map((each) => ({ client, ...each })),
+      partsOf(part, ownKey && this.#keyFor(client, ownKey)).map((each) => ({ client, ...each })),
     );
     const joined = { parts: commands.length, isKeyed: ownKey !== undefined };
     const place = this.#joiner.begin(waiter, tag, joined);
@@ -324,7 +340,7 @@ export class QueueClients implements QueueClient {
     if (only !== undefined && byClient.size === 1) this.#noteKey(key, only);
     else this.#keys.note(key, [...byClient.keys()]);
     const commands = [...byClient].flatMap(([client, targets]) =>
-      keyedPartsOf(targets, key).map((each) => ({ client, ...each })),
+      keyedPartsOf(targets, this.#keyFor(client, key)).map((each) => ({ client, ...each })),
     );
     const counts = new Map<PublishPart, number>();
     for (const { part } of commands) counts.set(part, (counts.get(part) ?? 0) + 1);
@@ -365,7 +381,10 @@ export class QueueClients implements QueueClient {
     }
     const joined = { parts: shards.length, isKeyed: false, releases: key };
     const place = this.#joiner.begin(waiter, tag, joined);
-    for (const client of shards) client.release(key, this.#joiner, place);
+    for (const client of shards) {
+      const own = client === this.#inMemory ? this.#keysInMemory.released(key) : key;
+      client.release(own, this.#joiner, place);
+    }
   }
 
   consume(request: ConsumeRequest, sink: ConsumerSink): QueueConsumer {

@@ -4,7 +4,14 @@ import { describe, expect, it } from 'vitest';
 import { AdminError, type PublishKey } from '../../src/broker/ports.ts';
 import { DEFAULT_LIMITS } from '../../src/machine/definitions.ts';
 import { shardOf } from '../../src/machine/ids.ts';
-import { ManyShards, answered, definition, publish } from '../support/many-shards.ts';
+import {
+  ManyShards,
+  ORIGIN,
+  answered,
+  definition,
+  messageOf,
+  publish,
+} from '../support/many-shards.ts';
 import { until } from '../support/shard-world.ts';
 
 /** Shards 0 to 2, with the queues `q0` to `q2`, one in each, and `live` in memory. */
@@ -224,6 +231,56 @@ describe('the key of a publish to a queue in memory', () => {
     await publish(client, targets, 'second');
     await publish(client, targets, 'third', key);
     expect(await shards.consume('live').got(3)).toEqual(['first', 'second', 'third']);
+  });
+
+  it('goes where its session moves: what came between at another node is not known here', async () => {
+    const shards = await world({ isShared: true });
+    const { client } = shards;
+    const elsewhere = await shards.clientElsewhere();
+    const targets = [shards.idOf('live')];
+    await publish(client, targets, 'first', keyOf(await claim(shards, false)));
+    const there = keyOf(await elsewhere.sessions.claim({ ...life, cleanStart: false }));
+    const released = await answered((waiter) => elsewhere.release(there, waiter, 1));
+    expect(released).toEqual(expect.any(Number));
+    const key = keyOf(await claim(shards, false));
+    await publish(client, targets, 'second', key);
+    await publish(client, targets, 'repeat', key);
+    await answered((waiter) => client.release(key, waiter, 1));
+    await publish(client, targets, 'third', key);
+    expect(await shards.consume('live').got(3)).toEqual(['first', 'second', 'third']);
+  });
+
+  it('of a part of a publish to several shards goes where its session moves, too', async () => {
+    const shards = await world({ isShared: true });
+    const { client } = shards;
+    const elsewhere = await shards.clientElsewhere();
+    const targets = ['q0', 'live'].map((name) => shards.idOf(name));
+    await publish(client, targets, 'first', keyOf(await claim(shards, false)));
+    const there = keyOf(await elsewhere.sessions.claim({ ...life, cleanStart: false }));
+    await answered((waiter) => elsewhere.release(there, waiter, 1));
+    const key = keyOf(await claim(shards, false));
+    await answered((waiter) => {
+      const part = { targets, message: messageOf('second'), waiter, tag: 1 };
+      client.enqueueParts([part], ORIGIN, key);
+    });
+    await publish(client, targets, 'repeat', key);
+    await answered((waiter) => client.release(key, waiter, 1));
+    await publish(client, targets, 'third', key);
+    for (const name of ['q0', 'live']) {
+      expect(await shards.consume(name).got(3)).toEqual(['first', 'second', 'third']);
+    }
+  });
+
+  it('stays in a cluster, too, while its session has no owner elsewhere', async () => {
+    const shards = await world({ isShared: true });
+    const { client } = shards;
+    const targets = [shards.idOf('live')];
+    await publish(client, targets, 'first', keyOf(await claim(shards, false)));
+    const key = keyOf(await claim(shards, false));
+    await publish(client, targets, 'repeat', key);
+    await answered((waiter) => client.release(key, waiter, 1));
+    await publish(client, targets, 'second', keyOf(await claim(shards, false)));
+    expect(await shards.consume('live').got(2)).toEqual(['first', 'second']);
   });
 });
 

@@ -24,7 +24,7 @@ import { until } from './shard-world.ts';
 
 const NODE = 'node-1';
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
-const ORIGIN = { clientId: 'c', protocol: 'mqtt' } as const;
+export const ORIGIN = { clientId: 'c', protocol: 'mqtt' } as const;
 
 interface OneShard {
   readonly shard: Shard;
@@ -101,6 +101,14 @@ export class ManyShards {
     for (const client of this.clients.values()) await client.stats();
   }
 
+  /** The client of another node, with queues of its own in memory. */
+  async clientElsewhere(): Promise<QueueClients> {
+    const zero = this.clients.get(0) as ShardClient;
+    const client = new QueueClients(zero, (await openVolatile()).client, { isShared: true });
+    for (const [number, other] of this.clients) if (number > 0) client.addShard(number, other);
+    return client;
+  }
+
   idOf(name: string): QueueId {
     const queue = this.client.queues.named(name);
     if (queue === undefined) throw new Error(`no queue ${name}`);
@@ -139,7 +147,7 @@ export class Taker implements ConsumerSink {
   }
 }
 
-function message(text: string): Message {
+export function messageOf(text: string): Message {
   const set = { qos: 1, retain: false, properties: undefined } as const;
   return { topic: 't', payload: Buffer.from(text), ...set };
 }
@@ -151,7 +159,7 @@ export async function publish(
   text: string,
   key?: Parameters<QueueClients['enqueue']>[5],
 ): Promise<unknown> {
-  return answered((waiter) => client.enqueue(targets, message(text), ORIGIN, waiter, 1, key));
+  return answered((waiter) => client.enqueue(targets, messageOf(text), ORIGIN, waiter, 1, key));
 }
 
 export async function answered(
