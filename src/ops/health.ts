@@ -55,7 +55,8 @@ const WHOLE = {
   'log-damaged': 'a part of the log that was applied before cannot be read',
   'records-lost': 'the records of this replica are lost, and being got from the others',
   'run-damaged': 'a run, or a part of one, cannot be read',
-  'spill-late': 'the log is twice its window: publishes wait for the spill',
+  'spill-late':
+    'the log is twice its window, and is not spilled as fast: publishes wait where this node leads',
 } as const;
 const OF_QUEUES = {
   damaged: 'queues with messages that cannot be read',

@@ -269,7 +269,7 @@ export const METRICS: readonly MetricRow[] = [
   {
     name: 'fluxmq_spill_late_total',
     kind: 'counter',
-    help: 'How often publishes had to wait because the log had twice its window.',
+    help: 'How often the log came to twice its window: publishes wait then where this node leads.',
     series: of('spill/late'),
   },
   {

@@ -144,12 +144,12 @@ export class Housekeeping implements RunRecords {
     return this.#stats;
   }
 
-  /** The log is twice its window, in bytes or in messages: publishes wait for the spill. */
+  /** The log is twice its window, in bytes or in messages, on a follower too. */
   get isLate(): boolean {
     return this.#isLate;
   }
 
-  /** Publishes wait. */
+  /** Publishes wait, if this node leads. */
   get holdsBack(): boolean {
     return this.#isLate || this.#options.monotonicMs() < this.#slowUntil;
   }
@@ -291,7 +291,8 @@ export class Housekeeping implements RunRecords {
     this.#isLate = isLate;
     if (isLate) this.#stats.late++;
     const long = `the log, of ${log.bytes} bytes, is twice its window, in bytes or in messages`;
-    const words = `${long}: publishes wait`;
+    // On a follower nobody waits yet; its disk is behind all the same.
+    const words = `${long}: publishes wait where this node leads`;
     if (isLate) alarms.raise('spill-late', words);
     else alarms.lower('spill-late');
   }

@@ -57,6 +57,8 @@ describe('ready', () => {
       ),
     });
     expect(codes(readiness)).toEqual(['degraded', 'log-damaged', 'spill-late', 'damaged', 'stuck']);
+    // A follower says it, too, and holds nobody back.
+    expect(readiness.reasons[1]?.detail).toContain('publishes wait where this node leads');
     expect(readiness.reasons[2]?.detail).toBe('2 queues with messages that cannot be read');
     expect(readiness.reasons.some(({ blocks }) => blocks)).toBe(false);
   });

@@ -156,7 +156,9 @@ describe('a disk that is full or fails', () => {
     expect(world.failure).toBeUndefined();
     expect(world.housekeeping.stats.full).toBeGreaterThan(0);
     expect(world.housekeeping.isLate, 'publishes are held back').toBe(true);
-    expect(world.alarmLines.join('\n')).toContain('spill-late');
+    const alarms = world.alarmLines.join('\n');
+    expect(alarms).toContain('spill-late');
+    expect(alarms).toContain('publishes wait where this node leads');
     expect(runFiles(files)).toEqual([]);
     expect(await lostAmong(world, queue, 400)).toEqual([]);
     files.before = () => undefined;
