@@ -53,7 +53,8 @@ const PIECES_A_TURN = 4096;
 /** Durable when it resolves. `into` is of the same owner, and has no run yet. */
 export function takeOverRuns(into: Into, { runs, keeping }: KeptRuns): Promise<TakenOver> {
   return keeping.withoutSpill(async (copyLog) => {
-    const pieces = await piecesByQueue(keeping.runSet);
+    const isTurnOver = turns();
+    const pieces = await piecesByQueue(keeping.runSet, isTurnOver);
     const { known, nextId } = wholeRuns(keeping.runSet);
     const had = new Set(await into.adopt(runs, known.values()));
     let nextRunId = nextId;
@@ -61,24 +62,34 @@ export function takeOverRuns(into: Into, { runs, keeping }: KeptRuns): Promise<T
     for (const run of records) {
       known.set(run.runId, run);
       if (run.lost === undefined) had.add(run.runId);
-      for (const piece of run.pieces) add(pieces, { runId: run.runId, ...piece });
+      for (const piece of run.pieces) {
+        add(pieces, { runId: run.runId, ...piece });
+        if (isTurnOver()) await setImmediate();
+      }
     }
-    return { ...chosen(pieces, { known, had }), nextRunId };
+    return { ...(await chosen(pieces, { known, had }, isTurnOver)), nextRunId };
   });
 }
 
-/** Of each queue in the order of offsets; later ones are of the log. */
-async function piecesByQueue(runSet: Known): Promise<Pieces> {
-  const found: Pieces = new Map();
+/** True once for so many pieces that were looked at. */
+function turns(): () => boolean {
   let looked = 0;
+  return () => {
+    looked = (looked + 1) % PIECES_A_TURN;
+    return looked === 0;
+  };
+}
+
+/** Of each queue in the order of offsets; later ones are of the log. */
+async function piecesByQueue(runSet: Known, isTurnOver: () => boolean): Promise<Pieces> {
+  const found: Pieces = new Map();
   for (const queueId of runSet.queueIds()) {
+    let isOver = false;
     for (const { runId, first, last, values } of runSet.pieces(queueId)) {
       add(found, { runId, queueId, first, last, values });
-      looked++;
+      isOver = isTurnOver() || isOver;
     }
-    if (looked < PIECES_A_TURN) continue;
-    looked = 0;
-    await setImmediate();
+    if (isOver) await setImmediate();
   }
   return found;
 }
@@ -103,14 +114,17 @@ function wholeRuns(runSet: Known): { known: Map<number, RunFile>; nextId: number
 }
 
 /** Of each queue the pieces up to the first one whose run was not had. */
-function chosen(
+async function chosen(
   pieces: Pieces,
   runs: { readonly known: ReadonlyMap<number, RunFile>; readonly had: ReadonlySet<number> },
-): Pick<TakenOver, 'runs' | 'through'> {
+  isTurnOver: () => boolean,
+): Promise<Pick<TakenOver, 'runs' | 'through'>> {
   const through = new Map<QueueId, Offset>();
   const byRun = new Map<number, PieceRecord[]>();
-  for (const queueId of [...pieces.keys()].toSorted((a, b) => a - b)) {
+  // Without a comparator a million of them are in order in a tenth of a second.
+  for (const queueId of Float64Array.from(pieces.keys()).sort() as Iterable<QueueId>) {
     for (const { runId, ...piece } of pieces.get(queueId) ?? []) {
+      if (isTurnOver()) await setImmediate();
       if (!runs.had.has(runId)) break;
       const ofRun = byRun.get(runId);
       if (ofRun === undefined) byRun.set(runId, [piece]);

@@ -57,6 +57,31 @@ function runsOf({ files, number }: ShardNode): string[] {
   return files.paths().filter((path) => path.startsWith(`/runs-${number}/`));
 }
 
+const piece = (queueId: number, first: number, last: number): PieceRecord => ({
+  queueId: queueId as QueueId,
+  first: first as Offset,
+  last: last as Offset,
+  values: 5,
+});
+
+function run(runId: number, pieces: PieceRecord[]): RunRecord {
+  return { runId, bytes: 100, values: 5 * pieces.length, lost: undefined, pieces };
+}
+
+/** What lies in the log alone becomes these runs. */
+function keepingOf(runSet: RunSet, copied: readonly RunRecord[], began = (): void => undefined) {
+  return {
+    runSet,
+    withoutSpill: <Result>(work: (copyLog: CopyLog) => Promise<Result>) =>
+      work((_runs, takeRunId) => {
+        began();
+        const records = copied.map((each) => ({ ...each, runId: takeRunId() }));
+        const [boundary, queues] = [1 as LogIndex, new Map<never, never>()];
+        return Promise.resolve({ boundary, queues, records, messages: 0, bytes: 0 });
+      }),
+  };
+}
+
 describe('runs of the current replica', () => {
   it('are not asked for again, and outlive a power cut under their new names', async () => {
     const scene = await leftBehindAgain();
@@ -131,15 +156,6 @@ describe('runs of the current replica', () => {
 
   it('count up to the first one that is damaged, or of which there is no second name', async () => {
     const runSet = new RunSet();
-    const piece = (queueId: number, first: number, last: number): PieceRecord => ({
-      queueId: queueId as QueueId,
-      first: first as Offset,
-      last: last as Offset,
-      values: 5,
-    });
-    const run = (runId: number, pieces: PieceRecord[]): RunRecord => {
-      return { runId, bytes: 100, values: 5 * pieces.length, lost: undefined, pieces };
-    };
     runSet.add([
       run(1, [piece(7, 0, 9), piece(8, 0, 9), piece(9, 0, 9)]),
       run(2, [piece(7, 10, 19)]),
@@ -160,15 +176,7 @@ describe('runs of the current replica', () => {
       { ...run(6, [piece(9, 40, 40)]), bytes: 0, lost: 'damaged' },
       run(7, [piece(9, 41, 49), piece(10, 0, 9)]),
     ];
-    const keeping = {
-      runSet,
-      withoutSpill: <Result>(work: (copyLog: CopyLog) => Promise<Result>) =>
-        work((_runs, takeRunId) => {
-          const records = copied.map((each) => ({ ...each, runId: takeRunId() }));
-          const [boundary, queues] = [1 as LogIndex, new Map<never, never>()];
-          return Promise.resolve({ boundary, queues, records, messages: 0, bytes: 0 });
-        }),
-    };
+    const keeping = keepingOf(runSet, copied);
     const kept = { runs: runsIn(new MemoryFiles()), keeping, serveFrom: 0 as LogIndex };
     const taken = await takeOverRuns(into, kept);
     expect(asked).toEqual([1, 2, 4]);
@@ -189,5 +197,29 @@ describe('runs of the current replica', () => {
       ]),
       nextRunId: 8,
     });
+  });
+
+  it('are looked through in turns, those of the log too: others have theirs between', async () => {
+    const many = (from: number, count: number): PieceRecord[] =>
+      Array.from({ length: count }, (_none, nth) => piece(from + nth, 0, 9));
+    const runSet = new RunSet();
+    runSet.add([run(1, many(1, 10_000))]);
+    const turns = { seen: 0, isOver: false };
+    const count = (): void => {
+      turns.seen++;
+      if (!turns.isOver) setImmediate(count);
+    };
+    const keeping = keepingOf(runSet, [run(2, many(20_001, 10_000))], () => setImmediate(count));
+    const into = {
+      create: () => Promise.reject(new Error('nothing is written')),
+      adopt: () => Promise.resolve(new Set([1])),
+    };
+    const kept = { runs: runsIn(new MemoryFiles()), keeping, serveFrom: 0 as LogIndex };
+    const taken = await takeOverRuns(into, kept);
+    turns.isOver = true;
+    expect(turns.seen).toBeGreaterThanOrEqual(30_000 / 4_096 - 1);
+    expect(taken.through.size).toBe(20_000);
+    const queueIds = taken.runs.flatMap(({ pieces }) => pieces.map(({ queueId }) => queueId));
+    expect(queueIds).toEqual(queueIds.toSorted((a, b) => a - b));
   });
 });
