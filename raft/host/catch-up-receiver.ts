@@ -6,7 +6,9 @@
  * brought stays with the sink. An answer counts only if its question was asked, once, and its
  * checksum is right. Answers are taken one after the other; questions that wait are bounded. It
  * times out on progress: what was asked and not answered is asked again, and after `PATIENCE_MS`
- * without anything it stops and waits for the next offer. Where the log brings what a transfer did
+ * without anything it stops and waits for the next offer. Where an answer takes long to be taken,
+ * its question is asked once more now and then, for nothing but the leader's patience, which is as
+ * long; the answer is dropped. Where the log brings what a transfer did
  * not, what that has left with the sink is forgotten. Nothing of the replica changes before the
  * core has agreed (`agreed`) and all that was written before is durable.
  */
@@ -54,11 +56,17 @@ interface Transfer {
   readonly answers: { readonly question: Uint8Array; readonly bytes: Uint8Array }[];
   taking: boolean;
   lastNumber: number;
+  /** Of this number; undefined: none was asked. */
+  lastQuestion: Uint8Array | undefined;
+  /** When the leader heard of it last. */
+  lastAskedAtMs: number;
   progressAtMs: number;
   state: 'asking' | 'waiting' | 'agreed';
 }
 
 const ASK_AGAIN_MS = 1_000;
+/** The leader is told that an answer is still being taken. */
+const AT_WORK_MS = 3_000;
 const PATIENCE_MS = 10_000;
 
 export class CatchUpReceiver {
@@ -94,6 +102,8 @@ export class CatchUpReceiver {
       answers: [],
       taking: false,
       lastNumber: 0,
+      lastQuestion: undefined,
+      lastAskedAtMs: 0,
       progressAtMs: this.#options.monotonicMs(),
       state: 'asking',
     };
@@ -144,6 +154,9 @@ export class CatchUpReceiver {
       asked.askedAtMs = nowMs;
       this.#ask(transfer, number, asked.question);
     }
+    const { taking, lastNumber, lastQuestion, lastAskedAtMs } = transfer;
+    if (!taking || lastQuestion === undefined || nowMs - lastAskedAtMs < AT_WORK_MS) return;
+    this.#ask(transfer, lastNumber, lastQuestion);
   }
 
   /**
@@ -185,13 +198,15 @@ export class CatchUpReceiver {
         return;
       }
       const number = ++transfer.lastNumber;
+      transfer.lastQuestion = next;
       asked.set(number, { question: next, askedAtMs: this.#options.monotonicMs() });
       this.#ask(transfer, number, next);
     }
   }
 
-  #ask({ offer }: Transfer, number: number, question: Uint8Array): void {
-    const { session, term, transfer, from } = offer;
+  #ask(of: Transfer, number: number, question: Uint8Array): void {
+    const { session, term, transfer, from } = of.offer;
+    of.lastAskedAtMs = this.#options.monotonicMs();
     const names = { from: this.#options.id, to: from, session, term, transfer };
     this.#options.send({ kind: 'catchUpAsk', ...names, number, question });
   }

@@ -117,18 +117,8 @@ export class ShardCatchUpSink implements CatchUpSink {
     };
     const building = new Building(made, checkpoint, { brought, over });
     const current = keepsRuns ? undefined : this.#current();
-    if (current !== undefined) await this.#begunFrom(current, building);
+    if (current !== undefined) building.takeOver(current);
     return building;
-  }
-
-  async #begunFrom(current: KeptRuns, building: Building): Promise<void> {
-    try {
-      await building.takeOver(current);
-    } catch (error) {
-      building.close();
-      await building.ended;
-      throw error;
-    }
   }
 }
 
@@ -157,6 +147,8 @@ class Building implements CatchUpBuilding {
   #state: 'records' | 'payloads' | 'complete' | 'closed' = 'records';
   /** The last answer. */
   #taking: Promise<void> = Promise.resolve();
+  /** What the current replica has. */
+  #takingOver: Promise<void> = Promise.resolve();
   #ended: Promise<void> | undefined;
   #pageAsked = false;
   #page = 0;
@@ -176,8 +168,17 @@ class Building implements CatchUpBuilding {
     return Math.max(this.#checkpoint.index, this.#brought.goneAt);
   }
 
-  /** Before anything else; where it rejects, nothing was taken over. */
-  async takeOver(current: KeptRuns): Promise<void> {
+  /**
+   * Before anything else. Goes on while the records come, so that the peer is asked meanwhile, and
+   * has patience; what is lacking is known behind both.
+   */
+  takeOver(current: KeptRuns): void {
+    this.#takingOver = this.#takeOver(current);
+    // Where it fails, nothing was taken over; whoever takes the last records is told.
+    this.#takingOver.catch(() => undefined);
+  }
+
+  async #takeOver(current: KeptRuns): Promise<void> {
     const { runs, through, nextRunId } = await takeOverRuns(this.#made.runs, current);
     const brought = this.#brought;
     brought.runs.push(...runs);
@@ -275,6 +276,7 @@ class Building implements CatchUpBuilding {
 
   async #end(): Promise<void> {
     await this.#taking;
+    await this.#takingOver.catch(() => undefined);
     this.#state = 'closed';
     await this.#putAway();
   }
@@ -302,6 +304,7 @@ class Building implements CatchUpBuilding {
       this.#pageAsked = false;
       return;
     }
+    await this.#takingOver;
     await this.#writeRecords();
     this.#wanted = new CatchUpPieces(await this.#lookThrough());
     this.#state = 'payloads';

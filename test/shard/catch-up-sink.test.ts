@@ -102,18 +102,34 @@ class Place implements ReplicaMaker {
   }
 }
 
+interface Kept {
+  readonly error?: Error;
+  readonly copies?: RunRecord[];
+  readonly copying?: Promise<void>;
+}
+
 /** Of a replica without runs; what is copied of its log, or why it cannot be. */
-function keptRuns({ error, copies = [] }: { error?: Error; copies?: RunRecord[] } = {}): KeptRuns {
+function keptRuns({ error, copies = [], copying }: Kept = {}): KeptRuns {
   const copied = { boundary: 41 as LogIndex, records: copies, messages: 0, bytes: 0 };
   const keeping = {
     runSet: new RunSet(),
     withoutSpill: <Result>(work: (copyLog: CopyLog) => Promise<Result>) =>
       work(async () => {
         if (error !== undefined) throw error;
+        await copying;
         return { ...copied, queues: new Map<never, never>() };
       }),
   };
   return { runs: runsIn(new MemoryFiles()), keeping, serveFrom: 40 as LogIndex };
+}
+
+/** What waits for `opened` goes on behind `open`. */
+function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
+  let open = (): void => undefined;
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open };
 }
 
 let place: Place;
@@ -177,11 +193,37 @@ describe('an attempt to build a replica', () => {
     sink = new ShardCatchUpSink(place, () => {
       return attempts++ === 0 ? keptRuns({ error: new Error('the disk is full') }) : undefined;
     });
-    const first = sink.begin(checkpoint(10));
-    const second = sink.begin(checkpoint(16));
-    await expect(first).rejects.toThrow('the disk is full');
-    await (await second).makeCurrent(VOTE);
+    const first = await sink.begin(checkpoint(10));
+    await expect(first.take(RECORDS, NO_RECORDS)).rejects.toThrow('the disk is full');
+    await (await sink.begin(checkpoint(16))).makeCurrent(VOTE);
     expect([place.mostOpen, place.current]).toEqual([1, 16]);
+  });
+
+  it('asks for records while it takes over, and for the rest behind that', async () => {
+    const copying = gate();
+    sink = new ShardCatchUpSink(place, () => keptRuns({ copying: copying.opened }));
+    const building = await sink.begin(checkpoint(16));
+    expect(building.next()).toEqual(RECORDS);
+    let isTaken = false;
+    const taken = building.take(RECORDS, NO_RECORDS).then(() => (isTaken = true));
+    for (let turns = 20; turns > 0; turns--) await turn();
+    expect([isTaken, building.next()]).toEqual([false, 'wait']);
+    copying.open();
+    await taken;
+    expect([building.next(), building.serveFrom]).toEqual(['complete', 40]);
+  });
+
+  it('that is closed while it takes over ends behind that, and the next one has it', async () => {
+    const copying = gate();
+    const kept = keptRuns({ copies: [RUN], copying: copying.opened });
+    sink = new ShardCatchUpSink(place, () => kept);
+    (await sink.begin(checkpoint(10))).close();
+    const second = sink.begin(checkpoint(16));
+    for (let turns = 20; turns > 0; turns--) await turn();
+    expect(place.keptRuns).toEqual([false]);
+    copying.open();
+    await second;
+    expect([place.mostOpen, place.keptRuns]).toEqual([1, [false, true]]);
   });
 
   it.each([false, true])(

@@ -15,6 +15,9 @@ import { deliveredBy, leftBehind, numbered, publish } from '../support/left-behi
 import type { Leader } from '../support/left-behind.ts';
 import type { ShardCluster, ShardNode } from '../support/shard-cluster.ts';
 
+/** Shorter than what makes an election. */
+const STEP_MS = 100;
+
 interface Scene {
   readonly cluster: ShardCluster;
   readonly leader: Leader;
@@ -137,6 +140,32 @@ describe('runs of the current replica', () => {
     await scene.behind.start();
     await comesAgain(scene);
     expect(lowest()).toBe(0);
+  });
+
+  it('may take longer to be taken over than the leader waits for a word', async () => {
+    const scene = await leftBehindAgain();
+    const { cluster, behind } = scene;
+    let isLinking = false;
+    let goOn = (): void => undefined;
+    const held = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    behind.files.before = ({ operation }) => {
+      if (operation !== 'link') return;
+      isLinking = true;
+      return held;
+    };
+    const transfers = new Set<number>();
+    cluster.passes = (message) => {
+      if (message.kind === 'catchUpOffer') transfers.add(message.transfer);
+      return true;
+    };
+    await behind.start();
+    await cluster.until(() => isLinking);
+    for (let passed = 0; passed < 60_000; passed += STEP_MS) await cluster.step(STEP_MS);
+    goOn();
+    await comesAgain(scene);
+    expect(transfers.size).toBe(1);
   });
 
   it('are taken over by the next attempt, where the first could not make them durable', async () => {

@@ -134,6 +134,27 @@ describe('a receiver of a catch-up', () => {
     expect(completed).toEqual([100]);
   });
 
+  it('asks once more, now and then, while an answer takes long to be taken, and drops what comes', async () => {
+    const building = new SlowBuilding(1);
+    const { receiver, sent, completed, world } = receiving(building);
+    receiver.offer(OFFER);
+    await turn();
+    answer(receiver, 1);
+    for (const nowMs of [2_900, 3_000, 5_900, 6_000, 60_000]) {
+      world.nowMs = nowMs;
+      receiver.look();
+      answer(receiver, 1);
+    }
+    const asked = sent.map((message) => (message.kind === 'catchUpAsk' ? message.number : 0));
+    expect(asked).toEqual([1, 1, 1, 1]);
+    building.written();
+    await turn();
+    expect([completed, building.isWriting]).toEqual([[100], false]);
+    world.nowMs += 60_000;
+    receiver.look();
+    expect(sent).toHaveLength(asked.length);
+  });
+
   it('forgets what an attempt has left when the log has come past its checkpoint, and not before', async () => {
     const { receiver, world } = receiving(new SlowBuilding(2));
     receiver.look();
