@@ -5,7 +5,8 @@
  * Records come first, in batches that each are a checkpoint of the new store; then its queues are
  * looked through by a machine over that store, and what they want is asked for, queue by queue and
  * in the order of offsets (`CatchUpPieces`), straight into runs of its own. What the runs of the
- * current replica have is taken over instead of asked for (`kept-runs.ts`). What an attempt that
+ * current replica have is taken over instead of asked for (`kept-runs.ts`), while the records come
+ * and before its queues are looked through. What an attempt that
  * broke off has brought stays for the next one, from whatever leader and at whatever later
  * checkpoint: a message never changes. Where a part of it could not be written, nothing stays.
  * There is one place, and so one attempt at a time. The log of the new replica is empty and begins
