@@ -10,16 +10,16 @@
 import { crc32 } from 'node:zlib';
 import { systemClock as raftClock, systemRandom } from '#raft';
 import type { CatchUpPorts, Configuration, Member } from '#raft';
-import { Log, openLevelRecords } from '#storage';
+import { Log } from '#storage';
 import type { DiskReserve, Files, RecordMend, Runs } from '#storage';
 import type { RescueWish } from './admin/cluster-port.ts';
 import type { RescueAnswer } from './cluster-operator.ts';
-import type { PeerTransport } from './cluster/peer-transport.ts';
+import type { ReplicaPeers } from './cluster/peer-transport.ts';
 import { nodeOf } from './cluster/server-id.ts';
 import type { Forwarding } from './forward-host.ts';
 import { Lives } from './lives.ts';
 import { answerOfMembers } from './member-answers.ts';
-import { NextReplica, logOptionsOf, runsOf } from './next-replica.ts';
+import { NextReplica, type OpenRecords, logOptionsOf, runsOf } from './next-replica.ts';
 import type { ShardMap } from './machine/shard-map.ts';
 import { type ShardSettings, isOneShard } from './options.ts';
 import type { ThreadPulse } from './ops/thread-pulse.ts';
@@ -47,10 +47,11 @@ export interface DurableShardParts {
   readonly pulse?: ThreadPulse;
   readonly onFailure: (error: Error) => void;
   readonly files: Files;
+  readonly openRecords: OpenRecords;
   readonly folders: ReplicaFolders;
   readonly reserve: DiskReserve;
   /** Undefined: this node is alone. */
-  readonly peers: PeerTransport | undefined;
+  readonly peers: ReplicaPeers | undefined;
   readonly forwarding: Forwarding;
   /** As of when it begins to serve; undefined: there are none. */
   readonly others: () => OtherShards | undefined;
@@ -311,10 +312,10 @@ export class DurableShard {
   }
 
   async #findRecords(): Promise<ReplicaRecords> {
-    const { folders, files, settings } = this.#parts;
+    const { folders, files, openRecords, settings } = this.#parts;
     const directory = await folders.part('records');
     const folder = {
-      open: (mend: RecordMend) => openLevelRecords({ files, directory, mend }),
+      open: (mend: RecordMend) => openRecords({ files, directory, mend }),
       clear: () => folders.clearPart('records'),
     };
     if (settings.peers === undefined) return ReplicaRecords.alone(folder);

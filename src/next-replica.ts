@@ -6,8 +6,8 @@
  * A crash leaves files that the next start removes.
  */
 
-import { Log, Runs, openLevelRecords } from '#storage';
-import type { EntryName, Files, LogOptions } from '#storage';
+import { Log, Runs } from '#storage';
+import type { EntryName, Files, LogOptions, RecordMend, RecordStore } from '#storage';
 import type { ShardSettings } from './options.ts';
 import { PARTS } from './replica-folders.ts';
 import type { ReplicaFolders } from './replica-folders.ts';
@@ -19,8 +19,16 @@ const RUN_INDEX_BYTES = 4 << 20;
 export interface ReplicaParts {
   readonly settings: ShardSettings;
   readonly files: Files;
+  /** Those in a folder, made where there are none. */
+  readonly openRecords: OpenRecords;
   readonly folders: ReplicaFolders;
 }
+
+export type OpenRecords = (at: {
+  readonly files: Files;
+  readonly directory: string;
+  readonly mend?: RecordMend;
+}) => Promise<RecordStore>;
 
 /** The replica that is built beside the current one. */
 export class NextReplica implements ReplicaMaker {
@@ -37,7 +45,7 @@ export class NextReplica implements ReplicaMaker {
     { index, term }: Parameters<ReplicaMaker['make']>[0],
     keepsRuns: boolean,
   ): Promise<MadeReplica> {
-    const { folders, files } = this.#parts;
+    const { folders, files, openRecords } = this.#parts;
     await folders.clearNext(keepsRuns ? ['log', 'records', 'repairs'] : PARTS);
     const logId = keepsRuns ? this.#logId : this.#currentLogId();
     const beginsBehind: EntryName = { index, epoch: term };
@@ -49,7 +57,7 @@ export class NextReplica implements ReplicaMaker {
       onFailure: () => undefined,
     });
     this.#logId = log.logId;
-    const records = await openLevelRecords({ files, directory: await folders.nextPart('records') });
+    const records = await openRecords({ files, directory: await folders.nextPart('records') });
     const runs = runsOf(this.#parts, await folders.nextPart('runs'), log.logId);
     return { log, records, runs, makeCurrent: () => folders.makeNextCurrent() };
   }

@@ -11,13 +11,14 @@
 
 import type { Configuration, Member } from '#raft';
 import type { DataDirectory, DiskReserve, Files } from '#storage';
-import type { PeerTransport } from './cluster/peer-transport.ts';
+import type { ReplicaPeers } from './cluster/peer-transport.ts';
 import { nodeOf } from './cluster/server-id.ts';
 import { writeAddress } from './config/values.ts';
 import { DurableShard } from './durable-shard.ts';
 import { Forwarding } from './forward-host.ts';
 import { foundersOfRow, foundersOfZero } from './founders.ts';
 import { LeaderBalance } from './leader-balance.ts';
+import type { OpenRecords } from './next-replica.ts';
 import { SHARDS_MAX } from './machine/ids.ts';
 import type { ShardMap, ShardRow } from './machine/shard-map.ts';
 import type { ShardSettings } from './options.ts';
@@ -42,10 +43,11 @@ export interface NodeShardsParts {
   readonly pulse?: ThreadPulse;
   readonly onFailure: (error: Error) => void;
   readonly files: Files;
+  readonly openRecords: OpenRecords;
   readonly data: DataDirectory;
   readonly reserve: DiskReserve;
   /** Undefined: this node is alone. */
-  readonly peers: PeerTransport | undefined;
+  readonly peers: ReplicaPeers | undefined;
 }
 
 /** One shard, as this node has it. */
@@ -206,7 +208,8 @@ export class NodeShards {
 
   async #open(shard: ShardHere): Promise<void> {
     if (this.#isStopped) return;
-    const { settings, peers, files, data, logger, pulse, reserve, onFailure } = this.#parts;
+    const { settings, peers, data, logger, pulse, reserve, onFailure } = this.#parts;
+    const { files, openRecords } = this.#parts;
     const { number, forwarding, row, balance, port } = shard;
     shard.durable = await DurableShard.open({
       number,
@@ -216,6 +219,7 @@ export class NodeShards {
       ...(pulse === undefined ? {} : { pulse }),
       onFailure,
       files,
+      openRecords,
       folders: await ReplicaFolders.open(files, data, number),
       reserve,
       peers,

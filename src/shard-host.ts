@@ -7,10 +7,10 @@
  * A start that is refused has changed nothing that matters and leaves nothing open.
  */
 
-import { DiskReserve, nodeFiles, openDataDirectory } from '#storage';
+import { DiskReserve, nodeFiles, openDataDirectory, openLevelRecords } from '#storage';
 import type { DataDirectory, Files } from '#storage';
 import type { ClusterAdmin, RescueWish } from './admin/cluster-port.ts';
-import type { PeerTransport } from './cluster/peer-transport.ts';
+import type { PeerTransport, ReplicaPeers } from './cluster/peer-transport.ts';
 import { writeAddress } from './config/values.ts';
 import { ClusterOperator } from './cluster-operator.ts';
 import type { RescueAnswer } from './cluster-operator.ts';
@@ -85,6 +85,7 @@ export async function openShardHost(parts: ShardHostParts): Promise<ShardHost> {
       ...(pulse === undefined ? {} : { pulse }),
       onFailure,
       files,
+      openRecords: openLevelRecords,
       data,
       reserve,
       peers,
@@ -124,9 +125,10 @@ async function peersOf({ settings, logger }: ShardHostParts): Promise<PeerTransp
   return openPeers(node, peers, logger);
 }
 
-function newOperator(
+/** What operators ask of this node, over its shards. */
+export function newOperator(
   settings: ShardSettings,
-  peers: PeerTransport | undefined,
+  peers: ReplicaPeers | undefined,
   shards: NodeShards,
 ): ClusterOperator {
   const { node } = settings;

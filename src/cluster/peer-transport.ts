@@ -47,6 +47,9 @@ export interface ReplicaNetwork extends Network {
   close(): void;
 }
 
+/** What replicas, and those who look after them, need of it. */
+export type ReplicaPeers = Pick<PeerTransport, 'network' | 'link' | 'setPeers' | 'peers'>;
+
 interface Replica {
   readonly self: ServerId;
   /** Who was told that there is no room. */

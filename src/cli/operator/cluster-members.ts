@@ -9,17 +9,16 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, Option } from 'commander';
-import type { ClusterAdmin, NodeStatus, ShardPlace } from '../../admin/cluster-port.ts';
+import type { NodeStatus } from '../../admin/cluster-port.ts';
 import { nodeOf } from '../../cluster/server-id.ts';
 import { readSpan, sequenceNumber } from '../client-options.ts';
 import { visible } from '../text/columns.ts';
 import { several } from '../text/units.ts';
 import { type BrokerFlags, addBrokerOptions, withBroker } from './broker.ts';
-import { ClusterSteps } from './cluster-steps.ts';
+import { ClusterChanges } from './cluster-changes.ts';
 import { type ConfirmFlags, confirm } from './confirm.ts';
 import { print } from './screen.ts';
-import { ShardHosting } from './shard-hosting.ts';
-import type { Step, StepsOptions } from './step-talk.ts';
+import type { Step } from './step-talk.ts';
 import { jsonLine } from './told.ts';
 
 interface StepFlags extends BrokerFlags {
@@ -64,15 +63,7 @@ export function addCommand(): Command {
     .option('--learner', 'it keeps a copy of shard 0, and never votes')
     .addOption(shardOption('a replica of this shard too, for a node that is there'))
     .action((node: string, address: string, flags: AddFlags) =>
-      inSteps(flags, async (work) => {
-        const { shard, learner } = flags;
-        if ((shard ?? 0) === 0) await work.members.add(node, address, learner !== true);
-        if (learner === true || shard === 0) return;
-        for (const place of await work.places()) {
-          const isMeant = shard === undefined ? isShort(place, node) : place.shard === shard;
-          if (isMeant) await work.hosting(place.shard).host(nodeOf(node));
-        }
-      }),
+      inSteps(flags, (changes) => changes.add(node, address, flags)),
     );
 }
 
@@ -83,13 +74,10 @@ export function removeCommand(): Command {
     .addOption(shardOption('only of this shard'))
     .option('-y, --yes', 'do not ask')
     .action((node: string, flags: ShardFlags & ConfirmFlags) =>
-      inSteps(flags, async (work) => {
-        const status = await work.status();
+      inSteps(flags, async (changes) => {
+        const status = await changes.status();
         await confirm(flags, `Remove ${visible(node)}? ${left(status, node)}`);
-        for (const { shard } of await work.hostedBy(node, flags.shard)) {
-          await work.hosting(shard).unhost(nodeOf(node));
-        }
-        if ((flags.shard ?? 0) === 0) await work.members.remove(node);
+        await changes.remove(node, flags.shard);
       }),
     );
 }
@@ -102,15 +90,9 @@ export function replaceCommand(): Command {
     .argument('<address>', 'where the others reach it')
     .option('-y, --yes', 'do not ask')
     .action((...[old, node, address, flags]: ReplaceWords) =>
-      inSteps(flags, async (work) => {
+      inSteps(flags, async (changes) => {
         await confirm(flags, `Replace ${visible(old)} by ${visible(node)}?`);
-        await work.members.add(node, address, true);
-        await work.members.remove(old);
-        for (const { shard, hosts } of await work.places()) {
-          if (!hosts.includes(nodeOf(old))) continue;
-          await work.hosting(shard).host(nodeOf(node));
-          if (nodeOf(old) !== nodeOf(node)) await work.hosting(shard).unhost(nodeOf(old));
-        }
+        await changes.replace(old, node, address);
       }),
     );
 }
@@ -121,7 +103,7 @@ export function transferCommand(): Command {
     .argument('<node>', 'the one that is to lead')
     .addOption(shardOption('of this shard').default(0))
     .action((node: string, flags: ShardFlags) =>
-      inSteps(flags, (work) => work.stepsOf(flags.shard ?? 0).transfer(node)),
+      inSteps(flags, (changes) => changes.stepsOf(flags.shard ?? 0).transfer(node)),
     );
 }
 
@@ -130,13 +112,8 @@ export function addShardCommand(): Command {
     .description('Make one more shard, to which new queues go.')
     .argument('<number>', 'the next one; one that is there is left as it is', sequenceNumber)
     .action((shard: number, flags: StepFlags) =>
-      inSteps(flags, (work) => work.hosting(shard).make()),
+      inSteps(flags, (changes) => changes.hosting(shard).make()),
     );
-}
-
-/** It has lost a host. */
-function isShort({ hosts, founders }: ShardPlace, node: string): boolean {
-  return hosts.length < founders.length || hosts.includes(nodeOf(node));
 }
 
 function left({ replicas, shards }: NodeStatus, gone: string): string {
@@ -148,61 +125,17 @@ function left({ replicas, shards }: NodeStatus, gone: string): string {
   return `${several(voters, 'voter')} would be left, of which ${needed} must answer.${more}`;
 }
 
-/** What the commands work with. */
-class Work {
-  readonly #cluster: ClusterAdmin;
-  readonly #flags: StepFlags;
-  readonly #end: number;
-
-  constructor(cluster: ClusterAdmin, flags: StepFlags) {
-    this.#cluster = cluster;
-    this.#flags = flags;
-    this.#end = performance.now() + flags.within;
-  }
-
-  /** Of shard 0, and so of the cluster. */
-  get members(): ClusterSteps {
-    return this.stepsOf(0);
-  }
-
-  stepsOf(shard: number): ClusterSteps {
-    return new ClusterSteps(this.#options(shard));
-  }
-
-  hosting(shard: number): ShardHosting {
-    return new ShardHosting(this.#options(shard));
-  }
-
-  status(): Promise<NodeStatus> {
-    return this.#cluster.status();
-  }
-
-  async places(): Promise<readonly ShardPlace[]> {
-    return (await this.status()).shards;
-  }
-
-  /** Shards that lose a host with this member: another replica of its node may have taken over. */
-  async hostedBy(id: string, only: number | undefined): Promise<readonly ShardPlace[]> {
-    const { replicas, shards } = await this.status();
-    const members = replicas.find(({ shard }) => shard === 0)?.members ?? [];
-    const isReplaced = members.some((other) => other.id !== id && nodeOf(other.id) === nodeOf(id));
-    return shards.filter(({ shard, hosts }) => {
-      return !isReplaced && hosts.includes(nodeOf(id)) && (only === undefined || shard === only);
-    });
-  }
-
-  #options(shard: number): StepsOptions {
-    const say = ({ step, node, text, fields }: Step): Promise<void> =>
-      print([
-        this.#flags.json === true
-          ? jsonLine({ step, shard, node, ...fields })
-          : `shard ${shard}, ${visible(node)}: ${text}`,
-      ]);
-    const isOver = (): boolean => performance.now() > this.#end;
-    return { cluster: this.#cluster, shard, say, pause: () => sleep(LOOK_MS), isOver };
-  }
-}
-
-function inSteps(flags: StepFlags, work: (work: Work) => Promise<void>): Promise<void> {
-  return withBroker(flags, ({ cluster }) => work(new Work(cluster, flags)));
+function inSteps(
+  flags: StepFlags,
+  work: (changes: ClusterChanges) => Promise<void>,
+): Promise<void> {
+  const end = performance.now() + flags.within;
+  const say = (shard: number, { step, node, text, fields }: Step): Promise<void> =>
+    print([
+      flags.json === true
+        ? jsonLine({ step, shard, node, ...fields })
+        : `shard ${shard}, ${visible(node)}: ${text}`,
+    ]);
+  const how = { say, pause: () => sleep(LOOK_MS), isOver: () => performance.now() > end };
+  return withBroker(flags, ({ cluster }) => work(new ClusterChanges({ cluster, ...how })));
 }

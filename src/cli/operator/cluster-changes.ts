@@ -1,0 +1,95 @@
+/**
+ * Changes of a cluster that concern several shards: a node that comes, goes, or takes the place of
+ * another one. Shard 0 is on every node, and its members are changed by name; in the others a node
+ * is a host or not, and its replica follows by itself.
+ *
+ * Nothing is remembered: a change that was interrupted anywhere is made again from its beginning,
+ * at any member, and goes on from what is there.
+ */
+
+import type { ClusterAdmin, NodeStatus, ShardPlace } from '../../admin/cluster-port.ts';
+import { nodeOf } from '../../cluster/server-id.ts';
+import { ClusterSteps } from './cluster-steps.ts';
+import { ShardHosting } from './shard-hosting.ts';
+import type { Step, StepsOptions } from './step-talk.ts';
+
+export interface ClusterChangesOptions extends Pick<StepsOptions, 'pause' | 'isOver'> {
+  readonly cluster: ClusterAdmin;
+  readonly say: (shard: number, step: Step) => Promise<void>;
+}
+
+export class ClusterChanges {
+  readonly #options: ClusterChangesOptions;
+
+  constructor(options: ClusterChangesOptions) {
+    this.#options = options;
+  }
+
+  /** With `shard`: of that one alone. A learner has a copy of shard 0, and never votes. */
+  async add(
+    node: string,
+    address: string,
+    { shard, learner }: { readonly shard?: number; readonly learner?: boolean } = {},
+  ): Promise<void> {
+    if ((shard ?? 0) === 0) await this.stepsOf(0).add(node, address, learner !== true);
+    if (learner === true || shard === 0) return;
+    for (const place of await this.#places()) {
+      const isMeant = shard === undefined ? isShort(place, node) : place.shard === shard;
+      if (isMeant) await this.hosting(place.shard).host(nodeOf(node));
+    }
+  }
+
+  async remove(node: string, only?: number): Promise<void> {
+    for (const { shard } of await this.#hostedBy(node, only)) {
+      await this.hosting(shard).unhost(nodeOf(node));
+    }
+    if ((only ?? 0) === 0) await this.stepsOf(0).remove(node);
+  }
+
+  /** The one that comes votes before the other one goes. */
+  async replace(old: string, node: string, address: string): Promise<void> {
+    await this.stepsOf(0).add(node, address, true);
+    await this.stepsOf(0).remove(old);
+    for (const { shard, hosts } of await this.#places()) {
+      if (!hosts.includes(nodeOf(old))) continue;
+      await this.hosting(shard).host(nodeOf(node));
+      if (nodeOf(old) !== nodeOf(node)) await this.hosting(shard).unhost(nodeOf(old));
+    }
+  }
+
+  stepsOf(shard: number): ClusterSteps {
+    return new ClusterSteps(this.#of(shard));
+  }
+
+  hosting(shard: number): ShardHosting {
+    return new ShardHosting(this.#of(shard));
+  }
+
+  status(): Promise<NodeStatus> {
+    return this.#options.cluster.status();
+  }
+
+  async #places(): Promise<readonly ShardPlace[]> {
+    return (await this.status()).shards;
+  }
+
+  /** Shards that lose a host with this member: another replica of its node may have taken over. */
+  async #hostedBy(id: string, only: number | undefined): Promise<readonly ShardPlace[]> {
+    const { replicas, shards } = await this.status();
+    const members = replicas.find(({ shard }) => shard === 0)?.members ?? [];
+    const isReplaced = members.some((other) => other.id !== id && nodeOf(other.id) === nodeOf(id));
+    return shards.filter(({ shard, hosts }) => {
+      return !isReplaced && hosts.includes(nodeOf(id)) && (only === undefined || shard === only);
+    });
+  }
+
+  #of(shard: number): StepsOptions {
+    const { say, ...options } = this.#options;
+    return { ...options, shard, say: (step) => say(shard, step) };
+  }
+}
+
+/** It has lost a host. */
+function isShort({ hosts, founders }: ShardPlace, node: string): boolean {
+  return hosts.length < founders.length || hosts.includes(nodeOf(node));
+}
