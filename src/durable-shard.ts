@@ -18,7 +18,7 @@ import type { ReplicaPeers } from './cluster/peer-transport.ts';
 import { nodeOf } from './cluster/server-id.ts';
 import type { Forwarding } from './forward-host.ts';
 import { Lives } from './lives.ts';
-import { answerOfMembers } from './member-answers.ts';
+import { type MemberRules, answerOfMembers } from './member-answers.ts';
 import { NextReplica, type OpenRecords, logOptionsOf, runsOf } from './next-replica.ts';
 import type { ShardMap } from './machine/shard-map.ts';
 import { type ShardSettings, isOneShard } from './options.ts';
@@ -38,7 +38,7 @@ import { noNetwork } from './shard/single-node.ts';
 import { systemClock } from './shard/stamp-clock.ts';
 import type { Logger } from './telemetry/logger.ts';
 
-export interface DurableShardParts {
+export interface DurableShardParts extends MemberRules {
   readonly number: number;
   readonly settings: ShardSettings;
   /** Of this node's client, which speaks to the shard itself; undefined: by a route. */
@@ -62,8 +62,6 @@ export interface DurableShardParts {
   /** All nodes that use the shard. */
   nodes(): readonly string[];
   membersChanged(members: readonly Member[]): void;
-  /** An operator has chosen who is to lead. */
-  transferred(): void;
   /** Of shard 0. */
   readonly onShardMap?: (map: ShardMap) => void;
 }
@@ -298,7 +296,7 @@ export class DurableShard {
         ['reads/from-replica', forwarding.messagesRead],
       ],
       ofMembers: (request) => {
-        return answerOfMembers(replica, request, () => this.#parts.transferred());
+        return answerOfMembers(replica, request, this.#parts);
       },
       diskFull: () => reserve.noteFull(),
       onFailure,

@@ -1,6 +1,9 @@
 /**
  * What the leader of a shard answers about its members and its lead: wishes of operators, from
  * whatever node, as calls to the core. Each is made once, or it is said why not.
+ *
+ * A replica is added where the map of shards names its node as a host, as far as this one knows:
+ * one that was removed may never hear of it, and asks to be a member as long as it runs.
  */
 
 import type { MembershipChange } from '#raft';
@@ -10,22 +13,31 @@ import { type MemberRequest, memberAnswerData } from './shard/member-requests.ts
 import type { PlainData } from './shard/record-codec.ts';
 
 const ACCEPTED = { code: 'accepted', leader: undefined };
+const NO_HOST = { code: 'invalid', leader: undefined };
 
-/** `transferred`: somebody has chosen who is to lead. */
+export interface MemberRules {
+  /** The replica is to be there; of shard 0 every one is. */
+  isHosted(server: string): boolean;
+  /** Somebody has chosen who is to lead. */
+  transferred(): void;
+}
+
 export function answerOfMembers(
   replica: OperatedReplica,
   request: MemberRequest,
-  transferred: () => void,
+  rules: MemberRules,
 ): PlainData {
   switch (request.kind) {
     case 'leader-view':
       return leaderViewData(leaderViewOf(replica.status()));
     case 'change-members': {
+      const isStray = request.what === 'add' && !rules.isHosted(request.id);
+      if (isStray) return memberAnswerData(NO_HOST);
       const changed = replica.changeMembership(changeOf(request));
       return memberAnswerData(changed.kind === 'accepted' ? ACCEPTED : changed);
     }
     case 'transfer-lead': {
-      transferred();
+      rules.transferred();
       const began = replica.transferLeadership(request.to);
       const leader = replica.status()?.leader;
       return memberAnswerData(began.kind === 'started' ? ACCEPTED : { code: began.code, leader });

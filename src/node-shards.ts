@@ -229,6 +229,7 @@ export class NodeShards {
       joins: row === undefined ? settings.peers?.joins === true : !this.#isFounder(row),
       nodes: () => (peers === undefined ? [] : this.members.map(({ id }) => nodeOf(id))),
       membersChanged: (members) => this.#membersChanged(number, members),
+      isHosted: (server) => shard.row?.hosts.includes(nodeOf(server)) !== false,
       transferred: () => balance.pause(performance.now()),
       ...(number === 0 ? { onShardMap: (map) => this.#mapTold(map) } : {}),
     });

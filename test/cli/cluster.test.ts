@@ -42,7 +42,8 @@ function follows(match: number, active = true): NonNullable<MemberStatus['progre
 /** This node, n1, leads three voters. */
 function led(more: Partial<ReplicaStatus> = {}): ReplicaStatus {
   const members = [member('n1', { progress: undefined }), member('n2'), member('n3')];
-  return replica({ role: 'leader', leader: 'n1', leaderLast: 90, members, ...more });
+  const all = { leaderLast: 90, applied: 90 };
+  return replica({ role: 'leader', leader: 'n1', ...all, members, ...more });
 }
 
 function setReplica(one: ReplicaStatus): void {
@@ -74,7 +75,7 @@ describe('cluster status', () => {
     ]);
     expect(lines.slice(3).map(cellsOf)).toEqual([
       'SHARD|NODE|MEMBER|ROLE|TERM|LAST|COMMITTED|APPLIED|LAG|STATE',
-      '0|n1|voter|leader|3|90|88|87|0',
+      '0|n1|voter|leader|3|90|88|90|0',
       '0|n2|voter|-|-|84|-|-|6',
       '0|n3|voter|-|-|12|-|-|78|away',
       '0|n4|joining|-|-|40|-|-|50|gets a checkpoint',
@@ -160,7 +161,7 @@ describe('cluster status', () => {
             last: 90,
             durable: 90,
             committed: 88,
-            applied: 87,
+            applied: 90,
             members_index: 0,
             members: [
               { id: 'n1', role: 'voter', address: 'n1.example:7000', progress: null },
@@ -289,7 +290,7 @@ describe('cluster add', () => {
 
   it('not the leader: it goes to that one', async () => {
     promotesItself();
-    setReplica(replica({ leaderLast: 90, members: led().members }));
+    setReplica(replica({ leaderLast: 90, applied: 90, members: led().members }));
     const lines = (await told('add', 'n4', 'n4.example:7000')).trimEnd().split('\n');
     expect(lines.at(-1)).toBe('shard 0, n4: is a voter');
   });
@@ -442,15 +443,17 @@ describe('shards beside the first one', () => {
     expect(cluster.asked).toEqual([]);
   });
 
-  it('one that replaces another has its replicas, and then that one has none', async () => {
+  it('one that replaces another has its replicas, and then that one has none, shard 0 last', async () => {
     promotesItself();
     hasShard(['n2', 'n3']);
     const text = await told('replace', 'n3', 'n4+17', 'n4.example:7000', '--yes');
-    expect(text.trimEnd().split('\n').slice(-4)).toEqual([
+    expect(text.trimEnd().split('\n').slice(-6)).toEqual([
       'shard 1, n4: is to have a replica',
       'shard 1, n4: is a voter',
       'shard 1, n3: is to have no replica any more',
       'shard 1, n3: is no member',
+      'shard 0, n3: removed',
+      'shard 0, n3: is no member',
     ]);
   });
 

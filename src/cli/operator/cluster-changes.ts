@@ -46,15 +46,18 @@ export class ClusterChanges {
     if ((only ?? 0) === 0) await this.stepsOf(0).remove(node);
   }
 
-  /** The one that comes votes before the other one goes. */
+  /**
+   * The one that comes votes before the other one goes, which leaves shard 0 last: as long as it
+   * may lead one of the others it needs their map, or it would remove the one that comes again.
+   */
   async replace(old: string, node: string, address: string): Promise<void> {
     await this.stepsOf(0).add(node, address, true);
-    await this.stepsOf(0).remove(old);
     for (const { shard, hosts } of await this.#places()) {
       if (!hosts.includes(nodeOf(old))) continue;
       await this.hosting(shard).host(nodeOf(node));
       if (nodeOf(old) !== nodeOf(node)) await this.hosting(shard).unhost(nodeOf(old));
     }
+    await this.stepsOf(0).remove(old);
   }
 
   stepsOf(shard: number): ClusterSteps {
@@ -69,13 +72,16 @@ export class ClusterChanges {
     return this.#options.cluster.status();
   }
 
+  /** As of now or later, also at a node that was cut off and comes back. */
   async #places(): Promise<readonly ShardPlace[]> {
+    await this.stepsOf(0).current();
     return (await this.status()).shards;
   }
 
   /** Shards that lose a host with this member: another replica of its node may have taken over. */
   async #hostedBy(id: string, only: number | undefined): Promise<readonly ShardPlace[]> {
-    const { replicas, shards } = await this.status();
+    const shards = await this.#places();
+    const { replicas } = await this.status();
     const members = replicas.find(({ shard }) => shard === 0)?.members ?? [];
     const isReplaced = members.some((other) => other.id !== id && nodeOf(other.id) === nodeOf(id));
     return shards.filter(({ shard, hosts }) => {

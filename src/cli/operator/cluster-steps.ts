@@ -102,6 +102,21 @@ export class ClusterSteps {
     }
   }
 
+  /** Ends when this node has applied what the leader had: what it knows is not older than that. */
+  async current(): Promise<void> {
+    let asked: ReplicaStatus | undefined;
+    for (;;) {
+      const view = await this.look();
+      if (!(await this.#lacksLeader(view, view.id))) {
+        // What a former leader had may have been overwritten.
+        if (asked?.term !== view.term) asked = view;
+        if (view.applied >= (asked.leaderLast ?? 0)) return;
+        await this.#talk.say(view.id, 'waiting', 'waits until it has what the leader has');
+      }
+      await this.#talk.pause(view.id);
+    }
+  }
+
   /** What is known of the shard here, and by its leader where that is reached. */
   async look(): Promise<ReplicaStatus> {
     const status = await this.#options.cluster.status();
