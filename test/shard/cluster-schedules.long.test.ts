@@ -1,6 +1,6 @@
-/** Three nodes with two shards under faults: schedules behind those that run on every change. */
+/** Clusters under faults: schedules behind those that run on every change. */
 
 import { describe } from 'vitest';
 import { describeClusters } from './cluster-schedules.ts';
 
-describe('three nodes under faults', () => describeClusters(8, 50));
+describe('clusters under faults', () => describeClusters(8, 50));

@@ -1,5 +1,5 @@
 /**
- * Three nodes with two shards under faults, by seeds.
+ * Clusters under faults and changes of their members, by seeds.
  * One again:  SEED=123 npx vitest run test/shard/cluster-schedules.test.ts
  */
 
@@ -9,4 +9,4 @@ import { describeClusters } from './cluster-schedules.ts';
 const FIRST = Number(process.env['FIRST'] ?? 0);
 const SCHEDULES = Number(process.env['SCHEDULES'] ?? 8);
 
-describe('three nodes under faults', () => describeClusters(FIRST, SCHEDULES));
+describe('clusters under faults', () => describeClusters(FIRST, SCHEDULES));

@@ -8,7 +8,6 @@ import type { Random } from '../../raft/simulation/random.ts';
 import type { Message } from '../../src/broker/message.ts';
 import type { Delivery, Offset, QueueConsumer, QueueId } from '../../src/broker/ports.ts';
 import type { SettleAnswer } from '../../src/broker/ports.ts';
-import type { ShardClient } from '../../src/shard/client.ts';
 import type { QueueClients } from '../../src/shard/queue-clients.ts';
 import type { ClusterLedger } from './cluster-ledger.ts';
 
@@ -16,6 +15,8 @@ export const ORIGIN = { clientId: 'c', protocol: 'mqtt' } as const;
 const OUTCOMES = ['complete', 'complete', 'complete', 'requeue', 'discard'] as const;
 /** More than there are messages. */
 const DRAIN_CREDIT = 60_000;
+/** At each step, of all together. */
+const PUBLISHES = 0.9;
 /** Of a queue that was made by hand. */
 const NO_WISHES = { group: undefined, filter: '', start: undefined } as const;
 
@@ -23,11 +24,9 @@ export interface ClusterClientsOptions {
   readonly random: Random;
   readonly ledger: ClusterLedger;
   /** That are consumed by hand; the others are only published to. */
-  readonly consumed: readonly string[];
+  consumed(): readonly string[];
   queues(): readonly string[];
   readonly payloadBytes: number;
-  /** Over these, of shards 0 and 1. */
-  join(node: string, shards: readonly ShardClient[]): QueueClients;
   readonly saw: (what: Happened) => void;
 }
 
@@ -51,7 +50,6 @@ interface Held {
 
 /** The client of one node through one of its lives, and what it holds. */
 export interface Seat {
-  readonly shards: readonly ShardClient[];
   readonly client: QueueClients;
   readonly publisher: string;
   published: number;
@@ -78,16 +76,15 @@ export class ClusterClients {
     return this.#seats.get(node);
   }
 
-  /** Those of the node now; undefined: not all are there. */
-  look(node: string, shards: readonly ShardClient[] | undefined): void {
+  /** That of the node now; undefined: it has none. */
+  look(node: string, client: QueueClients | undefined): void {
     const seat = this.#seats.get(node);
-    if (seat?.shards.every((client, shard) => client === shards?.[shard]) === true) return;
+    if (seat?.client === client) return;
     this.leave(node);
-    if (shards === undefined) return;
-    const client = this.#options.join(node, shards);
+    if (client === undefined) return;
     const publisher = `${node}${++this.#lives}`;
     const none = { published: 0, consumers: new Map(), held: [] };
-    this.#seats.set(node, { shards, client, publisher, ...none });
+    this.#seats.set(node, { client, publisher, ...none });
   }
 
   leave(node: string): void {
@@ -97,12 +94,22 @@ export class ClusterClients {
     this.#options.ledger.unheard(seat.publisher);
   }
 
+  /** Their node is to go: they say goodbye, and go elsewhere. */
+  quit(node: string): void {
+    const seat = this.#seats.get(node);
+    for (const name of seat?.consumers.keys() ?? []) this.#close(seat as Seat, name);
+    this.leave(node);
+  }
+
   /** One step of everybody. */
   use(): void {
-    const { random, consumed } = this.#options;
+    const { random } = this.#options;
     const queues = this.#options.queues();
+    const consumed = this.#options.consumed();
+    // As much on three nodes as on seven.
+    const share = PUBLISHES / this.#seats.size;
     for (const seat of this.#seats.values()) {
-      if (random.chance(0.3)) this.#publish(seat, random.pick(queues), random.between(1, 8));
+      if (random.chance(share)) this.#publish(seat, random.pick(queues), random.between(1, 8));
       if (random.chance(0.05)) this.#consume(seat, random.pick(consumed));
       if (random.chance(0.02)) this.#close(seat, random.pick(consumed));
       if (random.chance(0.3)) this.#settle(seat, random.between(1, 6));
@@ -117,8 +124,9 @@ export class ClusterClients {
   }
 
   /** Takes and settles everything that is in the queue. */
-  drain({ client }: Seat, name: string): void {
+  drain(seat: Seat, name: string): void {
     const { ledger } = this.#options;
+    const { client } = seat;
     const queueId = client.queues.named(name)?.queueId as QueueId;
     const consumer = client.consume(
       { ...NO_WISHES, manual: false, queueId, clientId: 'drain', credit: DRAIN_CREDIT },
@@ -126,12 +134,14 @@ export class ClusterClients {
         attached: () => undefined,
         batchEnd: () => undefined,
         ended: () => undefined,
-        cancelled: (why) => expect.fail(`the drain was cancelled: ${why}`),
+        cancelled: (why) => {
+          if (this.seats.includes(seat)) expect.fail(`the drain was cancelled: ${why}`);
+        },
         delivered: ({ message, offset, term, deliveryNumber }) => {
           const text = textOf(message.payload);
           ledger.delivered(name, offset, text);
           ledger.drained(name, text);
-          if (!this.#options.consumed.includes(name)) this.#options.saw('dead letter');
+          if (!this.#options.consumed().includes(name)) this.#options.saw('dead letter');
           consumer.settle(offset, term, deliveryNumber, 'complete');
         },
       },

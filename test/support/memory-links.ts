@@ -57,7 +57,18 @@ export class MemoryLinks {
   readonly #isolated = new Set<string>();
   /** Nodes whose links are up and carry nothing. */
   readonly stalled = new Set<string>();
+  readonly #mayLink: (from: string, to: string) => boolean;
   #links: Link[] = [];
+
+  /** `mayLink`: both of them know each other; whoever changes that calls `look`. */
+  constructor(mayLink: (from: string, to: string) => boolean = () => true) {
+    this.#mayLink = mayLink;
+  }
+
+  look(): void {
+    this.#down(({ from, to }) => !this.#mayLink(from, to));
+    this.#connect();
+  }
 
   join(node: string, user: LinkUser): void {
     this.#users.set(node, user);
@@ -108,7 +119,8 @@ export class MemoryLinks {
       for (const to of this.#users.keys()) {
         const isThere = this.#links.some((link) => link.from === from && link.to === to);
         const isCut = this.#isolated.has(from) || this.#isolated.has(to);
-        if (from !== to && !isThere && !isCut) this.#open(from, to);
+        if (from === to || isThere || isCut || !this.#mayLink(from, to)) continue;
+        this.#open(from, to);
       }
     }
   }

@@ -127,17 +127,4 @@ export class ShardPair {
       return isOpen && this.clientsAt(id) !== undefined;
     });
   }
-
-  /** Everybody has applied the same, and somebody leads. */
-  get isEven(): boolean {
-    return this.shards.every(({ nodes }) => {
-      const applied = new Set(nodes.map((node) => node.applied));
-      return applied.size === 1 && nodes.some(({ leads }) => leads);
-    });
-  }
-
-  /** No message is on its way from one shard to the other. */
-  get isAtRest(): boolean {
-    return this.shards.every(({ nodes }) => nodes.every((node) => node.stat('outbox/open') === 0));
-  }
 }
