@@ -5,7 +5,7 @@
  */
 
 import type { Member, MembershipChange, Status } from '#raft';
-import { nodeOf } from './cluster/server-id.ts';
+import { nodeOf, numberOf } from './cluster/server-id.ts';
 import type { ShardMap, ShardRow } from './machine/shard-map.ts';
 import type { ShardsSettings } from './options.ts';
 
@@ -75,11 +75,6 @@ function isReplaced(id: string, members: readonly Member[]): boolean {
     const isLater = other.role === 'voter' && numberOf(other.id) > numberOf(id);
     return isLater && nodeOf(other.id) === nodeOf(id);
   });
-}
-
-/** Of `node+number`; the first one of a node has none. */
-function numberOf(id: string): number {
-  return Number(id.slice(nodeOf(id).length + 1));
 }
 
 /** Of those who are left a majority answers: a removal that nobody commits would end everything. */

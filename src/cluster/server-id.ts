@@ -18,3 +18,8 @@ export function nodeOf(server: ServerId): string {
   const mark = server.indexOf(MARK);
   return mark === -1 ? server : server.slice(0, mark);
 }
+
+/** Of `node+number`, higher for each later replica; the first one of a node has none: 0. */
+export function numberOf(server: ServerId): number {
+  return Number(server.slice(nodeOf(server).length + 1));
+}

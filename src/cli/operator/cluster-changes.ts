@@ -54,8 +54,9 @@ export class ClusterChanges {
     await this.stepsOf(0).add(node, address, true);
     for (const { shard, hosts } of await this.#places()) {
       if (!hosts.includes(nodeOf(old))) continue;
-      await this.hosting(shard).host(nodeOf(node));
-      if (nodeOf(old) !== nodeOf(node)) await this.hosting(shard).unhost(nodeOf(old));
+      const isSame = nodeOf(old) === nodeOf(node);
+      await this.hosting(shard).host(nodeOf(node), isSame ? node : undefined);
+      if (!isSame) await this.hosting(shard).unhost(nodeOf(old));
     }
     await this.stepsOf(0).remove(old);
   }

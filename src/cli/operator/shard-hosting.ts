@@ -5,7 +5,7 @@
  */
 
 import type { NodeStatus, ReplicaStatus, ShardPlace } from '../../admin/cluster-port.ts';
-import { nodeOf } from '../../cluster/server-id.ts';
+import { nodeOf, numberOf } from '../../cluster/server-id.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 import { visible } from '../text/columns.ts';
 import { StepTalk, type StepsOptions } from './step-talk.ts';
@@ -25,13 +25,16 @@ export class ShardHosting {
     this.#talk = new StepTalk(options);
   }
 
-  /** Ends when one replica of the node is a member, and votes. */
-  async host(node: string): Promise<void> {
+  /**
+   * Ends when one replica of the node is a member, and votes. `since`: its disk was lost before it
+   * got this name in shard 0; what was a member before may still seem to answer.
+   */
+  async host(node: string, since = node): Promise<void> {
     for (;;) {
       const { place, view } = await this.#look();
       if (!place.hosts.includes(node)) {
         await this.#wish(node, true, 'is to have a replica');
-      } else if (await this.#isSettled(node, view)) {
+      } else if (await this.#isSettled(node, since, view)) {
         return this.#talk.say(node, 'voter', 'is a voter');
       }
       await this.#talk.pause(node);
@@ -80,12 +83,13 @@ export class ShardHosting {
     if (made) await this.#talk.say(node, isHost ? 'host-asked' : 'unhost-asked', done);
   }
 
-  async #isSettled(node: string, view: ReplicaStatus | undefined): Promise<boolean> {
+  async #isSettled(node: string, since: string, view: ReplicaStatus | undefined): Promise<boolean> {
     const members = view?.members.filter(({ id }) => nodeOf(id) === node) ?? [];
     const [member] = members.toSorted(
       (a, b) => b.id.length - a.id.length || (a.id < b.id ? 1 : -1),
     );
-    if (view === undefined || member === undefined) {
+    // In the others a replica gets its name behind the one in shard 0, which has their map.
+    if (view === undefined || member === undefined || numberOf(member.id) < numberOf(since)) {
       await this.#talk.say(node, 'waiting', 'waits until its replica asks to be a member');
       return false;
     }
