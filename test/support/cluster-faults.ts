@@ -87,12 +87,7 @@ export class ClusterFaults {
     power.start(node.id);
     await work(this.#random.below(30));
     const others = cluster.nodes.filter((other) => other !== node);
-    const next = new RegExp(
-      node
-        .nextFolders()
-        .map((folder) => `^${folder}/`)
-        .join('|'),
-    );
+    const next = nextOf(node);
     const troubles: readonly (() => Promise<void>)[] = [
       () => this.#failing(node, next),
       () => this.#failing(node, next),
@@ -136,11 +131,12 @@ export class ClusterFaults {
     cluster.peers.passes = () => true;
   }
 
-  /** One call fails, or some; of the log, or of runs. */
+  /** One call fails, or some; of runs, of the log, or of what a catch-up builds. */
   async #failing(
-    { disk }: ClusterNode,
-    path: RegExp = this.#random.pick([/\/runs\//, /\/runs\//, /\/log\//]),
+    node: ClusterNode,
+    path: RegExp = this.#random.pick([/\/runs\//, /\/log\//, nextOf(node)]),
   ): Promise<void> {
+    const { disk } = node;
     const faults: readonly Omit<Fault, 'path'>[][] = [
       [{ kind: 'eio', on: 'write' }],
       [{ kind: 'enospc', on: 'write' }],
@@ -191,4 +187,13 @@ export class ClusterFaults {
     if (answer?.kind === 'started') saw('lead handed over');
     await work(SHORT);
   }
+}
+
+function nextOf(node: ClusterNode): RegExp {
+  return new RegExp(
+    node
+      .nextFolders()
+      .map((folder) => `^${folder}/`)
+      .join('|'),
+  );
 }
