@@ -3,13 +3,15 @@
  * commands, each given at some node, broken off by lost power or for want of patience, and given
  * again until it succeeds.
  *
- * One change at a time. A disk is lost only between two of them, so that a majority of every
- * configuration keeps what it has acknowledged.
+ * One change at a time. A disk is lost only between two of them, and only where each shard can do
+ * without it, so that a majority of every configuration keeps what it has acknowledged: behind a
+ * removal a shard may have two voters, until a node is added.
  */
 
 import type { Random } from '../../raft/simulation/random.ts';
 import { AdminError } from '../../src/broker/ports.ts';
 import { CliError } from '../../src/cli/exit-codes.ts';
+import { nodeOf } from '../../src/cluster/server-id.ts';
 import { ClusterChanges } from '../../src/cli/operator/cluster-changes.ts';
 import type { QueueDefinition } from '../../src/machine/definitions.ts';
 import { type ClusterNode, PowerIsGone } from './cluster-node.ts';
@@ -193,8 +195,9 @@ export class ClusterOperations {
   #loseDisk(): void {
     const { random, power, cluster } = this.#options;
     const node = random.pick(this.nodes);
+    const was = node.serverId(0);
+    if (was === undefined || !this.#isSpare(node)) return this.#add();
     this.#begun('disk lost', async () => {
-      const was = await this.#idOf(node);
       power.wipe(node.id);
       // Else it finds out.
       if (random.chance(0.5)) cluster.joins(node.id);
@@ -205,6 +208,19 @@ export class ClusterOperations {
         if (id === was) throw new NotYet(`${id} does not know yet that its disk was lost`);
         return changes.replace(was, id, node.address);
       });
+    });
+  }
+
+  /** Without it a majority of the voters of each shard is left, by what is committed. */
+  #isSpare(node: ClusterNode): boolean {
+    const { cluster } = this.#options;
+    return cluster.shards.every((shard) => {
+      const status = cluster.leaderOf(shard)?.replica(shard);
+      if (status === undefined || status.configuration.index > status.commitIndex) return false;
+      const { members } = status.configuration.configuration;
+      const voters = members.filter(({ role }) => role === 'voter');
+      const left = voters.filter(({ id }) => nodeOf(id) !== node.id);
+      return left.length * 2 > voters.length;
     });
   }
 

@@ -6,7 +6,7 @@
  * Timers and clocks of the process are replaced as long as the test runs (`withFakeTime`).
  */
 
-import { afterAll, beforeAll, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, vi } from 'vitest';
 import type { Random } from '../../raft/simulation/random.ts';
 import { parseConfig } from '../../src/config/config.ts';
 import type { QueueDefinition } from '../../src/machine/definitions.ts';
@@ -41,6 +41,8 @@ export function withFakeTime(): void {
     const timers = ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] as const;
     vi.useFakeTimers({ toFake: [...timers, 'Date', 'performance'] });
   });
+  // Nodes of an earlier test would go on beside those of the next one.
+  afterEach(() => void vi.clearAllTimers());
   afterAll(() => void vi.useRealTimers());
 }
 
