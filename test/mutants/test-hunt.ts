@@ -12,6 +12,8 @@ import type { Mutant } from './mutant.ts';
 import type { Score } from './score.ts';
 
 const OUTPUT_MOST = 64 * 1024 * 1024;
+/** Of fault schedules, where a mutant names those; the first that fails ends it. */
+const SCHEDULES_MOST = '39';
 
 interface Report {
   readonly numTotalTests: number;
@@ -47,7 +49,7 @@ function run({ name, by }: Mutant, root: string): Promise<Report> {
   const options = {
     cwd: root,
     maxBuffer: OUTPUT_MOST,
-    env: { ...process.env, FLUXMQ_MUTANT: name },
+    env: { SCHEDULES: SCHEDULES_MOST, ...process.env, FLUXMQ_MUTANT: name },
   };
   return new Promise((resolve, reject) => {
     execFile(process.execPath, args, options, (_error, stdout, stderr) => {
