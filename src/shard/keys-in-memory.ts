@@ -13,7 +13,9 @@
  * another node owned the session, and comes once more after that, is stored twice
  * (docs/decisions/0053-keys-in-memory.md).
  *
- * One entry for each session with keys in the shard in memory, as long as those are there.
+ * One entry for each session that the shard in memory was asked to keep keys of, until its life is
+ * over here or it is published behind a gap. The shard refuses more than a million; what it refused
+ * has an entry all the same.
  */
 
 import type { PublishKey } from '../broker/ports.ts';
