@@ -12,6 +12,10 @@
  * durable. A run without a file (`lost`) stands for messages that could not be read when their
  * segment left: it keeps their offsets named.
  *
+ * A record is not written again when a piece of it goes, so that it may name pieces that nobody
+ * wants. A rewrite may have bridged such a piece with one of another run: so where a start finds a
+ * piece inside another, the inner one is nobody's, and it goes.
+ *
  * Memory: five numbers a piece, and a small object a run. Nothing here does I/O.
  */
 
@@ -211,7 +215,13 @@ export class RunSet {
 
   /** At start, one call for each record of a run. */
   restore(data: PlainData): void {
-    this.#add(decodeRun(data));
+    const record = decodeRun(data);
+    const run = this.#addRun(record);
+    for (const piece of record.pieces) {
+      this.#dropInside(piece);
+      if (this.#isInside(piece)) run.wanted -= piece.values;
+      else this.#insert(run.runId, piece);
+    }
   }
 
   /** Ids of all runs that have a file, for `Runs.keepOnly`. */
@@ -222,6 +232,11 @@ export class RunSet {
   }
 
   #add(record: RunRecord): void {
+    this.#addRun(record);
+    for (const piece of record.pieces) this.#insert(record.runId, piece);
+  }
+
+  #addRun(record: RunRecord): Run {
     const { runId, bytes, values, lost, pieces } = record;
     const first = pieces[0]?.queueId;
     const only = pieces.every(({ queueId }) => queueId === first) ? first : undefined;
@@ -230,7 +245,26 @@ export class RunSet {
     this.#runs.set(runId, run);
     this.#bytes += bytes;
     this.#nextId = Math.max(this.#nextId, runId + 1);
-    for (const piece of pieces) this.#insert(runId, piece);
+    return run;
+  }
+
+  /** A known piece begins before it and ends behind it. */
+  #isInside({ queueId, first, last }: PieceRecord): boolean {
+    const flat = this.#pieces.get(queueId) ?? [];
+    const at = placeOf(flat, first);
+    return at >= 0 && (flat[at] as number) < first && last < (flat[at + LAST] as number);
+  }
+
+  /** Known pieces that begin behind its first offset and end before its last one go. */
+  #dropInside({ queueId, first, last }: PieceRecord): void {
+    const flat = this.#pieces.get(queueId) ?? [];
+    const from = placeOf(flat, first) + FIELDS;
+    let to = from;
+    for (; to < flat.length && (flat[to + LAST] as number) < last; to += FIELDS) {
+      const run = this.#runs.get(flat[to + RUN] as number);
+      if (run !== undefined) run.wanted -= flat[to + WANTED] as number;
+    }
+    flat.splice(from, to - from);
   }
 
   #insert(runId: number, { queueId, first, last, values }: PieceRecord): void {

@@ -114,6 +114,49 @@ describe('the set of runs', () => {
     expect([...set.named()].toSorted((a, b) => a - b)).toEqual([3, 7]);
   });
 
+  it.each(['the inner one first', 'the outer one first'])(
+    "a piece that a rewrite has bridged is nobody's behind a start: %s",
+    (order) => {
+      const set = new RunSet();
+      const between = record(2, [
+        [1, 10, 19],
+        [2, 0, 4],
+      ]);
+      set.add([record(1, [[1, 0, 9]]), between, record(3, [[1, 20, 29]])]);
+      set.setWanted(1 as QueueId, 10 as Offset, 0);
+      set.replace(
+        [1, 3],
+        record(4, [
+          [1, 0, 9],
+          [1, 20, 29],
+        ]),
+      );
+      const records = set.freeze().puts.toSorted((one, other) => one.runId - other.runId);
+      expect(records.map(({ runId }) => runId)).toEqual([2, 4]);
+      if (order === 'the outer one first') records.reverse();
+      const again = new RunSet();
+      for (const one of records) again.restore(encodeRun(one));
+      expect(found(again, 1, 5)).toBe(4);
+      expect(found(again, 1, 25)).toBe(4);
+      expect(found(again, 2, 3)).toBe(2);
+      expect(again.run(2)?.wanted).toBe(5);
+      expect(again.pieces(1 as QueueId).map(({ first, last }) => [first, last])).toEqual([[0, 29]]);
+    },
+  );
+
+  it('refuses records of which one claims a part of what another claims', () => {
+    const set = new RunSet();
+    set.restore(encodeRun(record(1, [[1, 0, 9]])));
+    for (const pieces of [
+      [1, 9, 12],
+      [1, 0, 9],
+      [1, 0, 12],
+      [1, 5, 9],
+    ] as const) {
+      expect(() => set.restore(encodeRun(record(2, [pieces])))).toThrow('two runs claim');
+    }
+  });
+
   it('a record holds what it was given; what is no record is refused', () => {
     const given = { ...record(2 ** 40, [[2 ** 45, 2 ** 50, 2 ** 50 + 1]]), lost: 'why' };
     expect(decodeRun(encodeRun(given))).toEqual(given);
