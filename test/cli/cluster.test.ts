@@ -356,6 +356,17 @@ describe('cluster replace', () => {
       'shard 0, n3: removed',
       'shard 0, n3: is no member',
     ]);
+    // Given once more it is done already.
+    const again = await told('replace', 'n3', 'n4', 'n4.example:7000', '--yes');
+    expect(again).toBe('shard 0, n4: is a voter\nshard 0, n3: is no member\n');
+  });
+
+  it("a name that is nobody's is refused, and nobody is added in its place", async () => {
+    const { code, stderr } = await run('replace', 'm3', 'n4', 'n4.example:7000', '--yes');
+    expect(code).toBe(ExitCode.refused);
+    expect(stderr).toContain('m3 is no member, so there is nothing to replace');
+    expect(stderr).toContain('members are n1, n2, n3 (not-member)');
+    expect(cluster.asked).toEqual([]);
   });
 });
 

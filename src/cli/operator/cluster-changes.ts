@@ -9,6 +9,8 @@
 
 import type { ClusterAdmin, NodeStatus, ShardPlace } from '../../admin/cluster-port.ts';
 import { nodeOf } from '../../cluster/server-id.ts';
+import { CliError, ExitCode } from '../exit-codes.ts';
+import { visible } from '../text/columns.ts';
 import { ClusterSteps } from './cluster-steps.ts';
 import { ShardHosting } from './shard-hosting.ts';
 import type { Step, StepsOptions } from './step-talk.ts';
@@ -51,6 +53,7 @@ export class ClusterChanges {
    * may lead one of the others it needs their map, or it would remove the one that comes again.
    */
   async replace(old: string, node: string, address: string): Promise<void> {
+    await this.#mustBeKnown(old, node);
     await this.stepsOf(0).add(node, address, true);
     for (const { shard, hosts } of await this.#places()) {
       if (!hosts.includes(nodeOf(old))) continue;
@@ -71,6 +74,16 @@ export class ClusterChanges {
 
   status(): Promise<NodeStatus> {
     return this.#options.cluster.status();
+  }
+
+  /** Neither is `old` there nor has `node` taken its place already: the name is wrong. */
+  async #mustBeKnown(old: string, node: string): Promise<void> {
+    const isHost = (await this.#places()).some(({ hosts }) => hosts.includes(nodeOf(old)));
+    const members = (await this.stepsOf(0).look()).members.map(({ id }) => id);
+    if (isHost || members.includes(old) || members.includes(node)) return;
+    const text = `${visible(old)} is no member, so there is nothing to replace`;
+    const known = members.map(visible).join(', ');
+    throw new CliError(ExitCode.refused, `${text}: members are ${known} (not-member)`);
   }
 
   /** As of now or later, also at a node that was cut off and comes back. */

@@ -11,8 +11,9 @@
 const SHARE = 4_000;
 /** What everybody has all the same, so that nobody waits for those who flood. */
 const SHARE_OF_LONG_TURN = 128;
-const LONG_TURN_MS = 5;
-export const BYTES_OF_WORK = 512;
+const LONG_TURN_MS = 2;
+/** Read, put together, handed on: half a MiB is a share. */
+export const BYTES_OF_WORK = 128;
 /** Of each filter of a SUBSCRIBE. */
 export const FILTER_WORK = 16;
 

@@ -16,9 +16,9 @@ describe('the share of a connection', () => {
     const now = vi.spyOn(performance, 'now').mockReturnValue(1_000);
     const turn = new Turn();
     const share = turn.takeShare();
-    now.mockReturnValue(1_004);
+    now.mockReturnValue(1_001.9);
     expect(turn.takeShare()).toBe(share);
-    now.mockReturnValue(1_005);
+    now.mockReturnValue(1_002);
     expect(turn.takeShare()).toBeLessThan(share / 10);
     expect(turn.takeShare()).toBeGreaterThan(0);
     const { number } = turn;
@@ -71,7 +71,7 @@ it('a sweep looks at 256 connections a turn, and at all', async () => {
   }
 });
 
-it('a connection that sends much has its share in bytes: 2 MiB a turn', async () => {
+it('a connection that sends much has its share in bytes: half a MiB a turn', async () => {
   vi.spyOn(performance, 'now').mockReturnValue(1_000);
   let events: TransportEvents | undefined;
   let pauses = 0;
@@ -95,8 +95,8 @@ it('a connection that sends much has its share in bytes: 2 MiB a turn', async ()
   let chunks = 0;
   for (; pauses === 0 && chunks < 100; chunks++) events?.received(chunk);
   expect(chunk.length).toBeGreaterThan(65_000);
-  expect(chunks).toBeGreaterThan(20);
-  expect(chunks).toBeLessThanOrEqual(32);
+  expect(chunks).toBeGreaterThan(5);
+  expect(chunks).toBeLessThanOrEqual(8);
   events?.closed(undefined);
   await listener.stop();
 });
