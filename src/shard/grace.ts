@@ -26,11 +26,15 @@ export class Grace {
   }
 
   holdsBack(nowMs: number): boolean {
-    return this.#awaited.size > 0 && nowMs < this.#until;
+    if (nowMs >= this.#until) this.#awaited.clear();
+    return this.#awaited.size > 0;
   }
 
-  /** When it is over although nobody comes; Infinity: it is over. */
-  nextWake(nowMs: number): number {
-    return this.holdsBack(nowMs) ? this.#until : Number.POSITIVE_INFINITY;
+  /**
+   * When `holdsBack` is to be asked again although nobody comes; Infinity: it has said that the
+   * grace is over. It may end behind the last question of a turn, and somebody waits for it.
+   */
+  get nextWake(): number {
+    return this.#awaited.size > 0 ? this.#until : Number.POSITIVE_INFINITY;
   }
 }

@@ -37,6 +37,7 @@ import { encodeRun, RUN_PREFIX, runKey } from './run-records.ts';
 import type { RunRecord } from './run-records.ts';
 import type { Run, RunSet } from './run-set.ts';
 import type { ShardLog } from './shard-log.ts';
+import { SlowDown } from './slow-down.ts';
 import { Spill } from './spill.ts';
 import type { SpillOutcome } from './spill.ts';
 import { SpillPart } from './spill-part.ts';
@@ -93,8 +94,6 @@ export type CopyLog = (
 ) => Promise<SpillOutcome>;
 
 const LOOK_MS = 100;
-/** So long publishes wait at a time, as long as the log is not late. */
-const SLOW_MS_MAX = 2000;
 const SWEEP_MS = 2000;
 const RETRY_MS = 1000;
 /** Of a damaged run, named in the alarm. */
@@ -123,8 +122,8 @@ export class Housekeeping implements RunRecords {
   #sweepAt = 0;
   #spillAt = 0;
   #isLate = false;
-  /** Monotonic milliseconds up to which publishes wait, although the log is not late. */
-  #slowUntil = 0;
+  /** Publishes wait although the log is not late. */
+  readonly #slowDown = new SlowDown(LOOK_MS);
   /** Runs have come since the last look at them. */
   #runsChanged = false;
   readonly #ended = new AbortController();
@@ -150,8 +149,8 @@ export class Housekeeping implements RunRecords {
   }
 
   /** Publishes wait, if this node leads. */
-  get holdsBack(): boolean {
-    return this.#isLate || this.#options.monotonicMs() < this.#slowUntil;
+  holdsBack(): boolean {
+    return this.#slowDown.holdsBack(this.#options.monotonicMs()) || this.#isLate;
   }
 
   /** A task is under way. */
@@ -165,11 +164,10 @@ export class Housekeeping implements RunRecords {
     const tidies = this.#tidying === undefined && this.#tidyIsDue;
     // Publishes are held back, so that nothing else may happen before the spill is tried again.
     const spills = this.#spilling === undefined && (this.#isLate || this.#spillAt > this.#lookAt);
-    const slows = this.#slowUntil > this.#options.monotonicMs();
     return Math.min(
       tidies ? this.#sweepAt : Number.POSITIVE_INFINITY,
       spills ? Math.max(this.#lookAt, this.#spillAt) : Number.POSITIVE_INFINITY,
-      slows ? this.#slowUntil : Number.POSITIVE_INFINITY,
+      this.#slowDown.nextLook,
     );
   }
 
@@ -181,6 +179,7 @@ export class Housekeeping implements RunRecords {
   /** Begins what is due; cheap, to be called in every turn. */
   look(): void {
     const now = this.#options.monotonicMs();
+    if (this.#slowDown.ended(now)) this.#options.wake();
     if (this.#stopped || now < this.#lookAt) return;
     this.#lookAt = now + LOOK_MS;
     this.#judgeLate();
@@ -302,10 +301,7 @@ export class Housekeeping implements RunRecords {
     const { window, log, locations } = this.#options;
     const from = Math.max(log.start, locations.spilledBelow) as LogIndex;
     const waiting = this.#leaving() <= from ? 0 : window.slowness(log, from);
-    if (waiting === 0) this.#slowUntil = 0;
-    else if (now >= this.#slowUntil + LOOK_MS) {
-      this.#slowUntil = now + Math.min(SLOW_MS_MAX, (LOOK_MS * waiting) / (1 - waiting));
-    }
+    this.#slowDown.judge(now, waiting);
   }
 
   /** Entries below it are to leave the log; 0: none. */

@@ -218,7 +218,7 @@ export class Serving {
   /** Stamp of when `work` is wanted although nothing happens; Infinity: not at all. */
   get nextWake(): number {
     const now = this.#options.monotonicMs();
-    const awaited = Math.min(this.#grace.nextWake(now), this.#sessions.nextWake);
+    const awaited = Math.min(this.#grace.nextWake, this.#sessions.nextWake);
     return Math.min(
       this.#options.stamps.now() + Math.max(0, awaited - now),
       this.#proposals.isHeld ? this.#options.stamps.now() + HELD_MS : Number.POSITIVE_INFINITY,

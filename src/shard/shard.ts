@@ -355,7 +355,7 @@ export class Shard {
       stamps: this.#stamps,
       applier: this.#applier,
       inReserve: () => this.#inReserve(),
-      holdsBack: () => this.housekeeping?.holdsBack === true,
+      holdsBack: () => this.housekeeping?.holdsBack() === true,
       monotonicMs: () => clock.monotonicMs(),
       atBoundary: (action) => this.#atBoundary(action),
       ofMembers: this.#options.ofMembers,
