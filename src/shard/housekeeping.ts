@@ -121,6 +121,7 @@ export class Housekeeping implements RunRecords {
   #lookAt = 0;
   #sweepAt = 0;
   #spillAt = 0;
+  #isLookDue = false;
   #isLate = false;
   /** Publishes wait although the log is not late. */
   readonly #slowDown = new SlowDown(LOOK_MS);
@@ -162,10 +163,12 @@ export class Housekeeping implements RunRecords {
   get nextLook(): number {
     if (this.#stopped) return Number.POSITIVE_INFINITY;
     const tidies = this.#tidying === undefined && this.#tidyIsDue;
-    // Publishes are held back, so that nothing else may happen before the spill is tried again.
-    const spills = this.#spilling === undefined && (this.#isLate || this.#spillAt > this.#lookAt);
+    // Nothing else may happen before it is tried again, or looked for after the last message.
+    const isTriedAgain = this.#spillAt > this.#lookAt - LOOK_MS;
+    const isMeant = this.#isLate || isTriedAgain || this.#isLookDue;
+    const spills = this.#spilling === undefined && isMeant;
     return Math.min(
-      tidies ? this.#sweepAt : Number.POSITIVE_INFINITY,
+      tidies ? Math.max(this.#lookAt, this.#sweepAt) : Number.POSITIVE_INFINITY,
       spills ? Math.max(this.#lookAt, this.#spillAt) : Number.POSITIVE_INFINITY,
       this.#slowDown.nextLook,
     );
@@ -180,7 +183,8 @@ export class Housekeeping implements RunRecords {
   look(): void {
     const now = this.#options.monotonicMs();
     if (this.#slowDown.ended(now)) this.#options.wake();
-    if (this.#stopped || now < this.#lookAt) return;
+    this.#isLookDue = !this.#stopped && now < this.#lookAt;
+    if (this.#stopped || this.#isLookDue) return;
     this.#lookAt = now + LOOK_MS;
     this.#judgeLate();
     this.#judgeSlow(now);

@@ -169,6 +169,39 @@ describe('a disk that is full or fails', () => {
     await world.stop();
   });
 
+  it('a spill that found no room is tried again although nothing else happens', async () => {
+    const files = new MemoryFiles();
+    const world = await open(files, new MemoryRecords());
+    const { housekeeping } = world;
+    const queue = await world.declare('orders');
+    while (world.log.bytes < SMALL_SPACE.windowBytes * 1.4) {
+      await fill(world, queue, { from: 0, count: 1 });
+    }
+    files.before = (call) => {
+      if (call.operation === 'write' && call.path.startsWith(RUNS_FOLDER)) {
+        throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' });
+      }
+    };
+    const over = async (): Promise<void> => {
+      while (housekeeping.isBusy) await new Promise((resolve) => setImmediate(resolve));
+    };
+    world.monotonicMs = 5000;
+    housekeeping.look();
+    await over();
+    expect([housekeeping.stats.full, housekeeping.isLate]).toEqual([1, false]);
+    // Somebody comes shortly before it is due.
+    world.monotonicMs += 950;
+    housekeeping.look();
+    files.before = () => undefined;
+    for (let looks = 0; looks < 20 && housekeeping.nextLook !== Infinity; looks++) {
+      world.monotonicMs = Math.max(world.monotonicMs, housekeeping.nextLook);
+      housekeeping.look();
+      await over();
+    }
+    expect(housekeeping.stats.spills).toBe(1);
+    await world.stop();
+  });
+
   for (const operation of ['write', 'sync', 'rename']) {
     it(`EIO on ${operation} of a run ends the shard, and loses nothing`, async () => {
       const files = new MemoryFiles();

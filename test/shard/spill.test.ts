@@ -131,6 +131,23 @@ describe('what leaves the window of the log', () => {
     await expect(world.housekeeping.withoutSpill(() => Promise.resolve())).rejects.toThrow('stops');
   });
 
+  it('what came shortly behind a look is looked for once more, also if nothing follows', async () => {
+    const world = await open(new MemoryFiles(), new MemoryRecords());
+    const { housekeeping } = world;
+    const queue = await world.declare('a');
+    world.monotonicMs = 5000;
+    housekeeping.look();
+    await fill(world, [queue], 100);
+    housekeeping.look();
+    expect(housekeeping.stats.spills).toBe(0);
+    expect(housekeeping.nextLook).toBe(5100.01);
+    world.monotonicMs = housekeeping.nextLook;
+    housekeeping.look();
+    while (housekeeping.isBusy) await new Promise((resolve) => setImmediate(resolve));
+    expect(housekeeping.stats.spills).toBe(1);
+    await world.stop();
+  });
+
   it('publishes wait for a part of the time before they wait for good, until it is spilled', async () => {
     const world = await open(new MemoryFiles(), new MemoryRecords());
     const { housekeeping } = world;
