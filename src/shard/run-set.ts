@@ -264,7 +264,7 @@ export class RunSet {
       const run = this.#runs.get(flat[to + RUN] as number);
       if (run !== undefined) run.wanted -= flat[to + WANTED] as number;
     }
-    flat.splice(from, to - from);
+    if (to > from) flat.splice(from, to - from);
   }
 
   #insert(runId: number, { queueId, first, last, values }: PieceRecord): void {

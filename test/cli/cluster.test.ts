@@ -365,7 +365,7 @@ describe('cluster replace', () => {
     const { code, stderr } = await run('replace', 'm3', 'n4', 'n4.example:7000', '--yes');
     expect(code).toBe(ExitCode.refused);
     expect(stderr).toContain('m3 is no member, so there is nothing to replace');
-    expect(stderr).toContain('members are n1, n2, n3 (not-member)');
+    expect(stderr).toContain('members are n1, n2, n3; to add n4 all the same: fluxmq cluster add');
     expect(cluster.asked).toEqual([]);
   });
 });

@@ -82,8 +82,9 @@ export class ClusterChanges {
     const members = (await this.stepsOf(0).look()).members.map(({ id }) => id);
     if (isHost || members.includes(old) || members.includes(node)) return;
     const text = `${visible(old)} is no member, so there is nothing to replace`;
-    const known = members.map(visible).join(', ');
-    throw new CliError(ExitCode.refused, `${text}: members are ${known} (not-member)`);
+    const known = `members are ${members.map(visible).join(', ')}`;
+    const next = `to add ${visible(node)} all the same: fluxmq cluster add`;
+    throw new CliError(ExitCode.refused, `${text}: ${known}; ${next} (not-member)`);
   }
 
   /** As of now or later, also at a node that was cut off and comes back. */
