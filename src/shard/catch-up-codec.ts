@@ -18,6 +18,10 @@ import { decodeForeign, encodeRecord } from './record-codec.ts';
 import type { PlainData } from './record-codec.ts';
 import { CodecError } from './wire.ts';
 
+/** MessagePack: `array 32`, and how many bytes its length has. */
+const LIST_32 = 0xdd;
+const LIST_LENGTH_BYTES = 4;
+
 export type CatchUpQuestion =
   | { readonly kind: 'records'; readonly page: number }
   | {
@@ -71,13 +75,24 @@ export function decodeRecords(bytes: Uint8Array): RecordsAnswer {
   return { isLast, ...answer };
 }
 
-export function encodePayloads(answer: PayloadsAnswer): Uint8Array {
-  const { next, goneAt, offsets, indexes, messages } = answer;
-  return encodeRecord([next, goneAt, offsets, indexes, messages]);
+/**
+ * All of it but the messages, as many as there are offsets: each of them follows as a byte array of
+ * MessagePack (`payloads-answer.ts`).
+ */
+export function encodePayloadsHead(answer: Omit<PayloadsAnswer, 'messages'>): Uint8Array {
+  const { next, goneAt, offsets, indexes } = answer;
+  const record = encodeRecord([next, goneAt, offsets, indexes, []]);
+  const bytes = new Uint8Array(record.length + LIST_LENGTH_BYTES);
+  bytes.set(record);
+  const at = record.length - 1;
+  bytes[at] = LIST_32;
+  new DataView(bytes.buffer).setUint32(at + 1, offsets.length);
+  return bytes;
 }
 
+/** The messages are views of `bytes`. */
 export function decodePayloads(bytes: Uint8Array): PayloadsAnswer {
-  const [next, goneAt, offsets, indexes, messages] = listOf(decoded(bytes));
+  const [next, goneAt, offsets, indexes, messages] = listOf(decoded(bytes, 'views'));
   const answer = {
     next: countOf(next),
     goneAt: countOf(goneAt),
@@ -95,9 +110,9 @@ export function decodePayloads(bytes: Uint8Array): PayloadsAnswer {
   return answer;
 }
 
-function decoded(bytes: Uint8Array): PlainData {
+function decoded(bytes: Uint8Array, how: 'copies' | 'views' = 'copies'): PlainData {
   try {
-    return decodeForeign(bytes);
+    return decodeForeign(bytes, how);
   } catch {
     throw unknown('plain data');
   }

@@ -351,11 +351,12 @@ class Building implements CatchUpBuilding {
       const { queueId, answer } = taken;
       brought.goneAt = Math.max(brought.goneAt, answer.goneAt);
       for (const [nth, offset] of answer.offsets.entries()) {
+        this.#writer ??= await this.#made.runs.create(brought.nextRunId++);
         const message = answer.messages[nth] as Uint8Array;
-        await this.#put(queueId, offset as Offset, {
-          index: (answer.indexes[nth] ?? 0) as LogIndex,
-          message,
-        });
+        const index = (answer.indexes[nth] ?? 0) as LogIndex;
+        this.#put(this.#writer, { queueId, offset: offset as Offset, index }, message);
+        if (this.#writer.pendingBytes >= DRAIN_BYTES) await this.#writer.drain();
+        if (this.#writer.bytesWritten >= RUN_BYTES_MAX) await this.#finishRun();
       }
       // In order, so nothing below is still to be written.
       brought.through.set(queueId, answer.next as Offset);
@@ -363,13 +364,12 @@ class Building implements CatchUpBuilding {
     if (this.#wanted.isDone) await this.#finish();
   }
 
-  async #put(
-    queueId: QueueId,
-    offset: Offset,
-    { index, message }: { readonly index: LogIndex; readonly message: Uint8Array },
-  ): Promise<void> {
-    this.#writer ??= await this.#made.runs.create(this.#brought.nextRunId++);
-    const writer = this.#writer;
+  #put(
+    writer: RunWriter,
+    place: { readonly queueId: QueueId; readonly offset: Offset; readonly index: LogIndex },
+    message: Uint8Array,
+  ): void {
+    const { queueId, offset, index } = place;
     const at = writer.reserve(queueId, offset, RUN_VALUE_HEADER_BYTES + message.length);
     writeRunValueHeader(writer.room, at, index);
     writer.room.set(message, at + RUN_VALUE_HEADER_BYTES);
@@ -378,8 +378,6 @@ class Building implements CatchUpBuilding {
       piece.last = offset;
       piece.values++;
     } else this.#pieces.push({ queueId, first: offset, last: offset, values: 1 });
-    if (writer.pendingBytes >= DRAIN_BYTES) await writer.drain();
-    if (writer.bytesWritten >= RUN_BYTES_MAX) await this.#finishRun();
   }
 
   async #finishRun(): Promise<void> {

@@ -12,11 +12,12 @@ import type { RecordStore, StoredRecord } from '#storage';
 import type { CatchUpReading, CatchUpSource, ConfigurationAt } from '#raft';
 import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import type { Machine } from '../machine/machine.ts';
-import { decodeQuestion, encodePayloads, encodeRecords } from './catch-up-codec.ts';
+import { decodeQuestion, encodeRecords } from './catch-up-codec.ts';
 import type { CatchUpQuestion } from './catch-up-codec.ts';
 import { decodeNote } from './checkpoint.ts';
 import { isLayoutKey } from './layout-keys.ts';
 import { decodeMembers } from './members.ts';
+import { firstSizes, PayloadsAnswer } from './payloads-answer.ts';
 import { PayloadCursor } from './payloads.ts';
 import type { Payloads } from './payloads.ts';
 import type { RecordLoader } from './record-loader.ts';
@@ -90,6 +91,7 @@ class Reading implements CatchUpReading {
   readonly #options: CatchUpSourceOptions;
   readonly #pages: RecordPages;
   readonly #cursor = new PayloadCursor();
+  readonly #sizes = firstSizes();
 
   constructor(
     options: CatchUpSourceOptions,
@@ -116,11 +118,7 @@ class Reading implements CatchUpReading {
     maxBytes: number,
   ): Promise<Uint8Array> {
     const { nextTurn, appliedIndex, clock, limits } = this.#options;
-    const found = {
-      offsets: [] as number[],
-      indexes: [] as number[],
-      messages: [] as Uint8Array[],
-    };
+    const found = new PayloadsAnswer(this.#sizes);
     const end = Math.min(to, from + SCAN_MAX);
     const place = { queueId: queueId as QueueId, bytes: 0, gone: false };
     let next = from;
@@ -131,14 +129,14 @@ class Reading implements CatchUpReading {
       await nextTurn();
       pauseAt = clock.monotonicMs() + limits.sliceMs;
     }
-    return encodePayloads({ next, goneAt: place.gone ? appliedIndex() : 0, ...found });
+    return found.finish(next, place.gone ? appliedIndex() : 0);
   }
 
   /** Looks at a few offsets; where it stopped. */
   async #step(
     place: { readonly queueId: QueueId; bytes: number; gone: boolean },
     { next, end, maxBytes }: { next: number; end: number; maxBytes: number },
-    found: { offsets: number[]; indexes: number[]; messages: Uint8Array[] },
+    found: PayloadsAnswer,
   ): Promise<number> {
     const { machine, loader, payloads } = this.#options;
     const { queueId } = place;
@@ -165,9 +163,7 @@ class Reading implements CatchUpReading {
         place.bytes = maxBytes;
         return offset;
       }
-      found.offsets.push(offset);
-      found.indexes.push(index);
-      found.messages.push(bytes.slice(start, until));
+      found.add(offset, index, bytes.subarray(start, until));
       place.bytes += length + OVERHEAD_BYTES;
       if (place.bytes >= maxBytes) return offset + 1;
     }

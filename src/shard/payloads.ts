@@ -9,7 +9,7 @@
  * state of the machine; losing all of it costs reads and nothing else.
  */
 
-import type { RunBlock, Runs } from '#storage';
+import type { Runs } from '#storage';
 import type { LogIndex, Offset, QueueId } from '../machine/ids.ts';
 import { EntryCache } from './entry-cache.ts';
 import type { CachedEntry } from './entry-cache.ts';
@@ -18,6 +18,7 @@ import type { Location, LocationIndex } from './location-index.ts';
 import { ReadCache } from './read-cache.ts';
 import type { PlainData } from './record-codec.ts';
 import { RunBlocks } from './run-blocks.ts';
+import type { CachedBlock } from './run-blocks.ts';
 import type { Run, RunSet } from './run-set.ts';
 import { RUN_VALUE_HEADER_BYTES, runValueIndex } from './run-values.ts';
 import type { FaultyRange, ShardEntry, ShardLog } from './shard-log.ts';
@@ -39,7 +40,7 @@ export class PayloadCursor {
   offset = -1;
   position = 0;
   /** The block of a run in which the last message was found. */
-  block: RunBlock | undefined;
+  cached: CachedBlock | undefined;
 }
 
 export type FetchOutcome =
@@ -99,7 +100,7 @@ export class Payloads {
     const readBytes = Math.max(options.readBytes, READ_CACHE_BYTES_MIN);
     this.#tail = new EntryCache(options.tailBytes);
     this.#read = new ReadCache(readBytes / 2, READ_BUFFER_BYTES);
-    this.#blocks = new RunBlocks(readBytes / 2);
+    this.#blocks = new RunBlocks(readBytes / 2, RUN_AHEAD_BYTES);
   }
 
   /** Why the last `get` said `lost`. */
@@ -220,7 +221,7 @@ export class Payloads {
     walk.find(queueId, steps);
     cursor.index = entry.index;
     cursor.position = walk.position;
-    cursor.block = undefined;
+    cursor.cached = undefined;
     const found = this.#found;
     found.bytes = walk.bytes;
     found.start = walk.start;
@@ -237,12 +238,13 @@ export class Payloads {
 
   #fromRun(run: Run, of: MessagePlace, cursor: PayloadCursor): StoredMessage | 'away' | 'lost' {
     const { queueId, offset } = of;
-    let block = cursor.block;
-    let value = block?.find(queueId, offset) ?? -1;
+    let { cached } = cursor;
+    let value = cached?.block?.find(queueId, offset) ?? -1;
     if (value === -1) {
-      block = this.#blocks.find(run.runId, queueId, offset);
-      value = block?.find(queueId, offset) ?? -1;
+      cached = this.#blocks.find(run.runId, queueId, offset);
+      value = cached?.block?.find(queueId, offset) ?? -1;
     }
+    const block = cached?.block;
     if (block === undefined || value === -1) {
       const isRead = block !== undefined;
       const detail = this.#lostInRun(run, of, isRead);
@@ -251,7 +253,7 @@ export class Payloads {
       this.#lostIsGone = isRead && run.lost === undefined;
       return 'lost';
     }
-    cursor.block = block;
+    cursor.cached = cached;
     cursor.index = 0 as LogIndex;
     const found = this.#found;
     const start = block.start(value);
@@ -277,8 +279,9 @@ export class Payloads {
     if (blocks.find(runId, queueId, offset) !== undefined) return READY;
     if (blocks.damageAt(runId, queueId, offset) !== undefined) return READY;
     const key = { stream: queueId, offset };
-    const maxBytes = this.#lastRun === runId ? RUN_AHEAD_BYTES : READ_BYTES;
-    const read = await runs.read(runId, key, { maxBytes });
+    const into = this.#lastRun === runId ? blocks.take() : undefined;
+    const limits = into ? { maxBytes: RUN_AHEAD_BYTES, into } : { maxBytes: READ_BYTES };
+    const read = await runs.read(runId, key, limits);
     if (read.kind === 'damaged') {
       blocks.addDamage(read.damage);
       this.#options.runDamaged?.(run, read.damage.detail);
@@ -287,10 +290,8 @@ export class Payloads {
     if (read.kind === 'end') {
       return { kind: 'lost', detail: `run ${runId} ends before offset ${offset}`, gone: true };
     }
-    for (const block of read.blocks) {
-      blocks.add(runId, block);
-      this.#runBytesRead += block.bytes.length;
-    }
+    blocks.add(runId, read.blocks, into);
+    for (const block of read.blocks) this.#runBytesRead += block.bytes.length;
     this.#lastRun = runId;
     return READY;
   }

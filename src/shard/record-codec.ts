@@ -31,12 +31,9 @@ export class RecordFormatError extends Error {
   }
 }
 
-const packr = new Packr({
-  useRecords: false,
-  mapsAsObjects: false,
-  int64AsType: 'number',
-  copyBuffers: true,
-});
+const OPTIONS = { useRecords: false, mapsAsObjects: false, int64AsType: 'number' } as const;
+const packr = new Packr({ ...OPTIONS, copyBuffers: true });
+const viewing = new Packr({ ...OPTIONS, copyBuffers: false });
 
 /** The bytes belong to the caller and are never changed afterwards. */
 export function encodeRecord(data: PlainData): Uint8Array {
@@ -49,6 +46,10 @@ export function encodeRecord(data: PlainData): Uint8Array {
 
 /** The result shares no memory with `bytes`. */
 export function decodeRecord(bytes: Uint8Array): PlainData {
+  return decodeBy(packr, bytes);
+}
+
+function decodeBy(by: Packr, bytes: Uint8Array): PlainData {
   const version = bytes[0];
   if (version !== RECORD_FORMAT_VERSION) {
     throw new RecordFormatError(
@@ -57,17 +58,20 @@ export function decodeRecord(bytes: Uint8Array): PlainData {
   }
   let value: unknown;
   try {
-    value = packr.unpack(bytes.subarray(1));
+    value = by.unpack(bytes.subarray(1));
   } catch (cause) {
     throw new RecordFormatError('record is not MessagePack', { cause });
   }
   return plain(value, 0);
 }
 
-/** The same for bytes that no checksum of ours covers: nothing is allocated by a length alone. */
-export function decodeForeign(bytes: Uint8Array): PlainData {
+/**
+ * The same for bytes that no checksum of ours covers: nothing is allocated by a length alone.
+ * `views`: byte arrays in it are views of `bytes`.
+ */
+export function decodeForeign(bytes: Uint8Array, how: 'copies' | 'views' = 'copies'): PlainData {
   checkLengths(bytes);
-  return decodeRecord(bytes);
+  return decodeBy(how === 'views' ? viewing : packr, bytes);
 }
 
 const MSGPACK_FIXED_BYTES: Readonly<Record<number, number>> = {

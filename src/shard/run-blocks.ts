@@ -1,57 +1,99 @@
 /**
- * Blocks of runs in memory, bounded by bytes, oldest first out; and the damage that reading found.
- * All of it was checked by the store of the runs. Nothing here does I/O.
+ * Blocks of runs in memory, by the reads that brought them: bounded by bytes, the oldest read first
+ * out; and the damage that reading found. All of it was checked by the store of the runs. Nothing
+ * here does I/O.
+ *
+ * Who reads a run from end to end reads into the same few buffers again and again, because each MiB
+ * outside of the heap brings the next collection nearer. So the bytes of a block are good until the
+ * next `add`. Who keeps a `CachedBlock` longer finds it empty then.
  */
 
 import type { RunBlock, RunDamage, RunKey } from '#storage';
 
-/** This part of the bound is emptied when it is exceeded. */
-const EVICT_PART = 16;
 const DAMAGE_MAX = 256;
+/** Buffers that wait for a read. */
+const SPARE_MAX = 4;
 
-interface Cached {
+export interface CachedBlock {
+  /** Undefined: it is not here any more. */
+  readonly block: RunBlock | undefined;
+}
+
+interface Held extends CachedBlock {
+  block: RunBlock | undefined;
   readonly runId: number;
-  readonly block: RunBlock;
+  readonly last: RunKey;
+}
+
+/** What one read brought. */
+interface Piece {
+  /** Undefined: the blocks lie in memory of their own. */
+  readonly buffer: Uint8Array | undefined;
+  readonly blocks: readonly Held[];
+  readonly cost: number;
 }
 
 export class RunBlocks {
   readonly #maxBytes: number;
+  readonly #bufferBytes: number;
   /** In the order of the keys. */
-  readonly #runs = new Map<number, RunBlock[]>();
-  readonly #order = new Set<Cached>();
+  readonly #runs = new Map<number, Held[]>();
+  readonly #pieces: Piece[] = [];
+  readonly #spare: Uint8Array[] = [];
   readonly #damage: RunDamage[] = [];
   #bytes = 0;
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, bufferBytes: number) {
     this.#maxBytes = maxBytes;
+    this.#bufferBytes = bufferBytes;
   }
 
   get bytes(): number {
     return this.#bytes;
   }
 
-  find(runId: number, stream: number, offset: number): RunBlock | undefined {
+  find(runId: number, stream: number, offset: number): CachedBlock | undefined {
     const blocks = this.#runs.get(runId);
     if (blocks === undefined) return undefined;
-    const block = blocks[placeOf(blocks, { stream, offset })];
-    if (block === undefined) return undefined;
-    const { first } = block;
+    const held = blocks[placeOf(blocks, { stream, offset })];
+    if (held?.block === undefined) return undefined;
+    const { first } = held.block;
     const begins = first.stream < stream || (first.stream === stream && first.offset <= offset);
-    return begins ? block : undefined;
+    return begins ? held : undefined;
   }
 
-  add(runId: number, block: RunBlock): void {
+  /** A buffer for one read, which is the reader's until `add`, or for good. */
+  take(): Uint8Array {
+    return this.#spare.pop() ?? Buffer.allocUnsafeSlow(this.#bufferBytes);
+  }
+
+  /** What a read brought, maybe into this buffer. It stands for what was here of these blocks. */
+  add(runId: number, found: readonly RunBlock[], buffer?: Uint8Array): void {
+    const isIn = buffer !== undefined && found[0]?.bytes.buffer === buffer.buffer;
+    if (buffer !== undefined && !isIn) this.#giveBack(buffer);
+    const blocks: Held[] = [];
+    let cost = isIn ? buffer.length : 0;
+    for (const block of found) {
+      blocks.push(this.#put(runId, block));
+      if (!isIn) cost += block.bytes.length;
+    }
+    this.#pieces.push({ buffer: isIn ? buffer : undefined, blocks, cost });
+    this.#bytes += cost;
+    // The last read is kept however large it is.
+    while (this.#bytes > this.#maxBytes && this.#pieces.length > 1) this.#evictOldest();
+  }
+
+  #put(runId: number, block: RunBlock): Held {
     let blocks = this.#runs.get(runId);
     if (blocks === undefined) {
       blocks = [];
       this.#runs.set(runId, blocks);
     }
     const at = placeOf(blocks, block.last);
-    if (blocks[at]?.block === block.block) return;
-    blocks.splice(at, 0, block);
-    this.#order.add({ runId, block });
-    this.#bytes += block.bytes.length;
-    if (this.#bytes > this.#maxBytes) this.#evict(block);
+    const isHere = blocks[at]?.block?.block === block.block;
+    const held: Held = { block, runId, last: block.last };
+    blocks.splice(at, isHere ? 1 : 0, held);
+    return held;
   }
 
   /** What was found damaged, as far as it is remembered. */
@@ -69,27 +111,34 @@ export class RunBlocks {
     this.#damage.push(damage);
   }
 
-  /** A block that is larger than the whole bound is kept until the next one comes. */
-  #evict(newest: RunBlock): void {
-    const target = this.#maxBytes - this.#maxBytes / EVICT_PART;
-    for (const cached of this.#order) {
-      if (this.#bytes <= target || cached.block === newest) break;
-      this.#order.delete(cached);
-      this.#bytes -= cached.block.bytes.length;
-      const blocks = this.#runs.get(cached.runId) as RunBlock[];
-      blocks.splice(blocks.indexOf(cached.block), 1);
-      if (blocks.length === 0) this.#runs.delete(cached.runId);
+  #evictOldest(): void {
+    const oldest = this.#pieces.shift();
+    if (oldest === undefined) return;
+    this.#bytes -= oldest.cost;
+    for (const held of oldest.blocks) {
+      held.block = undefined;
+      const blocks = this.#runs.get(held.runId);
+      // A later read may stand in its place.
+      const at = blocks?.indexOf(held) ?? -1;
+      if (blocks === undefined || at === -1) continue;
+      blocks.splice(at, 1);
+      if (blocks.length === 0) this.#runs.delete(held.runId);
     }
+    if (oldest.buffer !== undefined) this.#giveBack(oldest.buffer);
+  }
+
+  #giveBack(buffer: Uint8Array): void {
+    if (this.#spare.length < SPARE_MAX) this.#spare.push(buffer);
   }
 }
 
 /** Place of the first block that ends at or behind the key. */
-function placeOf(blocks: readonly RunBlock[], { stream, offset }: RunKey): number {
+function placeOf(blocks: readonly Held[], { stream, offset }: RunKey): number {
   let low = 0;
   let high = blocks.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    const { last } = blocks[middle] as RunBlock;
+    const { last } = blocks[middle] as Held;
     if (last.stream < stream || (last.stream === stream && last.offset < offset)) low = middle + 1;
     else high = middle;
   }

@@ -69,7 +69,7 @@ export interface IndexedRun {
 export async function readBlocks(
   indexed: IndexedRun,
   from: RunKey,
-  { maxBytes }: RunReadLimits,
+  { maxBytes, into }: RunReadLimits,
 ): Promise<RunRead> {
   const { index } = indexed;
   const first = index.find(from);
@@ -79,7 +79,7 @@ export async function readBlocks(
   for (; end < index.length && bytes + index.bytes(end) <= maxBytes; end += 1) {
     bytes += index.bytes(end);
   }
-  const blocks = await someBlocks(indexed, first, end);
+  const blocks = await someBlocks(indexed, { first, end }, into);
   if (blocks.length > 0) return { kind: 'blocks', blocks };
   const fault = await oneBlock(indexed, first);
   if (fault instanceof RunBlock) return { kind: 'blocks', blocks: [fault] };
@@ -87,11 +87,17 @@ export async function readBlocks(
 }
 
 /** Those from `first` on up to the first that is not sound; in one read. */
-async function someBlocks(indexed: IndexedRun, first: number, end: number): Promise<RunBlock[]> {
+async function someBlocks(
+  indexed: IndexedRun,
+  { first, end }: { readonly first: number; readonly end: number },
+  into: Uint8Array | undefined,
+): Promise<RunBlock[]> {
   const { index, file } = indexed;
   const position = index.position(first);
   const last = end - 1;
-  const bytes = uninitialised(index.position(last) + index.bytes(last) - position);
+  const length = index.position(last) + index.bytes(last) - position;
+  const hasRoom = into !== undefined && into.length >= length;
+  const bytes = hasRoom ? into.subarray(0, length) : uninitialised(length);
   let count: number;
   try {
     count = await readFully(file, bytes, position);

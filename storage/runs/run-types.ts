@@ -41,4 +41,6 @@ export type RunRead =
 export interface RunReadLimits {
   /** Bytes of blocks; the first is read whatever its size. */
   readonly maxBytes: number;
+  /** The blocks may lie in here afterwards; they do not where they have no room. */
+  readonly into?: Uint8Array;
 }
