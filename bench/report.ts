@@ -21,7 +21,10 @@ export interface Finding {
   readonly ours: string;
   readonly peer: string;
   readonly ratio: number;
-  /** The ratio to reach; `most` where less is better. Undefined: it was compared with nothing. */
+  /**
+   * The ratio to reach; `most` where less is better. Undefined: there is none, and where the ratio
+   * is NaN, nothing that it was compared with.
+   */
   readonly target: Target | undefined;
 }
 
@@ -39,7 +42,8 @@ function reached(found: number, { at, ratio }: Target): boolean {
 }
 
 function judgement({ ratio, target }: Finding): readonly string[] {
-  if (target === undefined) return ['-', '-', 'alone'];
+  if (target === undefined)
+    return Number.isNaN(ratio) ? ['-', '-', 'alone'] : [`${ratio.toFixed(2)}x`, '-', ''];
   const sign = target.at === 'least' ? '>=' : '<=';
   const verdict = reached(ratio, target) ? 'reached' : 'MISSED';
   return [`${ratio.toFixed(2)}x`, `${sign} ${target.ratio}x`, verdict];
