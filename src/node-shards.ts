@@ -230,6 +230,7 @@ export class NodeShards {
       nodes: () => (peers === undefined ? [] : this.members.map(({ id }) => nodeOf(id))),
       membersChanged: (members) => this.#membersChanged(number, members),
       isHosted: (server) => shard.row?.hosts.includes(nodeOf(server)) !== false,
+      mayLeave: (server) => number !== 0 || this.#mayLeave(server),
       transferred: () => balance.pause(performance.now()),
       ...(number === 0 ? { onShardMap: (map) => this.#mapTold(map) } : {}),
     });
@@ -239,6 +240,13 @@ export class NodeShards {
   get #areSeveral(): boolean {
     const { peers, shards } = this.#parts.settings;
     return peers !== undefined || shards.count > 1 || this.#map.length > 0;
+  }
+
+  /** No other shard is to lie on its node, or another replica of that stays in shard 0. */
+  #mayLeave(server: string): boolean {
+    const node = nodeOf(server);
+    const isHost = this.#map.some(({ hosts }) => hosts.includes(node));
+    return !isHost || this.members.some(({ id }) => id !== server && nodeOf(id) === node);
   }
 
   #isFounder({ founders }: ShardRow): boolean {

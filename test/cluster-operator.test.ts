@@ -95,7 +95,7 @@ async function leaderOf(ids: readonly string[]): Promise<string> {
 /** What the steps said. */
 async function inSteps(
   at: string,
-  work: (steps: ClusterSteps) => Promise<void>,
+  work: (steps: ClusterSteps) => Promise<unknown>,
 ): Promise<readonly string[]> {
   const host = hosts.get(at);
   if (host === undefined) throw new Error(`${at} is not there`);

@@ -163,6 +163,8 @@ export const CLUSTER_REFUSALS = [
   'no-shard',
   /** Nobody leads, or the leader was not reached: it is not known whether it was done. */
   'no-leader',
+  /** It is to leave shard 0, and is to have replicas of others. */
+  'has-shards',
   /** It is not part of a cluster: nobody could reach it. */
   'alone',
   /** An id or an address that cannot be one. */

@@ -78,6 +78,14 @@ describe('cluster rescue', () => {
     expect(stdout).toContain('rescued by op@desk at 1970-01-01T00:00:00.005Z behind entry 90');
   });
 
+  it('of shard 0 it says who is a host of the others still', async () => {
+    const places = [{ shard: 1, founders: ['n1', 'n2'], hosts: ['n1', 'n2'] }];
+    cluster.node = { ...cluster.node, shards: places };
+    const lines = (await told(...order)).trimEnd().split('\n');
+    expect(lines.at(-1)).toBe('  n2 is a host of other shards still: fluxmq cluster remove n2');
+    cluster.node = { ...cluster.node, shards: [] };
+  });
+
   it('is told to programs in one line', async () => {
     expect(await operator.objects('cluster', ...order)).toEqual([
       {

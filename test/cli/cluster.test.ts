@@ -446,6 +446,112 @@ describe('shards beside the first one', () => {
     expect(cluster.asked).toEqual(['1 unhost n3', '0 {"kind":"remove","id":"n3"}']);
   });
 
+  it('given again it waits for what it had begun, before it takes the node out of shard 0', async () => {
+    plays();
+    hasShard(['n2', 'n3']);
+    let looks = 0;
+    const { shards } = cluster.node;
+    cluster.node = { ...cluster.node, shards: shards.map((each) => ({ ...each, hosts: ['n2'] })) };
+    cluster.looked = () => {
+      looks += 1;
+      if (looks < 5) return;
+      const { elsewhere } = cluster.node;
+      const left = elsewhere.map((each) => ({ ...each, members: each.members.slice(0, 1) }));
+      cluster.node = { ...cluster.node, elsewhere: left };
+    };
+    expect((await told('remove', 'n3', '--yes')).trimEnd().split('\n')).toEqual([
+      'shard 1, n3: is removed while a majority of the others answers',
+      'shard 1, n3: is no member',
+      'shard 0, n3: removed',
+      'shard 0, n3: is no member',
+    ]);
+    expect(cluster.asked).toEqual(['0 {"kind":"remove","id":"n3"}']);
+  });
+
+  it('of one that nobody tells of it waits too', async () => {
+    plays();
+    hasShard(['n2']);
+    cluster.node = { ...cluster.node, elsewhere: [] };
+    const { code, stdout } = await run('remove', 'n3', '--yes', '--within', '300ms');
+    expect(code).toBe(ExitCode.timeout);
+    expect(stdout).toBe('shard 1, n3: waits for a leader that is reached\n');
+    expect(cluster.asked).toEqual([]);
+  });
+
+  it('a node with replicas of others is not taken out of shard 0 alone', async () => {
+    plays();
+    hasShard(['n2', 'n3']);
+    const { code, stderr } = await run('remove', 'n3', '--shard', '0', '--yes');
+    expect(code).toBe(ExitCode.refused);
+    expect(stderr).toContain('n3 has a replica of shard 1, and without shard 0');
+    expect(stderr).toContain('fluxmq cluster remove n3, without --shard (has-shards)');
+    expect(cluster.asked).toEqual([]);
+    // Nor where its replica is left from a removal that was broken off.
+    const { shards } = cluster.node;
+    cluster.node = { ...cluster.node, shards: shards.map((each) => ({ ...each, hosts: ['n2'] })) };
+    expect((await run('remove', 'n3', '--shard', '0', '--yes')).code).toBe(ExitCode.refused);
+    expect(cluster.asked).toEqual([]);
+    // Where it has none it is the same as the whole.
+    hasShard(['n2']);
+    await told('remove', 'n3', '--shard', '0', '--yes');
+    expect(cluster.asked).toEqual(['0 {"kind":"remove","id":"n3"}']);
+  });
+
+  it('one that is given a replica meanwhile leaves that, and then shard 0', async () => {
+    plays();
+    hasShard(['n2']);
+    cluster.answers.push({ kind: 'refused', code: 'has-shards', leader: 'n1' });
+    const lines = (await told('remove', 'n3', '--yes')).trimEnd().split('\n');
+    expect(lines).toEqual([
+      'shard 0, n3: waits: it has replicas of other shards, which it leaves before shard 0',
+      'shard 0, n3: removed',
+      'shard 0, n3: is no member',
+    ]);
+  });
+
+  it('a replica that came back leaves the others too, one that it has replaced does not', async () => {
+    plays();
+    hasShard(['n2', 'n3']);
+    const lost = member('n3', { progress: follows(12, false) });
+    setMembers([...membersNow().slice(0, 2), lost, member('n3+17')]);
+    await told('remove', 'n3+17', '--yes');
+    expect(cluster.asked).toEqual(['1 unhost n3', '0 {"kind":"remove","id":"n3+17"}']);
+    cluster.asked.length = 0;
+    hasShard(['n2', 'n3']);
+    setMembers([...membersNow().slice(0, 2), lost, member('n3+17')]);
+    await told('remove', 'n3', '--yes');
+    expect(cluster.asked).toEqual(['0 {"kind":"remove","id":"n3"}']);
+  });
+
+  it('a leader that is not in shard 0 any more hands over, for it hears nothing of the map', async () => {
+    plays();
+    hasShard(['n3', 'n2']);
+    setMembers(membersNow().filter(({ id }) => id !== 'n3'));
+    const unhosted = cluster.mapped;
+    cluster.mapped = () => {
+      const { shards } = cluster.node;
+      cluster.node = {
+        ...cluster.node,
+        shards: shards.map((each) => ({ ...each, hosts: ['n2'] })),
+      };
+    };
+    cluster.transferred = () => unhosted(1, 'n3', false);
+    const lines = (await told('remove', 'n3', '--yes')).trimEnd().split('\n');
+    expect(lines.slice(0, 3)).toEqual([
+      'shard 1, n3: is to have no replica any more',
+      'shard 1, n2: n3, which is not in shard 0 any more, hands over to it',
+      'shard 1, n3: is no member',
+    ]);
+    expect(cluster.asked).toEqual(['1 unhost n3', '1 transfer n2']);
+  });
+
+  it('a shard that is not there is said', async () => {
+    hasShard(['n2', 'n3']);
+    const { code, stderr } = await run('remove', 'n3', '--shard', '7', '--yes');
+    expect(code).toBe(ExitCode.refused);
+    expect(stderr).toContain('n1 knows no shard 7 (no-shard)');
+  });
+
   it('the last host stays', async () => {
     hasShard(['n3']);
     const { code, stderr } = await run('remove', 'n3', '--yes');
@@ -485,6 +591,23 @@ describe('shards beside the first one', () => {
     expect(await told('add', 'n4', 'n4.example:7000', '--shard', '1')).toBe(
       'shard 1, n4: is to have a replica\nshard 1, n4: is a voter\n',
     );
+  });
+
+  it('one that is not in shard 0 would never hear that it is to have a replica', async () => {
+    hasShard(['n2', 'n3']);
+    const { code, stderr } = await run('add', 'n4', 'n4.example:7000', '--shard', '1');
+    expect(code).toBe(ExitCode.refused);
+    expect(stderr).toContain('n4 is no member of shard 0, where every node has to be');
+    expect(stderr).toContain('first fluxmq cluster add n4 n4.example:7000 (not-member)');
+    expect(cluster.asked).toEqual([]);
+  });
+
+  it('a learner is one of shard 0', async () => {
+    hasShard(['n2', 'n3']);
+    const { code, stderr } = await run('add', 'n4', 'n4.example:7000', '--shard', '1', '--learner');
+    expect(code).toBe(ExitCode.usage);
+    expect(stderr).toContain('--learner is of shard 0');
+    expect(cluster.asked).toEqual([]);
   });
 
   it('another one is made, and given again it is there', async () => {

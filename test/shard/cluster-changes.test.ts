@@ -123,4 +123,42 @@ describe('a change of the cluster', () => {
     expect(b.leads(2)).toBe(false);
     world.end();
   });
+
+  it('nobody is taken out of shard 0 alone whose node is to have a replica of another one', async () => {
+    const world = new World();
+    const { cluster } = world;
+    await cluster.start();
+    const [a, b] = cluster.nodes as [ClusterNode, ClusterNode];
+    const alone = world.give(a, (changes) => changes.remove('c', 0));
+    await expect(alone).rejects.toThrow('c has a replica of shard 1, and without shard 0');
+    // Nor by one that would ask whoever leads all the same.
+    const asked = b.cluster?.change(0, { kind: 'remove', id: 'c' }) ?? expect.fail('b is down');
+    expect(await cluster.done(asked)).toMatchObject({ kind: 'refused', code: 'has-shards' });
+    expect([world.members(0), world.members(SHARD)]).toEqual([
+      ['a', 'b', 'c'],
+      ['a', 'b', 'c'],
+    ]);
+    await world.give(a, (changes) => changes.remove('c', SHARD));
+    await world.give(a, (changes) => changes.remove('c', 0));
+    expect(world.members(0)).toEqual(['a', 'b']);
+    world.end();
+  });
+
+  it('a node that leads by an old map hands over, and is removed', async () => {
+    const world = new World();
+    const { cluster } = world;
+    await cluster.start();
+    const [a, , c] = cluster.nodes as [ClusterNode, ClusterNode, ClusterNode];
+    await world.give(a, (changes) => changes.stepsOf(0).transfer('a'));
+    await world.give(a, (changes) => changes.stepsOf(SHARD).transfer('c'));
+    await cluster.until('they lead', () => a.leads(0) && c.leads(SHARD));
+    // As `remove --shard 0` did before.
+    expect(a.raft(0)?.changeMembership({ kind: 'remove', id: 'c' }).kind).toBe('accepted');
+    await cluster.until('it has left', () => world.members(0).join() === 'a,b');
+    expect(world.members(SHARD)).toEqual(['a', 'b', 'c']);
+    await world.give(a, (changes) => changes.remove('c'));
+    await cluster.until('another one leads', () => cluster.leaderOf(SHARD) !== undefined);
+    expect(world.members(SHARD)).toEqual(['a', 'b']);
+    world.end();
+  });
 });

@@ -12,7 +12,7 @@ import { nodeOf } from '../../cluster/server-id.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 import { visible } from '../text/columns.ts';
 import { ClusterSteps } from './cluster-steps.ts';
-import { ShardHosting } from './shard-hosting.ts';
+import { ShardHosting, shardsOf } from './shard-hosting.ts';
 import type { Step, StepsOptions } from './step-talk.ts';
 
 export interface ClusterChangesOptions extends Pick<StepsOptions, 'pause' | 'isOver'> {
@@ -35,17 +35,25 @@ export class ClusterChanges {
   ): Promise<void> {
     if ((shard ?? 0) === 0) await this.stepsOf(0).add(node, address, learner !== true);
     if (learner === true || shard === 0) return;
-    for (const place of await this.#places()) {
+    const places = await this.#places();
+    if (shard !== undefined) await this.#mustHaveMap(node, address);
+    for (const place of places) {
       const isMeant = shard === undefined ? isShort(place, node) : place.shard === shard;
       if (isMeant) await this.hosting(place.shard).host(nodeOf(node));
     }
   }
 
+  /**
+   * Shard 0 is left last: a node that hears nothing of the map any more would go on in the others,
+   * and lead them, by what it knew of it. So it is never left alone before them.
+   */
   async remove(node: string, only?: number): Promise<void> {
-    for (const { shard } of await this.#hostedBy(node, only)) {
-      await this.hosting(shard).unhost(nodeOf(node));
+    for (;;) {
+      if (only === 0) await this.#mustBeInNoOther(node);
+      else await this.#leaveOthers(node, only);
+      // Where it was given one meanwhile: from the beginning.
+      if ((only ?? 0) !== 0 || (await this.stepsOf(0).remove(node))) return;
     }
-    if ((only ?? 0) === 0) await this.stepsOf(0).remove(node);
   }
 
   /**
@@ -56,10 +64,12 @@ export class ClusterChanges {
     await this.#mustBeKnown(old, node);
     await this.stepsOf(0).add(node, address, true);
     for (const { shard, hosts } of await this.#places()) {
-      if (!hosts.includes(nodeOf(old))) continue;
       const isSame = nodeOf(old) === nodeOf(node);
-      await this.hosting(shard).host(nodeOf(node), isSame ? node : undefined);
-      if (!isSame) await this.hosting(shard).unhost(nodeOf(old));
+      if (hosts.includes(nodeOf(old))) {
+        await this.hosting(shard).host(nodeOf(node), isSame ? node : undefined);
+      }
+      // Also where the map has it no more, and its replica is there still.
+      if (!isSame) await this.hosting(shard).unhost(nodeOf(old), 'if-there');
     }
     await this.stepsOf(0).remove(old);
   }
@@ -93,15 +103,42 @@ export class ClusterChanges {
     return (await this.status()).shards;
   }
 
-  /** Shards that lose a host with this member: another replica of its node may have taken over. */
-  async #hostedBy(id: string, only: number | undefined): Promise<readonly ShardPlace[]> {
-    const shards = await this.#places();
-    const { replicas } = await this.status();
-    const members = replicas.find(({ shard }) => shard === 0)?.members ?? [];
-    const isReplaced = members.some((other) => other.id !== id && nodeOf(other.id) === nodeOf(id));
-    return shards.filter(({ shard, hosts }) => {
-      return !isReplaced && hosts.includes(nodeOf(id)) && (only === undefined || shard === only);
-    });
+  async #leaveOthers(id: string, only: number | undefined): Promise<void> {
+    const places = await this.#places();
+    if (await this.#isReplaced(id)) return;
+    if (only !== undefined) return this.hosting(only).unhost(nodeOf(id));
+    for (const { shard } of places) await this.hosting(shard).unhost(nodeOf(id), 'if-there');
+  }
+
+  /** Another replica of its node has taken over, and has those of the other shards. */
+  async #isReplaced(id: string): Promise<boolean> {
+    const { members, leader } = await this.stepsOf(0).current();
+    const live = members.filter((each) => each.progress?.active === true || each.id === leader);
+    const ofNode = live.filter((each) => nodeOf(each.id) === nodeOf(id));
+    return ofNode.length > 0 && ofNode.every((each) => each.id !== id);
+  }
+
+  async #mustBeInNoOther(id: string): Promise<void> {
+    await this.#places();
+    if (await this.#isReplaced(id)) return;
+    const others = shardsOf(await this.status(), nodeOf(id));
+    if (others.length === 0) return;
+    const name = visible(id);
+    const text =
+      `${name} has a replica of shard ${others.join(', ')}, and without shard 0, which has the ` +
+      `map of the others, it would hear no more who is to have and to lead them; nothing was ` +
+      `done. Whole it goes from the others first, and from shard 0 last: fluxmq cluster remove ` +
+      `${name}, without --shard`;
+    throw new CliError(ExitCode.refused, `${text} (has-shards)`);
+  }
+
+  /** Who is not in shard 0 never hears that it is to have a replica of another one. */
+  async #mustHaveMap(id: string, address: string): Promise<void> {
+    const { members } = await this.stepsOf(0).look();
+    if (members.some((each) => nodeOf(each.id) === nodeOf(id))) return;
+    const first = `fluxmq cluster add ${visible(id)} ${visible(address)}`;
+    const text = `${visible(id)} is no member of shard 0, where every node has to be: first ${first}`;
+    throw new CliError(ExitCode.refused, `${text} (not-member)`);
   }
 
   #of(shard: number): StepsOptions {

@@ -12,6 +12,7 @@ import { Command, Option } from 'commander';
 import type { NodeStatus } from '../../admin/cluster-port.ts';
 import { nodeOf } from '../../cluster/server-id.ts';
 import { readSpan, sequenceNumber } from '../client-options.ts';
+import { CliError, ExitCode } from '../exit-codes.ts';
 import { visible } from '../text/columns.ts';
 import { several } from '../text/units.ts';
 import { type BrokerFlags, addBrokerOptions, withBroker } from './broker.ts';
@@ -62,16 +63,22 @@ export function addCommand(): Command {
     .argument('<address>', 'where the others reach it: its cluster.listen, with a host')
     .option('--learner', 'it keeps a copy of shard 0, and never votes')
     .addOption(shardOption('a replica of this shard too, for a node that is there'))
-    .action((node: string, address: string, flags: AddFlags) =>
-      inSteps(flags, (changes) => changes.add(node, address, flags)),
-    );
+    .action((node: string, address: string, flags: AddFlags) => {
+      if (flags.learner === true && (flags.shard ?? 0) !== 0) {
+        throw new CliError(
+          ExitCode.usage,
+          '--learner is of shard 0: in the others every host votes',
+        );
+      }
+      return inSteps(flags, (changes) => changes.add(node, address, flags));
+    });
 }
 
 export function removeCommand(): Command {
   return stepCommand('remove', { ms: CATCH_UP_MS, told: '1h' })
     .description('Remove a node, which keeps its files and takes part no more.')
     .argument('<node>', 'its id, as cluster status has it')
-    .addOption(shardOption('only of this shard'))
+    .addOption(shardOption('only of this shard; of 0 where it has no replica of another one'))
     .option('-y, --yes', 'do not ask')
     .action((node: string, flags: ShardFlags & ConfirmFlags) =>
       inSteps(flags, async (changes) => {

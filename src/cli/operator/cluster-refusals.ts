@@ -18,6 +18,7 @@ export const CLUSTER_REFUSED = {
   'already-leader': 'it leads already',
   'no-shard': 'there is no such shard, or no replica of it here',
   'no-leader': 'nobody leads, or the leader was not reached',
+  'has-shards': 'it has replicas of other shards, which it leaves before shard 0',
   alone: 'nobody else is there: cluster.listen is off, or it is the only member',
   invalid: 'that cannot be: give the id of a node, its address as host:port, the next number',
   unprotected: 'the nodes talk without TLS, and that address is outside this machine',

@@ -12,8 +12,10 @@ import type {
   ClusterAdmin,
   ReplicaStatus,
   RescueRecord,
+  ShardPlace,
   SurvivorStatus,
 } from '../../admin/cluster-port.ts';
+import { nodeOf } from '../../cluster/server-id.ts';
 import { collect, readSpan, sequenceNumber } from '../client-options.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 import { visible } from '../text/columns.ts';
@@ -77,7 +79,9 @@ async function rescue(cluster: ClusterAdmin, flags: RescueFlags): Promise<void> 
       rescued !== undefined &&
       after.membersIndex <= after.committed
     ) {
-      await print(json === true ? [jsonOf(after, rescued)] : doneLines(after, rescued));
+      const { shards } = await cluster.status();
+      const lines = [...doneLines(after, rescued), ...hostLines(after, rescued, shards)];
+      await print(json === true ? [jsonOf(after, rescued)] : lines);
       return;
     }
     await pause(end, 'it is in the log, and this node does not lead yet');
@@ -149,6 +153,23 @@ function doneLines({ id, shard, committed }: ReplicaStatus, rescued: RescueRecor
     `  nobody takes part any more as ${names}`,
     '  now add nodes with empty directories: fluxmq cluster add ID HOST:PORT',
   ];
+}
+
+/** Of shard 0: its map names those who were given up as hosts of the others still. */
+function hostLines(
+  { id, shard }: ReplicaStatus,
+  { givenUp }: RescueRecord,
+  shards: readonly ShardPlace[],
+): string[] {
+  if (shard !== 0) return [];
+  const gone = [...new Set(givenUp.map((each) => nodeOf(each)))];
+  const hosts = gone.filter((node) => {
+    return node !== nodeOf(id) && shards.some((each) => each.hosts.includes(node));
+  });
+  return hosts.map((node) => {
+    const name = visible(node);
+    return `  ${name} is a host of other shards still: fluxmq cluster remove ${name}`;
+  });
 }
 
 function jsonOf({ id, shard, committed }: ReplicaStatus, rescued: RescueRecord): string {

@@ -8,6 +8,7 @@
  */
 
 import type {
+  ClusterRefusal,
   MemberChange,
   MemberStatus,
   NodeStatus,
@@ -65,16 +66,24 @@ export class ClusterSteps {
     }
   }
 
-  async remove(id: string): Promise<void> {
+  /** False: it has replicas of other shards, which it has to leave first. */
+  async remove(id: string): Promise<boolean> {
     for (;;) {
       const view = await this.look();
       const member = memberOf(view, id);
       if (member === undefined) {
-        if (!isUnderWay(view)) return this.#talk.say(id, 'gone', 'is no member');
+        if (!isUnderWay(view)) {
+          await this.#talk.say(id, 'gone', 'is no member');
+          return true;
+        }
         await this.#talk.say(id, 'waiting', 'waits until a majority has the change');
       } else if (!(await this.#lacksLeader(view, id))) {
         mustKeepMajority(view, id);
-        await this.#change({ kind: 'remove', id }, 'removed');
+        const code = await this.#change({ kind: 'remove', id }, 'removed');
+        if (code === 'has-shards') {
+          await this.#talk.pause(id);
+          return false;
+        }
       }
       await this.#talk.pause(id);
     }
@@ -102,15 +111,18 @@ export class ClusterSteps {
     }
   }
 
-  /** Ends when this node has applied what the leader had: what it knows is not older than that. */
-  async current(): Promise<void> {
+  /**
+   * Ends when this node has applied what the leader had: what it knows is not older than that. With
+   * what the leader knows of the others.
+   */
+  async current(): Promise<ReplicaStatus> {
     let asked: ReplicaStatus | undefined;
     for (;;) {
       const view = await this.look();
       if (!(await this.#lacksLeader(view, view.id))) {
         // What a former leader had may have been overwritten.
         if (asked?.term !== view.term) asked = view;
-        if (view.applied >= (asked.leaderLast ?? 0)) return;
+        if (view.applied >= (asked.leaderLast ?? 0)) return view;
         await this.#talk.say(view.id, 'waiting', 'waits until it has what the leader has');
       }
       await this.#talk.pause(view.id);
@@ -127,11 +139,13 @@ export class ClusterSteps {
     return this.#options.shard;
   }
 
-  /** What passes is asked for again by whoever looks next. */
-  async #change(change: MemberChange, done: string): Promise<void> {
+  /** Why not; what passes is asked for again by whoever looks next. */
+  async #change(change: MemberChange, done: string): Promise<ClusterRefusal | undefined> {
     const answer = await this.#options.cluster.change(this.#shard, change);
-    if (!(await this.#talk.asked(answer, change.id))) return;
-    await this.#talk.say(change.id, `${change.kind}-asked`, done);
+    if (await this.#talk.asked(answer, change.id)) {
+      await this.#talk.say(change.id, `${change.kind}-asked`, done);
+    }
+    return answer.kind === 'refused' ? answer.code : undefined;
   }
 
   /** Nobody leads, or what the leader knows of the others is not known here. */

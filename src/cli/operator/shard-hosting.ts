@@ -11,6 +11,7 @@ import { visible } from '../text/columns.ts';
 import { StepTalk, type StepsOptions } from './step-talk.ts';
 
 interface Look {
+  readonly status: NodeStatus;
   readonly place: ShardPlace;
   /** Undefined: nobody told of it. */
   readonly view: ReplicaStatus | undefined;
@@ -31,27 +32,36 @@ export class ShardHosting {
    */
   async host(node: string, since = node): Promise<void> {
     for (;;) {
-      const { place, view } = await this.#look();
+      const look = await this.#look();
+      const { place, view } = look;
       if (!place.hosts.includes(node)) {
         await this.#wish(node, true, 'is to have a replica');
-      } else if (await this.#isSettled(node, since, view)) {
+      } else if (!(await this.#handsOver(look)) && (await this.#isSettled(node, since, view))) {
         return this.#talk.say(node, 'voter', 'is a voter');
       }
       await this.#talk.pause(node);
     }
   }
 
-  /** Ends when no replica of the node is a member. */
-  async unhost(node: string): Promise<void> {
+  /**
+   * Ends when no replica of the node is a member. `if-there`: says nothing where it was none from
+   * the beginning.
+   */
+  async unhost(node: string, which: 'named' | 'if-there' = 'named'): Promise<void> {
+    let isTold = which === 'named';
     for (;;) {
-      const { place, view } = await this.#look();
-      const members = view?.members.filter(({ id }) => nodeOf(id) === node) ?? [];
-      if (place.hosts.includes(node)) {
-        mustStay(place, node);
+      const look = await this.#look();
+      if (!isThere(look, node)) {
+        if (isTold) await this.#talk.say(node, 'gone', 'is no member');
+        return;
+      }
+      isTold = true;
+      if (look.place.hosts.includes(node)) {
+        mustStay(look.place, node);
         await this.#wish(node, false, 'is to have no replica any more');
-      } else if (view !== undefined && members.length === 0) {
-        return this.#talk.say(node, 'gone', 'is no member');
-      } else {
+      } else if (look.view === undefined) {
+        await this.#talk.say(node, 'waiting', 'waits for a leader that is reached');
+      } else if (!(await this.#handsOver(look))) {
         await this.#talk.say(node, 'waiting', 'is removed while a majority of the others answers');
       }
       await this.#talk.pause(node);
@@ -83,6 +93,26 @@ export class ShardHosting {
     if (made) await this.#talk.say(node, isHost ? 'host-asked' : 'unhost-asked', done);
   }
 
+  /**
+   * Whoever leads is not in shard 0 any more, so it goes by an old map: another one, which is, is
+   * to lead. False: nothing of that.
+   */
+  async #handsOver({ status, place, view }: Look): Promise<boolean> {
+    const known = (viewIn(status, 0)?.members ?? []).map(({ id }) => nodeOf(id));
+    const leader = view?.leader;
+    if (leader === undefined || known.includes(nodeOf(leader))) return false;
+    const next = view?.members.find(({ id, role, progress }) => {
+      const isMeant = place.hosts.includes(nodeOf(id)) && known.includes(nodeOf(id));
+      return isMeant && role === 'voter' && progress?.active === true;
+    });
+    if (next === undefined) return false;
+    const { cluster, shard } = this.#options;
+    const begun = await this.#talk.asked(await cluster.transfer(shard, next.id), next.id);
+    const text = `${visible(leader)}, which is not in shard 0 any more, hands over to it`;
+    if (begun) await this.#talk.say(next.id, 'begun', text);
+    return true;
+  }
+
   async #isSettled(node: string, since: string, view: ReplicaStatus | undefined): Promise<boolean> {
     const members = view?.members.filter(({ id }) => nodeOf(id) === node) ?? [];
     const [member] = members.toSorted(
@@ -107,10 +137,24 @@ export class ShardHosting {
     const { cluster, shard } = this.#options;
     const status = await cluster.status();
     const place = placeOf(status, shard);
-    if (place !== undefined) return { place, view: viewIn(status, shard) };
+    if (place !== undefined) return { status, place, view: viewIn(status, shard) };
     const text = `${visible(status.node)} knows no shard ${shard} (no-shard)`;
     throw new CliError(ExitCode.refused, text);
   }
+}
+
+/** Other than 0, of which the node has or may have a replica. */
+export function shardsOf(status: NodeStatus, node: string): readonly number[] {
+  return status.shards.flatMap((place) => {
+    const { shard } = place;
+    return isThere({ status, place, view: viewIn(status, shard) }, node) ? [shard] : [];
+  });
+}
+
+/** It is to have a replica, or one of its is a member still, or nobody tells. */
+function isThere({ place, view }: Look, node: string): boolean {
+  if (place.hosts.includes(node) || view === undefined) return true;
+  return view.members.some(({ id }) => nodeOf(id) === node);
 }
 
 function placeOf({ shards }: NodeStatus, shard: number): ShardPlace | undefined {

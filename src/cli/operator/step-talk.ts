@@ -35,6 +35,7 @@ const PASSING = new Set<ClusterRefusal>([
   'pending',
   'transferring',
   'not-caught-up',
+  'has-shards',
 ]);
 /** Somebody else was faster: the next look shows it. */
 const DONE = new Set<ClusterRefusal>([
