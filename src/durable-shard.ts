@@ -203,11 +203,11 @@ export class DurableShard {
 
   /** To go on without all other members, and under another name: `rescue-order.ts`. */
   async rescue(wish: RescueWish): Promise<RescueAnswer> {
+    const { settings, logger, folders, number } = this.#parts;
+    const as = await folders.unusedServerId(settings.node);
     const life = this.#life;
-    const { settings, logger } = this.#parts;
     if (life.replica === undefined) return { kind: 'refused', code: 'no-shard' };
-    const at = { shard: this.#parts.number, node: settings.node, logger };
-    const ordered = await orderRescue(life.replica, wish, at);
+    const ordered = await orderRescue(life.replica, wish, { shard: number, as, logger });
     if (ordered.kind === 'refused') return ordered;
     await this.#lives.endWith(life, () => this.#openAs(life, ordered.as));
     return { kind: 'accepted' };

@@ -16,6 +16,7 @@
 import { basename, join, resolve } from 'node:path';
 import { StorageError } from '#storage';
 import type { DataDirectory, Files } from '#storage';
+import { drawnServerId, isServerId, nodeOf } from './cluster/server-id.ts';
 
 const CURRENT_FILE = 'current';
 const SERVER_FILE = 'server';
@@ -126,8 +127,9 @@ export class ReplicaFolders {
       await this.#replaceFile(SERVER_FILE, `fluxmq-server ${node}\n`);
       return node;
     }
-    const [, id = '', owner = ''] = /^fluxmq-server (([^+\s]+)(?:\+\d+)?)\n$/.exec(text) ?? [];
-    if (owner === node) return id;
+    const id = serverIn(text);
+    const owner = id === undefined ? '' : nodeOf(id);
+    if (id !== undefined && owner === node) return id;
     const words = owner === '' ? 'does not say whose replica this is' : `says node ${owner}`;
     throw new StorageError(
       'damaged',
@@ -137,9 +139,17 @@ export class ReplicaFolders {
 
   /** One that was never used, from now on: the directory that had the last one is lost. */
   async newServerId(node: string): Promise<string> {
-    const id = unusedServerId(node);
+    const id = await this.unusedServerId(node);
     await this.takeServerId(id);
     return id;
+  }
+
+  /** As `newServerId`, and still to be taken. */
+  async unusedServerId(node: string): Promise<string> {
+    const [own, first] = [this.#folder, shardFolder(0)];
+    if (own === first) return drawnServerId(node);
+    const text = await readSmall(this.#files, join(this.#data.path, first), SERVER_FILE);
+    return drawnServerId(node, text === undefined ? undefined : serverIn(text));
   }
 
   /** Durable when it resolves. */
@@ -192,9 +202,10 @@ export class ReplicaFolders {
   }
 }
 
-/** Of a node that did not get one in this second. */
-export function unusedServerId(node: string): string {
-  return `${node}+${Math.floor(Date.now() / 1000)}`;
+/** Undefined: that is no file of a server's name. */
+function serverIn(text: string): string | undefined {
+  const id = /^fluxmq-server (\S+)\n$/.exec(text)?.[1];
+  return id !== undefined && isServerId(id) ? id : undefined;
 }
 
 function shardFolder(shard: number): string {

@@ -9,13 +9,13 @@
 import type { RescueWish } from './admin/cluster-port.ts';
 import type { RescueAnswer } from './cluster-operator.ts';
 import type { LogIndex } from './machine/ids.ts';
-import { unusedServerId } from './replica-folders.ts';
 import type { RaftLog } from './shard/raft-log.ts';
 import type { Logger } from './telemetry/logger.ts';
 
 interface Place {
   readonly shard: number;
-  readonly node: string;
+  /** Its name from then on, which was never used. */
+  readonly as: string;
   readonly logger: Logger;
 }
 
@@ -26,7 +26,7 @@ type Ordered =
 export async function orderRescue(
   replica: RaftLog,
   { by, giveUp, evenIfShorter }: RescueWish,
-  { shard, node, logger }: Place,
+  { shard, as, logger }: Place,
 ): Promise<Ordered> {
   const status = replica.status();
   if (status === undefined) return { kind: 'refused', code: 'no-shard' };
@@ -35,7 +35,6 @@ export async function orderRescue(
   // Who leads is the more telling word where nothing is to be rescued at all.
   const isNamed = isSame(others, giveUp) || status.leader !== undefined;
   if (!isNamed) return { kind: 'refused', code: 'not-named' };
-  const as = unusedServerId(node);
   const rescued = replica.rescue({ as, by, atMs: Date.now(), evenIfShorter });
   if (rescued.kind === 'refused') return rescued;
   const { id: was, accepted: lastIndex, lastTerm, survivors } = status;

@@ -5,7 +5,7 @@
  */
 
 import type { Member, MembershipChange, Status } from '#raft';
-import { nodeOf, numberOf } from './cluster/server-id.ts';
+import { nodeOf } from './cluster/server-id.ts';
 import type { ShardMap, ShardRow } from './machine/shard-map.ts';
 import type { ShardsSettings } from './options.ts';
 
@@ -45,7 +45,7 @@ export function nextLeaving(
   if (status.role !== 'leader' || index > status.commitIndex) return undefined;
   const { members } = configuration;
   const leaving = members.find(({ id }) => {
-    return !hosts.includes(nodeOf(id)) || isReplaced(id, members);
+    return !hosts.includes(nodeOf(id)) || isReplaced(id, members, status);
   });
   if (leaving === undefined || !keepsMajority(leaving.id, members, status)) return undefined;
   return { kind: 'remove', id: leaving.id };
@@ -69,23 +69,26 @@ export function hostsGivenUp(
 
 type Known = Pick<Status, 'id' | 'role' | 'commitIndex' | 'configuration'>;
 
-/** A later replica of the same node votes. */
-function isReplaced(id: string, members: readonly Member[]): boolean {
+type Seen = Pick<Status, 'id' | 'peers'>;
+
+/**
+ * Another replica of its node votes and answers, and this one does not: a node has one at a time,
+ * and which of them came later no name tells.
+ */
+function isReplaced(id: string, members: readonly Member[], seen: Seen): boolean {
+  if (answers(id, seen)) return false;
   return members.some((other) => {
-    const isLater = other.role === 'voter' && numberOf(other.id) > numberOf(id);
-    return isLater && nodeOf(other.id) === nodeOf(id);
+    const isOfNode = other.id !== id && nodeOf(other.id) === nodeOf(id);
+    return isOfNode && other.role === 'voter' && answers(other.id, seen);
   });
 }
 
 /** Of those who are left a majority answers: a removal that nobody commits would end everything. */
-function keepsMajority(
-  gone: string,
-  members: readonly Member[],
-  { id: self, peers }: Pick<Status, 'id' | 'peers'>,
-): boolean {
+function keepsMajority(gone: string, members: readonly Member[], seen: Seen): boolean {
   const left = members.filter(({ id, role }) => role === 'voter' && id !== gone);
-  const answering = left.filter(({ id }) => {
-    return id === self || peers.some((peer) => peer.id === id && peer.active);
-  });
-  return answering.length > left.length / 2;
+  return left.filter(({ id }) => answers(id, seen)).length > left.length / 2;
+}
+
+function answers(id: string, { id: self, peers }: Seen): boolean {
+  return id === self || peers.some((peer) => peer.id === id && peer.active);
 }

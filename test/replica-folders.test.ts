@@ -2,9 +2,10 @@
 
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { nodeFiles, openDataDirectory } from '#storage';
 import type { DataDirectory } from '#storage';
+import { isBeside } from '../src/cluster/server-id.ts';
 import { ReplicaFolders, partDirectory } from '../src/replica-folders.ts';
 
 const files = nodeFiles();
@@ -93,11 +94,51 @@ describe('the folders of a replica', () => {
   it('a replica keeps its name; one that joins a cluster gets a name of its own', async () => {
     const folders = await ReplicaFolders.open(files, data, 0);
     const id = await folders.serverId('n1', true);
-    expect(id).toMatch(/^n1\+[1-9]\d*$/);
+    expect(id).toMatch(/^n1\+[a-z2-7]{16}$/);
     await folders.part('log');
     const again = await ReplicaFolders.open(files, data, 0);
     expect(await again.serverId('n1', false)).toBe(id);
     await expect(again.serverId('n2', true)).rejects.toThrow('says node n1, and node.id is n2');
+  });
+
+  it('a name is never given twice, whatever the clock says', async () => {
+    vi.spyOn(Date, 'now').mockReturnValue(1_767_225_600_000);
+    const folders = await ReplicaFolders.open(files, data, 0);
+    const names = new Set<string>();
+    for (let nth = 0; nth < 1_000; nth += 1) names.add(await folders.unusedServerId('n1'));
+    names.add(await folders.serverId('n1', true));
+    names.add(await folders.newServerId('n1'));
+    expect(names.size).toBe(1_002);
+    vi.restoreAllMocks();
+  });
+
+  it('names in other shards tell that they are of the directory in which shard 0 has its', async () => {
+    const zero = await ReplicaFolders.open(files, data, 0);
+    const third = await ReplicaFolders.open(files, data, 3);
+    const before = await third.unusedServerId('n1');
+    const first = await zero.serverId('n1', true);
+    const id = await third.serverId('n1', true);
+    const next = await third.newServerId('n1');
+    expect([id, next].map((each) => isBeside(each, first))).toEqual([true, true]);
+    expect(new Set([first, id, next]).size).toBe(3);
+    expect(isBeside(before, first)).toBe(false);
+    // Another directory of shard 0: the same disk is not there any more.
+    expect(isBeside(next, await zero.newServerId('n1'))).toBe(false);
+  });
+
+  it('a name of before, with a number, is kept', async () => {
+    const folders = await ReplicaFolders.open(files, data, 0);
+    await folders.part('log');
+    await folders.takeServerId('n1+1767225600');
+    expect(await folders.serverId('n1', true)).toBe('n1+1767225600');
+    expect(await folders.newServerId('n1')).toMatch(/^n1\+[a-z2-7]{16}$/);
+  });
+
+  it('a file that names no server is refused, with its path', async () => {
+    const folders = await ReplicaFolders.open(files, data, 0);
+    await folders.takeServerId('n1+x');
+    const path = join(directory, 'shard-0/server');
+    await expect(folders.serverId('n1', true)).rejects.toThrow(`${path} does not say whose`);
   });
 
   it('one with data from before there were names has the name of its node', async () => {

@@ -61,17 +61,25 @@ describe('the member that goes next', () => {
     expect(nextLeaving({ hosts }, leads(['a', 'b', 'c']))).toBeUndefined();
   });
 
-  it('is one that a later replica of its node has replaced, once that votes', () => {
+  it('is one that another replica of its node has replaced, once that votes and answers', () => {
     const gone = { kind: 'remove', id: 'b' };
-    expect(nextLeaving({ hosts }, leads(['a', 'b', 'c', 'b+17'], ['b']))).toEqual(gone);
-    const older = { kind: 'remove', id: 'b+9' };
-    expect(nextLeaving({ hosts }, leads(['a', 'b+17', 'c', 'b+9'], ['b+9']))).toEqual(older);
-    const known = leads(['a', 'b', 'c', 'b+17'], ['b']);
+    const pair = ['a', 'b', 'c', 'b+xk2q7bd5m3vza6ri'];
+    expect(nextLeaving({ hosts }, leads(pair, ['b']))).toEqual(gone);
+    expect(nextLeaving({ hosts }, leads(pair, ['b', 'b+xk2q7bd5m3vza6ri']))).toBeUndefined();
+    expect(nextLeaving({ hosts }, leads(pair))).toBeUndefined();
+    const known = leads(pair, ['b']);
     const members = known.configuration.configuration.members.map((member) =>
-      member.id === 'b+17' ? ({ ...member, role: 'joining' } as const) : member,
+      member.id.includes('+') ? ({ ...member, role: 'joining' } as const) : member,
     );
     const configuration = { index: 4, configuration: { members } };
     expect(nextLeaving({ hosts }, { ...known, configuration })).toBeUndefined();
+  });
+
+  it('is never the one that answers, nor the leader, whatever the names say', () => {
+    const older = { kind: 'remove', id: 'b+17' };
+    expect(nextLeaving({ hosts }, leads(['a', 'b+17', 'c', 'b+12'], ['b+17']))).toEqual(older);
+    const own = { kind: 'remove', id: 'a+17' };
+    expect(nextLeaving({ hosts }, leads(['a+12', 'a+17', 'b', 'c'], ['a+17']))).toEqual(own);
   });
 
   it('stays while those who are left are no majority that answers', () => {

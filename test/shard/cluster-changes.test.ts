@@ -3,7 +3,7 @@
  * shard 0 hear nothing of it any more, and still have replicas of the others.
  */
 
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Random } from '../../raft/simulation/random.ts';
 import { ClusterChanges } from '../../src/cli/operator/cluster-changes.ts';
 import { nodeOf } from '../../src/cluster/server-id.ts';
@@ -14,6 +14,7 @@ const LOOK_MS = 200;
 /** Of the node that was removed, at the shards that it believes to have. */
 const MANY_LOOKS_MS = 5_000;
 const SHARD = 1;
+const CLOCK_MS = 1_767_225_600_000;
 
 withFakeTime();
 
@@ -159,6 +160,27 @@ describe('a change of the cluster', () => {
     await world.give(a, (changes) => changes.remove('c'));
     await cluster.until('another one leads', () => cluster.leaderOf(SHARD) !== undefined);
     expect(world.members(SHARD)).toEqual(['a', 'b']);
+    world.end();
+  });
+
+  it('a disk that is lost twice in a second is two servers, and the second is no member', async () => {
+    const world = new World();
+    const { cluster } = world;
+    await cluster.start();
+    const [a] = cluster.nodes as [ClusterNode];
+    vi.setSystemTime(CLOCK_MS);
+    const d = await world.newNode('d');
+    const first = d.serverId(0) as string;
+    await world.give(a, (changes) => changes.stepsOf(0).add(first, d.address, true));
+    d.cut(0, false);
+    d.wipe();
+    vi.setSystemTime(CLOCK_MS);
+    await cluster.done(d.start());
+    await cluster.until('it says its name', () => d.serverId(0) !== undefined);
+    await world.pass(MANY_LOOKS_MS);
+    expect(d.serverId(0)).not.toBe(first);
+    // Under the name that is a member it would have got everything, and have voted.
+    expect(d.replica(0)?.accepted).toBe(0);
     world.end();
   });
 });

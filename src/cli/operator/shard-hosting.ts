@@ -5,7 +5,7 @@
  */
 
 import type { NodeStatus, ReplicaStatus, ShardPlace } from '../../admin/cluster-port.ts';
-import { nodeOf, numberOf } from '../../cluster/server-id.ts';
+import { isBeside, nodeOf } from '../../cluster/server-id.ts';
 import { CliError, ExitCode } from '../exit-codes.ts';
 import { visible } from '../text/columns.ts';
 import { StepTalk, type StepsOptions } from './step-talk.ts';
@@ -115,11 +115,9 @@ export class ShardHosting {
 
   async #isSettled(node: string, since: string, view: ReplicaStatus | undefined): Promise<boolean> {
     const members = view?.members.filter(({ id }) => nodeOf(id) === node) ?? [];
-    const [member] = members.toSorted(
-      (a, b) => b.id.length - a.id.length || (a.id < b.id ? 1 : -1),
-    );
+    const member = members.find(({ id }) => isBeside(id, since));
     // In the others a replica gets its name behind the one in shard 0, which has their map.
-    if (view === undefined || member === undefined || numberOf(member.id) < numberOf(since)) {
+    if (view === undefined || member === undefined) {
       await this.#talk.say(node, 'waiting', 'waits until its replica asks to be a member');
       return false;
     }
