@@ -191,7 +191,10 @@ async function withClient(
   };
   return {
     queues: client,
-    stats: () => host.asked.stats(),
+    stats: async () => {
+      const figures = new Map(await host.asked.stats());
+      return figures.set('limited/session-keys', client.keysCrowdedOut);
+    },
     pulse: host.pulse,
     failed: failure.happened,
     stop: async () => {

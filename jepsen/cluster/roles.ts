@@ -47,7 +47,7 @@ export interface Place {
   readonly votes: boolean;
 }
 
-/** A replica that took the place of a lost one is `<node>+<number>`. */
+/** A replica that took the place of a lost one is `<node>+<mark>`. */
 function nodeOf(replicaId: string): string {
   return replicaId.split('+')[0] ?? replicaId;
 }

@@ -27,6 +27,7 @@ export const LIMIT_METRICS: readonly MetricRow[] = [
       'message-rate',
       'byte-rate',
       'retained',
+      'session-keys',
     ),
   },
   {

@@ -12,7 +12,7 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import type { QueueId } from '../machine/ids.ts';
+import { type QueueId, shardOf } from '../machine/ids.ts';
 
 const NAME = /^(will\/)?(\d{1,16})\/([^/]+)$/;
 
@@ -37,4 +37,18 @@ export function keyOwnerOf(name: string): KeyOwner | undefined {
   const will = isWill === undefined ? undefined : Number(rest);
   if (!Number.isSafeInteger(queueId) || Number.isNaN(will)) return undefined;
   return { queueId: queueId as QueueId, will };
+}
+
+/** By the shard in which their owner is; those whose owner nobody can name are left out. */
+export function keyNamesByShard(names: Iterable<string>): ReadonlyMap<number, readonly string[]> {
+  const found = new Map<number, string[]>();
+  for (const name of names) {
+    const owner = keyOwnerOf(name);
+    if (owner === undefined) continue;
+    const shard = shardOf(owner.queueId);
+    const here = found.get(shard);
+    if (here === undefined) found.set(shard, [name]);
+    else here.push(name);
+  }
+  return found;
 }

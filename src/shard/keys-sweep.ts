@@ -13,8 +13,7 @@
  * leader: another one begins again.
  */
 
-import { shardOf } from '../machine/ids.ts';
-import { keyOwnerOf } from './key-names.ts';
+import { keyNamesByShard } from './key-names.ts';
 import type { OtherShards } from './other-shards.ts';
 import type { RecordLoader } from './record-loader.ts';
 import type { ShardLogger } from './shard-logger.ts';
@@ -78,7 +77,7 @@ export class KeysSweep {
     const { loader, others, end, logger } = this.#options;
     const names = await loader.namesBehind(PREFIX, this.#behind);
     this.#behind = names.at(-1) ?? '';
-    for (const [shard, here] of byShard(names)) {
+    for (const [shard, here] of keyNamesByShard(names)) {
       const over = await others.overKeys(shard, here);
       if ('kind' in over || over.length === 0) continue;
       for (const session of over) end(session);
@@ -86,18 +85,4 @@ export class KeysSweep {
     }
     return names.length === 0;
   }
-}
-
-/** Those whose owner can be asked. */
-function byShard(names: readonly string[]): ReadonlyMap<number, readonly string[]> {
-  const found = new Map<number, string[]>();
-  for (const name of names) {
-    const owner = keyOwnerOf(name);
-    if (owner === undefined) continue;
-    const shard = shardOf(owner.queueId);
-    const here = found.get(shard);
-    if (here === undefined) found.set(shard, [name]);
-    else here.push(name);
-  }
-  return found;
 }

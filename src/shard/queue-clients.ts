@@ -107,7 +107,12 @@ export class QueueClients implements QueueClient {
       () => this.#all,
       () => this.#isNoneMissing(),
     );
-    this.#keysInMemory = new KeysInMemory(this.isShared, (name) => inMemory.endSession(name));
+    this.#keysInMemory = new KeysInMemory({
+      isShared: this.isShared,
+      sessionsMax: options.maxSessions ?? Number.POSITIVE_INFINITY,
+      end: (name) => inMemory.endSession(name),
+      over: (shard, sessions) => this.#overIn(shard, sessions),
+    });
     this.#joiner = new Joiner((key) => this.#keys.released(key));
     this.#lookUps = new LookUps({
       where: async (name) => (await zero.places.where(name))?.shard,
@@ -215,6 +220,16 @@ export class QueueClients implements QueueClient {
         throw error;
       },
     );
+  }
+
+  /** Lives that are over, of sessions of this shard; none: nobody says so. */
+  #overIn(shard: number, lives: readonly string[]): Promise<readonly string[]> {
+    const client = shard === 0 ? this.#zero : this.#others.get(shard);
+    if (client === undefined) return Promise.resolve([]);
+    return client.places.overKeys(lives).catch((error: unknown) => {
+      if (error instanceof AdminError || error instanceof CodecError) return [];
+      throw error;
+    });
   }
 
   /** When it was added. */
@@ -393,6 +408,11 @@ export class QueueClients implements QueueClient {
 
   settle(request: SettleRequest, waiter: SettleWaiter, tag: number): void {
     this.#of(request.queueId).settle(request, waiter, tag);
+  }
+
+  /** Sessions whose keys in memory were forgotten for want of room. */
+  get keysCrowdedOut(): number {
+    return this.#keysInMemory.crowdedOut;
   }
 
   /** Resolves when all are closed; what is in memory is gone then. */
