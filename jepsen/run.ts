@@ -13,6 +13,7 @@ import type { ShardPlace } from './cluster/replica-log.ts';
 import { Replacements } from './cluster/replacements.ts';
 import { Roles } from './cluster/roles.ts';
 import { Recorder } from './history/recorder.ts';
+import { untilLedAtHome } from './led-at-home.ts';
 import type { Table } from './nemesis/fault-kind.ts';
 import { cardsOf } from './nemesis/kinds.ts';
 import { Nemesis, USUAL_PACE } from './nemesis/nemesis.ts';
@@ -106,7 +107,14 @@ export async function run(parts: RunParts): Promise<void> {
     const shards = options.shards ?? options.nodes;
     places = await untilAllShards(cluster, shards, parts.stop);
     const queues = await declareQueues(cluster, shards);
-    await untilLedAtHome(cluster, places, parts.stop);
+    const roles = new Roles(cluster);
+    const homeBy = performance.now() + HOME_MAX_MS;
+    await untilLedAtHome(places, {
+      leader: (shard) => roles.leader(shard),
+      pause: () => sleep(LOOK_MS),
+      isOver: () => performance.now() > homeBy,
+      stop: parts.stop,
+    });
     await write({ places, queues });
     await underFaults(parts, { cluster, recorder, places, queues });
     await write({ places, queues, cpuSeconds: await cpuSeconds(cluster) });
@@ -156,26 +164,6 @@ async function untilAllShards(
       throw new Error(`there are ${places.length} shards that are led, not ${shards}`);
     }
     await sleep(LOOK_MS);
-  }
-}
-
-/**
- * The lead of each shard is where the cluster wants it, or does not come there: some seconds after
- * a start it is moved, which loses what is on its way, and is no fault that a checker knows of.
- */
-async function untilLedAtHome(
-  cluster: Cluster,
-  places: readonly ShardPlace[],
-  stop: AbortSignal,
-): Promise<void> {
-  const roles = new Roles(cluster);
-  const deadline = performance.now() + HOME_MAX_MS;
-  for (const { shard, nodes } of places) {
-    while ((await roles.leader(shard)) !== nodes[0]) {
-      if (stop.aborted) throw new Error('stopped before the leads were where they belong');
-      if (performance.now() > deadline) return;
-      await sleep(LOOK_MS);
-    }
   }
 }
 
