@@ -96,7 +96,11 @@ export class ClusterOperator implements ClusterAdmin {
       const status = replica.status();
       return status === undefined ? [] : [replicaStatus(shard, status)];
     });
-    const others = map().filter(({ number }) => own.every(({ shard }) => shard !== number));
+    const others = map().filter(({ number, hosts }) => {
+      const here = own.find(({ shard }) => shard === number);
+      // One that is to be here no more hears nothing, once it was removed.
+      return here === undefined || (here.role !== 'leader' && !hosts.includes(node));
+    });
     const [told, elsewhere] = await Promise.all([
       Promise.all(own.map((replica) => this.#withLeader(replica))),
       Promise.all(others.map(({ number }) => this.#leaderOf(number))),

@@ -109,7 +109,9 @@ it('the last of three brokers goes on with what it has, and nobody of before cou
   // The record is in the log, for whoever looks at its files.
   await survivor.kill();
   const dump = await fluxmq(['segment-dump', survivor.dataDirectory]);
-  expect(dump.stdout).toMatch(/configuration node-1\+[a-z2-7]{16} .*rescued by \S+ at .* behind entry \d+/);
+  expect(dump.stdout).toMatch(
+    /configuration node-1\+[a-z2-7]{16} .*rescued by \S+ at .* behind entry \d+/,
+  );
 });
 
 it('each shard goes on by an order of its own, and names the hosts that are gone no more', async () => {

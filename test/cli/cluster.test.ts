@@ -501,9 +501,14 @@ describe('shards beside the first one', () => {
     plays();
     hasShard(['n2']);
     cluster.answers.push({ kind: 'refused', code: 'has-shards', leader: 'n1' });
+    cluster.looked = () => {
+      if (cluster.asked.length === 1 && cluster.answers.length === 0) hasShard(['n2', 'n3']);
+    };
     const lines = (await told('remove', 'n3', '--yes')).trimEnd().split('\n');
     expect(lines).toEqual([
       'shard 0, n3: waits: it has replicas of other shards, which it leaves before shard 0',
+      'shard 1, n3: is to have no replica any more',
+      'shard 1, n3: is no member',
       'shard 0, n3: removed',
       'shard 0, n3: is no member',
     ]);

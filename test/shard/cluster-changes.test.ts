@@ -163,6 +163,19 @@ describe('a change of the cluster', () => {
     world.end();
   });
 
+  it('a command at a node that a shard has left goes by the word of its leader', async () => {
+    const world = new World();
+    const { cluster } = world;
+    await cluster.start();
+    const [a, , c] = cluster.nodes as [ClusterNode, ClusterNode, ClusterNode];
+    await world.give(a, (changes) => changes.stepsOf(SHARD).transfer('a'));
+    await world.give(a, (changes) => changes.remove('c', SHARD));
+    await cluster.until('it hears nobody', () => c.replica(SHARD)?.leader === undefined);
+    await world.give(c, (changes) => changes.remove('b'));
+    expect([world.members(0), world.members(SHARD)]).toEqual([['a', 'c'], ['a']]);
+    world.end();
+  });
+
   it('a disk that is lost twice in a second is two servers, and the second is no member', async () => {
     const world = new World();
     const { cluster } = world;

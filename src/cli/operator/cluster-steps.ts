@@ -158,7 +158,7 @@ export class ClusterSteps {
 }
 
 function viewOf({ node, replicas, elsewhere }: NodeStatus, shard: number): ReplicaStatus {
-  const view = [...replicas, ...elsewhere].find((each) => each.shard === shard);
+  const view = [...elsewhere, ...replicas].find((each) => each.shard === shard);
   if (view !== undefined) return view;
   throw new CliError(ExitCode.refused, `${visible(node)} has no shard ${shard} (no-shard)`);
 }

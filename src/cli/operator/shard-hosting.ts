@@ -159,8 +159,12 @@ function placeOf({ shards }: NodeStatus, shard: number): ShardPlace | undefined 
   return shards.find((each) => each.shard === shard);
 }
 
-function viewIn({ replicas, elsewhere }: NodeStatus, shard: number): ReplicaStatus | undefined {
-  return [...replicas, ...elsewhere].find((each) => each.shard === shard);
+/** The leader's word before that of a replica, which may be there no more and hear nothing. */
+function viewIn(status: NodeStatus, shard: number): ReplicaStatus | undefined {
+  const { node, replicas, elsewhere } = status;
+  const isHost = placeOf(status, shard)?.hosts.includes(node) !== false;
+  const own = replicas.filter(({ role }) => isHost || role === 'leader');
+  return [...elsewhere, ...own].find((each) => each.shard === shard);
 }
 
 function mustStay({ shard, hosts }: ShardPlace, node: string): void {
