@@ -133,7 +133,7 @@ export interface NodeStatus {
   readonly address: string | undefined;
   readonly links: readonly NodeLink[];
   readonly replicas: readonly ReplicaStatus[];
-  /** The leaders of shards without a replica here, as far as they were reached: their own word. */
+  /** Leaders of shards without a replica that is to be here, as far as they were reached. */
   readonly elsewhere: readonly ReplicaStatus[];
   /** As far as this node knows. */
   readonly shards: readonly ShardPlace[];

@@ -1,8 +1,8 @@
 /**
- * A replica's name in its shard: `<node>` for one that founded it, else `<node>+<mark>`. A name with
- * a mark is used once: one that came back after its disk was lost is another server, because the
- * old one may have voted and acknowledged what it forgot (thesis 11.7.2), and nothing else tells
- * the two apart. `+` is in no node id.
+ * A replica's name in its shard: `<node>` for one that founded it, else `<node>+<mark>`. A name
+ * with a mark is used once: one that came back after its disk was lost is another server, because
+ * the old one may have voted and acknowledged what it forgot (thesis 11.7.2), and nothing else
+ * tells the two apart. `+` is in no node id.
  *
  * ```
  *  node-4+ xk2q7bd5 m3vza6ri      drawn for this name alone, 40 bits
@@ -33,8 +33,8 @@ export function nodeOf(server: ServerId): string {
 }
 
 /**
- * One that was never used. `zero`: what the replica of shard 0 in the same data directory is called,
- * for a name in another shard.
+ * One that was never used. `zero`: what the replica of shard 0 in the same data directory is
+ * called, for a name in another shard.
  */
 export function drawnServerId(node: string, zero?: ServerId): ServerId {
   const mark = zero === undefined ? '' : markOf(zero);

@@ -15,9 +15,10 @@
  *
  * One entry for each session that the shard in memory was asked to keep keys of, until its life is
  * over. Another node may end that, and tells nobody: so when the entries have grown by a half the
- * shards of the sessions are asked which lives are over. They are as many as the sessions that there
- * may be (`sessions.max_sessions`), and half as many; twice as many, where nobody answers for long.
- * Then the span that was begun first is over: what was sent in it and is sent again is stored twice.
+ * shards of the sessions are asked which lives are over. So they are as many as the sessions that
+ * there may be (`sessions.max_sessions`) and half as many; where nobody answers for long, twice as
+ * many. Then the span that was begun first is over: what was sent in it, and is sent again, is
+ * stored twice.
  */
 
 import type { PublishKey } from '../broker/ports.ts';
@@ -159,7 +160,7 @@ export class KeysInMemory {
   }
 }
 
-/** It is published once, whoever does it: there are no owners between which it could be released. */
+/** It is published once, whoever does it: no owner comes between who could have released it. */
 function isOfWill(session: string): boolean {
   return keyOwnerOf(session)?.will !== undefined;
 }

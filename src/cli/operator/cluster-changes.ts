@@ -63,15 +63,8 @@ export class ClusterChanges {
   async replace(old: string, node: string, address: string): Promise<void> {
     await this.#mustBeKnown(old, node);
     await this.stepsOf(0).add(node, address, true);
-    for (const { shard, hosts } of await this.#places()) {
-      const isSame = nodeOf(old) === nodeOf(node);
-      if (hosts.includes(nodeOf(old))) {
-        await this.hosting(shard).host(nodeOf(node), isSame ? node : undefined);
-      }
-      // Also where the map has it no more, and its replica is there still.
-      if (!isSame) await this.hosting(shard).unhost(nodeOf(old), 'if-there');
-    }
-    await this.stepsOf(0).remove(old);
+    do await this.#handOn(old, node);
+    while (!(await this.stepsOf(0).remove(old)));
   }
 
   stepsOf(shard: number): ClusterSteps {
@@ -103,24 +96,40 @@ export class ClusterChanges {
     return (await this.status()).shards;
   }
 
+  /** The replicas of the other shards. */
+  async #handOn(old: string, node: string): Promise<void> {
+    const isSame = nodeOf(old) === nodeOf(node);
+    for (const { shard, hosts } of await this.#places()) {
+      if (hosts.includes(nodeOf(old))) {
+        await this.hosting(shard).host(nodeOf(node), isSame ? node : undefined);
+      }
+      // Also where the map has it no more, and its replica is there still.
+      if (!isSame) await this.hosting(shard).unhost(nodeOf(old), 'if-there');
+    }
+  }
+
   async #leaveOthers(id: string, only: number | undefined): Promise<void> {
     const places = await this.#places();
-    if (await this.#isReplaced(id)) return;
-    if (only !== undefined) return this.hosting(only).unhost(nodeOf(id));
+    const next = await this.#replacedBy(id);
+    if (only !== undefined) {
+      if (next !== undefined) throw refusedFor(id, next);
+      return this.hosting(only).unhost(nodeOf(id));
+    }
+    if (next !== undefined) return;
     for (const { shard } of places) await this.hosting(shard).unhost(nodeOf(id), 'if-there');
   }
 
-  /** Another replica of its node has taken over, and has those of the other shards. */
-  async #isReplaced(id: string): Promise<boolean> {
+  /** Another replica of its node, which answers, and has taken over those of the other shards. */
+  async #replacedBy(id: string): Promise<string | undefined> {
     const { members, leader } = await this.stepsOf(0).current();
-    const live = members.filter((each) => each.progress?.active === true || each.id === leader);
-    const ofNode = live.filter((each) => nodeOf(each.id) === nodeOf(id));
-    return ofNode.length > 0 && ofNode.every((each) => each.id !== id);
+    const ofNode = members.filter((each) => nodeOf(each.id) === nodeOf(id));
+    const live = ofNode.filter((each) => each.progress?.active === true || each.id === leader);
+    return live.some((each) => each.id === id) ? undefined : live[0]?.id;
   }
 
   async #mustBeInNoOther(id: string): Promise<void> {
     await this.#places();
-    if (await this.#isReplaced(id)) return;
+    if ((await this.#replacedBy(id)) !== undefined) return;
     const others = shardsOf(await this.status(), nodeOf(id));
     if (others.length === 0) return;
     const name = visible(id);
@@ -137,14 +146,19 @@ export class ClusterChanges {
     const { members } = await this.stepsOf(0).look();
     if (members.some((each) => nodeOf(each.id) === nodeOf(id))) return;
     const first = `fluxmq cluster add ${visible(id)} ${visible(address)}`;
-    const text = `${visible(id)} is no member of shard 0, where every node has to be: first ${first}`;
-    throw new CliError(ExitCode.refused, `${text} (not-member)`);
+    const text = `${visible(id)} is no member of shard 0, where every node has to be`;
+    throw new CliError(ExitCode.refused, `${text}: first ${first} (not-member)`);
   }
 
   #of(shard: number): StepsOptions {
     const { say, ...options } = this.#options;
     return { ...options, shard, say: (step) => say(shard, step) };
   }
+}
+
+function refusedFor(id: string, next: string): CliError {
+  const text = `${visible(id)} was replaced by ${visible(next)}, which has that replica: name that`;
+  return new CliError(ExitCode.refused, `${text} (not-member)`);
 }
 
 /** It has lost a host. */
