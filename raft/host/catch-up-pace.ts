@@ -28,7 +28,7 @@ interface Waiting {
 /** `RaftNodeOptions.catchUpBytesPerSecond` where nothing else is said. */
 export const CATCH_UP_BYTES_PER_SECOND = 16 << 20;
 
-const GROWTH_FACTOR = 2;
+const GROWTH_FACTOR = 1.5;
 /**
  * Without a commit for so long, nobody is disturbed. Nor is anybody by a commit that had none so
  * long before it: a peer that comes is noted with one, and would be kept waiting by it.

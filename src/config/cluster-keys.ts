@@ -132,9 +132,9 @@ export const cluster = section('Several brokers that hold the same queues.', {
     about:
       'Bytes a second that nodes which lack a part of a shard get together from the one that ' +
       'leads it, while that serves publishes: with more they are there earlier, and publishers ' +
-      'are slowed more. Where the log grows by more than half of it, they get twice what it ' +
-      'grows by, so that they come nearer in any case. A shard to which nobody publishes gives ' +
-      'what it can.',
+      'are slowed more. Where the log grows by more than two thirds of it, they get one and a ' +
+      'half times what it grows by, so that they come nearer in any case. A shard to which ' +
+      'nobody publishes gives what it can.',
     fallback: '16MiB',
     min: '1MiB',
     max: '4GiB',
