@@ -52,7 +52,7 @@ export class Letters {
       if (found !== 'away') {
         try {
           // Of its own: what a read brought is given to the next one.
-          const stored = found.bytes.slice(found.start, found.end);
+          const stored = new Uint8Array(found.bytes.subarray(found.start, found.end));
           return new StoredMessageView(stored, 0, stored.length);
         } catch (error) {
           if (error instanceof CodecError) return error.message;

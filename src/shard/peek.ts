@@ -77,7 +77,7 @@ export class Peeker {
     for (;;) {
       const found = payloads.get(queueId, offset, cursor);
       if (found === 'lost') return undefined;
-      if (found !== 'away') return found.bytes.slice(found.start, found.end);
+      if (found !== 'away') return new Uint8Array(found.bytes.subarray(found.start, found.end));
       const fetched = await payloads.fetch(queueId, offset);
       if (fetched.kind === 'lost') return undefined;
     }

@@ -62,9 +62,12 @@ export class RunBlocks {
     return begins ? held : undefined;
   }
 
-  /** A buffer for one read, which is the reader's until `add`, or for good. */
+  /**
+   * A buffer for one read, which is the reader's until `add`, or for good. Never a `Buffer`: who
+   * keeps a message takes a `slice` of it, and that of a `Buffer` is no copy (finding 0022).
+   */
   take(): Uint8Array {
-    return this.#spare.pop() ?? Buffer.allocUnsafeSlow(this.#bufferBytes);
+    return this.#spare.pop() ?? new Uint8Array(Buffer.allocUnsafeSlow(this.#bufferBytes).buffer);
   }
 
   /** What a read brought, maybe into this buffer. It stands for what was here of these blocks. */

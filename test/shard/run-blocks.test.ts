@@ -39,6 +39,16 @@ function textIn(cache: RunBlocks, offset: number): string | undefined {
 }
 
 describe('what was read from runs', () => {
+  it('is copied by slice, so that it stays what it was when the buffer is read into again', async () => {
+    const cache = new RunBlocks(2 * BUFFER, BUFFER);
+    let next = await read(cache, 0);
+    const block = cache.find(RUN, STREAM, 0)?.block;
+    const value = block?.find(STREAM, 0) ?? -1;
+    const copy = block?.bytes.slice(block.start(value), block.end(value));
+    while (next < 1_000) next = await read(cache, next);
+    expect(Buffer.from(copy ?? []).toString()).toBe(textOf(0));
+  });
+
   it('is there until the bound is passed, the oldest read out first', async () => {
     const cache = new RunBlocks(3 * BUFFER, BUFFER);
     let next = 0;
