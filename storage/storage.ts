@@ -6,6 +6,7 @@ export type { DiskSpace, Files, OpenFile, OpenOptions } from './files.ts';
 export { nodeFiles } from './node-files.ts';
 export { LOG_LIMITS } from './limits.ts';
 export { decodeHardState } from './log/batch.ts';
+export { uninitialised } from './log/file-bytes.ts';
 export { Log } from './log/log.ts';
 export type { LogReader } from './log/log-reader.ts';
 export type {

@@ -77,7 +77,7 @@ export function decodeRecords(bytes: Uint8Array): RecordsAnswer {
 
 /**
  * All of it but the messages, as many as there are offsets: each of them follows as a byte array of
- * MessagePack (`payloads-answer.ts`).
+ * MessagePack (`payloads-writer.ts`).
  */
 export function encodePayloadsHead(answer: Omit<PayloadsAnswer, 'messages'>): Uint8Array {
   const { next, goneAt, offsets, indexes } = answer;

@@ -17,7 +17,7 @@ import type { CatchUpQuestion } from './catch-up-codec.ts';
 import { decodeNote } from './checkpoint.ts';
 import { isLayoutKey } from './layout-keys.ts';
 import { decodeMembers } from './members.ts';
-import { firstSizes, PayloadsAnswer } from './payloads-answer.ts';
+import { firstSizes, PayloadsWriter } from './payloads-writer.ts';
 import { PayloadCursor } from './payloads.ts';
 import type { Payloads } from './payloads.ts';
 import type { RecordLoader } from './record-loader.ts';
@@ -118,7 +118,7 @@ class Reading implements CatchUpReading {
     maxBytes: number,
   ): Promise<Uint8Array> {
     const { nextTurn, appliedIndex, clock, limits } = this.#options;
-    const found = new PayloadsAnswer(this.#sizes);
+    const found = new PayloadsWriter(this.#sizes);
     const end = Math.min(to, from + SCAN_MAX);
     const place = { queueId: queueId as QueueId, bytes: 0, gone: false };
     let next = from;
@@ -136,7 +136,7 @@ class Reading implements CatchUpReading {
   async #step(
     place: { readonly queueId: QueueId; bytes: number; gone: boolean },
     { next, end, maxBytes }: { next: number; end: number; maxBytes: number },
-    found: PayloadsAnswer,
+    found: PayloadsWriter,
   ): Promise<number> {
     const { machine, loader, payloads } = this.#options;
     const { queueId } = place;

@@ -97,12 +97,13 @@ export class KeysInMemory {
   /** As the shard in memory is to be told it. */
   published<K extends PublishKey>(key: K): K {
     const { session, ownerEpoch } = key;
-    if (!this.#parts.isShared || isOfWill(session)) return key;
+    if (!this.#parts.isShared) return key;
     let span = this.#spans.get(session);
     if (span !== undefined && ownerEpoch > span.last) {
       this.#over(session, span);
       span = undefined;
     }
+    if (span === undefined && isOfWill(session)) return key;
     return named(key, span ?? this.#begin(session, ownerEpoch));
   }
 

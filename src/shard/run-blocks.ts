@@ -8,6 +8,7 @@
  * next `add`. Who keeps a `CachedBlock` longer finds it empty then.
  */
 
+import { uninitialised } from '#storage';
 import type { RunBlock, RunDamage, RunKey } from '#storage';
 
 const DAMAGE_MAX = 256;
@@ -67,7 +68,7 @@ export class RunBlocks {
    * keeps a message takes a `slice` of it, and that of a `Buffer` is no copy (finding 0022).
    */
   take(): Uint8Array {
-    return this.#spare.pop() ?? new Uint8Array(Buffer.allocUnsafeSlow(this.#bufferBytes).buffer);
+    return this.#spare.pop() ?? uninitialised(this.#bufferBytes);
   }
 
   /** What a read brought, maybe into this buffer. It stands for what was here of these blocks. */

@@ -78,7 +78,8 @@ describe('style', () => {
       const rule = /^eslint\((.+)\)$/.exec(code ?? '')?.[1] ?? `no rule in ${filename}`;
       count((found[rule] ??= {}), filename);
     }
-    expect({ ...found, columns: {} }).toEqual({ ...(await exceptions()), columns: {} });
+    const others = { columns: {}, buffers: {} };
+    expect({ ...found, ...others }).toEqual({ ...(await exceptions()), ...others });
   });
 
   it('lines have at most 100 columns, but for the titles of tests', async () => {
@@ -103,6 +104,17 @@ describe('style', () => {
   it('no identifier speaks of flushing: data is appended, synced, sealed', async () => {
     const names = (await sources()).filter((name) => !name.startsWith('test/ground/'));
     expect(await grep(/\bflush|[a-z]Flush/, names)).toEqual([]);
+  });
+
+  it('what is read into and stored is plain memory: the slice of a Buffer is a view (finding 0022)', async () => {
+    const names = (await sources()).filter((name) =>
+      /^(storage|src\/(shard|machine))\//.test(name),
+    );
+    const found: Record<string, number> = {};
+    for (const line of await grep(/\bBuffer\.alloc/, names)) {
+      count(found, line.slice(0, line.indexOf(':')));
+    }
+    expect(found).toEqual((await exceptions())['buffers']);
   });
 
   it('nothing is loaded by a dynamic import, but by the command line and what composes the shards', async () => {

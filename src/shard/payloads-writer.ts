@@ -11,6 +11,7 @@
  * from the last; a guess that is wrong costs a copy.
  */
 
+import { uninitialised } from '#storage';
 import { encodePayloadsHead } from './catch-up-codec.ts';
 
 /** MessagePack: `bin 32`, and its length. */
@@ -31,7 +32,7 @@ export function firstSizes(): AnswerSizes {
   return { head: HEAD_BYTES_MIN, messages: FIRST_BYTES };
 }
 
-export class PayloadsAnswer {
+export class PayloadsWriter {
   readonly #sizes: AnswerSizes;
   readonly #offsets: number[] = [];
   readonly #indexes: number[] = [];
@@ -45,7 +46,7 @@ export class PayloadsAnswer {
     this.#sizes = sizes;
     this.#start = sizes.head;
     this.#end = sizes.head;
-    this.#room = Buffer.allocUnsafeSlow(sizes.head + sizes.messages);
+    this.#room = uninitialised(sizes.head + sizes.messages);
   }
 
   /** Copies the message: the bytes may be another's afterwards. */
@@ -81,7 +82,7 @@ export class PayloadsAnswer {
       this.#room.set(head, this.#start - head.length);
       return this.#room.subarray(this.#start - head.length, this.#end);
     }
-    const answer = Buffer.allocUnsafeSlow(head.length + messages);
+    const answer = uninitialised(head.length + messages);
     answer.set(head);
     answer.set(this.#room.subarray(this.#start, this.#end), head.length);
     return answer;
@@ -89,7 +90,7 @@ export class PayloadsAnswer {
 
   /** Up to `used` there is something to keep. */
   #grow(used: number): void {
-    const larger = Buffer.allocUnsafeSlow(Math.max(this.#end, 2 * this.#room.length));
+    const larger = uninitialised(Math.max(this.#end, 2 * this.#room.length));
     larger.set(this.#room.subarray(0, used));
     this.#room = larger;
   }
