@@ -11,6 +11,7 @@
  */
 
 import { expect, vi } from 'vitest';
+import { hasMovingClock } from '../../raft/simulation/moving-clock.ts';
 import { Random } from '../../raft/simulation/random.ts';
 import type { Offset } from '../../src/broker/ports.ts';
 import { nodeOf } from '../../src/cluster/server-id.ts';
@@ -24,7 +25,8 @@ import { ClusterOperations, OPERATIONS } from './cluster-operations.ts';
 import { ClusterPower, POWER_EVENTS } from './cluster-power.ts';
 import { ExactlyOnce, SESSION_EVENTS, Subscribed } from './cluster-sessions.ts';
 import type { ClusterSessionOptions } from './cluster-sessions.ts';
-import { NodeCluster } from './node-cluster.ts';
+import { moveWithReadings } from './moving-time.ts';
+import { NodeCluster, TICK_MS } from './node-cluster.ts';
 import type { NodeWishes } from './node-cluster.ts';
 import { queue } from './shard-world.ts';
 
@@ -84,6 +86,8 @@ const TOLD = new Set<Seen>([...POWER_EVENTS, ...FAULTS, ...OPERATIONS]);
 
 export class ClusterSchedule {
   readonly #random: Random;
+  /** The clock moves with its readings. */
+  readonly #moves: boolean;
   readonly #coverage: Map<Seen, number>;
   readonly #cluster: NodeCluster;
   readonly #power: ClusterPower;
@@ -99,6 +103,7 @@ export class ClusterSchedule {
   constructor(seed: number, coverage: Map<Seen, number>) {
     const random = new Random(seed).stream('cluster');
     this.#random = random;
+    this.#moves = hasMovingClock(seed);
     this.#coverage = coverage;
     const saw = (what: Seen): void => this.saw(what);
     const tiny = random.chance(0.5);
@@ -166,9 +171,11 @@ export class ClusterSchedule {
       );
       return into;
     });
+    const stand = this.#moves ? moveWithReadings(this.#random.stream('clock'), TICK_MS) : undefined;
     try {
       await this.#run();
     } finally {
+      stand?.();
       vi.restoreAllMocks();
       for (const node of this.#cluster.nodes) {
         this.#clients.leave(node.id);
@@ -218,7 +225,7 @@ export class ClusterSchedule {
   }
 
   #note(who: string, what: string): void {
-    this.#trace.push(`${Math.round(performance.now())} ${who}: ${what}`);
+    this.#trace.push(`${Date.now() - BEGIN_MS} ${who}: ${what}`);
     if (this.#trace.length > TRACE_LINES) this.#trace.shift();
   }
 

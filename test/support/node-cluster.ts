@@ -17,7 +17,8 @@ import { openVolatile } from './many-shards.ts';
 import { MemoryPeers } from './memory-peers.ts';
 import { turn } from './shard-world.ts';
 
-const TICK_MS = 10;
+/** Of a step. */
+export const TICK_MS = 10;
 const STEPS_MAX = 20_000;
 const TURNS = 4;
 const FIRST_PORT = 7_001;
