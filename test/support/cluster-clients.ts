@@ -109,7 +109,7 @@ export class ClusterClients {
     // As much on three nodes as on seven.
     const share = PUBLISHES / this.#seats.size;
     for (const seat of this.#seats.values()) {
-      if (random.chance(share)) this.#publish(seat, random.pick(queues), random.between(1, 8));
+      if (random.chance(share)) this.publish(seat, random.pick(queues), random.between(1, 8));
       if (random.chance(0.05)) this.#consume(seat, random.pick(consumed));
       if (random.chance(0.02)) this.#close(seat, random.pick(consumed));
       if (random.chance(0.3)) this.#settle(seat, random.between(1, 6));
@@ -124,7 +124,7 @@ export class ClusterClients {
   }
 
   /** Takes and settles everything that is in the queue. */
-  drain(seat: Seat, name: string): void {
+  drain(seat: Seat, name: string): QueueConsumer {
     const { ledger } = this.#options;
     const { client } = seat;
     const queueId = client.queues.named(name)?.queueId as QueueId;
@@ -146,9 +146,10 @@ export class ClusterClients {
         },
       },
     );
+    return consumer;
   }
 
-  #publish(seat: Seat, name: string, count: number): void {
+  publish(seat: Seat, name: string, count: number): void {
     const { random, ledger, payloadBytes, saw } = this.#options;
     const { client } = seat;
     const target = client.queues.named(name)?.queueId;

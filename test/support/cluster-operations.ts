@@ -81,6 +81,19 @@ export class ClusterOperations {
     return this.#options.cluster.nodes.filter(({ id }) => !this.#gone.has(id));
   }
 
+  /** Without it a majority of the voters of each shard is left, by what is committed. */
+  isSpare(node: ClusterNode): boolean {
+    const { cluster } = this.#options;
+    return cluster.shards.every((shard) => {
+      const status = cluster.leaderOf(shard)?.replica(shard);
+      if (status === undefined || status.configuration.index > status.commitIndex) return false;
+      const { members } = status.configuration.configuration;
+      const voters = members.filter(({ role }) => role === 'voter');
+      const left = voters.filter(({ id }) => nodeOf(id) !== node.id);
+      return left.length * 2 > voters.length;
+    });
+  }
+
   /** Some change, unless one is under way. */
   begin(): void {
     const { random } = this.#options;
@@ -196,7 +209,7 @@ export class ClusterOperations {
     const { random, power, cluster } = this.#options;
     const node = random.pick(this.nodes);
     const was = node.serverId(0);
-    if (was === undefined || !this.#isSpare(node)) return this.#add();
+    if (was === undefined || !this.isSpare(node)) return this.#add();
     this.#begun('disk lost', async () => {
       power.wipe(node.id);
       // Else it finds out.
@@ -208,19 +221,6 @@ export class ClusterOperations {
         if (id === was) throw new NotYet(`${id} does not know yet that its disk was lost`);
         return changes.replace(was, id, node.address);
       });
-    });
-  }
-
-  /** Without it a majority of the voters of each shard is left, by what is committed. */
-  #isSpare(node: ClusterNode): boolean {
-    const { cluster } = this.#options;
-    return cluster.shards.every((shard) => {
-      const status = cluster.leaderOf(shard)?.replica(shard);
-      if (status === undefined || status.configuration.index > status.commitIndex) return false;
-      const { members } = status.configuration.configuration;
-      const voters = members.filter(({ role }) => role === 'voter');
-      const left = voters.filter(({ id }) => nodeOf(id) !== node.id);
-      return left.length * 2 > voters.length;
     });
   }
 

@@ -25,6 +25,7 @@ import { ClusterOperations, OPERATIONS } from './cluster-operations.ts';
 import { ClusterPower, POWER_EVENTS } from './cluster-power.ts';
 import { ExactlyOnce, SESSION_EVENTS, Subscribed } from './cluster-sessions.ts';
 import type { ClusterSessionOptions } from './cluster-sessions.ts';
+import { ClusterSilence } from './cluster-silence.ts';
 import { moveWithReadings } from './moving-time.ts';
 import { NodeCluster, TICK_MS } from './node-cluster.ts';
 import type { NodeWishes } from './node-cluster.ts';
@@ -78,6 +79,7 @@ export const SEEN = [
   'a replica asked to be a member',
   'spilled into runs',
   'a torn write cut off',
+  'silence',
 ] as const;
 export type Seen = (typeof SEEN)[number];
 
@@ -195,6 +197,7 @@ export class ClusterSchedule {
     }
     await this.#heal();
     for (const shard of this.#cluster.shards) await this.#compare(shard);
+    if (this.#moves) await this.#silence();
     await this.#drain();
     const { missing } = this.#ledger;
     expect(missing.slice(0, SHOWN), `${missing.length} missing`).toEqual([]);
@@ -370,6 +373,25 @@ export class ClusterSchedule {
         held.set(name, lines);
       }
     }
+  }
+
+  async #silence(): Promise<void> {
+    const cluster = this.#cluster;
+    const silence = new ClusterSilence({
+      cluster,
+      power: this.#power,
+      operations: this.#operations,
+      clients: this.#clients,
+      ledger: this.#ledger,
+      random: this.#random.stream('silence'),
+      names: (shard) => this.#namesIn(shard).filter((name) => this.#names.includes(name)),
+      voters: (shard) =>
+        this.#membersOf(shard).flatMap(({ id, role }) => (role === 'voter' ? [id] : [])),
+      until: (what, holds) => this.#until(what, holds),
+      saw: (what) => this.saw(what),
+    });
+    await silence.keep();
+    await this.#until('all are up again', () => this.#power.isOn && this.#isUp);
   }
 
   #namesIn(shard: number): readonly string[] {
