@@ -15,6 +15,7 @@ import { SimulatedDisk } from './disk/disk.ts';
 import { HostNode } from './host-node.ts';
 import { callUs } from './host-storage.ts';
 import { Kernel } from './kernel.ts';
+import { hasMovingClock, MovingClock } from './moving-clock.ts';
 import { Network } from './network.ts';
 import type { SimulatedNode } from './node.ts';
 import { SafetyChecks } from './safety-checks.ts';
@@ -34,6 +35,9 @@ export const ELECTION_US = 2 * ELECTION_TICKS * TICK_MS * 1000;
 const DISK_PACE = { leastUs: 20, mostUs: 400 };
 const WALL_START_US = 1_700_000_000_000_000;
 const WALL_OFFSET_MOST_US = 10_000_000;
+
+/** A clock that moves with its readings, of the kernel's time. */
+const AHEAD_MS_MOST = 10;
 
 /** A vote or an acknowledgement leaves; a state takes the place of a log. */
 export type Moment = 'promise' | 'installing';
@@ -70,12 +74,15 @@ export class Cluster {
   onFailure: ((id: string) => void) | undefined;
   readonly #receivers = new Map<string, (from: string, message: AnyMessage) => void>();
   readonly #machines: MachineKind;
+  /** Clocks move with their readings. */
+  readonly #moves: boolean;
   #nodes: readonly SimulatedNode[] = [];
   readonly #touched = new Set<string>();
   readonly #seen = new Map<string, { readonly view: ReplicaView; readonly line: string }>();
   #violation: Violation | undefined;
 
   constructor(seed: number, options: ClusterOptions) {
+    this.#moves = hasMovingClock(seed);
     this.#machines = options.machines;
     this.kernel = new Kernel(seed);
     this.plan = options.change(planOf(this.kernel.stream('plan')));
@@ -104,6 +111,9 @@ export class Cluster {
     const clock = new VirtualClock(
       this.kernel,
       WALL_START_US + this.kernel.stream(`clock ${id}`).below(WALL_OFFSET_MOST_US),
+      this.#moves
+        ? new MovingClock(this.kernel.stream(`readings ${id}`), AHEAD_MS_MOST)
+        : undefined,
     );
     const node =
       this.plan.level === 'host'

@@ -2,24 +2,28 @@
  * The clock of one node: an offset from the kernel's time and a rate, both changed while it runs.
  *
  * It is monotonic, as the clock that Raft counts with is; the wall clock of a node is the same
- * clock with another offset, which may jump.
+ * clock with another offset, which may jump. Some clocks move with each reading (`MovingClock`).
  */
 
 import type { Timer } from './event-heap.ts';
 import type { Kernel } from './kernel.ts';
+import type { MovingClock } from './moving-clock.ts';
 
 const RATE_LEAST = 0.1;
 const RATE_MOST = 10;
 
 export class VirtualClock {
   readonly #kernel: Kernel;
+  readonly #moving: MovingClock | undefined;
   #wallOffsetUs: number;
   #rate = 1;
   #baseUs: number;
   #localBaseUs = 0;
 
-  constructor(kernel: Kernel, wallOffsetUs: number) {
+  /** `moving`: how it moves within an event; undefined: it stands still there. */
+  constructor(kernel: Kernel, wallOffsetUs: number, moving?: MovingClock) {
     this.#kernel = kernel;
+    this.#moving = moving;
     this.#wallOffsetUs = wallOffsetUs;
     this.#baseUs = kernel.nowUs;
   }
@@ -29,7 +33,8 @@ export class VirtualClock {
   }
 
   monotonicMs(): number {
-    return this.#localUs() / 1000;
+    const stillMs = this.#localUs() / 1000;
+    return this.#moving?.read(stillMs) ?? stillMs;
   }
 
   wallMs(): number {
@@ -52,7 +57,9 @@ export class VirtualClock {
 
   /** After that much of this clock's own time. */
   after(localMs: number, run: () => void): Timer {
-    return this.#kernel.after(Math.max(1, Math.round((localMs * 1000) / this.#rate)), run);
+    const aheadMs = this.#moving?.aheadMs(this.#localUs() / 1000) ?? 0;
+    const us = Math.round(((localMs + aheadMs) * 1000) / this.#rate);
+    return this.#kernel.after(Math.max(1, us), run);
   }
 
   #localUs(): number {
