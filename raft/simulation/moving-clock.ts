@@ -9,7 +9,7 @@
 
 import type { Random } from './random.ts';
 
-const FIRST_MOVING = 1_000_000;
+export const FIRST_MOVING = 1_000_000;
 /** Of the readings that are not near to the one before. */
 const APART = 0.2;
 const FAR_APART = 0.02;

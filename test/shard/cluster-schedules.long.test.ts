@@ -1,6 +1,13 @@
-/** Clusters under faults: schedules behind those that run on every change. */
+/** Clusters under faults: schedules behind those that run on every change, and that each is one. */
 
 import { describe } from 'vitest';
-import { describeClusters } from './cluster-schedules.ts';
+import { FIRST_MOVING } from '../../raft/simulation/moving-clock.ts';
+import { seedsFrom } from '../support/by-seed.ts';
+import { describeClusters, describeGate } from './cluster-schedules.ts';
 
-describe('clusters under faults', () => describeClusters(8, 50));
+const GATE_SEED = FIRST_MOVING + 11;
+
+describe('clusters under faults', () => {
+  describeClusters([...seedsFrom(6, 40), ...seedsFrom(FIRST_MOVING + 2, 10)]);
+  describeGate(GATE_SEED);
+});

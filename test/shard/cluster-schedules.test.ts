@@ -1,12 +1,21 @@
 /**
- * Clusters under faults and changes of their members, by seeds.
+ * Clusters under faults and changes of their members, by seeds; by default also some whose clock
+ * moves with its readings.
  * One again:  SEED=123 npx vitest run test/shard/cluster-schedules.test.ts
  */
 
 import { describe } from 'vitest';
+import { FIRST_MOVING } from '../../raft/simulation/moving-clock.ts';
+import { seedsFrom } from '../support/by-seed.ts';
 import { describeClusters } from './cluster-schedules.ts';
 
-const FIRST = Number(process.env['FIRST'] ?? 0);
-const SCHEDULES = Number(process.env['SCHEDULES'] ?? 8);
+const FIRST = process.env['FIRST'];
+const SCHEDULES = Number(process.env['SCHEDULES'] ?? 6);
+const MOVING = 2;
 
-describe('clusters under faults', () => describeClusters(FIRST, SCHEDULES));
+const asked = seedsFrom(Number(FIRST ?? 0), SCHEDULES);
+const moving = seedsFrom(FIRST_MOVING, MOVING).filter((seed) => !asked.includes(seed));
+
+describe('clusters under faults', () => {
+  describeClusters(FIRST === undefined ? [...asked, ...moving] : asked);
+});

@@ -1,19 +1,29 @@
 /** Fault schedules of clusters, and whether they saw what they are for. */
 
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { ClusterSchedule, SEEN } from '../support/cluster-schedule.ts';
 import type { Seen } from '../support/cluster-schedule.ts';
-import { ONLY, seedsFrom } from '../support/by-seed.ts';
+import { ONLY } from '../support/by-seed.ts';
 import { withFakeTime } from '../support/node-cluster.ts';
+
+vi.mock('node:crypto', async (original) => {
+  const { seededTokens } = await import('../support/seeded-tokens.ts');
+  return { ...(await original<object>()), ...seededTokens };
+});
+
+vi.mock('node:timers/promises', async (original) => {
+  const { fakedPauses } = await import('../support/faked-pauses.ts');
+  return { ...(await original<object>()), ...fakedPauses };
+});
 
 /** So many schedules see everything; fewer need not. */
 const ENOUGH = 40;
 
-export function describeClusters(first: number, count: number): void {
+export function describeClusters(seeds: readonly number[]): void {
   withFakeTime();
   const coverage = new Map<Seen, number>();
 
-  it.each(seedsFrom(first, count))('seed %i: what was promised is kept', async (seed) => {
+  it.each(seeds)('seed %i: what was promised is kept', async (seed) => {
     const schedule = new ClusterSchedule(seed, coverage);
     try {
       await schedule.run();
@@ -23,7 +33,22 @@ export function describeClusters(first: number, count: number): void {
     }
   });
 
-  it.runIf(ONLY === undefined && count >= ENOUGH)('the schedules saw what they are for', () => {
+  it.runIf(seeds.length >= ENOUGH)('the schedules saw what they are for', () => {
     expect(SEEN.filter((what) => !coverage.has(what))).toEqual([]);
+  });
+}
+
+export function describeGate(seed: number): void {
+  withFakeTime();
+
+  it('a seed has one trace', async () => {
+    const traceOf = async (): Promise<readonly string[]> => {
+      const schedule = new ClusterSchedule(seed, new Map());
+      await schedule.run();
+      vi.clearAllTimers();
+      return schedule.trace;
+    };
+    const first = await traceOf();
+    expect(await traceOf()).toEqual(first);
   });
 }

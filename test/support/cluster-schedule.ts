@@ -29,6 +29,7 @@ import { ClusterSilence } from './cluster-silence.ts';
 import { moveWithReadings } from './moving-time.ts';
 import { NodeCluster, TICK_MS } from './node-cluster.ts';
 import type { NodeWishes } from './node-cluster.ts';
+import { drawTokensFrom } from './seeded-tokens.ts';
 import { queue } from './shard-world.ts';
 
 /** Each has its dead letters in another shard; the last one comes with the shard that is added. */
@@ -166,6 +167,7 @@ export class ClusterSchedule {
   async run(): Promise<void> {
     const draws = this.#random.stream('time-outs');
     vi.setSystemTime(BEGIN_MS);
+    drawTokensFrom(this.#random.stream('tokens'));
     vi.spyOn(crypto, 'getRandomValues').mockImplementation((into) => {
       const bytes = into as Uint8Array;
       new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength).set(

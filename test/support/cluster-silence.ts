@@ -32,7 +32,7 @@ export interface ClusterSilenceOptions {
   readonly random: Random;
   /** Queues that are consumed, by the shard in which they lie. */
   names(shard: number): readonly string[];
-  /** Of the shard, by node. */
+  /** Of the shard, by the names of their replicas. */
   voters(shard: number): readonly string[];
   readonly until: (what: string, holds: () => boolean) => Promise<void>;
   readonly saw: (what: 'silence') => void;
