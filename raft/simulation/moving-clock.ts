@@ -13,10 +13,11 @@ export const FIRST_MOVING = 1_000_000;
 /** Of the readings that are not near to the one before. */
 const APART = 0.2;
 const FAR_APART = 0.02;
-const NEAR_MS = 0.05;
-const APART_MS = 0.5;
-const FAR_APART_MS = 3;
-const GRAINS = 1_000;
+/** Powers of two: sums and differences of readings are exact, however long a process runs. */
+const NEAR_MS = 1 / 16;
+const APART_MS = 1 / 2;
+const FAR_APART_MS = 4;
+const GRAINS = 1_024;
 
 export function hasMovingClock(seed: number): boolean {
   return seed >= FIRST_MOVING;

@@ -1,13 +1,15 @@
 /**
  * One fault schedule of a cluster, decided by a seed: three to five nodes with two or three shards
  * as the product composes them, and the clients of the product on each node, over disks and a
- * network in memory, on a clock that the schedule moves.
+ * network in memory, on a clock that the schedule moves; that of some seeds moves within a step too
+ * (`moveWithReadings`). A seed is one run.
  *
  * Clients work (`ClusterClients`) while things fail (`ClusterFaults`) and an operator changes who
  * is a member, loses disks and adds a shard (`ClusterOperations`); windows are so small that
  * whoever was away gets a checkpoint. Then all is healed, every voter of each shard has to lead
- * once, all members have to hold the very same messages, who was removed must lead nothing, and
- * what was promised has to be there (`ClusterLedger`).
+ * once, all members have to hold the very same messages, who was removed must lead nothing, what
+ * waits comes in silence (`ClusterSilence`, where the clock moves), and what was promised has to be
+ * there (`ClusterLedger`).
  */
 
 import { expect, vi } from 'vitest';

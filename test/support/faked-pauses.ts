@@ -11,7 +11,11 @@ interface Options {
 export const fakedPauses = {
   setTimeout: <Value>(ms: number, value: Value, { signal }: Options = {}): Promise<Value> => {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => resolve(value), ms);
+      const ended = (): void => {
+        signal?.removeEventListener('abort', abort);
+        resolve(value);
+      };
+      const timer = setTimeout(ended, ms);
       const abort = (): void => {
         clearTimeout(timer);
         reject(signal?.reason as Error);

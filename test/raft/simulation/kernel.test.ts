@@ -5,7 +5,14 @@ import { describe, expect, it } from 'vitest';
 
 import { EventHeap } from '../../../raft/simulation/event-heap.ts';
 import { Kernel } from '../../../raft/simulation/kernel.ts';
+import {
+  FIRST_MOVING,
+  hasMovingClock,
+  MovingClock,
+} from '../../../raft/simulation/moving-clock.ts';
+import { Random } from '../../../raft/simulation/random.ts';
 import { withoutRealTime } from '../../../raft/simulation/real-time.ts';
+import { runSeed } from '../../../raft/simulation/run-seed.ts';
 import { VirtualClock } from '../../../raft/simulation/virtual-clock.ts';
 
 describe('the heap of events', () => {
@@ -101,6 +108,53 @@ describe('the clock of a node', () => {
     clock.jumpWall(-1_000_000);
     expect(clock.wallMs()).toBe(4050);
     expect(clock.monotonicMs()).toBe(50);
+  });
+});
+
+describe('a clock that moves with its readings', () => {
+  const MOST_MS = 10;
+
+  it('never stands or goes back before it is as far ahead as it may be, and waits there', () => {
+    const clock = new MovingClock(new Random(1), MOST_MS);
+    const readings = Array.from({ length: 1_000 }, () => clock.read(5));
+    expect(readings.every((each, at) => at === 0 || each >= (readings[at - 1] ?? 0))).toBe(true);
+    const last = readings.at(-1) ?? 0;
+    expect(new Set(readings.slice(0, 20)).size).toBe(20);
+    expect(last).toBeGreaterThan(5 + MOST_MS / 2);
+    expect(last).toBeLessThanOrEqual(5 + MOST_MS);
+    expect(clock.read(8)).toBeGreaterThanOrEqual(last);
+    expect(clock.read(100)).toBeGreaterThan(100);
+  });
+
+  it('goes behind what is due, where that is not too far', () => {
+    const clock = new MovingClock(new Random(1), MOST_MS);
+    expect(clock.read(5, 11)).toBeGreaterThan(11);
+    const before = clock.lastMs;
+    expect(clock.read(5, 16)).toBe(before);
+  });
+
+  it('has timers that count from the last reading, and come at most a millisecond early', async () => {
+    const kernel = new Kernel(1);
+    const clock = new VirtualClock(kernel, 0, new MovingClock(new Random(2), MOST_MS));
+    let ahead = 0;
+    while (ahead < MOST_MS / 2) ahead = clock.monotonicMs();
+    let atUs = 0;
+    clock.after(20, () => (atUs = kernel.nowUs));
+    await kernel.runFor(100_000);
+    expect(atUs).toBe((20 + Math.floor(ahead)) * 1_000);
+    expect(clock.monotonicMs()).toBeGreaterThan(100);
+  });
+
+  it('is that of seeds from a million on, which are one run each all the same', async () => {
+    expect([1, 999_999, 1_000_000, 1_000_001].map(hasMovingClock)).toEqual([
+      false,
+      false,
+      true,
+      true,
+    ]);
+    const [one, again] = [await runSeed(FIRST_MOVING), await runSeed(FIRST_MOVING)];
+    expect(one.violation).toBeUndefined();
+    expect(again.traceHash).toBe(one.traceHash);
   });
 });
 

@@ -2,14 +2,17 @@
 
 import { describe, expect, it } from 'vitest';
 
+import { FIRST_MOVING } from '../../../raft/simulation/moving-clock.ts';
 import { manySeeds } from './seeds.ts';
 
 const JOBS = 2;
 const GATE_SEEDS = 5;
+const MOVING = { first: FIRST_MOVING, level: 'host', machine: 'ledger' } as const;
 
 describe('the simulator', () => {
   it.each([
-    ['the whole host', 270, { first: 1, level: 'host', machine: 'ledger' }],
+    ['the whole host', 240, { first: 1, level: 'host', machine: 'ledger' }],
+    ['the whole host by moving clocks', 30, MOVING],
     ['the core alone', 60, { first: 1, level: 'core', machine: 'ledger' }],
     ['the queues of the product', 30, { first: 2000, level: 'host', machine: 'queues' }],
   ] as const)(
