@@ -32,7 +32,7 @@ import { moveWithReadings } from './moving-time.ts';
 import { NodeCluster, TICK_MS } from './node-cluster.ts';
 import type { NodeWishes } from './node-cluster.ts';
 import { drawTokensFrom } from './seeded-tokens.ts';
-import { queue } from './shard-world.ts';
+import { queue, turn } from './shard-world.ts';
 
 /** Each has its dead letters in another shard; the last one comes with the shard that is added. */
 const QUEUES = [
@@ -58,6 +58,8 @@ const CALM = 300;
 /** Of wall time, so that the names of replicas are the same each time. */
 const BEGIN_MS = 1_700_000_000_000;
 const DRAIN_STEPS = 6_000;
+/** Until the event loop has come to rest. */
+const LAST_TURNS = 200;
 const TRACE_LINES = 20_000;
 
 /** Lines of a node's log that tell what happened. */
@@ -187,6 +189,8 @@ export class ClusterSchedule {
         this.#clients.leave(node.id);
         node.cut(0, false);
       }
+      // What is still under way would read the clock of the next schedule.
+      for (let turns = LAST_TURNS; turns > 0; turns -= 1) await turn();
     }
   }
 

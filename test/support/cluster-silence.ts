@@ -31,9 +31,9 @@ export interface ClusterSilenceOptions {
   readonly ledger: ClusterLedger;
   readonly random: Random;
   /** Queues that are consumed, by the shard in which they lie. */
-  names(shard: number): readonly string[];
+  readonly names: (shard: number) => readonly string[];
   /** Of the shard, by the names of their replicas. */
-  voters(shard: number): readonly string[];
+  readonly voters: (shard: number) => readonly string[];
   readonly until: (what: string, holds: () => boolean) => Promise<void>;
   readonly saw: (what: 'silence') => void;
 }

@@ -14,8 +14,7 @@ const BEHIND_A_TIMER = 0.005;
 /** Until the result is called. `aheadMsMost`: of the faked clock. */
 export function moveWithReadings(random: Random, aheadMsMost: number): () => void {
   const { performance, setTimeout } = globalThis;
-  const now = performance.now;
-  const still = (): number => now.call(performance);
+  const still = performance.now.bind(performance);
   const clock = new MovingClock(random, aheadMsMost);
   /** Of timers that were set, also of those that were cleared. */
   let dueMs: number[] = [];
@@ -34,7 +33,7 @@ export function moveWithReadings(random: Random, aheadMsMost: number): () => voi
   };
   globalThis.setTimeout = wait as typeof setTimeout;
   return () => {
-    performance.now = now;
+    performance.now = still;
     globalThis.setTimeout = setTimeout;
   };
 }

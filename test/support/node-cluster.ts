@@ -6,7 +6,7 @@
  * Timers and clocks of the process are replaced as long as the test runs (`withFakeTime`).
  */
 
-import { afterAll, afterEach, beforeAll, vi } from 'vitest';
+import { afterEach, beforeEach, vi } from 'vitest';
 import type { Random } from '../../raft/simulation/random.ts';
 import { parseConfig } from '../../src/config/config.ts';
 import type { QueueDefinition } from '../../src/machine/definitions.ts';
@@ -36,15 +36,19 @@ export interface NodeClusterOptions {
   readonly said: (node: string, words: string, fields: object) => void;
 }
 
-/** A timer of real time would come after any number of steps. */
+/**
+ * From the same time on in each test. A timer of real time would come after any number of steps.
+ */
 export function withFakeTime(): void {
-  beforeAll(() => {
+  beforeEach(() => {
     const timers = ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] as const;
     vi.useFakeTimers({ toFake: [...timers, 'Date', 'performance'] });
   });
   // Nodes of an earlier test would go on beside those of the next one.
-  afterEach(() => void vi.clearAllTimers());
-  afterAll(() => void vi.useRealTimers());
+  afterEach(() => {
+    vi.clearAllTimers();
+    vi.useRealTimers();
+  });
 }
 
 export class NodeCluster {
