@@ -8,7 +8,7 @@ import { describeClusters, describeGate } from './cluster-schedules.ts';
 const GATE_SEED = FIRST_MOVING + 11;
 
 describe('clusters under faults', () => {
-  describeClusters([...seedsFrom(6, 40), ...seedsFrom(FIRST_MOVING + 2, 10)]);
+  describeClusters([...seedsFrom(6, 40), ...seedsFrom(FIRST_MOVING + 6, 10)]);
 });
 
 describe('the gate', () => describeGate(GATE_SEED));
