@@ -1,8 +1,8 @@
 /**
  * Time of the process that moves with its readings, over timers that are faked already: each
  * reading of `performance.now` is later than the one before it, now and then just behind the next
- * timer (`MovingClock`). Timers count from the last reading. `Date` and intervals stand still within
- * a turn.
+ * timer (`MovingClock`). Timers count from the last reading. `Date` and intervals stand still
+ * within a turn.
  */
 
 import { MovingClock } from '../../raft/simulation/moving-clock.ts';
