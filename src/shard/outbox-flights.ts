@@ -3,6 +3,9 @@
  * the shard, one for questions about names, one for each other shard. What hangs in one lane, since
  * a shard is not reached, holds up no other. A lane has a bounded number under way and a bounded
  * size; more wait in line, in memory as their intents are.
+ *
+ * Those of a lane are read side by side, and sent in the order in which they entered it, so that
+ * what is moved comes as it lay. Who leaves a lane holds up nobody there.
  */
 
 import type { Intent } from '../machine/effect.ts';
@@ -32,6 +35,8 @@ export class Lane {
   readonly #flightsMax: number;
   readonly #bytesMax: number;
   readonly #line = new Set<Flight>();
+  /** Who is under way and not sent; with what sends it, if it is ready. */
+  readonly #ahead = new Map<Flight, (() => void) | undefined>();
   #flights = 0;
   #bytes = 0;
 
@@ -62,6 +67,14 @@ export class Lane {
   enter(flight: Flight): void {
     flight.lane = this;
     this.#flights++;
+    this.#ahead.set(flight, undefined);
+  }
+
+  /** It is ready, and sent as soon as all are that entered before it; once, if it is still here. */
+  ready(flight: Flight, send: () => void): void {
+    if (!this.#ahead.has(flight)) return;
+    this.#ahead.set(flight, send);
+    this.#sendReady();
   }
 
   /** So much of it is on its way. */
@@ -75,5 +88,14 @@ export class Lane {
     this.#bytes -= flight.bytes;
     flight.bytes = 0;
     flight.lane = undefined;
+    if (this.#ahead.delete(flight)) this.#sendReady();
+  }
+
+  #sendReady(): void {
+    for (const [flight, send] of this.#ahead) {
+      if (send === undefined) return;
+      this.#ahead.delete(flight);
+      send();
+    }
   }
 }

@@ -9,12 +9,13 @@
  *   a name that is     asked of shard 0, and of the shard that it names; a dead-letter queue that
  *   not known here     is missing is declared, in the shard of the queue that it is for
  *
- * Intents are worked off in their order, a bounded number and a bounded size at a time. One that
- * cannot be done now (its target is full or not reached, the disk is inside its reserve, its queue
- * cannot be declared) waits by itself, 1 s at first and 60 s at most, and holds up no other. A
- * message that cannot be read, or that goes in circles, is skipped with an alarm, so that nothing
- * stops behind it. Nothing here is state: after a crash the open intents are there with their
- * routes, and what was done is found done, so none is done twice and none is forgotten.
+ * Intents are worked off in their order, a bounded number and a bounded size at a time, and what
+ * goes to one shard is sent in it. One that cannot be done now (its target is full or not reached,
+ * the disk is inside its reserve, its queue is not found or cannot be declared) waits by itself,
+ * 1 s at first and 60 s at most, and holds up no other. A message that cannot be read, or that goes
+ * in circles, is skipped with an alarm, so that nothing stops behind it. Nothing here is state:
+ * after a crash the open intents are there with their routes, and what was done is found done, so
+ * none is done twice and none is forgotten.
  */
 
 import type {
@@ -30,7 +31,7 @@ import type { Intent, RareEffect } from '../machine/effect.ts';
 import { type QueueId, SHARDS_MAX, shardOf } from '../machine/ids.ts';
 import { beginTake, beginTransfer } from './codec.ts';
 import { DLQ_QUEUE_PROPERTY, property } from './departure.ts';
-import type { FoundQueue, OtherShards } from './other-shards.ts';
+import type { Arrived, FoundQueue, OtherShards } from './other-shards.ts';
 import { type Flight, type Goal, Lane } from './outbox-flights.ts';
 import { Letters, type LettersOptions } from './outbox-letters.ts';
 import type { StoredMessageView } from './stored-message.ts';
@@ -82,6 +83,10 @@ const TELL_EVERY_MS = 10_000;
 const BACKOFF_MIN_MS = 1_000;
 const BACKOFF_MAX_MS = 60_000;
 const DOUBLINGS_MAX = 6;
+
+type Route = NonNullable<Intent['route']>;
+
+const NO_QUEUE = 'no queue is left that could take it';
 
 export class OutboxDriver {
   readonly counters: OutboxCounters = { transferred: 0, deadLettered: 0, refused: 0, skipped: 0 };
@@ -252,8 +257,9 @@ export class OutboxDriver {
       flight.goal = this.#goalOf(intent, view);
     }
     const { goal } = flight;
-    if (this.#laneOf(goal) !== flight.lane) this.#goOn(flight, goal);
-    else if (goal.kind === 'there') await this.#sendAway(flight, goal.queueId);
+    if (this.#laneOf(goal) !== flight.lane) {
+      flight.lane?.ready(flight, () => this.#goOn(flight, goal));
+    } else if (goal.kind === 'there') await this.#sendAway(flight, goal.queueId);
     else if (this.#options.inReserve()) this.#putOff(flight);
     else if (goal.kind === 'ask') await this.#ask(flight, goal);
     else await this.#send(flight, goal.queueIds, view);
@@ -298,11 +304,15 @@ export class OutboxDriver {
   async #read(flight: Flight): Promise<StoredMessageView | undefined> {
     const view = await this.#letters.read(flight.intent);
     if (typeof view !== 'string') return view;
-    this.#skip(flight.intent, 'unreadable', view);
+    this.#skip(flight, 'unreadable', view);
     return undefined;
   }
 
-  #skip(intent: Intent, reason: SkipReason, detail: string): void {
+  #skip(flight: Flight, reason: SkipReason, detail: string): void {
+    flight.lane?.ready(flight, () => this.#giveUp(flight.intent, reason, detail));
+  }
+
+  #giveUp(intent: Intent, reason: SkipReason, detail: string): void {
     this.#options.told(intent, reason === 'unreadable' ? reason : 'given-up', detail);
     this.#propose({ kind: 'skip-intent', intent: intent.number, reason });
   }
@@ -325,7 +335,7 @@ export class OutboxDriver {
     const targets = queueIds.filter((each) => machine.definition(each) !== undefined);
     const [first] = targets;
     if (first === undefined) {
-      this.#skip(intent, 'no-target', 'no queue is left that could take it');
+      this.#skip(flight, 'no-target', NO_QUEUE);
       return;
     }
     const letter = await this.#letters.write(intent, view, {
@@ -334,19 +344,21 @@ export class OutboxDriver {
         beginTransfer(writer, { intent: intent.number, targets, options }),
     });
     if (typeof letter === 'string') {
-      this.#skipUnwritten(intent, letter);
+      this.#skipUnwritten(flight, letter);
       return;
     }
-    this.#here.load(flight, letter.length);
-    if (proposals.transfer(letter)) wake();
+    flight.lane?.load(flight, letter.length);
+    flight.lane?.ready(flight, () => {
+      if (proposals.transfer(letter)) wake();
+    });
   }
 
-  #skipUnwritten(intent: Intent, reason: 'hop-limit' | 'no-target'): void {
+  #skipUnwritten(flight: Flight, reason: 'hop-limit' | 'no-target'): void {
     const detail =
       reason === 'hop-limit'
         ? 'it went through too many dead-letter queues'
         : 'its properties are too long for a message';
-    this.#skip(intent, reason, detail);
+    this.#skip(flight, reason, detail);
   }
 
   // --- Names.
@@ -436,18 +448,23 @@ export class OutboxDriver {
         beginTake(writer, { ...of, lowestOpen: machine.lowestRoute(shard), options }),
     });
     if (typeof letter === 'string') {
-      this.#skipUnwritten(intent, letter);
+      this.#skipUnwritten(flight, letter);
       return;
     }
     flight.lane?.load(flight, letter.length);
-    const answer = await others.take(shard, letter);
-    if (answer.kind === 'not-now') {
-      this.#putOffTold(flight, `shard ${shard} does not take it: ${answer.detail}`);
-    } else if (answer.kind === 'gone' && intent.target.kind === 'queues') {
-      this.#skip(intent, 'no-target', 'no queue is left that could take it');
+    flight.lane?.ready(flight, () => {
+      const answered = others.take(shard, letter).then((answer) => {
+        if (answer.kind !== 'not-now') this.#endRoute(intent, route, answer);
+        else this.#putOffTold(flight, `shard ${shard} does not take it: ${answer.detail}`);
+      });
+      answered.catch(this.#options.failed);
+    });
+  }
+
+  #endRoute(intent: Intent, { number }: Route, { kind: how, next }: Arrived): void {
+    if (how === 'gone' && intent.target.kind === 'queues') {
+      this.#giveUp(intent, 'no-target', NO_QUEUE);
     } else {
-      const { kind: how, next } = answer;
-      const { number } = route;
       this.#propose({ kind: 'end-route', intent: intent.number, number, how, next });
     }
   }

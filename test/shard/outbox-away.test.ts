@@ -59,6 +59,15 @@ describe('a message for a queue of another shard', () => {
     expect(world.driver.counters).toMatchObject({ transferred: 2, deadLettered: 1 });
   });
 
+  it('goes in the order of the intents, whatever is read first', async () => {
+    const { world, others } = rig();
+    world.messages.set(1, 'away').set(3, 'away');
+    for (let number = 1; number <= 5; number++) world.open(number, moved(ELSEWHERE));
+    await world.drive();
+    const topics = others.taking.map(({ message: { topic } }) => topic);
+    expect(topics).toEqual([1, 2, 3, 4, 5].map((number) => `$queue/elsewhere/${number}`));
+  });
+
   it('Q6: that is full is tried later, with another number, and wherever its name is by then', async () => {
     const { world, others } = rig();
     world.open(1, toLetters);

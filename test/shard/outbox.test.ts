@@ -6,17 +6,43 @@ import { property } from '../../src/shard/departure.ts';
 import { OutboxWorld, message } from '../support/outbox-world.ts';
 
 describe('the outbox', () => {
+  it('keeps what it reads, whatever that memory is used for meanwhile', async () => {
+    const world = new OutboxWorld();
+    for (const number of [1, 2]) {
+      world.messages.set(number, { ...message(number), payload: Buffer.from(`payload ${number}`) });
+      world.open(number);
+    }
+    await world.drive();
+    const payloads = world.transfers.map((each) => Buffer.from(each.message.payload).toString());
+    expect(payloads).toEqual(['payload 1', 'payload 2']);
+  });
+
   it('sends open intents in their order, with what tells why they left', async () => {
     const world = new OutboxWorld();
     for (const number of [1, 2, 3]) world.open(number);
     world.messages.set(2, 'away');
     await world.drive();
-    expect(world.sent.toSorted((a, b) => a - b)).toEqual([1, 2, 3]);
+    expect(world.sent).toEqual([1, 2, 3]);
     expect(world.fetches).toBe(1);
     const first = world.transfers[0] ?? expect.fail('nothing was sent');
     expect(first.command.targets).toEqual([6]);
-    expect(first.message.topic).toBe('$queue/$dlq/orders/1');
+    const topics = world.transfers.map((each) => each.message.topic);
+    expect(topics).toEqual([1, 2, 3].map((number) => `$queue/$dlq/orders/${number}`));
     expect(property(first.message, '_flux.dlq-group')).toBe('mail');
+  });
+
+  it('holds up nobody behind what is skipped, or waits by itself', async () => {
+    const world = new OutboxWorld();
+    world.messages.set(1, 'lost').set(2, 'away').set(4, 'away');
+    for (const number of [1, 2, 3, 4, 5]) world.open(number);
+    await world.drive();
+    expect(world.skips).toEqual(['1 unreadable']);
+    expect(world.sent).toEqual([2, 3, 4, 5]);
+    world.refuse(2);
+    world.messages.set(6, 'away');
+    for (const number of [6, 7]) world.open(number);
+    await world.drive();
+    expect(world.sent).toEqual([2, 3, 4, 5, 6, 7]);
   });
 
   it('proposes nothing twice, however often it is driven and woken', async () => {

@@ -29,6 +29,7 @@ import { StoredMessageView, StoredMessageWriter } from '../../src/shard/stored-m
 import { WireWriter } from '../../src/shard/wire.ts';
 import { queue, turn } from './shard-world.ts';
 
+const LENT_BYTES = 4_096;
 const NO_PLACE = { node: '', boot: 0, number: 0, answeredUpTo: 0 };
 
 export class OutboxWorld {
@@ -48,6 +49,7 @@ export class OutboxWorld {
   /** Those that were told to have a route, and what was told of its end. */
   readonly routes: string[] = [];
   #nextRoute = 1;
+  readonly #lent = Buffer.alloc(LENT_BYTES);
   driver: OutboxDriver;
 
   constructor(others?: WorldOfOthers) {
@@ -83,7 +85,7 @@ export class OutboxWorld {
         get: (_queueId, offset) => {
           const given = this.messages.get(offset);
           if (given === undefined) return 'lost';
-          return typeof given === 'string' ? given : stored(given);
+          return typeof given === 'string' ? given : this.#lend(stored(given));
         },
         fetch: async (_queueId, offset) => {
           this.fetches++;
@@ -121,6 +123,13 @@ export class OutboxWorld {
       wake: () => undefined,
       failed: (error) => void (this.failure = error),
     };
+  }
+
+  /** The same memory for each, as that of blocks of a run is. */
+  #lend({ bytes, ...at }: StoredMessage): StoredMessage {
+    this.#lent.fill(0);
+    this.#lent.set(bytes);
+    return { bytes: this.#lent, ...at };
   }
 
   #openRoutes(): number[] {
