@@ -1,7 +1,8 @@
 /**
  * What hostile peers cost a pair that means well: the time from its publish to the delivery, QoS 1,
- * alone and beside all that `bench/load/harass.ts` does, in turn on the same broker. Mosquitto's
- * own figures are told beside ours, under the same peers.
+ * alone and beside all that `bench/load/harass.ts` does, in turn on the same broker: as it comes, and
+ * with a bound on the bytes of one client, as who expects such peers sets it. Mosquitto's own
+ * figures are told beside ours, under the same peers.
  */
 
 import { loadBeside, runLoad } from '../load/load.ts';
@@ -23,6 +24,7 @@ const LIMITS = [
   '--set',
   'server.mqtt.tcp.connect_timeout=10s',
 ];
+const CLIENT_RATE = ['--set', 'server.mqtt.client_rate.bytes=10MiB'];
 
 interface Measured {
   readonly alone: RunResult;
@@ -60,24 +62,33 @@ function shown(rounds: readonly Measured[], when: 'alone' | 'beside'): string {
   return `${median(rounds.map((each) => each[when].p99Ms)).toFixed(2)} ms`;
 }
 
+/** One row: ours beside them, against ours alone. */
+function found(what: string, ours: readonly Measured[], peer: string): Finding {
+  return {
+    what,
+    ours: shown(ours, 'beside'),
+    peer: `alone ${shown(ours, 'alone')}${peer}`,
+    ratio: median(ours.map(({ alone, beside }) => beside.p99Ms / alone.p99Ms)),
+    target: { at: 'most', ratio: 3 },
+  };
+}
+
 export const hostileSuite: Suite = async (options) => {
   const ours: Measured[] = [];
+  const bounded: Measured[] = [];
   const theirs: Measured[] = [];
   const measured = (peer: Peer): Promise<Measured> => measure(peer, options);
   for (let round = 0; round < options.rounds; round += 1) {
     ours.push(await fresh(() => startFluxmq(options.port, LIMITS), measured));
+    const all = [...LIMITS, ...CLIENT_RATE];
+    bounded.push(await fresh(() => startFluxmq(options.port, all), measured));
     if (!options.alone) theirs.push(await fresh(() => startMosquitto(18840), measured));
   }
   const what = 'a good pair beside hostile peers, from publish to delivery, p99';
-  const own = shown(ours, 'beside');
-  const finding: Finding = {
-    what,
-    ours: own,
-    peer: `alone ${shown(ours, 'alone')}`,
-    ratio: median(ours.map(({ alone, beside }) => beside.p99Ms / alone.p99Ms)),
-    target: { at: 'most', ratio: 3 },
-  };
-  if (options.alone) return [ranAlone(what, own)];
-  const mosquitto = `${shown(theirs, 'beside')}, alone ${shown(theirs, 'alone')}`;
-  return [{ ...finding, peer: `${finding.peer} (Mosquitto ${mosquitto})` }];
+  const withRate = `${what}, 10 MiB/s a client`;
+  if (options.alone) {
+    return [ranAlone(what, shown(ours, 'beside')), ranAlone(withRate, shown(bounded, 'beside'))];
+  }
+  const mosquitto = ` (Mosquitto ${shown(theirs, 'beside')}, alone ${shown(theirs, 'alone')})`;
+  return [found(what, ours, mosquitto), found(withRate, bounded, '')];
 };

@@ -52,13 +52,14 @@ export class MqttListener {
   constructor(broker: Broker, log: Logger, options: MqttListenerOptions) {
     const settings = mqttOptions(options.mqtt);
     this.doors = options.doors;
-    this.sessions = new Sessions(broker, settings, log);
+    const turn = new Turn();
+    this.sessions = new Sessions(broker, settings, { log, turn });
     this.counters = mqttCounters();
     this.#context = {
       broker,
       options: settings,
       sessions: this.sessions,
-      turn: new Turn(),
+      turn,
       log,
       counters: this.counters,
       strangers: { bytes: 0 },

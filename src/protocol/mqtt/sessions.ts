@@ -24,6 +24,7 @@ import { type Claim, type ClaimRefusal, Claims, type ClaimWish } from './claims.
 import { type MqttOptions, NEVER_SECONDS } from './options.ts';
 import { type HeldTotals, type Ownership, Session } from './session.ts';
 import { restoredSubscription } from './stored-subscriptions.ts';
+import type { Turn } from './turn.ts';
 
 /** A connection as its session's owner. */
 export interface SessionOwner {
@@ -31,6 +32,11 @@ export interface SessionOwner {
    * Another connection has the client id now: tell the client, close, and detach during the call.
    */
   takenOver(): void;
+}
+
+export interface SessionsParts {
+  readonly log: Logger;
+  readonly turn: Turn;
 }
 
 /** Its expiry as granted. */
@@ -54,6 +60,10 @@ interface Entry {
   endsAtMs: number;
 }
 
+/** Subscriptions that end in one piece. */
+const ENDED_AT_ONCE = 64;
+/** Sessions of which some are left; further ones end in one piece, however long it is. */
+const ENDING_MAX = 256;
 /** Each waits for a leader as long as any wish does. */
 const LEAVE_TRIES_MAX = 8;
 
@@ -65,11 +75,14 @@ export class Sessions {
   readonly #claims: Claims;
   readonly #entries = new Map<string, Entry>();
   readonly #waiting = new Set<Entry>();
+  readonly #turn: Turn;
+  #ending = 0;
 
-  constructor(broker: Broker, options: MqttOptions, log: Logger) {
+  constructor(broker: Broker, options: MqttOptions, { log, turn }: SessionsParts) {
     this.#broker = broker;
     this.#options = options;
     this.#log = log;
+    this.#turn = turn;
     this.#claims = new Claims(broker, {
       maxMessages: options.maxQueuedMessages,
       maxBytes: options.maxQueuedBytes,
@@ -259,9 +272,35 @@ export class Sessions {
 
   #end(entry: Entry): void {
     const { session } = entry;
-    this.#unsubscribe(session);
+    if (session.subscriptions.size <= ENDED_AT_ONCE || this.#ending >= ENDING_MAX) {
+      this.#unsubscribe(session);
+    } else {
+      this.#unsubscribeSoon(session);
+    }
     session.passOn();
     this.#forget(entry);
+  }
+
+  /**
+   * Some at once, the others in turns to come: it has no channel any more, so that what is still
+   * routed to it goes nowhere. Shares at once: what they bring is for another member.
+   */
+  #unsubscribeSoon(session: Session): void {
+    const left: string[] = [];
+    for (const { filter, share, wish } of session.subscriptions.values()) {
+      if (share !== undefined && wish === undefined) {
+        this.#broker.unsubscribe(session, filter, share);
+      } else if (wish === undefined) left.push(filter);
+    }
+    this.#ending++;
+    this.#turn.goOn(() => {
+      for (const filter of left.splice(-ENDED_AT_ONCE)) {
+        this.#broker.unsubscribe(session, filter, undefined);
+      }
+      if (left.length > 0) return true;
+      this.#ending--;
+      return false;
+    });
   }
 
   /** Nothing reaches it live any more. */

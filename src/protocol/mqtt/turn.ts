@@ -1,11 +1,15 @@
 /**
  * What waits for the end of the present turn of the event loop: connections that have bytes to
- * write, and connections that used up their share and read on in the next one.
+ * write, connections that used up their share and read on in the next one, and long work that goes
+ * on piece by piece.
  *
  * So each connection writes to its socket once a turn, however many messages it got, and nobody who
  * floods keeps the others from their turn: a connection that reads has a share of it, which is
- * small once the turn has been long.
+ * small once the turn has been long. All long work together has so much of a turn as makes it long,
+ * or one piece, whoever it is for: one after the other, a piece each.
  */
+
+import { Fifo } from './fifo.ts';
 
 /** In units of about a microsecond: a packet, a delivery, so many bytes. */
 const SHARE = 4_000;
@@ -28,6 +32,7 @@ export class Turn {
   #number = 0;
   #writers: TurnMember[] = [];
   #readers: TurnMember[] = [];
+  readonly #works = new Fifo<() => boolean>();
   #scheduled = false;
   /** By `performance.now`; 0: nobody has read in it. */
   #readSinceMs = 0;
@@ -40,7 +45,9 @@ export class Turn {
     this.#writers = [];
     this.#readers = [];
     for (const member of writers) member.endTurn();
+    const endMs = performance.now() + LONG_TURN_MS;
     for (const member of readers) member.nextTurn();
+    this.#workUntil(endMs);
   };
 
   /** Goes up with each turn. */
@@ -68,6 +75,20 @@ export class Turn {
   readNext(member: TurnMember): void {
     this.#readers.push(member);
     this.#schedule();
+  }
+
+  /** `piece` is done in turns to come, again and again as long as it says that there is more. */
+  goOn(piece: () => boolean): void {
+    this.#works.push(piece);
+    this.#schedule();
+  }
+
+  #workUntil(endMs: number): void {
+    for (let piece = this.#works.shift(); piece !== undefined; piece = this.#works.shift()) {
+      if (piece()) this.#works.push(piece);
+      if (performance.now() >= endMs) break;
+    }
+    if (this.#works.length > 0) this.#schedule();
   }
 
   #schedule(): void {

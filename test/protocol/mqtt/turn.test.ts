@@ -29,7 +29,8 @@ describe('the share of a connection', () => {
     expect(turn.takeShare()).toBe(share);
   });
 
-  it('is used up by the filters of a SUBSCRIBE: the next one is for the next turn', async () => {
+  it('is used up by the filters of SUBSCRIBEs: further ones are for the next turn', async () => {
+    vi.spyOn(performance, 'now').mockReturnValue(1_000);
     const server = await new MqttServer().start();
     try {
       const client = await server.client();
@@ -39,17 +40,44 @@ describe('the share of a connection', () => {
           {
             cmd: 'subscribe',
             messageId,
-            subscriptions: Array.from({ length: 300 }, (_, i) => ({ topic: `t/${i}`, qos: 0 })),
+            subscriptions: Array.from({ length: 16 }, (_, i) => ({ topic: `t/${i}`, qos: 0 })),
           } as Packet,
           { protocolVersion: 5 },
         );
-      client.socket.write(Buffer.concat([1, 2, 3].map(subscribe)));
-      for (let at = 0; at < 3; at++) await client.expect('suback');
+      const all = Array.from({ length: 40 }, (_, at) => subscribe(at + 1));
+      client.socket.write(Buffer.concat(all));
+      for (let at = 0; at < all.length; at++) await client.expect('suback');
       const answers = write.mock.contexts.filter((socket) => socket !== client.socket);
       expect(answers).toHaveLength(3);
     } finally {
       await server.stop();
     }
+  });
+});
+
+describe('long work', () => {
+  it('has all together so much of a turn as makes it long, a piece each in turn', async () => {
+    let nowMs = 1_000;
+    vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
+    const turn = new Turn();
+    const done: string[] = [];
+    const piece = (name: string, pieces: number, costMs: number): void => {
+      let left = pieces;
+      turn.goOn(() => {
+        nowMs += costMs;
+        done.push(`${turn.number} ${name}`);
+        return --left > 0;
+      });
+    };
+    piece('a', 3, 0.9);
+    piece('b', 3, 0.9);
+    piece('slow', 2, 50);
+    for (let turns = 0; turns < 10; turns++) {
+      await new Promise((next) => {
+        setImmediate(next);
+      });
+    }
+    expect(done).toEqual(['1 a', '1 b', '1 slow', '2 a', '2 b', '2 slow', '3 a', '3 b']);
   });
 });
 
