@@ -4,6 +4,7 @@
  * be on other machines: here they get of the processor what broker and good clients leave.
  */
 
+import { writeFile } from 'node:fs/promises';
 import { setPriority } from 'node:os';
 import { HostilePeers } from './hostile-peers.ts';
 import { BEGUN } from './steady.ts';
@@ -22,6 +23,8 @@ const SUBSCRIPTIONS_EACH = 1_000;
 const BOMBERS = 10;
 const NAMESAKES = 100;
 const NICE = 15;
+/** Nice values count within a session alone; the session itself has one too (sched(7)). */
+const SESSION_NICE = '/proc/self/autogroup';
 
 /** Whoever wants to know how full the broker is asks the broker. */
 const atOnce = async (): Promise<boolean> => true;
@@ -29,6 +32,8 @@ const atOnce = async (): Promise<boolean> => true;
 /** Tells by `BEGUN` on standard output that those who stay are there; never resolves. */
 export async function harass({ port, idle }: HarassRun): Promise<never> {
   setPriority(NICE);
+  // Where there is none, the first one is all that counts.
+  await writeFile(SESSION_NICE, `${NICE}`).catch(() => undefined);
   const peers = new HostilePeers(port);
   await peers.idle(idle);
   await peers.announcesAndWaits(ANNOUNCERS);

@@ -57,8 +57,13 @@ function inOwnProcess<T extends RunResult>(
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [MAIN], {
       stdio: ['pipe', 'pipe', 'inherit'],
+      // A group of its own to the scheduler, which it makes a nice one.
+      detached: job.kind === 'mqtt-harass',
       ...(until && { signal: until }),
     });
+    const end = (): void => void child.kill('SIGKILL');
+    process.once('exit', end);
+    child.once('close', () => process.off('exit', end));
     // By its standard input: ten thousand topics are too long for a command line.
     child.stdin.end(JSON.stringify(job));
     let output = '';

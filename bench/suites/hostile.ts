@@ -1,7 +1,7 @@
 /**
  * What hostile peers cost a pair that means well: the time from its publish to the delivery, QoS 1,
- * alone and beside all that `bench/load/harass.ts` does, in turn on the same broker: as it comes, and
- * with a bound on the bytes of one client, as who expects such peers sets it. Mosquitto's own
+ * alone and beside all that `bench/load/harass.ts` does, in turn on the same broker: as it comes,
+ * and with a bound on the bytes of one client, as who expects such peers sets it. Mosquitto's own
  * figures are told beside ours, under the same peers.
  */
 
