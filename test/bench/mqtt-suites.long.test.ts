@@ -20,7 +20,7 @@ const SUITES = [
   ['latency', 4],
   ['subscriptions', 2],
   ['storm', 2],
-  ['mqtt-hostile', 1],
+  ['mqtt-hostile', 2],
 ] as const;
 /** Two for each suite, and the inspector of `connections`. */
 const OFFSETS = [...Array(2 * SUITES.length).keys(), 60];
