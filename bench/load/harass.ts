@@ -32,8 +32,7 @@ const atOnce = async (): Promise<boolean> => true;
 /** Tells by `BEGUN` on standard output that those who stay are there; never resolves. */
 export async function harass({ port, idle }: HarassRun): Promise<never> {
   setPriority(NICE);
-  // Where there is none, the first one is all that counts.
-  await writeFile(SESSION_NICE, `${NICE}`).catch(() => undefined);
+  await lowerSession();
   const peers = new HostilePeers(port);
   await peers.idle(idle);
   await peers.announcesAndWaits(ANNOUNCERS);
@@ -54,4 +53,13 @@ export async function harass({ port, idle }: HarassRun): Promise<never> {
   };
   const [, never] = await Promise.all([slow(), others()]);
   return never;
+}
+
+/** Where the scheduler knows no sessions there is no such file, and the process is all there is. */
+async function lowerSession(): Promise<void> {
+  try {
+    await writeFile(SESSION_NICE, `${NICE}`);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
 }

@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { endWithUs } from '../peers/peer.ts';
 import type { LoadJob } from './main.ts';
 import type { RunResult } from './mqtt.ts';
 import { BEGUN, type SteadyResult, type SteadyRun } from './steady.ts';
@@ -55,15 +56,14 @@ function inOwnProcess<T extends RunResult>(
   { until, begun }: Beside = {},
 ): Promise<Loaded<T>> {
   return new Promise((resolve, reject) => {
+    // A group of its own to the scheduler, which it makes a nice one.
+    const detached = job.kind === 'mqtt-harass';
     const child = spawn(process.execPath, [MAIN], {
       stdio: ['pipe', 'pipe', 'inherit'],
-      // A group of its own to the scheduler, which it makes a nice one.
-      detached: job.kind === 'mqtt-harass',
+      detached,
       ...(until && { signal: until }),
     });
-    const end = (): void => void child.kill('SIGKILL');
-    process.once('exit', end);
-    child.once('close', () => process.off('exit', end));
+    if (detached) endWithUs(child);
     // By its standard input: ten thousand topics are too long for a command line.
     child.stdin.end(JSON.stringify(job));
     let output = '';

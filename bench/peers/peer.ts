@@ -58,6 +58,14 @@ function signalGroup(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
+/** `child` leads a group of its own (`detached`), which Ctrl-C does not reach. */
+export function endWithUs(child: ChildProcess): void {
+  const pid = child.pid ?? 0;
+  if (pid === 0) return;
+  running.add(pid);
+  child.once('close', () => running.delete(pid));
+}
+
 process.once('exit', clearUp);
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   // Again and again: a second one must not end it while it clears up.
@@ -133,8 +141,7 @@ export async function startPeer(program: PeerProgram): Promise<Peer> {
   });
   await Promise.race([once(child, 'spawn'), refusedToStart(child, program)]);
   const pid = child.pid ?? 0;
-  running.add(pid);
-  void ended.then(() => running.delete(pid));
+  endWithUs(child);
   try {
     await untilListening(child, program);
   } catch (error) {

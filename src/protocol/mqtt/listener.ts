@@ -19,10 +19,10 @@ import { Sessions } from './sessions.ts';
 import { Turn } from './turn.ts';
 
 const SWEEP_MS = 500;
-/** Connections that are swept in one turn, at some microseconds each. */
-const SWEPT_A_TURN = 256;
-/** Connections and subscriptions looked at in one turn when other rules hold. */
-const JUDGED_A_TURN = 256;
+/** Connections that are swept in one piece, at some microseconds each. */
+const SWEPT_AT_ONCE = 256;
+/** Connections and subscriptions looked at in one piece when other rules hold. */
+const JUDGED_AT_ONCE = 256;
 
 export interface MqttListenerOptions {
   /** Where clients come in. */
@@ -107,27 +107,28 @@ export class MqttListener {
     clearInterval(this.#sweeper);
   }
 
-  /** What time brings: time-outs, sessions that end. Called by a timer; a few a turn. */
+  /** What time brings: time-outs, sessions that end. Called by a timer; piece by piece. */
   sweep(): void {
     const now = this.#context.broker.clock.now();
     for (const door of this.doors) door.sweep(now);
     this.sessions.tick();
     if (this.#unswept !== undefined) return;
     this.#unswept = this.#connections.values();
-    this.#sweepSome();
+    if (this.#sweepSome()) this.#context.turn.goOn(() => this.#sweepSome());
   }
 
-  #sweepSome(): void {
+  /** True: there are more. */
+  #sweepSome(): boolean {
     const now = this.#context.broker.clock.now();
-    for (let left = SWEPT_A_TURN; left > 0; left--) {
+    for (let left = SWEPT_AT_ONCE; left > 0; left--) {
       const next = this.#unswept?.next();
       if (next === undefined || next.done === true) {
         this.#unswept = undefined;
-        return;
+        return false;
       }
       next.value.sweep(now);
     }
-    setImmediate(() => this.#sweepSome());
+    return true;
   }
 
   #entered(transport: Transport): void {
@@ -149,24 +150,25 @@ export class MqttListener {
     if (this.#connections.size === 0) this.#allClosed?.();
   }
 
-  /** Everybody is looked at, a few a turn; who comes meanwhile comes under the new rules. */
+  /** Everybody is looked at, piece by piece; who comes meanwhile comes under the new rules. */
   #accessChanged(): void {
     const isUnderWay = this.#unjudged !== undefined;
     this.#unjudged = this.#connections.values();
-    if (!isUnderWay) this.#judgeSome();
+    if (!isUnderWay && this.#judgeSome()) this.#context.turn.goOn(() => this.#judgeSome());
   }
 
-  #judgeSome(): void {
-    let left = JUDGED_A_TURN;
+  /** True: there are more. */
+  #judgeSome(): boolean {
+    let left = JUDGED_AT_ONCE;
     while (left > 0) {
       const next = this.#unjudged?.next();
       if (next === undefined || next.done === true) {
         this.#unjudged = undefined;
-        return;
+        return false;
       }
       left -= next.value.accessChanged();
     }
-    setImmediate(() => this.#judgeSome());
+    return true;
   }
 
   #shardWritable(): void {

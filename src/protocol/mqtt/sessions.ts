@@ -282,15 +282,15 @@ export class Sessions {
   }
 
   /**
-   * Some at once, the others in turns to come: it has no channel any more, so that what is still
-   * routed to it goes nowhere. Shares at once: what they bring is for another member.
+   * Shares at once, since what they bring is for another member; all else in turns to come: it has
+   * no channel any more, so that what is still routed to it goes nowhere.
    */
   #unsubscribeSoon(session: Session): void {
     const left: string[] = [];
     for (const { filter, share, wish } of session.subscriptions.values()) {
-      if (share !== undefined && wish === undefined) {
-        this.#broker.unsubscribe(session, filter, share);
-      } else if (wish === undefined) left.push(filter);
+      if (wish !== undefined) continue;
+      if (share === undefined) left.push(filter);
+      else this.#broker.unsubscribe(session, filter, share);
     }
     this.#ending++;
     this.#turn.goOn(() => {

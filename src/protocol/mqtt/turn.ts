@@ -45,9 +45,10 @@ export class Turn {
     this.#writers = [];
     this.#readers = [];
     for (const member of writers) member.endTurn();
-    const endMs = performance.now() + LONG_TURN_MS;
+    const isWork = this.#works.length > 0;
+    const endMs = isWork ? performance.now() + LONG_TURN_MS : 0;
     for (const member of readers) member.nextTurn();
-    this.#workUntil(endMs);
+    if (isWork) this.#workUntil(endMs);
   };
 
   /** Goes up with each turn. */

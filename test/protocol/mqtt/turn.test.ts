@@ -81,7 +81,7 @@ describe('long work', () => {
   });
 });
 
-it('a sweep looks at 256 connections a turn, and at all', async () => {
+it('a sweep looks at 256 connections at once, and at all in turns to come', async () => {
   const server = await new MqttServer().start();
   try {
     const connecting = Array.from({ length: 300 }, () => server.client({ keepalive: 10 }));
