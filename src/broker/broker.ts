@@ -317,8 +317,9 @@ export class MemoryBroker implements Broker, EnqueueWaiter {
     return isOwn ? target?.ownMatch : target?.match;
   }
 
-  retained(filter: string): RetainedCursor {
-    return (filter.startsWith(SYSTEM_PREFIX) ? this.#told : this.#retained).cursor(filter);
+  retained(filter: string): RetainedCursor | undefined {
+    const shown = filter.startsWith(SYSTEM_PREFIX) ? this.#told : this.#retained;
+    return shown.mayHave(filter) ? shown.cursor(filter) : undefined;
   }
 
   get retainedLog(): RetainedLog | undefined {

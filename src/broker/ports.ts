@@ -428,7 +428,8 @@ export interface Broker {
    * `isOwn`: without its no-local ones. Undefined: none does.
    */
   matchOf(subscriber: Subscriber, topic: string, isOwn: boolean): Match | undefined;
-  retained(filter: string): RetainedCursor;
+  /** Undefined: no topic under the filter has one. */
+  retained(filter: string): RetainedCursor | undefined;
   /** Undefined: retained messages are in memory alone. */
   readonly retainedLog: RetainedLog | undefined;
   /**

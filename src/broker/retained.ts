@@ -112,6 +112,15 @@ export class Retained {
     return publication;
   }
 
+  /** By the first level of the filter. */
+  mayHave(filter: string): boolean {
+    const { children } = this.#root;
+    if (children === undefined) return false;
+    const slash = filter.indexOf('/');
+    const first = slash === -1 ? filter : filter.slice(0, slash);
+    return first === '+' || first === '#' || children.has(first);
+  }
+
   cursor(filter: string): Cursor {
     return new Cursor(this, this.#root, filter);
   }

@@ -66,8 +66,7 @@ export class TopicTrie<T> {
       if (holds(values, value)) return false;
       this.#exact.set(filter, withValue(values, value));
     } else {
-      let node = this.#root;
-      for (const level of filter.split('/')) node = childOf(node, level) ?? addChild(node, level);
+      const node = this.#make(filter);
       if (holds(node.values, value)) return false;
       node.values = withValue(node.values, value);
     }
@@ -95,9 +94,21 @@ export class TopicTrie<T> {
 
   #find(filter: string): Node<T> | undefined {
     let node: Node<T> | undefined = this.#root;
-    for (const level of filter.split('/')) {
-      if (node === undefined) return undefined;
-      node = childOf(node, level);
+    for (let at = 0; node !== undefined && at <= filter.length;) {
+      const end = levelEnd(filter, at);
+      node = childOf(node, filter.slice(at, end));
+      at = end + 1;
+    }
+    return node;
+  }
+
+  #make(filter: string): Node<T> {
+    let node = this.#root;
+    for (let at = 0; at <= filter.length;) {
+      const end = levelEnd(filter, at);
+      const level = filter.slice(at, end);
+      node = childOf(node, level) ?? addChild(node, level);
+      at = end + 1;
     }
     return node;
   }
@@ -138,6 +149,12 @@ export class TopicTrie<T> {
       }
     }
   }
+}
+
+/** Where the level that begins at `at` ends. An array of all of them would be garbage at once. */
+function levelEnd(filter: string, at: number): number {
+  const slash = filter.indexOf('/', at);
+  return slash === -1 ? filter.length : slash;
 }
 
 function childOf<T>({ children }: Node<T>, level: string): Node<T> | undefined {

@@ -215,7 +215,7 @@ export function shownBy({ broker }: RetainedNode): Map<string, string> {
   const cursor = broker.retained('#');
   const shown = new Map<string, string>();
   for (;;) {
-    const found = cursor.advance(100);
+    const found = cursor?.advance(100) ?? 'done';
     if (found === 'done') return shown;
     if (found === 'more') continue;
     const { topic, payload } = found.message;

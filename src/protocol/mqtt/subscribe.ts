@@ -14,7 +14,7 @@
  * MQTT 5.0 sections 3.8.4, 3.10.4.
  */
 
-import type { StoredSubscription, SubscriptionOptions } from '../../broker/ports.ts';
+import type { StoredSubscription } from '../../broker/ports.ts';
 import { QUEUE_PREFIX, SYSTEM_PREFIX, queueTopic } from '../../broker/queue-topic.ts';
 import type { AccessRights } from '../access.ts';
 import { type Consumers, GIVEN_UP, NO_QUEUE, type WantedConsumer } from './consumers.ts';
@@ -38,7 +38,7 @@ import {
   type UnsubscribeReason,
 } from './reason-codes.ts';
 import type { RetainedFeed } from './retained-feed.ts';
-import type { Session } from './session.ts';
+import type { Session, SessionSubscription } from './session.ts';
 import { storedSubscription } from './stored-subscriptions.ts';
 import { SubscriptionChanges } from './subscription-changes.ts';
 import { topicLevels } from './topic.ts';
@@ -76,17 +76,17 @@ interface Pending {
   readonly texts: Set<string>;
   /** What the log of a durable session is to have of it. */
   readonly stored: StoredSubscription[];
-  /** Puts it in force, before SUBACK; of a durable session, when the log has it. */
-  readonly apply: (() => void)[];
-  /** Begins what was granted, after SUBACK. */
-  readonly begin: (() => void)[];
+  /** Of a durable session: in force when the log has it, before SUBACK. */
+  readonly granted: Granted[];
+  /** Their retained messages follow SUBACK. */
+  readonly replayed: Granted[];
   unanswered: number;
 }
 
-interface Request {
-  readonly subscription: Subscription;
-  readonly identifier: number;
-  readonly wishes: Wishes | SubscribeRefusal;
+/** As the session is to keep it. */
+interface Granted {
+  readonly topicFilter: string;
+  readonly subscription: SessionSubscription;
 }
 
 /** A SUBSCRIBE that is being judged. */
@@ -146,8 +146,8 @@ export class Subscriptions {
       reasonCodes: [],
       texts: new Set(),
       stored: [],
-      apply: [],
-      begin: [],
+      granted: [],
+      replayed: [],
       unanswered: subscriptions.length,
     };
     this.#pending++;
@@ -174,20 +174,14 @@ export class Subscriptions {
     return this.#isJudging;
   }
 
-  #judge(at: number, { pending, subscriptions, identifier, wishes }: Asked): void {
+  #judge(at: number, asked: Asked): void {
     const { context, rights } = this.#parts;
     const { maxSubscriptions } = context.options;
-    const subscription = subscriptions[at];
-    if (subscription === undefined) return;
     // Taken back as long as it is not known to be true.
-    pending.reasonCodes.push(ReasonCode.unspecifiedError);
-    const answered = (answer: SubscribeReason | SubscribeRefusal): void => {
-      this.#answered(pending, at, answer);
-    };
-    const request = { subscription, identifier, wishes };
+    asked.pending.reasonCodes.push(ReasonCode.unspecifiedError);
     const isWithin = rights === undefined || at < Math.max(MAX_JUDGED, maxSubscriptions);
-    const now = isWithin ? this.#subscribeOne(pending, request, answered) : TOO_MANY;
-    if (now !== 'later') answered(now);
+    const now = isWithin ? this.#subscribeOne(at, asked) : TOO_MANY;
+    if (now !== 'later') this.#answered(asked.pending, at, now);
   }
 
   /** The connection is over: nothing more is written, and the session keeps what it has. */
@@ -213,20 +207,20 @@ export class Subscriptions {
   }
 
   /** The log does not take so many of one session; nothing of this SUBSCRIBE is in force. */
-  #tooMany({ stored, reasonCodes, texts, apply, begin }: Pending): void {
+  #tooMany({ stored, reasonCodes, texts, granted, replayed }: Pending): void {
     for (const { filter } of stored) this.#parts.consumers.close(filter);
     for (const [at, code] of reasonCodes.entries()) {
       if (code < 0x80) reasonCodes[at] = TOO_MANY.reasonCode;
     }
     texts.add(TOO_MANY.text);
-    apply.length = 0;
-    begin.length = 0;
+    granted.length = 0;
+    replayed.length = 0;
   }
 
   #suback(pending: Pending): void {
     this.#pending--;
-    const { reasonCodes, texts, apply, begin } = pending;
-    for (const put of apply) put();
+    const { reasonCodes, texts, granted, replayed } = pending;
+    for (const each of granted) this.#put(each);
     const { output, recipient, terse, end } = this.#parts;
     const reasonString = [...texts].join('; ').slice(0, MAX_TEXT_LENGTH);
     const properties = terse || texts.size === 0 ? undefined : { reasonString };
@@ -239,7 +233,29 @@ export class Subscriptions {
       return;
     }
     output.appended();
-    for (const start of begin) start();
+    if (replayed.length > 0) this.#replay(replayed);
+  }
+
+  /** Retained messages as they are now on whichever node. */
+  #replay(replayed: readonly Granted[]): void {
+    const upToNow = this.#parts.context.broker.retainedUpToNow();
+    if (upToNow === undefined) {
+      for (const each of replayed) this.#replayOne(each);
+      return;
+    }
+    void upToNow.then(() => {
+      if (this.#closed) return;
+      const { subscriptions } = this.#parts.session;
+      for (const each of replayed) if (subscriptions.has(each.topicFilter)) this.#replayOne(each);
+    });
+  }
+
+  #replayOne({ subscription: { filter, qos, identifier } }: Granted): void {
+    const { context, outbound } = this.#parts;
+    const cursor = context.broker.retained(filter);
+    if (cursor === undefined) return;
+    const identifiers = identifier === 0 ? [] : [identifier];
+    outbound.replay({ cursor, qos, identifiers, next: undefined });
   }
 
   #refused({ text, limit }: SubscribeRefusal, texts: Set<string>): void {
@@ -247,14 +263,12 @@ export class Subscriptions {
     if (limit !== undefined) this.#parts.context.counters.limited[limit]++;
   }
 
-  #subscribeOne(
-    pending: Pending,
-    request: Request,
-    answered: (answer: SubscribeReason | SubscribeRefusal) => void,
-  ): SubscribeReason | SubscribeRefusal | 'later' {
+  #subscribeOne(at: number, asked: Asked): SubscribeReason | SubscribeRefusal | 'later' {
     const { context, session, consumers, rights } = this.#parts;
-    const { filter, topicFilter } = request.subscription;
-    const missing = notOffered(request.subscription, context.options);
+    const { pending, subscriptions } = asked;
+    const subscription = subscriptions[at] as Subscription;
+    const { filter, topicFilter } = subscription;
+    const missing = notOffered(subscription, context.options);
     if (missing !== undefined) return missing;
     const ofQueue = filter.startsWith(QUEUE_PREFIX);
     const { maxTopicLevels, maxTopicLength } = context.broker;
@@ -267,64 +281,46 @@ export class Subscriptions {
     if (isNew && count >= context.options.maxSubscriptions) return TOO_MANY;
     if (!ofQueue) {
       if (rights?.may('subscribe', filter) === false) return denied(rights);
-      this.#subscribeTopic(pending, request, isNew);
-      return request.subscription.qos;
+      this.#subscribeTopic(subscription, asked, isNew);
+      return subscription.qos;
     }
     if (this.#pending > MAX_PENDING) return TOO_MANY_PENDING;
-    return this.#consume(pending, request, answered);
+    return this.#consume(at, asked);
   }
 
-  #subscribeTopic(pending: Pending, request: Request, isNew: boolean): void {
-    const { context, session, outbound } = this.#parts;
-    const { subscription, identifier } = request;
-    const { topicFilter, filter, shareName: share } = subscription;
-    const { qos, noLocal, retainAsPublished, retainHandling } = subscription;
-    const options: SubscriptionOptions = { qos, noLocal, retainAsPublished, identifier, share };
+  #subscribeTopic(asked: Subscription, { pending, identifier }: Asked, isNew: boolean): void {
+    const { topicFilter, filter, shareName: share, retainHandling } = asked;
+    const { qos, noLocal, retainAsPublished } = asked;
+    const how = { qos, noLocal, retainAsPublished, identifier, share, filter, wish: undefined };
+    const granted = { topicFilter, subscription: how };
     // Whose retained messages would they be (5.0 section 4.8.2)?
     const isReplayed =
       share === undefined && (retainHandling === 0 || (retainHandling === 1 && isNew));
     const feed = filter.startsWith(SYSTEM_PREFIX) || qos === 0 ? undefined : this.#parts.feed;
-    const stored = storedSubscription(subscription, identifier, undefined);
-    const owed = isReplayed && feed !== undefined ? { replay: feed.begun() } : {};
-    this.#put(pending, { ...stored, ...owed }, () => {
-      session.subscriptions.set(topicFilter, { ...options, filter, wish: undefined });
-      context.broker.subscribe(session, filter, options);
-      if (qos === 0) this.#parts.feed?.drop(topicFilter);
-    });
-    if (!isReplayed || feed !== undefined) return;
-    const replay = (): void => {
-      const cursor = context.broker.retained(filter);
-      const identifiers = identifier === 0 ? [] : [identifier];
-      outbound.replay({ cursor, qos, identifiers, next: undefined });
-    };
-    pending.begin.push(() => {
-      const upToNow = context.broker.retainedUpToNow();
-      if (upToNow === undefined) {
-        replay();
-        return;
-      }
-      void upToNow.then(() => {
-        if (!this.#closed && session.subscriptions.has(topicFilter)) replay();
-      });
-    });
-  }
-
-  #put({ stored, apply }: Pending, subscription: StoredSubscription, put: () => void): void {
+    if (isReplayed && feed === undefined) pending.replayed.push(granted);
     if (this.#changes === undefined) {
-      put();
+      this.#put(granted);
       return;
     }
-    stored.push(subscription);
-    apply.push(put);
+    const stored = storedSubscription(asked, identifier, undefined);
+    const owed = isReplayed && feed !== undefined ? { replay: feed.begun() } : {};
+    pending.stored.push({ ...stored, ...owed });
+    pending.granted.push(granted);
   }
 
-  #consume(
-    pending: Pending,
-    request: Request,
-    answered: (answer: SubscribeReason | SubscribeRefusal) => void,
-  ): SubscribeRefusal | 'later' {
+  /** It is in force from now on. */
+  #put({ topicFilter, subscription }: Granted): void {
+    const { context, session, feed } = this.#parts;
+    session.subscriptions.set(topicFilter, subscription);
+    if (subscription.wish !== undefined) return;
+    context.broker.subscribe(session, subscription.filter, subscription);
+    if (subscription.qos === 0) feed?.drop(topicFilter);
+  }
+
+  #consume(at: number, asked: Asked): SubscribeRefusal | 'later' {
     const { session, rights, consumers } = this.#parts;
-    const { subscription, wishes, identifier } = request;
+    const { pending, subscriptions, wishes, identifier } = asked;
+    const subscription = subscriptions[at] as Subscription;
     const wish = 'text' in wishes ? wishes : queueWish(subscription, wishes);
     if ('text' in wish) return wish;
     const queueRight = queueTopic(wish.queueName);
@@ -343,25 +339,29 @@ export class Subscriptions {
         if (refusal === undefined && rights?.allows('consume', queueRight) === false) {
           session.subscriptions.delete(topicFilter);
           consumers.close(topicFilter);
-          answered(NOT_ALLOWED);
+          this.#answered(pending, at, NOT_ALLOWED);
           return;
         }
-        if (refusal === undefined) this.#granted(pending, request, wish);
+        if (refusal === undefined) this.#granted(subscription, asked, wish);
         else session.subscriptions.delete(topicFilter);
-        answered(refusal ?? ReasonCode.grantedQos1);
+        this.#answered(pending, at, refusal ?? ReasonCode.grantedQos1);
       },
     });
     return 'later';
   }
 
-  #granted(pending: Pending, { subscription, identifier }: Request, wish: QueueWish): void {
-    const { topicFilter, filter } = subscription;
+  #granted(asked: Subscription, { pending, identifier }: Asked, wish: QueueWish): void {
+    const { topicFilter, filter } = asked;
     const options = { qos: 1, noLocal: false, retainAsPublished: false, identifier } as const;
     // Where it begins is done: when it is resumed, the group knows where it stands.
     const kept = { ...wish, start: undefined };
-    this.#put(pending, storedSubscription(subscription, identifier, kept), () => {
-      this.#parts.session.subscriptions.set(topicFilter, { ...options, filter, wish: kept });
-    });
+    const granted = { topicFilter, subscription: { ...options, filter, wish: kept } };
+    if (this.#changes === undefined) {
+      this.#put(granted);
+      return;
+    }
+    pending.stored.push(storedSubscription(asked, identifier, kept));
+    pending.granted.push(granted);
   }
 
   #queue({ queueName }: QueueWish): WantedConsumer['queue'] | undefined {
