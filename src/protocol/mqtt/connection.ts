@@ -85,6 +85,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   // --- reading
 
   received(chunk: Uint8Array): void {
+    this.#context.turn.reads();
     if (this.#state === 'closing' || this.#state === 'closed') return;
     this.#lastReadMs = this.#context.broker.clock.now();
     this.#decoder.push(chunk);
@@ -490,11 +491,17 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     // The end of a drain that came without an event (the socket took the rest at once).
     this.#maybeGo(client);
     const { ours, output } = this.#stopped;
-    const progress = this.#transport.written !== this.#writtenAtSweep;
-    this.#writtenAtSweep = this.#transport.written;
     // Who is not read cannot give a sign of life; who does not read is given none.
     const held = ours || this.#pace?.held === true;
-    if (held || (output && progress)) this.#lastReadMs = now;
+    if (held || (output && this.#hasWritten())) this.#lastReadMs = now;
     this.#endIf(outOfTime(client, { now, lastReadMs: this.#lastReadMs }));
+  }
+
+  /** Since it was asked last: the socket is slow to tell, and most have nothing that waits. */
+  #hasWritten(): boolean {
+    const { written } = this.#transport;
+    const before = this.#writtenAtSweep;
+    this.#writtenAtSweep = written;
+    return written !== before;
   }
 }

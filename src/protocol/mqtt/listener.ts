@@ -20,7 +20,7 @@ import { Turn } from './turn.ts';
 
 const SWEEP_MS = 500;
 /** Connections that are swept in one piece, at some microseconds each. */
-const SWEPT_AT_ONCE = 256;
+const SWEPT_AT_ONCE = 32;
 /** Connections and subscriptions looked at in one piece when other rules hold. */
 const JUDGED_AT_ONCE = 256;
 

@@ -3,10 +3,11 @@
  * write, connections that used up their share and read on in the next one, and long work that goes
  * on piece by piece.
  *
- * So each connection writes to its socket once a turn, however many messages it got, and nobody who
- * floods keeps the others from their turn: a connection that reads has a share of it, which is
- * small once the turn has been long. All long work together has so much of a turn as makes it long,
- * or one piece, whoever it is for: one after the other, a piece each.
+ * So each connection writes to its socket once a turn, however many messages it got, or once for
+ * each half of a millisecond that others are read; and nobody who floods keeps the others from
+ * their turn: a connection that reads has a share of it, which is small once the turn has been
+ * long. All long work together has a millisecond of a turn, or one piece, whoever it is for: one
+ * after the other, a piece each.
  */
 
 import { Fifo } from './fifo.ts';
@@ -16,13 +17,18 @@ const SHARE = 4_000;
 /** What everybody has all the same, so that nobody waits for those who flood. */
 const SHARE_OF_LONG_TURN = 128;
 const LONG_TURN_MS = 2;
-/** Read, put together, handed on: half a MiB is a share. */
-export const BYTES_OF_WORK = 128;
+const WORK_MS = 1;
+/** Hundreds of connections may have something to read, each a few microseconds. */
+const UNWRITTEN_MS = 0.5;
+/** The clock is looked at once for so many that are read. */
+const READS_A_LOOK = 4;
+/** Read, put together, handed on: 128 KiB is a share. */
+export const BYTES_OF_WORK = 32;
 /** Of each filter of a SUBSCRIBE. */
 export const FILTER_WORK = 16;
 
 export interface TurnMember {
-  /** Write what was collected. */
+  /** Write what was collected; in a long turn before its end. */
   endTurn(): void;
   /** Go on with the input that was left. */
   nextTurn(): void;
@@ -36,17 +42,18 @@ export class Turn {
   #scheduled = false;
   /** By `performance.now`; 0: nobody has read in it. */
   #readSinceMs = 0;
+  #reads = 0;
+  /** By the same clock: what was collected before is written. */
+  #writtenMs = 0;
   readonly #run = (): void => {
     this.#scheduled = false;
     this.#number++;
     this.#readSinceMs = 0;
-    const writers = this.#writers;
     const readers = this.#readers;
-    this.#writers = [];
     this.#readers = [];
-    for (const member of writers) member.endTurn();
+    this.#write();
     const isWork = this.#works.length > 0;
-    const endMs = isWork ? performance.now() + LONG_TURN_MS : 0;
+    const endMs = isWork ? performance.now() + WORK_MS : 0;
     for (const member of readers) member.nextTurn();
     if (isWork) this.#workUntil(endMs);
   };
@@ -61,12 +68,25 @@ export class Turn {
     const now = performance.now();
     if (this.#readSinceMs === 0) {
       this.#readSinceMs = now;
+      this.#writtenMs = now;
       this.#schedule();
     }
     return now - this.#readSinceMs < LONG_TURN_MS ? SHARE : SHARE_OF_LONG_TURN;
   }
 
-  /** `member` asks once a turn. */
+  /**
+   * Bytes of a connection came, and are not looked at yet: in a turn that is long it writes first
+   * what others wait for.
+   */
+  reads(): void {
+    if (this.#writers.length === 0 || ++this.#reads % READS_A_LOOK !== 0) return;
+    const now = performance.now();
+    if (this.#readSinceMs === 0 || now - this.#writtenMs < UNWRITTEN_MS) return;
+    this.#writtenMs = now;
+    this.#write();
+  }
+
+  /** `member` asks once a turn, or once it has written. */
   writeAtEnd(member: TurnMember): void {
     this.#writers.push(member);
     this.#schedule();
@@ -82,6 +102,12 @@ export class Turn {
   goOn(piece: () => boolean): void {
     this.#works.push(piece);
     this.#schedule();
+  }
+
+  #write(): void {
+    const writers = this.#writers;
+    this.#writers = [];
+    for (const member of writers) member.endTurn();
   }
 
   #workUntil(endMs: number): void {
