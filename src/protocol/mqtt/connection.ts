@@ -69,7 +69,6 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   #strangerBytes = 0;
   #lastReadMs: number;
   #stateSinceMs: number;
-  #writtenAtSweep = 0;
 
   constructor(context: MqttContext, transport: Transport, hooks: ConnectionHooks) {
     this.#context = context;
@@ -493,15 +492,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
     const { ours, output } = this.#stopped;
     // Who is not read cannot give a sign of life; who does not read is given none.
     const held = ours || this.#pace?.held === true;
-    if (held || (output && this.#hasWritten())) this.#lastReadMs = now;
+    if (held || (output && this.#output.advanced())) this.#lastReadMs = now;
     this.#endIf(outOfTime(client, { now, lastReadMs: this.#lastReadMs }));
-  }
-
-  /** Since it was asked last: the socket is slow to tell, and most have nothing that waits. */
-  #hasWritten(): boolean {
-    const { written } = this.#transport;
-    const before = this.#writtenAtSweep;
-    this.#writtenAtSweep = written;
-    return written !== before;
   }
 }

@@ -19,6 +19,7 @@ export class Output {
   readonly #member: TurnMember;
   #asked = false;
   #over = false;
+  #writtenBefore = 0;
 
   constructor(transport: Transport, turn: Turn, member: TurnMember) {
     this.#transport = transport;
@@ -29,6 +30,14 @@ export class Output {
   /** Bytes that wait here and in the transport. */
   get waiting(): number {
     return this.writer.pending + this.#transport.waiting;
+  }
+
+  /** Something went out since this was asked last; a socket takes a microsecond to tell. */
+  advanced(): boolean {
+    const { written } = this.#transport;
+    const before = this.#writtenBefore;
+    this.#writtenBefore = written;
+    return written !== before;
   }
 
   /** Call after each packet that was appended to `writer`. */
