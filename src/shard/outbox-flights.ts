@@ -13,11 +13,22 @@ import type { QueueId } from '../machine/ids.ts';
 
 /** Where a message goes next. */
 export type Goal =
-  | { readonly kind: 'here'; readonly queueIds: readonly QueueId[] }
+  | {
+      readonly kind: 'here';
+      readonly queueIds: readonly QueueId[];
+      /** The queue had this name, and nobody was asked. */
+      readonly by?: Question;
+    }
   /** To a queue of another shard. */
   | { readonly kind: 'there'; readonly queueId: QueueId }
-  /** Nobody here knows the queue of this name; a dead-letter queue that is missing is declared. */
-  | { readonly kind: 'ask'; readonly name: string; readonly declares: boolean };
+  | Question;
+
+/** Nobody here knows the queue of this name; a dead-letter queue that is missing is declared. */
+export interface Question {
+  readonly kind: 'ask';
+  readonly name: string;
+  readonly declares: boolean;
+}
 
 export interface Flight {
   intent: Intent;
@@ -27,6 +38,10 @@ export interface Flight {
   wakeAt: number;
   /** In which it is under way; undefined: it waits. */
   lane: Lane | undefined;
+  /** Behind all that entered its lane with a lower one. */
+  place: number;
+  /** It asked for this name; see `outbox-names.ts`. */
+  name: string | undefined;
   /** Of what was sent, and has no answer. */
   bytes: number;
 }
@@ -38,6 +53,7 @@ export class Lane {
   /** Who is under way and not sent; with what sends it, if it is ready. */
   readonly #ahead = new Map<Flight, (() => void) | undefined>();
   #flights = 0;
+  #entered = 0;
   #bytes = 0;
 
   constructor(flightsMax: number, bytesMax: number) {
@@ -66,6 +82,7 @@ export class Lane {
 
   enter(flight: Flight): void {
     flight.lane = this;
+    flight.place = ++this.#entered;
     this.#flights++;
     this.#ahead.set(flight, undefined);
   }

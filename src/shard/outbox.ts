@@ -6,8 +6,8 @@
  *   in this shard      `transfer` appends and closes in one
  *   in another shard   `route-intent` fixes the target and gives it a number; the other shard takes
  *                      the message under that number; `end-route` closes, or says that it did not
- *   a name that is     asked of shard 0, and of the shard that it names; a dead-letter queue that
- *   not known here     is missing is declared, in the shard of the queue that it is for
+ *   a name that is     found out, or declared (`outbox-names.ts`)
+ *   not known here
  *
  * Intents are worked off in their order, a bounded number and a bounded size at a time, and what
  * goes to one shard is sent in it. One that cannot be done now (its target is full or not reached,
@@ -24,29 +24,27 @@ import type {
   SkipIntentCommand,
   SkipReason,
 } from '../machine/command.ts';
-import type { PlacedDefinition, QueueDefinition } from '../machine/definitions.ts';
-import { defaultDefinition } from '../machine/default-definition.ts';
-import type { DefinedQueue } from '../machine/definition-commands.ts';
 import type { Intent, RareEffect } from '../machine/effect.ts';
 import { type QueueId, SHARDS_MAX, shardOf } from '../machine/ids.ts';
 import { beginTake, beginTransfer } from './codec.ts';
 import { DLQ_QUEUE_PROPERTY, property } from './departure.ts';
-import type { Arrived, FoundQueue, OtherShards } from './other-shards.ts';
-import { type Flight, type Goal, Lane } from './outbox-flights.ts';
+import type { Arrived, OtherShards } from './other-shards.ts';
+import { type Flight, type Goal, Lane, type Question } from './outbox-flights.ts';
 import { Letters, type LettersOptions } from './outbox-letters.ts';
+import { type NameAnswer, Names, type NamesOptions } from './outbox-names.ts';
 import type { StoredMessageView } from './stored-message.ts';
 import { WakeHeap } from './wake-heap.ts';
 
-export interface OutboxOptions extends LettersOptions {
+export interface OutboxOptions extends LettersOptions, NamesOptions {
   /** The number of this shard. */
   readonly shard: number;
   /** Undefined: there are none. */
   readonly others: OtherShards | undefined;
-  readonly machine: LettersOptions['machine'] & {
-    openIntents(after: number, max: number): Intent[];
-    queueNamed(name: string): Pick<DefinedQueue, 'queueId'> | undefined;
-    lowestRoute(shard: number): number;
-  };
+  readonly machine: LettersOptions['machine'] &
+    NamesOptions['machine'] & {
+      openIntents(after: number, max: number): Intent[];
+      lowestRoute(shard: number): number;
+    };
   readonly proposals: {
     /** False: nothing is taken any more. */
     transfer(bytes: Uint8Array): boolean;
@@ -54,8 +52,6 @@ export interface OutboxOptions extends LettersOptions {
   };
   /** For people: it is given up, and the message with it, or put off; and why. */
   told(intent: Intent, what: 'unreadable' | 'given-up' | 'put-off', detail: string): void;
-  /** Declares a queue that is missing; rejects when it cannot be. */
-  declare(queue: PlacedDefinition): Promise<void>;
   /** The disk is inside its reserve: nothing that takes space is proposed. */
   readonly inReserve: () => boolean;
   /** There is something to do: call `drive` soon. */
@@ -92,10 +88,11 @@ export class OutboxDriver {
   readonly counters: OutboxCounters = { transferred: 0, deadLettered: 0, refused: 0, skipped: 0 };
   readonly #options: OutboxOptions;
   readonly #letters: Letters;
+  readonly #names: Names;
   readonly #flights = new Map<number, Flight>();
   readonly #waiting = new WakeHeap<Flight>();
   readonly #here = new Lane(FLIGHTS_MAX, FLIGHT_BYTES_MAX);
-  readonly #names = new Lane(FLIGHTS_MAX, FLIGHT_BYTES_MAX);
+  readonly #asking = new Lane(FLIGHTS_MAX, FLIGHT_BYTES_MAX);
   /** By shard. */
   readonly #away = new Map<number, Lane>();
   /** Who waits for its route to be applied. */
@@ -108,6 +105,7 @@ export class OutboxDriver {
   constructor(options: OutboxOptions) {
     this.#options = options;
     this.#letters = new Letters(options);
+    this.#names = new Names(options, (flight, answer) => this.#named(flight, answer));
   }
 
   /** When `drive` wants to be called although nothing happens; Infinity: not at all. */
@@ -120,7 +118,7 @@ export class OutboxDriver {
     const { machine, now } = this.#options;
     const here = this.#here;
     const time = now();
-    for (const lane of [here, this.#names, ...this.#away.values()]) {
+    for (const lane of [here, this.#asking, ...this.#away.values()]) {
       for (let next = lane.next(); next !== undefined; next = lane.next()) this.#start(next, lane);
     }
     while (here.room > 0) {
@@ -140,6 +138,8 @@ export class OutboxDriver {
           tries: intent.refusals,
           wakeAt: Number.POSITIVE_INFINITY,
           lane: undefined,
+          place: 0,
+          name: undefined,
           bytes: 0,
         };
         this.#flights.set(intent.number, flight);
@@ -163,6 +163,7 @@ export class OutboxDriver {
         const flight = this.#flights.get(effect.intent);
         if (flight === undefined) return;
         this.#flights.delete(effect.intent);
+        this.#names.over(flight);
         this.#count(flight.intent, effect.how);
         this.#land(flight);
         return;
@@ -221,13 +222,14 @@ export class OutboxDriver {
     flight.tries++;
     // What was found out may be another by then.
     flight.goal = undefined;
+    this.#names.over(flight);
     this.#waiting.set(flight, this.#options.now() + Math.min(wait, BACKOFF_MAX_MS));
     this.#land(flight);
   }
 
   #laneOf(goal: Goal): Lane {
     if (this.#options.others === undefined || goal.kind === 'here') return this.#here;
-    if (goal.kind === 'ask') return this.#names;
+    if (goal.kind === 'ask') return this.#asking;
     const shard = shardOf(goal.queueId);
     let lane = this.#away.get(shard);
     if (lane === undefined) {
@@ -237,11 +239,17 @@ export class OutboxDriver {
     return lane;
   }
 
-  /** It goes on in the lane of its goal, when its turn comes there. */
+  /** It goes on in the lane of its goal: at once if it is there, or when its turn comes. */
   #goOn(flight: Flight, goal: Goal): void {
     flight.goal = goal;
+    if (goal.kind === 'ask') this.#names.begin(flight, goal.name);
+    const lane = this.#laneOf(goal);
+    if (lane === flight.lane) {
+      this.#work(flight).catch(this.#options.failed);
+      return;
+    }
     this.#land(flight);
-    this.#laneOf(goal).wait(flight);
+    lane.wait(flight);
   }
 
   // --- A flight.
@@ -261,13 +269,11 @@ export class OutboxDriver {
       flight.lane?.ready(flight, () => this.#goOn(flight, goal));
     } else if (goal.kind === 'there') await this.#sendAway(flight, goal.queueId);
     else if (this.#options.inReserve()) this.#putOff(flight);
-    else if (goal.kind === 'ask') await this.#ask(flight, goal);
-    else await this.#send(flight, goal.queueIds, view);
+    else if (goal.kind === 'ask') await this.#names.ask(flight, goal);
+    else await this.#send(flight, goal, view);
   }
 
-  #goalOf(intent: Intent, view: StoredMessageView): Goal {
-    const { machine, others } = this.#options;
-    const { target, queueId } = intent;
+  #goalOf({ target, queueId }: Intent, view: StoredMessageView): Goal {
     switch (target.kind) {
       case 'queues': {
         const there = target.queueIds.find((each) => this.#isElsewhere(each));
@@ -276,20 +282,18 @@ export class OutboxDriver {
       }
       case 'source': {
         const name = property(view, DLQ_QUEUE_PROPERTY);
-        const source = name === undefined ? undefined : machine.queueNamed(name)?.queueId;
-        if (source !== undefined) return { kind: 'here', queueIds: [source] };
-        if (name !== undefined && others !== undefined) {
-          return { kind: 'ask', name, declares: false };
-        }
         // Back to where it is, rather than nowhere.
-        return { kind: 'here', queueIds: [queueId] };
+        if (name === undefined) return { kind: 'here', queueIds: [queueId] };
+        return this.#goalBy({ kind: 'ask', name, declares: false });
       }
-      case 'name': {
-        const there = machine.queueNamed(target.name);
-        if (there !== undefined) return { kind: 'here', queueIds: [there.queueId] };
-        return { kind: 'ask', name: target.name, declares: true };
-      }
+      case 'name':
+        return this.#goalBy({ kind: 'ask', name: target.name, declares: true });
     }
+  }
+
+  #goalBy(by: Question): Goal {
+    const here = this.#options.machine.queueNamed(by.name);
+    return here === undefined ? by : { kind: 'here', queueIds: [here.queueId], by };
   }
 
   /** A publish names queues of its own shard alone, so only a move goes elsewhere by an id. */
@@ -325,7 +329,7 @@ export class OutboxDriver {
 
   async #send(
     flight: Flight,
-    queueIds: readonly QueueId[],
+    { queueIds, by }: Extract<Goal, { readonly kind: 'here' }>,
     read: StoredMessageView | undefined,
   ): Promise<void> {
     const { machine, proposals, wake } = this.#options;
@@ -349,7 +353,9 @@ export class OutboxDriver {
     }
     flight.lane?.load(flight, letter.length);
     flight.lane?.ready(flight, () => {
-      if (proposals.transfer(letter)) wake();
+      if (by !== undefined && this.#names.wouldOvertake(flight, by.name)) {
+        this.#goOn(flight, by);
+      } else if (proposals.transfer(letter)) wake();
     });
   }
 
@@ -363,51 +369,13 @@ export class OutboxDriver {
 
   // --- Names.
 
-  async #ask(flight: Flight, goal: Extract<Goal, { readonly kind: 'ask' }>): Promise<void> {
-    const { machine, others } = this.#options;
-    const { queueId } = flight.intent;
-    const { name, declares } = goal;
-    const near = machine.definition(queueId)?.name ?? '';
-    let found: FoundQueue = { kind: 'here', placed: undefined };
-    if (others !== undefined) {
-      found = declares
-        ? await others.findOrDeclare(deadLetterQueue(name), near)
-        : await others.find(name);
-    }
-    switch (found.kind) {
-      case 'there':
-        this.#goOn(flight, found);
-        return;
-      case 'here':
-        await this.#askHere(flight, goal, found.placed);
-        return;
-      case 'none':
-        this.#goOn(flight, { kind: 'here', queueIds: [queueId] });
-        return;
-      case 'not-now':
-        this.#putOffTold(flight, `the queue ${name} is not found: ${found.detail}`);
-    }
-  }
-
-  async #askHere(
-    flight: Flight,
-    { name, declares }: Extract<Goal, { readonly kind: 'ask' }>,
-    placed: number | undefined,
-  ): Promise<void> {
-    const { machine } = this.#options;
-    try {
-      if (declares && machine.queueNamed(name) === undefined) {
-        await this.#options.declare({ ...deadLetterQueue(name), placed });
-      }
-    } catch (error) {
-      const detail = error instanceof Error ? error.message : String(error);
-      this.#putOffTold(flight, `${name} cannot be declared: ${detail}`);
-      return;
-    }
-    const made =
-      machine.queueNamed(name)?.queueId ?? (declares ? undefined : flight.intent.queueId);
-    if (made === undefined) this.#putOff(flight);
-    else this.#goOn(flight, { kind: 'here', queueIds: [made] });
+  #named(flight: Flight, answer: NameAnswer): void {
+    const { number, queueId } = flight.intent;
+    if (this.#flights.get(number) !== flight) return;
+    if (answer.kind === 'nowhere') this.#goOn(flight, { kind: 'here', queueIds: [queueId] });
+    else if (answer.kind !== 'not-now') this.#goOn(flight, answer);
+    else if (answer.detail === undefined) this.#putOff(flight);
+    else this.#putOffTold(flight, answer.detail);
   }
 
   #putOffTold(flight: Flight, detail: string): void {
@@ -483,10 +451,4 @@ export class OutboxDriver {
     this.#routing.get(intent)?.(isRouted);
     this.#routing.delete(intent);
   }
-}
-
-/** Not by itself the source of another one: a cycle would declare queues without end. */
-function deadLetterQueue(name: string): QueueDefinition {
-  const definition = defaultDefinition(name, 'classic');
-  return { ...definition, limits: { ...definition.limits, deadLetter: '' } };
 }

@@ -44,6 +44,9 @@ export class OutboxWorld {
   readonly declared: string[] = [];
   refuseDeclarations = false;
   fetches = 0;
+  /** So long a message that is away takes, and what it is then. */
+  fetchTurns = 1;
+  fetched = message;
   failure: unknown;
   readonly others: WorldOfOthers | undefined;
   /** Those that were told to have a route, and what was told of its end. */
@@ -89,8 +92,8 @@ export class OutboxWorld {
         },
         fetch: async (_queueId, offset) => {
           this.fetches++;
-          await turn();
-          this.messages.set(offset, message(offset));
+          for (let turns = this.fetchTurns; turns > 0; turns--) await turn();
+          this.messages.set(offset, this.fetched(offset));
           return { kind: 'ready' };
         },
       },
@@ -215,6 +218,9 @@ export class WorldOfOthers implements OtherShards {
   }[] = [];
   /** Nobody says where a name is. */
   isSilent = false;
+  readonly silentNames = new Set<string>();
+  /** So long an answer about a name takes. */
+  asksTurns = 1;
 
   find(name: string): Promise<FoundQueue> {
     return this.#asks(`find ${name}`, name);
@@ -268,8 +274,8 @@ export class WorldOfOthers implements OtherShards {
 
   async #asks(question: string, name: string): Promise<FoundQueue> {
     this.asked.push(question);
-    await turn();
-    if (this.isSilent) return new Promise(() => undefined);
+    for (let turns = this.asksTurns; turns > 0; turns--) await turn();
+    if (this.isSilent || this.silentNames.has(name)) return new Promise(() => undefined);
     return this.found.get(name) ?? { kind: 'none' };
   }
 }

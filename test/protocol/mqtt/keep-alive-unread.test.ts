@@ -16,9 +16,9 @@ function bytes(packet: object): Buffer {
 async function unread(): Promise<{
   transport: { -readonly [each in keyof Transport]: Transport[each] };
   /** 16 s pass, and a sweep. */
-  pass(): void;
-  ended(): number;
-  close(): Promise<void>;
+  pass: () => void;
+  ended: () => number;
+  close: () => Promise<void>;
 }> {
   let events: TransportEvents | undefined;
   let pauses = 0;
