@@ -200,7 +200,7 @@ it('a sweep looks at 32 connections at once, and at all in turns to come', async
   }
 });
 
-it('a connection that sends much has its share in bytes: 128 KiB a turn', async () => {
+it('a connection that sends much has its share in bytes: half a MiB a turn', async () => {
   vi.spyOn(performance, 'now').mockReturnValue(1_000);
   let events: TransportEvents | undefined;
   let pauses = 0;
@@ -224,7 +224,8 @@ it('a connection that sends much has its share in bytes: 128 KiB a turn', async 
   let chunks = 0;
   for (; pauses === 0 && chunks < 100; chunks++) events?.received(chunk);
   expect(chunk.length).toBeGreaterThan(65_000);
-  expect(chunks).toBe(2);
+  expect(chunks).toBeGreaterThan(5);
+  expect(chunks).toBeLessThanOrEqual(8);
   events?.closed(undefined);
   await listener.stop();
 });
