@@ -321,7 +321,10 @@ export class ClusterSchedule {
     return this.#cluster.shards.every((shard) => {
       const leader = this.#cluster.leaderOf(shard);
       const hosts = leader?.part(shard)?.row?.hosts;
-      const members = this.#membersOf(shard).map(({ id }) => nodeOf(id));
+      const all = this.#membersOf(shard);
+      // It is to be a voter yet.
+      if (all.some(({ role }) => role === 'joining')) return false;
+      const members = all.map(({ id }) => nodeOf(id));
       if (shard === 0) return leader !== undefined;
       return hosts !== undefined && hosts.toSorted().join(' ') === members.toSorted().join(' ');
     });
