@@ -23,7 +23,7 @@ const LAUNCHER = join(PACKAGE, 'src/cli/fluxmq.sh');
 const FILES = ['node1.yaml', 'node2.yaml', 'node3.yaml'].map((name) =>
   join(PACKAGE, 'examples/cluster', name),
 );
-const DATA = 'data/cluster';
+const DATA = 'data-cluster';
 const START_DEADLINE_MS = 30_000;
 const STOP_DEADLINE_MS = 20_000;
 const LOG_TAIL = 2_000;

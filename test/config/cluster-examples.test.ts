@@ -41,7 +41,10 @@ it('they fit on one machine: every address is on loopback and is theirs alone', 
 
 it('each has its data in a folder of its own, which is not part of the repository', () => {
   const directories = configs.map(({ data_dir: directory }) => directory);
-  expect(directories).toEqual(['node-1', 'node-2', 'node-3'].map((id) => `data/cluster/${id}`));
+  expect(directories).toEqual(['node-1', 'node-2', 'node-3'].map((id) => `data-cluster/${id}`));
+  // A single broker takes no folder for its own that has something else in it.
+  const ofOne = parseConfig({}).data_dir;
+  expect(directories.filter((each) => each.startsWith(`${ofOne}/`))).toEqual([]);
 });
 
 it('every key of them reaches the shards', () => {
