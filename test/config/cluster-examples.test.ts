@@ -1,6 +1,6 @@
 /** The three files of examples/cluster are one cluster, and each of them a node of its own. */
 
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
 import { type Config, parseConfig, writeAddress } from '../../src/config/config.ts';
@@ -42,8 +42,22 @@ it('they fit on one machine: every address is on loopback and is theirs alone', 
 it('each has its data in a folder of its own, which is not part of the repository', () => {
   const directories = configs.map(({ data_dir: directory }) => directory);
   expect(directories).toEqual(['node-1', 'node-2', 'node-3'].map((id) => `data-cluster/${id}`));
-  // A single broker takes no folder for its own that has something else in it.
+});
+
+it('a single broker has no data of another example in its folder, which it would refuse', async () => {
+  const examples = join(FOLDER, '..');
+  const files = (await readdir(examples, { recursive: true })).filter((name) =>
+    name.endsWith('.yaml'),
+  );
+  const parsed = await Promise.all(
+    files.map(async (name) =>
+      parseConfig({ file: { name, yaml: await readFile(join(examples, name), 'utf8') } }),
+    ),
+  );
+  const directories = parsed.map(({ data_dir: directory }) => directory);
   const ofOne = parseConfig({}).data_dir;
+  expect(directories).toContain(ofOne);
+  expect(directories).toContain('data-browser');
   expect(directories.filter((each) => each.startsWith(`${ofOne}/`))).toEqual([]);
 });
 

@@ -180,7 +180,7 @@ test('`npm run browser` starts broker and page of one file, and stops both', asy
   const scratch = await scratchDirectory('browser-example');
   const [pagePort, webPort, tcpPort] = [await freePort(), await freePort(), await freePort()];
   const changes: readonly (readonly [string, string])[] = [
-    ['data_dir: data/browser', `data_dir: ${join(scratch, 'data')}`],
+    ['data_dir: data-browser', `data_dir: ${join(scratch, 'data')}`],
     ['127.0.0.1:9001', `127.0.0.1:${webPort}`],
     ['127.0.0.1:8080', `127.0.0.1:${pagePort}`],
     ['  mqtt:\n', `  ops: { addr: off }\n  mqtt:\n    tcp: { addr: '127.0.0.1:${tcpPort}' }\n`],
