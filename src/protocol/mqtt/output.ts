@@ -32,7 +32,7 @@ export class Output {
     return this.writer.pending + this.#transport.waiting;
   }
 
-  /** Something went out since this was asked last; a socket takes a microsecond to tell. */
+  /** Something went out since this was asked last; a socket takes a microsecond or two to tell. */
   advanced(): boolean {
     const { written } = this.#transport;
     const before = this.#writtenBefore;
