@@ -268,7 +268,7 @@ export class OutboxDriver {
     if (this.#laneOf(goal) !== flight.lane) {
       flight.lane?.ready(flight, () => this.#goOn(flight, goal));
     } else if (goal.kind === 'there') await this.#sendAway(flight, goal.queueId);
-    else if (this.#options.inReserve()) this.#putOff(flight);
+    else if (this.#options.inReserve()) flight.lane?.ready(flight, () => this.#putOff(flight));
     else if (goal.kind === 'ask') await this.#names.ask(flight, goal);
     else await this.#send(flight, goal, view);
   }

@@ -1,7 +1,8 @@
 /**
- * One timer for many: which of the sleepers is due first. A binary heap; a sleeper that is set
- * again keeps its old place in the heap until that comes up and is skipped, so that moving a
- * deadline costs O(log n) and removing one costs nothing. Knows no clock and sets no timer.
+ * One timer for many: which of the sleepers is due first, and of those with the same time, which
+ * was set to it first. A binary heap; a sleeper that is set again keeps its old place in the heap
+ * until that comes up and is skipped, so that moving a deadline costs O(log n) and removing one
+ * costs nothing. Knows no clock and sets no timer.
  */
 
 export interface Sleeper {
@@ -11,7 +12,10 @@ export interface Sleeper {
 
 export class WakeHeap<T extends Sleeper> {
   readonly #times: number[] = [];
+  /** Who was set first has a lower one. */
+  readonly #turns: number[] = [];
   readonly #sleepers: T[] = [];
+  #nextTurn = 0;
 
   /**
    * When to call `due` next; Infinity: nobody sleeps. May be early for one that was set later
@@ -41,42 +45,49 @@ export class WakeHeap<T extends Sleeper> {
   }
 
   #push(time: number, sleeper: T): void {
-    const times = this.#times;
-    const sleepers = this.#sleepers;
-    let at = times.length;
-    times.push(time);
-    sleepers.push(sleeper);
+    let at = this.#times.push(time) - 1;
+    this.#turns.push(this.#nextTurn++);
+    this.#sleepers.push(sleeper);
     while (at > 0) {
       const parent = (at - 1) >>> 1;
-      if ((times[parent] as number) <= time) break;
-      times[at] = times[parent] as number;
-      sleepers[at] = sleepers[parent] as T;
+      if (this.#isBefore(parent, at)) break;
+      this.#swap(parent, at);
       at = parent;
     }
-    times[at] = time;
-    sleepers[at] = sleeper;
   }
 
   #pop(): T | undefined {
-    const times = this.#times;
-    const sleepers = this.#sleepers;
-    const first = sleepers[0];
-    const time = times.pop();
-    const sleeper = sleepers.pop();
-    if (time === undefined || sleeper === undefined || times.length === 0) return first;
-    let at = 0;
-    for (;;) {
+    this.#swap(0, this.#times.length - 1);
+    this.#times.pop();
+    this.#turns.pop();
+    const first = this.#sleepers.pop();
+    const { length } = this.#times;
+    for (let at = 0; ;) {
       let child = at * 2 + 1;
-      if (child >= times.length) break;
-      if (child + 1 < times.length && (times[child + 1] as number) < (times[child] as number))
-        child++;
-      if ((times[child] as number) >= time) break;
-      times[at] = times[child] as number;
-      sleepers[at] = sleepers[child] as T;
+      if (child >= length) return first;
+      if (child + 1 < length && this.#isBefore(child + 1, child)) child++;
+      if (this.#isBefore(at, child)) return first;
+      this.#swap(child, at);
       at = child;
     }
-    times[at] = time;
-    sleepers[at] = sleeper;
-    return first;
   }
+
+  #isBefore(one: number, other: number): boolean {
+    const times = this.#times;
+    const turns = this.#turns;
+    const later = (times[one] as number) - (times[other] as number);
+    return later < 0 || (later === 0 && (turns[one] as number) < (turns[other] as number));
+  }
+
+  #swap(one: number, other: number): void {
+    swap(this.#times, one, other);
+    swap(this.#turns, one, other);
+    swap(this.#sleepers, one, other);
+  }
+}
+
+function swap<E>(all: E[], one: number, other: number): void {
+  const kept = all[one] as E;
+  all[one] = all[other] as E;
+  all[other] = kept;
 }

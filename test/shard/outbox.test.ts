@@ -158,4 +158,26 @@ describe('the outbox', () => {
     await world.drive();
     expect(world.sent).toEqual([1]);
   });
+
+  it.each(['the disk is inside its reserve', 'their queue is full'])(
+    'Q6, D10: many that are put off since %s come in their order when they are tried again',
+    async (why) => {
+      const world = new OutboxWorld();
+      const numbers = Array.from({ length: 60 }, (_none, at) => at + 1);
+      world.fetchTurns = 3;
+      for (const number of numbers) {
+        if (number % 3 === 1) world.messages.set(number, 'away');
+        world.open(number);
+      }
+      world.inReserve = why.includes('disk');
+      await world.drive();
+      expect(world.sent).toEqual(world.inReserve ? [] : numbers);
+      for (const number of world.sent.splice(0)) world.refuse(number);
+      world.transfers.length = 0;
+      world.inReserve = false;
+      world.now += 1_000;
+      await world.drive();
+      expect(world.sent).toEqual(numbers);
+    },
+  );
 });
