@@ -11,6 +11,7 @@ export const LIMIT_METRICS: readonly MetricRow[] = [
       'limit',
       'limited',
       'handshake-bytes',
+      'connect-pieces',
       'packet-size',
       'client-id',
       'sessions',

@@ -60,6 +60,8 @@ export interface PerNetwork {
 
 const BACKLOG = 4096;
 const TCP_KEEP_ALIVE_MS = 60_000;
+/** Of a bare socket: one that is paused is read once more, and not until the usual 16 KiB wait. */
+const PAUSED_READ_BYTES = 1;
 
 export class NetDoor implements Door {
   readonly scheme: Scheme;
@@ -97,8 +99,10 @@ export class NetDoor implements Door {
   }
 
   async open(keeper: DoorKeeper): Promise<void> {
-    const { place, maxConnections } = this.#options;
+    const { place, maxConnections, tls, webSocket } = this.#options;
+    const isBare = tls === undefined && webSocket === undefined;
     const server = createServer({
+      ...(isBare && { highWaterMark: PAUSED_READ_BYTES }),
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,

@@ -37,8 +37,9 @@ import { type Pace, paceOf } from './pace.ts';
 import type { ProtocolError } from './protocol-error.ts';
 import { ReasonCode } from './reason-codes.ts';
 import type { SessionOwner } from './sessions.ts';
-import { outOfTime } from './time-limits.ts';
 import { Stops } from './stops.ts';
+import { Stranger } from './stranger.ts';
+import { outOfTime } from './time-limits.ts';
 import { BYTES_OF_WORK, FILTER_WORK, type TurnMember } from './turn.ts';
 
 /** From the last word of the server to the end of the transport, at most. */
@@ -66,7 +67,7 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
   /** Why nothing is read now. */
   readonly #stopped = new Stops();
   #pace: Pace | undefined;
-  #strangerBytes = 0;
+  #stranger: Stranger | undefined;
   #lastReadMs: number;
   #stateSinceMs: number;
 
@@ -95,12 +96,11 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
 
   /** What a stranger sent is kept until its CONNECT is answered. */
   #owes(bytes: number): void {
-    const { strangers, options } = this.#context;
-    this.#strangerBytes += bytes;
-    strangers.bytes += bytes;
-    if (strangers.bytes <= options.maxHandshakeBytes) return;
-    this.#count('handshake-bytes');
-    this.#cut('too many bytes of CONNECT packets that are not whole');
+    this.#stranger ??= new Stranger(this.#context, this.#stopped, () => this.#go());
+    if (!this.#stranger.sent(bytes)) {
+      this.#count('handshake-bytes');
+      this.#cut('too many bytes of CONNECT packets that are not whole');
+    } else if (this.#state === 'connecting' && this.#stranger.pieceCame()) this.#transport.pause();
   }
 
   #read(work: number): void {
@@ -438,8 +438,8 @@ export class Connection implements TurnMember, SessionOwner, TransportEvents {
 
   #enter(state: 'connected' | 'closing'): void {
     this.#state = state;
-    this.#context.strangers.bytes -= this.#strangerBytes;
-    this.#strangerBytes = 0;
+    this.#stranger?.close();
+    this.#stranger = undefined;
     this.#stateSinceMs = this.#context.broker.clock.now();
   }
 

@@ -7,6 +7,7 @@
 
 export const MQTT_LIMITS = [
   'handshake-bytes',
+  'connect-pieces',
   'packet-size',
   'client-id',
   'sessions',
@@ -30,6 +31,7 @@ export type LimitCounts = Record<MqttLimit, number>;
 export function limitCounts(): LimitCounts {
   return {
     'handshake-bytes': 0,
+    'connect-pieces': 0,
     'packet-size': 0,
     'client-id': 0,
     sessions: 0,

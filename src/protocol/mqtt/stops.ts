@@ -1,6 +1,8 @@
 /** Why a connection does not read now; it reads while none of these holds. */
 
 export class Stops {
+  /** CONNECT comes in too many pieces. */
+  pieces = false;
   /** CONNECT is being answered. */
   entry = false;
   /** The share of the turn is used up. */
@@ -17,7 +19,7 @@ export class Stops {
   verdict = false;
 
   get any(): boolean {
-    return this.entry || this.output || this.ours;
+    return this.entry || this.pieces || this.output || this.ours;
   }
 
   /** Those for which a client that is connected is not to blame. */
