@@ -45,31 +45,46 @@ export class WakeHeap<T extends Sleeper> {
   }
 
   #push(time: number, sleeper: T): void {
-    let at = this.#times.push(time) - 1;
-    this.#turns.push(this.#nextTurn++);
+    const times = this.#times;
+    let at = times.push(time) - 1;
+    this.#turns.push(0);
     this.#sleepers.push(sleeper);
+    // Those with the same time were set before.
     while (at > 0) {
       const parent = (at - 1) >>> 1;
-      if (this.#isBefore(parent, at)) break;
-      this.#swap(parent, at);
+      if ((times[parent] as number) <= time) break;
+      this.#move(parent, at);
       at = parent;
     }
+    times[at] = time;
+    this.#turns[at] = this.#nextTurn++;
+    this.#sleepers[at] = sleeper;
   }
 
   #pop(): T | undefined {
-    this.#swap(0, this.#times.length - 1);
-    this.#times.pop();
-    this.#turns.pop();
-    const first = this.#sleepers.pop();
-    const { length } = this.#times;
-    for (let at = 0; ;) {
+    const times = this.#times;
+    const turns = this.#turns;
+    const sleepers = this.#sleepers;
+    const first = sleepers[0];
+    const time = times.pop() as number;
+    const turn = turns.pop() as number;
+    const sleeper = sleepers.pop() as T;
+    const { length } = times;
+    if (length === 0) return first;
+    let at = 0;
+    for (;;) {
       let child = at * 2 + 1;
-      if (child >= length) return first;
+      if (child >= length) break;
       if (child + 1 < length && this.#isBefore(child + 1, child)) child++;
-      if (this.#isBefore(at, child)) return first;
-      this.#swap(child, at);
+      const childTime = times[child] as number;
+      if (time < childTime || (time === childTime && turn < (turns[child] as number))) break;
+      this.#move(child, at);
       at = child;
     }
+    times[at] = time;
+    turns[at] = turn;
+    sleepers[at] = sleeper;
+    return first;
   }
 
   #isBefore(one: number, other: number): boolean {
@@ -79,15 +94,9 @@ export class WakeHeap<T extends Sleeper> {
     return later < 0 || (later === 0 && (turns[one] as number) < (turns[other] as number));
   }
 
-  #swap(one: number, other: number): void {
-    swap(this.#times, one, other);
-    swap(this.#turns, one, other);
-    swap(this.#sleepers, one, other);
+  #move(from: number, to: number): void {
+    this.#times[to] = this.#times[from] as number;
+    this.#turns[to] = this.#turns[from] as number;
+    this.#sleepers[to] = this.#sleepers[from] as T;
   }
-}
-
-function swap<E>(all: E[], one: number, other: number): void {
-  const kept = all[one] as E;
-  all[one] = all[other] as E;
-  all[other] = kept;
 }
