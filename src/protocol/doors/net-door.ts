@@ -60,7 +60,10 @@ export interface PerNetwork {
 
 const BACKLOG = 4096;
 const TCP_KEEP_ALIVE_MS = 60_000;
-/** Of a bare socket: one that is paused is read once more, and not until the usual 16 KiB wait. */
+/**
+ * Of a bare socket: one that is paused is read once more, and not until the usual 16 KiB wait. A
+ * WebSocket takes the mark for one of what it writes, and TLS for none.
+ */
 const PAUSED_READ_BYTES = 1;
 
 export class NetDoor implements Door {

@@ -5,7 +5,6 @@
 
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import mqttPacket from 'mqtt-packet';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { MqttLimit } from '../../../src/protocol/mqtt/limits.ts';
 import type { DoorCounters } from '../../../src/protocol/transport.ts';
@@ -127,70 +126,6 @@ describe('S1: what strangers sent', () => {
     next.socket.write(half);
     await isIn(await server.open());
     expect(limited('handshake-bytes')).toBe(1);
-  });
-});
-
-describe('a CONNECT in many pieces', () => {
-  const bytes = mqttPacket.generate({
-    cmd: 'connect',
-    protocolId: 'MQTT',
-    protocolVersion: 5,
-    clean: true,
-    clientId: 'slow',
-    keepalive: 0,
-  });
-
-  /** Its first nine bytes, one by one; the last of them once it is slow. */
-  async function dripping(watcher: { quiet(): Promise<void> }): Promise<RawClient> {
-    const slow = await server.open();
-    for (let at = 0; at < 9; at++) {
-      if (at === 8) server.clock.advance(500);
-      slow.sendBytes(bytes[at] ?? 0);
-      await watcher.quiet();
-    }
-    return slow;
-  }
-
-  test('and with time between them rests behind each further one, and comes in', async () => {
-    await start();
-    const watcher = await server.client();
-    const slow = await dripping(watcher);
-    await until(() => limited('connect-pieces') === 1);
-    slow.socket.write(bytes.subarray(9));
-    await watcher.quiet();
-    server.clock.advance(249);
-    await watcher.quiet();
-    expect(server.listener.counters.connected).toBe(1);
-    server.clock.advance(251);
-    expect(await slow.next()).toMatchObject({ cmd: 'connack', reasonCode: 0 });
-    expect(limited('connect-pieces')).toBe(1);
-  });
-
-  test('has the time of a CONNECT all the same, and may go away', async () => {
-    await start();
-    const watcher = await server.client();
-    const late = await dripping(watcher);
-    const gone = await dripping(watcher);
-    await until(() => limited('connect-pieces') === 2);
-    gone.destroy();
-    server.clock.advance(500);
-    await until(() => server.listener.connectionCount === 2);
-    late.sendBytes(bytes[9] ?? 0);
-    server.clock.advance(15_000);
-    expect(await late.ended()).toEqual([]);
-    expect(door('tooSlow')).toBe(1);
-  });
-
-  test('at once is none that is slow', async () => {
-    await start();
-    const watcher = await server.client();
-    const client = await server.open();
-    for (const byte of bytes) {
-      client.sendBytes(byte);
-      await watcher.quiet();
-    }
-    expect(await client.next()).toMatchObject({ cmd: 'connack', reasonCode: 0 });
-    expect(limited('connect-pieces')).toBe(0);
   });
 });
 
